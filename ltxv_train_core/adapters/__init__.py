@@ -1,0 +1,1 @@
+"""LoRA: put into the transformer, written to and read from files."""

@@ -1,0 +1,65 @@
+"""Pictures of a run's progress."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+_BACKGROUND, _GRID, _RAW, _SMOOTH, _TEXT = "#1e1e24", "#3a3a44", "#4f6d8f", "#8fd3ff", "#d8d8e0"
+_MARGIN_PX = 44
+
+
+def smooth(losses: Sequence[float], weight: float = 0.9) -> list[float]:
+    """Exponential moving average, corrected for its start."""
+    average, norm, result = 0.0, 0.0, []
+    for loss in losses:
+        average = weight * average + (1 - weight) * loss
+        norm = weight * norm + (1 - weight)
+        result.append(average / norm)
+    return result
+
+
+def loss_chart(
+    losses: Sequence[float], steps: int, size: tuple[int, int] = (512, 288)
+) -> Image.Image:
+    """The loss of every step so far (thin) and its moving average (bright).
+
+    Args:
+        steps: the run's last step, the right edge of the chart.
+        size: width and height in pixels.
+    """
+    image = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(12)
+    width, height = size
+    left, top, right, bottom = _MARGIN_PX, 26, width - 12, height - 24
+    averages = smooth(losses)
+    low, high = _range(losses)
+
+    def place(step: int, loss: float) -> tuple[float, float]:
+        x = left + (right - left) * step / max(1, steps)
+        return x, bottom - (bottom - top) * (min(loss, high) - low) / (high - low)
+
+    for k in range(5):
+        y = top + (bottom - top) * k / 4
+        draw.line([(left, y), (right, y)], fill=_GRID)
+        value = f"{high - (high - low) * k / 4:.3f}"
+        draw.text((left - 6, y), value, font=font, fill=_TEXT, anchor="rm")
+    draw.text((left, bottom + 4), "0", font=font, fill=_TEXT)
+    draw.text((right, bottom + 4), str(steps), font=font, fill=_TEXT, anchor="ra")
+    if averages:
+        title = f"step {len(losses)} / {steps}   loss {averages[-1]:.4f} (average)"
+        draw.text((left, 6), title, font=font, fill=_TEXT)
+    for values, colour, line_px in ((losses, _RAW, 1), (averages, _SMOOTH, 2)):
+        points = [place(i + 1, v) for i, v in enumerate(values)]
+        if len(points) > 1:
+            draw.line(points, fill=colour, width=line_px)
+    return image
+
+
+def _range(losses: Sequence[float]) -> tuple[float, float]:
+    """From the lowest loss to one that leaves out the highest two in a hundred."""
+    if not losses:
+        return 0.0, 1.0
+    ordered = sorted(losses)
+    low, high = ordered[0], ordered[int(0.98 * (len(ordered) - 1))]
+    return (low, high) if high > low else (low - 0.5, low + 0.5)

@@ -1,0 +1,102 @@
+"""The command line: `python -m ltxv_train_core <command>`."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import Cancelled, ConfigurationError, LTXVTrainError
+from . import commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    0: done. 1: failed. 2: wrong configuration or usage. 130: stopped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    args = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except ConfigurationError as error:
+        # `check` reports problems as its result, the other commands as an error.
+        print(error, file=sys.stdout if command is commands.check else sys.stderr)
+        return commands.WRONG_CONFIGURATION
+    except LTXVTrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return commands.FAILED
+    except Cancelled as error:
+        print(error, file=sys.stderr)
+        return commands.STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ltxv_train_core", description="Train LTX-Video LoRAs and IC-LoRAs."
+    )
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_demo, _generate, _preprocess, _train, _check, _miniature):
+        add(parsers)
+    return parser
+
+
+def _demo(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("demo", help="the whole job on the built-in miniature model")
+    parser.add_argument("--output", type=Path, default=Path("outputs/demo"), metavar="DIR")
+    parser.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.set_defaults(command=commands.demo)
+
+
+def _generate(parsers: argparse._SubParsersAction) -> None:
+    from ..miniature.datasets import DATASETS
+
+    parser = parsers.add_parser("generate", help="write a demo data set")
+    parser.add_argument("name", choices=list(DATASETS))
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--clips", type=int, default=None, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.set_defaults(command=commands.generate)
+
+
+def _preprocess(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("preprocess", help="encode videos and captions once")
+    parser.add_argument("source", type=Path, metavar="METADATA_OR_FOLDER")
+    parser.add_argument("--model-source", required=True, metavar="S")
+    parser.add_argument("--resolution-buckets", required=True, metavar='"WxHxF;..."')
+    parser.add_argument("--output-dir", type=Path, default=None, metavar="DIR")
+    parser.add_argument("--caption-column", default="caption", metavar="NAME")
+    parser.add_argument("--video-column", default="media_path", metavar="NAME")
+    parser.add_argument("--reference-column", default="reference_path", metavar="NAME")
+    parser.add_argument("--id-token", default="", help="trigger word put before every caption")
+    parser.set_defaults(command=commands.preprocess)
+
+
+def _train(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("train", help="train, go on, or find the finished run")
+    _configuration(parser)
+    parser.set_defaults(command=commands.train)
+
+
+def _check(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("check", help="list every problem of a configuration")
+    _configuration(parser)
+    parser.set_defaults(command=commands.check)
+
+
+def _configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.OPTION=VALUE", help="may be repeated"
+    )
+
+
+def _miniature(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("miniature", help="the built-in miniature model")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    export = actions.add_parser("export", help="write it as a single file for ComfyUI")
+    export.add_argument("--output", type=Path, required=True, metavar="FILE")
+    export.set_defaults(command=commands.miniature_export)

@@ -1,0 +1,86 @@
+"""The commands. Each returns an exit code; results go to standard output."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from ..config import yaml_file
+from .terminal import run
+
+OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
+
+
+def demo(args: Namespace) -> int:
+    from ..demo.report import format_report
+    from ..demo.run import run_demo
+
+    task = "mirror" if args.ic_lora else "stripes"
+    result = run(lambda report, stop: run_demo(task, args.output, args.seed, report, stop))
+    print(format_report(result))
+    return OK
+
+
+def generate(args: Namespace) -> int:
+    from ..miniature.datasets import generate as write
+
+    options = {} if args.clips is None else {"clips": args.clips}
+    dataset = run(
+        lambda report, stop: write(
+            args.name, args.output, seed=args.seed, report=report, stop=stop, **options
+        )
+    )
+    print(dataset.metadata)
+    return OK
+
+
+def preprocess(args: Namespace) -> int:
+    from ..data.preprocess import PreprocessSettings
+    from ..data.preprocess import preprocess as prepare
+
+    settings = PreprocessSettings(
+        source=args.source,
+        model_source=args.model_source,
+        resolution_buckets=args.resolution_buckets,
+        output_dir=args.output_dir,
+        caption_column=args.caption_column,
+        video_column=args.video_column,
+        reference_column=args.reference_column,
+        id_token=args.id_token,
+    )
+    summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
+    print(f"preprocessed data: {summary.root}")
+    counts = {
+        "written": summary.written,
+        "reused": summary.reused,
+        "skipped": len(summary.skipped),
+        "seconds": round(summary.seconds, 2),
+    }
+    print(json.dumps(counts))
+    return OK
+
+
+def train(args: Namespace) -> int:
+    from ..trainer import train as run_training
+
+    config = yaml_file.load(args.config, args.set)
+    result = run(lambda report, stop: run_training(config, report=report, stop=stop))
+    print(result.lora_file)
+    return OK if result.finished else STOPPED
+
+
+def check(args: Namespace) -> int:
+    from ..preflight import problems
+
+    found = problems(yaml_file.load(args.config, args.set))
+    for problem in found:
+        print(problem)
+    if not found:
+        print(f"{args.config}: ready to train")
+    return WRONG_CONFIGURATION if found else OK
+
+
+def miniature_export(args: Namespace) -> int:
+    from ..miniature.comfy_file import export
+
+    print(export(Path(args.output)))
+    return OK

@@ -1,0 +1,85 @@
+"""Long work on a terminal: progress bars on standard error, Ctrl-C stops between two steps."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ..events import (
+    CheckpointWritten,
+    ClipSkipped,
+    Event,
+    Notice,
+    Progress,
+    Reporter,
+    SamplesWritten,
+    StepCompleted,
+    StopSignal,
+)
+from ..job import Job
+
+Result = TypeVar("Result")
+
+_POLL_SECONDS = 0.05
+
+
+def run(target: Callable[[Reporter, StopSignal], Result]) -> Result:
+    """Runs `target` in a job and shows what it tells; Ctrl-C asks it to stop and waits."""
+    job = Job(target).start()
+    with TerminalProgress() as progress:
+        while True:
+            try:
+                ended = job.wait(_POLL_SECONDS)
+                for event in job.drain():
+                    progress.show(event)
+                if ended:
+                    return job.result()
+            except KeyboardInterrupt:
+                progress.say("stopping after this step")
+                job.cancel()
+
+
+class TerminalProgress:
+    """One bar for the phase that runs now; lines for everything else."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._phase = ""
+
+    def __enter__(self) -> "TerminalProgress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self._advance(event.phase, event.done, event.total, event.unit)
+        elif isinstance(event, StepCompleted):
+            bar = self._advance("train", event.step, event.steps, "step")
+            bar.set_postfix(loss=f"{event.loss:.4f}", lr=f"{event.learning_rate:.1e}")
+        elif isinstance(event, ClipSkipped):
+            self.say(f"skipped {event.name}: {event.reason}")
+        elif isinstance(event, Notice):
+            self.say(event.message)
+        elif isinstance(event, CheckpointWritten):
+            self.say(f"step {event.step}: LoRA written to {event.lora_file}")
+        elif isinstance(event, SamplesWritten):
+            self.say(f"step {event.step}: samples written, see {event.sheet}")
+
+    def say(self, message: str) -> None:
+        tqdm.write(message, file=sys.stderr)
+
+    def _advance(self, phase: str, done: int, total: int, unit: str) -> tqdm:
+        if self._bar is None or phase != self._phase or total != self._bar.total:
+            self._close()
+            self._phase = phase
+            self._bar = tqdm(total=total, desc=phase, unit=unit, initial=max(0, done - 1))
+        self._bar.update(done - self._bar.n)
+        return self._bar
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

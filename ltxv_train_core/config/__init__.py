@@ -1,0 +1,38 @@
+"""The configuration of a training run: ten sections, each option defined once."""
+
+from .acceleration import AccelerationConfig
+from .checkpoints import CheckpointsConfig
+from .conditioning import ConditioningConfig
+from .data import DataConfig
+from .flow_matching import FlowMatchingConfig
+from .hub import HubConfig
+from .lora import LoRAConfig
+from .model import ModelConfig
+from .optimization import OptimizationConfig
+from .options import Option, from_widgets, options, to_widgets
+from .section import Section
+from .support import unsupported
+from .validation import ValidationConfig
+from .whole import SECTIONS, TrainingConfig, build
+
+__all__ = [
+    "SECTIONS",
+    "AccelerationConfig",
+    "CheckpointsConfig",
+    "ConditioningConfig",
+    "DataConfig",
+    "FlowMatchingConfig",
+    "HubConfig",
+    "LoRAConfig",
+    "ModelConfig",
+    "OptimizationConfig",
+    "Option",
+    "Section",
+    "TrainingConfig",
+    "ValidationConfig",
+    "build",
+    "from_widgets",
+    "options",
+    "to_widgets",
+    "unsupported",
+]

@@ -1,0 +1,16 @@
+from typing import ClassVar
+
+from .section import Section, option
+
+
+class DataConfig(Section):
+    summary: ClassVar[str] = "The preprocessed data set and how it is loaded."
+
+    preprocessed_data_root: str = option(
+        ...,
+        "Folder of the preprocessed data set: the .precomputed folder, or the folder it is in.",
+        min_length=1,
+    )
+    num_dataloader_workers: int = option(
+        2, "Loaders that run ahead of training; 0 loads in the training thread.", ge=0, le=64
+    )

@@ -1,0 +1,20 @@
+from typing import ClassVar, Literal
+
+from .section import Section, option
+
+
+class ModelConfig(Section):
+    summary: ClassVar[str] = "Base model and what of it is trained."
+
+    model_source: str = option(
+        "LTXV_13B_097_DEV",
+        "The base model: a version name, a Hugging Face repository, a folder in the diffusers "
+        "layout, or LTXV_MINIATURE, the small model that comes with this pack.",
+        min_length=1,
+    )
+    training_mode: Literal["lora", "full"] = option(
+        "lora", "Train a LoRA, or every weight of the transformer (full)."
+    )
+    load_checkpoint: str | None = option(
+        None, "A LoRA file, or a folder whose newest LoRA file is taken, to start from."
+    )

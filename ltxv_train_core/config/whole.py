@@ -1,0 +1,99 @@
+"""The whole configuration: ten sections and what belongs to none of them."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from ..errors import ConfigurationError
+from .acceleration import AccelerationConfig
+from .checkpoints import CheckpointsConfig
+from .conditioning import ConditioningConfig
+from .data import DataConfig
+from .flow_matching import FlowMatchingConfig
+from .hub import HubConfig
+from .lora import LoRAConfig
+from .model import ModelConfig
+from .optimization import OptimizationConfig
+from .section import Section, option
+from .validation import ValidationConfig
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class TrainingConfig(Section):
+    """Everything that a training run is made from."""
+
+    name: str = option(
+        "ltxv-lora",
+        "Readable part of the run's name and of the LoRA file's.",
+        min_length=1,
+        pattern=r"^[\w][\w.\- ]*$",
+    )
+    seed: int = option(42, "Seed of weights, noise and data order.", ge=0, le=2**63 - 1)
+    output_dir: str = option("outputs", "Folder that holds the runs.", min_length=1)
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    lora: LoRAConfig = Field(default_factory=LoRAConfig)
+    conditioning: ConditioningConfig = Field(default_factory=ConditioningConfig)
+    optimization: OptimizationConfig = Field(default_factory=OptimizationConfig)
+    acceleration: AccelerationConfig = Field(default_factory=AccelerationConfig)
+    data: DataConfig
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
+    hub: HubConfig = Field(default_factory=HubConfig)
+    flow_matching: FlowMatchingConfig = Field(default_factory=FlowMatchingConfig)
+
+    @model_validator(mode="after")
+    def _references_to_validate_with(self) -> "TrainingConfig":
+        wants = self.conditioning.mode == "reference_video"
+        has = self.validation.reference_videos is not None
+        if wants and self.validation.prompts and not has:
+            raise ValueError(
+                "validation.reference_videos: an IC-LoRA needs one reference video for each "
+                "validation prompt; give them, or remove the prompts"
+            )
+        if has and not wants:
+            raise ValueError(
+                "validation.reference_videos would be ignored: remove them, or set "
+                "conditioning.mode to reference_video"
+            )
+        return self
+
+    @property
+    def output_path(self) -> Path:
+        return Path(self.output_dir).expanduser()
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in TrainingConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+
+
+def build(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:
+    """Validates values into a section or the whole configuration.
+
+    Args:
+        where: put before the option's name in a message, for example "optimization".
+
+    Raises:
+        ConfigurationError: with one line for each problem.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError([_line(problem, where) for problem in error.errors()]) from None
+
+
+def _line(problem: Any, where: str) -> str:
+    path = ".".join(str(part) for part in ((where,) if where else ()) + tuple(problem["loc"]))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"{path}: must be given"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: no such option"
+    if problem["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message} (given: {problem['input']!r})"

@@ -1,0 +1,165 @@
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..adapters.lora_file import add_trained_lora
+from ..charts import loss_chart
+from ..data.preprocess import PreprocessSettings, preprocess
+from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..files import atomic_path
+from ..flow.sampler import SampleRequest, SamplerSettings, sample
+from ..media.sheet import contact_sheet
+from ..media.tensors import frames_to_tensor
+from ..memory import peak_memory_bytes
+from ..miniature.clips import FPS, SIZE
+from ..miniature.datasets import DemoDataset, generate
+from ..miniature.scores import score
+from ..models.source import MINIATURE, ModelSource, open_model
+from ..run_folder import RunFolder
+from ..trainer import TrainingResult, train
+from ..validation import decode_videos
+from . import recipe
+from .report import DemoReport
+
+
+def run_demo(
+    task: str,
+    output: Path,
+    seed: int = 0,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    model_source: str = MINIATURE,
+) -> DemoReport:
+    """Generates a data set, preprocesses it, and samples before and after training on it.
+
+    Args:
+        task: "stripes" (LoRA), "up" (LoRA) or "mirror" (IC-LoRA).
+        output: gets `data/`, the run, `before_after.png`, `loss.png` and `report.json`.
+
+    Raises:
+        Cancelled: when it was stopped.
+    """
+    stop = stop or NeverStop()
+    output = output / task
+    clock = _Clock()
+    with clock.phase("generate"):
+        dataset = generate(task, output / "data", seed=seed, report=report, stop=stop)
+    with clock.phase("preprocess"):
+        prepared = preprocess(
+            PreprocessSettings(
+                source=dataset.metadata,
+                model_source=model_source,
+                resolution_buckets=str(SIZE),
+                id_token=recipe.TRIGGER,
+            ),
+            report=report,
+            stop=stop,
+        )
+    source = open_model(model_source)
+    evaluation = _Evaluation(dataset, source, seed, report, stop)
+    with clock.phase("sample before"):
+        before = evaluation.sample(None)
+    with clock.phase("train"):
+        config = recipe.training_config(task, prepared.root, output, seed, model_source)
+        trained = train(config, report, stop)
+    with clock.phase("sample after"):
+        after = evaluation.sample(trained.lora_file)
+    scores = [score(task, videos, dataset.evaluation) for videos in (before, after)]
+    result = DemoReport(
+        task=task,
+        score_before=scores[0].value,
+        score_after=scores[1].value,
+        fidelity=scores[1].fidelity,
+        details=scores[1].details,
+        seconds=clock.seconds | {"total": clock.total()},
+        peak_memory_bytes=peak_memory_bytes(),
+        lora_file=str(trained.lora_file),
+    )
+    result.write(output)
+    _write_pictures(output, dataset, before, after, trained)
+    return result
+
+
+class _Clock:
+    """Seconds of each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+
+    def total(self) -> float:
+        return round(time.perf_counter() - self._started, 2)
+
+
+class _Evaluation:
+    """The prompts (and references) that no clip of the data set shows, encoded once."""
+
+    def __init__(
+        self,
+        dataset: DemoDataset,
+        source: ModelSource,
+        seed: int,
+        report: Reporter,
+        stop: StopSignal,
+    ):
+        self.source, self.report, self.stop = source, report, stop
+        prompts = [f"{recipe.TRIGGER} {item.prompt}" for item in dataset.evaluation]
+        *texts, negative = source.load_text_encoder().encode([*prompts, ""])
+        references = _encode([item.reference for item in dataset.evaluation], source)
+        self.requests = [
+            SampleRequest(text, negative, seed=seed * 1000 + number, reference=reference)
+            for number, (text, reference) in enumerate(zip(texts, references, strict=True))
+        ]
+
+    def sample(self, lora_file: Path | None) -> list[np.ndarray]:
+        """One video, uint8 [F, H, W, 3], per prompt."""
+        transformer = self.source.load_transformer(torch.float32)
+        if lora_file is not None:
+            add_trained_lora(transformer, lora_file)
+        settings = SamplerSettings(
+            size=SIZE,
+            steps=recipe.SAMPLING_STEPS,
+            guidance_scale=recipe.GUIDANCE_SCALE,
+            causal_positions=self.source.causal_positions,
+            fps=FPS,
+            batch_size=len(self.requests),
+        )
+        latents = sample(transformer, self.requests, settings, self.report, self.stop)
+        return decode_videos(latents, self.source, torch.device("cpu"))
+
+
+def _encode(
+    references: list[np.ndarray | None], source: ModelSource
+) -> list[torch.Tensor] | list[None]:
+    if any(reference is None for reference in references):
+        return [None] * len(references)
+    codec = source.load_video_codec()
+    return [codec.encode(frames_to_tensor(r))[0] for r in references if r is not None]
+
+
+def _write_pictures(
+    output: Path,
+    dataset: DemoDataset,
+    before: list[np.ndarray],
+    after: list[np.ndarray],
+    trained: TrainingResult,
+) -> None:
+    rows = []
+    for item, old, new in zip(dataset.evaluation, before, after, strict=True):
+        rows.append(([] if item.reference is None else [item.reference]) + [old, new])
+    labels = [item.prompt for item in dataset.evaluation]
+    with atomic_path(output / "before_after.png") as temporary:
+        contact_sheet(rows, labels).save(temporary)
+    losses = [m.loss for m in RunFolder(trained.run_folder).metrics()]
+    with atomic_path(output / "loss.png") as temporary:
+        loss_chart(losses, trained.steps).save(temporary)

@@ -1,0 +1,59 @@
+"""Long work in a thread of its own: started, watched, stopped between two steps."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from .events import Event, Reporter, StopSignal
+
+Result = TypeVar("Result")
+
+
+class Job(Generic[Result]):
+    """Runs `target(report, stop)` in a new thread.
+
+    A new thread starts outside the caller's inference mode and context variables. Events wait in
+    a queue until the caller takes them; whatever the target raises is raised again by `result`.
+    """
+
+    def __init__(self, target: Callable[[Reporter, StopSignal], Result], name: str = "ltxv-train"):
+        self._target = target
+        self._stop = threading.Event()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._outcome: Result | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> "Job[Result]":
+        self._thread.start()
+        return self
+
+    def cancel(self) -> None:
+        """Asks the work to stop at its next step."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits for the end, at most so long; returns whether it has come."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def drain(self) -> list[Event]:
+        """The events since the last call."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get())
+        return events
+
+    def result(self) -> Result:
+        """Waits for the end and returns what the target returned, or raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._outcome  # type: ignore[return-value]
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self._target(self._events.put, self._stop)
+        except BaseException as error:
+            self._error = error

@@ -1,0 +1,36 @@
+import importlib.util
+import shutil
+
+from diffusers import LTXVideoTransformer3DModel
+
+from ..events import Notice, Reporter
+
+
+def compile_blocks(transformer: LTXVideoTransformer3DModel, mode: str, report: Reporter) -> bool:
+    """Compiles each block in place, so that parameter names stay as they are.
+
+    Where the device has no compiler, says so and leaves the model alone.
+
+    Args:
+        mode: "default", "reduce-overhead" or "max-autotune".
+
+    Returns:
+        Whether the blocks will be compiled, in the first step.
+    """
+    missing = _missing_compiler(transformer.device.type)
+    if missing:
+        report(Notice(f"acceleration.compile_with_inductor has no effect here: {missing}"))
+        return False
+    for block in transformer.transformer_blocks:
+        block.compile(mode=mode)
+    report(Notice("compiling the model: the first step takes a minute or more"))
+    return True
+
+
+def _missing_compiler(device_type: str) -> str | None:
+    if device_type == "cuda":
+        return None if importlib.util.find_spec("triton") else "Triton is not installed"
+    if device_type == "cpu":
+        found = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+        return None if found else "there is no C++ compiler"
+    return f"torch.compile is not used on {device_type}"

@@ -1,0 +1,21 @@
+import gc
+
+import torch
+
+
+def default_device() -> torch.device:
+    """The accelerator of this machine, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def free_memory() -> None:
+    """Gives memory of dropped tensors back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

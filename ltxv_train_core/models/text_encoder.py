@@ -1,0 +1,29 @@
+"""Prompts to embeddings, as the sampler makes them: with the mask, without truncation."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import T5EncoderModel
+
+
+class TextEncoder:
+    """T5 with its tokenizer."""
+
+    def __init__(self, encoder: T5EncoderModel, tokenizer: Any):
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+
+    def to(self, device: torch.device) -> "TextEncoder":
+        self.encoder.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode(self, prompts: list[str]) -> list[Tensor]:
+        """One embedding [L, D] per prompt on the CPU, padding cut off (L real tokens with the end)."""
+        tokens = self.tokenizer(prompts, padding=True, truncation=False, return_tensors="pt")
+        mask = tokens.attention_mask.to(self.encoder.device)
+        hidden = self.encoder(
+            input_ids=tokens.input_ids.to(self.encoder.device), attention_mask=mask
+        ).last_hidden_state
+        return [row[keep.bool()].cpu() for row, keep in zip(hidden, mask, strict=True)]

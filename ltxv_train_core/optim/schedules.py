@@ -1,0 +1,36 @@
+"""Learning rate schedules. A schedule moves once for each optimizer step."""
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from ..config import OptimizationConfig
+
+
+def build_schedule(config: OptimizationConfig, optimizer: Optimizer) -> LRScheduler:
+    """The schedule of a run; its state is the number of steps it has moved."""
+    return LambdaLR(optimizer, _factor(config))
+
+
+def _factor(config: OptimizationConfig) -> Callable[[int], float]:
+    """The learning rate of a step as a share of `learning_rate`."""
+    params, steps = config.scheduler_params, config.steps
+    floor = params.get("eta_min", 0.0) / config.learning_rate
+    if config.scheduler_type == "constant":
+        return lambda step: 1.0
+    if config.scheduler_type == "linear":
+        start, end = params.get("start_factor", 1.0), params.get("end_factor", 0.1)
+        return lambda step: start + (end - start) * min(step / steps, 1.0)
+    if config.scheduler_type == "cosine":
+        return lambda step: _cosine(min(step / steps, 1.0), floor)
+    if config.scheduler_type == "cosine_with_restarts":
+        cycles = params.get("cycles", 4.0)
+        return lambda step: _cosine((step * cycles / steps) % 1.0, floor)
+    power = params.get("power", 1.0)
+    return lambda step: max(0.0, 1.0 - step / steps) ** power
+
+
+def _cosine(share: float, floor: float) -> float:
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share))

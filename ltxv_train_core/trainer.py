@@ -1,0 +1,299 @@
+"""Trains a LoRA: the whole run, from a configuration to the LoRA file.
+
+`train` is the door. A `Trainer` is one run in memory; the strategy owns what a batch becomes, the
+run folder owns the files, the validator owns the samples.
+"""
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from . import checkpoint
+from .adapters.inject import add_lora
+from .adapters.lora_file import lora_tensors, write_lora_file
+from .config import TrainingConfig
+from .data.dataset import TrainingDataset, batches
+from .errors import Cancelled, LTXVTrainError
+from .events import (
+    CheckpointWritten,
+    NeverStop,
+    Notice,
+    Progress,
+    Reporter,
+    StepCompleted,
+    StopSignal,
+    ignore,
+)
+from .lora_metadata import lora_metadata
+from .models.compile import compile_blocks
+from .models.device import default_device, free_memory
+from .models.source import ModelSource, open_model
+from .optim import build_optimizer, build_schedule
+from .preflight import require_ready
+from .run_folder import RunFolder
+from .strategies import STRATEGIES
+from .validation import Validator
+
+NON_FINITE_IN_A_ROW = 10
+ETA_WINDOW_STEPS = 50
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run leaves: its newest LoRA file, and how far it came."""
+
+    lora_file: Path
+    run_folder: Path
+    step: int
+    steps: int
+
+    @property
+    def finished(self) -> bool:
+        return self.step == self.steps
+
+
+def train(
+    config: TrainingConfig, report: Reporter = ignore, stop: StopSignal | None = None
+) -> TrainingResult:
+    """Trains, goes on with an interrupted run, or finds the finished one.
+
+    Stops between two steps when asked to, with a checkpoint and a LoRA of the step it reached.
+
+    Raises:
+        LTXVTrainError: when configuration, data or model can't be used; nothing was started.
+        Cancelled: when it was stopped before its first step.
+    """
+    stop = stop or NeverStop()
+    require_ready(config)
+    strategy = STRATEGIES[config.conditioning.mode]
+    source = open_model(config.model.model_source)
+    dataset = TrainingDataset(
+        Path(config.data.preprocessed_data_root), strategy.reference_folder(config)
+    )
+    run = RunFolder.of(config, dataset.fingerprint(), source.identity)
+    steps = config.optimization.steps
+    if run.is_finished(steps):
+        report(Notice(f"{run.name} is finished: its LoRA is used as it is"))
+        return TrainingResult(run.lora_file(steps), run.folder, steps, steps)
+    run.begin(config)
+    try:
+        return Trainer(config, run, source, dataset, report, stop).run()
+    finally:
+        free_memory()
+
+
+class Trainer:
+    """One run in memory."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        run: RunFolder,
+        source: ModelSource,
+        dataset: TrainingDataset,
+        report: Reporter,
+        stop: StopSignal,
+    ):
+        self.config, self.run_folder, self.source = config, run, source
+        self.report, self.stop = report, stop
+        self.device = default_device()
+        self.metadata = lora_metadata(config, source, dataset)
+        self.validator = Validator.prepare(config, source, self.device)
+        self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
+        self.transformer = self._load_transformer()
+        self.parameters = add_lora(self.transformer, config.lora, config.seed)
+        self.optimizer = build_optimizer(config.optimization, self.parameters)
+        self.schedule = build_schedule(config.optimization, self.optimizer)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.batches = batches(
+            dataset,
+            config.optimization.batch_size,
+            seed=config.seed,
+            workers=config.data.num_dataloader_workers,
+        )
+        self.step = 0
+        self._seconds: deque[float] = deque(maxlen=ETA_WINDOW_STEPS)
+        self._non_finite = 0
+
+    def run(self) -> TrainingResult:
+        """Steps from where the run stands to its end, or to where it is stopped."""
+        self._restore()
+        self._tell_size()
+        steps = self.config.optimization.steps
+        try:
+            while self.step < steps and not self.stop.is_set():
+                metrics = self.train_step()
+                self.run_folder.append_metrics(metrics)
+                self.report(metrics)
+                self._save_if_due()
+                self._validate_if_due()
+        except Cancelled:
+            pass
+        finally:
+            self.batches.close()
+        if self.step == 0:
+            raise Cancelled("stopped before the first step")
+        lora_file = self.save()
+        return TrainingResult(lora_file, self.run_folder.folder, self.step, steps)
+
+    def train_step(self) -> StepCompleted:
+        """One optimizer step over `gradient_accumulation_steps` batches."""
+        started = time.perf_counter()
+        options = self.config.optimization
+        learning_rate = self.schedule.get_last_lr()[0]
+        loss = sum(self._accumulate() for _ in range(options.gradient_accumulation_steps))
+        limit = options.max_grad_norm or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
+        self._apply(math.isfinite(loss) and math.isfinite(norm))
+        self.step += 1
+        seconds = time.perf_counter() - started
+        self._seconds.append(seconds)
+        mean_seconds = sum(self._seconds) / len(self._seconds)
+        return StepCompleted(
+            step=self.step,
+            steps=options.steps,
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=norm,
+            step_seconds=seconds,
+            eta_seconds=mean_seconds * (options.steps - self.step),
+        )
+
+    def save(self) -> Path:
+        """Writes the checkpoint and the LoRA of this step, unless they are there."""
+        run, lora = self.run_folder, self.config.lora
+        lora_file = run.lora_file(self.step)
+        folder = run.checkpoints / f"{self.step:06d}"
+        if not (folder.is_dir() and lora_file.is_file()):
+            tensors = lora_tensors(self.transformer)
+            metadata = self.metadata | {"step": str(self.step)}
+            write_lora_file(lora_file, tensors, lora.rank, lora.alpha, metadata)
+            folder = checkpoint.save(run.checkpoints, self._state())
+            checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
+            self.report(CheckpointWritten(self.step, folder, lora_file))
+        run.write_state(self.step, self.config.optimization.steps)
+        return lora_file
+
+    def _accumulate(self) -> float:
+        """Forward and backward over one batch; returns its share of the step's loss."""
+        batch = next(self.batches)
+        inputs = self.strategy.prepare(batch, self.generator).to(self.device)
+        with self._autocast():
+            prediction = self.transformer(
+                hidden_states=inputs.tokens.to(self.transformer.dtype),
+                encoder_hidden_states=batch.prompt_embeds.to(self.device, self.transformer.dtype),
+                timestep=inputs.timesteps,
+                encoder_attention_mask=batch.prompt_mask.to(self.device),
+                video_coords=inputs.positions,
+                return_dict=False,
+            )[0]
+        loss = inputs.loss(prediction) / self.config.optimization.gradient_accumulation_steps
+        loss.backward()
+        return loss.item()
+
+    def _apply(self, finite: bool) -> None:
+        """Moves weights and schedule; a step that isn't finite never reaches the weights."""
+        if finite:
+            self._non_finite = 0
+            self.optimizer.step()
+        else:
+            self._non_finite += 1
+            self.report(Notice(f"step {self.step + 1}: the loss is not finite; step left out"))
+            if self._non_finite == NON_FINITE_IN_A_ROW:
+                raise LTXVTrainError(
+                    f"the loss was not finite {NON_FINITE_IN_A_ROW} steps in a row: lower "
+                    "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
+                    "or no"
+                )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+
+    def _save_if_due(self) -> None:
+        interval = self.config.checkpoints.interval
+        if interval is not None and self.step % interval == 0:
+            self.save()
+
+    def _validate_if_due(self) -> None:
+        """Samples when it is time. A failure here is told and costs no step."""
+        if not self.validator or not self.validator.is_due(
+            self.step, self.config.optimization.steps
+        ):
+            return
+        self.transformer.eval()
+        try:
+            with self._autocast():
+                samples = self.validator.run(
+                    self.transformer,
+                    self.step,
+                    self.run_folder.samples(self.step),
+                    self.report,
+                    self.stop,
+                )
+            self.report(samples)
+        except Cancelled:
+            raise
+        except Exception as error:
+            self.report(Notice(f"no samples at step {self.step}: {error}"))
+        finally:
+            self.transformer.train()
+            free_memory()
+
+    def _load_transformer(self) -> LTXVideoTransformer3DModel:
+        options = self.config.acceleration
+        self.report(Progress("load model", 0, 1, "model"))
+        dtype = torch.float32 if options.mixed_precision_mode == "no" else torch.bfloat16
+        transformer = self.source.load_transformer(dtype).to(self.device).train()
+        if self.config.optimization.enable_gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if options.compile_with_inductor:
+            compile_blocks(transformer, options.compilation_mode, self.report)
+        self.report(Progress("load model", 1, 1, "model"))
+        return transformer
+
+    def _autocast(self) -> torch.autocast:
+        mixed = self.config.acceleration.mixed_precision_mode != "no"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+
+    def _tell_size(self) -> None:
+        count = sum(p.numel() for p in self.parameters)
+        self.report(
+            Notice(
+                f"run {self.run_folder.name}: {count:,} trainable parameters, step {self.step} of "
+                f"{self.config.optimization.steps}, on {self.device}"
+            )
+        )
+
+    def _state(self) -> checkpoint.TrainingState:
+        return checkpoint.TrainingState(
+            step=self.step,
+            weights={n: p for n, p in self.transformer.named_parameters() if p.requires_grad},
+            state={
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "batches": self.batches.state_dict(),
+                "generator": self.generator.get_state(),
+                "torch_random": torch.get_rng_state(),
+            },
+        )
+
+    def _restore(self) -> None:
+        """Goes on from the newest checkpoint, if there is one."""
+        saved = checkpoint.load_latest(self.run_folder.checkpoints)
+        if saved is not None:
+            self.step = saved.step
+            parameters = dict(self.transformer.named_parameters())
+            with torch.no_grad():
+                for name, value in saved.weights.items():
+                    parameters[name].copy_(value)
+            self.optimizer.load_state_dict(saved.state["optimizer"])
+            self.schedule.load_state_dict(saved.state["schedule"])
+            self.batches.load_state_dict(saved.state["batches"])
+            self.generator.set_state(saved.state["generator"])
+            torch.set_rng_state(saved.state["torch_random"])
+            self.report(Notice(f"going on from the checkpoint of step {self.step}"))
+        self.run_folder.keep_metrics_until(self.step)

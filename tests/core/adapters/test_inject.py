@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from ltxv_train_core.adapters.inject import add_lora, match_modules
+from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.miniature.weights import load_transformer
+
+
+def test_patterns_match_ends_of_names_and_wildcards():
+    transformer = load_transformer()
+    assert len(match_modules(transformer, ("to_q",))) == 8
+    assert len(match_modules(transformer, ("attn1.to_q", "to_q"))) == 8
+    assert match_modules(transformer, ("transformer_blocks.0.attn?.to_[kv]",)) == [
+        f"transformer_blocks.0.attn{i}.to_{x}" for i in (1, 2) for x in "kv"
+    ]
+    assert len(match_modules(transformer, ("ff.net.*",))) == 8
+
+
+def test_a_pattern_without_a_match_names_near_ones():
+    with pytest.raises(ConfigurationError, match=r"'to_qq' matches no layer.*to_q"):
+        match_modules(load_transformer(), ("to_k", "to_qq"))
+
+
+def test_the_lora_is_float32_seeded_and_alone_trainable():
+    config = LoRAConfig(rank=4, alpha=4, target_modules=("to_q",))
+    state = torch.get_rng_state()
+    first, second = load_transformer(torch.bfloat16), load_transformer(torch.bfloat16)
+    ours, same = add_lora(first, config, seed=3), add_lora(second, config, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(ours, same, strict=True))
+    assert {p.dtype for p in ours} == {torch.float32}
+    assert sum(p.numel() for p in ours) == 8 * 4 * (256 + 256)
+    assert first.proj_in.weight.dtype == torch.bfloat16
+    assert not first.proj_in.weight.requires_grad

@@ -1,0 +1,103 @@
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ltxv_train_core.adapters.inject import add_lora
+from ltxv_train_core.adapters.lora_file import (
+    add_trained_lora,
+    comfy_name,
+    lora_tensors,
+    write_lora_file,
+)
+from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.errors import ModelError
+from ltxv_train_core.geometry import LatentSize
+from ltxv_train_core.flow.tokens import positions
+from ltxv_train_core.miniature.weights import load_transformer
+
+CONFIG = LoRAConfig(rank=4, alpha=2, target_modules=("to_q", "net.2", "proj_in", "time_embed.*"))
+
+
+def trained():
+    """A transformer with a LoRA that does something."""
+    transformer = load_transformer()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in add_lora(transformer, CONFIG, seed=0):
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return transformer.eval()
+
+
+@torch.no_grad()
+def forward(transformer):
+    generator = torch.Generator().manual_seed(1)
+    return transformer(
+        hidden_states=torch.randn(1, 27, 128, generator=generator),
+        encoder_hidden_states=torch.randn(1, 5, 128, generator=generator),
+        timestep=torch.full((1, 27), 500.0),
+        encoder_attention_mask=torch.ones(1, 5),
+        video_coords=positions(LatentSize(3, 3, 3), torch.tensor([25.0]), True),
+        return_dict=False,
+    )[0]
+
+
+@pytest.fixture
+def lora_file(tmp_path):
+    path = tmp_path / "lora.safetensors"
+    write_lora_file(path, lora_tensors(trained()), CONFIG.rank, CONFIG.alpha, {"step": "7"})
+    return path
+
+
+def test_the_file_has_comfyui_names_a_folded_alpha_and_its_facts(lora_file):
+    with safe_open(lora_file, "pt") as file:
+        names, metadata = set(file.keys()), file.metadata()
+        q = "diffusion_model.transformer_blocks.0.attn1.to_q"
+        assert {f"{q}.lora_A.weight", f"{q}.lora_B.weight"} <= names
+        assert "diffusion_model.patchify_proj.lora_A.weight" in names
+        assert "diffusion_model.adaln_single.linear.lora_B.weight" in names
+        assert not any("alpha" in name for name in names)
+        folded = file.get_tensor(f"{q}.lora_B.weight")
+    own = lora_tensors(trained())["transformer_blocks.0.attn1.to_q.lora_B.weight"]
+    assert torch.equal(folded, own * 0.5)
+    assert (metadata["rank"], metadata["alpha"], metadata["step"]) == ("4", "2", "7")
+
+
+def test_loading_the_file_gives_what_was_trained(lora_file):
+    fresh = load_transformer()
+    before = forward(fresh)
+    add_trained_lora(fresh, lora_file)
+    after, wanted = forward(fresh), forward(trained())
+    assert (wanted - before).abs().max() > 0.1
+    assert (after - wanted).abs().max() < 1e-4
+
+
+def test_diffusers_reads_the_file_to_the_same_result(lora_file):
+    from diffusers import LTXPipeline
+
+    state = LTXPipeline.lora_state_dict(str(lora_file))
+    state = state[0] if isinstance(state, tuple) else state
+    fresh = load_transformer()
+    fresh.load_lora_adapter(state, prefix="transformer")
+    assert (forward(fresh) - forward(trained())).abs().max() < 1e-4
+
+
+def test_foreign_and_broken_files_are_refused(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(ModelError, match="can't be read"):
+        add_trained_lora(load_transformer(), path)
+    save_file({"transformer.x": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match="transformer.x"):
+        add_trained_lora(load_transformer(), path)
+    pair = {f"diffusion_model.nowhere.lora_{x}.weight": torch.zeros(2, 2) for x in "AB"}
+    save_file(pair, path)
+    with pytest.raises(ModelError, match="no layer nowhere"):
+        add_trained_lora(load_transformer(), path)
+
+
+def test_comfy_names():
+    assert comfy_name("proj_in.lora_A.weight") == "patchify_proj.lora_A.weight"
+    assert comfy_name("time_embed.linear") == "adaln_single.linear"
+    assert comfy_name("transformer_blocks.1.attn2.norm_q") == "transformer_blocks.1.attn2.q_norm"
+    assert comfy_name("proj_out") == "proj_out"

@@ -1,0 +1,67 @@
+"""Imports go one way: each room of the core uses only rooms before it."""
+
+import ast
+from pathlib import Path
+
+import ltxv_train_core
+
+CORE = Path(ltxv_train_core.__file__).parent
+ORDER = [
+    {"errors"},
+    {"events", "files", "geometry", "memory"},
+    {"media"},
+    {"config"},
+    {"miniature"},
+    {"models", "charts"},
+    {"flow", "adapters", "data", "optim"},
+    {"strategies", "checkpoint", "run_folder"},
+    {"validation", "preflight", "lora_metadata"},
+    {"trainer"},
+    {"job", "demo"},
+    {"cli"},
+    {"__main__"},
+]
+FORBIDDEN = {
+    "comfy",
+    "comfy_api",
+    "comfy_execution",
+    "folder_paths",
+    "server",
+    "execution",
+    "nodes",
+}
+LEVEL = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+
+
+def imported_modules(path: Path):
+    """Absolute names of what a file imports; of this package, its rooms."""
+    package = ("ltxv_train_core", *path.relative_to(CORE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            module = base + (node.module or "").split(".") if node.module else base
+            if len(module) == 1 and node.level:
+                yield from ([*module, alias.name] for alias in node.names)
+            else:
+                yield module
+
+
+def test_every_room_has_its_place():
+    rooms = {p.stem for p in CORE.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert rooms - {"__init__"} == set(LEVEL)
+
+
+def test_imports_go_one_way():
+    wrong = []
+    for path in CORE.rglob("*.py"):
+        room = path.relative_to(CORE).parts[0].removesuffix(".py")
+        for module in imported_modules(path):
+            if module[0] in FORBIDDEN:
+                wrong.append(f"{path.relative_to(CORE)} imports {module[0]}")
+            if module[0] == "ltxv_train_core" and len(module) > 1 and module[1] in LEVEL:
+                other = module[1]
+                if other != room and LEVEL[other] >= LEVEL.get(room, len(ORDER)):
+                    wrong.append(f"{path.relative_to(CORE)} imports {other}")
+    assert wrong == []
