@@ -7,6 +7,8 @@ run folder owns the files, the validator owns the samples.
 import math
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from .events import (
     StopSignal,
     ignore,
 )
+from .files import sha256_json
 from .lora_metadata import lora_metadata
 from .models.compile import compile_blocks
 from .models.device import default_device, free_memory
@@ -109,7 +112,6 @@ class Trainer:
         self.parameters = add_lora(self.transformer, config.lora, config.seed)
         self.optimizer = build_optimizer(config.optimization, self.parameters)
         self.schedule = build_schedule(config.optimization, self.optimizer)
-        self.generator = torch.Generator().manual_seed(config.seed)
         self.batches = batches(
             dataset,
             config.optimization.batch_size,
@@ -145,8 +147,11 @@ class Trainer:
         """One optimizer step over `gradient_accumulation_steps` batches."""
         started = time.perf_counter()
         options = self.config.optimization
-        learning_rate = self.schedule.get_last_lr()[0]
-        loss = sum(self._accumulate() for _ in range(options.gradient_accumulation_steps))
+        learning_rate = float(self.schedule.get_last_lr()[0])
+        with self._randomness() as generator:
+            loss = sum(
+                self._accumulate(generator) for _ in range(options.gradient_accumulation_steps)
+            )
         limit = options.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
         self._apply(math.isfinite(loss) and math.isfinite(norm))
@@ -179,10 +184,10 @@ class Trainer:
         run.write_state(self.step, self.config.optimization.steps)
         return lora_file
 
-    def _accumulate(self) -> float:
+    def _accumulate(self, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
         batch = next(self.batches)
-        inputs = self.strategy.prepare(batch, self.generator).to(self.device)
+        inputs = self.strategy.prepare(batch, generator).to(self.device)
         with self._autocast():
             prediction = self.transformer(
                 hidden_states=inputs.tokens.to(self.transformer.dtype),
@@ -195,6 +200,19 @@ class Trainer:
         loss = inputs.loss(prediction) / self.config.optimization.gradient_accumulation_steps
         loss.backward()
         return loss.item()
+
+    @contextmanager
+    def _randomness(self) -> Iterator[torch.Generator]:
+        """The random numbers of a step depend on the run's seed and the step alone.
+
+        Yields a generator for noise; dropout draws from torch's own, which is set for the step
+        and given back as it was.
+        """
+        seed = int(sha256_json([self.config.seed, self.step])[:15], 16)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield torch.Generator().manual_seed(seed)
 
     def _apply(self, finite: bool) -> None:
         """Moves weights and schedule; a step that isn't finite never reaches the weights."""
@@ -276,8 +294,6 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "batches": self.batches.state_dict(),
-                "generator": self.generator.get_state(),
-                "torch_random": torch.get_rng_state(),
             },
         )
 
@@ -293,7 +309,5 @@ class Trainer:
             self.optimizer.load_state_dict(saved.state["optimizer"])
             self.schedule.load_state_dict(saved.state["schedule"])
             self.batches.load_state_dict(saved.state["batches"])
-            self.generator.set_state(saved.state["generator"])
-            torch.set_rng_state(saved.state["torch_random"])
             self.report(Notice(f"going on from the checkpoint of step {self.step}"))
         self.run_folder.keep_metrics_until(self.step)

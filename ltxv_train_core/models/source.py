@@ -39,8 +39,10 @@ class ModelSource(Protocol):
     """
 
     name: str
-    identity: str
     causal_positions: bool
+
+    @property
+    def identity(self) -> str: ...
 
     def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel: ...
 

@@ -24,8 +24,8 @@ def test_a_pattern_without_a_match_names_near_ones():
 
 def test_the_lora_is_float32_seeded_and_alone_trainable():
     config = LoRAConfig(rank=4, alpha=4, target_modules=("to_q",))
-    state = torch.get_rng_state()
     first, second = load_transformer(torch.bfloat16), load_transformer(torch.bfloat16)
+    state = torch.get_rng_state()
     ours, same = add_lora(first, config, seed=3), add_lora(second, config, seed=3)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(ours, same, strict=True))

@@ -1,0 +1,117 @@
+"""What a training step costs beside a bare loop: forward, backward, clip, AdamW on one batch.
+
+    python benchmarks/training_loop.py [--steps 60] [--reference]
+
+Both run on the miniature in one process, a step of each in turn; the ratio is the median of the
+paired ratios. At most 1.05 is wanted.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from ltxv_train_core.miniature.datasets import generate
+
+from ltxv_train_core.adapters.inject import add_lora
+from ltxv_train_core.config import TrainingConfig
+from ltxv_train_core.data.dataset import TrainingDataset
+from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.demo.recipe import training_config
+from ltxv_train_core.events import NeverStop, ignore
+from ltxv_train_core.miniature.clips import SIZE
+from ltxv_train_core.models.source import MINIATURE, open_model
+from ltxv_train_core.run_folder import RunFolder
+from ltxv_train_core.strategies import STRATEGIES
+from ltxv_train_core.trainer import Trainer
+
+WARM_UP_STEPS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--reference", action="store_true", help="an IC-LoRA's step")
+    args = parser.parse_args()
+    task = "mirror" if args.reference else "stripes"
+    with tempfile.TemporaryDirectory() as folder:
+        config = prepare(task, Path(folder))
+        trainer = make_trainer(config)
+        bare = make_bare_step(config)
+        ratios, seconds = compare(trainer.train_step, bare, args.steps)
+        trainer.batches.close()
+    print(f"{task}: {args.steps} paired steps on {trainer.device}")
+    print(f"training step {seconds[0] * 1000:.1f} ms, bare step {seconds[1] * 1000:.1f} ms")
+    print(f"ratio {statistics.median(ratios):.3f} (quartiles {quartiles(ratios)})")
+
+
+def prepare(task: str, folder: Path) -> TrainingConfig:
+    dataset = generate(task, folder / "data", clips=16)
+    prepared = preprocess(PreprocessSettings(dataset.metadata, MINIATURE, str(SIZE)))
+    return training_config(task, prepared.root, folder / "runs", 0, MINIATURE)
+
+
+def make_trainer(config: TrainingConfig) -> Trainer:
+    source = open_model(config.model.model_source)
+    strategy = STRATEGIES[config.conditioning.mode]
+    root = Path(config.data.preprocessed_data_root)
+    dataset = TrainingDataset(root, strategy.reference_folder(config))
+    run = RunFolder.of(config, dataset.fingerprint(), source.identity)
+    return Trainer(config, run, source, dataset, ignore, NeverStop())
+
+
+def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
+    """The least that a step can do: one fixed batch, nothing drawn, nothing recorded."""
+    trainer = make_trainer(config)
+    batch = next(trainer.batches)
+    trainer.batches.close()
+    inputs = trainer.strategy.prepare(batch, torch.Generator().manual_seed(0)).to(trainer.device)
+    transformer = trainer.source.load_transformer(trainer.transformer.dtype).train()
+    parameters = add_lora(transformer, config.lora, config.seed)
+    optimizer = torch.optim.AdamW(parameters, lr=config.optimization.learning_rate)
+    text = batch.prompt_embeds.to(transformer.dtype)
+    tokens = inputs.tokens.to(transformer.dtype)
+
+    def step() -> None:
+        with torch.autocast(trainer.device.type, torch.bfloat16):
+            prediction = transformer(
+                hidden_states=tokens,
+                encoder_hidden_states=text,
+                timestep=inputs.timesteps,
+                encoder_attention_mask=batch.prompt_mask,
+                video_coords=inputs.positions,
+                return_dict=False,
+            )[0]
+        inputs.loss(prediction).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.optimization.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def compare(
+    ours: Callable[[], object], bare: Callable[[], None], steps: int
+) -> tuple[list[float], tuple[float, float]]:
+    """Paired ratios, and the median seconds of each."""
+    pairs = [(timed(ours), timed(bare)) for _ in range(WARM_UP_STEPS + steps)][WARM_UP_STEPS:]
+    medians = tuple(statistics.median(column) for column in zip(*pairs, strict=True))
+    return [a / b for a, b in pairs], medians  # type: ignore[return-value]
+
+
+def timed(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def quartiles(values: list[float]) -> str:
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{low:.3f} to {high:.3f}"
+
+
+if __name__ == "__main__":
+    main()
