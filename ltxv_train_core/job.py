@@ -23,6 +23,8 @@ class Job(Generic[Result]):
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._outcome: Result | None = None
         self._error: BaseException | None = None
+        # Not `Thread.join`: interrupted by Ctrl-C it takes a running thread for ended.
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> "Job[Result]":
@@ -35,8 +37,7 @@ class Job(Generic[Result]):
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits for the end, at most so long; returns whether it has come."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._ended.wait(seconds)
 
     def drain(self) -> list[Event]:
         """The events since the last call."""
@@ -47,7 +48,7 @@ class Job(Generic[Result]):
 
     def result(self) -> Result:
         """Waits for the end and returns what the target returned, or raises what it raised."""
-        self._thread.join()
+        self._ended.wait()
         if self._error is not None:
             raise self._error
         return self._outcome  # type: ignore[return-value]
@@ -57,3 +58,5 @@ class Job(Generic[Result]):
             self._outcome = self._target(self._events.put, self._stop)
         except BaseException as error:
             self._error = error
+        finally:
+            self._ended.set()

@@ -135,7 +135,7 @@ def test_set_wins_over_the_file(tmp_path):
         ConfigurationError, match=r"optimization\.steps.*greater than or equal to 1"
     ):
         yaml_file.load(path, ["optimization.steps=0"])
-    with pytest.raises(ConfigurationError, match="expected section.option=value"):
+    with pytest.raises(ConfigurationError, match=r"expected section\.option=value"):
         yaml_file.load(path, ["optimization.steps"])
 
 

@@ -1,0 +1,119 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ltxv_train_core
+from ltxv_train_core.cli import main
+from ltxv_train_core.config import yaml_file
+
+
+@pytest.fixture
+def config_file(training_config, tmp_path):
+    path = tmp_path / "config.yaml"
+    yaml_file.save(training_config(), path)
+    return path
+
+
+def last_line(capsys):
+    return capsys.readouterr().out.strip().splitlines()[-1]
+
+
+def test_generate_preprocess_train(tmp_path, capsys):
+    assert main(["generate", "plain", "--output", str(tmp_path / "data"), "--clips", "3"]) == 0
+    metadata = Path(last_line(capsys))
+    assert {p.name for p in metadata.parent.glob("dataset.*")} == {
+        "dataset.json",
+        "dataset.jsonl",
+        "dataset.csv",
+    }
+
+    encode = ["preprocess", str(metadata), "--model-source", "LTXV_MINIATURE"]
+    encode += ["--resolution-buckets", "96x96x17", "--id-token", "zorp"]
+    assert main(encode) == 0
+    assert json.loads(last_line(capsys)) | {"seconds": 0} == {
+        "written": 6,
+        "reused": 0,
+        "skipped": 0,
+        "seconds": 0,
+    }
+    assert main(encode) == 0
+    assert json.loads(last_line(capsys))["reused"] == 6
+    assert (metadata.parent / ".precomputed" / "index.json").is_file()
+
+
+def test_train_prints_the_lora_file_and_finds_it_again(config_file, capsys):
+    options = ["--set", "optimization.steps=2", "--set", "name=named"]
+    assert main(["train", str(config_file), *options]) == 0
+    lora_file = Path(last_line(capsys))
+    assert lora_file.is_file()
+    assert lora_file.name.startswith("named-")
+    modified = lora_file.stat().st_mtime_ns
+    assert main(["train", str(config_file), *options]) == 0
+    assert Path(last_line(capsys)) == lora_file
+    assert lora_file.stat().st_mtime_ns == modified
+
+
+def test_check_lists_every_problem(config_file, capsys):
+    assert main(["check", str(config_file)]) == 0
+    assert "ready to train" in capsys.readouterr().out
+    wrong = [
+        "--set",
+        "optimization.optimizer_type=adamw8bit",
+        "--set",
+        "model.model_source=nowhere",
+    ]
+    assert main(["check", str(config_file), *wrong]) == 2
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 2
+    assert main(["check", str(config_file), "--set", "lora.rank=0"]) == 2
+    assert "lora.rank" in capsys.readouterr().out
+    assert main(["check", str(config_file.with_name("missing.yaml"))]) == 2
+
+
+def test_errors_go_to_standard_error_with_an_exit_code(config_file, tmp_path, capsys):
+    assert main(["train", str(config_file), "--set", "lora.rank=0"]) == 2
+    assert "lora.rank" in capsys.readouterr().err
+    assert main(["train", str(config_file), "--set", "lora.target_modules=[nothing]"]) == 2
+    assert "'nothing' matches no layer" in capsys.readouterr().err
+    encode = ["preprocess", str(tmp_path / "none.csv"), "--model-source", "LTXV_MINIATURE"]
+    assert main([*encode, "--resolution-buckets", "96x96x17"]) == 1
+    assert "none.csv" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["generate", "unknown", "--output", str(tmp_path)])
+    assert caught.value.code == 2
+
+
+def test_the_miniature_is_exported(tmp_path, capsys):
+    target = tmp_path / "miniature.safetensors"
+    assert main(["miniature", "export", "--output", str(target)]) == 0
+    assert Path(last_line(capsys)) == target
+    assert target.stat().st_size > 10_000_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a test can't press Ctrl-C there")
+def test_ctrl_c_keeps_the_checkpoint(config_file):
+    command = [sys.executable, "-m", "ltxv_train_core", "train", str(config_file)]
+    process = subprocess.Popen(
+        [*command, "--set", "optimization.steps=100000"],
+        cwd=Path(ltxv_train_core.__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    runs = config_file.parent / "runs"
+    deadline = time.monotonic() + 60
+    while not any(p.stat().st_size for p in runs.glob("*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert Path(output.strip().splitlines()[-1]).is_file()
+    assert len(list(runs.glob("*/checkpoints/*/state.pt"))) == 1
