@@ -1,0 +1,1 @@
+"""From media and captions to the batches that training reads."""

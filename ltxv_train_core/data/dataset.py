@@ -1,0 +1,215 @@
+"""A preprocessed data set, and the batches that training takes from it.
+
+Shapes: B batch, f h w latent frames, rows, columns, L text tokens, D text width.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from ..errors import DataError
+from .index import SUFFIX, find_root, read_index
+from .order import batch_order
+
+BATCHES_AHEAD_PER_WORKER = 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip: latents [128, f, h, w], prompt_embeds [L, D]; reference_latents like latents."""
+
+    name: str
+    fps: float
+    latents: Tensor
+    prompt_embeds: Tensor
+    reference_latents: Tensor | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one size.
+
+    Attributes:
+        latents: [B, 128, f, h, w] float32, normalised per channel.
+        fps: [B] float32.
+        prompt_embeds: [B, L, D], padded with zeros to the longest caption of the batch.
+        prompt_mask: [B, L] bool, true for real tokens.
+        reference_latents: like latents, or None where training takes no references.
+    """
+
+    latents: Tensor
+    fps: Tensor
+    prompt_embeds: Tensor
+    prompt_mask: Tensor
+    reference_latents: Tensor | None
+    names: tuple[str, ...]
+
+
+class TrainingDataset(Dataset):
+    """Clips that `preprocess` has encoded, read one at a time."""
+
+    def __init__(self, root: Path, reference_dir: str | None = None):
+        """Opens a data set.
+
+        Args:
+            root: the folder that `preprocess` wrote, or the one that holds `.precomputed`.
+            reference_dir: the folder of reference latents in it; None trains without.
+
+        Raises:
+            DataError: it is no data set, it is incomplete, or it has no references.
+        """
+        self.root = find_root(Path(root))
+        self.reference_dir = reference_dir
+        self.index = read_index(self.root)
+        self.items = self.index.items
+        self._require_files()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        item = self.items[index]
+        reference = self._reference_path(item.name)
+        return Sample(
+            name=item.name,
+            fps=item.fps,
+            latents=_load(self.root / item.latents.path, "latents"),
+            prompt_embeds=_load(self.root / item.conditions.path, "prompt_embeds"),
+            reference_latents=_load(reference, "latents") if reference else None,
+        )
+
+    @property
+    def groups(self) -> list[str]:
+        """The size of each clip; a batch holds clips of one."""
+        return [item.size for item in self.items]
+
+    def fingerprint(self) -> str:
+        """Names the content of the data set, wherever it lies."""
+        return self.index.fingerprint
+
+    def _reference_path(self, name: str) -> Path | None:
+        if self.reference_dir is None:
+            return None
+        return self.root / self.reference_dir / f"{name}{SUFFIX}"
+
+    def _require_files(self) -> None:
+        if not self.items:
+            raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
+        if self.reference_dir is not None and not (self.root / self.reference_dir).is_dir():
+            raise DataError(
+                f"{self.root}: has no references (no folder {self.reference_dir!r}). Training on "
+                "reference videos needs a data set whose metadata has a reference column "
+                '(default "reference_path"): add it and preprocess again'
+            )
+        missing = [
+            path
+            for item in self.items
+            for path in (
+                self.root / item.latents.path,
+                self.root / item.conditions.path,
+                self._reference_path(item.name),
+            )
+            if path and not path.is_file()
+        ]
+        if missing:
+            raise DataError(
+                f"{self.root}: {len(missing)} files of its index are missing, the first is "
+                f"{missing[0]}; preprocess again to restore them"
+            )
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Puts clips of one size together."""
+    references = [s.reference_latents for s in samples if s.reference_latents is not None]
+    lengths = torch.tensor([len(s.prompt_embeds) for s in samples])
+    return Batch(
+        latents=torch.stack([s.latents for s in samples]),
+        fps=torch.tensor([s.fps for s in samples], dtype=torch.float32),
+        prompt_embeds=pad_sequence([s.prompt_embeds for s in samples], batch_first=True),
+        prompt_mask=torch.arange(int(lengths.max()))[None] < lengths[:, None],
+        reference_latents=torch.stack(references) if references else None,
+        names=tuple(s.name for s in samples),
+    )
+
+
+def batches(dataset: TrainingDataset, batch_size: int, seed: int, workers: int = 0) -> "Batches":
+    """Batches of a data set without end, in an order that only data, batch size and seed decide.
+
+    Args:
+        workers: threads that read ahead; 0 reads when asked. They are threads on every platform:
+            items are small and reading them leaves Python's lock alone, and a process could not
+            import this package under the name that ComfyUI gives it.
+    """
+    return Batches(dataset, batch_size, seed, workers)
+
+
+class Batches(Iterator[Batch]):
+    """An endless iterator whose position can be saved and restored. Made by `batches`."""
+
+    def __init__(self, dataset: TrainingDataset, batch_size: int, seed: int, workers: int):
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._seed = seed
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers, "ltxv-data") if workers else None
+        self._ahead: deque[Future[Batch]] = deque()
+        self._rewind(0)
+
+    def __next__(self) -> Batch:
+        if self._threads is None:
+            batch = self._read(next(self._order))
+        else:
+            while len(self._ahead) < self._workers * BATCHES_AHEAD_PER_WORKER:
+                self._ahead.append(self._threads.submit(self._read, next(self._order)))
+            batch = self._ahead.popleft().result()
+        self._consumed += 1
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: batches handed out. What was read ahead doesn't count."""
+        return {"consumed": self._consumed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to a saved position; the next batch is the one that was next then."""
+        self._rewind(state["consumed"])
+
+    def close(self) -> None:
+        """Ends the reading threads."""
+        self._drop_ahead()
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def _rewind(self, consumed: int) -> None:
+        self._drop_ahead()
+        order = batch_order(self._dataset.groups, self._batch_size, self._seed)
+        self._order = islice(order, consumed, None)
+        self._consumed = consumed
+
+    def _drop_ahead(self) -> None:
+        for future in self._ahead:
+            future.cancel()
+        self._ahead.clear()
+
+    def _read(self, indices: list[int]) -> Batch:
+        return collate([self._dataset[index] for index in indices])
+
+
+def _load(path: Path, name: str) -> Tensor:
+    """Reads the whole file: faster than mapping it, and it isn't held open."""
+    try:
+        return load(path.read_bytes())[name]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(
+            f"{path}: can't be read ({error}); delete it and preprocess again"
+        ) from error

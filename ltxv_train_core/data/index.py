@@ -1,0 +1,128 @@
+"""The table of contents of a preprocessed data set: `index.json` at its root."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..files import sha256_json, write_text
+
+INDEX_VERSION = 1
+FOLDER_NAME = ".precomputed"
+LATENTS = "latents"
+CONDITIONS = "conditions"
+REFERENCE_LATENTS = "reference_latents"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file below the root, and the key of everything that its content depends on."""
+
+    path: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One training example; `size` is "WxHxF" in pixels and frames."""
+
+    name: str
+    caption: str
+    size: str
+    fps: float
+    latents: Stored
+    conditions: Stored
+    reference_latents: Stored | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """`settings` and `model` say how the items were made."""
+
+    model: dict[str, str]
+    settings: dict[str, Any]
+    items: tuple[Item, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content: the same whatever the files are called and wherever they lie."""
+        return sha256_json(
+            [
+                (
+                    item.size,
+                    item.fps,
+                    item.latents.key,
+                    item.conditions.key,
+                    item.reference_latents.key if item.reference_latents else None,
+                )
+                for item in self.items
+            ]
+        )
+
+
+def index_path(root: Path) -> Path:
+    return root / "index.json"
+
+
+def write_index(root: Path, index: Index) -> None:
+    """Writes the index, unless it is there already just so."""
+    value = {"version": INDEX_VERSION, "fingerprint": index.fingerprint} | asdict(index)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path = index_path(root)
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        write_text(path, text)
+
+
+def read_index(root: Path) -> Index:
+    """Reads the index of a data set.
+
+    Args:
+        root: the folder that holds the index, or the one that holds `.precomputed`.
+
+    Raises:
+        DataError: there is none, or it can't be read.
+    """
+    path = index_path(find_root(root))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["version"] != INDEX_VERSION:
+            raise DataError(
+                f"{path}: is of version {value['version']}, this program reads {INDEX_VERSION}; "
+                "preprocess the data set again"
+            )
+        return Index(value["model"], value["settings"], tuple(map(_item, value["items"])))
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no index of a data set ({error!r})") from error
+
+
+def find_root(folder: Path) -> Path:
+    """The folder with the index: the one given, or `.precomputed` in it.
+
+    Raises:
+        DataError: neither is a finished data set.
+    """
+    for root in (folder, folder / FOLDER_NAME):
+        if index_path(root).is_file():
+            return root
+    problem = "is no preprocessed data set" if folder.is_dir() else "no such folder"
+    if any((root / LATENTS).is_dir() for root in (folder, folder / FOLDER_NAME)):
+        problem = "has latents but no index.json: its preprocessing was not finished"
+    raise DataError(
+        f"{folder}: {problem}. Expected a folder with index.json and latents/, or one that "
+        f'holds {FOLDER_NAME}/; make it with the node "Preprocess LTXV Dataset" or with '
+        "`python -m ltxv_train_core preprocess METADATA_OR_FOLDER`"
+    )
+
+
+def _item(value: dict[str, Any]) -> Item:
+    reference = value["reference_latents"]
+    return Item(
+        **value
+        | {
+            "latents": Stored(**value["latents"]),
+            "conditions": Stored(**value["conditions"]),
+            "reference_latents": Stored(**reference) if reference else None,
+        }
+    )

@@ -1,0 +1,239 @@
+"""What a data set consists of: media with captions, from a metadata file or a folder."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..media.images import IMAGE_SUFFIXES
+from ..media.video import VIDEO_SUFFIXES
+
+DEFAULT_REFERENCE_COLUMN = "reference_path"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the metadata columns (or JSON keys)."""
+
+    caption: str = "caption"
+    media: str = "media_path"
+    reference: str = DEFAULT_REFERENCE_COLUMN
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training example.
+
+    `name` is its media path relative to the data set, with forward slashes: unique in the
+    manifest, and safe to make output files from.
+    """
+
+    name: str
+    media: Path
+    caption: str
+    reference: Path | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An example that can't be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    clips: tuple[Clip, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def read_manifest(source: Path, columns: Columns | None = None) -> Manifest:
+    """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
+
+    Paths in a metadata file are relative to it. References are read when the metadata has the
+    reference column. An example that lacks something is skipped with its reason, alone.
+
+    Raises:
+        DataError: the source as a whole can't be read.
+    """
+    source = _absolute(source)
+    if source.is_dir():
+        return _collect(source, _folder_rows(source), with_references=False)
+    if not source.is_file():
+        raise DataError(f"{source}: no such file or folder")
+    columns = columns or Columns()
+    rows = _metadata_rows(source, columns)
+    with_references = any(row.reference for row in rows)
+    return _collect(source.parent, rows, with_references)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the source, as written. `problem` is set where it can't be read."""
+
+    label: str
+    media: str = ""
+    caption: str = ""
+    reference: str = ""
+    problem: str = ""
+
+
+def _collect(root: Path, rows: list[_Row], with_references: bool) -> Manifest:
+    clips: list[Clip] = []
+    skipped: list[Skipped] = []
+    taken: set[str] = set()
+    for row in rows:
+        try:
+            media = _existing_file(root, row, row.media, "media path")
+            if not row.caption:
+                raise DataError(row.problem or "the caption is empty")
+            reference = (
+                _existing_file(root, row, row.reference, "reference path")
+                if with_references
+                else None
+            )
+        except DataError as error:
+            skipped.append(Skipped(row.media or row.label, str(error)))
+            continue
+        name = _unique(_output_name(root, media), taken)
+        clips.append(Clip(name, media, row.caption, reference))
+    return Manifest(tuple(clips), tuple(skipped))
+
+
+def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
+    """Finds a file named in a row; on any system either separator may have been written."""
+    if not text:
+        raise DataError(row.problem or f"the {what} is empty")
+    for spelling in (text, text.replace("\\", "/")):
+        path = _absolute(root / spelling)
+        if path.is_file():
+            return path
+    raise DataError(f"the {what} {text!r} is no file (looked for {path})")
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..`, and with links kept: a linked file counts as lying where its link is."""
+    return Path(os.path.normpath(Path(path).absolute()))
+
+
+def _output_name(root: Path, media: Path) -> str:
+    """The path below the root; files elsewhere get a folder that stands for theirs."""
+    if media.is_relative_to(root):
+        return media.relative_to(root).as_posix()
+    folder = hashlib.sha256(media.parent.as_posix().encode("utf-8")).hexdigest()[:12]
+    return f"elsewhere-{folder}/{media.name}"
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Numbers a name that was given before, also where only upper and lower case differ."""
+    unique, count = name, 1
+    while unique.casefold() in taken:
+        count += 1
+        unique = f"{name}~{count}"
+    taken.add(unique.casefold())
+    return unique
+
+
+def _folder_rows(folder: Path) -> list[_Row]:
+    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    rows = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or path.suffix.lower() not in suffixes:
+            continue
+        label = relative.as_posix()
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
+            continue
+        try:
+            rows.append(_Row(label, label, text.read_text(encoding="utf-8-sig").strip()))
+        except UnicodeDecodeError:
+            rows.append(_Row(label, label, problem=f"{text.name} is not UTF-8 text"))
+    if not rows:
+        raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
+    return rows
+
+
+def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
+    readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
+    reader = readers.get(source.suffix.lower())
+    if reader is None:
+        raise DataError(f"{source}: expected a .csv, .json or .jsonl file, or a folder")
+    try:
+        records = list(reader(source))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
+    except (csv.Error, json.JSONDecodeError) as error:
+        raise DataError(f"{source}: can't be read: {error}") from error
+    _check_columns(source, records, columns)
+    rows = []
+    for label, record in records:
+        if isinstance(record, str):
+            rows.append(_Row(label, problem=record))
+            continue
+        row = _Row(
+            label,
+            media=_text(record.get(columns.media)),
+            caption=_text(record.get(columns.caption)),
+            reference=_text(record.get(columns.reference)),
+        )
+        if row.media or row.caption or row.reference:
+            rows.append(row)
+    if not rows:
+        raise DataError(f"{source}: holds no rows")
+    return rows
+
+
+def _check_columns(source: Path, records: list[tuple[str, Any]], columns: Columns) -> None:
+    """Refuses metadata without the columns that were asked for."""
+    found = {key for _, record in records if isinstance(record, dict) for key in record if key}
+    needed = [columns.caption, columns.media]
+    if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
+        needed.append(columns.reference)
+    missing = [column for column in needed if column not in found]
+    if found and missing:
+        raise DataError(
+            f"{source}: has no column {' or '.join(map(repr, missing))}; "
+            f"it has {', '.join(sorted(map(repr, found)))}"
+        )
+
+
+def _csv_rows(source: Path) -> Iterator[tuple[str, Any]]:
+    with source.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        reader.fieldnames = [(name or "").strip() for name in reader.fieldnames or []]
+        for number, record in enumerate(reader, start=1):
+            yield f"row {number}", record
+
+
+def _json_rows(source: Path) -> Iterator[tuple[str, Any]]:
+    records = json.loads(source.read_text(encoding="utf-8-sig"))
+    if not isinstance(records, list):
+        raise DataError(f"{source}: expected a list of objects, found {type(records).__name__}")
+    for number, record in enumerate(records, start=1):
+        yield f"entry {number}", record if isinstance(record, dict) else "is not an object"
+
+
+def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
+    """A line that isn't an object costs that line alone."""
+    with source.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                record = f"is not JSON: {error}"
+            yield f"line {number}", record if isinstance(record, dict | str) else "is not an object"
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()

@@ -1,0 +1,1 @@
+"""Videos and images in and out of files, and pictures made of them."""

@@ -1,0 +1,211 @@
+"""Videos in and out of files; an image reads as a video of one frame.
+
+Frames are resized while they are decoded, by swscale's bicubic filter (it widens when shrinking, so
+nothing aliases) with full chroma and accurate rounding. Against decoding to RGB and resizing with
+Pillow's bicubic filter this costs a fifth, and the pixels differ by 0.002 on [-1, 1] on average.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from ..errors import DataError
+from ..files import atomic_path
+from ..geometry import VideoSize
+from .images import is_image, read_image
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi", ".m4v"})
+IMAGE_FPS = 25.0
+FPS_TOLERANCE = 0.02
+BT709 = 1
+BT601 = 5
+LIMITED_RANGE = 1
+SWS_BICUBIC = 4
+SWS_FULL_CHROMA = 0x2000 | 0x4000
+SWS_ACCURATE_ROUNDING = 0x40000
+RESIZE = SWS_BICUBIC | SWS_FULL_CHROMA | SWS_ACCURATE_ROUNDING
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """A video or image as it is shown: display rotation and pixel aspect ratio are applied.
+
+    `fps` is the average rate of the stream, also where the rate varies; 25 for an image.
+    """
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+    is_image: bool
+
+
+def probe(path: Path) -> MediaInfo:
+    """Reads a file's size, length and rate; decodes one frame.
+
+    Raises:
+        DataError: the file is missing, broken or holds no video.
+    """
+    with _readable(path):
+        if is_image(path):
+            height, width = read_image(path).shape[:2]
+            return MediaInfo(width, height, 1, IMAGE_FPS, True)
+        with _open_video(path) as (container, stream):
+            frame = next(container.decode(stream), None)
+            if frame is None:
+                raise DataError(f"{path}: holds no video frame")
+            width, height = _display_size(frame, stream.sample_aspect_ratio)
+            frames, fps = stream.frames, float(stream.average_rate or 0)
+        if not frames:
+            frames, fps = _count_frames(path, fps)
+        return MediaInfo(width, height, frames, fps or IMAGE_FPS, False)
+
+
+def read_frames(path: Path, size: VideoSize) -> np.ndarray:
+    """Reads the first frames of a video, or the one of an image; no more than needed is decoded.
+
+    Each frame is resized to cover `size` (up or down) and its centre cut out.
+
+    Returns:
+        uint8 RGB [size.frames, size.height, size.width, 3].
+
+    Raises:
+        DataError: the file is missing, broken or too short.
+    """
+    frames = np.empty((size.frames, size.height, size.width, 3), dtype=np.uint8)
+    reformatter = VideoReformatter()
+    count = 0
+    with _readable(path), closing(_decode(path)) as decoded:
+        for frame, pixel_aspect in islice(decoded, size.frames):
+            frames[count] = _cover(frame, pixel_aspect, size, reformatter)
+            count += 1
+    if count < size.frames:
+        raise DataError(f"{path}: ends after {count} of the {size.frames} frames needed")
+    return frames
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float, crf: int = 12) -> None:
+    """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
+
+    Args:
+        frames: uint8 RGB [frames, height, width, 3]. Odd sizes are written as yuv444p.
+        fps: frames per second; written as the nearest fraction with a denominator up to 1001.
+        crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
+    """
+    assert frames.dtype == np.uint8, frames.dtype
+    height, width, channels = frames.shape[1:]
+    assert channels == 3, frames.shape
+    pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.colorspace = BT709
+        stream.codec_context.color_primaries = BT709
+        stream.codec_context.color_trc = BT709
+        stream.codec_context.color_range = LIMITED_RANGE
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode())
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what decoders raise into one error that names the file."""
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        yield
+    except DataError:
+        raise
+    except (
+        av.FFmpegError,
+        OSError,
+        ValueError,
+        SyntaxError,  # Pillow, for a broken PNG
+        Image.DecompressionBombError,
+    ) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: can't be read as a video or image ({reason})") from error
+
+
+@contextmanager
+def _open_video(path: Path):
+    """Yields the container and its first video stream; sound is never decoded."""
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise DataError(f"{path}: holds no video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _count_frames(path: Path, stated_fps: float) -> tuple[int, float]:
+    """Length and rate from the packets, for containers that don't state their number of frames.
+
+    Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.
+    """
+    with _open_video(path) as (container, stream):
+        times = [float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None]
+    seconds = max(times, default=0) - min(times, default=0)
+    if not seconds:
+        return len(times), stated_fps
+    fps = (len(times) - 1) / seconds
+    return len(times), stated_fps if abs(stated_fps / fps - 1) < FPS_TOLERANCE else fps
+
+
+def _decode(path: Path) -> Generator[tuple[av.VideoFrame, Fraction | None], None, None]:
+    """Yields frames with the aspect ratio of their pixels."""
+    if is_image(path):
+        yield av.VideoFrame.from_ndarray(read_image(path), format="rgb24"), None
+        return
+    with _open_video(path) as (container, stream):
+        for frame in container.decode(stream):
+            yield frame, stream.sample_aspect_ratio
+
+
+def _display_size(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    width = max(1, round(frame.width * (pixel_aspect or 1)))
+    return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
+
+
+def _cover(
+    frame: av.VideoFrame,
+    pixel_aspect: Fraction | None,
+    size: VideoSize,
+    reformatter: VideoReformatter,
+) -> np.ndarray:
+    """Resizes a frame to cover `size`, turns it upright and cuts out the centre."""
+    width, height = _display_size(frame, pixel_aspect)
+    scale = max(size.width / width, size.height / height)
+    width, height = (
+        max(size.width, round(width * scale)),
+        max(size.height, round(height * scale)),
+    )
+    stored_width, stored_height = (height, width) if frame.rotation % 180 else (width, height)
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    pixels = reformatter.reformat(
+        frame,
+        width=stored_width,
+        height=stored_height,
+        format="rgba" if has_alpha else "rgb24",
+        interpolation=RESIZE,
+        # Means nothing for RGB, but PyAV 14 minds the frame's own matrix only if this one differs.
+        dst_colorspace=None if frame.format.is_rgb else BT601,
+    ).to_ndarray()
+    if has_alpha:
+        pixels = (pixels[..., :3] * (pixels[..., 3:] / 255)).round().astype(np.uint8)
+    pixels = np.rot90(pixels, round(frame.rotation / 90))
+    top, left = (height - size.height) // 2, (width - size.width) // 2
+    return pixels[top : top + size.height, left : left + size.width]

@@ -1,0 +1,176 @@
+"""Metadata as people write it: every row is read as meant, or left out by name and alone."""
+
+import json
+
+import pytest
+
+from ltxv_train_core.data.manifest import Clip, Columns, read_manifest
+from ltxv_train_core.errors import DataError
+
+
+@pytest.fixture
+def touch(tmp_path):
+    def touch(*names):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"media")
+
+    return touch
+
+
+@pytest.fixture
+def metadata(tmp_path):
+    def metadata(name, text, encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return metadata
+
+
+def pairs(manifest):
+    return {clip.name: clip.caption for clip in manifest.clips}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_csv(touch, metadata, encoding, newline):
+    touch("my clips/ä 1.mp4", "b.mp4")
+    text = newline.join(
+        [
+            "caption,media_path",
+            '"a cat, ""quoted"", on',
+            'two lines",my clips/ä 1.mp4',
+            "",
+            ",",
+            "ein Hündchen,b.mp4",
+            "",
+        ]
+    )
+    manifest = read_manifest(metadata("data.csv", text, encoding))
+    assert pairs(manifest) == {
+        "my clips/ä 1.mp4": f'a cat, "quoted", on{newline}two lines',
+        "b.mp4": "ein Hündchen",
+    }
+    assert manifest.skipped == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json_and_jsonl(tmp_path, touch, metadata, encoding):
+    touch("a.mp4", "refs/a.mp4")
+    row = {"caption": "größer", "media_path": "a.mp4", "reference_path": "refs\\a.mp4", "n": 3}
+    expected = (Clip("a.mp4", tmp_path / "a.mp4", "größer", tmp_path / "refs/a.mp4"),)
+    as_json = json.dumps([row, {}], ensure_ascii=False)
+    assert read_manifest(metadata("data.json", as_json, encoding)).clips == expected
+    lines = json.dumps(row, ensure_ascii=False) + "\n\n"
+    assert read_manifest(metadata("data.jsonl", lines, encoding)).clips == expected
+
+
+def test_columns_have_the_names_that_are_asked_for(touch, metadata):
+    touch("a.mp4", "r.mp4")
+    source = metadata("data.csv", "text,video,control\nhello,a.mp4,r.mp4\n")
+    manifest = read_manifest(source, Columns("text", "video", "control"))
+    assert manifest.clips[0].caption == "hello"
+    assert manifest.clips[0].reference.name == "r.mp4"
+    with pytest.raises(DataError, match="no column 'caption' or 'media_path'; it has 'control'"):
+        read_manifest(source)
+    with pytest.raises(DataError, match="no column 'pose'"):
+        read_manifest(source, Columns("text", "video", "pose"))
+
+
+def test_without_the_reference_column_there_are_no_references(touch, metadata):
+    touch("a.mp4")
+    manifest = read_manifest(metadata("data.csv", "caption,media_path\nhello,a.mp4\n"))
+    assert [clip.reference for clip in manifest.clips] == [None]
+
+
+def test_what_is_missing_costs_its_own_row_only(touch, metadata):
+    touch("a.mp4", "b.mp4", "c.mp4", "ra.mp4", "rc.mp4", "rd.mp4", "re.mp4")
+    source = metadata(
+        "data.csv",
+        "caption,media_path,reference_path\n"
+        "A,a.mp4,ra.mp4\n"
+        "gone,absent.mp4,rd.mp4\n"
+        "B,b.mp4,\n"
+        ",c.mp4,rc.mp4\n"
+        "no media,,re.mp4\n"
+        "C,c.mp4,rc.mp4\n",
+    )
+    manifest = read_manifest(source)
+    assert [(c.name, c.caption, c.reference.name) for c in manifest.clips] == [
+        ("a.mp4", "A", "ra.mp4"),
+        ("c.mp4", "C", "rc.mp4"),
+    ]
+    reasons = [(s.name, s.reason) for s in manifest.skipped]
+    assert [name for name, _ in reasons] == ["absent.mp4", "b.mp4", "c.mp4", "row 5"]
+    assert "'absent.mp4' is no file" in reasons[0][1]
+    assert reasons[1][1] == "the reference path is empty"
+    assert reasons[2][1] == "the caption is empty"
+    assert reasons[3][1] == "the media path is empty"
+
+
+def test_a_broken_line_of_jsonl_costs_itself_only(touch, metadata):
+    touch("a.mp4")
+    text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n'
+    manifest = read_manifest(metadata("data.jsonl", text))
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert [s.name for s in manifest.skipped] == ["line 2", "line 3"]
+    assert manifest.skipped[0].reason.startswith("is not JSON")
+
+
+def test_names_neither_collide_nor_escape(tmp_path, touch, metadata):
+    outside = tmp_path / "outside"
+    touch("set/a.mp4", "set/a.png", "outside/a.mp4", "outside/more/a.mp4", "set/sub/a.mp4")
+    rows = [
+        "a.mp4",
+        "a.png",
+        "sub/../a.mp4",
+        str(outside / "a.mp4"),
+        "../outside/more/a.mp4",
+        "sub\\a.mp4",
+    ]
+    lines = "\n".join(json.dumps({"caption": row, "media_path": row}) for row in rows)
+    manifest = read_manifest(metadata("set/data.jsonl", lines))
+    assert [clip.caption for clip in manifest.clips] == rows
+    names = [clip.name for clip in manifest.clips]
+    assert len(set(names)) == 6
+    assert names[:3] == ["a.mp4", "a.png", "a.mp4~2"]
+    assert names[5] == "sub/a.mp4"
+    root = tmp_path / "out"
+    for name in names:
+        assert (root / name).resolve().is_relative_to(root)
+
+
+def test_names_that_differ_in_case_only_stay_apart_on_every_system(touch, metadata):
+    touch("A.mp4", "a.mp4")
+    manifest = read_manifest(metadata("data.csv", "caption,media_path\n1,A.mp4\n2,a.mp4\n"))
+    assert len({clip.name.casefold() for clip in manifest.clips}) == 2
+
+
+def test_a_folder(tmp_path, touch, metadata):
+    touch("b.mp4", "a.mp4", "sub/c d.png", "lonely.mov", "notes.pdf", ".precomputed/x.mp4")
+    metadata("a.txt", "A\n")
+    metadata("b.txt", "B", "utf-8-sig")
+    metadata("sub/c d.txt", "C")
+    manifest = read_manifest(tmp_path)
+    assert pairs(manifest) == {"a.mp4": "A", "b.mp4": "B", "sub/c d.png": "C"}
+    assert [(s.name, s.reason) for s in manifest.skipped] == [
+        ("lonely.mov", "no caption: lonely.txt is missing")
+    ]
+
+
+def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
+    (tmp_path / "empty").mkdir()
+    cases = {
+        tmp_path / "absent.csv": "no such file or folder",
+        tmp_path / "empty": "holds no media; known are .avi, ",
+        metadata("a.xlsx", "x"): "expected a .csv, .json or .jsonl file, or a folder",
+        metadata("a.json", '{"caption": "A"}'): "expected a list of objects, found dict",
+        metadata("b.json", "[{]"): "can't be read",
+        metadata("a.csv", "caption,media_path\n"): "holds no rows",
+        metadata("b.csv", "caption,media_path\ngrün,a.mp4\n", "latin-1"): "is not UTF-8 text",
+    }
+    for source, message in cases.items():
+        with pytest.raises(DataError, match=message):
+            read_manifest(source)
