@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
+
+from .files import write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -36,8 +38,8 @@ def save(folder: Path, state: TrainingState) -> Path:
     temporary = folder / f".{target.name}.{os.getpid()}.part"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weights = {name: value.detach().cpu().contiguous() for name, value in state.weights.items()}
-    save_file(weights, str(temporary / WEIGHTS))
+    weights = {name: value.detach().cpu() for name, value in state.weights.items()}
+    write_safetensors(temporary / WEIGHTS, weights, {"step": str(state.step)})
     torch.save(state.state, temporary / STATE)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)

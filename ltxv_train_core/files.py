@@ -35,11 +35,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> None:
-    """Writes tensors and metadata as one safetensors file, atomically."""
+    """Writes tensors and metadata as one safetensors file, atomically.
+
+    The file can be read by whom the system lets read new files; the library alone would make it
+    private.
+    """
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file({k: v.contiguous() for k, v in tensors.items()}, str(temporary), metadata)
+        temporary.chmod(mode)
 
 
 def sha256_file(path: Path) -> str:
