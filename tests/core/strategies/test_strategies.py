@@ -1,0 +1,104 @@
+import typing
+
+import pytest
+import torch
+
+from ltxv_train_core import config
+from ltxv_train_core.config import ConditioningConfig, TrainingConfig
+from ltxv_train_core.data.dataset import Batch
+from ltxv_train_core.flow.tokens import positions, to_tokens
+from ltxv_train_core.geometry import LatentSize
+from ltxv_train_core.strategies import STRATEGIES
+
+SIZE = LatentSize(3, 2, 2)
+
+
+def make_batch(count=2, size=SIZE):
+    generator = torch.Generator().manual_seed(5)
+    shape = (count, 128, size.frames, size.height, size.width)
+    return Batch(
+        latents=torch.randn(shape, generator=generator),
+        fps=torch.tensor([25.0, 12.0] * count)[:count],
+        prompt_embeds=torch.zeros(count, 3, 128),
+        prompt_mask=torch.ones(count, 3, dtype=torch.bool),
+        reference_latents=torch.randn(shape, generator=generator),
+        names=tuple(map(str, range(count))),
+    )
+
+
+def prepare(batch, mode="none", seed=0, causal=True, p=0.0):
+    whole = config.build(
+        TrainingConfig,
+        {
+            "data": {"preprocessed_data_root": "x"},
+            "conditioning": {"mode": mode, "first_frame_conditioning_p": p},
+        },
+    )
+    strategy = STRATEGIES[mode](whole, causal)
+    return strategy.prepare(batch, torch.Generator().manual_seed(seed))
+
+
+def test_one_strategy_for_each_mode():
+    assert set(STRATEGIES) == set(
+        typing.get_args(ConditioningConfig.model_fields["mode"].annotation)
+    )
+
+
+def test_tokens_lie_between_clean_and_noise_and_the_velocity_leads_back():
+    batch = make_batch()
+    inputs = prepare(batch)
+    level = inputs.timesteps[..., None] / 1000
+    assert inputs.tokens.shape == (2, 12, 128)
+    assert (inputs.timesteps[:, :1] == inputs.timesteps).all()
+    assert torch.allclose(
+        inputs.tokens - level * inputs.velocity, to_tokens(batch.latents), atol=1e-5
+    )
+    assert torch.equal(inputs.positions, positions(SIZE, batch.fps, causal=True))
+    assert not torch.equal(inputs.positions, prepare(batch, causal=False).positions)
+
+
+def test_the_same_seed_draws_the_same_step():
+    batch = make_batch()
+    assert torch.equal(prepare(batch).tokens, prepare(batch).tokens)
+    assert not torch.equal(prepare(batch).tokens, prepare(batch, seed=1).tokens)
+
+
+def test_the_first_frame_is_given_to_each_sample_by_itself():
+    batch = make_batch(200)
+    inputs = prepare(batch, p=0.3)
+    given = ~inputs.counted
+    kept = given.all(dim=1) | given[:, 0]
+    assert 0.2 < kept.float().mean() < 0.4
+    assert given[kept][:, :4].all()
+    assert not given[:, 4:].any()
+    clean = to_tokens(batch.latents)
+    assert torch.equal(inputs.tokens[given], clean[given])
+    assert (inputs.timesteps[given] == 0).all()
+    assert (inputs.timesteps[inputs.counted] > 0).all()
+
+
+def test_an_image_has_no_first_frame_to_give():
+    inputs = prepare(make_batch(8, LatentSize(1, 2, 2)), p=1.0)
+    assert inputs.counted.all()
+
+
+def test_the_loss_counts_only_what_was_noised():
+    inputs = prepare(make_batch(), p=1.0)
+    prediction = inputs.velocity.clone()
+    prediction[:, :4] += 100
+    assert inputs.loss(prediction) == 0
+    prediction[:, 4:] += 2
+    assert inputs.loss(prediction).item() == pytest.approx(4)
+
+
+def test_a_reference_follows_clean_at_the_samplers_positions():
+    batch = make_batch()
+    plain, inputs = prepare(batch, causal=False), prepare(batch, "reference_video", causal=False)
+    assert inputs.tokens.shape == (2, 24, 128)
+    assert torch.equal(inputs.tokens[:, :12], plain.tokens)
+    assert torch.equal(inputs.tokens[:, 12:], to_tokens(batch.reference_latents))
+    assert (inputs.timesteps[:, 12:] == 0).all()
+    assert torch.equal(inputs.positions[..., :12], plain.positions)
+    assert torch.equal(inputs.positions[..., 12:], positions(SIZE, batch.fps, causal=True))
+    prediction = torch.cat([inputs.velocity, torch.full((2, 12, 128), 9.0)], dim=1)
+    assert inputs.loss(prediction) == 0
