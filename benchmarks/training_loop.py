@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ltxv_train_core.miniature.datasets import generate
 
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import TrainingConfig
@@ -23,6 +22,7 @@ from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.demo.recipe import training_config
 from ltxv_train_core.events import NeverStop, ignore
 from ltxv_train_core.miniature.clips import SIZE
+from ltxv_train_core.miniature.datasets import generate
 from ltxv_train_core.models.source import MINIATURE, open_model
 from ltxv_train_core.run_folder import RunFolder
 from ltxv_train_core.strategies import STRATEGIES

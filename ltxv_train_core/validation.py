@@ -9,7 +9,7 @@ from diffusers import LTXVideoTransformer3DModel
 from torch import Tensor
 
 from .config import TrainingConfig, ValidationConfig
-from .events import Reporter, SamplesWritten, StopSignal
+from .events import Progress, Reporter, SamplesWritten, StopSignal, ignore
 from .files import atomic_path
 from .flow.sampler import SampleRequest, SamplerSettings, sample
 from .media.sheet import contact_sheet
@@ -76,7 +76,7 @@ class Validator:
             fps=FPS,
         )
         latents = sample(transformer, list(self.requests), settings, report, stop)
-        videos = decode_videos(latents, self.source, self.device)
+        videos = decode_videos(latents, self.source, self.device, report)
         paths = []
         for number, video in enumerate(videos):
             paths.append(folder / f"{number:03d}.mp4")
@@ -88,14 +88,19 @@ class Validator:
         return SamplesWritten(step, tuple(paths), sheet)
 
 
-def decode_videos(latents: Tensor, source: ModelSource, device: torch.device) -> list[np.ndarray]:
+def decode_videos(
+    latents: Tensor, source: ModelSource, device: torch.device, report: Reporter = ignore
+) -> list[np.ndarray]:
     """Normalised latents [B, 128, f, h, w] to B videos, uint8 [F, H, W, 3].
 
     The VAE is loaded for this and dropped again.
     """
     codec = source.load_video_codec(_half_on(device)).to(device)
     generator = torch.Generator().manual_seed(0)
-    videos = [tensor_to_frames(codec.decode(one[None], generator))[0] for one in latents]
+    videos = []
+    for number, one in enumerate(latents, start=1):
+        videos.append(tensor_to_frames(codec.decode(one[None], generator))[0])
+        report(Progress("decode", number, len(latents), "video"))
     del codec
     free_memory()
     return videos

@@ -135,7 +135,7 @@ class _Evaluation:
             batch_size=len(self.requests),
         )
         latents = sample(transformer, self.requests, settings, self.report, self.stop)
-        return decode_videos(latents, self.source, torch.device("cpu"))
+        return decode_videos(latents, self.source, torch.device("cpu"), self.report)
 
 
 def _encode(
