@@ -86,13 +86,17 @@ def sample(
 
 
 def _start(requests: list[SampleRequest], settings: SamplerSettings) -> Tensor:
-    """Noise [B, N, 128] of each request's seed."""
+    """Noise [B, N, 128] of each request's seed: the one that ComfyUI's sampler draws for it.
+
+    There a reference is part of the noised latent, so noise is drawn for its frames as well.
+    """
     size = settings.size.latent
-    shape = (LATENT_CHANNELS, size.frames, size.height, size.width)
-    noise = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(request.seed))
-        for request in requests
-    ]
+    noise = []
+    for request in requests:
+        appended = 0 if request.reference is None else request.reference.shape[1]
+        shape = (LATENT_CHANNELS, size.frames + appended, size.height, size.width)
+        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed))
+        noise.append(drawn[:, : size.frames])
     return to_tokens(torch.stack(noise))
 
 
