@@ -1,0 +1,174 @@
+"""Demo data sets: clips with captions to train on, and prompts to see what was learned. No torch."""
+
+import csv
+import io
+import json
+import random
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..files import write_json, write_text
+from ..media.video import write_video
+from .clips import FPS, ClipSpec, caption, random_spec, render
+
+EVALUATION_PROMPTS = 16
+_MIRRORED = {"left": "right", "right": "left", "up": "up", "down": "down"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a data set shows.
+
+    Attributes:
+        clips: default number of clips.
+        style: of the clips to learn.
+        motion: of every clip, or None where each has its own.
+        motion_in_caption: whether captions (and prompts) name it.
+        mirrored: whether every clip comes with a reference: the white silhouette, mirrored.
+    """
+
+    clips: int = 24
+    style: str = "plain"
+    motion: str | None = None
+    motion_in_caption: bool = True
+    mirrored: bool = False
+
+    def caption(self, spec: ClipSpec) -> str:
+        return caption(spec, self.motion_in_caption)
+
+    def reference(self, spec: ClipSpec) -> NDArray[np.uint8] | None:
+        return render(mirror(spec), "silhouette").frames if self.mirrored else None
+
+
+TASKS = {
+    "stripes": Task(style="stripes"),
+    "mirror": Task(clips=48, motion_in_caption=False, mirrored=True),
+    "up": Task(motion="up", motion_in_caption=False),
+    "plain": Task(),
+}
+DATASETS = tuple(TASKS)
+
+
+@dataclass(frozen=True, eq=False)
+class EvalItem:
+    """A prompt to sample with: its colour, shape and background are together in no clip.
+
+    Attributes:
+        spec: what the video should show, the task's style apart.
+        prompt: without a trigger word.
+        reference: frames uint8 [F, H, W, 3] for an IC-LoRA, or None.
+    """
+
+    spec: ClipSpec
+    prompt: str
+    reference: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class DemoDataset:
+    """`metadata` is the data set's dataset.json; a .jsonl and a .csv lie beside it."""
+
+    metadata: Path
+    evaluation: tuple[EvalItem, ...]
+
+
+def generate(
+    name: str,
+    output_dir: Path,
+    clips: int | None = None,
+    seed: int = 0,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> DemoDataset:
+    """Draws a data set and writes it as mp4 files with metadata.
+
+    The metadata's columns are `caption`, `media_path` and, for "mirror", `reference_path`, with
+    paths relative to the file. The seed decides about clips and evaluation.
+
+    Args:
+        name: one of `DATASETS`.
+        clips: how many; the task's own number by default.
+
+    Raises:
+        DataError: for an unknown name, or less than one clip.
+        Cancelled: when it was stopped.
+    """
+    stop = stop or NeverStop()
+    task = _task(name)
+    count = task.clips if clips is None else clips
+    if count < 1:
+        raise DataError(f"clips {count!r}: a data set needs at least 1")
+    evaluation = evaluation_items(name, seed)
+    rng = random.Random(f"{name} clips {seed}")
+    reserved = {item.spec.combination for item in evaluation}
+    rows = []
+    for number in range(count):
+        raise_if_stopped(stop)
+        rows.append(_write_clip(task, _draw(task, rng, reserved), output_dir, f"{number:03d}.mp4"))
+        report(Progress("generate", number + 1, count, "clip"))
+    return DemoDataset(_write_metadata(output_dir, rows), evaluation)
+
+
+def evaluation_items(
+    name: str, seed: int = 0, count: int = EVALUATION_PROMPTS
+) -> tuple[EvalItem, ...]:
+    """What `generate` with the same name and seed leaves out of its clips.
+
+    Raises:
+        DataError: for an unknown name.
+    """
+    task = _task(name)
+    rng = random.Random(f"{name} evaluation {seed}")
+    specs: dict[tuple[str, str, str], ClipSpec] = {}
+    while len(specs) < count:
+        spec = _draw(task, rng, specs)
+        specs[spec.combination] = spec
+    return tuple(EvalItem(s, task.caption(s), task.reference(s)) for s in specs.values())
+
+
+def mirror(spec: ClipSpec) -> ClipSpec:
+    """The spec whose clip is the given one's with left and right exchanged."""
+    aside = -spec.aside if spec.motion in ("up", "down") else spec.aside
+    return replace(spec, motion=_MIRRORED[spec.motion], aside=aside)
+
+
+def _task(name: str) -> Task:
+    if name not in TASKS:
+        raise DataError(f"data set {name!r}: expected one of {', '.join(DATASETS)}")
+    return TASKS[name]
+
+
+def _draw(task: Task, rng: random.Random, reserved: Container[tuple[str, str, str]]) -> ClipSpec:
+    """A random spec whose combination isn't reserved."""
+    while True:
+        spec = random_spec(rng)
+        if spec.combination not in reserved:
+            return spec if task.motion is None else replace(spec, motion=task.motion)
+
+
+def _write_clip(task: Task, spec: ClipSpec, output_dir: Path, file_name: str) -> dict[str, str]:
+    """Writes the clip and its reference; returns its row of metadata."""
+    row = {"caption": task.caption(spec), "media_path": f"videos/{file_name}"}
+    write_video(output_dir / row["media_path"], render(spec, task.style).frames, FPS)
+    reference = task.reference(spec)
+    if reference is not None:
+        row["reference_path"] = f"references/{file_name}"
+        write_video(output_dir / row["reference_path"], reference, FPS)
+    return row
+
+
+def _write_metadata(output_dir: Path, rows: list[dict[str, str]]) -> Path:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(output_dir / "dataset.csv", table.getvalue())
+    write_text(output_dir / "dataset.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_json(output_dir / "dataset.json", rows)
+    return output_dir / "dataset.json"
