@@ -1,0 +1,18 @@
+"""LTXV Train: train LTX-Video LoRAs and IC-LoRAs on the ComfyUI canvas."""
+
+import logging
+
+WEB_DIRECTORY = "./nodes/web"
+
+
+async def comfy_entrypoint():
+    """ComfyUI's door to the nodes. Nothing is imported before it is called."""
+    try:
+        from .nodes.extension import LTXVTrainExtension
+    except Exception:
+        logging.getLogger("ltxv_train").exception("LTXV Train can't be loaded")
+        raise
+    return LTXVTrainExtension()
+
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

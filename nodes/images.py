@@ -1,0 +1,24 @@
+"""Pictures and videos as ComfyUI's IMAGE: float32 [F, H, W, 3] in 0..1."""
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def image_from_pil(picture: Image.Image) -> torch.Tensor:
+    """One picture as IMAGE [1, H, W, 3]."""
+    return image_from_frames(np.asarray(picture.convert("RGB"))[None])
+
+
+def image_from_frames(frames: np.ndarray) -> torch.Tensor:
+    """uint8 frames [F, H, W, 3] as IMAGE [F, H, W, 3]."""
+    return torch.from_numpy(frames.astype(np.float32) / 255.0)
+
+
+def stacked(top: Image.Image, bottom: Image.Image) -> Image.Image:
+    """Two pictures in one, both as wide as the top one."""
+    height = max(1, round(bottom.height * top.width / bottom.width))
+    joined = Image.new("RGB", (top.width, top.height + height))
+    joined.paste(top, (0, 0))
+    joined.paste(bottom.resize((top.width, height)), (0, top.height))
+    return joined

@@ -1,0 +1,163 @@
+"""What a running job shows: ComfyUI's progress bar, a line of text and a picture at the node, and
+events named `ltxv_train.progress` for whoever listens on the web socket."""
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import comfy.utils
+import folder_paths
+from PIL import Image
+from server import PromptServer
+
+from ..ltxv_train_core.charts import loss_chart
+from ..ltxv_train_core.events import (
+    CheckpointWritten,
+    ClipSkipped,
+    Event,
+    Notice,
+    Progress,
+    SamplesWritten,
+    StepCompleted,
+)
+from .images import stacked
+
+EVENT_NAME = "ltxv_train.progress"
+PICTURE_INTERVAL_SECONDS = 1.0
+PICTURE_SIZE_PX = 768
+
+logger = logging.getLogger("ltxv_train")
+
+
+class NodeProgress:
+    """Follows the events of one job for one node of the canvas.
+
+    Used by the executing thread alone.
+
+    Attributes:
+        losses: loss by step, as far as it was reported.
+        sheet: the latest contact sheet of validation samples.
+        checkpoint: the latest checkpoint.
+        skipped: clips that could not be used.
+    """
+
+    def __init__(self, node_id: str):
+        self.node_id = node_id
+        self.losses: dict[int, float] = {}
+        self.sheet: Path | None = None
+        self.checkpoint: CheckpointWritten | None = None
+        self.skipped: list[ClipSkipped] = []
+        self._steps = 0
+        self._phase = ""
+        self._bar: comfy.utils.ProgressBar | None = None
+        self._picture_due = 0.0
+
+    def record(self, events: list[Event]) -> None:
+        """Remembers and announces events without touching the progress bar."""
+        for event in events:
+            self._remember(event)
+            self._send(event)
+
+    def show(self, events: list[Event]) -> None:
+        """Remembers and announces events, and draws the latest state at the node.
+
+        Raises:
+            comfy.model_management.InterruptProcessingException: if the prompt was interrupted.
+        """
+        self.record(events)
+        for event in events:
+            if isinstance(event, StepCompleted):
+                self._move_bar("train", event.step, event.steps)
+            elif isinstance(event, Progress):
+                self._move_bar(event.phase, event.done, event.total)
+        steps = [event for event in events if isinstance(event, StepCompleted)]
+        if line := next(filter(None, map(_line, reversed(steps or events))), None):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Writes a line of text at the node."""
+        server = PromptServer.instance
+        server.send_progress_text(line, self.node_id, server.client_id)
+
+    def picture(self) -> Image.Image | None:
+        """The loss curve, with the latest samples below it; None before the first step."""
+        if not self.losses:
+            return None
+        chart = loss_chart([self.losses[step] for step in sorted(self.losses)], self._steps)
+        if self.sheet is None:
+            return chart
+        with Image.open(self.sheet) as sheet:
+            return stacked(chart, sheet.convert("RGB"))
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, StepCompleted):
+            self.losses[event.step] = event.loss
+            self._steps = event.steps
+        elif isinstance(event, SamplesWritten):
+            self.sheet = event.sheet
+            self._picture_due = 0.0
+        elif isinstance(event, CheckpointWritten):
+            self.checkpoint = event
+        elif isinstance(event, ClipSkipped):
+            self.skipped.append(event)
+            logger.warning("skipped %s: %s", event.name, event.reason)
+        elif isinstance(event, Notice):
+            logger.warning("%s", event.message)
+
+    def _send(self, event: Event) -> None:
+        server = PromptServer.instance
+        data = {"node": self.node_id, **_event_data(event)}
+        server.send_sync(EVENT_NAME, data, server.client_id)
+
+    def _move_bar(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase or self._bar is None:
+            self._phase = phase
+            self._bar = comfy.utils.ProgressBar(max(total, 1), node_id=self.node_id)
+        preview = None
+        now = time.monotonic()
+        if now >= self._picture_due and (picture := self.picture()):
+            preview = ("JPEG", picture, PICTURE_SIZE_PX)
+            self._picture_due = now + PICTURE_INTERVAL_SECONDS
+        self._bar.update_absolute(done, max(total, 1), preview)
+
+
+def _line(event: Event) -> str | None:
+    """An event in words, for the node."""
+    if isinstance(event, StepCompleted):
+        minutes, seconds = divmod(round(event.eta_seconds), 60)
+        return (
+            f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
+            f"{minutes}:{seconds:02d} left"
+        )
+    if isinstance(event, Progress):
+        return f"{event.phase}: {event.done} of {event.total}"
+    if isinstance(event, ClipSkipped):
+        return f"skipped {event.name}: {event.reason}"
+    if isinstance(event, Notice):
+        return event.message
+    return None
+
+
+def _event_data(event: Event) -> dict[str, Any]:
+    """An event as JSON: its kind and fields; files as ComfyUI's /view route wants them."""
+    data = {name: _json_value(value) for name, value in asdict(event).items()}
+    return {"kind": type(event).__name__, **data}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Path):
+        return _viewable(value)
+    if isinstance(value, tuple):
+        return [_json_value(item) for item in value]
+    return value
+
+
+def _viewable(path: Path) -> dict[str, str] | None:
+    output = Path(folder_paths.get_output_directory()).resolve()
+    try:
+        relative = path.resolve().relative_to(output)
+    except ValueError:
+        return None
+    return {"filename": relative.name, "subfolder": relative.parent.as_posix(), "type": "output"}

@@ -1,0 +1,11 @@
+"""The socket types of this pack: one for each configuration section, so that no wire fits wrongly."""
+
+from comfy_api.latest import io
+
+from ..ltxv_train_core.config import SECTIONS
+
+CATEGORY = "training/LTXV"
+CONFIG_CATEGORY = f"{CATEGORY}/config"
+
+SECTION_SOCKETS = {name: io.Custom(f"LTXV_TRAIN_{name.upper()}") for name in SECTIONS}
+TRAINING_CONFIG = io.Custom("LTXV_TRAIN_CONFIG")

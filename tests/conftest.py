@@ -1,0 +1,43 @@
+"""The hosts that node tests run on: the stand-in always, the real ComfyUI where there is one.
+
+COMFYUI_PATH is a ComfyUI folder, COMFYUI_PYTHON the Python that runs it (by default this one).
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host import Host
+
+PACK = Path(__file__).parent.parent
+PROBES = PACK / "tests" / "nodes" / "probes"
+
+
+def _standin(base: Path) -> Host:
+    from tests.standin.host import StandInHost
+
+    return StandInHost(base, [PACK, PROBES])
+
+
+def _comfyui(base: Path) -> Host:
+    from tests.comfyui.host import ComfyUIHost
+
+    path = os.environ.get("COMFYUI_PATH")
+    if not path:
+        pytest.skip("COMFYUI_PATH is not set")
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    return ComfyUIHost(base, [PACK, PROBES], Path(path), Path(python))
+
+
+@pytest.fixture(
+    scope="session",
+    params=["standin", pytest.param("comfyui", marks=pytest.mark.comfyui)],
+)
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    start = {"standin": _standin, "comfyui": _comfyui}[request.param]
+    host = start(tmp_path_factory.mktemp(request.param).resolve() / "base")
+    yield host
+    host.close()

@@ -1,0 +1,161 @@
+"""Nodes that make values and tell what they were given."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from comfy_api.latest import ComfyExtension, io
+
+CATEGORY = "testing"
+
+
+class ProbeValue(io.ComfyNode):
+    """Shows a value as JSON; tensors by shape, mean and a checksum of their content."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeValue",
+            category=CATEGORY,
+            is_output_node=True,
+            inputs=[io.AnyType.Input("value")],
+        )
+
+    @classmethod
+    def execute(cls, value: Any) -> io.NodeOutput:
+        return io.NodeOutput(ui={"text": [json.dumps(described(value))]})
+
+
+class ProbeFrames(io.ComfyNode):
+    """A video that gets brighter from frame to frame."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeFrames",
+            category=CATEGORY,
+            inputs=[io.Int.Input(name) for name in ("frames", "height", "width")],
+            outputs=[io.Image.Output()],
+        )
+
+    @classmethod
+    def execute(cls, frames: int, height: int, width: int) -> io.NodeOutput:
+        brightness = torch.linspace(0, 1, frames)[:, None, None, None]
+        return io.NodeOutput(brightness.expand(frames, height, width, 3).clone())
+
+
+class ProbeLatent(io.ComfyNode):
+    """An empty latent video of ones."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeLatent",
+            category=CATEGORY,
+            inputs=[io.Int.Input(name) for name in ("batch", "frames", "height", "width")],
+            outputs=[io.Latent.Output()],
+        )
+
+    @classmethod
+    def execute(cls, batch: int, frames: int, height: int, width: int) -> io.NodeOutput:
+        return io.NodeOutput({"samples": torch.ones(batch, 128, frames, height, width)})
+
+
+class ProbeVae(io.ComfyNode):
+    """A VAE whose latents are the mean brightness of the pixels they stand for."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(node_id="ProbeVae", category=CATEGORY, outputs=[io.Vae.Output()])
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(_BrightnessVae())
+
+
+class _BrightnessVae:
+    downscale_index_formula = (8, 32, 32)
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[F, H, W, 3] -> [1, 128, (F - 1) / 8 + 1, H / 32, W / 32]."""
+        grey = pixels.mean(-1)[None, None]
+        parts = [torch.nn.functional.avg_pool3d(grey[:, :, :1], (1, 32, 32))]
+        if len(pixels) > 1:
+            parts.append(torch.nn.functional.avg_pool3d(grey[:, :, 1:], (8, 32, 32)))
+        return torch.cat(parts, dim=2).expand(-1, 128, -1, -1, -1)
+
+
+class ProbeConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeConditioning", category=CATEGORY, outputs=[io.Conditioning.Output()]
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput([[torch.zeros(1, 4, 8), {"attention_mask": torch.ones(1, 4)}]])
+
+
+class ProbeModel(io.ComfyNode):
+    """A MODEL with two weights that notes what is put into it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(node_id="ProbeModel", category=CATEGORY, outputs=[io.Model.Output()])
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(_NotedModel())
+
+
+class _Weights(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        blocks = {"to_q": torch.nn.Linear(4, 4), "to_k": torch.nn.Linear(4, 4)}
+        self.diffusion_model = torch.nn.ModuleDict(blocks)
+        self.model_config = SimpleNamespace(unet_config={})
+
+
+class _NotedModel:
+    def __init__(self):
+        self.model = _Weights()
+        self.noted: dict[str, Any] = {}
+
+    def clone(self) -> "_NotedModel":
+        return _NotedModel()
+
+    def add_patches(self, patches: dict[str, Any], strength: float) -> list[str]:
+        self.noted |= {"patches": sorted(patches), "strength": strength}
+        return list(patches)
+
+    def set_attachments(self, name: str, value: Any) -> None:
+        self.noted[name] = value
+
+    def model_dump(self, mode: str) -> dict[str, Any]:
+        return self.noted
+
+
+def described(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        numbers = value.double()
+        return {
+            "shape": list(value.shape),
+            "dtype": str(value.dtype).removeprefix("torch."),
+            "mean": numbers.mean().item(),
+            "std": numbers.std().item() if value.numel() > 1 else 0.0,
+            "values": value.flatten().tolist() if value.numel() <= 4096 else None,
+        }
+    if isinstance(value, dict):
+        return {str(key): described(item) for key, item in value.items()}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
+
+
+class ProbeExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [ProbeValue, ProbeFrames, ProbeLatent, ProbeVae, ProbeConditioning, ProbeModel]

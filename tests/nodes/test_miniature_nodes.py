@@ -1,0 +1,40 @@
+"""The miniature model's prompt and checkpoint nodes."""
+
+from safetensors import safe_open
+
+from tests.graph import Graph, seen
+from tests.host import Host, models_folder, run
+
+
+def test_a_prompt_is_padded_and_masked(host: Host) -> None:
+    graph = Graph()
+    probes = [
+        graph.probe(graph.add("LTXVTrainMiniaturePrompt", text=text))
+        for text in ("a red circle moves right on a teal background", "")
+    ]
+    outcome = run(host, graph.prompt)
+    for probe, minimum in zip(probes, (9, 1), strict=True):
+        ((tensor, values),) = seen(outcome, probe)
+        mask = values["attention_mask"]
+        length = int(sum(mask["values"]))
+        assert tensor["shape"] == [1, 128, 128]
+        assert mask["shape"] == [1, 128]
+        assert mask["dtype"] == "int64"
+        assert minimum <= length < 60
+        assert mask["values"] == [1] * length + [0] * (128 - length)
+
+
+def test_the_checkpoint_is_written_once(host: Host) -> None:
+    graph = Graph()
+    probe = graph.probe(graph.add("LTXVTrainMiniatureCheckpoint"))
+    name = seen(run(host, graph.prompt), probe)
+    path = models_folder(host, "checkpoints") / name
+    with safe_open(path, framework="pt") as file:
+        assert "config" in file.metadata()
+        assert any(key.startswith("model.diffusion_model.") for key in file.keys())  # noqa: SIM118
+    written = path.stat().st_mtime_ns
+    run(host, graph.prompt).succeeded()
+    assert path.stat().st_mtime_ns == written
+    path.unlink()
+    run(host, graph.prompt).succeeded()
+    assert path.is_file()

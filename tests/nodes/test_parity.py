@@ -1,0 +1,94 @@
+"""What is trained is what is sampled: ComfyUI's sampler and the core's give the same latents."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.adapters.lora_file import add_trained_lora
+from ltxv_train_core.flow.sampler import SampleRequest, SamplerSettings, sample
+from ltxv_train_core.media.tensors import frames_to_tensor
+from ltxv_train_core.miniature.clips import FPS, SIZE
+from ltxv_train_core.miniature.datasets import evaluation_items
+from ltxv_train_core.models.source import MINIATURE, open_model
+from tests.graph import Node
+from tests.host import Host, models_folder, run
+from tests.nodes.test_on_canvas import PROMPT, Canvas
+from tests.nodes.workflows import configure, prepare
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.parametrize("host", ["comfyui"], indirect=True),
+]
+
+STEPS, SEED = 4, 5  # what `Canvas.sample` uses
+
+
+def sampled_on_canvas(host: Host, canvas: Canvas, latent: Node, name: str) -> torch.Tensor:
+    """The latents [128, f, h, w] that ComfyUI samples."""
+    canvas.graph.add("SaveLatent", samples=latent, filename_prefix=name)
+    run(host, canvas.graph.prompt).succeeded()
+    (file,) = Path(host.base / "output").glob(f"{name}*.latent")
+    return load_file(file)["latent_tensor"][0]
+
+
+def sampled_in_core(
+    lora_file: Path | None = None, reference: torch.Tensor | None = None
+) -> torch.Tensor:
+    source = open_model(MINIATURE)
+    transformer = source.load_transformer(torch.float32)
+    if lora_file is not None:
+        add_trained_lora(transformer, lora_file)
+    prompt, negative = source.load_text_encoder().encode([PROMPT, ""])
+    request = SampleRequest(prompt, negative, SEED, reference)
+    settings = SamplerSettings(SIZE, STEPS, 3.0, source.causal_positions, FPS)
+    return sample(transformer, [request], settings)[0]
+
+
+def test_text_to_video(host: Host) -> None:
+    canvas = Canvas()
+    latent = canvas.sample(canvas.model, canvas.prompts, canvas.latent, STEPS)
+    theirs, ours = sampled_on_canvas(host, canvas, latent, "plain"), sampled_in_core()
+    assert ours.std() > 0.3
+    assert (theirs - ours).abs().max() < 1e-3
+
+
+def test_with_a_lora(host: Host) -> None:
+    canvas = Canvas()
+    _, preprocessed = prepare(canvas.graph, host)
+    config = configure(canvas.graph, host, preprocessed, steps=6, name="parity")
+    lora_name = canvas.graph.add("LTXVTrainLoRA", config=config)
+    model = canvas.graph.add(
+        "LTXVTrainLoadLoRA", model=canvas.model, lora_name=lora_name, strength=1.0
+    )
+    latent = canvas.sample(model, canvas.prompts, canvas.latent, STEPS)
+    theirs = sampled_on_canvas(host, canvas, latent, "lora")
+    (lora_file,) = models_folder(host, "loras").glob("ltxv_train/parity-*.safetensors")
+    ours = sampled_in_core(lora_file)
+    assert (ours - sampled_in_core()).abs().max() > 0.05
+    assert (theirs - ours).abs().max() < 1e-3
+
+
+def test_with_a_reference_video(host: Host) -> None:
+    canvas = Canvas()
+    dataset, _ = prepare(canvas.graph, host, task="mirror")
+    applied = canvas.graph.add(
+        "LTXVTrainApplyReference",
+        positive=canvas.prompts[0],
+        negative=canvas.prompts[1],
+        vae=canvas.vae,
+        latent=canvas.latent,
+        reference=dataset[2],
+    )
+    sampled = canvas.sample(canvas.model, applied, applied[2], STEPS)
+    cropped = canvas.graph.add(
+        "LTXVCropGuides", positive=applied[0], negative=applied[1], latent=sampled
+    )
+    theirs = sampled_on_canvas(host, canvas, cropped[2], "reference")
+    frames = evaluation_items("mirror", seed=3)[0].reference
+    assert frames is not None
+    reference = open_model(MINIATURE).load_video_codec().encode(frames_to_tensor(frames))[0]
+    ours = sampled_in_core(reference=reference)
+    assert (ours - sampled_in_core()).abs().max() > 0.05
+    assert (theirs - ours).abs().max() < 1e-3

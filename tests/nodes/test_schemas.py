@@ -1,0 +1,134 @@
+"""What every node tells about itself, on every host."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ltxv_train_core.config import SECTIONS, TrainingConfig, options
+from ltxv_train_core.config.options import Option
+from tests.host import Host
+
+DOCS = Path(__file__).parents[2] / "nodes" / "web" / "docs"
+WIDGET_ORDER = Path(__file__).with_name("widget_order.json")
+
+BUILDERS = {
+    "model": "LTXVTrainModelConfig",
+    "lora": "LTXVTrainLoRAConfig",
+    "conditioning": "LTXVTrainConditioningConfig",
+    "optimization": "LTXVTrainOptimizationConfig",
+    "acceleration": "LTXVTrainAccelerationConfig",
+    "data": "LTXVTrainDataConfig",
+    "validation": "LTXVTrainValidationConfig",
+    "checkpoints": "LTXVTrainCheckpointsConfig",
+    "hub": "LTXVTrainHubConfig",
+    "flow_matching": "LTXVTrainFlowMatchingConfig",
+}
+OTHERS = {
+    "LTXVTrainDatasetPreprocess",
+    "LTXVTrainConfig",
+    "LTXVTrainLoRA",
+    "LTXVTrainICLoRA",
+    "LTXVTrainLoadLoRA",
+    "LTXVTrainApplyReference",
+    "LTXVTrainDemoDataset",
+    "LTXVTrainMiniatureCheckpoint",
+    "LTXVTrainMiniaturePrompt",
+}
+VERBS = {"Apply", "Configure", "Encode", "Generate", "Join", "Load", "Preprocess", "Train", "Write"}
+
+
+@pytest.fixture(scope="session")
+def nodes(host: Host) -> dict:
+    return {k: v for k, v in host.object_info().items() if k.startswith("LTXVTrain")}
+
+
+def _inputs(node: dict) -> dict:
+    return {**node["input"]["required"], **node["input"].get("optional", {})}
+
+
+def test_every_node_is_there(nodes: dict) -> None:
+    assert set(nodes) == set(BUILDERS.values()) | OTHERS
+
+
+def test_every_node_is_described(nodes: dict) -> None:
+    for name, node in nodes.items():
+        assert len(node["description"]) > 40, name
+        assert node["display_name"].split()[0] in VERBS, name
+        assert node["display_name"].isascii(), name
+        configures = name.endswith("Config")
+        assert node["category"] == "training/LTXV" + ("/config" if configures else ""), name
+
+
+def test_every_input_and_output_has_a_tooltip(nodes: dict) -> None:
+    for name, node in nodes.items():
+        for input_name, (_, settings) in _inputs(node).items():
+            assert len(settings.get("tooltip", "")) > 10, f"{name}.{input_name}"
+        for output_name, tooltip in zip(node["output_name"], node["output_tooltips"], strict=True):
+            assert len(tooltip or "") > 10, f"{name}.{output_name}"
+
+
+def test_every_node_has_a_help_page(nodes: dict) -> None:
+    assert {path.stem for path in DOCS.glob("*.md")} == set(nodes)
+
+
+def test_the_interface_does_not_round_floats_away(nodes: dict) -> None:
+    for name, node in nodes.items():
+        for input_name, (kind, settings) in _inputs(node).items():
+            if kind == "FLOAT":
+                assert settings["step"] <= 0.1, f"{name}.{input_name}"
+
+
+def test_no_seed_changes_by_itself(nodes: dict) -> None:
+    """A seed that moves after every prompt would train again every time."""
+    seeds = [
+        settings
+        for node in nodes.values()
+        for name, (_, settings) in _inputs(node).items()
+        if name == "seed"
+    ]
+    assert len(seeds) == 3
+    assert all(settings["control_after_generate"] is False for settings in seeds)
+
+
+def test_widgets_keep_their_places(nodes: dict) -> None:
+    """Workflows store widget values by position: new ones come last, none is renamed."""
+    recorded = json.loads(WIDGET_ORDER.read_text(encoding="utf-8"))
+    for name, order in recorded.items():
+        now = [i for group in ("required", "optional") for i in nodes[name]["input"].get(group, {})]
+        assert now[: len(order)] == order, name
+    assert set(recorded) == set(nodes)
+
+
+@pytest.mark.parametrize("section", BUILDERS)
+def test_a_builder_has_the_options_of_its_section(nodes: dict, section: str) -> None:
+    node = nodes[BUILDERS[section]]
+    widgets = node["input"]["required"]
+    described = options(SECTIONS[section])
+    assert list(widgets) == [option.name for option in described]
+    for option in described:
+        _assert_widget(option, *widgets[option.name])
+    assert node["output"] == [f"LTXV_TRAIN_{section.upper()}"]
+
+
+def _assert_widget(option: Option, kind: str, settings: dict) -> None:
+    expected = {"int": "INT", "float": "FLOAT", "bool": "BOOLEAN", "choice": "COMBO"}
+    assert kind == expected.get(option.kind, "STRING")
+    assert settings["default"] == ("" if option.default is None else option.default)
+    assert option.description in settings["tooltip"]
+    if kind == "COMBO":
+        assert settings["options"] == list(option.choices)
+    if kind in ("INT", "FLOAT"):
+        bounds = (settings.get("min"), settings.get("max"), settings.get("step"))
+        assert bounds == (option.minimum, option.maximum, option.step)
+    if kind == "STRING":
+        assert settings["multiline"] == option.multiline
+
+
+def test_the_join_node_has_a_socket_for_every_section(nodes: dict) -> None:
+    sockets = nodes["LTXVTrainConfig"]["input"]["optional"]
+    assert {name: kind for name, (kind, _) in sockets.items()} == {
+        name: f"LTXV_TRAIN_{name.upper()}" for name in SECTIONS
+    }
+    seed = nodes["LTXVTrainConfig"]["input"]["required"]["seed"][1]
+    assert seed["default"] == TrainingConfig.model_fields["seed"].default

@@ -1,0 +1,120 @@
+"""The stand-in says what the real ComfyUI says, so that tests over it mean something."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PACK, PROBES
+from tests.host import Host
+
+MODULES = PACK / "tests" / "standin" / "modules"
+DESCRIBE = PACK / "tests" / "comfyui" / "describe.py"
+CALLED_ON_INSTANCES = (
+    "comfy.utils.ProgressBar.update_absolute",
+    "server.PromptServer.send_sync",
+    "server.PromptServer.send_progress_text",
+)
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.parametrize("host", ["comfyui"], indirect=True),
+]
+
+
+def test_nodes_are_described_alike(host: Host, tmp_path: Path) -> None:
+    """What `GET /object_info` tells; newer versions tell more of each node."""
+    from tests.standin.host import StandInHost
+
+    standin = StandInHost(tmp_path / "base", [PACK, PROBES])
+    expected = standin.object_info()
+    standin.close()
+    real = host.object_info()
+    for name, node in expected.items():
+        for key, value in json.loads(json.dumps(node)).items():
+            assert _without_files(real[name][key]) == _without_files(value), f"{name}: {key}"
+
+
+def test_what_the_pack_uses_is_there_alike(host: Host) -> None:
+    names = [*used_names(), *CALLED_ON_INSTANCES]
+    assert "comfy.utils.ProgressBar" in names
+    assert "comfy_api.latest.io.Float.Input" in names
+    standin = _describe(sys.executable, MODULES, names)
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    real = _describe(python, Path(os.environ["COMFYUI_PATH"]), names)
+    for name in names:
+        kind, ours = standin["signatures"][name]
+        real_kind, theirs = real["signatures"][name]
+        assert kind == real_kind, name
+        assert ours == [parameter for parameter in theirs if parameter in ours], name
+    for name, value in standin["behaviour"].items():
+        assert _close(value, real["behaviour"][name]), name
+
+
+def used_names() -> list[str]:
+    """Every dotted name of ComfyUI that appears in this pack's nodes."""
+    hosts = {path.stem for path in MODULES.iterdir()}
+    found: set[str] = set()
+    for path in sorted((PACK / "nodes").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        known: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                known |= {a.name.split(".")[0]: a.name.split(".")[0] for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                known |= {a.name: f"{node.module}.{a.name}" for a in node.names}
+        known = {name: full for name, full in known.items() if full.split(".")[0] in hosts}
+        found |= {full for full in known.values() if full not in hosts}
+        found |= {
+            known[chain[0]] + "".join(f".{part}" for part in chain[1:])
+            for chain in map(_chain, ast.walk(tree))
+            if len(chain) > 1 and chain[0] in known
+        }
+    modules = {name.rsplit(".", 1)[0] for name in found} & found
+    instance = {name for name in found if "PromptServer." in name}
+    return sorted(found - modules - instance)
+
+
+def _chain(node: ast.AST) -> list[str]:
+    """`a.b.c` as its names; empty for anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.insert(0, node.attr)
+        node = node.value
+    return [node.id, *parts] if isinstance(node, ast.Name) and parts else []
+
+
+def _describe(python: str, folder: Path, names: list[str]) -> Any:
+    done = subprocess.run(
+        [python, str(DESCRIBE), str(folder), *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _without_files(value: Any) -> Any:
+    """The LoRA files that a host happens to have are left out."""
+    if isinstance(value, dict) and "lora_name" in value:
+        kind, settings = value["lora_name"]
+        listed = {**value, "lora_name": [kind, {**settings, "options": []}]}
+        return listed
+    if isinstance(value, dict):
+        return {key: _without_files(item) for key, item in value.items()}
+    return value
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(_close, ours, theirs))
+    if isinstance(ours, float):
+        return abs(ours - theirs) < 1e-6
+    return ours == theirs

@@ -1,0 +1,34 @@
+"""Stand-in for ComfyUI's folders, below one base folder."""
+
+from pathlib import Path
+
+base_path = ""
+
+
+def get_input_directory() -> str:
+    return str(Path(base_path, "input"))
+
+
+def get_output_directory() -> str:
+    return str(Path(base_path, "output"))
+
+
+def get_folder_paths(folder_name: str) -> list[str]:
+    return [str(Path(base_path, "models", folder_name))]
+
+
+def get_filename_list(folder_name: str) -> list[str]:
+    folder = Path(base_path, "models", folder_name)
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.safetensors"))
+
+
+def get_full_path(folder_name: str, filename: str) -> str | None:
+    path = Path(base_path, "models", folder_name, filename)
+    return str(path) if path.is_file() else None
+
+
+def get_full_path_or_raise(folder_name: str, filename: str) -> str:
+    path = get_full_path(folder_name, filename)
+    if path is None:
+        raise FileNotFoundError(f"{folder_name}/{filename}")
+    return path
