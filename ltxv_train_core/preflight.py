@@ -7,7 +7,7 @@ from typing import Any
 from .config import TrainingConfig, unsupported
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError, LTXVTrainError
-from .models.source import open_model
+from .models.source import DiffusersModel, locate_model
 from .strategies import STRATEGIES
 
 
@@ -17,7 +17,7 @@ def problems(config: TrainingConfig) -> list[str]:
     root = Path(config.data.preprocessed_data_root)
     return [
         *unsupported(config),
-        *_errors(lambda: open_model(config.model.model_source)),
+        *_errors(lambda: _describe(config.model.model_source)),
         *_errors(lambda: TrainingDataset(root, strategy.reference_folder(config))),
         *(
             f"validation.reference_videos: {path} does not exist"
@@ -31,6 +31,13 @@ def require_ready(config: TrainingConfig) -> None:
     """Raises `ConfigurationError` with every problem."""
     if found := problems(config):
         raise ConfigurationError(found)
+
+
+def _describe(model_source: str) -> None:
+    """Looks at a model without downloading it."""
+    place = locate_model(model_source)
+    if isinstance(place, Path):
+        DiffusersModel(model_source, place)
 
 
 def _errors(attempt: Callable[[], Any]) -> list[str]:

@@ -61,11 +61,22 @@ def open_model(model_source: str) -> ModelSource:
     Raises:
         ModelError: if there is no such model, or it isn't an LTX-Video model.
     """
-    if model_source == MINIATURE:
+    place = locate_model(model_source)
+    if place == MINIATURE:
         return MiniatureModel()
+    folder = place if isinstance(place, Path) else _download(model_source, place)
+    return DiffusersModel(model_source, folder)
+
+
+def locate_model(model_source: str) -> Path | str:
+    """Where a base model is: a folder, a repository to download, or LTXV_MINIATURE.
+
+    Raises:
+        ModelError: if it can be none of them. Nothing is downloaded to find out.
+    """
     folder = Path(model_source).expanduser()
-    if folder.is_dir():
-        return DiffusersModel(model_source, folder)
+    if model_source == MINIATURE or folder.is_dir():
+        return MINIATURE if model_source == MINIATURE else folder
     repository = REPOSITORIES.get(model_source, model_source)
     if folder.exists() or not re.fullmatch(r"[\w.\-]+/[\w.\-]+", repository):
         raise ModelError(
@@ -74,7 +85,7 @@ def open_model(model_source: str) -> ModelSource:
             "text_encoder, tokenizer, model_index.json) or a Hugging Face repository "
             '"owner/name" in that layout'
         )
-    return DiffusersModel(model_source, _download(model_source, repository))
+    return repository
 
 
 class MiniatureModel:

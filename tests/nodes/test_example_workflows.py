@@ -51,7 +51,8 @@ def test_sockets_fit(workflow: dict[str, Any], host: Host) -> None:
     for node, schema in known_nodes(workflow, host):
         inputs = inputs_of(schema)
         assert {i["name"] for i in node["inputs"]} <= set(inputs), node["type"]
-        assert [o["name"] for o in node["outputs"]] == schema["output_name"], node["type"]
+        outputs = [o["name"] for o in node["outputs"]]
+        assert outputs == schema["output_name"][: len(outputs)], node["type"]
         linked = {i["name"] for i in node["inputs"] if i["link"] is not None}
         needed = {
             name for name in schema["input"].get("required", {}) if not is_widget(inputs[name][0])
@@ -77,6 +78,8 @@ def test_widget_values_are_allowed(workflow: dict[str, Any], host: Host) -> None
         for name, (kind, options) in inputs_of(schema).items():
             if not is_widget(kind):
                 continue
+            if not values and not node["type"].startswith("LTXVTrain"):
+                break  # a newer version's own nodes may have got more widgets
             value = values.pop(0)
             if name not in linked:
                 check(kind, options, value, f"{node['type']}.{name}")
