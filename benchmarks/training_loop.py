@@ -17,7 +17,6 @@ import torch
 
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.data.dataset import TrainingDataset
 from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.demo.recipe import training_config
 from ltxv_train_core.events import NeverStop, ignore
@@ -56,9 +55,7 @@ def prepare(task: str, folder: Path) -> TrainingConfig:
 
 def make_trainer(config: TrainingConfig) -> Trainer:
     source = open_model(config.model.model_source)
-    strategy = STRATEGIES[config.conditioning.mode]
-    root = Path(config.data.preprocessed_data_root)
-    dataset = TrainingDataset(root, strategy.reference_folder(config))
+    dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     return Trainer(config, run, source, dataset, ignore, NeverStop())
 

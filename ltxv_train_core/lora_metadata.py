@@ -2,11 +2,10 @@
 
 import json
 from datetime import datetime, timezone
-from pathlib import PurePath
-from typing import Any
 
 from . import __version__
 from .config import TrainingConfig
+from .config.sharing import model_name, shareable
 from .data.dataset import TrainingDataset
 from .models.source import ModelSource
 
@@ -18,12 +17,13 @@ def lora_metadata(
 
     Keys `modelspec.*` follow the Stability AI model metadata standard (sai_model_spec 1.0.0).
     """
-    base = _name_only(config.model.model_source)
+    base = model_name(config.model.model_source)
+    shared = shareable(config).model_dump(mode="json", exclude={"output_dir"})
     facts = {
         "base_model": base,
         "base_model_identity": source.identity,
         "strategy": config.conditioning.mode,
-        "training_config": json.dumps(_without_paths(config), ensure_ascii=False),
+        "training_config": json.dumps(shared, ensure_ascii=False),
         "data_fingerprint": dataset.fingerprint(),
         "trained_with": f"ltxv-train {__version__}",
         "modelspec.sai_model_spec": "1.0.0",
@@ -35,20 +35,3 @@ def lora_metadata(
     if config.conditioning.mode == "reference_video":
         facts["reference_downscale_factor"] = "1"
     return facts
-
-
-def _without_paths(config: TrainingConfig) -> dict[str, Any]:
-    values = config.model_dump(mode="json", exclude={"output_dir"})
-    values["model"]["model_source"] = _name_only(config.model.model_source)
-    values["data"]["preprocessed_data_root"] = PurePath(config.data.preprocessed_data_root).name
-    references = values["validation"]["reference_videos"]
-    if references is not None:
-        values["validation"]["reference_videos"] = [PurePath(path).name for path in references]
-    return values
-
-
-def _name_only(model_source: str) -> str:
-    """A repository or version as it is; of a local path only its last part."""
-    path = PurePath(model_source)
-    is_local = path.is_absolute() or len(path.parts) > 2 or "\\" in model_source
-    return path.name if is_local else model_source

@@ -1,36 +1,132 @@
 """What would stop a run, found before anything is loaded."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
-from .config import TrainingConfig, unsupported
-from .data.dataset import TrainingDataset
-from .errors import ConfigurationError, LTXVTrainError
+from . import hub, trackers
+from .adapters.start import find_start, require_rank
+from .config import TrainingConfig, ValidationConfig, ignored, unsupported
+from .errors import ConfigurationError, DataError, LTXVTrainError
+from .events import Notice, Reporter, ignore
+from .media.video import probe
+from .models.device import default_device
 from .models.source import DiffusersModel, locate_model
+from .optim.capabilities import unavailable_here
 from .strategies import STRATEGIES
 
 
 def problems(config: TrainingConfig) -> list[str]:
-    """Every reason why this run can't start, one line each."""
-    strategy = STRATEGIES[config.conditioning.mode]
-    root = Path(config.data.preprocessed_data_root)
+    """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
+    return [*_wrong_here(config), *_unusable(config)]
+
+
+def missing_paths(config: TrainingConfig) -> list[str]:
+    """Paths of the configuration that don't exist on this machine."""
+    return [f"{name}: {path} does not exist" for name, path in _paths(config) if not _exists(path)]
+
+
+def check(config: TrainingConfig, strict: bool = False) -> tuple[list[str], list[str]]:
+    """What is wrong with a configuration, and what the user should know of it.
+
+    Args:
+        strict: take what this machine lacks (a path, a library, a login, a device that can follow
+            an option) for a problem, as a run here does.
+
+    Returns:
+        problems and warnings, one line each.
+    """
+    found, missing = _unusable(config), _wrong_here(config)
+    problems, warnings = ([*missing, *found], []) if strict else (found, missing)
+    return problems, [*warnings, *ignored(config)]
+
+
+def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
+    """Raises `ConfigurationError` with every problem; tells of options that will not be used."""
+    if found := problems(config):
+        raise ConfigurationError(found)
+    for line in ignored(config):
+        report(Notice(line))
+
+
+def _wrong_here(config: TrainingConfig) -> list[str]:
+    """What is missing on this machine, and may be there on another."""
     return [
-        *unsupported(config),
-        *_errors(lambda: _describe(config.model.model_source)),
-        *_errors(lambda: TrainingDataset(root, strategy.reference_folder(config))),
-        *(
-            f"validation.reference_videos: {path} does not exist"
-            for path in config.validation.reference_videos or ()
-            if not Path(path).is_file()
-        ),
+        *missing_paths(config),
+        *unavailable_here(config, default_device()),
+        *trackers.missing_packages(config),
+        *hub.problems(config),
     ]
 
 
-def require_ready(config: TrainingConfig) -> None:
-    """Raises `ConfigurationError` with every problem."""
-    if found := problems(config):
-        raise ConfigurationError(found)
+def _unusable(config: TrainingConfig) -> list[str]:
+    """What can't be followed, or is there and can't be used."""
+    strategy = STRATEGIES[config.conditioning.mode]
+    root, model = config.data.preprocessed_data_root, config.model.model_source
+    return [
+        *unsupported(config),
+        *(_errors(lambda: _describe(model)) if _exists(model) or not _is_path(model) else []),
+        *(_errors(lambda: strategy.open_data(config)) if _exists(root) else []),
+        *_unusable_start(config),
+        *_unusable_media(config.validation),
+    ]
+
+
+def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    """The paths that a run reads, by option."""
+    model, validation = config.model, config.validation
+    if _is_path(model.model_source):
+        yield "model.model_source", model.model_source
+    if model.load_checkpoint is not None:
+        yield "model.load_checkpoint", model.load_checkpoint
+    yield "data.preprocessed_data_root", config.data.preprocessed_data_root
+    if validation.prompts and validation.interval is not None:
+        for name in ("images", "reference_videos"):
+            for path in getattr(validation, name) or ():
+                yield f"validation.{name}", path
+
+
+def _is_path(model_source: str) -> bool:
+    """Whether a model is named by a path, and can be no version or repository."""
+    path = PurePath(model_source)
+    return (
+        path.is_absolute()
+        or model_source.startswith((".", "~"))
+        or "\\" in model_source
+        or len(path.parts) > 2
+        or path.suffix in (".safetensors", ".gguf")
+    )
+
+
+def _exists(path: str) -> bool:
+    return Path(path).expanduser().exists()
+
+
+def _unusable_start(config: TrainingConfig) -> list[str]:
+    start = config.model.load_checkpoint
+    if start is None or not _exists(start):
+        return []
+    return _errors(lambda: require_rank(find_start(Path(start)), config.lora.rank))
+
+
+def _unusable_media(validation: ValidationConfig) -> list[str]:
+    """Validation images and reference videos that can't be read, or are too short."""
+    if not validation.prompts or validation.interval is None:
+        return []
+    return [
+        f"validation.{name}: {problem}"
+        for name, frames in (("images", 1), ("reference_videos", validation.size.frames))
+        for path in getattr(validation, name) or ()
+        if _exists(path)
+        for problem in _errors(partial(_require_frames, Path(path).expanduser(), frames))
+    ]
+
+
+def _require_frames(path: Path, frames: int) -> None:
+    found = probe(path).frames
+    if found < frames:
+        raise DataError(f"{path} has {found} frames, and the samples have {frames}")
 
 
 def _describe(model_source: str) -> None:

@@ -5,7 +5,7 @@
     training_config.yaml
     metrics.jsonl           one line per step
     checkpoints/000100/     full state to resume from
-    loras/<run>-000100.safetensors
+    loras/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
     samples/000100/
 """
 
@@ -13,26 +13,38 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .adapters.start import find_start
 from .config import TrainingConfig, yaml_file
 from .events import StepCompleted
-from .files import sha256_json, write_json, write_text
+from .files import sha256_file, sha256_json, write_json, write_text
 
-RESULT_DOES_NOT_DEPEND_ON = {"name", "output_dir", "data", "validation", "checkpoints", "hub"}
-SPEED_ONLY = {"compile_with_inductor", "compilation_mode"}
+RESULT_DOES_NOT_DEPEND_ON = {
+    "name",
+    "output_dir",
+    "data",
+    "validation",
+    "checkpoints",
+    "hub",
+    "trackers",
+}
+RESULT_DOES_NOT_CHANGE = {"compile_with_inductor", "compilation_mode", "load_text_encoder_in_8bit"}
 
 
 def fingerprint(config: TrainingConfig, data: str, model: str) -> str:
     """Twelve letters that change when anything changes that the result depends on.
 
     Args:
-        data: the data set's fingerprint.
+        data: the data set's fingerprint. A LoRA to start from counts by its content too.
         model: the base model's identity.
     """
     values = config.model_dump(mode="json", exclude=RESULT_DOES_NOT_DEPEND_ON)
     values["acceleration"] = {
-        k: v for k, v in values["acceleration"].items() if k not in SPEED_ONLY
+        k: v for k, v in values["acceleration"].items() if k not in RESULT_DOES_NOT_CHANGE
     }
     values["model"].pop("model_source")
+    if config.model.load_checkpoint is not None:
+        start = find_start(Path(config.model.load_checkpoint))
+        values["model"]["load_checkpoint"] = sha256_file(start)
     return sha256_json([values, data, model])[:12]
 
 
@@ -71,6 +83,9 @@ class RunFolder:
 
     def lora_file(self, step: int) -> Path:
         return self.folder / "loras" / f"{self.name}-{step:06d}.safetensors"
+
+    def ema_file(self, step: int) -> Path:
+        return self.folder / "loras" / f"{self.name}-{step:06d}-ema.safetensors"
 
     def begin(self, config: TrainingConfig) -> None:
         yaml_file.save(config, self.config_file)

@@ -4,7 +4,6 @@
 run folder owns the files, the validator owns the samples.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,47 +12,51 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from . import checkpoint
-from .adapters.inject import add_lora
 from .adapters.lora_file import lora_tensors, write_lora_file
+from .adapters.trainable import load_trainable
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset, batches
-from .errors import Cancelled, LTXVTrainError
+from .errors import Cancelled
 from .events import (
     CheckpointWritten,
     NeverStop,
     Notice,
-    Progress,
     Reporter,
     StepCompleted,
     StopSignal,
     ignore,
 )
 from .files import sha256_json
+from .hub import push_when_finished
 from .lora_metadata import lora_metadata
-from .models.compile import compile_blocks
 from .models.device import default_device, free_memory
+from .models.precision import autocast
 from .models.source import ModelSource, open_model
-from .optim import build_optimizer, build_schedule
+from .optim.moving import Mover
 from .preflight import require_ready
 from .run_folder import RunFolder
 from .strategies import STRATEGIES
+from .trackers import tracked
 from .validation import Validator
 
-NON_FINITE_IN_A_ROW = 10
 ETA_WINDOW_STEPS = 50
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run leaves: its newest LoRA file, and how far it came."""
+    """What a run leaves: its newest LoRA file, and how far it came.
+
+    Attributes:
+        ema_file: the LoRA file of the averaged weights, with `optimization.ema_decay`.
+    """
 
     lora_file: Path
     run_folder: Path
     step: int
     steps: int
+    ema_file: Path | None = None
 
     @property
     def finished(self) -> bool:
@@ -72,22 +75,31 @@ def train(
         Cancelled: when it was stopped before its first step.
     """
     stop = stop or NeverStop()
-    require_ready(config)
+    require_ready(config, report)
     strategy = STRATEGIES[config.conditioning.mode]
     source = open_model(config.model.model_source)
-    dataset = TrainingDataset(
-        Path(config.data.preprocessed_data_root), strategy.reference_folder(config)
-    )
+    dataset = strategy.open_data(config)
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     steps = config.optimization.steps
     if run.is_finished(steps):
         report(Notice(f"{run.name} is finished: its LoRA is used as it is"))
-        return TrainingResult(run.lora_file(steps), run.folder, steps, steps)
+        push_when_finished(config, run, report)
+        return _result(run, config, steps)
     run.begin(config)
     try:
-        return Trainer(config, run, source, dataset, report, stop).run()
+        with tracked(config, run.folder, report) as follow:
+            result = Trainer(config, run, source, dataset, follow, stop).run()
     finally:
         free_memory()
+    push_when_finished(config, run, report)
+    return result
+
+
+def _result(run: RunFolder, config: TrainingConfig, step: int) -> TrainingResult:
+    ema_file = run.ema_file(step) if config.optimization.ema_decay is not None else None
+    return TrainingResult(
+        run.lora_file(step), run.folder, step, config.optimization.steps, ema_file
+    )
 
 
 class Trainer:
@@ -108,10 +120,9 @@ class Trainer:
         self.metadata = lora_metadata(config, source, dataset)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
-        self.transformer = self._load_transformer()
-        self.parameters = add_lora(self.transformer, config.lora, config.seed)
-        self.optimizer = build_optimizer(config.optimization, self.parameters)
-        self.schedule = build_schedule(config.optimization, self.optimizer)
+        self.transformer, self.parameters = load_trainable(config, source, self.device, report)
+        self.dtype = self.transformer.dtype  # asking the model searches all its parameters
+        self.mover = Mover(config, self.parameters, self.device, report)
         self.batches = batches(
             dataset,
             config.optimization.batch_size,
@@ -120,7 +131,6 @@ class Trainer:
         )
         self.step = 0
         self._seconds: deque[float] = deque(maxlen=ETA_WINDOW_STEPS)
-        self._non_finite = 0
 
     def run(self) -> TrainingResult:
         """Steps from where the run stands to its end, or to where it is stopped."""
@@ -128,6 +138,8 @@ class Trainer:
         self._tell_size()
         steps = self.config.optimization.steps
         try:
+            if self.step == 0:
+                self._validate_if_due()
             while self.step < steps and not self.stop.is_set():
                 metrics = self.train_step()
                 self.run_folder.append_metrics(metrics)
@@ -140,21 +152,19 @@ class Trainer:
             self.batches.close()
         if self.step == 0:
             raise Cancelled("stopped before the first step")
-        lora_file = self.save()
-        return TrainingResult(lora_file, self.run_folder.folder, self.step, steps)
+        self.save()
+        return _result(self.run_folder, self.config, self.step)
 
     def train_step(self) -> StepCompleted:
         """One optimizer step over `gradient_accumulation_steps` batches."""
         started = time.perf_counter()
         options = self.config.optimization
-        learning_rate = float(self.schedule.get_last_lr()[0])
+        learning_rate = self.mover.learning_rate
         with self._randomness() as generator:
             loss = sum(
                 self._accumulate(generator) for _ in range(options.gradient_accumulation_steps)
             )
-        limit = options.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, limit))
-        self._apply(math.isfinite(loss) and math.isfinite(norm))
+        norm = self.mover.step(self.step + 1, loss)
         self.step += 1
         seconds = time.perf_counter() - started
         self._seconds.append(seconds)
@@ -169,20 +179,27 @@ class Trainer:
             eta_seconds=mean_seconds * (options.steps - self.step),
         )
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Writes the checkpoint and the LoRA of this step, unless they are there."""
-        run, lora = self.run_folder, self.config.lora
+        run = self.run_folder
         lora_file = run.lora_file(self.step)
         folder = run.checkpoints / f"{self.step:06d}"
         if not (folder.is_dir() and lora_file.is_file()):
-            tensors = lora_tensors(self.transformer)
-            metadata = self.metadata | {"step": str(self.step)}
-            write_lora_file(lora_file, tensors, lora.rank, lora.alpha, metadata)
+            with self.mover.final_weights():
+                self._write_lora(lora_file, {})
+            if self.mover.average:
+                with self.mover.average.applied():
+                    decay = str(self.mover.average.decay)
+                    self._write_lora(run.ema_file(self.step), {"ema_decay": decay})
             folder = checkpoint.save(run.checkpoints, self._state())
             checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
             self.report(CheckpointWritten(self.step, folder, lora_file))
         run.write_state(self.step, self.config.optimization.steps)
-        return lora_file
+
+    def _write_lora(self, path: Path, facts: dict[str, str]) -> None:
+        lora = self.config.lora
+        metadata = self.metadata | {"step": str(self.step)} | facts
+        write_lora_file(path, lora_tensors(self.transformer), lora.rank, lora.alpha, metadata)
 
     def _accumulate(self, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
@@ -190,15 +207,15 @@ class Trainer:
         inputs = self.strategy.prepare(batch, generator).to(self.device)
         with self._autocast():
             prediction = self.transformer(
-                hidden_states=inputs.tokens.to(self.transformer.dtype),
-                encoder_hidden_states=batch.prompt_embeds.to(self.device, self.transformer.dtype),
+                hidden_states=inputs.tokens.to(self.dtype),
+                encoder_hidden_states=batch.prompt_embeds.to(self.device, self.dtype),
                 timestep=inputs.timesteps,
                 encoder_attention_mask=batch.prompt_mask.to(self.device),
                 video_coords=inputs.positions,
                 return_dict=False,
             )[0]
         loss = inputs.loss(prediction) / self.config.optimization.gradient_accumulation_steps
-        loss.backward()
+        self.mover.backward(loss)
         return loss.item()
 
     @contextmanager
@@ -214,23 +231,6 @@ class Trainer:
             torch.manual_seed(seed)
             yield torch.Generator().manual_seed(seed)
 
-    def _apply(self, finite: bool) -> None:
-        """Moves weights and schedule; a step that isn't finite never reaches the weights."""
-        if finite:
-            self._non_finite = 0
-            self.optimizer.step()
-        else:
-            self._non_finite += 1
-            self.report(Notice(f"step {self.step + 1}: the loss is not finite; step left out"))
-            if self._non_finite == NON_FINITE_IN_A_ROW:
-                raise LTXVTrainError(
-                    f"the loss was not finite {NON_FINITE_IN_A_ROW} steps in a row: lower "
-                    "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
-                    "or no"
-                )
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
-
     def _save_if_due(self) -> None:
         interval = self.config.checkpoints.interval
         if interval is not None and self.step % interval == 0:
@@ -244,7 +244,7 @@ class Trainer:
             return
         self.transformer.eval()
         try:
-            with self._autocast():
+            with self._autocast(), self.mover.weights_to_sample():
                 samples = self.validator.run(
                     self.transformer,
                     self.step,
@@ -261,21 +261,8 @@ class Trainer:
             self.transformer.train()
             free_memory()
 
-    def _load_transformer(self) -> LTXVideoTransformer3DModel:
-        options = self.config.acceleration
-        self.report(Progress("load model", 0, 1, "model"))
-        dtype = torch.float32 if options.mixed_precision_mode == "no" else torch.bfloat16
-        transformer = self.source.load_transformer(dtype).to(self.device).train()
-        if self.config.optimization.enable_gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
-        if options.compile_with_inductor:
-            compile_blocks(transformer, options.compilation_mode, self.report)
-        self.report(Progress("load model", 1, 1, "model"))
-        return transformer
-
     def _autocast(self) -> torch.autocast:
-        mixed = self.config.acceleration.mixed_precision_mode != "no"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+        return autocast(self.config.acceleration.mixed_precision_mode, self.device)
 
     def _tell_size(self) -> None:
         count = sum(p.numel() for p in self.parameters)
@@ -291,8 +278,7 @@ class Trainer:
             step=self.step,
             weights={n: p for n, p in self.transformer.named_parameters() if p.requires_grad},
             state={
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
+                "mover": self.mover.state_dict(),
                 "batches": self.batches.state_dict(),
             },
         )
@@ -306,8 +292,7 @@ class Trainer:
             with torch.no_grad():
                 for name, value in saved.weights.items():
                     parameters[name].copy_(value)
-            self.optimizer.load_state_dict(saved.state["optimizer"])
-            self.schedule.load_state_dict(saved.state["schedule"])
+            self.mover.load_state_dict(saved.state["mover"])
             self.batches.load_state_dict(saved.state["batches"])
             self.report(Notice(f"going on from the checkpoint of step {self.step}"))
         self.run_folder.keep_metrics_until(self.step)

@@ -11,14 +11,14 @@ from torch import Tensor
 from .config import TrainingConfig, ValidationConfig
 from .events import Progress, Reporter, SamplesWritten, StopSignal, ignore
 from .files import atomic_path
-from .flow.sampler import SampleRequest, SamplerSettings, sample
+from .flow.sampler import Given, SampleRequest, SamplerSettings, sample
+from .geometry import VideoSize
 from .media.sheet import contact_sheet
 from .media.tensors import frames_to_tensor, tensor_to_frames
 from .media.video import read_frames, write_video
 from .models.device import free_memory
 from .models.source import ModelSource
-
-FPS = 25.0
+from .models.video_codec import VideoCodec
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,30 @@ class Validator:
     def prepare(
         cls, config: TrainingConfig, source: ModelSource, device: torch.device
     ) -> "Validator | None":
-        """Encodes prompts and reference videos; None when there is nothing to sample.
+        """Encodes prompts, images and reference videos; None when there is nothing to sample.
 
         Raises:
-            DataError: when a reference video can't be read.
+            DataError: when an image or a reference video can't be read.
         """
         wanted = config.validation
         if not wanted.prompts or wanted.interval is None:
             return None
-        references = _encode_references(wanted, source, device)
-        prompts = _encode_prompts([*wanted.prompts, wanted.negative_prompt], source, device)
+        references, images = _encode_media(wanted, source, device)
+        eight_bits = config.acceleration.load_text_encoder_in_8bit
+        texts = [*wanted.prompts, wanted.negative_prompt]
+        prompts = _encode_prompts(texts, source, device, eight_bits)
         requests = tuple(
-            SampleRequest(prompts[i], prompts[-1], wanted.seed + k, references[i])
+            SampleRequest(prompts[i], prompts[-1], wanted.seed + k, references[i], images[i])
             for i in range(len(wanted.prompts))
             for k in range(wanted.videos_per_prompt)
         )
         return cls(wanted, source, device, requests)
 
     def is_due(self, step: int, last_step: int) -> bool:
+        """Whether samples are wanted after a step; step 0 is the base model."""
         assert self.config.interval is not None
+        if step == 0:
+            return not self.config.skip_initial_validation
         return step % self.config.interval == 0 or step == last_step
 
     def run(
@@ -73,14 +78,14 @@ class Validator:
             steps=self.config.inference_steps,
             guidance_scale=self.config.guidance_scale,
             causal_positions=self.source.causal_positions,
-            fps=FPS,
+            fps=self.config.frame_rate,
         )
         latents = sample(transformer, list(self.requests), settings, report, stop)
         videos = decode_videos(latents, self.source, self.device, report)
         paths = []
         for number, video in enumerate(videos):
             paths.append(folder / f"{number:03d}.mp4")
-            write_video(paths[-1], video, FPS)
+            write_video(paths[-1], video, self.config.frame_rate)
         sheet = folder / "sheet.png"
         labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
         with atomic_path(sheet) as temporary:
@@ -96,9 +101,9 @@ def decode_videos(
     The VAE is loaded for this and dropped again.
     """
     codec = source.load_video_codec(_half_on(device)).to(device)
-    generator = torch.Generator().manual_seed(0)
     videos = []
     for number, one in enumerate(latents, start=1):
+        generator = torch.Generator().manual_seed(0)
         videos.append(tensor_to_frames(codec.decode(one[None], generator))[0])
         report(Progress("decode", number, len(latents), "video"))
     del codec
@@ -106,27 +111,40 @@ def decode_videos(
     return videos
 
 
-def _encode_prompts(prompts: list[str], source: ModelSource, device: torch.device) -> list[Tensor]:
-    encoder = source.load_text_encoder(_half_on(device)).to(device)
+def _encode_prompts(
+    prompts: list[str], source: ModelSource, device: torch.device, eight_bits: bool
+) -> list[Tensor]:
+    encoder = source.load_text_encoder(_half_on(device))
+    if eight_bits:
+        encoder.in_eight_bits()
+    encoder.to(device)
     embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
     del encoder
     free_memory()
     return embeddings
 
 
-def _encode_references(
+def _encode_media(
     config: ValidationConfig, source: ModelSource, device: torch.device
-) -> list[Tensor] | list[None]:
-    if config.reference_videos is None:
-        return [None] * len(config.prompts)
+) -> tuple[list[Tensor] | list[None], list[Given] | list[None]]:
+    """The reference video and the first frame of each prompt; None where there are none."""
+    nothing = [None] * len(config.prompts)
+    if config.reference_videos is None and config.images is None:
+        return nothing, nothing
     codec = source.load_video_codec(_half_on(device)).to(device)
-    references = [
-        codec.encode(frames_to_tensor(read_frames(Path(path), config.size)))[0]
-        for path in config.reference_videos
-    ]
+    whole = config.size
+    image = VideoSize(whole.width, whole.height, 1)
+    references = [_encode(codec, path, whole) for path in config.reference_videos or ()]
+    frames = [_encode(codec, path, image) for path in config.images or ()]
     del codec
     free_memory()
-    return references
+    images = [Given.first_frames(frame, whole.latent) for frame in frames]
+    return references or nothing, images or nothing
+
+
+def _encode(codec: VideoCodec, path: str, size: VideoSize) -> Tensor:
+    """The normalised latents [128, f, h, w] of a media file brought to a size."""
+    return codec.encode(frames_to_tensor(read_frames(Path(path).expanduser(), size)))[0]
 
 
 def _half_on(device: torch.device) -> torch.dtype:

@@ -24,9 +24,10 @@ _NAMES = {
     "checkpoints": ("LTXVTrainCheckpointsConfig", "Configure LTXV Checkpoints"),
     "hub": ("LTXVTrainHubConfig", "Configure LTXV Hub Upload"),
     "flow_matching": ("LTXVTrainFlowMatchingConfig", "Configure LTXV Flow Matching"),
+    "trackers": ("LTXVTrainTrackersConfig", "Configure LTXV Trackers"),
 }
 
-_PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
+PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
 
 
 class SectionNode(io.ComfyNode):
@@ -90,7 +91,7 @@ def tooltip(option: Option) -> str:
 
 def _locate(name: str, value: object) -> object:
     """Absolute paths for what names a file; one path per line."""
-    if name not in _PATHS or not isinstance(value, str):
+    if name not in PATHS or not isinstance(value, str):
         return value
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .config_builders import SECTION_NODES
+from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
@@ -14,6 +15,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetPreprocess,
     *SECTION_NODES,
     LTXVTrainConfig,
+    LTXVTrainLoadConfig,
+    LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
     LTXVTrainLoadLoRA,

@@ -137,7 +137,9 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
 def _state_of(manifest: Manifest) -> str:
     """Changes with every caption, and with the size or time of every file."""
-    files = [(clip, path) for clip in manifest.clips for path in (clip.media, clip.reference)]
+    files = [
+        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
+    ]
     states = [
         (clip.name, clip.caption, path.stat().st_size, path.stat().st_mtime_ns)
         for clip, path in files

@@ -83,6 +83,8 @@ class TrainNode(io.ComfyNode):
                 publish_lora(progress.checkpoint.lora_file)
             raise
         name = publish_lora(result.lora_file)
+        if result.ema_file is not None:
+            publish_lora(result.ema_file)
         run = RunFolder(result.run_folder)
         curve = loss_chart([metrics.loss for metrics in run.metrics()], result.steps)
         sheet = _latest_sheet(run)

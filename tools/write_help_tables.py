@@ -6,6 +6,7 @@ python tools/write_help_tables.py --check  # exit code 1 if a page is out of dat
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,15 +29,16 @@ PAGES = {
     "checkpoints": "LTXVTrainCheckpointsConfig",
     "hub": "LTXVTrainHubConfig",
     "flow_matching": "LTXVTrainFlowMatchingConfig",
+    "trackers": "LTXVTrainTrackersConfig",
 }
 
 
-def table(section: type[Section]) -> str:
-    """The options of a section as a Markdown table."""
+def table(described: Iterable[Option]) -> str:
+    """Options as a Markdown table."""
     rows = ["| Option | Default | Allowed | What it does |", "|---|---|---|---|"]
     rows += [
         f"| `{o.name}` | {_default(o)} | {_allowed(o)} | {_plain(o.description)} |"
-        for o in options(section)
+        for o in described
     ]
     return "\n".join(rows)
 
@@ -45,7 +47,7 @@ def with_table(page: str, section: type[Section]) -> str:
     """A page with the table between its marks renewed."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table(section)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(options(section))}\n{END}{after}"
 
 
 def _default(option: Option) -> str:

@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ltxv_train_core", description="Train LTX-Video LoRAs and IC-LoRAs."
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _generate, _preprocess, _train, _check, _miniature):
+    for add in (_demo, _generate, _preprocess, _train, _check, _push, _miniature):
         add(parsers)
     return parser
 
@@ -87,6 +87,9 @@ def _train(parsers: argparse._SubParsersAction) -> None:
 def _check(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("check", help="list every problem of a configuration")
     _configuration(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="paths that don't exist are problems, as in train"
+    )
     parser.set_defaults(command=commands.check)
 
 
@@ -95,6 +98,16 @@ def _configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.OPTION=VALUE", help="may be repeated"
     )
+
+
+def _push(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("push", help="upload a run to the Hugging Face Hub")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--to", default=None, metavar="USERNAME/NAME")
+    parser.add_argument(
+        "--public", action="store_true", help="make a new repository public (with --to)"
+    )
+    parser.set_defaults(command=commands.push)
 
 
 def _miniature(parsers: argparse._SubParsersAction) -> None:

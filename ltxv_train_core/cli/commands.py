@@ -69,14 +69,27 @@ def train(args: Namespace) -> int:
 
 
 def check(args: Namespace) -> int:
-    from ..preflight import problems
+    from ..preflight import check as examine
 
-    found = problems(yaml_file.load(args.config, args.set))
-    for problem in found:
-        print(problem)
-    if not found:
-        print(f"{args.config}: ready to train")
-    return WRONG_CONFIGURATION if found else OK
+    problems, warnings = examine(yaml_file.load(args.config, args.set), args.strict)
+    for line in problems:
+        print(line)
+    for line in warnings:
+        print(f"warning: {line}")
+    if not problems:
+        print(f"{args.config}: ready to train" + (", but for the warnings" if warnings else ""))
+    return WRONG_CONFIGURATION if problems else OK
+
+
+def push(args: Namespace) -> int:
+    from ..config import HubConfig
+    from ..hub import push as upload
+    from ..run_folder import RunFolder
+
+    run_folder = RunFolder(args.run.resolve())
+    target = HubConfig(hub_model_id=args.to, private=not args.public) if args.to else None
+    print(run(lambda report, stop: upload(run_folder, target, report)))
+    return OK
 
 
 def miniature_export(args: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The configuration of a training run: ten sections, each option defined once."""
+"""The configuration of a training run: eleven sections, each option defined once."""
 
 from .acceleration import AccelerationConfig
 from .checkpoints import CheckpointsConfig
@@ -6,12 +6,14 @@ from .conditioning import ConditioningConfig
 from .data import DataConfig
 from .flow_matching import FlowMatchingConfig
 from .hub import HubConfig
+from .ignored import ignored
 from .lora import LoRAConfig
 from .model import ModelConfig
 from .optimization import OptimizationConfig
-from .options import Option, from_widgets, options, to_widgets
+from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .section import Section
 from .support import unsupported
+from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
 
@@ -28,11 +30,14 @@ __all__ = [
     "OptimizationConfig",
     "Option",
     "Section",
+    "TrackersConfig",
     "TrainingConfig",
     "ValidationConfig",
     "build",
     "from_widgets",
+    "ignored",
     "options",
     "to_widgets",
+    "top_level_options",
     "unsupported",
 ]

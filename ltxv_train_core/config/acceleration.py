@@ -7,12 +7,20 @@ class AccelerationConfig(Section):
     summary: ClassVar[str] = "Precision, quantization and compilation."
 
     mixed_precision_mode: Literal["no", "fp16", "bf16"] = option(
-        "bf16", "Precision of the forward pass; the LoRA itself always stays in float32."
+        "bf16",
+        "Precision of the forward pass; the LoRA itself always stays in float32. fp16 is for GPUs "
+        "without bf16; its gradients are scaled to fit.",
     )
     quantization: (
         Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None
-    ) = option(None, "Quantize the frozen base weights to save memory.")
-    load_text_encoder_in_8bit: bool = option(False, "Load the text encoder in 8 bits.")
+    ) = option(
+        None,
+        "Quantize the frozen base weights to save memory: int8 and fp8 take half of bf16 and change "
+        "little, int4 a quarter, int2 an eighth.",
+    )
+    load_text_encoder_in_8bit: bool = option(
+        False, "Hold the text encoder that encodes validation prompts in 8 bits (bitsandbytes)."
+    )
     compile_with_inductor: bool = option(
         True,
         "Compile the transformer's blocks with torch.compile. The first step takes a minute or "

@@ -34,3 +34,19 @@ class FlowMatchingConfig(Section):
                 f"takes {', '.join(allowed)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _usable_params(self) -> "FlowMatchingConfig":
+        params = self.timestep_sampling_params
+        low, high = params.get("min", 0.0), params.get("max", 1.0)
+        rules = [
+            (0 <= low < high <= 1, f"min {low:g} and max {high:g}: 0 <= min < max <= 1 is needed"),
+            (params.get("std", 1.0) > 0, f"std {params.get('std')}: must be above 0"),
+            (
+                0 <= params.get("uniform_share", 0.0) <= 1,
+                f"uniform_share {params.get('uniform_share')}: must lie between 0 and 1",
+            ),
+        ]
+        if broken := [text for kept, text in rules if not kept]:
+            raise ValueError(f"timestep_sampling_params {'; '.join(broken)}")
+        return self

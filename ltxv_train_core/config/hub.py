@@ -8,8 +8,17 @@ from .section import Section, option
 class HubConfig(Section):
     summary: ClassVar[str] = "Upload of the finished LoRA to the Hugging Face Hub."
 
-    push_to_hub: bool = option(False, "Upload the LoRA when training ends.")
-    hub_model_id: str | None = option(None, 'Repository to upload to, as "username/name".')
+    push_to_hub: bool = option(
+        False,
+        "Upload LoRA, configuration and samples when training ends. The token comes from HF_TOKEN "
+        "or `hf auth login`, never from a file of the run.",
+    )
+    hub_model_id: str | None = option(
+        None, 'Repository to upload to, as "username/name".', pattern=r"^[\w.\-]+/[\w.\-]+$"
+    )
+    private: bool = option(
+        True, "Make the repository private. One that is there already stays as it is."
+    )
 
     @model_validator(mode="after")
     def _where_to(self) -> "HubConfig":

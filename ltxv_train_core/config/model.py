@@ -16,5 +16,7 @@ class ModelConfig(Section):
         "lora", "Train a LoRA, or every weight of the transformer (full)."
     )
     load_checkpoint: str | None = option(
-        None, "A LoRA file, or a folder whose newest LoRA file is taken, to start from."
+        None,
+        "A LoRA file of the same rank to start from, or a folder whose LoRA of the highest step is "
+        "taken.",
     )

@@ -12,12 +12,19 @@ SCHEDULER_PARAMS: dict[str, tuple[str, ...]] = {
     "polynomial": ("power",),
 }
 
+PRODIGY_LEAST_RATE = 0.01
+
 
 class OptimizationConfig(Section):
     summary: ClassVar[str] = "Learning rate, batch, optimizer and schedule."
 
     learning_rate: float = option(
-        1e-4, "Learning rate at the start of the schedule.", gt=0.0, le=1.0, step=1e-6
+        1e-4,
+        "Learning rate at the start of the schedule. For prodigy it is a factor on the rate that "
+        "it finds: set it to 1.",
+        gt=0.0,
+        le=1.0,
+        step=1e-6,
     )
     steps: int = option(3000, "Optimizer steps in all.", ge=1, le=10_000_000)
     batch_size: int = option(2, "Samples in a forward pass, per GPU.", ge=1, le=1024)
@@ -27,8 +34,13 @@ class OptimizationConfig(Section):
     max_grad_norm: float = option(
         1.0, "Gradients are clipped to this norm; 0 leaves them alone.", ge=0.0, le=1e6, step=0.01
     )
-    optimizer_type: Literal["adamw", "adamw8bit"] = option(
-        "adamw", "adamw, or adamw8bit with its state in 8 bits (bitsandbytes)."
+    optimizer_type: Literal["adamw", "adamw8bit", "prodigy", "adafactor", "adamw_schedulefree"] = (
+        option(
+            "adamw",
+            "adamw8bit: its state in 8 bits (bitsandbytes). prodigy: finds the learning rate itself. "
+            "adafactor: a second moment of rows and columns only. adamw_schedulefree: averages the "
+            "weights instead of lowering the rate.",
+        )
     )
     scheduler_type: Literal[
         "constant", "linear", "cosine", "cosine_with_restarts", "polynomial"
@@ -41,6 +53,21 @@ class OptimizationConfig(Section):
     enable_gradient_checkpointing: bool = option(
         False, "Compute activations again in the backward pass: less memory, slower."
     )
+    warmup_steps: int = option(
+        0,
+        "Optimizer steps over which the learning rate rises to its full value; the schedule runs "
+        "over the rest.",
+        ge=0,
+        le=10_000_000,
+    )
+    ema_decay: float | None = option(
+        None,
+        "Keep a running average of the trained weights that forgets this slowly (0.99 to 0.9999): "
+        "samples show it, and it gets its own LoRA file, ending in -ema.",
+        gt=0.0,
+        le=0.99999,
+        step=1e-5,
+    )
 
     @model_validator(mode="after")
     def _known_scheduler_params(self) -> "OptimizationConfig":
@@ -50,5 +77,34 @@ class OptimizationConfig(Section):
             raise ValueError(
                 f"scheduler_params {', '.join(unknown)}: the {self.scheduler_type} schedule takes "
                 f"{', '.join(allowed) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _time_after_the_warmup(self) -> "OptimizationConfig":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps}: must be smaller than steps ({self.steps})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suits_the_optimizer(self) -> "OptimizationConfig":
+        if self.optimizer_type == "prodigy" and self.learning_rate < PRODIGY_LEAST_RATE:
+            raise ValueError(
+                f"learning_rate {self.learning_rate:g}: prodigy multiplies the rate that it finds "
+                f"by it; set it to 1 (at least {PRODIGY_LEAST_RATE:g})"
+            )
+        if self.optimizer_type != "adamw_schedulefree":
+            return self
+        if self.scheduler_type != "constant":
+            raise ValueError(
+                f"scheduler_type {self.scheduler_type}: adamw_schedulefree replaces the schedule; "
+                "set it to constant (warmup_steps may be used)"
+            )
+        if self.ema_decay is not None:
+            raise ValueError(
+                f"ema_decay {self.ema_decay:g}: adamw_schedulefree averages the weights already; "
+                "leave it empty"
             )
         return self

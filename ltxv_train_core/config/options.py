@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from ..errors import ConfigurationError
 from ..geometry import VideoSize
 from .section import Section
-from .whole import build
+from .whole import SECTIONS, TrainingConfig, build
 
 SectionT = TypeVar("SectionT", bound=Section)
 Kind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
@@ -83,6 +83,12 @@ class Option:
 def options(section: type[Section]) -> tuple[Option, ...]:
     """The options of a section, in the order of its fields."""
     return tuple(_option(name, field) for name, field in section.model_fields.items())
+
+
+def top_level_options() -> tuple[Option, ...]:
+    """The options of a configuration that belong to no section."""
+    fields = TrainingConfig.model_fields.items()
+    return tuple(_option(name, field) for name, field in fields if name not in SECTIONS)
 
 
 def from_widgets(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:

@@ -18,7 +18,9 @@ class ValidationConfig(Section):
         multiline=True,
     )
     images: tuple[str, ...] | None = option(
-        None, "First frames for image to video, one path per line, one for each prompt."
+        None,
+        "First frames for image to video, one path per line, one for each prompt. They are "
+        "resized to cover the samples' size and cut to it.",
     )
     reference_videos: tuple[str, ...] | None = option(
         None, "Reference videos for an IC-LoRA, one path per line, one for each prompt."
@@ -26,14 +28,34 @@ class ValidationConfig(Section):
     video_dims: tuple[int, int, int] = option(
         (704, 480, 161), "Width, height and frames of the samples, as WxHxF."
     )
-    seed: int = option(42, "Seed of the samples' noise.", ge=0, le=2**63 - 1)
+    seed: int = option(
+        42,
+        "Seed of the samples' noise. Every prompt starts from it; each further video of a prompt "
+        "takes the next number.",
+        ge=0,
+        le=2**63 - 1,
+    )
     inference_steps: int = option(50, "Denoising steps of a sample.", ge=1, le=1000)
     interval: int | None = option(100, "Steps between two validations.", ge=1, le=10_000_000)
     videos_per_prompt: int = option(
         1, "Videos for each prompt, each with its own noise.", ge=1, le=64
     )
     guidance_scale: float = option(
-        3.0, "Classifier-free guidance; 1 is without.", ge=1.0, le=100.0, step=0.1
+        3.0,
+        "Classifier-free guidance; 1 is without, in half the time, and without the negative "
+        "prompt.",
+        ge=1.0,
+        le=100.0,
+        step=0.1,
+    )
+    skip_initial_validation: bool = option(
+        False, "Leave out the samples before the first step, which show the base model."
+    )
+    frame_rate: float = option(
+        25.0,
+        "Frames per second of the samples: what the model is told, and how fast they play.",
+        ge=1.0,
+        le=240.0,
     )
 
     @field_validator("video_dims")

@@ -1,4 +1,4 @@
-"""The whole configuration: ten sections and what belongs to none of them."""
+"""The whole configuration: eleven sections and what belongs to none of them."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from .lora import LoRAConfig
 from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .section import Section, option
+from .trackers import TrackersConfig
 from .validation import ValidationConfig
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -43,6 +44,7 @@ class TrainingConfig(Section):
     checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
     hub: HubConfig = Field(default_factory=HubConfig)
     flow_matching: FlowMatchingConfig = Field(default_factory=FlowMatchingConfig)
+    trackers: TrackersConfig = Field(default_factory=TrackersConfig)
 
     @model_validator(mode="after")
     def _references_to_validate_with(self) -> "TrainingConfig":

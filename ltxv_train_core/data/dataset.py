@@ -27,13 +27,17 @@ BATCHES_AHEAD_PER_WORKER = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: latents [128, f, h, w], prompt_embeds [L, D]; reference_latents like latents."""
+    """One clip: latents [128, f, h, w], prompt_embeds [L, D]; reference_latents like latents.
+
+    `mask` [f, h, w] is true where the clip is to be generated.
+    """
 
     name: str
     fps: float
     latents: Tensor
     prompt_embeds: Tensor
     reference_latents: Tensor | None
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Batch:
         prompt_embeds: [B, L, D], padded with zeros to the longest caption of the batch.
         prompt_mask: [B, L] bool, true for real tokens.
         reference_latents: like latents, or None where training takes no references.
+        masks: [B, f, h, w] bool, true for what is to be generated, or None where training takes
+            no masks.
     """
 
     latents: Tensor
@@ -54,23 +60,25 @@ class Batch:
     prompt_mask: Tensor
     reference_latents: Tensor | None
     names: tuple[str, ...]
+    masks: Tensor | None = None
 
 
 class TrainingDataset(Dataset):
     """Clips that `preprocess` has encoded, read one at a time."""
 
-    def __init__(self, root: Path, reference_dir: str | None = None):
+    def __init__(self, root: Path, reference_dir: str | None = None, mask_dir: str | None = None):
         """Opens a data set.
 
         Args:
             root: the folder that `preprocess` wrote, or the one that holds `.precomputed`.
             reference_dir: the folder of reference latents in it; None trains without.
+            mask_dir: the folder of masks in it; None trains without.
 
         Raises:
-            DataError: it is no data set, it is incomplete, or it has no references.
+            DataError: it is no data set, it is incomplete, or it has no references or masks.
         """
         self.root = find_root(Path(root))
-        self.reference_dir = reference_dir
+        self.reference_dir, self.mask_dir = reference_dir, mask_dir
         self.index = read_index(self.root)
         self.items = self.index.items
         self._require_files()
@@ -80,13 +88,16 @@ class TrainingDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         item = self.items[index]
-        reference = self._reference_path(item.name)
+        reference = self._path_in(self.reference_dir, item.name)
+        mask = self._path_in(self.mask_dir, item.name)
+        latents = _load(self.root / item.latents.path, "latents")
         return Sample(
             name=item.name,
             fps=item.fps,
-            latents=_load(self.root / item.latents.path, "latents"),
+            latents=latents,
             prompt_embeds=_load(self.root / item.conditions.path, "prompt_embeds"),
             reference_latents=_load(reference, "latents") if reference else None,
+            mask=_load(mask, "mask").expand(latents.shape[1:]) if mask else None,
         )
 
     @property
@@ -98,10 +109,8 @@ class TrainingDataset(Dataset):
         """Names the content of the data set, wherever it lies."""
         return self.index.fingerprint
 
-    def _reference_path(self, name: str) -> Path | None:
-        if self.reference_dir is None:
-            return None
-        return self.root / self.reference_dir / f"{name}{SUFFIX}"
+    def _path_in(self, folder: str | None, name: str) -> Path | None:
+        return None if folder is None else self.root / folder / f"{name}{SUFFIX}"
 
     def _require_files(self) -> None:
         if not self.items:
@@ -112,13 +121,20 @@ class TrainingDataset(Dataset):
                 "reference videos needs a data set whose metadata has a reference column "
                 '(default "reference_path"): add it and preprocess again'
             )
+        if self.mask_dir is not None and not (self.root / self.mask_dir).is_dir():
+            raise DataError(
+                f"{self.root}: has no masks (no folder {self.mask_dir!r}). Training on masks needs "
+                'a data set whose metadata has a mask column (default "mask_path"): add it and '
+                "preprocess again"
+            )
         missing = [
             path
             for item in self.items
             for path in (
                 self.root / item.latents.path,
                 self.root / item.conditions.path,
-                self._reference_path(item.name),
+                self._path_in(self.reference_dir, item.name),
+                self._path_in(self.mask_dir, item.name),
             )
             if path and not path.is_file()
         ]
@@ -132,6 +148,7 @@ class TrainingDataset(Dataset):
 def collate(samples: list[Sample]) -> Batch:
     """Puts clips of one size together."""
     references = [s.reference_latents for s in samples if s.reference_latents is not None]
+    masks = [s.mask for s in samples if s.mask is not None]
     lengths = torch.tensor([len(s.prompt_embeds) for s in samples])
     return Batch(
         latents=torch.stack([s.latents for s in samples]),
@@ -140,6 +157,7 @@ def collate(samples: list[Sample]) -> Batch:
         prompt_mask=torch.arange(int(lengths.max()))[None] < lengths[:, None],
         reference_latents=torch.stack(references) if references else None,
         names=tuple(s.name for s in samples),
+        masks=torch.stack(masks) if masks else None,
     )
 
 

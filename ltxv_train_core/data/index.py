@@ -13,6 +13,7 @@ FOLDER_NAME = ".precomputed"
 LATENTS = "latents"
 CONDITIONS = "conditions"
 REFERENCE_LATENTS = "reference_latents"
+MASKS = "masks"
 SUFFIX = ".safetensors"
 
 
@@ -35,6 +36,21 @@ class Item:
     latents: Stored
     conditions: Stored
     reference_latents: Stored | None
+    mask: Stored | None = None
+
+    @property
+    def keys(self) -> tuple[str | float | None, ...]:
+        """What the item's content depends on."""
+        reference = self.reference_latents.key if self.reference_latents else None
+        masks = (self.mask.key,) if self.mask else ()
+        return (
+            self.size,
+            self.fps,
+            self.latents.key,
+            self.conditions.key,
+            reference,
+            *masks,
+        )
 
 
 @dataclass(frozen=True)
@@ -48,18 +64,7 @@ class Index:
     @property
     def fingerprint(self) -> str:
         """Names the content: the same whatever the files are called and wherever they lie."""
-        return sha256_json(
-            [
-                (
-                    item.size,
-                    item.fps,
-                    item.latents.key,
-                    item.conditions.key,
-                    item.reference_latents.key if item.reference_latents else None,
-                )
-                for item in self.items
-            ]
-        )
+        return sha256_json([item.keys for item in self.items])
 
 
 def index_path(root: Path) -> Path:
@@ -117,12 +122,13 @@ def find_root(folder: Path) -> Path:
 
 
 def _item(value: dict[str, Any]) -> Item:
-    reference = value["reference_latents"]
+    reference, mask = value["reference_latents"], value.get("mask")
     return Item(
         **value
         | {
             "latents": Stored(**value["latents"]),
             "conditions": Stored(**value["conditions"]),
             "reference_latents": Stored(**reference) if reference else None,
+            "mask": Stored(**mask) if mask else None,
         }
     )

@@ -14,6 +14,7 @@ from ..media.images import IMAGE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
+MASK_COLUMN = "mask_path"
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class Clip:
     """One training example.
 
     `name` is its media path relative to the data set, with forward slashes: unique in the
-    manifest, and safe to make output files from.
+    manifest, and safe to make output files from. `mask` is white where the clip is to be
+    generated, black where it is given.
     """
 
     name: str
     media: Path
     caption: str
     reference: Path | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,19 @@ def read_manifest(source: Path, columns: Columns | None = None) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
     Paths in a metadata file are relative to it. References are read when the metadata has the
-    reference column. An example that lacks something is skipped with its reason, alone.
+    reference column, masks when it has a column mask_path. An example that lacks something is skipped with its reason, alone.
 
     Raises:
         DataError: the source as a whole can't be read.
     """
     source = _absolute(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source), with_references=False)
+        return _collect(source, _folder_rows(source))
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
     rows = _metadata_rows(source, columns)
-    with_references = any(row.reference for row in rows)
-    return _collect(source.parent, rows, with_references)
+    return _collect(source.parent, rows)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ class _Row:
     media: str = ""
     caption: str = ""
     reference: str = ""
+    mask: str = ""
     problem: str = ""
 
 
-def _collect(root: Path, rows: list[_Row], with_references: bool) -> Manifest:
+def _collect(root: Path, rows: list[_Row]) -> Manifest:
+    with_references = any(row.reference for row in rows)
+    with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     taken: set[str] = set()
@@ -98,11 +103,12 @@ def _collect(root: Path, rows: list[_Row], with_references: bool) -> Manifest:
                 if with_references
                 else None
             )
+            mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
         except DataError as error:
             skipped.append(Skipped(row.media or row.label, str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
-        clips.append(Clip(name, media, row.caption, reference))
+        clips.append(Clip(name, media, row.caption, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
 
 
@@ -184,6 +190,7 @@ def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
             media=_text(record.get(columns.media)),
             caption=_text(record.get(columns.caption)),
             reference=_text(record.get(columns.reference)),
+            mask=_text(record.get(MASK_COLUMN)),
         )
         if row.media or row.caption or row.reference:
             rows.append(row)

@@ -1,15 +1,17 @@
 """What a clip becomes: decided from its files, before any model is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..errors import DataError
 from ..files import sha256_file, sha256_json
 from ..geometry import VideoSize
 from ..media.video import MediaInfo, probe
 from .buckets import choose_bucket
-from .index import CONDITIONS, LATENTS, REFERENCE_LATENTS, SUFFIX, Item, Stored
+from .index import CONDITIONS, LATENTS, MASKS, REFERENCE_LATENTS, SUFFIX, Item, Stored
 from .manifest import Clip
 
+SHAPE_TOLERANCE = 0.02
 RECIPE_VERSION = 1
 """Raised when the same media and settings give other latents or embeddings than before."""
 
@@ -32,12 +34,13 @@ class Planned:
     item: Item
     video: MediaJob
     reference: MediaJob | None
+    mask: MediaJob | None
 
 
 def plan_clip(
     clip: Clip, buckets: tuple[VideoSize, ...], id_token: str, model_identity: str
 ) -> Planned:
-    """Inspects a clip's files; a reference gets the size of its target.
+    """Inspects a clip's files; a reference and a mask get the size of their target.
 
     Keys stand for the content of the media, the size, the caption and the model, not for names.
 
@@ -46,20 +49,27 @@ def plan_clip(
     """
     info = probe(clip.media)
     reference_info = probe(clip.reference) if clip.reference else None
-    size = choose_bucket(buckets, *filter(None, (info, reference_info)))
+    mask_info = probe(clip.mask) if clip.mask else None
+    long_mask = mask_info if mask_info and not mask_info.is_image else None
+    size = choose_bucket(buckets, *filter(None, (info, reference_info, long_mask)))
 
     def stored(folder: str, *content: str) -> Stored:
         key = sha256_json([RECIPE_VERSION, model_identity, *content])
         return Stored(f"{folder}/{clip.name}{SUFFIX}", key)
 
-    def media_job(folder: str, media: Path, info: MediaInfo) -> MediaJob:
+    def media_job(folder: str, media: Path, info: MediaInfo, size: VideoSize) -> MediaJob:
         target = stored(folder, sha256_file(media), str(size))
         return MediaJob(clip.name, media, info, size, target)
 
-    video = media_job(LATENTS, clip.media, info)
+    video = media_job(LATENTS, clip.media, info, size)
     reference = None
     if clip.reference and reference_info:
-        reference = media_job(REFERENCE_LATENTS, clip.reference, reference_info)
+        reference = media_job(REFERENCE_LATENTS, clip.reference, reference_info, size)
+    mask = None
+    if clip.mask and mask_info:
+        _require_same_shape(mask_info, info)
+        frames = 1 if mask_info.is_image else size.frames
+        mask = media_job(MASKS, clip.mask, mask_info, replace(size, frames=frames))
     caption = f"{id_token.strip()} {clip.caption}".strip()
     item = Item(
         name=clip.name,
@@ -69,5 +79,14 @@ def plan_clip(
         latents=video.stored,
         conditions=stored(CONDITIONS, caption),
         reference_latents=reference.stored if reference else None,
+        mask=mask.stored if mask else None,
     )
-    return Planned(item, video, reference)
+    return Planned(item, video, reference, mask)
+
+
+def _require_same_shape(mask: MediaInfo, clip: MediaInfo) -> None:
+    if abs(mask.width / mask.height / (clip.width / clip.height) - 1) > SHAPE_TOLERANCE:
+        raise DataError(
+            f"its mask is {mask.width}x{mask.height} and the clip {clip.width}x{clip.height}: "
+            "give a mask of the clip's shape"
+        )

@@ -5,11 +5,13 @@ then the text encoder does: one model in memory at a time, and none if nothing i
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -29,8 +31,10 @@ from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..models.device import default_device, free_memory
 from ..models.source import open_model
+from ..models.video_codec import VideoCodec
 from .index import FOLDER_NAME, Index, Item, Stored, index_path, write_index
 from .manifest import Clip, Columns, read_manifest
+from .masks import latent_mask
 from .plan import MediaJob, Planned, plan_clip
 
 T = TypeVar("T")
@@ -135,29 +139,25 @@ class _Run:
         return planned
 
     def encode_media(self, planned: list[Planned]) -> list[Planned]:
-        """Encodes videos, then references; returns the clips of which every file could be read."""
+        """Reads masks, encodes videos, then references.
+
+        Returns:
+            the clips of which every file could be read.
+        """
         videos = self._missing((p.video.stored, p.video) for p in planned)
         references = self._missing(
             (p.reference.stored, p.reference) for p in planned if p.reference
         )
-        if not videos and not references:
-            return planned
-        codec = self.model.load_video_codec().to(default_device())
+        masks = self._missing((p.mask.stored, p.mask) for p in planned if p.mask)
         broken: set[str] = set()
-        for phase, jobs in (("encode videos", videos), ("encode references", references)):
-            for job in self._each(phase, jobs):
-                if job.name in broken:
-                    continue
-                try:
-                    frames = read_frames(job.media, job.size)
-                except DataError as error:
-                    broken.add(job.name)
-                    self.skip(job.name, str(error))
-                    continue
-                latents = codec.encode(frames_to_tensor(frames))[0]
-                self._write(job.stored, "latents", latents, _description(job))
-        del codec
-        free_memory()
+        self._convert("read masks", masks, "mask", latent_mask, broken)
+        if videos or references:
+            codec = self.model.load_video_codec().to(default_device())
+            encode = partial(_encode, codec)
+            self._convert("encode videos", videos, "latents", encode, broken)
+            self._convert("encode references", references, "latents", encode, broken)
+            del codec, encode
+            free_memory()
         remaining = [p for p in planned if p.item.name not in broken]
         self._refuse_nothing(remaining)
         return remaining
@@ -185,6 +185,26 @@ class _Run:
         }
         model = {"name": self.model.name, "identity": self.identity}
         write_index(self.root, Index(model, settings, tuple(p.item for p in planned)))
+
+    def _convert(
+        self,
+        phase: str,
+        jobs: list[MediaJob],
+        name: str,
+        convert: Callable[[np.ndarray], Tensor],
+        broken: set[str],
+    ) -> None:
+        """Writes the tensor `name` of each job's frames; those that can't be read are `broken`."""
+        for job in self._each(phase, jobs):
+            if job.name in broken:
+                continue
+            try:
+                frames = read_frames(job.media, job.size)
+            except DataError as error:
+                broken.add(job.name)
+                self.skip(job.name, str(error))
+                continue
+            self._write(job.stored, name, convert(frames), _description(job))
 
     def _each(self, phase: str, items: Sequence[T]) -> Iterator[T]:
         """Reports progress, and stops between two items."""
@@ -220,6 +240,10 @@ class _Run:
         raise DataError(
             "\n".join([f"{self.settings.source}: none of its clips can be used", *shown])
         )
+
+
+def _encode(codec: VideoCodec, frames: np.ndarray) -> Tensor:
+    return codec.encode(frames_to_tensor(frames))[0]
 
 
 def _stored_key(path: Path) -> str | None:

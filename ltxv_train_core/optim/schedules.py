@@ -10,13 +10,25 @@ from ..config import OptimizationConfig
 
 
 def build_schedule(config: OptimizationConfig, optimizer: Optimizer) -> LRScheduler:
-    """The schedule of a run; its state is the number of steps it has moved."""
-    return LambdaLR(optimizer, _factor(config))
+    """The schedule of a run; its state is the number of steps it has moved.
+
+    With warm-up the rate rises in even parts, the first of them in the first step, and the
+    schedule begins when the warm-up has ended.
+    """
+    warmup = config.warmup_steps
+    scheduled = _factor(config, config.steps - warmup)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return scheduled(0) * (step + 1) / (warmup + 1)
+        return scheduled(step - warmup)
+
+    return LambdaLR(optimizer, factor)
 
 
-def _factor(config: OptimizationConfig) -> Callable[[int], float]:
-    """The learning rate of a step as a share of `learning_rate`."""
-    params, steps = config.scheduler_params, config.steps
+def _factor(config: OptimizationConfig, steps: int) -> Callable[[int], float]:
+    """The learning rate of a step as a share of `learning_rate`, over `steps` steps."""
+    params = config.scheduler_params
     floor = params.get("eta_min", 0.0) / config.learning_rate
     if config.scheduler_type == "constant":
         return lambda step: 1.0

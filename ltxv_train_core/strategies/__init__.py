@@ -9,4 +9,4 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "reference_video": ReferenceVideoStrategy,
 }
 
-__all__ = ["STRATEGIES", "StepInputs", "Strategy"]
+__all__ = ["STRATEGIES", "StandardStrategy", "StepInputs", "Strategy"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch
+from ..data.dataset import Batch, TrainingDataset
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,17 @@ class StepInputs:
         return StepInputs(**{name: value.to(device) for name, value in vars(self).items()})
 
     def loss(self, prediction: Tensor) -> Tensor:
-        """Mean squared error over the counted tokens.
+        """Mean over the samples of each one's mean squared error over its counted tokens.
+
+        Every sample weighs the same, however many of its tokens are given: so the loss of a batch
+        is the mean over its parts, and accumulating gradients equals a larger batch.
 
         Args:
             prediction: [B, M, C] the transformer's output.
         """
         error = (prediction[:, : self.velocity.shape[1]].float() - self.velocity).square().mean(-1)
         counted = self.counted.float()
-        return (error * counted).sum() / counted.sum().clamp(min=1)
+        return ((error * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()
 
 
 class Strategy(Protocol):
@@ -51,8 +54,12 @@ class Strategy(Protocol):
     def __init__(self, config: TrainingConfig, causal_positions: bool): ...
 
     @staticmethod
-    def reference_folder(config: TrainingConfig) -> str | None:
-        """The folder of reference latents that the data set must have, or None."""
+    def open_data(config: TrainingConfig) -> TrainingDataset:
+        """The data set, with what this strategy needs of it.
+
+        Raises:
+            DataError: it is no data set, or lacks something.
+        """
         ...
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:

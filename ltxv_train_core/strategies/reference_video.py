@@ -3,18 +3,18 @@ from dataclasses import replace
 import torch
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch
+from ..data.dataset import Batch, TrainingDataset
 from ..flow.tokens import latent_size, reference_positions, to_tokens
 from .base import StepInputs
-from .standard import StandardStrategy
+from .standard import StandardStrategy, open_dataset
 
 
 class ReferenceVideoStrategy(StandardStrategy):
     """IC-LoRA: the clean tokens of a reference video follow those of the target."""
 
     @staticmethod
-    def reference_folder(config: TrainingConfig) -> str | None:
-        return config.conditioning.reference_latents_dir
+    def open_data(config: TrainingConfig) -> TrainingDataset:
+        return open_dataset(config, config.conditioning.reference_latents_dir)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
         target = super().prepare(batch, generator)

@@ -1,33 +1,35 @@
+from pathlib import Path
+
 import torch
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch
+from ..data.dataset import Batch, TrainingDataset
+from ..errors import DataError
 from ..flow.noise_levels import draw_noise_levels
 from ..flow.tokens import latent_size, positions, to_tokens
+from ..geometry import VideoSize
 from .base import StepInputs
+from .conditions import draw_given
 
 
 class StandardStrategy:
-    """Text to video, with a share of the samples given their first frame clean."""
+    """Text to video, with a part of some samples given clean: a first frame, a beginning, ..."""
 
     def __init__(self, config: TrainingConfig, causal_positions: bool):
         self.flow_matching = config.flow_matching
-        self.first_frame_p = config.conditioning.first_frame_conditioning_p
+        self.conditioning = config.conditioning
         self.causal_positions = causal_positions
 
     @staticmethod
-    def reference_folder(config: TrainingConfig) -> str | None:
-        return None
+    def open_data(config: TrainingConfig) -> TrainingDataset:
+        return open_dataset(config)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
         clean = to_tokens(batch.latents.float())
         size = latent_size(batch.latents)
         levels = draw_noise_levels(self.flow_matching, len(clean), size.tokens, generator)
         noise = torch.randn(clean.shape, generator=generator)
-        given = torch.zeros(clean.shape[:2], dtype=torch.bool)
-        keeps_first = torch.rand(len(clean), generator=generator) < self.first_frame_p
-        if size.frames > 1:
-            given[:, : size.tokens_per_frame] = keeps_first[:, None]
+        given = draw_given(batch, self.conditioning, generator).flatten(1)
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         return StepInputs(
@@ -37,3 +39,22 @@ class StandardStrategy:
             velocity=noise - clean,
             counted=~given,
         )
+
+
+def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> TrainingDataset:
+    """Opens the data set with references and masks, where they are wanted.
+
+    Raises:
+        DataError: it lacks something, or no clip is longer than what is to be given of it.
+    """
+    root, wanted = Path(config.data.preprocessed_data_root), config.conditioning
+    dataset = TrainingDataset(root, reference_dir, wanted.mask_folder)
+    longest = max(VideoSize.parse(group).latent.frames for group in dataset.groups)
+    for name in ("prefix", "suffix"):
+        frames = getattr(wanted, f"{name}_frames")
+        if getattr(wanted, f"{name}_conditioning_p") > 0 and frames >= longest:
+            raise DataError(
+                f"conditioning.{name}_frames: {frames} of a clip would be given, and the longest "
+                f"clip of {root} has {longest} latent frames: give fewer than that"
+            )
+    return dataset

@@ -13,6 +13,12 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.config import yaml_file
 
 
+@pytest.fixture(autouse=True)
+def logged_out(monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nonexistent/token")
+
+
 @pytest.fixture
 def config_file(training_config, tmp_path):
     path = tmp_path / "config.yaml"
@@ -61,19 +67,55 @@ def test_train_prints_the_lora_file_and_finds_it_again(config_file, capsys):
 
 def test_check_lists_every_problem(config_file, capsys):
     assert main(["check", str(config_file)]) == 0
-    assert "ready to train" in capsys.readouterr().out
-    wrong = [
-        "--set",
-        "optimization.optimizer_type=adamw8bit",
-        "--set",
-        "model.model_source=nowhere",
-    ]
+    assert capsys.readouterr().out == f"{config_file}: ready to train\n"
+    wrong = ["--set", f"data.preprocessed_data_root={config_file.parent}"]
+    wrong += ["--set", "model.model_source=nowhere"]
     assert main(["check", str(config_file), *wrong]) == 2
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 2
+    assert "'nowhere'" in lines[0]
+    assert str(config_file.parent) in lines[1]
     assert main(["check", str(config_file), "--set", "lora.rank=0"]) == 2
     assert "lora.rank" in capsys.readouterr().out
     assert main(["check", str(config_file.with_name("missing.yaml"))]) == 2
+
+
+MISSING = [
+    ("data.preprocessed_data_root", "no/such/data"),
+    ("model.load_checkpoint", "no/such/lora.safetensors"),
+    ("model.model_source", "./no/such/model"),
+    ("validation.images", "no/such/image.png"),
+]
+
+
+def test_a_missing_path_is_a_warning_unless_check_is_strict(config_file, capsys):
+    missing = ["--set", "validation.prompts=[a]"]
+    for option, path in MISSING:
+        value = f"[{path}]" if option == "validation.images" else path
+        missing += ["--set", f"{option}={value}"]
+    assert main(["check", str(config_file), *missing]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    expected = {f"{option}: {path} does not exist" for option, path in MISSING}
+    assert set(lines) == {f"warning: {line}" for line in expected}
+    assert last == f"{config_file}: ready to train, but for the warnings"
+    assert main(["check", "--strict", str(config_file), *missing]) == 2
+    assert set(capsys.readouterr().out.splitlines()) == expected
+    assert main(["train", str(config_file), *missing]) == 2
+    assert set(capsys.readouterr().err.splitlines()) == expected
+
+
+def test_check_says_what_would_be_ignored(config_file, capsys):
+    words = ["--set", "acceleration.compilation_mode=default"]
+    assert main(["check", "--strict", str(config_file), *words]) == 0
+    assert "warning: acceleration.compilation_mode: is not used" in capsys.readouterr().out
+
+
+def test_an_upload_without_a_login_is_found_before_training(config_file, capsys):
+    words = ["--set", "hub.push_to_hub=true", "--set", "hub.hub_model_id=ada/rings"]
+    assert main(["check", str(config_file), *words]) == 0
+    assert "warning: hub.push_to_hub: no token" in capsys.readouterr().out
+    assert main(["train", str(config_file), *words]) == 2
+    assert "hub.push_to_hub: no token" in capsys.readouterr().err
 
 
 def test_errors_go_to_standard_error_with_an_exit_code(config_file, tmp_path, capsys):

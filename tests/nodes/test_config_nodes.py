@@ -32,6 +32,8 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "scheduler_type": "linear",
         "scheduler_params": {},
         "enable_gradient_checkpointing": False,
+        "warmup_steps": 0,
+        "ema_decay": None,
     }
 
 

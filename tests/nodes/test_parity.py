@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from ltxv_train_core.adapters.lora_file import add_trained_lora
-from ltxv_train_core.flow.sampler import SampleRequest, SamplerSettings, sample
+from ltxv_train_core.flow.sampler import Given, SampleRequest, SamplerSettings, sample
 from ltxv_train_core.media.tensors import frames_to_tensor
-from ltxv_train_core.miniature.clips import FPS, SIZE
+from ltxv_train_core.miniature.clips import FPS, SIZE, ClipSpec, render
 from ltxv_train_core.miniature.datasets import evaluation_items
 from ltxv_train_core.models.source import MINIATURE, open_model
 from tests.graph import Node
@@ -34,14 +35,16 @@ def sampled_on_canvas(host: Host, canvas: Canvas, latent: Node, name: str) -> to
 
 
 def sampled_in_core(
-    lora_file: Path | None = None, reference: torch.Tensor | None = None
+    lora_file: Path | None = None,
+    reference: torch.Tensor | None = None,
+    given: Given | None = None,
 ) -> torch.Tensor:
     source = open_model(MINIATURE)
     transformer = source.load_transformer(torch.float32)
     if lora_file is not None:
         add_trained_lora(transformer, lora_file)
     prompt, negative = source.load_text_encoder().encode([PROMPT, ""])
-    request = SampleRequest(prompt, negative, SEED, reference)
+    request = SampleRequest(prompt, negative, SEED, reference, given)
     settings = SamplerSettings(SIZE, STEPS, 3.0, source.causal_positions, FPS)
     return sample(transformer, [request], settings)[0]
 
@@ -66,6 +69,30 @@ def test_with_a_lora(host: Host) -> None:
     theirs = sampled_on_canvas(host, canvas, latent, "lora")
     (lora_file,) = models_folder(host, "loras").glob("ltxv_train/parity-*.safetensors")
     ours = sampled_in_core(lora_file)
+    assert (ours - sampled_in_core()).abs().max() > 0.05
+    assert (theirs - ours).abs().max() < 1e-3
+
+
+def test_image_to_video(host: Host) -> None:
+    canvas = Canvas()
+    frame = render(ClipSpec("circle", "red", "teal", "right")).frames[0]
+    Image.fromarray(frame).save(host.base / "input" / "first_frame.png")
+    applied = canvas.graph.add(
+        "LTXVImgToVideo",
+        positive=canvas.prompts[0],
+        negative=canvas.prompts[1],
+        vae=canvas.vae,
+        image=canvas.graph.add("LoadImage", image="first_frame.png"),
+        width=SIZE.width,
+        height=SIZE.height,
+        length=SIZE.frames,
+        batch_size=1,
+        strength=1.0,
+    )
+    latent = canvas.sample(canvas.model, applied, applied[2], STEPS)
+    theirs = sampled_on_canvas(host, canvas, latent, "image")
+    first = open_model(MINIATURE).load_video_codec().encode(frames_to_tensor(frame[None]))[0]
+    ours = sampled_in_core(given=Given.first_frames(first, SIZE.latent))
     assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3
 

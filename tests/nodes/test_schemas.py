@@ -23,10 +23,13 @@ BUILDERS = {
     "checkpoints": "LTXVTrainCheckpointsConfig",
     "hub": "LTXVTrainHubConfig",
     "flow_matching": "LTXVTrainFlowMatchingConfig",
+    "trackers": "LTXVTrainTrackersConfig",
 }
 OTHERS = {
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainConfig",
+    "LTXVTrainLoadConfig",
+    "LTXVTrainSaveConfig",
     "LTXVTrainLoRA",
     "LTXVTrainICLoRA",
     "LTXVTrainLoadLoRA",
@@ -35,7 +38,18 @@ OTHERS = {
     "LTXVTrainMiniatureCheckpoint",
     "LTXVTrainMiniaturePrompt",
 }
-VERBS = {"Apply", "Configure", "Encode", "Generate", "Join", "Load", "Preprocess", "Train", "Write"}
+VERBS = {
+    "Apply",
+    "Configure",
+    "Encode",
+    "Generate",
+    "Join",
+    "Load",
+    "Preprocess",
+    "Save",
+    "Train",
+    "Write",
+}
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 import math
+from statistics import NormalDist
 
 import pytest
 import torch
 
-from ltxv_train_core.config import FlowMatchingConfig
+from ltxv_train_core.config import FlowMatchingConfig, build
+from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.flow.noise_levels import draw_noise_levels, token_shift
 from ltxv_train_core.flow.sampler import sampling_levels
 
@@ -36,6 +38,39 @@ def test_shifted_logit_normal(tokens, params, median, spread):
     levels = logit(draw(tokens, **params).double())
     assert levels.median().item() == pytest.approx(median, abs=0.05)
     assert levels.std().item() == pytest.approx(spread, rel=0.03)
+
+
+def test_quantiles_are_those_of_the_closed_form():
+    """Uniform: low + p (high - low). Logit-normal: sigmoid(std * normal quantile(p) + shift)."""
+    shares = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
+    at = torch.tensor(shares, dtype=torch.float64)
+    normal = torch.tensor([NormalDist().inv_cdf(p) for p in shares], dtype=torch.float64)
+    cases = [
+        (at, draw(mode="uniform", count=200_000)),
+        (0.1 + at * 0.5, draw(mode="uniform", count=200_000, min=0.1, max=0.6)),
+        (torch.sigmoid(normal + 0.95), draw(1024, 200_000)),
+        (torch.sigmoid(normal + 2.05), draw(9216, 200_000)),
+        (torch.sigmoid(normal + token_shift(9216)), draw(9216, 200_000, shift_limit=9.0)),
+        (torch.sigmoid(normal + token_shift(27)), draw(27, 200_000)),
+        (torch.sigmoid(0.5 * normal - 1), draw(1024, 200_000, std=0.5, shift=-1.0)),
+    ]
+    for expected, levels in cases:
+        assert (torch.quantile(levels.double(), at) - expected).abs().max() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("mode", "params"),
+    [
+        ("uniform", {"min": 0.6, "max": 0.4}),
+        ("uniform", {"max": 1.5}),
+        ("shifted_logit_normal", {"std": 0.0}),
+        ("shifted_logit_normal", {"uniform_share": 2.0}),
+    ],
+)
+def test_parameters_that_describe_no_distribution_are_refused(mode, params):
+    values = {"timestep_sampling_mode": mode, "timestep_sampling_params": params}
+    with pytest.raises(ConfigurationError, match=f"timestep_sampling_params .*{list(params)[-1]}"):
+        build(FlowMatchingConfig, values)
 
 
 def test_uniform_and_its_share():

@@ -5,10 +5,14 @@ from ltxv_train_core.config import OptimizationConfig
 from ltxv_train_core.optim import build_optimizer, build_schedule
 
 
-def rates(kind, steps=100, **params):
+def rates(kind, steps=100, warmup=0, **params):
     """The learning rate of each step, as a share of the first."""
     config = OptimizationConfig(
-        learning_rate=2.0e-3, steps=steps, scheduler_type=kind, scheduler_params=params
+        learning_rate=2.0e-3,
+        steps=steps,
+        scheduler_type=kind,
+        scheduler_params=params,
+        warmup_steps=warmup,
     )
     optimizer = build_optimizer(config, [torch.nn.Parameter(torch.zeros(1))])
     schedule = build_schedule(config, optimizer)
@@ -36,3 +40,12 @@ def rates(kind, steps=100, **params):
 def test_schedules(kind, params, wanted):
     curve = rates(kind, **params)
     assert {step: curve[step] for step in wanted} == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_schedule_runs_over_what_the_warmup_leaves():
+    curve = rates("linear", warmup=20, end_factor=0)
+    assert curve[:2] == pytest.approx([1 / 21, 2 / 21])
+    assert curve[20] == 1
+    assert curve[60] == pytest.approx(0.5)
+    assert curve[100] == pytest.approx(0)
+    assert max(curve) == 1

@@ -26,12 +26,12 @@ def make_batch(count=2, size=SIZE):
     )
 
 
-def prepare(batch, mode="none", seed=0, causal=True, p=0.0):
+def prepare(batch, mode="none", seed=0, causal=True, p=0.0, **conditioning):
     whole = config.build(
         TrainingConfig,
         {
             "data": {"preprocessed_data_root": "x"},
-            "conditioning": {"mode": mode, "first_frame_conditioning_p": p},
+            "conditioning": {"mode": mode, "first_frame_conditioning_p": p} | conditioning,
         },
     )
     strategy = STRATEGIES[mode](whole, causal)
@@ -102,3 +102,20 @@ def test_a_reference_follows_clean_at_the_samplers_positions():
     assert torch.equal(inputs.positions[..., 12:], positions(SIZE, batch.fps, causal=True))
     prediction = torch.cat([inputs.velocity, torch.full((2, 12, 128), 9.0)], dim=1)
     assert inputs.loss(prediction) == 0
+
+
+def test_noise_levels_follow_the_flow_matching_section():
+    whole = config.build(
+        TrainingConfig,
+        {
+            "data": {"preprocessed_data_root": "x"},
+            "flow_matching": {
+                "timestep_sampling_mode": "uniform",
+                "timestep_sampling_params": {"min": 0.2, "max": 0.3},
+            },
+        },
+    )
+    inputs = STRATEGIES["none"](whole, True).prepare(make_batch(50), torch.Generator())
+    levels = inputs.timesteps[inputs.counted]
+    assert 200 <= levels.min() < 220
+    assert 280 < levels.max() <= 300

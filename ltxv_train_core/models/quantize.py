@@ -1,0 +1,106 @@
+"""Weights in few bits: of the frozen base while it is trained on, and of the text encoder."""
+
+import importlib.util
+import shutil
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from torch import nn
+
+QUANTO_TYPES = {
+    "int8-quanto": "qint8",
+    "int4-quanto": "qint4",
+    "int2-quanto": "qint2",
+    "fp8-quanto": "qfloat8_e4m3fn",
+    "fp8uz-quanto": "qfloat8_e4m3fnuz",
+}
+PACKED = ("int4-quanto", "int2-quanto")
+
+# What stands before and after the blocks is small and decides much.
+KEPT_WHOLE = ("proj_in", "time_embed.*", "caption_projection.*", "rope", "*norm*", "proj_out")
+TEXT_ENCODER_KEPT_WHOLE = "wo"  # T5's widest activations; transformers keeps it too
+
+OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
+
+
+def quantize_base(
+    transformer: LTXVideoTransformer3DModel, kind: str, device: torch.device
+) -> LTXVideoTransformer3DModel:
+    """Quantizes and freezes the linear layers of the blocks and moves the model to a device.
+
+    Block by block, so that the device never holds the whole model unquantized.
+
+    Args:
+        kind: a key of `QUANTO_TYPES`.
+    """
+    from optimum import quanto
+
+    weights = getattr(quanto, QUANTO_TYPES[kind])
+    for block in transformer.transformer_blocks:
+        block.to(device)
+        quanto.quantize(block, weights=weights, exclude=list(KEPT_WHOLE))
+        quanto.freeze(block)
+    return transformer.to(device)
+
+
+def quantization_problem(kind: str, device: torch.device) -> str | None:
+    """Why base weights of this kind can't be used on a device, or None."""
+    if kind in PACKED and device.type == "cpu" and not _can_build():
+        return (
+            f"acceleration.quantization: {kind} builds a C++ extension on a CPU, and there is no "
+            "C++ compiler with ninja here; choose int8-quanto, or none"
+        )
+    try:
+        from optimum import quanto
+
+        probe = nn.Sequential(nn.Linear(128, 128, dtype=torch.bfloat16, device=device))
+        quanto.quantize(probe, weights=getattr(quanto, QUANTO_TYPES[kind]))
+        quanto.freeze(probe)
+        probe(torch.ones(1, 128, dtype=torch.bfloat16, device=device, requires_grad=True))
+    except Exception as error:
+        instead = "none" if kind == "int8-quanto" else "int8-quanto, or none"
+        return (
+            f"acceleration.quantization: {kind} can't be used on {device.type} here ({error}); "
+            f"choose {instead}"
+        )
+    return None
+
+
+def to_eight_bits(module: nn.Module) -> nn.Module:
+    """Makes linear layers 8 bit (LLM.int8 of bitsandbytes); the next `.to(device)` quantizes."""
+    from bitsandbytes.nn import Int8Params, Linear8bitLt
+
+    for name, child in module.named_children():
+        if not isinstance(child, nn.Linear):
+            to_eight_bits(child)
+        elif name != TEXT_ENCODER_KEPT_WHOLE:
+            layer = Linear8bitLt(
+                child.in_features,
+                child.out_features,
+                bias=child.bias is not None,
+                has_fp16_weights=False,
+                threshold=OUTLIERS_FROM,
+                device="meta",
+            )
+            layer.weight = Int8Params(child.weight.data, requires_grad=False)
+            layer.bias = child.bias
+            setattr(module, name, layer)
+    return module
+
+
+def eight_bit_problem(device: torch.device) -> str | None:
+    """Why an 8-bit text encoder can't run on a device, or None."""
+    try:
+        probe = to_eight_bits(nn.Sequential(nn.Linear(64, 64))).to(device)
+        probe(torch.ones(1, 64, device=device))
+    except Exception as error:
+        return (
+            f"acceleration.load_text_encoder_in_8bit: can't be used on {device.type} here "
+            f"({error}); switch it off"
+        )
+    return None
+
+
+def _can_build() -> bool:
+    compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
+    return compiler and bool(shutil.which("ninja") or importlib.util.find_spec("ninja"))

@@ -1,0 +1,50 @@
+"""A running average of the trained weights."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .optimizers import put_weights
+
+WARMUP_OFFSET = 10
+
+
+class WeightAverage:
+    """Exponential moving average of parameters, in float32.
+
+    The decay of update n is min(decay, (1 + n) / (10 + n)), so that the average soon leaves the
+    untrained weights it began with.
+    """
+
+    def __init__(self, parameters: list[torch.nn.Parameter], decay: float):
+        self.parameters, self.decay = parameters, decay
+        self.updates = 0
+        self.average = [p.detach().float().clone() for p in parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the parameters as they are now."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (WARMUP_OFFSET + self.updates))
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.lerp_(parameter.float(), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the block, parameters hold the average."""
+        kept = [p.detach().clone() for p in self.parameters]
+        put_weights(self.parameters, self.average)
+        try:
+            yield
+        finally:
+            put_weights(self.parameters, kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        for average, saved in zip(self.average, state["average"], strict=True):
+            average.copy_(saved)

@@ -1,0 +1,138 @@
+"""Moves the trained weights: one optimizer step and all that belongs to it."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import TrainingConfig
+from ..errors import LTXVTrainError
+from ..events import Notice, Reporter
+from .ema import WeightAverage
+from .optimizers import build_optimizer, final_weights
+from .schedules import build_schedule
+
+NON_FINITE_IN_A_ROW = 10
+LEAST_GRADIENT_SCALE = 1.0
+
+
+class Mover:
+    """Optimizer, schedule, clipping, the gradient scale of fp16 and the average of the weights.
+
+    Attributes:
+        average: of the weights, where `optimization.ema_decay` is set.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        parameters: list[torch.nn.Parameter],
+        device: torch.device,
+        report: Reporter,
+    ):
+        options = config.optimization
+        self.parameters, self.report = parameters, report
+        self.max_norm = options.max_grad_norm or math.inf
+        self.optimizer = build_optimizer(options, parameters)
+        self.schedule = build_schedule(options, self.optimizer)
+        fp16 = config.acceleration.mixed_precision_mode == "fp16"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
+        decay = options.ema_decay
+        self.average = None if decay is None else WeightAverage(parameters, decay)
+        self._non_finite = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step; for prodigy, times the rate that it has found."""
+        group = self.optimizer.param_groups[0]
+        return float(group["lr"]) * float(group.get("d", 1.0))
+
+    def backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()
+
+    def step(self, number: int, loss: float) -> float:
+        """Moves weights and schedule; a step that isn't finite never reaches the weights.
+
+        Args:
+            number: of the step, for messages.
+            loss: of the step.
+
+        Returns:
+            The norm of the gradients before clipping.
+
+        Raises:
+            LTXVTrainError: when many steps in a row weren't finite.
+        """
+        self.scaler.unscale_(self.optimizer)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm))
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if finite:
+            self._non_finite = 0
+            self.scaler.step(self.optimizer)
+            if self.average:
+                self.average.update()
+        else:
+            self._leave_out(number, loss)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        with warnings.catch_warnings():
+            if not finite:  # torch would warn of a schedule that moves before the weights
+                warnings.simplefilter("ignore", UserWarning)
+            self.schedule.step()
+        return norm
+
+    @contextmanager
+    def final_weights(self) -> Iterator[None]:
+        """Within the block, parameters hold the weights to hand out; see `final_weights`."""
+        with final_weights(self.optimizer):
+            yield
+
+    @contextmanager
+    def weights_to_sample(self) -> Iterator[None]:
+        """Within the block, parameters hold the average where there is one, else the final
+        weights."""
+        with self.average.applied() if self.average else final_weights(self.optimizer):
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+    def _leave_out(self, number: int, loss: float) -> None:
+        """Tells of a step without effect, and gives up when that goes on.
+
+        In fp16 gradients overflow until the scale has come down to what they bear: that is how
+        the scale is found, and no fault.
+        """
+        scale = self.scaler.get_scale()
+        if self.scaler.is_enabled() and math.isfinite(loss) and scale > LEAST_GRADIENT_SCALE:
+            self.report(
+                Notice(
+                    f"step {number}: gradients overflowed fp16 at scale {scale:g}; it is lowered"
+                )
+            )
+            return
+        self._non_finite += 1
+        self.report(Notice(f"step {number}: the loss is not finite; step left out"))
+        if self._non_finite == NON_FINITE_IN_A_ROW:
+            raise LTXVTrainError(
+                f"the loss was not finite {NON_FINITE_IN_A_ROW} steps in a row: lower "
+                "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
+                "or no"
+            )

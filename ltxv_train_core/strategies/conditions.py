@@ -1,0 +1,85 @@
+"""What of a clip is given to the model clean, instead of noised.
+
+Each condition is a function that marks the latents it would give. Which samples get it is drawn for
+each sample and each condition, with the probability `conditioning.<name>_conditioning_p`; what
+several give, they give together. A new condition is a function, a line below, and its options.
+
+Shapes: B batch, f h w latent frames, rows, columns.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..config import ConditioningConfig
+from ..data.dataset import Batch
+
+Condition = Callable[[Batch, ConditioningConfig, torch.Generator], Tensor]
+"""Marks [B, f, h, w] (bool) what it gives of a batch."""
+
+
+def first_frame(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    given = _nothing(batch)
+    given[:, :1] = True
+    return given
+
+
+def prefix(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    given = _nothing(batch)
+    given[:, : config.prefix_frames] = True
+    return given
+
+
+def suffix(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    given = _nothing(batch)
+    given[:, -config.suffix_frames :] = True
+    return given
+
+
+def spatial_crop(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    """A rectangle with the picture's shape, at a place of its own in each sample."""
+    given = _nothing(batch)
+    side = math.sqrt(config.spatial_crop_share)
+    rows, columns = given.shape[2:]
+    height, width = max(1, round(rows * side)), max(1, round(columns * side))
+    places = torch.rand(len(given), 2, generator=generator)
+    for sample, (down, right) in zip(given, places.tolist(), strict=True):
+        top = int(down * (rows - height + 1))
+        left = int(right * (columns - width + 1))
+        sample[:, top : top + height, left : left + width] = True
+    return given
+
+
+def mask(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    assert batch.masks is not None, "the data set was opened without masks"
+    return ~batch.masks
+
+
+CONDITIONS: dict[str, Condition] = {
+    "first_frame": first_frame,
+    "prefix": prefix,
+    "suffix": suffix,
+    "spatial_crop": spatial_crop,
+    "mask": mask,
+}
+
+
+def draw_given(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    """Draws what each sample is given clean: bool [B, f, h, w].
+
+    A sample of which nothing would be left to learn is given nothing.
+    """
+    given = _nothing(batch)
+    for name, condition in CONDITIONS.items():
+        probability = getattr(config, f"{name}_conditioning_p")
+        if probability > 0:
+            chosen = torch.rand(len(given), generator=generator) < probability
+            given |= condition(batch, config, generator) & chosen[:, None, None, None]
+    whole = given.flatten(1).all(dim=1)
+    return given & ~whole[:, None, None, None]
+
+
+def _nothing(batch: Batch) -> Tensor:
+    return torch.zeros_like(batch.latents[:, 0], dtype=torch.bool)

@@ -1,0 +1,87 @@
+"""Trackers show the course of a run outside of it. They live from the run's events alone.
+
+Every tracker counts optimizer steps, as `metrics.jsonl` does. One that fails is told and left out:
+it can't cost a step.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..config import TrainingConfig
+from ..events import Event, Notice, Reporter, SamplesWritten, StepCompleted
+from .base import Tracker
+from .tensorboard_logs import TensorBoardLogs
+from .wandb_run import WandbRun
+
+TRACKERS: dict[str, Callable[[TrainingConfig, Path, int], Tracker]] = {
+    "tensorboard": TensorBoardLogs,
+    "wandb": WandbRun,
+}
+
+__all__ = ["TRACKERS", "Tracker", "missing_packages", "tracked"]
+
+
+def missing_packages(config: TrainingConfig) -> list[str]:
+    """One line for each tracker that is switched on and not installed."""
+    return [
+        f"trackers.{name}: the package {name} is not installed; run `pip install {name}`, or "
+        "switch it off"
+        for name in _wanted(config)
+        if find_spec(name) is None
+    ]
+
+
+@contextmanager
+def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[Reporter]:
+    """Yields a reporter that tells the trackers of a run too, and closes them at the end.
+
+    Args:
+        folder: the run's folder.
+    """
+    followers = _Followers(config, folder, report)
+    try:
+        yield followers
+    finally:
+        followers.close()
+
+
+def _wanted(config: TrainingConfig) -> list[str]:
+    return [name for name in TRACKERS if getattr(config.trackers, name)]
+
+
+class _Followers:
+    """Trackers are opened at the first step they are told of: only then it is known."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, report: Reporter):
+        self._config, self._folder, self._report = config, folder, report
+        self._open: dict[str, Tracker] = {}
+        self._failed: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        self._report(event)
+        if not isinstance(event, StepCompleted | SamplesWritten):
+            return
+        for name in _wanted(self._config):
+            if name not in self._failed:
+                self._guard(name, self._tell, name, event)
+
+    def close(self) -> None:
+        for name, tracker in self._open.items():
+            self._guard(name, tracker.close)
+
+    def _tell(self, name: str, event: StepCompleted | SamplesWritten) -> None:
+        if name not in self._open:
+            self._open[name] = TRACKERS[name](self._config, self._folder, event.step)
+        if isinstance(event, StepCompleted):
+            self._open[name].step(event)
+        elif self._config.trackers.log_validation_videos:
+            self._open[name].samples(event)
+
+    def _guard(self, name: str, action: Callable[..., None], *arguments: object) -> None:
+        try:
+            action(*arguments)
+        except Exception as error:
+            self._failed.add(name)
+            self._report(Notice(f"the run goes on without {name}: {error}"))

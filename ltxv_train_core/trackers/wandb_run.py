@@ -1,0 +1,66 @@
+import os
+import uuid
+from pathlib import Path
+
+from ..config import TrainingConfig
+from ..config.sharing import shareable
+from ..errors import LTXVTrainError
+from ..events import SamplesWritten, StepCompleted
+from ..files import write_text
+from .base import scalars
+
+WITHOUT_LOGIN = {"offline", "dryrun", "disabled"}
+
+
+class WandbRun:
+    """A run at Weights & Biases. The run's folder knows its id, so that it goes on there too.
+
+    W&B's own counter of log calls is not used: everything is drawn over `step`. Steps that it
+    shows already, made again after a crash, are the same and are left out.
+
+    Raises:
+        LTXVTrainError: when nobody is logged in.
+    """
+
+    def __init__(self, config: TrainingConfig, folder: Path, first_step: int):
+        import wandb
+
+        if os.environ.get("WANDB_MODE") not in WITHOUT_LOGIN and not wandb.login(prompt=False):
+            raise LTXVTrainError(
+                "not logged in; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
+            )
+        wanted = config.trackers
+        self._run = wandb.init(
+            project=wanted.project,
+            entity=wanted.entity,
+            tags=wanted.tags,
+            name=folder.name,
+            id=_run_id(folder),
+            resume="allow",
+            reinit="create_new",
+            dir=str(folder),
+            config=shareable(config).model_dump(mode="json"),
+            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True),
+        )
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+        self._video = wandb.Video
+        self._shown = int(self._run.summary.get("step", 0))
+
+    def step(self, event: StepCompleted) -> None:
+        if event.step > self._shown:
+            self._run.log({"step": event.step, **scalars(event)})
+
+    def samples(self, event: SamplesWritten) -> None:
+        videos = [self._video(str(path), format="mp4") for path in event.videos]
+        self._run.log({"step": event.step, "validation/videos": videos})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _run_id(folder: Path) -> str:
+    file = folder / "wandb_id.txt"
+    if not file.is_file():
+        write_text(file, uuid.uuid4().hex[:12])
+    return file.read_text(encoding="utf-8").strip()

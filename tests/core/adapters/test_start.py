@@ -1,0 +1,182 @@
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ltxv_train_core.adapters.inject import add_lora
+from ltxv_train_core.adapters.lora_file import PREFIX, comfy_name, lora_tensors, write_lora_file
+from ltxv_train_core.adapters.start import find_start, start_from
+from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.errors import ConfigurationError, ModelError
+from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.miniature.weights import load_transformer
+from ltxv_train_core.trainer import train
+
+TARGETS = ("attn1.to_q", "proj_in")
+CONFIG = LoRAConfig(rank=4, alpha=8, target_modules=TARGETS)
+
+
+def lora(config=CONFIG):
+    transformer = load_transformer()
+    add_lora(transformer, config, seed=0)
+    return transformer
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """Trained tensors under diffusers' names, to be applied at scale 1."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        name: torch.randn(value.shape, generator=generator) * 0.05
+        for name, value in lora_tensors(lora()).items()
+    }
+
+
+def effect(transformer):
+    """What the LoRA adds to each layer's weights."""
+    own = lora_tensors(transformer)
+    scale = transformer.transformer_blocks[0].attn1.to_q.scaling["default"]
+    layers = {name.split(".lora_")[0] for name in own}
+    return {
+        layer: own[f"{layer}.lora_B.weight"] @ own[f"{layer}.lora_A.weight"] * scale
+        for layer in layers
+    }
+
+
+def wanted(tensors, scale=1.0):
+    layers = {name.split(".lora_")[0] for name in tensors}
+    return {
+        layer: tensors[f"{layer}.lora_B.weight"] @ tensors[f"{layer}.lora_A.weight"] * scale
+        for layer in layers
+    }
+
+
+def close(ours, theirs):
+    return ours.keys() == theirs.keys() and all(
+        torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs
+    )
+
+
+def test_our_own_file_gives_back_what_was_trained(tensors, tmp_path):
+    path = tmp_path / "ours.safetensors"
+    write_lora_file(path, tensors, rank=4, alpha=2, metadata={})
+    transformer = lora()
+    assert start_from(transformer, path, CONFIG) == 0
+    assert close(effect(transformer), wanted(tensors, scale=0.5))
+
+
+@pytest.mark.parametrize("prefix", ["diffusion_model.", "transformer.", ""])
+@pytest.mark.parametrize("rename", [comfy_name, str], ids=["comfyui", "diffusers"])
+def test_keys_of_other_trainers(tensors, tmp_path, prefix, rename):
+    path = tmp_path / "theirs.safetensors"
+    save_file({prefix + rename(name): value for name, value in tensors.items()}, path)
+    transformer = lora()
+    start_from(transformer, path, CONFIG)
+    assert close(effect(transformer), wanted(tensors))
+
+
+def test_an_alpha_in_the_file_counts(tensors, tmp_path):
+    path = tmp_path / "alpha.safetensors"
+    alphas = {
+        PREFIX + name.replace("lora_A.weight", "alpha"): torch.tensor(2.0)
+        for name in tensors
+        if ".lora_A." in name
+    }
+    save_file({PREFIX + name: value for name, value in tensors.items()} | alphas, path)
+    transformer = lora()
+    start_from(transformer, path, CONFIG)
+    assert close(effect(transformer), wanted(tensors, scale=0.5))
+
+
+def test_layers_that_the_file_lacks_start_as_new_ones(tensors, tmp_path):
+    path = tmp_path / "part.safetensors"
+    save_file({n: v for n, v in tensors.items() if not n.startswith("proj_in")}, path)
+    transformer = lora()
+    assert start_from(transformer, path, CONFIG) == 1
+    assert lora_tensors(transformer)["proj_in.lora_B.weight"].abs().max() == 0
+
+
+def test_what_does_not_fit_is_refused(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path)
+    narrow = LoRAConfig(rank=4, alpha=4, target_modules=("to_q",))
+    with pytest.raises(ModelError, match=r"1 layers .*first is proj_in.*lora\.target_modules"):
+        start_from(lora(narrow), path, narrow)
+    other = LoRAConfig(rank=8, alpha=8, target_modules=TARGETS)
+    with pytest.raises(ModelError, match=r"has rank 4 and lora\.rank is 8"):
+        start_from(lora(other), path, other)
+    save_file({"model.weight": torch.zeros(2, 2)}, path)
+    with pytest.raises(ModelError, match="is not a LoRA file"):
+        start_from(lora(), path, CONFIG)
+    half = {name: value for name, value in tensors.items() if name != "proj_in.lora_B.weight"}
+    save_file(half, path)
+    with pytest.raises(ModelError, match="expected pairs"):
+        start_from(lora(), path, CONFIG)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="can't be read"):
+        start_from(lora(), path, CONFIG)
+
+
+def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):
+    def write(name, values=tensors):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        save_file(values, path)
+        return path
+
+    with pytest.raises(ModelError, match="or a folder that holds one"):
+        find_start(tmp_path)
+    write("weights.safetensors", {"proj_in.lora_A.default.weight": torch.zeros(2, 2)})
+    with pytest.raises(ModelError, match="or a folder that holds one"):
+        find_start(tmp_path)
+    final = write("final.safetensors")
+    assert find_start(tmp_path) == final
+    newest = write("loras/mine-abc-000100.safetensors")
+    old = write("checkpoints/lora_weights_step_00090.safetensors")
+    write("loras/mine-abc-000100-ema.safetensors")
+    os.utime(old, (2**31, 2**31))
+    assert find_start(tmp_path) == newest
+    assert find_start(old) == old
+
+
+def test_a_run_starts_from_another(training_config, tmp_path):
+    def run(**sections):
+        events = []
+        result = train(training_config(**sections), events.append)
+        losses = [e.loss for e in events if isinstance(e, StepCompleted)]
+        return result, losses, [e.message for e in events if isinstance(e, Notice)]
+
+    first, _, _ = run()
+    start = {"model": {"load_checkpoint": str(first.run_folder)}, "seed": 7}
+    second, losses, notices = run(**start, optimization={"steps": 1, "learning_rate": 1e-12})
+    assert f"starting from {first.lora_file.name}" in notices
+    ours, theirs = load_file(second.lora_file), load_file(first.lora_file)
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs)
+    _, fresh, _ = run(seed=7, optimization={"steps": 1, "learning_rate": 1e-12})
+    assert losses != fresh
+
+    moved = tmp_path / "elsewhere.safetensors"
+    moved.write_bytes(first.lora_file.read_bytes())
+    again = {"model": {"load_checkpoint": str(moved)}, "seed": 7}
+    same, steps, _ = run(**again, optimization={"steps": 1, "learning_rate": 1e-12})
+    assert (same.run_folder, steps) == (second.run_folder, []), "the content names the run"
+    with pytest.raises(ConfigurationError, match=r"lora\.rank is 8"):
+        run(**again, lora={"rank": 8})
+
+
+def test_the_file_tells_no_path_of_its_start(training_config, tmp_path, tensors):
+    from safetensors import safe_open
+
+    path = tmp_path / "secret-place" / "start.safetensors"
+    path.parent.mkdir()
+    save_file(tensors, path)
+    config = training_config(
+        model={"load_checkpoint": str(path)},
+        lora={"target_modules": list(TARGETS)},
+        optimization={"steps": 1},
+    )
+    with safe_open(train(config).lora_file, "pt") as file:
+        text = file.metadata()["training_config"]
+    assert "start.safetensors" in text
+    assert "secret-place" not in text

@@ -1,0 +1,163 @@
+"""Uploads, by the real client, to a Hub on this machine."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load
+
+from ltxv_train_core import config, hub
+from ltxv_train_core.adapters.lora_file import write_lora_file
+from ltxv_train_core.cli import main
+from ltxv_train_core.config import TrainingConfig, yaml_file
+from ltxv_train_core.events import Notice
+from ltxv_train_core.media.video import write_video
+from ltxv_train_core.run_folder import RunFolder
+from ltxv_train_core.trainer import train
+from tests.core.hub_server import TOKEN, HubServer
+
+PROMPT = "a red circle | a blue ring"
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A Hub that the client is pointed at; nobody is logged in but by HF_TOKEN."""
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-login"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    server = HubServer()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def settings(tmp_path) -> TrainingConfig:
+    return config.build(
+        TrainingConfig,
+        {
+            "name": "rings",
+            "output_dir": str(tmp_path),
+            "model": {"model_source": str(tmp_path / "secret" / "my-model")},
+            "data": {"preprocessed_data_root": str(tmp_path / "secret" / "clips")},
+            "optimization": {"steps": 3},
+            "validation": {"prompts": [PROMPT, "a bear"]},
+            "hub": {"push_to_hub": True, "hub_model_id": "ada/rings"},
+        },
+    )
+
+
+@pytest.fixture
+def finished(settings) -> RunFolder:
+    """The folder of a finished run."""
+    run = RunFolder(settings.output_path / "rings-0123456789ab")
+    run.begin(settings)
+    weights = {"transformer_blocks.0.attn1.to_q.lora_A.weight": torch.ones(4, 8)}
+    write_lora_file(run.lora_file(3), weights, 4, 4, {})
+    video = np.random.default_rng(0).integers(0, 255, (9, 64, 96, 3), np.uint8)
+    for step in (1, 3):
+        for number in (0, 1):
+            write_video(run.samples(step) / f"{number:03d}.mp4", video, 25)
+        Image.new("RGB", (8, 8)).save(run.samples(step) / "sheet.png")
+    run.write_state(3, 3)
+    return run
+
+
+def test_push_uploads_lora_configuration_and_card(server, finished, capsys):
+    assert main(["push", str(finished.folder)]) == 0
+    assert capsys.readouterr().out.startswith(f"{server.url}/ada/rings/commit/")
+    repository = server.repositories["ada/rings"]
+    assert repository.private
+    assert repository.commits == ["rings-0123456789ab, step 3"]
+    lora = finished.lora_file(3)
+    assert set(repository.files) == {
+        lora.name,
+        "training_config.yaml",
+        "README.md",
+        "samples/000.webp",
+        "samples/001.webp",
+    }
+    assert repository.files[lora.name] == lora.read_bytes()
+    assert load(repository.files[lora.name])
+    card = repository.files["README.md"].decode("utf-8")
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["widget"][0] == {"text": PROMPT, "output": {"url": "samples/000.webp"}}
+    assert "a red circle \\| a blue ring | ![](samples/000.webp)" in card
+    with Image.open(io.BytesIO(repository.files["samples/001.webp"])) as picture:
+        assert (picture.n_frames, picture.size) == (9, (96, 64))
+    assert json.loads((finished.folder / "hub.json").read_text())["repository"] == "ada/rings"
+
+
+def test_what_is_uploaded_tells_nothing_of_the_machine(server, finished, tmp_path):
+    assert main(["push", str(finished.folder), "--to", "ada/other", "--public"]) == 0
+    repository = server.repositories["ada/other"]
+    assert not repository.private
+    uploaded = b"".join(repository.files.values())
+    assert b"secret" not in uploaded
+    assert tmp_path.name.encode() not in uploaded
+    assert TOKEN.encode() not in uploaded
+    (tmp_path / "again.yaml").write_bytes(repository.files["training_config.yaml"])
+    again = yaml_file.load(tmp_path / "again.yaml")
+    assert again.data.preprocessed_data_root == "clips"
+    assert again.hub == config.HubConfig()
+
+
+@pytest.mark.parametrize(("token", "message"), [("", "hf auth login"), ("hf_wrong", "401")])
+def test_an_upload_without_rights_says_what_to_do(
+    server, finished, token, message, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert main(["push", str(finished.folder)]) == 1
+    assert message in capsys.readouterr().err
+    assert finished.lora_file(3).is_file()
+    assert not (finished.folder / "hub.json").exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(server, tmp_path, capsys):
+    assert main(["push", str(tmp_path)]) == 1
+    assert "training_config.yaml" in capsys.readouterr().err
+    assert server.calls == []
+
+
+def test_a_finished_run_is_uploaded_once(server, finished, settings):
+    for _ in range(2):
+        hub.push_when_finished(settings, finished)
+    assert len(server.repositories["ada/rings"].commits) == 1
+
+
+def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, finished, settings):
+    server.refuse = "/commit/main"
+    told = []
+    hub.push_when_finished(settings, finished, told.append)
+    (notice,) = [event.message for event in told if isinstance(event, Notice)]
+    assert f'push "{finished.folder}"' in notice
+    assert "no write rights" in notice
+    assert finished.lora_file(3).is_file()
+    server.refuse = None
+    hub.push_when_finished(settings, finished)
+    assert len(server.repositories["ada/rings"].commits) == 1
+
+
+def test_a_missing_token_is_found_before_training(server, settings, monkeypatch):
+    assert hub.problems(settings) == []
+    monkeypatch.delenv("HF_TOKEN")
+    (problem,) = hub.problems(settings)
+    assert problem.startswith("hub.push_to_hub: no token")
+
+
+def test_training_ends_with_the_upload_and_a_run_found_again_makes_it_up(server, training_config):
+    wanted = training_config(hub={"push_to_hub": True, "hub_model_id": "ada/stripes"})
+    server.refuse = "/commit/main"
+    result = train(wanted)
+    assert result.finished
+    server.refuse = None
+    again = train(wanted)
+    assert again.lora_file == result.lora_file
+    repository = server.repositories["ada/stripes"]
+    assert repository.files[result.lora_file.name] == result.lora_file.read_bytes()
+    train(wanted)
+    assert len(repository.commits) == 1
