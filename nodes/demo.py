@@ -6,12 +6,12 @@ The model's code is imported when it is first needed, so that ComfyUI starts qui
 from pathlib import Path
 
 import folder_paths
-import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..ltxv_train_core.miniature.clips import render
-from ..ltxv_train_core.miniature.datasets import DATASETS, generate
+from ..ltxv_train_core.media.video import write_video
+from ..ltxv_train_core.miniature.clips import FPS, render
+from ..ltxv_train_core.miniature.datasets import DATASETS, EVALUATION_PROMPTS, generate
 from .folders import input_path
 from .images import image_from_frames
 from .progress import NodeProgress
@@ -35,7 +35,7 @@ class LTXVTrainDemoDataset(io.ComfyNode):
                     "task",
                     options=list(DATASETS),
                     default="stripes",
-                    tooltip="What a LoRA learns from it. stripes: every shape is striped. mirror: "
+                    tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
                     "up: everything moves upwards. plain: nothing new.",
                 ),
@@ -61,6 +61,13 @@ class LTXVTrainDemoDataset(io.ComfyNode):
                     tooltip="Folder to write to, in ComfyUI's input folder. Each task, number and "
                     "seed gets its own folder in it.",
                 ),
+                io.Int.Input(
+                    "prompt_number",
+                    default=0,
+                    min=0,
+                    max=EVALUATION_PROMPTS - 1,
+                    tooltip="Which of the prompts that are not in the data set to give out.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -76,12 +83,19 @@ class LTXVTrainDemoDataset(io.ComfyNode):
                     tooltip="Frames that belong to the prompt: the reference video to give to an "
                     "IC-LoRA (mirror), for the other tasks the clip as the base model shows it.",
                 ),
+                io.String.Output(
+                    display_name="reference_path",
+                    tooltip="The same frames as a video file, for the reference_videos of "
+                    "Configure LTXV Validation.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, task: str, clips: int, seed: int, folder: str) -> io.NodeOutput:
+    def execute(
+        cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
+    ) -> io.NodeOutput:
         target = input_path(folder) / f"{task}-{clips or 'default'}-{seed}"
         dataset = run_job(
             lambda report, stop: generate(
@@ -89,10 +103,12 @@ class LTXVTrainDemoDataset(io.ComfyNode):
             ),
             NodeProgress(cls.hidden.unique_id),
         )
-        item = dataset.evaluation[0]
+        item = dataset.evaluation[prompt_number]
         frames = item.reference if item.reference is not None else render(item.spec).frames
+        reference = target / "evaluation" / f"{prompt_number:03d}.mp4"
+        write_video(reference, frames, FPS)
         return io.NodeOutput(
-            str(dataset.metadata), item.prompt, image_from_frames(np.asarray(frames))
+            str(dataset.metadata), item.prompt, image_from_frames(frames), str(reference)
         )
 
 

@@ -12,6 +12,9 @@ import pytest
 
 from tests.host import Host
 
+# The tests run side by side, and models this small are slower on two threads than on one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 PACK = Path(__file__).parent.parent
 PROBES = PACK / "tests" / "nodes" / "probes"
 

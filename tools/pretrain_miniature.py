@@ -1,13 +1,13 @@
 """Makes the miniature's weights from nothing but a seed.
 
-    python -m tools.pretrain_miniature            about 40 minutes on one core of a 2-core machine
+    python -m tools.pretrain_miniature            42 minutes on one of 2 cores
     python -m tools.pretrain_miniature --check 5  a minute: scores the shipped weights
 
 Run from the repository's root. First the autoencoder's factors are computed (a PCA of 300 clips
-and a regression on 1,600; a minute), then 12,000 clips are rendered and encoded (two minutes), then transformer and text
-encoder are trained together for 5,500 steps of 32 clips on one thread. Everything is drawn from
-one seed and the number of steps is fixed: the same machine and library versions give the same
-weights. Until the end, the averaged weights are written every five minutes.
+and a regression on 1,600; a minute). Then 12,000 clips are rendered and encoded (two minutes), and
+transformer and text encoder are trained together for 5,500 steps of 32 clips on one thread.
+Everything is drawn from one seed and the number of steps is fixed: the same machine and library
+versions give the same weights. Until the end, the averaged weights are written every five minutes.
 """
 
 import argparse

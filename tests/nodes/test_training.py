@@ -22,7 +22,7 @@ def trained(host: Host) -> dict:
     graph, since = Graph(), len(host.sent())
     dataset, preprocessed = prepare(graph, host)
     validation = {
-        "prompts": "a red circle moves right on a blue background",
+        "prompts": "a red circle moves right on a teal background",
         "video_dims": SIZE,
         "inference_steps": 2,
         "interval": 3,

@@ -1,0 +1,39 @@
+"""What is in memory while steps run, and after."""
+
+import gc
+
+from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+from transformers import T5EncoderModel
+
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.trainer import train
+
+
+def alive() -> list[int]:
+    """Video autoencoders, text encoders and transformers that exist."""
+    gc.collect()
+    kinds = (AutoencoderKLLTXVideo, T5EncoderModel, LTXVideoTransformer3DModel)
+    things = gc.get_objects()
+    return [sum(isinstance(thing, kind) for thing in things) for kind in kinds]
+
+
+def test_only_the_transformer_is_there_while_steps_run_and_nothing_after(training_config):
+    before = alive()
+    while_training = []
+
+    def watch(event):
+        if isinstance(event, StepCompleted):
+            while_training.append([now - then for now, then in zip(alive(), before, strict=True)])
+
+    config = training_config(
+        optimization={"steps": 3},
+        validation={
+            "prompts": ["a ring"],
+            "video_dims": [64, 64, 9],
+            "inference_steps": 1,
+            "interval": 1,
+        },
+    )
+    train(config, watch)
+    assert while_training == [[0, 0, 1]] * 3
+    assert alive() == before
