@@ -94,8 +94,13 @@ def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
 def compare(
     ours: Callable[[], object], bare: Callable[[], None], steps: int
 ) -> tuple[list[float], tuple[float, float]]:
-    """Paired ratios, and the median seconds of each."""
-    pairs = [(timed(ours), timed(bare)) for _ in range(WARM_UP_STEPS + steps)][WARM_UP_STEPS:]
+    """Paired ratios, and the median seconds of each. Which goes first alternates."""
+    pairs = []
+    for number in range(WARM_UP_STEPS + steps):
+        order = (ours, bare) if number % 2 else (bare, ours)
+        seconds = {step: timed(step) for step in order}
+        pairs.append((seconds[ours], seconds[bare]))
+    pairs = pairs[WARM_UP_STEPS:]
     medians = tuple(statistics.median(column) for column in zip(*pairs, strict=True))
     return [a / b for a, b in pairs], medians  # type: ignore[return-value]
 

@@ -226,10 +226,14 @@ class Trainer:
         and given back as it was.
         """
         seed = int(sha256_json([self.config.seed, self.step])[:15], 16)
+        generator = torch.Generator().manual_seed(seed)
+        if self.config.lora.dropout == 0:
+            yield generator
+            return
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            yield torch.Generator().manual_seed(seed)
+            yield generator
 
     def _save_if_due(self) -> None:
         interval = self.config.checkpoints.interval
