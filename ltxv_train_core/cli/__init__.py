@@ -48,7 +48,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _demo(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("demo", help="the whole job on the built-in miniature model")
-    parser.add_argument("--output", type=Path, default=Path("outputs/demo"), metavar="DIR")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="default: outputs/demo, or outputs/demo-ic-lora",
+    )
     parser.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.set_defaults(command=commands.demo)

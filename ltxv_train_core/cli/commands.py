@@ -14,8 +14,9 @@ def demo(args: Namespace) -> int:
     from ..demo.report import format_report
     from ..demo.run import run_demo
 
-    task = "mirror" if args.ic_lora else "stripes"
-    result = run(lambda report, stop: run_demo(task, args.output, args.seed, report, stop))
+    task, folder = ("mirror", "demo-ic-lora") if args.ic_lora else ("stripes", "demo")
+    output = args.output or Path("outputs", folder)
+    result = run(lambda report, stop: run_demo(task, output, args.seed, report, stop))
     print(format_report(result))
     return OK
 

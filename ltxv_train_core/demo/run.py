@@ -44,10 +44,9 @@ def run_demo(
         Cancelled: when it was stopped.
     """
     stop = stop or NeverStop()
-    output = output / task
     clock = _Clock()
     with clock.phase("generate"):
-        dataset = generate(task, output / "data", seed=seed, report=report, stop=stop)
+        dataset = generate(task, output / "data" / task, seed=seed, report=report, stop=stop)
     with clock.phase("preprocess"):
         prepared = preprocess(
             PreprocessSettings(

@@ -26,13 +26,12 @@ def learned_stripes(report: DemoReport) -> bool:
 def test_a_lora_learns_stripes_and_keeps_to_the_prompt(tmp_path):
     report = run_demo("stripes", tmp_path)
     assert learned_stripes(report), report
-    folder = tmp_path / "stripes"
-    written = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert written["score_after"] == report.score_after
     assert report.seconds["train"] < report.seconds["total"]
     assert 0 < report.peak_memory_bytes < 2e9
     for name in ("before_after.png", "loss.png"):
-        with Image.open(folder / name) as picture:
+        with Image.open(tmp_path / name) as picture:
             assert min(picture.size) >= 200
 
 
