@@ -148,6 +148,8 @@ def test_ctrl_c_keeps_the_checkpoint(config_file):
         stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A shell's background jobs, and all that they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     runs = config_file.parent / "runs"
     deadline = time.monotonic() + 60
@@ -155,7 +157,10 @@ def test_ctrl_c_keeps_the_checkpoint(config_file):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    try:
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert Path(output.strip().splitlines()[-1]).is_file()
     assert len(list(runs.glob("*/checkpoints/*/state.pt"))) == 1
