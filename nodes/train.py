@@ -13,7 +13,7 @@ from PIL import Image
 from ..ltxv_train_core.charts import loss_chart
 from ..ltxv_train_core.config import ConditioningConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
-from ..ltxv_train_core.run_folder import RunFolder
+from ..ltxv_train_core.runs import RunFolder
 from .folders import publish_lora
 from .images import image_from_pil
 from .progress import NodeProgress
