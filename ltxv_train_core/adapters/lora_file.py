@@ -17,17 +17,9 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_safetensors
+from ..layout.names import comfy_name
 
 PREFIX = "diffusion_model."
-
-_COMFY_NAMES = (("proj_in", "patchify_proj"), ("time_embed", "adaln_single"))
-
-
-def comfy_name(module: str) -> str:
-    """ComfyUI's name of a transformer module, from diffusers' name."""
-    for ours, theirs in _COMFY_NAMES:
-        module = re.sub(rf"^{ours}(?=\.|$)", theirs, module)
-    return module.replace("norm_q", "q_norm").replace("norm_k", "k_norm")
 
 
 def lora_tensors(transformer: LTXVideoTransformer3DModel) -> dict[str, Tensor]:

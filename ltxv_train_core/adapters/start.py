@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..config import LoRAConfig
 from ..errors import ModelError
-from .lora_file import comfy_name
+from ..layout.names import comfy_name
 
 _KEY = re.compile(
     r"^(?:(?:diffusion_model|transformer)\.)?(?P<layer>.+?)\.(?P<part>lora_[AB]\.weight|alpha)$"
