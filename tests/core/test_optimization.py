@@ -7,7 +7,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ltxv_train_core import validation
-from ltxv_train_core.adapters.lora_file import PREFIX, comfy_name, lora_tensors
+from ltxv_train_core.adapters.layer_names import comfy_name
+from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors
 from ltxv_train_core.config import OptimizationConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted

@@ -1,0 +1,42 @@
+"""The names of the transformer's layers in diffusers, in ComfyUI and in LoRA files."""
+
+import re
+from functools import cache
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+_COMFY_NAMES = (("proj_in", "patchify_proj"), ("time_embed", "adaln_single"))
+_BLOCK = re.compile(r"transformer_blocks_(\d+)_")
+
+
+def comfy_name(module: str) -> str:
+    """ComfyUI's name of a transformer module, from diffusers' name."""
+    for ours, theirs in _COMFY_NAMES:
+        module = re.sub(rf"^{ours}(?=\.|$)", theirs, module)
+    return module.replace("norm_q", "q_norm").replace("norm_k", "k_norm")
+
+
+def layer_name(written: str) -> str | None:
+    """diffusers' name of a linear layer, or None when an LTX-Video transformer has no such layer.
+
+    Args:
+        written: the name without prefix, diffusers' or ComfyUI's, with dots or underscores.
+    """
+    flat = written.replace(".", "_")
+    block = _BLOCK.match(flat)
+    if block:
+        flat = f"transformer_blocks_0_{flat[block.end() :]}"
+    name = _by_flat_name().get(flat)
+    if name and block:
+        return name.replace("transformer_blocks.0.", f"transformer_blocks.{block[1]}.")
+    return name
+
+
+@cache
+def _by_flat_name() -> dict[str, str]:
+    """The linear layers of a transformer with one block, by both names with underscores."""
+    with torch.device("meta"):
+        transformer = LTXVideoTransformer3DModel(num_layers=1)
+    layers = [n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear)]
+    return {alias.replace(".", "_"): name for name in layers for alias in (name, comfy_name(name))}
