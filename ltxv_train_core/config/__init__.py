@@ -12,7 +12,6 @@ from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .section import Section
-from .support import unsupported
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -39,5 +38,4 @@ __all__ = [
     "options",
     "to_widgets",
     "top_level_options",
-    "unsupported",
 ]
