@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config import PreprocessSettings
 from ..errors import DataError
 from ..media.images import IMAGE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
-MASK_COLUMN = "mask_path"
+DEFAULT_MASK_COLUMN = "mask_path"
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,16 @@ class Columns:
     caption: str = "caption"
     media: str = "media_path"
     reference: str = DEFAULT_REFERENCE_COLUMN
+    mask: str = DEFAULT_MASK_COLUMN
+
+    @classmethod
+    def of(cls, settings: PreprocessSettings) -> "Columns":
+        return cls(
+            settings.caption_column,
+            settings.video_column,
+            settings.reference_column,
+            settings.mask_column,
+        )
 
 
 @dataclass(frozen=True)
@@ -56,23 +67,26 @@ class Manifest:
     skipped: tuple[Skipped, ...]
 
 
-def read_manifest(source: Path, columns: Columns | None = None) -> Manifest:
+def read_manifest(
+    source: Path, columns: Columns | None = None, default_caption: str = ""
+) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
     Paths in a metadata file are relative to it. References are read when the metadata has the
-    reference column, masks when it has a column mask_path. An example that lacks something is skipped with its reason, alone.
+    reference column, masks when it has the mask column. Media without a caption get the default
+    one. An example that lacks something else is skipped with its reason, alone.
 
     Raises:
         DataError: the source as a whole can't be read.
     """
     source = _absolute(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source))
+        return _collect(source, _folder_rows(source), default_caption)
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
     rows = _metadata_rows(source, columns)
-    return _collect(source.parent, rows)
+    return _collect(source.parent, rows, default_caption)
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class _Row:
     problem: str = ""
 
 
-def _collect(root: Path, rows: list[_Row]) -> Manifest:
+def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
@@ -96,7 +110,8 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
     for row in rows:
         try:
             media = _existing_file(root, row, row.media, "media path")
-            if not row.caption:
+            caption = row.caption or default_caption.strip()
+            if not caption:
                 raise DataError(row.problem or "the caption is empty")
             reference = (
                 _existing_file(root, row, row.reference, "reference path")
@@ -108,7 +123,7 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
             skipped.append(Skipped(row.media or row.label, str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
-        clips.append(Clip(name, media, row.caption, reference, mask))
+        clips.append(Clip(name, media, caption, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
 
 
@@ -190,7 +205,7 @@ def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
             media=_text(record.get(columns.media)),
             caption=_text(record.get(columns.caption)),
             reference=_text(record.get(columns.reference)),
-            mask=_text(record.get(MASK_COLUMN)),
+            mask=_text(record.get(columns.mask)),
         )
         if row.media or row.caption or row.reference:
             rows.append(row)
@@ -205,6 +220,8 @@ def _check_columns(source: Path, records: list[tuple[str, Any]], columns: Column
     needed = [columns.caption, columns.media]
     if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
         needed.append(columns.reference)
+    if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:
+        needed.append(columns.mask)
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
