@@ -69,6 +69,18 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                     default="",
                     tooltip="Trigger word, put before every caption. Empty: none.",
                 ),
+                io.String.Input(
+                    "mask_column",
+                    default="mask_path",
+                    tooltip="Column with the masks of an in-painting data set. Ignored where the "
+                    "metadata has no such column.",
+                ),
+                io.Boolean.Input(
+                    "remove_llm_prefixes",
+                    default=False,
+                    tooltip='Takes openings like "The video shows" or "In this clip," off the '
+                    "captions.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -86,12 +98,14 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         caption_column: str | None,
         video_column: str | None,
         reference_column: str | None,
+        mask_column: str | None,
         **others: object,
     ) -> str:
         """Changed files are seen where the path is written on the node itself."""
-        if None in (dataset_path, caption_column, video_column, reference_column):
+        names = (caption_column, video_column, reference_column, mask_column)
+        if None in (dataset_path, *names):
             return "linked"
-        columns = Columns(caption_column.strip(), video_column.strip(), reference_column.strip())
+        columns = Columns(*(name.strip() for name in names))
         try:
             return _state_of(read_manifest(input_path(dataset_path), columns))
         except DataError as error:
@@ -108,6 +122,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         video_column: str,
         reference_column: str,
         id_token: str,
+        mask_column: str,
+        remove_llm_prefixes: bool,
     ) -> io.NodeOutput:
         from ..ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 
@@ -120,6 +136,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             video_column=video_column.strip(),
             reference_column=reference_column.strip(),
             id_token=id_token.strip(),
+            mask_column=mask_column.strip(),
+            remove_llm_prefixes=remove_llm_prefixes,
         )
         progress = NodeProgress(cls.hidden.unique_id)
         make_room()
@@ -141,7 +159,7 @@ def _state_of(manifest: Manifest) -> str:
         (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
     ]
     states = [
-        (clip.name, clip.caption, path.stat().st_size, path.stat().st_mtime_ns)
+        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
         for clip, path in files
         if path is not None
     ]

@@ -81,6 +81,12 @@ def _preprocess(parsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--video-column", default="media_path", metavar="NAME")
     parser.add_argument("--reference-column", default="reference_path", metavar="NAME")
     parser.add_argument("--id-token", default="", help="trigger word put before every caption")
+    parser.add_argument("--mask-column", default="mask_path", metavar="NAME")
+    parser.add_argument(
+        "--remove-llm-prefixes",
+        action="store_true",
+        help='take openings like "The video shows" off the captions',
+    )
     parser.set_defaults(command=commands.preprocess)
 
 

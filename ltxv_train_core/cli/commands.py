@@ -47,6 +47,8 @@ def preprocess(args: Namespace) -> int:
         video_column=args.video_column,
         reference_column=args.reference_column,
         id_token=args.id_token,
+        mask_column=args.mask_column,
+        remove_llm_prefixes=args.remove_llm_prefixes,
     )
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
     print(f"preprocessed data: {summary.root}")
