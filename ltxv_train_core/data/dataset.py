@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..errors import DataError
-from .index import SUFFIX, Stored, find_root, read_index
+from .index import Stored
 from .order import batch_order
+from .stored_files import open_files
 
 BATCHES_AHEAD_PER_WORKER = 2
 CAPTION_DRAWS = 1
@@ -67,7 +66,7 @@ class Batch:
 
 
 class TrainingDataset(Dataset):
-    """Clips that `preprocess` has encoded, read one at a time."""
+    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
 
     def __init__(
         self,
@@ -87,10 +86,10 @@ class TrainingDataset(Dataset):
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
         """
-        self.root = find_root(Path(root))
+        self.files = open_files(Path(root), reference_dir)
+        self.root, self.index = self.files.root, self.files.index
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
         self.caption_dropout_p = caption_dropout_p
-        self.index = read_index(self.root)
         self.items = self.index.items
         self._require_files()
 
@@ -113,14 +112,14 @@ class TrainingDataset(Dataset):
         item = self.items[index]
         reference = self._path_in(self.reference_dir, item.name)
         mask = self._path_in(self.mask_dir, item.name)
-        latents = _load(self.root / item.latents.path, "latents")
+        latents = self.files.latents(self.root / item.latents.path)
         return Sample(
             name=item.name,
             fps=item.fps,
             latents=latents,
-            prompt_embeds=_load(self.root / caption.path, "prompt_embeds"),
-            reference_latents=_load(reference, "latents") if reference else None,
-            mask=_load(mask, "mask").expand(latents.shape[1:]) if mask else None,
+            prompt_embeds=self.files.prompt_embeds(self.root / caption.path),
+            reference_latents=self.files.latents(reference) if reference else None,
+            mask=self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
         )
 
     @property
@@ -132,8 +131,13 @@ class TrainingDataset(Dataset):
         """Names the content of the data set, wherever it lies."""
         return self.index.fingerprint
 
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of the data set, for example what is left out."""
+        return self.files.notices
+
     def _path_in(self, folder: str | None, name: str) -> Path | None:
-        return None if folder is None else self.root / folder / f"{name}{SUFFIX}"
+        return None if folder is None else self.root / folder / f"{name}{self.files.suffix}"
 
     def _require_files(self) -> None:
         if not self.items:
@@ -249,13 +253,3 @@ class Batches(Iterator[Batch]):
         """The batch of that number: what is drawn for it depends on number and seed alone."""
         random = np.random.default_rng([self._seed, number, CAPTION_DRAWS])
         return collate([self._dataset.draw(index, random) for index in indices])
-
-
-def _load(path: Path, name: str) -> Tensor:
-    """Reads the whole file: faster than mapping it, and it isn't held open."""
-    try:
-        return load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(
-            f"{path}: can't be read ({error}); delete it and preprocess again"
-        ) from error
