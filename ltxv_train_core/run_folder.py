@@ -27,7 +27,12 @@ RESULT_DOES_NOT_DEPEND_ON = {
     "hub",
     "trackers",
 }
-RESULT_DOES_NOT_CHANGE = {"compile_with_inductor", "compilation_mode", "load_text_encoder_in_8bit"}
+RESULT_DOES_NOT_CHANGE = {
+    "compile_with_inductor",
+    "compilation_mode",
+    "load_text_encoder_in_8bit",
+    "blocks_to_offload",
+}
 
 
 def fingerprint(config: TrainingConfig, data: str, model: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands
+from . import commands, loras
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_demo, _generate, _preprocess, _export, _train, _check, _push, _miniature):
         add(parsers)
+    loras.add_parsers(parsers)
     return parser
 
 
