@@ -7,7 +7,7 @@ from . import checkpoint
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError
-from .events import Reporter, ignore
+from .events import Notice, Reporter, ignore
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
@@ -114,6 +114,8 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
 def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, ModelSource]:
     require_ready(config, report)
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
+    for line in dataset.notices:
+        report(Notice(line))
     return dataset, open_model(config.model.model_source)
 
 

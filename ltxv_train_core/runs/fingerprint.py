@@ -25,6 +25,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
         "compile_with_inductor",
         "compilation_mode",
         "load_text_encoder_in_8bit",
+        "blocks_to_offload",
     },
 }
 
@@ -74,6 +75,6 @@ def _values(config: TrainingConfig) -> dict[str, Any]:
         # Only here: it imports diffusers.
         from ..adapters.start import find_start
 
-        first = find_start(Path(config.model.load_checkpoint))
+        first = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
         values["model"]["load_checkpoint"] = sha256_file(first)
     return values
