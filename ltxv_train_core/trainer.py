@@ -6,7 +6,7 @@ run folder owns the files, the validator owns the samples.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
+from .adapters.convert import unknown_to_diffusers, write_other_forms
 from .adapters.lora_file import lora_tensors, write_lora_file
+from .adapters.start import trained_layers
 from .adapters.trainable import load_trainable
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset, batches
@@ -32,7 +34,7 @@ from .files import sha256_json
 from .hub import push_when_finished
 from .lora_metadata import lora_metadata
 from .models.device import default_device, free_memory
-from .models.precision import autocast
+from .models.precision import autocast, file_dtype
 from .models.source import ModelSource, open_model
 from .optim.moving import Mover
 from .preflight import require_ready
@@ -64,11 +66,17 @@ class TrainingResult:
 
 
 def train(
-    config: TrainingConfig, report: Reporter = ignore, stop: StopSignal | None = None
+    config: TrainingConfig,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    graph: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Trains, goes on with an interrupted run, or finds the finished one.
 
     Stops between two steps when asked to, with a checkpoint and a LoRA of the step it reached.
+
+    Args:
+        graph: the ComfyUI graph to put into the LoRA files, as `shareable_graph` gives it.
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
@@ -83,12 +91,15 @@ def train(
     steps = config.optimization.steps
     if run.is_finished(steps):
         report(Notice(f"{run.name} is finished: its LoRA is used as it is"))
+        result = _result(run, config, steps)
+        for file in filter(None, (result.lora_file, result.ema_file)):
+            write_other_forms(file, config.checkpoints.other_forms)
         push_when_finished(config, run, report)
-        return _result(run, config, steps)
+        return result
     run.begin(config)
     try:
         with tracked(config, run.folder, report) as follow:
-            result = Trainer(config, run, source, dataset, follow, stop).run()
+            result = Trainer(config, run, source, dataset, follow, stop, graph).run()
     finally:
         free_memory()
     push_when_finished(config, run, report)
@@ -113,11 +124,12 @@ class Trainer:
         dataset: TrainingDataset,
         report: Reporter,
         stop: StopSignal,
+        graph: Mapping[str, str] | None = None,
     ):
         self.config, self.run_folder, self.source = config, run, source
         self.report, self.stop = report, stop
         self.device = default_device()
-        self.metadata = lora_metadata(config, source, dataset)
+        self.metadata = lora_metadata(config, source, dataset, graph)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
         self.transformer, self.parameters = load_trainable(config, source, self.device, report)
@@ -197,9 +209,11 @@ class Trainer:
         run.write_state(self.step, self.config.optimization.steps)
 
     def _write_lora(self, path: Path, facts: dict[str, str]) -> None:
-        lora = self.config.lora
+        lora, files = self.config.lora, self.config.checkpoints
         metadata = self.metadata | {"step": str(self.step)} | facts
-        write_lora_file(path, lora_tensors(self.transformer), lora.rank, lora.alpha, metadata)
+        tensors, dtype = lora_tensors(self.transformer), file_dtype(files.lora_dtype)
+        write_lora_file(path, tensors, lora.rank, lora.alpha, metadata, dtype)
+        write_other_forms(path, files.other_forms)
 
     def _accumulate(self, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
@@ -276,6 +290,9 @@ class Trainer:
                 f"{self.config.optimization.steps}, on {self.device}"
             )
         )
+        if not self.config.checkpoints.write_diffusers:
+            for line in unknown_to_diffusers(trained_layers(self.transformer)):
+                self.report(Notice(f"{line} (checkpoints.write_diffusers)"))
 
     def _state(self) -> checkpoint.TrainingState:
         return checkpoint.TrainingState(

@@ -12,6 +12,7 @@ from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .section import Section
+from .shared_graph import shareable_graph
 from .support import unsupported
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
@@ -37,6 +38,7 @@ __all__ = [
     "from_widgets",
     "ignored",
     "options",
+    "shareable_graph",
     "to_widgets",
     "top_level_options",
     "unsupported",
