@@ -1,4 +1,4 @@
-"""The names of the transformer's layers in diffusers, in ComfyUI and in LoRA files."""
+"""Which layer of the transformer a LoRA file means, by whatever name."""
 
 import re
 from functools import cache
@@ -6,15 +6,9 @@ from functools import cache
 import torch
 from diffusers import LTXVideoTransformer3DModel
 
-_COMFY_NAMES = (("proj_in", "patchify_proj"), ("time_embed", "adaln_single"))
+from ..layout.names import comfy_name
+
 _BLOCK = re.compile(r"transformer_blocks_(\d+)_")
-
-
-def comfy_name(module: str) -> str:
-    """ComfyUI's name of a transformer module, from diffusers' name."""
-    for ours, theirs in _COMFY_NAMES:
-        module = re.sub(rf"^{ours}(?=\.|$)", theirs, module)
-    return module.replace("norm_q", "q_norm").replace("norm_k", "k_norm")
 
 
 def layer_name(written: str) -> str | None:

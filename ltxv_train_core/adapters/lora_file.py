@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_safetensors
-from .layer_names import comfy_name, layer_name
+from ..layout.names import comfy_name
+from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
 
 LoRAForm = Literal["comfy", "kohya", "diffusers"]

@@ -9,7 +9,7 @@ CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors"},
     {"events", "files", "geometry", "memory"},
-    {"media"},
+    {"media", "layout"},
     {"config"},
     {"miniature", "trackers"},
     {"models", "charts"},

@@ -10,10 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.convert import convert_lora
-from ltxv_train_core.adapters.layer_names import comfy_name
 from ltxv_train_core.adapters.lora import LoRA, LoRALayer
 from ltxv_train_core.adapters.lora_file import FORMS, LoRAForm, read_lora, write_lora
 from ltxv_train_core.errors import ModelError
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 
 LAYERS = {

@@ -4,7 +4,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ltxv_train_core.adapters.inject import add_lora
-from ltxv_train_core.adapters.layer_names import comfy_name, layer_name
+from ltxv_train_core.adapters.layer_names import layer_name
 from ltxv_train_core.adapters.lora_file import (
     add_trained_lora,
     lora_tensors,
@@ -14,6 +14,7 @@ from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.flow.tokens import positions
 from ltxv_train_core.geometry import LatentSize
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 
 CONFIG = LoRAConfig(rank=4, alpha=2, target_modules=("to_q", "net.2", "proj_in", "time_embed.*"))

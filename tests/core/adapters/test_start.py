@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.inject import add_lora
-from ltxv_train_core.adapters.layer_names import comfy_name
 from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.adapters.start import find_start, start_from
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 from ltxv_train_core.trainer import train
 

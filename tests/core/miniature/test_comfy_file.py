@@ -25,7 +25,7 @@ def part(tensors, prefix):
 
 def test_the_metadata_describe_the_model(exported):
     config = json.loads(exported[1]["config"])
-    assert config["transformer"] == {
+    expected = {
         "in_channels": 128,
         "num_layers": 4,
         "num_attention_heads": 4,
@@ -34,8 +34,10 @@ def test_the_metadata_describe_the_model(exported):
         "caption_channels": 128,
         "causal_temporal_positioning": True,
     }
-    blocks = [["compress_all", 1], ["compress_all", 1], ["compress_all", 1], ["res_x", 1]]
-    assert config["vae"]["encoder_blocks"] == config["vae"]["decoder_blocks"] == blocks
+    assert config["transformer"].items() >= expected.items()
+    kinds = ["compress_all", "compress_all", "compress_all", "res_x"]
+    for part in ("encoder_blocks", "decoder_blocks"):
+        assert [kind for kind, _ in config["vae"][part]] == kinds
     assert config["vae"]["spatial_padding_mode"] == "zeros"
 
 
