@@ -3,9 +3,11 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
+from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError
 from ..ltxv_train_core.files import atomic_path, sha256_file
 
@@ -28,6 +30,14 @@ def runs_folder() -> Path:
     """Training runs lie in ComfyUI's output folder."""
     output = os.path.abspath(folder_paths.get_output_directory())  # noqa: PTH100
     return Path(output) / LORA_SUBFOLDER
+
+
+def graph_to_share(extra_pnginfo: Any, prompt: Any) -> dict[str, str]:
+    """The graph of the running prompt for a file's metadata, without this machine's folders."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    inputs, output = folder_paths.get_input_directory(), folder_paths.get_output_directory()
+    places = (inputs, output, folder_paths.base_path)
+    return shareable_graph(workflow, prompt, map(os.path.abspath, places))
 
 
 def publish_lora(lora_file: Path) -> str:

@@ -160,10 +160,12 @@ def write_lora_file(
         metadata: written beside rank and alpha.
         dtype: of the weights in the file; they are rounded after alpha is folded in.
     """
-    down, up = ".lora_A.weight", ".lora_B.weight"
-    names = [name.removesuffix(down) for name in tensors if name.endswith(down)]
-    trained = {n: LoRALayer(tensors[n + down], tensors[n + up], alpha).folded() for n in names}
-    lora = {n: replace(x, down=x.down.to(dtype), up=x.up.to(dtype)) for n, x in trained.items()}
+    lora = {}
+    for key, down in tensors.items():
+        name, _, part = key.partition(".lora_A.")
+        if part:
+            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], alpha).folded()
+            lora[name] = replace(layer, down=layer.down.to(dtype), up=layer.up.to(dtype))
     write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 
 
