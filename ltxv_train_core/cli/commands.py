@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from ..config import yaml_file
+from ..config import PreprocessSettings, build, yaml_file
 from .terminal import run
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
@@ -35,21 +35,10 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
-    from ..data.preprocess import PreprocessSettings
     from ..data.preprocess import preprocess as prepare
 
-    settings = PreprocessSettings(
-        source=args.source,
-        model_source=args.model_source,
-        resolution_buckets=args.resolution_buckets,
-        output_dir=args.output_dir,
-        caption_column=args.caption_column,
-        video_column=args.video_column,
-        reference_column=args.reference_column,
-        id_token=args.id_token,
-        mask_column=args.mask_column,
-        remove_llm_prefixes=args.remove_llm_prefixes,
-    )
+    given = {k: v for k, v in vars(args).items() if k in PreprocessSettings.model_fields}
+    settings = build(PreprocessSettings, given)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
     print(f"preprocessed data: {summary.root}")
     counts = {

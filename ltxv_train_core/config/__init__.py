@@ -11,6 +11,7 @@ from .lora import LoRAConfig
 from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
+from .preprocessing import PreprocessSettings
 from .section import Section
 from .support import unsupported
 from .trackers import TrackersConfig
@@ -29,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "OptimizationConfig",
     "Option",
+    "PreprocessSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",

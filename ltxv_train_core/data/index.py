@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
 from ..errors import DataError
 from ..files import sha256_json, write_text
 
 INDEX_VERSION = 1
-FOLDER_NAME = ".precomputed"
 LATENTS = "latents"
 CONDITIONS = "conditions"
 REFERENCE_LATENTS = "reference_latents"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config import PreprocessSettings
 from ..errors import DataError
 from ..media.images import IMAGE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
@@ -26,6 +27,15 @@ class Columns:
     media: str = "media_path"
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
+
+    @classmethod
+    def of(cls, settings: PreprocessSettings) -> "Columns":
+        return cls(
+            settings.caption_column,
+            settings.video_column,
+            settings.reference_column,
+            settings.mask_column,
+        )
 
 
 @dataclass(frozen=True)
@@ -59,25 +69,27 @@ class Manifest:
     skipped: tuple[Skipped, ...]
 
 
-def read_manifest(source: Path, columns: Columns | None = None) -> Manifest:
+def read_manifest(
+    source: Path, columns: Columns | None = None, default_caption: str = ""
+) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
     Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
     jsonl), or stand in one text with a line `---` between two of them. References and masks are
-    read when the metadata has their column. An example that lacks something is skipped with its
-    reason, alone.
+    read when the metadata has their column. Media without a caption get the default one. An
+    example that lacks something else is skipped with its reason, alone.
 
     Raises:
         DataError: the source as a whole can't be read.
     """
     source = _absolute(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source))
+        return _collect(source, _folder_rows(source), default_caption)
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
     rows = _metadata_rows(source, columns)
-    return _collect(source.parent, rows)
+    return _collect(source.parent, rows, default_caption)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ class _Row:
     problem: str = ""
 
 
-def _collect(root: Path, rows: list[_Row]) -> Manifest:
+def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
@@ -101,7 +113,8 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
     for row in rows:
         try:
             media = _existing_file(root, row, row.media, "media path")
-            if not row.captions:
+            captions = row.captions or split_captions(default_caption)
+            if not captions:
                 raise DataError(row.problem or "the caption is empty")
             reference = (
                 _existing_file(root, row, row.reference, "reference path")
@@ -113,7 +126,7 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
             skipped.append(Skipped(row.media or row.label, str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
-        clips.append(Clip(name, media, row.captions, reference, mask))
+        clips.append(Clip(name, media, captions, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..config import PreprocessSettings
 from ..errors import DataError
 from ..events import (
     ClipSkipped,
@@ -32,52 +33,12 @@ from ..media.video import read_frames
 from ..models.device import default_device, free_memory
 from ..models.source import open_model
 from ..models.video_codec import VideoCodec
-from .index import FOLDER_NAME, Index, Stored, index_path, write_index
+from .index import Index, Stored, index_path, write_index
 from .manifest import Clip, Columns, read_manifest
 from .masks import latent_mask
 from .plan import CaptionStyle, MediaJob, Planned, plan_clip, plan_empty_caption
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PreprocessSettings:
-    """What to preprocess, and how.
-
-    Attributes:
-        source: a metadata file (csv, json, jsonl) or a folder of media with .txt captions.
-        model_source: the base model whose VAE and text encoder are used.
-        resolution_buckets: "WxHxF;WxHxF;..."; each clip goes to the one that loses least.
-        output_dir: by default `.precomputed` beside the metadata file, or in the folder.
-        caption_column, video_column, reference_column, mask_column: names of the metadata
-            columns; without the default reference or mask column the data set has none.
-        id_token: a trigger word put before every caption.
-        remove_llm_prefixes: take openings like "The video shows" off the captions.
-    """
-
-    source: Path
-    model_source: str
-    resolution_buckets: str
-    output_dir: Path | None = None
-    caption_column: str = "caption"
-    video_column: str = "media_path"
-    reference_column: str = "reference_path"
-    id_token: str = ""
-    mask_column: str = "mask_path"
-    remove_llm_prefixes: bool = False
-
-    @property
-    def columns(self) -> Columns:
-        return Columns(
-            self.caption_column, self.video_column, self.reference_column, self.mask_column
-        )
-
-    @property
-    def root(self) -> Path:
-        if self.output_dir is not None:
-            return Path(self.output_dir)
-        source = Path(self.source)
-        return (source if source.is_dir() else source.parent) / FOLDER_NAME
 
 
 @dataclass(frozen=True)
@@ -106,7 +67,7 @@ def preprocess(
     """
     started = time.monotonic()
     buckets = parse_buckets(settings.resolution_buckets)
-    manifest = read_manifest(settings.source, settings.columns)
+    manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     run = _Run(settings, report, stop or NeverStop())
     for skipped in manifest.skipped:
         run.skip(skipped.name, skipped.reason)

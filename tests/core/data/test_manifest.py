@@ -178,3 +178,20 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
     for source, message in cases.items():
         with pytest.raises(DataError, match=message):
             read_manifest(source)
+
+
+def test_media_without_a_caption_get_the_default_one(tmp_path, touch, metadata):
+    touch("a.png", "b.png", "b.txt")
+    manifest = read_manifest(tmp_path, default_caption=" a photo of zorp ")
+    assert pairs(manifest) == {"a.png": "a photo of zorp", "b.png": "media"}
+    source = metadata("data.csv", "caption,media_path\n,a.png\nown,b.png\n")
+    manifest = read_manifest(source, default_caption="given")
+    assert pairs(manifest) == {"a.png": "given", "b.png": "own"}
+
+
+def test_the_mask_column_has_a_name(touch, metadata):
+    touch("a.mp4", "m.png")
+    source = metadata("data.csv", "caption,media_path,hole\nA,a.mp4,m.png\n")
+    assert read_manifest(source, Columns(mask="hole")).clips[0].mask.name == "m.png"
+    with pytest.raises(DataError, match="no column 'mask'"):
+        read_manifest(source, Columns(mask="mask"))
