@@ -13,7 +13,6 @@ from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
 from .section import Section
-from .support import unsupported
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -41,5 +40,4 @@ __all__ = [
     "options",
     "to_widgets",
     "top_level_options",
-    "unsupported",
 ]
