@@ -78,6 +78,8 @@ def train(
     strategy = STRATEGIES[config.conditioning.mode]
     source = open_model(config.model.model_source)
     dataset = strategy.open_data(config)
+    for line in dataset.notices:
+        report(Notice(line))
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     steps = config.optimization.steps
     if run.is_finished(steps):

@@ -95,7 +95,7 @@ def _state_of(manifest: Manifest) -> str:
         (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
     ]
     states = [
-        (clip.name, clip.caption, path.stat().st_size, path.stat().st_mtime_ns)
+        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
         for clip, path in files
         if path is not None
     ]

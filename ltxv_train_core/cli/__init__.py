@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ltxv_train_core", description="Train LTX-Video LoRAs and IC-LoRAs."
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _generate, _preprocess, _train, _check, _push, _miniature):
+    for add in (_demo, _generate, _preprocess, _export, _train, _check, _push, _miniature):
         add(parsers)
     loras.add_parsers(parsers)
     return parser
@@ -98,6 +98,25 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
             metavar=None if option.choices else option.name.rsplit("_", 1)[-1].upper(),
             help=text,
         )
+
+
+def _export(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("export", help="write a preprocessed data set for another trainer")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument(
+        "--format",
+        choices=("reference",),
+        required=True,
+        help="reference: the .pt files of LTX-Video-Trainer",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of the numbers; that trainer itself writes bfloat16",
+    )
+    parser.set_defaults(command=commands.export)
 
 
 def _train(parsers: argparse._SubParsersAction) -> None:

@@ -51,6 +51,16 @@ def preprocess(args: Namespace) -> int:
     return OK
 
 
+def export(args: Namespace) -> int:
+    from ..data.export import export_reference
+
+    exported = run(
+        lambda report, stop: export_reference(args.dataset, args.output, args.dtype, report, stop)
+    )
+    print(exported)
+    return OK
+
+
 def train(args: Namespace) -> int:
     from ..trainer import train as run_training
 

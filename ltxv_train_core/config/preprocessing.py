@@ -52,6 +52,9 @@ class PreprocessSettings(Section):
     default_caption: str = option(
         "", "Caption of media that have none; without it they are left out.", multiline=True
     )
+    remove_llm_prefixes: bool = option(
+        False, 'Take openings like "The video shows" or "In this clip," off the captions.'
+    )
 
     def __init__(self, *arguments: Any, **options: Any):
         """Takes options by name; the first ones also by position."""
