@@ -12,6 +12,8 @@ from .data.dataset import TrainingDataset
 from .geometry import VideoSize
 from .models.source import ModelSource
 
+_ARCHITECTURES = {"lora": "ltx-video/lora", "full": "ltx-video"}
+
 
 def lora_metadata(
     config: TrainingConfig,
@@ -41,7 +43,7 @@ def lora_metadata(
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": config.name,
         "modelspec.description": _description(config, base, dataset),
-        "modelspec.architecture": "ltx-video/lora",
+        "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{size.width}x{size.height}",
         "modelspec.date": datetime.now(timezone.utc).date().isoformat(),
@@ -57,6 +59,8 @@ def lora_metadata(
 
 def _description(config: TrainingConfig, base: str, dataset: TrainingDataset) -> str:
     kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    if config.model.training_mode == "full":
+        kind = "Transformer"
     return f"{kind} for {base}, trained on {len(dataset)} clips"
 
 

@@ -14,10 +14,7 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
-from .adapters.convert import unknown_to_diffusers, write_other_forms
-from .adapters.lora_file import lora_tensors, write_lora_file
-from .adapters.start import trained_layers
-from .adapters.trainable import load_trainable
+from .adapters.trainable import load_trainable, write_missing_forms
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset, batches
 from .errors import Cancelled
@@ -34,7 +31,7 @@ from .files import sha256_json
 from .hub import push_when_finished
 from .lora_metadata import lora_metadata
 from .models.device import default_device, free_memory
-from .models.precision import autocast, file_dtype
+from .models.precision import autocast
 from .models.source import ModelSource, open_model
 from .optim.moving import Mover
 from .preflight import require_ready
@@ -87,13 +84,15 @@ def train(
     strategy = STRATEGIES[config.conditioning.mode]
     source = open_model(config.model.model_source)
     dataset = strategy.open_data(config)
+    for line in dataset.notices:
+        report(Notice(line))
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     steps = config.optimization.steps
     if run.is_finished(steps):
         report(Notice(f"{run.name} is finished: its LoRA is used as it is"))
         result = _result(run, config, steps)
         for file in filter(None, (result.lora_file, result.ema_file)):
-            write_other_forms(file, config.checkpoints.other_forms)
+            write_missing_forms(config, file)
         push_when_finished(config, run, report)
         return result
     run.begin(config)
@@ -132,9 +131,10 @@ class Trainer:
         self.metadata = lora_metadata(config, source, dataset, graph)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
-        self.transformer, self.parameters = load_trainable(config, source, self.device, report)
+        self.trainable = load_trainable(config, source, self.device, report)
+        self.transformer = self.trainable.transformer
         self.dtype = self.transformer.dtype  # asking the model searches all its parameters
-        self.mover = Mover(config, self.parameters, self.device, report)
+        self.mover = Mover(config, self.trainable.parameters, self.device, report)
         self.batches = batches(
             dataset,
             config.optimization.batch_size,
@@ -198,22 +198,18 @@ class Trainer:
         folder = run.checkpoints / f"{self.step:06d}"
         if not (folder.is_dir() and lora_file.is_file()):
             with self.mover.final_weights():
-                self._write_lora(lora_file, {})
+                self._write(lora_file, {})
             if self.mover.average:
                 with self.mover.average.applied():
                     decay = str(self.mover.average.decay)
-                    self._write_lora(run.ema_file(self.step), {"ema_decay": decay})
+                    self._write(run.ema_file(self.step), {"ema_decay": decay})
             folder = checkpoint.save(run.checkpoints, self._state())
             checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
             self.report(CheckpointWritten(self.step, folder, lora_file))
         run.write_state(self.step, self.config.optimization.steps)
 
-    def _write_lora(self, path: Path, facts: dict[str, str]) -> None:
-        lora, files = self.config.lora, self.config.checkpoints
-        metadata = self.metadata | {"step": str(self.step)} | facts
-        tensors, dtype = lora_tensors(self.transformer), file_dtype(files.lora_dtype)
-        write_lora_file(path, tensors, lora.rank, lora.alpha, metadata, dtype)
-        write_other_forms(path, files.other_forms)
+    def _write(self, path: Path, facts: dict[str, str]) -> None:
+        self.trainable.write(path, self.metadata | {"step": str(self.step)} | facts)
 
     def _accumulate(self, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
@@ -283,16 +279,13 @@ class Trainer:
         return autocast(self.config.acceleration.mixed_precision_mode, self.device)
 
     def _tell_size(self) -> None:
-        count = sum(p.numel() for p in self.parameters)
+        count = sum(p.numel() for p in self.trainable.parameters)
         self.report(
             Notice(
                 f"run {self.run_folder.name}: {count:,} trainable parameters, step {self.step} of "
                 f"{self.config.optimization.steps}, on {self.device}"
             )
         )
-        if not self.config.checkpoints.write_diffusers:
-            for line in unknown_to_diffusers(trained_layers(self.transformer)):
-                self.report(Notice(f"{line} (checkpoints.write_diffusers)"))
 
     def _state(self) -> checkpoint.TrainingState:
         return checkpoint.TrainingState(

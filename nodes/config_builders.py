@@ -10,6 +10,7 @@ from typing import ClassVar
 from comfy_api.latest import io
 
 from ..ltxv_train_core.config import SECTIONS, Option, from_widgets, options
+from ..ltxv_train_core.errors import ConfigurationError
 from .folders import input_path
 from .sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 
@@ -52,6 +53,22 @@ class SectionNode(io.ComfyNode):
                 )
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, **values: object) -> bool | str:
+        """Refuses a prompt before anything of it runs. Linked widgets are None then: they are left
+        out, and so is what depends on several widgets."""
+        section = SECTIONS[cls.section]
+        written = {name: value for name, value in values.items() if value is not None}
+        try:
+            from_widgets(section, written, cls.section)
+        except ConfigurationError as error:
+            problems = error.problems
+            if len(written) < len(options(section)):
+                known = tuple(f"{cls.section}.{name}:" for name in written)
+                problems = [line for line in problems if line.startswith(known)]
+            return "; ".join(problems) or True
+        return True
 
     @classmethod
     def execute(cls, **values: object) -> io.NodeOutput:

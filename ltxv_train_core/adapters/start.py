@@ -1,25 +1,29 @@
-"""A LoRA file to start from: ours, LTX-Video-Trainer's, or another with the usual keys."""
+"""A file to start from: a LoRA (ours, LTX-Video-Trainer's, or another with the usual keys), or
+for full training a transformer."""
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
+from safetensors import SafetensorError, safe_open
 
-from ..config import LoRAConfig
+from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError
+from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from .lora_file import lora_ranks, read_lora
 
 _STEP = re.compile(r"(\d+)(-ema)?$")
 
 
-def find_start(path: Path) -> Path:
-    """The LoRA file to start from.
+def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
+    """The file to start from.
 
     Args:
-        path: a LoRA file, or a folder (a run's, or any other) that has some in it. Of those the
-            one whose name ends in the highest step is taken; at the same step the trained
-            weights win over their average (-ema).
+        path: a file, or a folder (a run's, or any other) that has some in it. Of those that suit
+            the training mode the one whose name ends in the highest step is taken; at the same
+            step the trained weights win over their average (-ema).
 
     Raises:
         ModelError: if there is none.
@@ -27,13 +31,59 @@ def find_start(path: Path) -> Path:
     path = path.expanduser()
     if path.is_file():
         return path
-    found = [file for file in path.rglob("*.safetensors") if _is_lora(file)]
+    suits = {"lora": _is_lora, "full": _is_transformer}[training_mode]
+    found = [file for file in path.rglob("*.safetensors") if suits(file)]
     if not found:
+        wanted = {
+            "lora": "a LoRA file (.safetensors with keys *.lora_A.weight and *.lora_B.weight)",
+            "full": f"a transformer file (.safetensors with keys {TRANSFORMER_PREFIX}*)",
+        }[training_mode]
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: expected a LoRA file (.safetensors with keys "
-            "*.lora_A.weight and *.lora_B.weight), or a folder that holds one"
+            f"model.load_checkpoint {str(path)!r}: expected {wanted}, or a folder that holds one"
         )
     return max(found, key=_age)
+
+
+def require_start(config: TrainingConfig) -> None:
+    """Looks at the head of the file to start from, if the run has one.
+
+    Raises:
+        ModelError: if it doesn't suit what the run trains.
+    """
+    if config.model.load_checkpoint is None:
+        return
+    path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
+    if config.model.training_mode == "lora":
+        require_rank(path, config.lora.rank)
+    else:
+        _transformer_keys(path)
+
+
+def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+    """Loads a transformer file in ComfyUI's layout, as full training writes it.
+
+    Raises:
+        ModelError: if the file isn't one, or is one of another model.
+    """
+    keys = _transformer_keys(path)
+    own = transformer.state_dict()
+    with safe_open(path, "pt") as file:
+        tensors = {diffusers_name(key.removeprefix(TRANSFORMER_PREFIX)): key for key in keys}
+        wrong = sorted(
+            name
+            for name in own.keys() | tensors.keys()
+            if name not in own
+            or name not in tensors
+            or list(own[name].shape) != file.get_slice(tensors[name]).get_shape()
+        )
+        if wrong:
+            raise ModelError(
+                f"model.load_checkpoint {str(path)!r}: is of another model than model.model_source; "
+                f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
+                f"{wrong[0]}"
+            )
+        for name, key in tensors.items():
+            own[name].copy_(file.get_tensor(key))
 
 
 def require_rank(path: Path, rank: int) -> None:
@@ -117,3 +167,25 @@ def _is_lora(path: Path) -> bool:
         return bool(lora_ranks(path))
     except ModelError:
         return False
+
+
+def _is_transformer(path: Path) -> bool:
+    try:
+        return bool(_transformer_keys(path))
+    except ModelError:
+        return False
+
+
+def _transformer_keys(path: Path) -> list[str]:
+    where = f"model.load_checkpoint {str(path)!r}"
+    try:
+        with safe_open(path, "pt") as file:
+            keys = [key for key in file.keys() if key.startswith(TRANSFORMER_PREFIX)]  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{where}: can't be read as a safetensors file ({error})") from error
+    if not keys:
+        raise ModelError(
+            f"{where}: has no tensors {TRANSFORMER_PREFIX}*; full training starts from a "
+            "transformer, not from a LoRA"
+        )
+    return keys

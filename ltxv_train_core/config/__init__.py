@@ -11,9 +11,9 @@ from .lora import LoRAConfig
 from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
+from .preprocessing import PreprocessSettings
 from .section import Section
 from .shared_graph import shareable_graph
-from .support import unsupported
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -30,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "OptimizationConfig",
     "Option",
+    "PreprocessSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",
@@ -41,5 +42,4 @@ __all__ = [
     "shareable_graph",
     "to_widgets",
     "top_level_options",
-    "unsupported",
 ]

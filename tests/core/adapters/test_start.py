@@ -127,18 +127,18 @@ def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):
         return path
 
     with pytest.raises(ModelError, match="or a folder that holds one"):
-        find_start(tmp_path)
+        find_start(tmp_path, "lora")
     write("weights.safetensors", {"proj_in.lora_A.default.weight": torch.zeros(2, 2)})
     with pytest.raises(ModelError, match="or a folder that holds one"):
-        find_start(tmp_path)
+        find_start(tmp_path, "lora")
     final = write("final.safetensors")
-    assert find_start(tmp_path) == final
+    assert find_start(tmp_path, "lora") == final
     newest = write("loras/mine-abc-000100.safetensors")
     old = write("checkpoints/lora_weights_step_00090.safetensors")
     write("loras/mine-abc-000100-ema.safetensors")
     os.utime(old, (2**31, 2**31))
-    assert find_start(tmp_path) == newest
-    assert find_start(old) == old
+    assert find_start(tmp_path, "lora") == newest
+    assert find_start(old, "lora") == old
 
 
 def test_a_run_starts_from_another(training_config, tmp_path):
