@@ -1,0 +1,174 @@
+"""A failure parks the run with a cause, gives the memory back, and costs no finished step."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.config import yaml_file
+from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.runs.failures import RunFailedError, cause_of
+from ltxv_train_core.strategies.base import StepInputs
+from ltxv_train_core.strategies.standard import StandardStrategy
+from ltxv_train_core.trainer import train
+from tests.core.test_memory import alive
+
+ROOT = Path(__file__).parents[2]
+STEPS = {"optimization": {"steps": 6, "batch_size": 2}}
+
+
+def tensor_bytes(path):
+    return {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+
+
+@pytest.fixture(scope="module")
+def whole(stripes_data, tmp_path_factory):
+    """The LoRA of the run that nothing disturbs."""
+    from ltxv_train_core.config import TrainingConfig, build
+
+    values = {
+        "output_dir": str(tmp_path_factory.mktemp("whole")),
+        "model": {"model_source": "LTXV_MINIATURE"},
+        "lora": {"rank": 4, "alpha": 4},
+        "optimization": {"steps": 6, "batch_size": 2, "learning_rate": 1e-3},
+        "acceleration": {"mixed_precision_mode": "no", "compile_with_inductor": False},
+        "data": {"preprocessed_data_root": str(stripes_data), "num_dataloader_workers": 0},
+    }
+    return tensor_bytes(train(build(TrainingConfig, values)).lora_file)
+
+
+def at_step(step, act):
+    def report(event):
+        if isinstance(event, StepCompleted) and event.step == step:
+            act()
+
+    return report
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and of files are Linux's")
+@pytest.mark.parametrize(
+    ("limit", "kind", "word"),
+    [
+        ("memory", "out_of_host_memory", "memory is not enough"),
+        ("file", "disk_full", "the disk is full"),
+    ],
+)
+def test_too_little_of_something_parks_the_run(training_config, whole, tmp_path, limit, kind, word):
+    config = training_config(**STEPS, checkpoints={"interval": 2})
+    yaml_file.save(config, tmp_path / "config.yaml")
+    script = str(ROOT / "tests" / "core" / "limited.py")
+    ran = subprocess.run(
+        [sys.executable, script, str(tmp_path / "config.yaml"), limit, "3"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, lora_file = ran.stdout.splitlines()[-2:]
+    report = json.loads(first)
+    assert word in report["error"]
+    state = report["state"]
+    assert (state["status"], state["cause"]["kind"]) == ("failed", kind)
+    assert state["cause"]["advice"]
+    # Nothing could be written after step 3; without memory the steps were kept.
+    assert state["step"] == (2 if limit == "file" else 3)
+    assert tensor_bytes(Path(lora_file)) == whole
+
+
+def test_data_that_disappears_parks_the_run_until_it_is_back(
+    training_config, stripes_data, whole, tmp_path
+):
+    root = shutil.copytree(stripes_data, tmp_path / "data")
+    config = training_config(root, **STEPS)
+    latents, away = root / "latents", root / "away"
+    run = plan_run(config).run
+    with pytest.raises(DataError, match="latents"):
+        train(config, at_step(3, lambda: latents.rename(away)))
+    state = run.written_state()
+    assert (state.status, state.step, state.cause.kind) == ("failed", 3, "data")
+    assert "Put the data set back" in state.cause.advice
+    with pytest.raises(LTXVTrainError, match="missing"):
+        train(config)
+    away.rename(latents)
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
+    training_config, monkeypatch, whole
+):
+    config = training_config(**STEPS)
+    before, prepare, calls = alive(), StandardStrategy.prepare, []
+
+    def full(self, batch, generator):
+        calls.append(batch)
+        if len(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return prepare(self, batch, generator)
+
+    monkeypatch.setattr(StandardStrategy, "prepare", full)
+    with pytest.raises(RunFailedError, match="Use a smaller batch_size") as caught:
+        train(config)
+    assert alive() == before, "while the error is still held"
+    assert caught.value.cause.kind == "out_of_memory"
+    assert plan_run(config).run.written_state().step == 3
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_counted(training_config, monkeypatch):
+    config = training_config(**STEPS)
+    loss, calls = StepInputs.loss, []
+
+    def once_broken(self, prediction):
+        calls.append(1)
+        return loss(self, prediction) * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(StepInputs, "loss", once_broken)
+    result = train(config)
+    run = RunFolder(result.run_folder)
+    assert result.finished
+    assert run.written_state().skipped_steps == 1
+    assert [m.loss == m.loss for m in run.metrics()] == [True, False, True, True, True, True]
+    assert all(torch.isfinite(t).all() for t in load_file(result.lora_file).values())
+
+
+def test_many_of_them_in_a_row_park_the_run(training_config, monkeypatch):
+    config = training_config(optimization={"steps": 20, "max_non_finite_steps": 3})
+    loss = StepInputs.loss
+    monkeypatch.setattr(StepInputs, "loss", lambda self, p: loss(self, p) * float("inf"))
+    with pytest.raises(NotFiniteError, match="not finite 3 steps in a row: lower optimization"):
+        train(config)
+    state = plan_run(config).run.written_state()
+    assert (state.status, state.cause.kind, state.skipped_steps) == ("failed", "not_finite", 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out_of_memory"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out_of_host_memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "out_of_host_memory"),
+        (MemoryError(), "out_of_host_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file"), "disk_full"),
+        (OSError(errno.EACCES, "Permission denied"), "error"),
+        (ZeroDivisionError("division by zero"), "error"),
+    ],
+)  # fmt: skip
+def test_causes_have_names(error, kind):
+    cause = cause_of(error)
+    assert cause.kind == kind
+    assert cause.message
+    assert cause.advice.endswith(tuple("abcdefghijklmnopqrstuvwxyz"))
