@@ -1,18 +1,14 @@
 """A failure parks the run with a cause, gives the memory back, and costs no finished step."""
 
 import errno
-import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.plan import plan_run
@@ -23,7 +19,6 @@ from ltxv_train_core.strategies.standard import StandardStrategy
 from ltxv_train_core.trainer import train
 from tests.core.test_memory import alive
 
-ROOT = Path(__file__).parents[2]
 STEPS = {"optimization": {"steps": 6, "batch_size": 2}}
 
 
@@ -55,35 +50,49 @@ def at_step(step, act):
     return report
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and of files are Linux's")
-@pytest.mark.parametrize(
-    ("limit", "kind", "word"),
-    [
-        ("memory", "out_of_host_memory", "memory is not enough"),
-        ("file", "disk_full", "the disk is full"),
-    ],
-)
-def test_too_little_of_something_parks_the_run(training_config, whole, tmp_path, limit, kind, word):
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
+def test_a_disk_that_takes_no_more_parks_the_run(training_config, whole):
+    import resource
+
     config = training_config(**STEPS, checkpoints={"interval": 2})
-    yaml_file.save(config, tmp_path / "config.yaml")
-    script = str(ROOT / "tests" / "core" / "limited.py")
-    ran = subprocess.run(
-        [sys.executable, script, str(tmp_path / "config.yaml"), limit, "3"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    first, lora_file = ran.stdout.splitlines()[-2:]
-    report = json.loads(first)
-    assert word in report["error"]
-    state = report["state"]
-    assert (state["status"], state["cause"]["kind"]) == ("failed", kind)
-    assert state["cause"]["advice"]
-    # Nothing could be written after step 3; without memory the steps were kept.
-    assert state["step"] == (2 if limit == "file" else 3)
-    assert tensor_bytes(Path(lora_file)) == whole
+    kind = resource.RLIMIT_FSIZE
+    limits = resource.getrlimit(kind)
+    limit = at_step(3, lambda: resource.setrlimit(kind, (50_000, limits[1])))
+    try:
+        with pytest.raises(RunFailedError, match="the disk is full"):
+            train(config, limit)
+    finally:
+        resource.setrlimit(kind, limits)
+    state = plan_run(config).run.written_state()
+    assert (state.status, state.step, state.cause.kind) == ("failed", 2, "disk_full")
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(training_config, whole, small_disk):
+    keep = {"interval": 1, "keep_last_n": -1}
+    config = training_config(**STEPS, checkpoints=keep, output_dir=str(small_disk / "runs"))
+    with pytest.raises(RunFailedError, match="the disk is full"):
+        train(config)
+    run = plan_run(config).run
+    state = run.written_state()
+    assert (state.status, state.cause.kind) == ("failed", "disk_full")
+    assert state.step >= 1
+    assert max(path.name for path in run.checkpoints.iterdir()) == f"{state.step:06d}"
+    assert list(run.folder.rglob(".*.part*")) == []
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert tensor_bytes(train(config).lora_file) == whole
 
 
 def test_data_that_disappears_parks_the_run_until_it_is_back(
@@ -104,8 +113,19 @@ def test_data_that_disappears_parks_the_run_until_it_is_back(
     assert tensor_bytes(train(config).lora_file) == whole
 
 
+def on_a_full_device():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize(
+    ("happens", "kind", "advice"),
+    [
+        (lambda: torch.empty(2**60), "out_of_host_memory", "Close other programs"),
+        (on_a_full_device, "out_of_memory", "Use a smaller batch_size"),
+    ],
+)
 def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
-    training_config, monkeypatch, whole
+    training_config, monkeypatch, whole, happens, kind, advice
 ):
     config = training_config(**STEPS)
     before, prepare, calls = alive(), StandardStrategy.prepare, []
@@ -113,14 +133,14 @@ def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
     def full(self, batch, generator):
         calls.append(batch)
         if len(calls) == 4:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            happens()
         return prepare(self, batch, generator)
 
     monkeypatch.setattr(StandardStrategy, "prepare", full)
-    with pytest.raises(RunFailedError, match="Use a smaller batch_size") as caught:
+    with pytest.raises(RunFailedError, match=advice) as caught:
         train(config)
     assert alive() == before, "while the error is still held"
-    assert caught.value.cause.kind == "out_of_memory"
+    assert caught.value.cause.kind == kind
     assert plan_run(config).run.written_state().step == 3
     assert tensor_bytes(train(config).lora_file) == whole
 
