@@ -128,6 +128,18 @@ def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
     return tensors
 
 
+def comfy_tensors(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
+) -> dict[str, Tensor]:
+    """A LoRA's tensors of any form under ComfyUI's keys; foreign ones stay as they are.
+
+    Args:
+        where: named in errors.
+    """
+    lora, _, foreign = _layers(tensors, metadata, where)
+    return form_tensors(lora, "comfy") | {key: tensors[key] for key in foreign}
+
+
 def write_lora(
     path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
 ) -> None:
