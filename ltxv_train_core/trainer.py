@@ -77,7 +77,10 @@ def train(
     stop = stop or NeverStop()
     require_ready(config, report)
     strategy = STRATEGIES[config.conditioning.mode]
-    source = open_model(config.model.model_source)
+    model = config.model
+    source = open_model(
+        model.model_source, model.text_encoder_source, model.vae_source, report, stop
+    )
     dataset = strategy.open_data(config)
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     steps = config.optimization.steps

@@ -81,6 +81,12 @@ def _preprocess(parsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--video-column", default="media_path", metavar="NAME")
     parser.add_argument("--reference-column", default="reference_path", metavar="NAME")
     parser.add_argument("--id-token", default="", help="trigger word put before every caption")
+    parser.add_argument(
+        "--text-encoder-source", default=None, metavar="S", help="in place of the model's own"
+    )
+    parser.add_argument(
+        "--vae-source", default=None, metavar="S", help="in place of the model's own"
+    )
     parser.set_defaults(command=commands.preprocess)
 
 

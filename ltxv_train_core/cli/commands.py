@@ -47,6 +47,8 @@ def preprocess(args: Namespace) -> int:
         video_column=args.video_column,
         reference_column=args.reference_column,
         id_token=args.id_token,
+        text_encoder_source=args.text_encoder_source,
+        vae_source=args.vae_source,
     )
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
     print(f"preprocessed data: {summary.root}")

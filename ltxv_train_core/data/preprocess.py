@@ -52,6 +52,7 @@ class PreprocessSettings:
         caption_column, video_column, reference_column: names of the metadata columns; without
             the default reference column the data set has no references.
         id_token: a trigger word put before every caption.
+        text_encoder_source, vae_source: in place of the model's own, as in the configuration.
     """
 
     source: Path
@@ -62,6 +63,8 @@ class PreprocessSettings:
     video_column: str = "media_path"
     reference_column: str = "reference_path"
     id_token: str = ""
+    text_encoder_source: str | None = None
+    vae_source: str | None = None
 
     @property
     def root(self) -> Path:
@@ -116,7 +119,11 @@ class _Run:
     def __init__(self, settings: PreprocessSettings, report: Reporter, stop: StopSignal):
         self.settings = settings
         self.root = settings.root
-        self.model = open_model(settings.model_source)
+        self.model = open_model(
+            settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
+        )
+        self.model.require_video_codec()
+        self.model.require_text_encoder()
         self.identity = self.model.identity
         self.report = report
         self.stop = stop
