@@ -9,6 +9,8 @@ from .config.sharing import model_name, shareable
 from .data.dataset import TrainingDataset
 from .models.source import ModelSource
 
+_ARCHITECTURES = {"lora": "ltx-video/lora", "full": "ltx-video"}
+
 
 def lora_metadata(
     config: TrainingConfig, source: ModelSource, dataset: TrainingDataset
@@ -28,7 +30,7 @@ def lora_metadata(
         "trained_with": f"ltxv-train {__version__}",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": config.name,
-        "modelspec.architecture": "ltx-video/lora",
+        "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
         "modelspec.implementation": "diffusers",
         "modelspec.date": datetime.now(timezone.utc).date().isoformat(),
     }

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from . import hub, trackers
-from .adapters.start import find_start, require_rank
-from .config import TrainingConfig, ValidationConfig, ignored, unsupported
+from .adapters.start import require_start
+from .config import TrainingConfig, ValidationConfig, ignored
 from .errors import ConfigurationError, DataError, LTXVTrainError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
@@ -67,7 +67,6 @@ def _unusable(config: TrainingConfig) -> list[str]:
     strategy = STRATEGIES[config.conditioning.mode]
     root = config.data.preprocessed_data_root
     return [
-        *unsupported(config),
         *(_unusable_model(config) if not _missing_model_paths(config) else []),
         *(_errors(lambda: strategy.open_data(config)) if _exists(root) else []),
         *_unusable_start(config),
@@ -111,7 +110,7 @@ def _unusable_start(config: TrainingConfig) -> list[str]:
     start = config.model.load_checkpoint
     if start is None or not _exists(start):
         return []
-    return _errors(lambda: require_rank(find_start(Path(start)), config.lora.rank))
+    return _errors(lambda: require_start(config))
 
 
 def _unusable_media(validation: ValidationConfig) -> list[str]:

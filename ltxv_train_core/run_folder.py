@@ -28,7 +28,12 @@ RESULT_DOES_NOT_DEPEND_ON = {
     "trackers",
 }
 MODEL_OPTIONS = ("model_source", "text_encoder_source", "vae_source")  # the identity says it
-RESULT_DOES_NOT_CHANGE = {"compile_with_inductor", "compilation_mode", "load_text_encoder_in_8bit"}
+RESULT_DOES_NOT_CHANGE = {
+    "compile_with_inductor",
+    "compilation_mode",
+    "load_text_encoder_in_8bit",
+    "blocks_to_offload",
+}
 
 
 def fingerprint(config: TrainingConfig, data: str, model: str) -> str:
@@ -45,7 +50,7 @@ def fingerprint(config: TrainingConfig, data: str, model: str) -> str:
     for option in MODEL_OPTIONS:
         values["model"].pop(option)
     if config.model.load_checkpoint is not None:
-        start = find_start(Path(config.model.load_checkpoint))
+        start = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
         values["model"]["load_checkpoint"] = sha256_file(start)
     return sha256_json([values, data, model])[:12]
 

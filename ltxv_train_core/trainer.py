@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
-from .adapters.lora_file import lora_tensors, write_lora_file
 from .adapters.trainable import load_trainable
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset, batches
@@ -82,6 +81,8 @@ def train(
         model.model_source, model.text_encoder_source, model.vae_source, report, stop
     )
     dataset = strategy.open_data(config)
+    for line in dataset.notices:
+        report(Notice(line))
     run = RunFolder.of(config, dataset.fingerprint(), source.identity)
     steps = config.optimization.steps
     if run.is_finished(steps):
@@ -123,9 +124,10 @@ class Trainer:
         self.metadata = lora_metadata(config, source, dataset)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
-        self.transformer, self.parameters = load_trainable(config, source, self.device, report)
+        self.trainable = load_trainable(config, source, self.device, report)
+        self.transformer = self.trainable.transformer
         self.dtype = self.transformer.dtype  # asking the model searches all its parameters
-        self.mover = Mover(config, self.parameters, self.device, report)
+        self.mover = Mover(config, self.trainable.parameters, self.device, report)
         self.batches = batches(
             dataset,
             config.optimization.batch_size,
@@ -189,20 +191,18 @@ class Trainer:
         folder = run.checkpoints / f"{self.step:06d}"
         if not (folder.is_dir() and lora_file.is_file()):
             with self.mover.final_weights():
-                self._write_lora(lora_file, {})
+                self._write(lora_file, {})
             if self.mover.average:
                 with self.mover.average.applied():
                     decay = str(self.mover.average.decay)
-                    self._write_lora(run.ema_file(self.step), {"ema_decay": decay})
+                    self._write(run.ema_file(self.step), {"ema_decay": decay})
             folder = checkpoint.save(run.checkpoints, self._state())
             checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
             self.report(CheckpointWritten(self.step, folder, lora_file))
         run.write_state(self.step, self.config.optimization.steps)
 
-    def _write_lora(self, path: Path, facts: dict[str, str]) -> None:
-        lora = self.config.lora
-        metadata = self.metadata | {"step": str(self.step)} | facts
-        write_lora_file(path, lora_tensors(self.transformer), lora.rank, lora.alpha, metadata)
+    def _write(self, path: Path, facts: dict[str, str]) -> None:
+        self.trainable.write(path, self.metadata | {"step": str(self.step)} | facts)
 
     def _accumulate(self, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
@@ -272,7 +272,7 @@ class Trainer:
         return autocast(self.config.acceleration.mixed_precision_mode, self.device)
 
     def _tell_size(self) -> None:
-        count = sum(p.numel() for p in self.parameters)
+        count = sum(p.numel() for p in self.trainable.parameters)
         self.report(
             Notice(
                 f"run {self.run_folder.name}: {count:,} trainable parameters, step {self.step} of "

@@ -1,14 +1,28 @@
 """The node that turns videos and captions into what training reads."""
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 
+from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
-from ..ltxv_train_core.errors import DataError
+from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.files import sha256_json
+from .config_builders import widget
 from .folders import input_path
+from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
+
+# What the canvas calls an option, and suggests for it, where that isn't the option's own.
+_ON_THE_CANVAS: dict[str, dict[str, str]] = {
+    "source": {"name": "dataset_path", "default": ""},
+    "model_source": {"default": "LTXV_13B_097_DEV"},
+    "resolution_buckets": {"default": "768x448x89"},
+}
+_FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "name" in change}
 
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
@@ -22,54 +36,13 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             "text embeddings for training. What is already there and unchanged is kept. A clip "
             "that can't be used is named and left out.",
             is_output_node=True,
-            inputs=[
-                io.String.Input(
-                    "dataset_path",
-                    default="",
-                    tooltip="Metadata file (csv, json, jsonl) or folder of videos. A relative path "
-                    "is looked for in ComfyUI's input folder.",
-                ),
-                io.String.Input(
-                    "model_source",
-                    default="LTXV_13B_097_DEV",
-                    tooltip="The base model to preprocess for, the same as in Configure LTXV "
-                    "Model. LTXV_MINIATURE is the small model that comes with this pack.",
-                ),
-                io.String.Input(
-                    "resolution_buckets",
-                    default="768x448x89",
-                    tooltip="Sizes that clips are brought to, as WIDTHxHEIGHTxFRAMES separated by "
-                    "semicolons. Width and height are multiples of 32, frames 8n + 1.",
-                ),
-                io.String.Input(
-                    "output_dir",
-                    default="",
-                    tooltip="Folder to write to. Empty: a folder .precomputed beside the metadata "
-                    "file.",
-                ),
-                io.String.Input(
-                    "caption_column",
-                    default="caption",
-                    tooltip="Column of the metadata with the captions.",
-                ),
-                io.String.Input(
-                    "video_column",
-                    default="media_path",
-                    tooltip="Column of the metadata with the videos' paths, relative to the "
-                    "metadata file.",
-                ),
-                io.String.Input(
-                    "reference_column",
-                    default="reference_path",
-                    tooltip="Column with the reference videos of an IC-LoRA data set. Ignored "
-                    "where the metadata has no such column.",
-                ),
-                io.String.Input(
-                    "id_token",
-                    default="",
-                    tooltip="Trigger word, put before every caption. Empty: none.",
-                ),
-            ],
+            inputs=inputs_with_lists(
+                options(PreprocessSettings),
+                [
+                    widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
+                    for option in options(PreprocessSettings)
+                ],
+            ),
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
@@ -80,47 +53,34 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(
+    def validate_inputs(
         cls,
-        dataset_path: str | None,
-        caption_column: str | None,
-        video_column: str | None,
-        reference_column: str | None,
-        **others: object,
-    ) -> str:
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> str:
         """Changed files are seen where the path is written on the node itself."""
-        if None in (dataset_path, caption_column, video_column, reference_column):
+        if None in values.values():
             return "linked"
-        columns = Columns(caption_column.strip(), video_column.strip(), reference_column.strip())
         try:
-            return _state_of(read_manifest(input_path(dataset_path), columns))
-        except DataError as error:
+            settings = _settings(values)
+            return _state_of(
+                read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+            )
+        except LTXVTrainError as error:
             return str(error)
 
     @classmethod
-    def execute(
-        cls,
-        dataset_path: str,
-        model_source: str,
-        resolution_buckets: str,
-        output_dir: str,
-        caption_column: str,
-        video_column: str,
-        reference_column: str,
-        id_token: str,
-    ) -> io.NodeOutput:
-        from ..ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
+    def execute(cls, **values: Any) -> io.NodeOutput:
+        from ..ltxv_train_core.data.preprocess import preprocess
 
-        settings = PreprocessSettings(
-            source=input_path(dataset_path),
-            model_source=model_source.strip(),
-            resolution_buckets=resolution_buckets,
-            output_dir=input_path(output_dir) if output_dir.strip() else None,
-            caption_column=caption_column.strip(),
-            video_column=video_column.strip(),
-            reference_column=reference_column.strip(),
-            id_token=id_token.strip(),
-        )
+        settings = _settings(values)
         progress = NodeProgress(cls.hidden.unique_id)
         make_room()
         summary = run_job(
@@ -135,13 +95,22 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         return io.NodeOutput(str(summary.root), ui={"text": [text]})
 
 
+def _settings(values: dict[str, Any]) -> PreprocessSettings:
+    """The settings that the widgets hold."""
+    located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
+    located["source"] = str(input_path(located["source"]))
+    if located["output_dir"].strip():
+        located["output_dir"] = str(input_path(located["output_dir"]))
+    return from_widgets(PreprocessSettings, located)
+
+
 def _state_of(manifest: Manifest) -> str:
     """Changes with every caption, and with the size or time of every file."""
     files = [
         (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
     ]
     states = [
-        (clip.name, clip.caption, path.stat().st_size, path.stat().st_mtime_ns)
+        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
         for clip, path in files
         if path is not None
     ]

@@ -16,7 +16,13 @@ BEGIN, END = "<!-- options -->", "<!-- /options -->"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from ltxv_train_core.config import SECTIONS, Option, Section, options  # noqa: E402
+from ltxv_train_core.config import (  # noqa: E402
+    SECTIONS,
+    Option,
+    PreprocessSettings,
+    Section,
+    options,
+)
 
 PAGES = {
     "model": "LTXVTrainModelConfig",
@@ -31,6 +37,7 @@ PAGES = {
     "flow_matching": "LTXVTrainFlowMatchingConfig",
     "trackers": "LTXVTrainTrackersConfig",
 }
+PREPROCESS_PAGE = "LTXVTrainDatasetPreprocess"
 
 
 def table(described: Iterable[Option]) -> str:
@@ -88,10 +95,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
     stale = []
-    for name, node_id in PAGES.items():
+    tables: dict[str, type[Section]] = {page: SECTIONS[name] for name, page in PAGES.items()}
+    for node_id, section in (tables | {PREPROCESS_PAGE: PreprocessSettings}).items():
         path = DOCS / f"{node_id}.md"
         page = path.read_text(encoding="utf-8")
-        renewed = with_table(page, SECTIONS[name])
+        renewed = with_table(page, section)
         if renewed != page:
             stale.append(node_id)
             if not check:

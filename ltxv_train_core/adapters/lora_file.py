@@ -1,25 +1,142 @@
-"""The LoRA file that users are handed.
+"""LoRA files: read in every usual form, written in three.
 
-Keys are ComfyUI's (`diffusion_model.<module>.lora_A.weight`), which diffusers reads as well.
-alpha / rank is folded into lora_B and no alpha key is written: a loader that finds none takes
-the scale for 1, which then is right. Rank and alpha stand in the metadata.
+comfy: `diffusion_model.<layer>.lora_A.weight`, `.lora_B.weight` with ComfyUI's layer names. What users
+    are handed: ComfyUI reads it, and diffusers wherever both call a layer the same (`DIFFUSERS_LACKS`
+    begins the names of the others).
+kohya: `lora_unet_<layer_with_underscores>.lora_down.weight`, `.lora_up.weight`, `.alpha`.
+diffusers: `transformer.<layer>.lora_A.weight`, `.lora_B.weight` with diffusers' layer names, and its
+    adapter metadata.
+
+comfy and diffusers have alpha / rank folded into lora_B and no alpha key: a loader that finds none
+takes the scale for 1, which then is right. Rank and alpha of the training stand in the metadata.
 """
 
+import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
 from peft.utils import get_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_safetensors
 from ..layout.names import comfy_name
+from .layer_names import layer_name
+from .lora import LoRA, LoRALayer, largest_rank
+
+LoRAForm = Literal["comfy", "kohya", "diffusers"]
+FORMS: tuple[LoRAForm, ...] = ("comfy", "kohya", "diffusers")
 
 PREFIX = "diffusion_model."
+ADAPTER_METADATA = "lora_adapter_metadata"
+DIFFUSERS_LACKS = ("proj_in", "time_embed")
+
+_PARTS = {
+    "lora_A.weight": "down",
+    "lora_down.weight": "down",
+    "lora_B.weight": "up",
+    "lora_up.weight": "up",
+    "alpha": "alpha",
+}
+_KEY = re.compile(
+    r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
+    rf"(?P<layer>.+?)\.(?P<part>{'|'.join(map(re.escape, _PARTS))})"
+)
+_DOWN_KEY = re.compile(r".+\.lora_(A|down)\.weight")
+
+
+@dataclass(frozen=True)
+class LoRAFile:
+    """A LoRA as it was found.
+
+    Attributes:
+        foreign: keys that are no part of a LoRA of an LTX-Video transformer's linear layer.
+    """
+
+    lora: LoRA
+    metadata: dict[str, str]
+    foreign: tuple[str, ...]
+
+    def require_no_foreign(self, where: str) -> LoRA:
+        """The LoRA. Raises `ModelError` that names foreign keys, if there are any."""
+        if self.foreign:
+            raise ModelError(
+                f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of LTX-Video's "
+                f"layers, found {name_some(self.foreign)}"
+            )
+        return self.lora
+
+
+def read_lora(path: Path) -> LoRAFile:
+    """Reads a LoRA of any form.
+
+    Raises:
+        ModelError: if it can't be read, or no key is a LoRA's of an LTX-Video transformer.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+    found = LoRAFile(*_layers(tensors, metadata, str(path)))
+    if not found.lora:
+        raise ModelError(
+            f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
+            f"{PREFIX}transformer_blocks.0.attn1.to_q.lora_A.weight, found "
+            f"{name_some(found.foreign) or 'none'}"
+        )
+    return found
+
+
+def lora_ranks(path: Path) -> set[int]:
+    """The ranks of a LoRA file's layers from its head alone; none where it is no LoRA.
+
+    Raises:
+        ModelError: if it can't be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            keys = [key for key in file.keys() if _DOWN_KEY.fullmatch(key)]  # noqa: SIM118
+            return {file.get_slice(key).get_shape()[0] for key in keys}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+
+
+def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
+    """A LoRA's tensors under the keys of a form."""
+    tensors: dict[str, Tensor] = {}
+    for name, layer in lora.items():
+        if form == "kohya":
+            key = f"lora_unet_{comfy_name(name).replace('.', '_')}"
+            alpha = torch.tensor(layer.alpha)
+            tensors |= {
+                f"{key}.lora_down.weight": layer.down,
+                f"{key}.lora_up.weight": layer.up,
+                f"{key}.alpha": alpha,
+            }
+        else:
+            layer = layer.folded()
+            key = PREFIX + comfy_name(name) if form == "comfy" else f"transformer.{name}"
+            tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+    return tensors
+
+
+def write_lora(
+    path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
+) -> None:
+    """Writes a LoRA in one of the forms, with the metadata and what the form itself says there."""
+    own = ("ss_", ADAPTER_METADATA)
+    facts = {k: v for k, v in metadata.items() if not k.startswith(own)}
+    write_safetensors(
+        path, form_tensors(lora, form), {"format": "pt"} | facts | _form_metadata(lora, form)
+    )
 
 
 def lora_tensors(transformer: LTXVideoTransformer3DModel) -> dict[str, Tensor]:
@@ -29,59 +146,131 @@ def lora_tensors(transformer: LTXVideoTransformer3DModel) -> dict[str, Tensor]:
 
 
 def write_lora_file(
-    path: Path, tensors: dict[str, Tensor], rank: int, alpha: float, metadata: dict[str, str]
+    path: Path,
+    tensors: dict[str, Tensor],
+    rank: int,
+    alpha: float,
+    metadata: dict[str, str],
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Writes a LoRA that ComfyUI and diffusers apply just as it was trained.
+    """Writes a trained LoRA in the form that users are handed (comfy).
 
     Args:
         tensors: as `lora_tensors` gives them.
         metadata: written beside rank and alpha.
+        dtype: of the weights in the file; they are rounded after alpha is folded in.
     """
-    scaled = {
-        PREFIX + comfy_name(name): value * (alpha / rank) if ".lora_B." in name else value
-        for name, value in tensors.items()
-    }
-    facts = {"format": "pt", "rank": str(rank), "alpha": str(alpha)}
-    write_safetensors(path, scaled, facts | metadata)
-
-
-def read_lora_file(path: Path) -> dict[str, Tensor]:
-    """Tensors of a LoRA file that this package wrote, keys as in the file, scale 1.
-
-    Raises:
-        ModelError: if it isn't such a file.
-    """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
-    foreign = [k for k in tensors if not re.match(r"diffusion_model\..*\.lora_[AB]\.weight$", k)]
-    if foreign or not tensors:
-        raise ModelError(
-            f"{path}: expected keys diffusion_model.*.lora_A.weight and .lora_B.weight, found "
-            f"{foreign[:3] or 'none'}"
-        )
-    return tensors
+    down, up = ".lora_A.weight", ".lora_B.weight"
+    names = [name.removesuffix(down) for name in tensors if name.endswith(down)]
+    trained = {n: LoRALayer(tensors[n + down], tensors[n + up], alpha).folded() for n in names}
+    lora = {n: replace(x, down=x.down.to(dtype), up=x.up.to(dtype)) for n, x in trained.items()}
+    write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 
 
 def add_trained_lora(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
-    """Puts a LoRA file into a transformer for sampling, at scale 1.
+    """Puts a LoRA file into a transformer for sampling, at strength 1.
 
     Raises:
-        ModelError: if the file isn't a LoRA, or names a layer that the transformer lacks.
+        ModelError: if the file isn't a LoRA, or doesn't fit the transformer.
     """
-    tensors = read_lora_file(path)
-    ours = {PREFIX + comfy_name(name): module for name, module in transformer.named_modules()}
+    lora = read_lora(path).require_no_foreign(str(path))
+    modules = dict(transformer.named_modules())
     with torch.no_grad():
-        for key in (k for k in tensors if k.endswith(".lora_A.weight")):
-            layer = key.removesuffix(".lora_A.weight")
-            if layer not in ours:
-                raise ModelError(f"{path}: the model has no layer {layer.removeprefix(PREFIX)}")
-            weight = ours[layer].weight
-            delta = tensors[f"{layer}.lora_B.weight"] @ tensors[key]
-            if delta.shape != weight.shape:
+        for name, layer in lora.items():
+            if name not in modules:
+                raise ModelError(f"{path}: the model has no layer {name}")
+            weight, change = modules[name].weight, layer.change()
+            if change.shape != weight.shape:
                 raise ModelError(
-                    f"{path}: {layer.removeprefix(PREFIX)} changes weights of shape "
-                    f"{tuple(delta.shape)}, the model's are {tuple(weight.shape)}"
+                    f"{path}: {name} changes weights of shape {tuple(change.shape)}, the model's "
+                    f"are {tuple(weight.shape)}"
                 )
-            weight.add_(delta.to(weight))
+            weight.add_(change.to(weight))
+
+
+def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
+    """The first of many names, and how many there are besides."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
+
+
+def _layers(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
+) -> tuple[LoRA, dict[str, str], tuple[str, ...]]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    keys: dict[str, list[str]] = {}
+    foreign: list[str] = []
+    for key, tensor in tensors.items():
+        found = _KEY.fullmatch(key)
+        name = layer_name(found["layer"]) if found else None
+        if found and name:
+            parts.setdefault(name, {})[_PARTS[found["part"]]] = tensor
+            keys.setdefault(name, []).append(key)
+        else:
+            foreign.append(key)
+    alpha_of = _declared_alphas(metadata, where)
+    lora = {}
+    for name, own in parts.items():
+        if not _is_pair(own):
+            foreign += keys[name]
+            continue
+        rank = own["down"].shape[0]
+        alpha = own["alpha"].item() if "alpha" in own else alpha_of(name, rank)
+        lora[name] = LoRALayer(own["down"], own["up"], float(alpha))
+    return lora, metadata, tuple(foreign)
+
+
+def _is_pair(own: dict[str, Tensor]) -> bool:
+    if not {"down", "up"} <= set(own):
+        return False
+    down, up = own["down"], own["up"]
+    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1]
+
+
+def _declared_alphas(metadata: dict[str, str], where: str) -> Callable[[str, int], float]:
+    """alpha by layer and rank, as diffusers' adapter metadata says; rank itself where there is none.
+
+    A pattern there stands for the layers whose names it ends; with rslora the scale is
+    alpha / sqrt(rank).
+    """
+    try:
+        given = json.loads(metadata.get(ADAPTER_METADATA) or "{}")
+        values: dict[str, Any] = {k.removeprefix("transformer."): v for k, v in given.items()}
+        default = values.get("lora_alpha")
+        patterns: dict[str, float] = values.get("alpha_pattern") or {}
+        root = bool(values.get("use_rslora"))
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise ModelError(f"{where}: its {ADAPTER_METADATA} can't be read ({error!r})") from error
+
+    def alpha_of(name: str, rank: int) -> float:
+        matches = (a for p, a in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
+        alpha = next(matches, default)
+        if alpha is None:
+            return float(rank)
+        return alpha * rank**0.5 if root else alpha
+
+    return alpha_of
+
+
+def _form_metadata(lora: LoRA, form: LoRAForm) -> dict[str, str]:
+    """What readers of a form look for in a file's metadata."""
+    rank = largest_rank(lora)
+    if form == "kohya":
+        alphas = {layer.alpha for layer in lora.values()}
+        return {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": str(rank),
+            **({"ss_network_alpha": f"{alphas.pop():g}"} if len(alphas) == 1 else {}),
+        }
+    if form == "diffusers":
+        other = {n: layer.rank for n, layer in lora.items() if layer.rank != rank}
+        adapter = {
+            "r": rank,
+            "lora_alpha": rank,
+            "rank_pattern": other,
+            "alpha_pattern": other,
+            "target_modules": sorted(lora),
+        }
+        described = {f"transformer.{name}": value for name, value in adapter.items()}
+        return {ADAPTER_METADATA: json.dumps(described, sort_keys=True)}
+    return {}

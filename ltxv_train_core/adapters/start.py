@@ -1,32 +1,29 @@
-"""A LoRA file to start from: ours, LTX-Video-Trainer's, or another with the usual keys."""
+"""A file to start from: a LoRA (ours, LTX-Video-Trainer's, or another with the usual keys), or
+for full training a transformer."""
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
-from ..config import LoRAConfig
+from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError
-from ..layout.names import comfy_name
+from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
+from .lora_file import lora_ranks, read_lora
 
-_KEY = re.compile(
-    r"^(?:(?:diffusion_model|transformer)\.)?(?P<layer>.+?)\.(?P<part>lora_[AB]\.weight|alpha)$"
-)
 _STEP = re.compile(r"(\d+)(-ema)?$")
-_DOWN, _UP = "lora_A.weight", "lora_B.weight"
 
 
-def find_start(path: Path) -> Path:
-    """The LoRA file to start from.
+def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
+    """The file to start from.
 
     Args:
-        path: a LoRA file, or a folder (a run's, or any other) that has some in it. Of those the
-            one whose name ends in the highest step is taken; at the same step the trained
-            weights win over their average (-ema).
+        path: a file, or a folder (a run's, or any other) that has some in it. Of those that suit
+            the training mode the one whose name ends in the highest step is taken; at the same
+            step the trained weights win over their average (-ema).
 
     Raises:
         ModelError: if there is none.
@@ -34,13 +31,59 @@ def find_start(path: Path) -> Path:
     path = path.expanduser()
     if path.is_file():
         return path
-    found = [file for file in path.rglob("*.safetensors") if _is_lora(file)]
+    suits = {"lora": _is_lora, "full": _is_transformer}[training_mode]
+    found = [file for file in path.rglob("*.safetensors") if suits(file)]
     if not found:
+        wanted = {
+            "lora": "a LoRA file (.safetensors with keys *.lora_A.weight and *.lora_B.weight)",
+            "full": f"a transformer file (.safetensors with keys {TRANSFORMER_PREFIX}*)",
+        }[training_mode]
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: expected a LoRA file (.safetensors with keys "
-            "*.lora_A.weight and *.lora_B.weight), or a folder that holds one"
+            f"model.load_checkpoint {str(path)!r}: expected {wanted}, or a folder that holds one"
         )
     return max(found, key=_age)
+
+
+def require_start(config: TrainingConfig) -> None:
+    """Looks at the head of the file to start from, if the run has one.
+
+    Raises:
+        ModelError: if it doesn't suit what the run trains.
+    """
+    if config.model.load_checkpoint is None:
+        return
+    path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
+    if config.model.training_mode == "lora":
+        require_rank(path, config.lora.rank)
+    else:
+        _transformer_keys(path)
+
+
+def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+    """Loads a transformer file in ComfyUI's layout, as full training writes it.
+
+    Raises:
+        ModelError: if the file isn't one, or is one of another model.
+    """
+    keys = _transformer_keys(path)
+    own = transformer.state_dict()
+    with safe_open(path, "pt") as file:
+        tensors = {diffusers_name(key.removeprefix(TRANSFORMER_PREFIX)): key for key in keys}
+        wrong = sorted(
+            name
+            for name in own.keys() | tensors.keys()
+            if name not in own
+            or name not in tensors
+            or list(own[name].shape) != file.get_slice(tensors[name]).get_shape()
+        )
+        if wrong:
+            raise ModelError(
+                f"model.load_checkpoint {str(path)!r}: is of another model than model.model_source; "
+                f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
+                f"{wrong[0]}"
+            )
+        for name, key in tensors.items():
+            own[name].copy_(file.get_tensor(key))
 
 
 def require_rank(path: Path, rank: int) -> None:
@@ -49,16 +92,18 @@ def require_rank(path: Path, rank: int) -> None:
     Raises:
         ModelError: if it isn't a LoRA, or its rank is another.
     """
-    shapes = _shapes(path)
-    ranks = sorted({shape[0] for key, shape in shapes.items() if key.endswith(_DOWN)})
+    where = f"model.load_checkpoint {str(path)!r}"
+    try:
+        ranks = sorted(lora_ranks(path))
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
     if not ranks:
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: is not a LoRA file; expected keys "
-            f"*.lora_A.weight and *.lora_B.weight, found {list(shapes)[:3] or 'none'}"
+            f"{where}: is not a LoRA file; expected keys *.lora_A.weight and *.lora_B.weight"
         )
     if ranks != [rank]:
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: has rank {', '.join(map(str, ranks))} and "
+            f"{where}: has rank {', '.join(map(str, ranks))} and "
             f"lora.rank is {rank}; set lora.rank to the file's, or start from another"
         )
 
@@ -77,54 +122,27 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
             run doesn't train.
     """
     require_rank(path, config.rank)
-    layers = _read_layers(path)
+    where = f"model.load_checkpoint {str(path)!r}"
+    lora = read_lora(path).require_no_foreign(where)
     trained = _trained_layers(transformer)
-    names = {alias: name for name in trained for alias in (name, comfy_name(name))}
-    foreign = sorted(set(layers) - set(names))
-    if foreign:
+    missing = sorted(set(lora) - set(trained))
+    if missing:
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: changes {len(foreign)} layers that "
-            f"lora.target_modules doesn't name, the first is {foreign[0]}; add them to "
-            "lora.target_modules"
+            f"{where}: changes {len(missing)} layers that lora.target_modules doesn't name, the "
+            f"first is {missing[0]}; add them to lora.target_modules"
         )
     with torch.no_grad():
-        for layer, (down, up, scale) in layers.items():
-            own_down, own_up = trained[names[layer]]
-            if (down.shape, up.shape) != (own_down.shape, own_up.shape):
+        for name, layer in lora.items():
+            own_down, own_up = trained[name]
+            if (layer.down.shape, layer.up.shape) != (own_down.shape, own_up.shape):
                 raise ModelError(
-                    f"model.load_checkpoint {str(path)!r}: {layer} has the shapes "
-                    f"{tuple(down.shape)} and {tuple(up.shape)}, the model's are "
-                    f"{tuple(own_down.shape)} and {tuple(own_up.shape)}"
+                    f"{where}: {name} has the shapes {tuple(layer.down.shape)} and "
+                    f"{tuple(layer.up.shape)}, the model's are {tuple(own_down.shape)} and "
+                    f"{tuple(own_up.shape)}"
                 )
-            own_down.copy_(down)
-            own_up.copy_(up * (scale * config.rank / config.alpha))
-    return len(trained) - len(layers)
-
-
-def _read_layers(path: Path) -> dict[str, tuple[Tensor, Tensor, float]]:
-    """lora_A, lora_B and scale of each layer, by its name in the file without prefix."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    foreign = []
-    for key, tensor in load_file(path).items():
-        found = _KEY.match(key)
-        if found:
-            parts.setdefault(found["layer"], {})[found["part"]] = tensor.float()
-        else:
-            foreign.append(key)
-    broken = [layer for layer, own in parts.items() if not {_DOWN, _UP} <= set(own)]
-    if foreign or broken:
-        raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: expected pairs *.lora_A.weight and "
-            f"*.lora_B.weight, found {[*foreign, *broken][:3]}"
-        )
-    return {
-        layer: (
-            own[_DOWN],
-            own[_UP],
-            float(own["alpha"]) / len(own[_DOWN]) if "alpha" in own else 1,
-        )
-        for layer, own in parts.items()
-    }
+            own_down.copy_(layer.down)
+            own_up.copy_(layer.up.float() * (layer.scale * config.rank / config.alpha))
+    return len(trained) - len(lora)
 
 
 def _trained_layers(
@@ -146,16 +164,28 @@ def _age(path: Path) -> tuple[int, bool, float]:
 
 def _is_lora(path: Path) -> bool:
     try:
-        return any(key.endswith(_DOWN) for key in _shapes(path))
+        return bool(lora_ranks(path))
     except ModelError:
         return False
 
 
-def _shapes(path: Path) -> dict[str, list[int]]:
+def _is_transformer(path: Path) -> bool:
+    try:
+        return bool(_transformer_keys(path))
+    except ModelError:
+        return False
+
+
+def _transformer_keys(path: Path) -> list[str]:
+    where = f"model.load_checkpoint {str(path)!r}"
     try:
         with safe_open(path, "pt") as file:
-            return {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+            keys = [key for key in file.keys() if key.startswith(TRANSFORMER_PREFIX)]  # noqa: SIM118
     except (OSError, SafetensorError) as error:
+        raise ModelError(f"{where}: can't be read as a safetensors file ({error})") from error
+    if not keys:
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: can't be read as a safetensors file ({error})"
-        ) from error
+            f"{where}: has no tensors {TRANSFORMER_PREFIX}*; full training starts from a "
+            "transformer, not from a LoRA"
+        )
+    return keys

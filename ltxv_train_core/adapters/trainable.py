@@ -1,46 +1,45 @@
-"""The transformer as it is trained: in its number format, with the LoRA in it."""
+"""What a run trains, by `model.training_mode`: a LoRA in the frozen base, or the whole model."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
 
 from ..config import TrainingConfig
-from ..events import Notice, Progress, Reporter
-from ..models.compile import compile_blocks
-from ..models.precision import base_dtype
-from ..models.quantize import quantize_base
+from ..events import Reporter
 from ..models.source import ModelSource
-from .inject import add_lora
-from .start import find_start, start_from
+from .train_full import TrainableModel
+from .train_lora import TrainableLoRA
+
+
+class Trainable(Protocol):
+    """The transformer as it is trained.
+
+    Attributes:
+        transformer: in training mode on the run's device.
+        parameters: those that are trained.
+    """
+
+    transformer: LTXVideoTransformer3DModel
+    parameters: list[torch.nn.Parameter]
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Writes what was trained to a safetensors file that ComfyUI loads, with `facts` in its
+        metadata."""
+        ...
 
 
 def load_trainable(
     config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
-) -> tuple[LTXVideoTransformer3DModel, list[torch.nn.Parameter]]:
-    """Loads the frozen base, quantizes and compiles it as configured, and adds the LoRA.
-
-    Returns:
-        The transformer in training mode, and its trainable parameters.
+) -> Trainable:
+    """Loads the base and makes of it what the run trains.
 
     Raises:
-        LTXVTrainError: when the model, the LoRA's layers or the LoRA to start from can't be used.
+        LTXVTrainError: when the model, the LoRA's layers or the file to start from can't be used.
     """
-    options = config.acceleration
-    report(Progress("load model", 0, 1, "model"))
-    transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
-    if options.quantization is not None:
-        quantize_base(transformer, options.quantization, device)
-    transformer.to(device).train()
-    if config.optimization.enable_gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    if options.compile_with_inductor:
-        compile_blocks(transformer, options.compilation_mode, report)
-    report(Progress("load model", 1, 1, "model"))
-    parameters = add_lora(transformer, config.lora, config.seed)
-    if config.model.load_checkpoint is not None:
-        path = find_start(Path(config.model.load_checkpoint))
-        new = start_from(transformer, path, config.lora)
-        rest = f"; {new} layers that it lacks start anew" if new else ""
-        report(Notice(f"starting from {path.name}{rest}"))
-    return transformer, parameters
+    return TRAINABLES[config.model.training_mode](config, source, device, report)
+
+
+TRAINABLES: dict[str, Callable[..., Trainable]] = {"lora": TrainableLoRA, "full": TrainableModel}

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..config import Option, PreprocessSettings, options
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands
+from . import commands, loras
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ltxv_train_core", description="Train LTX-Video LoRAs and IC-LoRAs."
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _generate, _preprocess, _train, _check, _push, _miniature):
+    for add in (_demo, _generate, _preprocess, _export, _train, _check, _push, _miniature):
         add(parsers)
+    loras.add_parsers(parsers)
     return parser
 
 
@@ -72,22 +74,49 @@ def _generate(parsers: argparse._SubParsersAction) -> None:
 
 
 def _preprocess(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("preprocess", help="encode videos and captions once")
-    parser.add_argument("source", type=Path, metavar="METADATA_OR_FOLDER")
-    parser.add_argument("--model-source", required=True, metavar="S")
-    parser.add_argument("--resolution-buckets", required=True, metavar='"WxHxF;..."')
-    parser.add_argument("--output-dir", type=Path, default=None, metavar="DIR")
-    parser.add_argument("--caption-column", default="caption", metavar="NAME")
-    parser.add_argument("--video-column", default="media_path", metavar="NAME")
-    parser.add_argument("--reference-column", default="reference_path", metavar="NAME")
-    parser.add_argument("--id-token", default="", help="trigger word put before every caption")
-    parser.add_argument(
-        "--text-encoder-source", default=None, metavar="S", help="in place of the model's own"
-    )
-    parser.add_argument(
-        "--vae-source", default=None, metavar="S", help="in place of the model's own"
-    )
+    parser = parsers.add_parser("preprocess", help="encode videos, images and captions once")
+    for option in options(PreprocessSettings):
+        _add_option(parser, option)
     parser.set_defaults(command=commands.preprocess)
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    """A flag for an option; what is not given is not in the result."""
+    text = option.description.replace("%", "%%")
+    flag = f"--{option.name.replace('_', '-')}"
+    if option.name == "source":
+        parser.add_argument("source", metavar="METADATA_OR_FOLDER", help=text)
+    elif option.kind == "bool":
+        action = argparse.BooleanOptionalAction
+        parser.add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)
+    else:
+        parser.add_argument(
+            flag,
+            required=option.default is None,
+            default=argparse.SUPPRESS,
+            choices=option.choices or None,
+            metavar=None if option.choices else option.name.rsplit("_", 1)[-1].upper(),
+            help=text,
+        )
+
+
+def _export(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("export", help="write a preprocessed data set for another trainer")
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument(
+        "--format",
+        choices=("reference",),
+        required=True,
+        help="reference: the .pt files of LTX-Video-Trainer",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of the numbers; that trainer itself writes bfloat16",
+    )
+    parser.set_defaults(command=commands.export)
 
 
 def _train(parsers: argparse._SubParsersAction) -> None:

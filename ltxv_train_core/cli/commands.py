@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from ..config import yaml_file
+from ..config import PreprocessSettings, build, yaml_file
 from .terminal import run
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
@@ -35,21 +35,10 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
-    from ..data.preprocess import PreprocessSettings
     from ..data.preprocess import preprocess as prepare
 
-    settings = PreprocessSettings(
-        source=args.source,
-        model_source=args.model_source,
-        resolution_buckets=args.resolution_buckets,
-        output_dir=args.output_dir,
-        caption_column=args.caption_column,
-        video_column=args.video_column,
-        reference_column=args.reference_column,
-        id_token=args.id_token,
-        text_encoder_source=args.text_encoder_source,
-        vae_source=args.vae_source,
-    )
+    given = {k: v for k, v in vars(args).items() if k in PreprocessSettings.model_fields}
+    settings = build(PreprocessSettings, given)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
     print(f"preprocessed data: {summary.root}")
     counts = {
@@ -59,6 +48,16 @@ def preprocess(args: Namespace) -> int:
         "seconds": round(summary.seconds, 2),
     }
     print(json.dumps(counts))
+    return OK
+
+
+def export(args: Namespace) -> int:
+    from ..data.export import export_reference
+
+    exported = run(
+        lambda report, stop: export_reference(args.dataset, args.output, args.dtype, report, stop)
+    )
+    print(exported)
     return OK
 
 

@@ -11,8 +11,8 @@ from .lora import LoRAConfig
 from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
+from .preprocessing import PreprocessSettings
 from .section import Section
-from .support import unsupported
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -29,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "OptimizationConfig",
     "Option",
+    "PreprocessSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",
@@ -39,5 +40,4 @@ __all__ = [
     "options",
     "to_widgets",
     "top_level_options",
-    "unsupported",
 ]

@@ -29,3 +29,11 @@ class AccelerationConfig(Section):
     compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
         "reduce-overhead", "What torch.compile optimizes for."
     )
+    blocks_to_offload: int = option(
+        0,
+        "Transformer blocks whose frozen weights live in host memory and are brought to the GPU for "
+        "their turn: less GPU memory, slower. Their activations are computed again in the backward "
+        "pass, as with gradient checkpointing. LTX-Video 2B has 28 blocks, 13B has 48.",
+        ge=0,
+        le=1000,
+    )

@@ -4,7 +4,7 @@ from .section import Section, option
 
 
 class ConditioningConfig(Section):
-    summary: ClassVar[str] = "What the model is given besides the text."
+    summary: ClassVar[str] = "What the model is given besides the text, and how often the text."
 
     mode: Literal["none", "reference_video"] = option(
         "none", "none: an ordinary LoRA. reference_video: an IC-LoRA that follows a second video."
@@ -63,6 +63,15 @@ class ConditioningConfig(Section):
     )
     masks_dir: str = option(
         "masks", "Folder inside the preprocessed data with the masks.", min_length=1
+    )
+
+    caption_dropout_p: float = option(
+        0.0,
+        "Probability that a sample is trained with an empty caption, so that the model keeps "
+        "what classifier-free guidance compares with; 0.1 is usual.",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
     )
 
     @property

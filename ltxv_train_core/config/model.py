@@ -18,8 +18,8 @@ class ModelConfig(Section):
     )
     load_checkpoint: str | None = option(
         None,
-        "A LoRA file of the same rank to start from, or a folder whose LoRA of the highest step is "
-        "taken.",
+        "A file to start from, or a folder of which the file of the highest step is taken: a LoRA "
+        "of the same rank, or for full training a transformer in ComfyUI's layout.",
     )
     text_encoder_source: str | None = option(
         None,

@@ -6,6 +6,7 @@ YAML text; a video size is "WxHxF".
 
 import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types
@@ -163,7 +164,7 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
         return "lines", ()
     if annotation == tuple[int, int, int]:
         return "size", ()
-    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text", Path: "text"}
     return kinds[annotation], ()
 
 

@@ -62,6 +62,21 @@ class TrainingConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _suits_full_training(self) -> "TrainingConfig":
+        if self.model.training_mode == "lora":
+            return self
+        for name, value in (
+            ("quantization", self.acceleration.quantization),
+            ("blocks_to_offload", self.acceleration.blocks_to_offload),
+        ):
+            if value:
+                raise ValueError(
+                    f"acceleration.{name} {value}: is for weights that stay as they are, and "
+                    "model.training_mode full trains every weight; leave it out, or train a LoRA"
+                )
+        return self
+
     @property
     def output_path(self) -> Path:
         return Path(self.output_dir).expanduser()

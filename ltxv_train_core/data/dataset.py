@@ -11,18 +11,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..errors import DataError
-from .index import SUFFIX, find_root, read_index
+from .index import Stored
 from .order import batch_order
+from .stored_files import open_files
 
 BATCHES_AHEAD_PER_WORKER = 2
+CAPTION_DRAWS = 1
+"""Tells their random numbers from those of the order."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +66,30 @@ class Batch:
 
 
 class TrainingDataset(Dataset):
-    """Clips that `preprocess` has encoded, read one at a time."""
+    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
 
-    def __init__(self, root: Path, reference_dir: str | None = None, mask_dir: str | None = None):
+    def __init__(
+        self,
+        root: Path,
+        reference_dir: str | None = None,
+        mask_dir: str | None = None,
+        caption_dropout_p: float = 0.0,
+    ):
         """Opens a data set.
 
         Args:
             root: the folder that `preprocess` wrote, or the one that holds `.precomputed`.
             reference_dir: the folder of reference latents in it; None trains without.
             mask_dir: the folder of masks in it; None trains without.
+            caption_dropout_p: probability that a drawn sample has the empty caption.
 
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
         """
-        self.root = find_root(Path(root))
+        self.files = open_files(Path(root), reference_dir)
+        self.root, self.index = self.files.root, self.files.index
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
-        self.index = read_index(self.root)
+        self.caption_dropout_p = caption_dropout_p
         self.items = self.index.items
         self._require_files()
 
@@ -87,17 +97,29 @@ class TrainingDataset(Dataset):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Sample:
+        """An item with the first of its captions."""
+        return self._read(index, self.items[index].conditions)
+
+    def draw(self, index: int, random: np.random.Generator) -> Sample:
+        """An item with one of its captions at random, or with the empty one."""
+        captions = self.items[index].captions
+        dropped = random.random() < self.caption_dropout_p
+        caption = captions[random.integers(len(captions))].conditions
+        empty = self.index.empty_caption if dropped else None
+        return self._read(index, empty or caption)
+
+    def _read(self, index: int, caption: Stored) -> Sample:
         item = self.items[index]
         reference = self._path_in(self.reference_dir, item.name)
         mask = self._path_in(self.mask_dir, item.name)
-        latents = _load(self.root / item.latents.path, "latents")
+        latents = self.files.latents(self.root / item.latents.path)
         return Sample(
             name=item.name,
             fps=item.fps,
             latents=latents,
-            prompt_embeds=_load(self.root / item.conditions.path, "prompt_embeds"),
-            reference_latents=_load(reference, "latents") if reference else None,
-            mask=_load(mask, "mask").expand(latents.shape[1:]) if mask else None,
+            prompt_embeds=self.files.prompt_embeds(self.root / caption.path),
+            reference_latents=self.files.latents(reference) if reference else None,
+            mask=self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
         )
 
     @property
@@ -109,8 +131,13 @@ class TrainingDataset(Dataset):
         """Names the content of the data set, wherever it lies."""
         return self.index.fingerprint
 
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of the data set, for example what is left out."""
+        return self.files.notices
+
     def _path_in(self, folder: str | None, name: str) -> Path | None:
-        return None if folder is None else self.root / folder / f"{name}{SUFFIX}"
+        return None if folder is None else self.root / folder / f"{name}{self.files.suffix}"
 
     def _require_files(self) -> None:
         if not self.items:
@@ -127,17 +154,19 @@ class TrainingDataset(Dataset):
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
                 "preprocess again"
             )
-        missing = [
-            path
-            for item in self.items
-            for path in (
-                self.root / item.latents.path,
-                self.root / item.conditions.path,
-                self._path_in(self.reference_dir, item.name),
-                self._path_in(self.mask_dir, item.name),
+        if self.caption_dropout_p > 0 and self.index.empty_caption is None:
+            raise DataError(
+                f"{self.root}: has no embedding of the empty caption, which "
+                "conditioning.caption_dropout_p needs; preprocess again to add it, or set it to 0"
             )
-            if path and not path.is_file()
-        ]
+        empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
+        needed = [self.root / empty.path] if empty else []
+        for item in self.items:
+            stored = (item.latents, *(caption.conditions for caption in item.captions))
+            needed += [self.root / part.path for part in stored]
+            others = (self._path_in(d, item.name) for d in (self.reference_dir, self.mask_dir))
+            needed += filter(None, others)
+        missing = [path for path in needed if not path.is_file()]
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
@@ -162,7 +191,8 @@ def collate(samples: list[Sample]) -> Batch:
 
 
 def batches(dataset: TrainingDataset, batch_size: int, seed: int, workers: int = 0) -> "Batches":
-    """Batches of a data set without end, in an order that only data, batch size and seed decide.
+    """Batches of a data set without end: data, batch size and seed alone decide about their order
+    and the captions in them.
 
     Args:
         workers: threads that read ahead; 0 reads when asked. They are threads on every platform:
@@ -186,10 +216,10 @@ class Batches(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         if self._threads is None:
-            batch = self._read(next(self._order))
+            batch = self._read(*next(self._order))
         else:
             while len(self._ahead) < self._workers * BATCHES_AHEAD_PER_WORKER:
-                self._ahead.append(self._threads.submit(self._read, next(self._order)))
+                self._ahead.append(self._threads.submit(self._read, *next(self._order)))
             batch = self._ahead.popleft().result()
         self._consumed += 1
         return batch
@@ -211,7 +241,7 @@ class Batches(Iterator[Batch]):
     def _rewind(self, consumed: int) -> None:
         self._drop_ahead()
         order = batch_order(self._dataset.groups, self._batch_size, self._seed)
-        self._order = islice(order, consumed, None)
+        self._order = islice(enumerate(order), consumed, None)
         self._consumed = consumed
 
     def _drop_ahead(self) -> None:
@@ -219,15 +249,7 @@ class Batches(Iterator[Batch]):
             future.cancel()
         self._ahead.clear()
 
-    def _read(self, indices: list[int]) -> Batch:
-        return collate([self._dataset[index] for index in indices])
-
-
-def _load(path: Path, name: str) -> Tensor:
-    """Reads the whole file: faster than mapping it, and it isn't held open."""
-    try:
-        return load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(
-            f"{path}: can't be read ({error}); delete it and preprocess again"
-        ) from error
+    def _read(self, number: int, indices: list[int]) -> Batch:
+        """The batch of that number: what is drawn for it depends on number and seed alone."""
+        random = np.random.default_rng([self._seed, number, CAPTION_DRAWS])
+        return collate([self._dataset.draw(index, random) for index in indices])

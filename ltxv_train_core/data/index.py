@@ -5,15 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
 from ..errors import DataError
 from ..files import sha256_json, write_text
 
 INDEX_VERSION = 1
-FOLDER_NAME = ".precomputed"
 LATENTS = "latents"
 CONDITIONS = "conditions"
 REFERENCE_LATENTS = "reference_latents"
 MASKS = "masks"
+EMPTY_CAPTION = "empty_caption"
 SUFFIX = ".safetensors"
 
 
@@ -26,8 +27,19 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Caption:
+    """A text and its embedding."""
+
+    text: str
+    conditions: Stored
+
+
+@dataclass(frozen=True)
 class Item:
-    """One training example; `size` is "WxHxF" in pixels and frames."""
+    """One training example; `size` is "WxHxF" in pixels and frames.
+
+    Training takes one of `captions` at a time: `caption`, or one of `more_captions`.
+    """
 
     name: str
     caption: str
@@ -37,6 +49,11 @@ class Item:
     conditions: Stored
     reference_latents: Stored | None
     mask: Stored | None = None
+    more_captions: tuple[Caption, ...] = ()
+
+    @property
+    def captions(self) -> tuple[Caption, ...]:
+        return (Caption(self.caption, self.conditions), *self.more_captions)
 
     @property
     def keys(self) -> tuple[str | float | None, ...]:
@@ -50,16 +67,21 @@ class Item:
             self.conditions.key,
             reference,
             *masks,
+            *(caption.conditions.key for caption in self.more_captions),
         )
 
 
 @dataclass(frozen=True)
 class Index:
-    """`settings` and `model` say how the items were made."""
+    """`settings` and `model` say how the items were made.
+
+    `empty_caption` is the embedding of no text at all; data sets of older versions have none.
+    """
 
     model: dict[str, str]
     settings: dict[str, Any]
     items: tuple[Item, ...]
+    empty_caption: Stored | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +119,12 @@ def read_index(root: Path) -> Index:
                 f"{path}: is of version {value['version']}, this program reads {INDEX_VERSION}; "
                 "preprocess the data set again"
             )
-        return Index(value["model"], value["settings"], tuple(map(_item, value["items"])))
+        return Index(
+            value["model"],
+            value["settings"],
+            tuple(map(_item, value["items"])),
+            _stored(value.get("empty_caption")),
+        )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is no index of a data set ({error!r})") from error
 
@@ -122,13 +149,18 @@ def find_root(folder: Path) -> Path:
 
 
 def _item(value: dict[str, Any]) -> Item:
-    reference, mask = value["reference_latents"], value.get("mask")
+    captions = value.get("more_captions", ())
     return Item(
         **value
         | {
             "latents": Stored(**value["latents"]),
             "conditions": Stored(**value["conditions"]),
-            "reference_latents": Stored(**reference) if reference else None,
-            "mask": Stored(**mask) if mask else None,
+            "reference_latents": _stored(value["reference_latents"]),
+            "mask": _stored(value.get("mask")),
+            "more_captions": tuple(Caption(c["text"], Stored(**c["conditions"])) for c in captions),
         }
     )
+
+
+def _stored(value: dict[str, str] | None) -> Stored | None:
+    return Stored(**value) if value else None

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config import PreprocessSettings
 from ..errors import DataError
 from ..media.images import IMAGE_SUFFIXES
 from ..media.video import VIDEO_SUFFIXES
+from .captions import split_captions
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
-MASK_COLUMN = "mask_path"
+DEFAULT_MASK_COLUMN = "mask_path"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,16 @@ class Columns:
     caption: str = "caption"
     media: str = "media_path"
     reference: str = DEFAULT_REFERENCE_COLUMN
+    mask: str = DEFAULT_MASK_COLUMN
+
+    @classmethod
+    def of(cls, settings: PreprocessSettings) -> "Columns":
+        return cls(
+            settings.caption_column,
+            settings.video_column,
+            settings.reference_column,
+            settings.mask_column,
+        )
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,14 @@ class Clip:
     """One training example.
 
     `name` is its media path relative to the data set, with forward slashes: unique in the
-    manifest, and safe to make output files from. `mask` is white where the clip is to be
+    manifest, and safe to make output files from. Of its `captions`, one or more, training takes
+    one at a time. `mask` is white where the clip is to be
     generated, black where it is given.
     """
 
     name: str
     media: Path
-    caption: str
+    captions: tuple[str, ...]
     reference: Path | None = None
     mask: Path | None = None
 
@@ -56,23 +69,27 @@ class Manifest:
     skipped: tuple[Skipped, ...]
 
 
-def read_manifest(source: Path, columns: Columns | None = None) -> Manifest:
+def read_manifest(
+    source: Path, columns: Columns | None = None, default_caption: str = ""
+) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
-    Paths in a metadata file are relative to it. References are read when the metadata has the
-    reference column, masks when it has a column mask_path. An example that lacks something is skipped with its reason, alone.
+    Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
+    jsonl), or stand in one text with a line `---` between two of them; media without a caption get
+    the default one. References and masks are read when the metadata has their column. An example
+    that lacks something else is skipped with its reason, alone.
 
     Raises:
         DataError: the source as a whole can't be read.
     """
     source = _absolute(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source))
+        return _collect(source, _folder_rows(source), default_caption)
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
     rows = _metadata_rows(source, columns)
-    return _collect(source.parent, rows)
+    return _collect(source.parent, rows, default_caption)
 
 
 @dataclass(frozen=True)
@@ -81,13 +98,13 @@ class _Row:
 
     label: str
     media: str = ""
-    caption: str = ""
+    captions: tuple[str, ...] = ()
     reference: str = ""
     mask: str = ""
     problem: str = ""
 
 
-def _collect(root: Path, rows: list[_Row]) -> Manifest:
+def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
@@ -96,7 +113,8 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
     for row in rows:
         try:
             media = _existing_file(root, row, row.media, "media path")
-            if not row.caption:
+            captions = row.captions or tuple(filter(None, [default_caption.strip()]))
+            if not captions:
                 raise DataError(row.problem or "the caption is empty")
             reference = (
                 _existing_file(root, row, row.reference, "reference path")
@@ -108,7 +126,7 @@ def _collect(root: Path, rows: list[_Row]) -> Manifest:
             skipped.append(Skipped(row.media or row.label, str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
-        clips.append(Clip(name, media, row.caption, reference, mask))
+        clips.append(Clip(name, media, captions, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
 
 
@@ -160,7 +178,8 @@ def _folder_rows(folder: Path) -> list[_Row]:
             rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
             continue
         try:
-            rows.append(_Row(label, label, text.read_text(encoding="utf-8-sig").strip()))
+            captions = split_captions(text.read_text(encoding="utf-8-sig"))
+            rows.append(_Row(label, label, captions))
         except UnicodeDecodeError:
             rows.append(_Row(label, label, problem=f"{text.name} is not UTF-8 text"))
     if not rows:
@@ -188,11 +207,11 @@ def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
         row = _Row(
             label,
             media=_text(record.get(columns.media)),
-            caption=_text(record.get(columns.caption)),
+            captions=_captions(record.get(columns.caption)),
             reference=_text(record.get(columns.reference)),
-            mask=_text(record.get(MASK_COLUMN)),
+            mask=_text(record.get(columns.mask)),
         )
-        if row.media or row.caption or row.reference:
+        if row.media or row.captions or row.reference:
             rows.append(row)
     if not rows:
         raise DataError(f"{source}: holds no rows")
@@ -205,6 +224,8 @@ def _check_columns(source: Path, records: list[tuple[str, Any]], columns: Column
     needed = [columns.caption, columns.media]
     if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
         needed.append(columns.reference)
+    if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:
+        needed.append(columns.mask)
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
@@ -240,6 +261,12 @@ def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
             except json.JSONDecodeError as error:
                 record = f"is not JSON: {error}"
             yield f"line {number}", record if isinstance(record, dict | str) else "is not an object"
+
+
+def _captions(value: Any) -> tuple[str, ...]:
+    """A list of captions, or the text of one or several."""
+    texts = value if isinstance(value, list) else [value]
+    return tuple(caption for text in texts for caption in split_captions(_text(text)))
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..config import PreprocessSettings
 from ..errors import DataError
 from ..events import (
     ClipSkipped,
@@ -32,51 +33,17 @@ from ..media.video import read_frames
 from ..models.device import default_device, free_memory
 from ..models.source import open_model
 from ..models.video_codec import VideoCodec
-from .index import FOLDER_NAME, Index, Item, Stored, index_path, write_index
+from .index import Index, Stored, index_path, write_index
 from .manifest import Clip, Columns, read_manifest
 from .masks import latent_mask
-from .plan import MediaJob, Planned, plan_clip
+from .plan import CaptionStyle, MediaJob, Planned, plan_clip, plan_empty_caption
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class PreprocessSettings:
-    """What to preprocess, and how.
-
-    Attributes:
-        source: a metadata file (csv, json, jsonl) or a folder of media with .txt captions.
-        model_source: the base model whose VAE and text encoder are used.
-        resolution_buckets: "WxHxF;WxHxF;..."; each clip goes to the one that loses least.
-        output_dir: by default `.precomputed` beside the metadata file, or in the folder.
-        caption_column, video_column, reference_column: names of the metadata columns; without
-            the default reference column the data set has no references.
-        id_token: a trigger word put before every caption.
-        text_encoder_source, vae_source: in place of the model's own, as in the configuration.
-    """
-
-    source: Path
-    model_source: str
-    resolution_buckets: str
-    output_dir: Path | None = None
-    caption_column: str = "caption"
-    video_column: str = "media_path"
-    reference_column: str = "reference_path"
-    id_token: str = ""
-    text_encoder_source: str | None = None
-    vae_source: str | None = None
-
-    @property
-    def root(self) -> Path:
-        if self.output_dir is not None:
-            return Path(self.output_dir)
-        source = Path(self.source)
-        return (source if source.is_dir() else source.parent) / FOLDER_NAME
-
-
-@dataclass(frozen=True)
 class PreprocessSummary:
-    """`written` and `reused` count files; `skipped` are (name, reason) of clips left out."""
+    """`written` and `reused` count the clips' files; `skipped` are (name, reason) of clips left out."""
 
     root: Path
     written: int
@@ -100,12 +67,12 @@ def preprocess(
     """
     started = time.monotonic()
     buckets = parse_buckets(settings.resolution_buckets)
-    columns = Columns(settings.caption_column, settings.video_column, settings.reference_column)
-    manifest = read_manifest(settings.source, columns)
+    manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     run = _Run(settings, report, stop or NeverStop())
     for skipped in manifest.skipped:
         run.skip(skipped.name, skipped.reason)
     planned = run.inspect(manifest.clips, buckets)
+    run.require_model(planned)
     planned = run.encode_media(planned)
     run.encode_captions(planned)
     run.write_index(planned)
@@ -122,9 +89,9 @@ class _Run:
         self.model = open_model(
             settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
         )
-        self.model.require_video_codec()
-        self.model.require_text_encoder()
         self.identity = self.model.identity
+        self.style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
+        self.empty_caption = plan_empty_caption(self.identity)
         self.report = report
         self.stop = stop
         self.written = 0
@@ -139,11 +106,18 @@ class _Run:
         planned = []
         for clip in self._each("inspect clips", clips):
             try:
-                planned.append(plan_clip(clip, buckets, self.settings.id_token, self.identity))
+                planned.append(plan_clip(clip, buckets, self.style, self.identity))
             except DataError as error:
                 self.skip(clip.name, str(error))
         self._refuse_nothing(planned)
         return planned
+
+    def require_model(self, planned: list[Planned]) -> None:
+        """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
+        if any(not self._is_there(p.item.conditions) for p in planned):
+            self.model.require_text_encoder()
+        if any(not self._is_there(p.video.stored) for p in planned):
+            self.model.require_video_codec()
 
     def encode_media(self, planned: list[Planned]) -> list[Planned]:
         """Reads masks, encodes videos, then references.
@@ -171,16 +145,19 @@ class _Run:
 
     def encode_captions(self, planned: list[Planned]) -> None:
         """Encodes each different caption once, alone: no other one touches its numbers."""
-        missing: dict[str, list[Item]] = {}
-        for item in self._missing((p.item.conditions, p.item) for p in planned):
-            missing.setdefault(item.caption, []).append(item)
+        missing: dict[str, list[Stored]] = {}
+        captions = [caption for p in planned for caption in p.item.captions]
+        for caption in self._missing((c.conditions, c) for c in captions):
+            missing.setdefault(caption.text, []).append(caption.conditions)
+        if not self._is_there(self.empty_caption):
+            missing.setdefault("", []).append(self.empty_caption)
         if not missing:
             return
         encoder = self.model.load_text_encoder().to(default_device())
-        for caption in self._each("encode captions", list(missing)):
-            embeds = encoder.encode([caption])[0]
-            for item in missing[caption]:
-                self._write(item.conditions, "prompt_embeds", embeds, {"caption": caption})
+        for text in self._each("encode captions", list(missing)):
+            embeds = encoder.encode([text])[0]
+            for stored in missing[text]:
+                self._write(stored, "prompt_embeds", embeds, {"caption": text})
         del encoder
         free_memory()
 
@@ -189,9 +166,11 @@ class _Run:
         settings = {
             "resolution_buckets": self.settings.resolution_buckets,
             "id_token": self.settings.id_token,
+            "remove_llm_prefixes": self.settings.remove_llm_prefixes,
         }
         model = {"name": self.model.name, "identity": self.identity}
-        write_index(self.root, Index(model, settings, tuple(p.item for p in planned)))
+        items = tuple(p.item for p in planned)
+        write_index(self.root, Index(model, settings, items, self.empty_caption))
 
     def _convert(
         self,
@@ -226,17 +205,20 @@ class _Run:
         """Those whose file isn't there with the right key; the others count as reused."""
         missing = []
         for stored, thing in work:
-            if _stored_key(self.root / stored.path) == stored.key:
+            if self._is_there(stored):
                 self.reused += 1
             else:
                 missing.append(thing)
         return missing
 
+    def _is_there(self, stored: Stored) -> bool:
+        return _stored_key(self.root / stored.path) == stored.key
+
     def _write(self, stored: Stored, name: str, tensor: Tensor, metadata: dict[str, str]) -> None:
         # An index of older files would vouch for a mixture, should this run be interrupted.
         index_path(self.root).unlink(missing_ok=True)
         write_safetensors(self.root / stored.path, {name: tensor}, metadata | {"key": stored.key})
-        self.written += 1
+        self.written += stored != self.empty_caption
 
     def _refuse_nothing(self, planned: list[Planned]) -> None:
         if planned:

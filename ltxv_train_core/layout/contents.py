@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ModelError
 from .header import Header, TensorInfo, read_header
@@ -30,6 +30,7 @@ _TRANSFORMER_SIGN = "transformer_blocks.0.attn2.to_k.weight"
 _VAE_SIGN = "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight"
 _T5_SIGN = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _LORA_END = re.compile(r"\.(lora_(A|B|down|up)(\.\w+)?\.weight|alpha)$")
+Padding = Literal["zeros", "reflect", "replicate", "circular"]
 _VAE_VERSIONS = {"0.9.0": VAE_090, "0.9.1": VAE_091, "0.9.5 and later": VAE_095}
 
 
@@ -63,7 +64,7 @@ class VaePart:
 
     prefix: str
     config: dict[str, Any]
-    padding: tuple[str, str]
+    padding: tuple[Padding, Padding]
 
     @property
     def layout(self) -> str:

@@ -6,13 +6,16 @@ from diffusers import LTXVideoTransformer3DModel
 from ..events import Notice, Reporter
 
 
-def compile_blocks(transformer: LTXVideoTransformer3DModel, mode: str, report: Reporter) -> bool:
+def compile_blocks(
+    transformer: LTXVideoTransformer3DModel, mode: str, report: Reporter, left_out: list[int]
+) -> bool:
     """Compiles each block in place, so that parameter names stay as they are.
 
     Where the device has no compiler, says so and leaves the model alone.
 
     Args:
         mode: "default", "reduce-overhead" or "max-autotune".
+        left_out: numbers of blocks that stay as they are.
 
     Returns:
         Whether the blocks will be compiled, in the first step.
@@ -21,8 +24,9 @@ def compile_blocks(transformer: LTXVideoTransformer3DModel, mode: str, report: R
     if missing:
         report(Notice(f"acceleration.compile_with_inductor has no effect here: {missing}"))
         return False
-    for block in transformer.transformer_blocks:
-        block.compile(mode=mode)
+    for number, block in enumerate(transformer.transformer_blocks):
+        if number not in left_out:
+            block.compile(mode=mode)
     report(Notice("compiling the model: the first step takes a minute or more"))
     return True
 

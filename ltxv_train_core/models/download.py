@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import Cancelled, ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 
 PHASE = "download model"
@@ -124,7 +124,7 @@ def _sizes(repository: str) -> dict[str, int]:
     require_reachable(repository, cached=False)
     try:
         siblings = HfApi().model_info(repository, files_metadata=True).siblings or []
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each version of the client raises another library's
         raise _unreachable(repository, error) from error
     return {s.rfilename: s.size or 0 for s in siblings if s.rfilename.endswith(_READ)}
 
@@ -143,7 +143,9 @@ def _download(
             raise_if_stopped(follow.stop)
             path = Path(hf_hub_download(repository, name, **options))
             follow.finished(size)
-    except (OSError, ValueError) as error:
+    except Cancelled:
+        raise
+    except Exception as error:
         raise _unreachable(repository, error) from error
     return path
 
@@ -176,7 +178,7 @@ def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str
     """What makes newer clients tell of every piece of a file; older ones tell of whole files."""
     from huggingface_hub.utils import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         """The client's progress bar, without a bar."""
 
         def __init__(self, *args: Any, **options: Any):

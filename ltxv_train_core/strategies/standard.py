@@ -48,7 +48,7 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
         DataError: it lacks something, or no clip is longer than what is to be given of it.
     """
     root, wanted = Path(config.data.preprocessed_data_root), config.conditioning
-    dataset = TrainingDataset(root, reference_dir, wanted.mask_folder)
+    dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
     longest = max(VideoSize.parse(group).latent.frames for group in dataset.groups)
     for name in ("prefix", "suffix"):
         frames = getattr(wanted, f"{name}_frames")

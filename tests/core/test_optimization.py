@@ -7,10 +7,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from ltxv_train_core import validation
-from ltxv_train_core.adapters.lora_file import PREFIX, comfy_name, lora_tensors
+from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors
 from ltxv_train_core.config import OptimizationConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.optim.moving import Mover
 from ltxv_train_core.strategies import STRATEGIES, StandardStrategy, StepInputs
 from ltxv_train_core.trainer import train

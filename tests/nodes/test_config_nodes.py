@@ -65,7 +65,34 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
 def test_a_value_out_of_bounds_is_refused_before_anything_runs(host: Host) -> None:
     graph = Graph()
     graph.probe(graph.add("LTXVTrainLoRAConfig", **defaults(host, "LTXVTrainLoRAConfig", rank=0)))
-    with pytest.raises(PromptRefused, match="smaller than min of 1"):
+    with pytest.raises(
+        PromptRefused, match=r"lora\.rank: .* greater than or equal to 1 \(given: 0"
+    ):
+        host.start(graph.prompt)
+
+
+def test_an_unknown_choice_and_a_wrong_number_are_said_together(host: Host) -> None:
+    graph = Graph()
+    wrong = {"scheduler_type": "circular", "steps": 0}
+    values = defaults(host, "LTXVTrainOptimizationConfig", **wrong)
+    graph.probe(graph.add("LTXVTrainOptimizationConfig", **values))
+    with pytest.raises(PromptRefused) as refused:
+        host.start(graph.prompt)
+    assert "optimization.steps: " in str(refused.value)
+    assert "optimization.scheduler_type: Input should be 'constant', 'linear'" in str(refused.value)
+
+
+def test_what_depends_on_a_linked_widget_waits_for_its_value(host: Host) -> None:
+    """With the 100 steps of the link a warm-up of 200 is too long; the default has 3000."""
+    graph = Graph()
+    values = defaults(host, "LTXVTrainOptimizationConfig", warmup_steps=200)
+    values["steps"] = graph.add("ProbeNumber", value=100)
+    graph.probe(graph.add("LTXVTrainOptimizationConfig", **values))
+    assert "warmup_steps 200: must be smaller than steps (100)" in message_of(host, graph.prompt)
+    values["batch_size"] = 0
+    graph.add("LTXVTrainOptimizationConfig", **values)
+    graph.probe(graph.add("LTXVTrainOptimizationConfig", **values))
+    with pytest.raises(PromptRefused, match=r"optimization\.batch_size"):
         host.start(graph.prompt)
 
 
@@ -81,9 +108,9 @@ def test_what_does_not_fit_together_is_said_by_name(host: Host) -> None:
     graph = Graph()
     values = defaults(host, "LTXVTrainOptimizationConfig", scheduler_params="eta_min: 0.1")
     graph.probe(graph.add("LTXVTrainOptimizationConfig", **values))
-    assert "optimization: scheduler_params eta_min: the linear schedule takes" in message_of(
-        host, graph.prompt
-    )
+    expected = "optimization: scheduler_params eta_min: the linear schedule takes"
+    with pytest.raises(PromptRefused, match=expected):
+        host.start(graph.prompt)
 
 
 def test_a_missing_data_section_names_the_node_to_connect(host: Host) -> None:

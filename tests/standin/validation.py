@@ -1,5 +1,6 @@
 """What ComfyUI checks of a prompt before it runs: inputs, types of links, bounds, choices."""
 
+import inspect
 from typing import Any
 
 from tests.host import Prompt
@@ -24,8 +25,11 @@ def node_errors(prompt: Prompt, nodes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _errors_of(node: dict[str, Any], prompt: Prompt, nodes: dict[str, Any]) -> list[dict]:
+    node_class = nodes[node["class_type"]]
+    validate = getattr(node_class, "validate_inputs", None)
+    own_checks = inspect.getfullargspec(validate) if validate else None
     found = []
-    for item in nodes[node["class_type"]].define_schema().inputs:
+    for item in node_class.define_schema().inputs:
         if item.id not in node["inputs"]:
             if not item.optional:
                 found.append(_error("Required input is missing", item.id))
@@ -42,9 +46,26 @@ def _errors_of(node: dict[str, Any], prompt: Prompt, nodes: dict[str, Any]) -> l
         except ValueError as error:
             found.append(_error("Failed to convert", f"{item.id}, {value}, {error}"))
             continue
+        if own_checks and (own_checks.varkw or item.id in own_checks.args):
+            continue
         if problem := _out_of_bounds(item, value):
             found.append(_error(problem, item.id))
+    if own_checks and not found:
+        found = _own_errors(node, validate, own_checks)
     return found
+
+
+def _own_errors(node: dict[str, Any], validate: Any, takes: inspect.FullArgSpec) -> list[dict]:
+    """What the node's own check says, at each input that it is given; links are None."""
+    given = {
+        name: None if is_link(value) else value
+        for name, value in node["inputs"].items()
+        if takes.varkw or name in takes.args
+    }
+    answer = validate(**given)
+    if answer is True:
+        return []
+    return [_error("Custom validation failed for node", f"{name} - {answer}") for name in given]
 
 
 def _out_of_bounds(item: Any, value: Any) -> str | None:

@@ -4,9 +4,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ltxv_train_core.adapters.inject import add_lora
+from ltxv_train_core.adapters.layer_names import layer_name
 from ltxv_train_core.adapters.lora_file import (
     add_trained_lora,
-    comfy_name,
     lora_tensors,
     write_lora_file,
 )
@@ -14,6 +14,7 @@ from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.flow.tokens import positions
 from ltxv_train_core.geometry import LatentSize
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 
 CONFIG = LoRAConfig(rank=4, alpha=2, target_modules=("to_q", "net.2", "proj_in", "time_embed.*"))
@@ -95,12 +96,28 @@ def test_foreign_and_broken_files_are_refused(tmp_path):
         add_trained_lora(load_transformer(), path)
     pair = {f"diffusion_model.nowhere.lora_{x}.weight": torch.zeros(2, 2) for x in "AB"}
     save_file(pair, path)
-    with pytest.raises(ModelError, match="no layer nowhere"):
+    with pytest.raises(ModelError, match=r"is not a LoRA .*nowhere"):
+        add_trained_lora(load_transformer(), path)
+    fits = {f"diffusion_model.proj_out.lora_{x}.weight": torch.zeros(2, 2) for x in "AB"}
+    save_file(pair | fits, path)
+    with pytest.raises(ModelError, match=r"expected pairs .*found diffusion_model\.nowhere"):
+        add_trained_lora(load_transformer(), path)
+    save_file(fits, path)
+    with pytest.raises(ModelError, match=r"proj_out changes weights of shape \(2, 2\)"):
+        add_trained_lora(load_transformer(), path)
+    block = {key.replace("proj_out", "transformer_blocks.9.attn1.to_q"): fits[key] for key in fits}
+    save_file(block, path)
+    with pytest.raises(ModelError, match=r"no layer transformer_blocks\.9\.attn1\.to_q"):
         add_trained_lora(load_transformer(), path)
 
 
-def test_comfy_names():
+def test_layers_are_known_by_every_name():
     assert comfy_name("proj_in.lora_A.weight") == "patchify_proj.lora_A.weight"
     assert comfy_name("time_embed.linear") == "adaln_single.linear"
     assert comfy_name("transformer_blocks.1.attn2.norm_q") == "transformer_blocks.1.attn2.q_norm"
     assert comfy_name("proj_out") == "proj_out"
+    layers = [n for n, m in load_transformer().named_modules() if isinstance(m, torch.nn.Linear)]
+    for layer in (*layers, "transformer_blocks.47.attn1.to_out.0"):
+        for name in (layer, comfy_name(layer)):
+            assert layer_name(name) == layer_name(name.replace(".", "_")) == layer
+    assert layer_name("transformer_blocks.0.attn3.to_q") is None

@@ -5,11 +5,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.inject import add_lora
-from ltxv_train_core.adapters.lora_file import PREFIX, comfy_name, lora_tensors, write_lora_file
+from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.adapters.start import find_start, start_from
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 from ltxv_train_core.trainer import train
 
@@ -126,18 +127,18 @@ def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):
         return path
 
     with pytest.raises(ModelError, match="or a folder that holds one"):
-        find_start(tmp_path)
+        find_start(tmp_path, "lora")
     write("weights.safetensors", {"proj_in.lora_A.default.weight": torch.zeros(2, 2)})
     with pytest.raises(ModelError, match="or a folder that holds one"):
-        find_start(tmp_path)
+        find_start(tmp_path, "lora")
     final = write("final.safetensors")
-    assert find_start(tmp_path) == final
+    assert find_start(tmp_path, "lora") == final
     newest = write("loras/mine-abc-000100.safetensors")
     old = write("checkpoints/lora_weights_step_00090.safetensors")
     write("loras/mine-abc-000100-ema.safetensors")
     os.utime(old, (2**31, 2**31))
-    assert find_start(tmp_path) == newest
-    assert find_start(old) == old
+    assert find_start(tmp_path, "lora") == newest
+    assert find_start(old, "lora") == old
 
 
 def test_a_run_starts_from_another(training_config, tmp_path):

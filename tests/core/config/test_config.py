@@ -173,17 +173,19 @@ def test_a_missing_data_section_is_named():
         ({"validation": {"prompts": ["a"], "reference_videos": ["x.mp4"]}}, "would be ignored"),
         ({"hub": {"push_to_hub": True}}, "hub_model_id"),
         ({"optimization": {"scheduler_params": {"eta_min": 0}}}, "linear schedule takes"),
+        (
+            {"model": {"training_mode": "full"}, "acceleration": {"quantization": "int8-quanto"}},
+            "quantization int8-quanto: is for weights that stay",
+        ),
+        (
+            {"model": {"training_mode": "full"}, "acceleration": {"blocks_to_offload": 2}},
+            "blocks_to_offload 2: is for weights that stay",
+        ),
     ],
 )
 def test_contradictions_are_refused(sections, named):
     with pytest.raises(ConfigurationError, match=named):
         build(**sections)
-
-
-def test_what_is_not_available_yet_is_refused_by_name():
-    assert config.unsupported(build()) == []
-    (line,) = config.unsupported(build(model={"training_mode": "full"}))
-    assert line.startswith("model.training_mode: ")
 
 
 def test_importing_the_configuration_imports_no_torch():

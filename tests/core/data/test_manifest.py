@@ -30,7 +30,7 @@ def metadata(tmp_path):
 
 
 def pairs(manifest):
-    return {clip.name: clip.caption for clip in manifest.clips}
+    return {clip.name: clip.captions[0] for clip in manifest.clips}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -60,7 +60,7 @@ def test_csv(touch, metadata, encoding, newline):
 def test_json_and_jsonl(tmp_path, touch, metadata, encoding):
     touch("a.mp4", "refs/a.mp4")
     row = {"caption": "größer", "media_path": "a.mp4", "reference_path": "refs\\a.mp4", "n": 3}
-    expected = (Clip("a.mp4", tmp_path / "a.mp4", "größer", tmp_path / "refs/a.mp4"),)
+    expected = (Clip("a.mp4", tmp_path / "a.mp4", ("größer",), tmp_path / "refs/a.mp4"),)
     as_json = json.dumps([row, {}], ensure_ascii=False)
     assert read_manifest(metadata("data.json", as_json, encoding)).clips == expected
     lines = json.dumps(row, ensure_ascii=False) + "\n\n"
@@ -71,12 +71,16 @@ def test_columns_have_the_names_that_are_asked_for(touch, metadata):
     touch("a.mp4", "r.mp4")
     source = metadata("data.csv", "text,video,control\nhello,a.mp4,r.mp4\n")
     manifest = read_manifest(source, Columns("text", "video", "control"))
-    assert manifest.clips[0].caption == "hello"
+    assert manifest.clips[0].captions == ("hello",)
     assert manifest.clips[0].reference.name == "r.mp4"
     with pytest.raises(DataError, match="no column 'caption' or 'media_path'; it has 'control'"):
         read_manifest(source)
     with pytest.raises(DataError, match="no column 'pose'"):
         read_manifest(source, Columns("text", "video", "pose"))
+    masked = read_manifest(source, Columns("text", "video", "", "control")).clips[0]
+    assert (masked.mask.name, masked.reference) == ("r.mp4", None)
+    with pytest.raises(DataError, match="no column 'hole'"):
+        read_manifest(source, Columns("text", "video", mask="hole"))
 
 
 def test_without_the_reference_column_there_are_no_references(touch, metadata):
@@ -98,7 +102,7 @@ def test_what_is_missing_costs_its_own_row_only(touch, metadata):
         "C,c.mp4,rc.mp4\n",
     )
     manifest = read_manifest(source)
-    assert [(c.name, c.caption, c.reference.name) for c in manifest.clips] == [
+    assert [(c.name, c.captions[0], c.reference.name) for c in manifest.clips] == [
         ("a.mp4", "A", "ra.mp4"),
         ("c.mp4", "C", "rc.mp4"),
     ]
@@ -132,7 +136,7 @@ def test_names_neither_collide_nor_escape(tmp_path, touch, metadata):
     ]
     lines = "\n".join(json.dumps({"caption": row, "media_path": row}) for row in rows)
     manifest = read_manifest(metadata("set/data.jsonl", lines))
-    assert [clip.caption for clip in manifest.clips] == rows
+    assert [clip.captions[0] for clip in manifest.clips] == rows
     names = [clip.name for clip in manifest.clips]
     assert len(set(names)) == 6
     assert names[:3] == ["a.mp4", "a.png", "a.mp4~2"]
@@ -174,3 +178,20 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
     for source, message in cases.items():
         with pytest.raises(DataError, match=message):
             read_manifest(source)
+
+
+def test_media_without_a_caption_get_the_default_one(tmp_path, touch, metadata):
+    touch("a.png", "b.png", "b.txt")
+    manifest = read_manifest(tmp_path, default_caption=" a photo of zorp ")
+    assert pairs(manifest) == {"a.png": "a photo of zorp", "b.png": "media"}
+    source = metadata("data.csv", "caption,media_path\n,a.png\nown,b.png\n")
+    manifest = read_manifest(source, default_caption="given")
+    assert pairs(manifest) == {"a.png": "given", "b.png": "own"}
+
+
+def test_the_mask_column_has_a_name(touch, metadata):
+    touch("a.mp4", "m.png")
+    source = metadata("data.csv", "caption,media_path,hole\nA,a.mp4,m.png\n")
+    assert read_manifest(source, Columns(mask="hole")).clips[0].mask.name == "m.png"
+    with pytest.raises(DataError, match="no column 'mask'"):
+        read_manifest(source, Columns(mask="mask"))

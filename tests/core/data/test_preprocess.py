@@ -67,11 +67,12 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert (summary.written, summary.reused, summary.skipped) == (2, 0, ())
     assert files_below(root) == [
         "conditions/clips/a.mp4.safetensors",
+        "empty_caption.safetensors",
         "index.json",
         "latents/clips/a.mp4.safetensors",
     ]
     assert watcher.phases == ["inspect clips", "encode videos", "encode captions"]
-    assert watcher.events[-1] == Progress("encode captions", 1, 1, "clip")
+    assert watcher.events[-1] == Progress("encode captions", 2, 2, "clip")
 
     model = open_model(MINIATURE)
     frames = frames_to_tensor(read_frames(tmp_path / "clips/a.mp4", VideoSize(64, 64, 9)))
@@ -192,7 +193,7 @@ def test_only_what_changed_is_encoded_again(tmp_path, write_clip, make, monkeypa
     rows = [row("a.mp4", "same"), row("b.mp4", "same"), row("c.mp4", "other")]
     first = make(rows)
     assert (first.written, first.reused) == (6, 0)
-    assert captions == ["same", "other"]
+    assert captions == ["same", "other", ""]
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in first.root.rglob("*.*")}
     fingerprint = read_index(first.root).fingerprint
 
@@ -206,7 +207,7 @@ def test_only_what_changed_is_encoded_again(tmp_path, write_clip, make, monkeypa
 
     changed = make([row("a.mp4", "same"), row("b.mp4", "new"), row("c.mp4", "other")])
     assert (changed.written, changed.reused) == (1, 5)
-    assert captions == ["same", "other", "new"]
+    assert captions == ["same", "other", "", "new"]
     assert read_index(first.root).fingerprint != fingerprint
 
     write_clip("c.mp4", level=250)

@@ -80,6 +80,28 @@ def test_a_colour_profile_is_converted_to_srgb(tmp_path):
     )
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_colours_are_those_of_the_profile(tmp_path, suffix):
+    """In this profile the primaries red and green have changed places."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1)
+    swapped = swapped.replace(b"????", b"gXYZ", 1)
+    picture = Image.new("RGB", (32, 32), (230, 10, 40))
+    picture.save(tmp_path / f"a.{suffix}", icc_profile=swapped, quality=98)
+    read = read_image(tmp_path / f"a.{suffix}")
+    np.testing.assert_allclose(read[16, 16].astype(int), (10, 230, 40), atol=6)
+
+
+def test_a_printers_jpeg_and_a_transparent_webp(tmp_path):
+    halves().convert("CMYK").save(tmp_path / "print.jpg", quality=95)
+    np.testing.assert_allclose(read_image(tmp_path / "print.jpg")[8, 48], (220, 20, 20), atol=12)
+    image = halves().convert("RGBA")
+    image.putalpha(Image.fromarray(np.repeat([[0, 255]], 64, 0).repeat(48, 1).astype(np.uint8)))
+    image.save(tmp_path / "a.webp", lossless=True, exact=True)
+    assert read_image(tmp_path / "a.webp")[:, :48].max() == 0
+    np.testing.assert_allclose(read_image(tmp_path / "a.webp")[8, 60], (220, 20, 20), atol=2)
+
+
 def test_a_broken_image_is_named(tmp_path):
     halves().save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:90])

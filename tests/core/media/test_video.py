@@ -6,10 +6,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
-from ltxv_train_core.media.video import MediaInfo, probe, read_frames, write_video
+from ltxv_train_core.media.video import MediaInfo, Selection, probe, read_frames, write_video
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 180, 60), (40, 60, 210)
 
@@ -214,3 +215,125 @@ def test_a_file_with_sound_alone_holds_no_video(tmp_path):
         container.mux(sound.encode(None))
     with pytest.raises(DataError, match="holds no video"):
         probe(tmp_path / "sound.mp4")
+
+
+def levels_of(path: Path, frames: int, **selected) -> np.ndarray:
+    """Which frame of `moving` each frame read is."""
+    read = read_frames(path, VideoSize(96, 64, frames), Selection(**selected))
+    return ((read.mean(axis=(1, 2, 3)) - 10) / 3).round().astype(int)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"g": "12", "bf": "3"}),
+        ("open.mp4", "libx264", {"g": "12", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
+        ("a.mov", "libx264", {"g": "250"}),
+        ("a.mkv", "libx264", {"g": "12", "bf": "2"}),
+        ("a.webm", "libvpx-vp9", {"g": "16"}),
+        ("a.gif", "gif", {}),
+        ("a.avi", "mpeg4", {"g": "8"}),
+    ],
+)
+def test_a_later_window_is_what_reading_from_the_beginning_gives(tmp_path, name, codec, options):
+    path = tmp_path / name
+    frames = moving(73)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options | {"crf": "10"})
+        stream.width, stream.height = 96, 64
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = read_frames(path, VideoSize(96, 64, 73))
+    for start in (0, 1, 7, 12, 23, 24, 25, 50, 64):
+        part = read_frames(path, VideoSize(96, 64, 9), Selection(start=start))
+        np.testing.assert_array_equal(part, whole[start : start + 9], err_msg=str(start))
+    with pytest.raises(DataError, match="ends after 8 of the 9"):
+        read_frames(path, VideoSize(96, 64, 9), Selection(start=65))
+
+
+def test_a_later_window_decodes_from_the_key_frame_before_it(tmp_path, monkeypatch):
+    path = tmp_path / "long.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (60, 64, 96, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for pixels in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    wanted = read_frames(path, VideoSize(96, 64, 9), Selection(start=45))
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"mdat") + 4
+    data[begin : begin + (len(data) - begin) // 2] = bytes((len(data) - begin) // 2)
+    path.write_bytes(data)
+    read = read_frames(path, VideoSize(96, 64, 9), Selection(start=45))
+    np.testing.assert_array_equal(read, wanted)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_resampling_takes_the_frame_that_is_shown(tmp_path, name):
+    encode(tmp_path / name, moving(50))
+    info = probe(tmp_path / name)
+    assert [info.frames_at(fps) for fps in (None, 25, 12.5, 10, 50, 24)] == [
+        50,
+        50,
+        25,
+        20,
+        100,
+        48,
+    ]
+    levels = levels_of(tmp_path / name, 25, fps=12.5)
+    assert levels.tolist() == list(range(0, 50, 2))
+    assert levels_of(tmp_path / name, 9, fps=10.0).tolist() == [0, 2, 5, 7, 10, 12, 15, 17, 20]
+    assert levels_of(tmp_path / name, 9, fps=50.0).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert levels_of(tmp_path / name, 9, fps=12.5, start=12).tolist() == list(range(24, 42, 2))
+    with pytest.raises(DataError, match="ends after 25 of the 33"):
+        levels_of(tmp_path / name, 33, fps=12.5)
+
+
+@pytest.mark.parametrize("name", ["vfr.mp4", "vfr.mkv"])
+def test_resampling_follows_the_timestamps_of_a_variable_rate(tmp_path, name):
+    """20 frames of 0.02 s, then 20 of 0.2 s: at 10 fps, 4 of the first and each later one twice."""
+    ticks = [*range(0, 40, 2), *range(40, 440, 20)]
+    encode(tmp_path / name, moving(40), ticks=ticks)
+    levels = levels_of(tmp_path / name, 41, fps=10.0)
+    later = [level for i in range(20, 40) for level in (i, i)]
+    assert levels.tolist() == [0, 5, 10, 15, *later][:41]
+
+
+def test_the_part_that_is_kept_can_be_chosen(tmp_path):
+    write_video(tmp_path / "wide.mp4", np.stack([picture(384, 64)] * 9), fps=25)
+    for x, color in ((0.0, RED), (0.5, GREEN), (1.0, BLUE)):
+        frames = read_frames(tmp_path / "wide.mp4", VideoSize(96, 64, 9), Selection(x=x))
+        assert difference(frames, np.broadcast_to(color, frames.shape)) < 3
+
+
+def test_odd_sizes_and_ten_bits_are_read(tmp_path):
+    frames = np.stack([picture(129, 97)] * 9)
+    write_video(tmp_path / "odd.mp4", frames, fps=25)
+    encode(tmp_path / "deep.mkv", frames[:, :96, :128], pixel_format="yuv420p10le")
+    for name in ("odd.mp4", "deep.mkv"):
+        read = read_frames(tmp_path / name, VideoSize(64, 64, 9))[0]
+        np.testing.assert_allclose(read[32, 32], GREEN, atol=3)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2)))
+
+
+@pytest.mark.parametrize("scale", [2, 3.75])
+def test_the_decoders_resize_is_as_good_as_an_antialiased_one(tmp_path, scale):
+    """Fine texture shrunk by swscale, against Pillow's filter of the same kind."""
+    width, height = round(128 * scale), round(96 * scale)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [127 + 90 * np.sin(x * y / f) for f in (900.0, 500.0, 300.0)]
+    noise = np.random.default_rng(0).normal(0, 20, (height, width, 3))
+    pixels = (np.stack(waves, axis=-1) + noise).clip(0, 255).astype(np.uint8)
+    encode(tmp_path / "texture.mkv", pixels[None], "ffv1", "bgr0")
+    read = read_frames(tmp_path / "texture.mkv", VideoSize(128, 96, 1))[0]
+    reference = Image.fromarray(pixels).resize((128, 96), Image.Resampling.BICUBIC)
+    aliased = Image.fromarray(pixels).resize((128, 96), Image.Resampling.NEAREST)
+    assert psnr(read, np.asarray(reference)) > 40
+    assert psnr(np.asarray(aliased), np.asarray(reference)) < 25

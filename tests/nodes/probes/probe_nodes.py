@@ -27,6 +27,23 @@ class ProbeValue(io.ComfyNode):
         return io.NodeOutput(ui={"text": [json.dumps(described(value))]})
 
 
+class ProbeNumber(io.ComfyNode):
+    """A number that is known when the prompt runs, not before."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeNumber",
+            category=CATEGORY,
+            inputs=[io.Int.Input("value")],
+            outputs=[io.Int.Output()],
+        )
+
+    @classmethod
+    def execute(cls, value: int) -> io.NodeOutput:
+        return io.NodeOutput(value)
+
+
 class ProbeFrames(io.ComfyNode):
     """A video that gets brighter from frame to frame."""
 
@@ -158,4 +175,12 @@ def described(value: Any) -> Any:
 
 class ProbeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [ProbeValue, ProbeFrames, ProbeLatent, ProbeVae, ProbeConditioning, ProbeModel]
+        return [
+            ProbeValue,
+            ProbeFrames,
+            ProbeNumber,
+            ProbeLatent,
+            ProbeVae,
+            ProbeConditioning,
+            ProbeModel,
+        ]

@@ -1,0 +1,48 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ..config import TrainingConfig
+from ..events import Notice, Progress, Reporter
+from ..files import write_safetensors
+from ..layout.single_file import config_metadata, transformer_tensors
+from ..models.compile import compile_blocks
+from ..models.precision import base_dtype
+from ..models.source import ModelSource
+from .start import find_start, load_transformer_file
+
+
+class TrainableModel:
+    """Every weight of the transformer, in float32."""
+
+    def __init__(
+        self, config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+    ):
+        options = config.acceleration
+        self.file_dtype = base_dtype(options.mixed_precision_mode)
+        self.causal_positions = source.causal_positions
+        report(Progress("load model", 0, 1, "model"))
+        self.transformer = source.load_transformer(torch.float32)
+        if config.model.load_checkpoint is not None:
+            path = find_start(Path(config.model.load_checkpoint), "full")
+            load_transformer_file(self.transformer, path)
+            report(Notice(f"starting from {path.name}"))
+        self.transformer.to(device).train().requires_grad_(True)
+        if config.optimization.enable_gradient_checkpointing:
+            self.transformer.enable_gradient_checkpointing()
+        if options.compile_with_inductor:
+            compile_blocks(self.transformer, options.compilation_mode, report, [])
+        report(Progress("load model", 1, 1, "model"))
+        self.parameters = list(self.transformer.parameters())
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Writes the transformer in the run's precision, as ComfyUI's loaders for diffusion models
+        and for checkpoints read it."""
+        tensors = transformer_tensors(self.transformer.state_dict())
+        described = config_metadata(self.transformer.config, self.causal_positions)
+        write_safetensors(
+            path,
+            {name: value.to("cpu", self.file_dtype) for name, value in tensors.items()},
+            {**facts, **described},
+        )

@@ -1,0 +1,63 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from ..config import TrainingConfig
+from ..events import Notice, Progress, Reporter
+from ..models.compile import compile_blocks
+from ..models.offload import offload, place, spread
+from ..models.precision import base_dtype
+from ..models.quantize import quantize_base
+from ..models.source import ModelSource
+from .inject import add_lora
+from .lora_file import lora_tensors, write_lora_file
+from .start import find_start, start_from
+
+
+class TrainableLoRA:
+    """A LoRA in float32 in the frozen base, which is quantized, offloaded and compiled as
+    configured."""
+
+    def __init__(
+        self, config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+    ):
+        self.config = config.lora
+        options = config.acceleration
+        report(Progress("load model", 0, 1, "model"))
+        transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
+        if options.quantization is not None:
+            quantize_base(transformer, options.quantization, device)
+        offloaded = spread(len(transformer.transformer_blocks), options.blocks_to_offload)
+        place(transformer, device, offloaded)
+        transformer.train()
+        if config.optimization.enable_gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if options.compile_with_inductor:
+            compile_blocks(transformer, options.compilation_mode, report, offloaded)
+        report(Progress("load model", 1, 1, "model"))
+        self.transformer = transformer
+        self.parameters = add_lora(transformer, config.lora, config.seed)
+        if offloaded:
+            offload(transformer, device, offloaded)
+            report(Notice(_offloaded_size(transformer, offloaded, device)))
+        if config.model.load_checkpoint is not None:
+            path = find_start(Path(config.model.load_checkpoint), "lora")
+            new = start_from(transformer, path, config.lora)
+            rest = f"; {new} layers that it lacks start anew" if new else ""
+            report(Notice(f"starting from {path.name}{rest}"))
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        tensors = lora_tensors(self.transformer)
+        write_lora_file(path, tensors, self.config.rank, self.config.alpha, dict(facts))
+
+
+def _offloaded_size(
+    transformer: LTXVideoTransformer3DModel, offloaded: list[int], device: torch.device
+) -> str:
+    blocks = transformer.transformer_blocks
+    frozen = [p for n in offloaded for p in blocks[n].parameters() if not p.requires_grad]
+    size = sum(p.nbytes for p in frozen) / 2**30
+    saved = "; on a CPU that saves nothing" if device.type == "cpu" else ""
+    return f"{len(offloaded)} of {len(blocks)} blocks ({size:.2f} GiB) live in host memory{saved}"

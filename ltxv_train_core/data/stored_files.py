@@ -1,0 +1,87 @@
+"""Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
+
+from pathlib import Path
+from typing import Protocol
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from ..errors import DataError
+from . import ltx_video_trainer
+from .index import SUFFIX, Index, find_root, read_index
+
+
+class StoredFiles(Protocol):
+    """A data set on disk.
+
+    Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
+
+    Attributes:
+        suffix: of its files.
+        notices: what the user should know of it.
+    """
+
+    root: Path
+    index: Index
+    suffix: str
+    notices: list[str]
+
+    def latents(self, path: Path) -> Tensor:
+        """[128, f, h, w] float32."""
+        ...
+
+    def prompt_embeds(self, path: Path) -> Tensor:
+        """[L, D]."""
+        ...
+
+    def mask(self, path: Path) -> Tensor:
+        """[f or 1, h, w] bool."""
+        ...
+
+
+def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
+    """Opens what `preprocess` wrote, or a folder of LTX-Video-Trainer's.
+
+    Args:
+        folder: the data set, or the folder that holds it as `.precomputed`.
+        reference_dir: the folder of reference latents that is wanted.
+
+    Raises:
+        DataError: it is no data set.
+    """
+    theirs = ltx_video_trainer.find_root(folder)
+    if theirs is not None:
+        wanted = reference_dir if reference_dir and (theirs / reference_dir).is_dir() else None
+        return ltx_video_trainer.PtFiles(theirs, wanted)
+    return SafetensorsFiles(folder)
+
+
+class SafetensorsFiles:
+    """What `preprocess` wrote."""
+
+    suffix = SUFFIX
+
+    def __init__(self, folder: Path):
+        self.root = find_root(folder)
+        self.index = read_index(self.root)
+        self.notices: list[str] = []
+
+    def latents(self, path: Path) -> Tensor:
+        return _load(path, "latents")
+
+    def prompt_embeds(self, path: Path) -> Tensor:
+        return _load(path, "prompt_embeds")
+
+    def mask(self, path: Path) -> Tensor:
+        return _load(path, "mask")
+
+
+def _load(path: Path, name: str) -> Tensor:
+    """Reads the whole file: faster than mapping it, and it isn't held open."""
+    try:
+        return load(path.read_bytes())[name]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(
+            f"{path}: can't be read ({error}); delete it and preprocess again"
+        ) from error

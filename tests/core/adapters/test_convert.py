@@ -1,0 +1,190 @@
+"""The same LoRA in every form: what it does to the weights stays what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import LTXPipeline
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from ltxv_train_core.adapters.convert import convert_lora
+from ltxv_train_core.adapters.lora import LoRA, LoRALayer
+from ltxv_train_core.adapters.lora_file import FORMS, LoRAForm, read_lora, write_lora
+from ltxv_train_core.errors import ModelError
+from ltxv_train_core.layout.names import comfy_name
+from ltxv_train_core.miniature.weights import load_transformer
+
+LAYERS = {
+    "proj_in": (128, 256),
+    "transformer_blocks.3.attn1.to_q": (256, 256),
+    "transformer_blocks.0.attn2.to_out.0": (256, 256),
+    "transformer_blocks.1.ff.net.0.proj": (256, 1024),
+    "transformer_blocks.1.ff.net.2": (1024, 256),
+    "time_embed.linear": (256, 1536),
+}
+IN_BLOCKS = {name: shape for name, shape in LAYERS.items() if "blocks" in name}
+
+
+def lora(layers=LAYERS, alpha: float = 3.0, ranks=(4,), dtype=torch.float32) -> dict:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return (torch.randn(shape, generator=generator) * 0.05).to(dtype)
+
+    made = {}
+    for number, (name, (inputs, outputs)) in enumerate(layers.items()):
+        rank = ranks[number % len(ranks)]
+        made[name] = LoRALayer(random(rank, inputs), random(outputs, rank), alpha)
+    return made
+
+
+def written(folder: Path, form: LoRAForm, made: LoRA, metadata: dict | None = None) -> Path:
+    path = folder / f"{form}.safetensors"
+    write_lora(path, made, metadata or {}, form)
+    return path
+
+
+def assert_same_change(path: Path, wanted: LoRA) -> None:
+    found = read_lora(path)
+    assert found.foreign == ()
+    assert set(found.lora) == set(wanted)
+    for name, layer in wanted.items():
+        change = layer.change()
+        error = (found.lora[name].change() - change).abs().max()
+        assert error <= 1e-6 * change.abs().max(), name
+
+
+@pytest.mark.parametrize("source", FORMS)
+@pytest.mark.parametrize("target", FORMS)
+@pytest.mark.parametrize("ranks", [(4,), (2, 5)], ids=["one rank", "two ranks"])
+def test_every_form_becomes_every_other(tmp_path, source, target, ranks):
+    made = lora(ranks=ranks)
+    facts = {"base_model": "LTXV", "rank": "4", "alpha": "3", "step": "7"}
+    output = tmp_path / "out" / "converted.safetensors"
+    done = convert_lora(written(tmp_path, source, made, facts), target, output)
+    assert done.layers == len(LAYERS)
+    assert_same_change(output, made)
+    with safe_open(output, "pt") as file:
+        assert facts.items() <= file.metadata().items()
+        assert ("lora_adapter_metadata" in file.metadata()) == (target == "diffusers")
+        assert ("ss_network_dim" in file.metadata()) == (target == "kohya")
+    assert bool(done.notes) == (target == "comfy")
+
+
+def test_the_keys_of_each_form(tmp_path):
+    for form, key in (
+        ("comfy", "diffusion_model.patchify_proj.lora_A.weight"),
+        ("kohya", "lora_unet_patchify_proj.lora_down.weight"),
+        ("diffusers", "transformer.proj_in.lora_A.weight"),
+    ):
+        assert key in load_file(written(tmp_path, form, lora()))
+    kohya = load_file(tmp_path / "kohya.safetensors")
+    assert kohya["lora_unet_transformer_blocks_0_attn2_to_out_0.alpha"].item() == 3
+    alphas = [key for key in kohya if key.endswith(".alpha")]
+    assert len(alphas) == len(LAYERS)
+
+
+@pytest.mark.parametrize("form", ["comfy", "diffusers"])
+def test_diffusers_gives_the_same_weights(tmp_path, form):
+    """Through the pipeline's own reader, with the metadata that it finds in the file."""
+    made = lora(LAYERS if form == "diffusers" else IN_BLOCKS, ranks=(4, 2))
+    path = written(tmp_path, form, made)
+    transformer = load_transformer()
+    before = {n: m.weight.clone() for n, m in transformer.named_modules() if n in made}
+    state, metadata = LTXPipeline.lora_state_dict(str(path), return_lora_metadata=True)
+    assert (metadata is not None) == (form == "diffusers")
+    LTXPipeline.load_lora_into_transformer(state, transformer, metadata=metadata)
+    transformer.fuse_lora()
+    modules = dict(transformer.named_modules())
+    for name, layer in made.items():
+        change = modules[name].weight - before[name]
+        assert torch.allclose(change, layer.change(), atol=1e-6), name
+
+
+def test_what_diffusers_writes_is_read(tmp_path):
+    """A file as `save_lora_weights` makes it: alpha in the adapter metadata alone."""
+    made = lora(alpha=8.0)
+    state = {}
+    for name, layer in made.items():
+        state |= {f"{name}.lora_A.weight": layer.down, f"{name}.lora_B.weight": layer.up}
+    config = {"r": 4, "lora_alpha": 8, "target_modules": ["to_q"], "rank_pattern": {}}
+    LTXPipeline.save_lora_weights(tmp_path, state, transformer_lora_adapter_metadata=config)
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    assert_same_change(path, made)
+    assert convert_lora(path, "kohya", tmp_path / "kohya.safetensors").layers == len(made)
+    assert_same_change(tmp_path / "kohya.safetensors", made)
+
+
+def test_alpha_by_layer_and_rslora(tmp_path):
+    made = lora(alpha=4.0)
+    path = tmp_path / "peft.safetensors"
+    write_lora(path, made, {}, "diffusers")
+    tensors = load_file(path)
+    adapter = {"r": 4, "lora_alpha": 4, "alpha_pattern": {"attn1.to_q": 8}}
+
+    def scales(**values) -> tuple[float, float]:
+        save_file(tensors, path, {"lora_adapter_metadata": json.dumps(adapter | values)})
+        found = read_lora(path).lora
+        return found["transformer_blocks.3.attn1.to_q"].scale, found["proj_in"].scale
+
+    assert scales() == (2.0, 1.0)
+    assert scales(use_rslora=True) == (4.0, 2.0)
+    save_file(tensors, path, {"lora_adapter_metadata": "{"})
+    with pytest.raises(ModelError, match="lora_adapter_metadata can't be read"):
+        read_lora(path)
+
+
+@pytest.mark.parametrize("prefix", ["diffusion_model.", "transformer.", "", "base_model.model."])
+def test_without_alpha_the_scale_is_1(tmp_path, prefix):
+    """Both forms that LTX-Video-Trainer writes, and what others make of them."""
+    made = lora(alpha=4.0)
+    path = tmp_path / "theirs.safetensors"
+    tensors = {}
+    for name, layer in made.items():
+        key = prefix + (comfy_name(name) if prefix == "diffusion_model." else name)
+        tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+    save_file(tensors, path)
+    assert_same_change(path, made)
+    convert_lora(path, "comfy", tmp_path / "comfy.safetensors")
+    assert_same_change(tmp_path / "comfy.safetensors", made)
+
+
+def test_half_precision_stays_where_it_is_exact(tmp_path):
+    for alpha, dtype in ((2.0, torch.bfloat16), (3.0, torch.float32)):
+        made = lora(alpha=alpha, dtype=torch.bfloat16)
+        output = tmp_path / f"{alpha}.safetensors"
+        convert_lora(written(tmp_path, "kohya", made), "comfy", output)
+        tensors = load_file(output)
+        assert tensors["diffusion_model.patchify_proj.lora_A.weight"].dtype == torch.bfloat16
+        assert tensors["diffusion_model.patchify_proj.lora_B.weight"].dtype == dtype
+        assert_same_change(output, made)
+
+
+def test_what_has_no_place_is_named(tmp_path):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    half = "diffusion_model.transformer_blocks.0.attn1.to_k.lora_A.weight"
+    others = {
+        half: torch.zeros(4, 256),
+        "lora_te1_text_model_encoder_layers_0.lora_down.weight": torch.zeros(4, 8),
+        "diffusion_model.transformer_blocks.0.attn1.to_q.dora_scale": torch.zeros(8),
+    }
+    save_file(load_file(path) | others, path)
+    done = convert_lora(path, "diffusers", tmp_path / "out.safetensors")
+    assert done.layers == len(IN_BLOCKS)
+    named = {note.rpartition(": ")[2] for note in done.notes}
+    assert named == set(others)
+    save_file(others, path)
+    with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
+        convert_lora(path, "diffusers", tmp_path / "none.safetensors")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    content = path.read_bytes()
+    with pytest.raises(ModelError, match="is there already"):
+        convert_lora(path, "kohya", path)
+    with pytest.raises(ModelError, match=r"ends in \.safetensors"):
+        convert_lora(path, "kohya", tmp_path / "lora.pt")
+    assert path.read_bytes() == content

@@ -1,0 +1,99 @@
+"""Blocks in host memory: the same training, with less of the model on the device."""
+
+import gc
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.models.offload import offload, place, spread
+from ltxv_train_core.models.source import open_model
+from ltxv_train_core.trainer import train
+
+CPU = torch.device("cpu")
+BLOCKS = 4
+
+
+def losses_and_weights(config):
+    events = []
+    result = train(config, events.append)
+    losses = [e.loss for e in events if isinstance(e, StepCompleted)]
+    return losses, load_file(result.lora_file)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"optimization": {"steps": 3, "enable_gradient_checkpointing": True}},
+        {"acceleration": {"quantization": "int8-quanto"}, "lora": {"dropout": 0.3}},
+    ],
+    ids=["alone", "with checkpointing", "quantized, with dropout"],
+)
+def test_offloading_changes_no_bit_of_training(training_config, tmp_path, sections):
+    sections = {"optimization": {"steps": 3, "batch_size": 1}, **sections}
+    whole = losses_and_weights(training_config(**sections))
+    acceleration = sections.get("acceleration", {}) | {"blocks_to_offload": 3}
+    sections = {**sections, "acceleration": acceleration, "output_dir": str(tmp_path / "two")}
+    losses, weights = losses_and_weights(training_config(**sections))
+    assert losses == whole[0]
+    assert weights.keys() == whole[1].keys()
+    assert all(torch.equal(weights[key], whole[1][key]) for key in weights)
+
+
+def device_copies(transformer):
+    """Bytes of the copies of feed-forward weights that are alive besides the model's own."""
+    layer = transformer.transformer_blocks[0].ff.net[0].proj.weight
+    own = {p.untyped_storage().data_ptr() for p in transformer.parameters()}
+    alive = {
+        tensor.untyped_storage().data_ptr()
+        for tensor in gc.get_objects()
+        if issubclass(type(tensor), torch.Tensor) and tensor.shape == layer.shape
+    }
+    return len(alive - own) * layer.nbytes, layer.nbytes
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
+    gc.collect()  # other tests' models
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    transformer.requires_grad_(False)
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+    offload(transformer, CPU, spread(BLOCKS, BLOCKS))
+    seen = []
+    for block in transformer.transformer_blocks:
+        block.ff.register_forward_hook(lambda *_: seen.append(device_copies(transformer)))
+    tokens = torch.randn(1, 8, 128, requires_grad=True)
+    output = transformer(
+        hidden_states=tokens,
+        encoder_hidden_states=torch.randn(1, 4, 128),
+        timestep=torch.full((1, 8), 500.0),
+        encoder_attention_mask=torch.ones(1, 4),
+        video_coords=torch.zeros(1, 3, 8),
+        return_dict=False,
+    )[0]
+    between, one = device_copies(transformer)
+    output.square().mean().backward()
+    assert tokens.grad.abs().max() > 0
+    assert len(seen) == 2 * BLOCKS, "each block is brought in for both passes"
+    assert max(copies for copies, _ in seen) == 2 * one
+    assert between == 0, "nothing is kept from the forward to the backward pass"
+
+
+def test_offloaded_blocks_stay_behind_when_the_model_moves():
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    place(transformer, torch.device("meta"), [1, 3])
+    homes = [next(block.parameters()).device.type for block in transformer.transformer_blocks]
+    assert homes == ["meta", "cpu", "meta", "cpu"]
+    assert transformer.device.type == "meta"
+
+
+def test_offloaded_blocks_lie_apart():
+    assert spread(28, 4) == [0, 7, 14, 21]
+    assert spread(48, 48) == list(range(48))
+    assert spread(48, 0) == []
+    with pytest.raises(ConfigurationError, match="blocks_to_offload: 5, and the model has 4"):
+        spread(4, 5)
