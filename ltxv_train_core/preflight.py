@@ -12,7 +12,7 @@ from .errors import ConfigurationError, DataError, LTXVTrainError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
 from .models.device import default_device
-from .models.source import must_be_downloaded, open_model
+from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
 from .strategies import STRATEGIES
 
@@ -146,11 +146,27 @@ def _unusable_model(config: TrainingConfig) -> list[str]:
             return
         source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
         source.require_transformer()
+        _require_whole_weights(config, source)
         if samples:
             source.require_video_codec()
             source.require_text_encoder()
 
     return [f"model.{line}" if line.startswith(_SOURCES) else line for line in _errors(look)]
+
+
+def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
+    """Raises `ConfigurationError` for options that a base in 8 bit floating point can't follow."""
+    wishes = [
+        (config.acceleration.quantization is not None, "acceleration.quantization", "choose none"),
+        (config.model.training_mode == "full", "model.training_mode", "train a LoRA"),
+    ]
+    found = [
+        f"{option}: {source.name} is stored in fp8 already; {instead}, or take a bf16 file"
+        for wished, option, instead in wishes
+        if wished and source.is_fp8
+    ]
+    if found:
+        raise ConfigurationError(found)
 
 
 def _errors(attempt: Callable[[], Any]) -> list[str]:

@@ -33,6 +33,14 @@ class AssembledModel:
     def causal_positions(self) -> bool:
         return self.model.causal_positions
 
+    @property
+    def is_fp8(self) -> bool:
+        return self.model.is_fp8
+
+    @property
+    def text_width(self) -> int | None:
+        return self.model.text_width
+
     def require_transformer(self) -> None:
         self.model.require_transformer()
 
@@ -47,7 +55,7 @@ class AssembledModel:
             self.model.require_text_encoder()
             return
         self.text_encoder.require()
-        wanted, width = getattr(self.model, "text_width", None), self.text_encoder.width
+        wanted, width = self.text_width, self.text_encoder.width
         if None not in (wanted, width) and wanted != width:
             raise ModelError(
                 f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "

@@ -15,6 +15,8 @@ class MiniatureModel:
 
     name = MINIATURE
     causal_positions = miniature.CAUSAL
+    is_fp8 = False
+    text_width = miniature.CAPTION_CHANNELS
 
     @property
     def identity(self) -> str:

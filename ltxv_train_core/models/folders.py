@@ -81,6 +81,8 @@ class HubFolder:
 class DiffusersModel:
     """A model in the diffusers layout."""
 
+    is_fp8 = False
+
     def __init__(
         self, name: str, place: LocalFolder | HubFolder, causal_positions: bool | None = None
     ):
@@ -106,6 +108,10 @@ class DiffusersModel:
         if self._causal is None:
             self._causal = _positions(self.place.part("transformer").parent)
         return self._causal
+
+    @property
+    def text_width(self) -> int | None:
+        return _number(self.place, "transformer", "caption_channels")
 
     def require_transformer(self) -> None:
         self.place.require("transformer")
@@ -156,13 +162,7 @@ class EncoderFolder:
     @property
     def width(self) -> int | None:
         """Of its embeddings; None where it isn't on this machine yet."""
-        if isinstance(self.place, HubFolder):
-            return None
-        config = self.place.part("text_encoder") / "config.json"
-        try:
-            return json.loads(config.read_text(encoding="utf-8")).get("d_model")
-        except (OSError, ValueError):
-            return None
+        return _number(self.place, "text_encoder", "d_model")
 
     def require(self) -> None:
         self.place.require("text_encoder")
@@ -181,6 +181,18 @@ class EncoderFolder:
         folders = encoder_folders(place.repository)
         snapshot = download_folders(place.repository, folders, place.report, place.stop)
         return snapshot if folders == TOP else snapshot / folders[0]
+
+
+def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
+    """A number of a part's configuration; None where it isn't on this machine yet."""
+    if isinstance(place, HubFolder):
+        return None
+    config = place.part(part) / "config.json"
+    try:
+        value: int | None = json.loads(config.read_text(encoding="utf-8")).get(name)
+    except (OSError, ValueError):
+        return None
+    return value
 
 
 def _load(kind: Any, folder: Path, **options: Any) -> Any:

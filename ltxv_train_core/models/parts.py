@@ -20,6 +20,8 @@ class ModelSource(Protocol):
         identity: changes when the weights change; part of every fingerprint.
         causal_positions: whether its sampler shifts the frames after the first
             (`causal_temporal_positioning`).
+        is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
+        text_width: of the text embeddings that it reads; None where that isn't known yet.
     """
 
     @property
@@ -30,6 +32,12 @@ class ModelSource(Protocol):
 
     @property
     def causal_positions(self) -> bool: ...
+
+    @property
+    def is_fp8(self) -> bool: ...
+
+    @property
+    def text_width(self) -> int | None: ...
 
     def require_transformer(self) -> None: ...
 

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 from ..errors import ModelError
 from ..layout.contents import (
     CHECKPOINT,
+    FP8,
     TRANSFORMER,
     VAE,
     Contents,
@@ -87,6 +88,12 @@ class SingleFileModel:
     @property
     def causal_positions(self) -> bool:
         return self._part.causal_positions
+
+    @property
+    def is_fp8(self) -> bool:
+        """Whether some of the transformer is stored in 8 bit floating point."""
+        tensors = self.contents.header.below(self._part.prefix).values()
+        return any(info.dtype in FP8 for info in tensors)
 
     @property
     def text_width(self) -> int:
