@@ -27,6 +27,7 @@ RESULT_DOES_NOT_DEPEND_ON = {
     "hub",
     "trackers",
 }
+MODEL_OPTIONS = ("model_source", "text_encoder_source", "vae_source")  # the identity says it
 RESULT_DOES_NOT_CHANGE = {
     "compile_with_inductor",
     "compilation_mode",
@@ -46,7 +47,8 @@ def fingerprint(config: TrainingConfig, data: str, model: str) -> str:
     values["acceleration"] = {
         k: v for k, v in values["acceleration"].items() if k not in RESULT_DOES_NOT_CHANGE
     }
-    values["model"].pop("model_source")
+    for option in MODEL_OPTIONS:
+        values["model"].pop(option)
     if config.model.load_checkpoint is not None:
         start = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
         values["model"]["load_checkpoint"] = sha256_file(start)

@@ -82,7 +82,10 @@ def train(
     stop = stop or NeverStop()
     require_ready(config, report)
     strategy = STRATEGIES[config.conditioning.mode]
-    source = open_model(config.model.model_source)
+    model = config.model
+    source = open_model(
+        model.model_source, model.text_encoder_source, model.vae_source, report, stop
+    )
     dataset = strategy.open_data(config)
     for line in dataset.notices:
         report(Notice(line))

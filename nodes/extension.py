@@ -7,6 +7,7 @@ from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
@@ -29,4 +30,5 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        know_comfyui_tokenizer()
         return list(NODES)
