@@ -12,6 +12,7 @@ from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
+from .references import ReferenceFilter, ReferenceSettings
 from .section import Section
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
@@ -30,6 +31,8 @@ __all__ = [
     "OptimizationConfig",
     "Option",
     "PreprocessSettings",
+    "ReferenceFilter",
+    "ReferenceSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",
