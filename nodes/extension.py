@@ -11,6 +11,7 @@ from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetPreprocess,
@@ -20,6 +21,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
     LTXVTrainDemoDataset,

@@ -218,7 +218,7 @@ def test_the_text_encoder_in_8_bits_is_smaller():
 
 
 def test_8_bits_for_the_text_encoder_are_the_same_run(training_config):
-    from ltxv_train_core.run_folder import fingerprint
+    from ltxv_train_core.runs import fingerprint
 
     names = {
         fingerprint(training_config(acceleration=options), "data", "model")
