@@ -6,7 +6,7 @@ run folder owns the files, the validator owns the samples.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
-from .adapters.trainable import load_trainable
+from .adapters.trainable import load_trainable, write_missing_forms
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset, batches
 from .errors import Cancelled
@@ -63,11 +63,17 @@ class TrainingResult:
 
 
 def train(
-    config: TrainingConfig, report: Reporter = ignore, stop: StopSignal | None = None
+    config: TrainingConfig,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    graph: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Trains, goes on with an interrupted run, or finds the finished one.
 
     Stops between two steps when asked to, with a checkpoint and a LoRA of the step it reached.
+
+    Args:
+        graph: the ComfyUI graph to put into the LoRA files, as `shareable_graph` gives it.
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
@@ -87,12 +93,15 @@ def train(
     steps = config.optimization.steps
     if run.is_finished(steps):
         report(Notice(f"{run.name} is finished: its LoRA is used as it is"))
+        result = _result(run, config, steps)
+        for file in filter(None, (result.lora_file, result.ema_file)):
+            write_missing_forms(config, file)
         push_when_finished(config, run, report)
-        return _result(run, config, steps)
+        return result
     run.begin(config)
     try:
         with tracked(config, run.folder, report) as follow:
-            result = Trainer(config, run, source, dataset, follow, stop).run()
+            result = Trainer(config, run, source, dataset, follow, stop, graph).run()
     finally:
         free_memory()
     push_when_finished(config, run, report)
@@ -117,11 +126,12 @@ class Trainer:
         dataset: TrainingDataset,
         report: Reporter,
         stop: StopSignal,
+        graph: Mapping[str, str] | None = None,
     ):
         self.config, self.run_folder, self.source = config, run, source
         self.report, self.stop = report, stop
         self.device = default_device()
-        self.metadata = lora_metadata(config, source, dataset)
+        self.metadata = lora_metadata(config, source, dataset, graph)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
         self.trainable = load_trainable(config, source, self.device, report)

@@ -14,7 +14,7 @@ from ..ltxv_train_core.charts import loss_chart
 from ..ltxv_train_core.config import ConditioningConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
 from ..ltxv_train_core.run_folder import RunFolder
-from .folders import publish_lora
+from .folders import graph_to_share, publish_lora
 from .images import image_from_pil
 from .progress import NodeProgress
 from .run_job import make_room, run_job
@@ -64,7 +64,7 @@ class TrainNode(io.ComfyNode):
                     "the LoRA of every checkpoint.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -72,11 +72,12 @@ class TrainNode(io.ComfyNode):
         settings = build(TrainingConfig, cls.prepare(config))
         from ..ltxv_train_core import trainer
 
+        graph = graph_to_share(cls.hidden.extra_pnginfo, cls.hidden.prompt)
         progress = NodeProgress(cls.hidden.unique_id)
         make_room()
         try:
             result = run_job(
-                lambda report, stop: trainer.train(settings, report=report, stop=stop), progress
+                lambda report, stop: trainer.train(settings, report, stop, graph), progress
             )
         except BaseException:
             if progress.checkpoint is not None:
