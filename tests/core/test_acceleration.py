@@ -150,7 +150,9 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     compiled, compiled_losses, notices = run(
         training_config(**sections, output_dir=str(tmp_path / "two"))
     )
-    assert counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] > 0
+    assert (
+        counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] > 0
+    )
     assert "compiling the model: the first step takes a minute or more" in notices
     assert compiled_losses == pytest.approx(losses, rel=1e-5)
     ours, theirs = load_file(compiled.lora_file), load_file(plain.lora_file)
