@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import Option, PreprocessSettings, ReferenceSettings, options
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands, loras
+from . import commands, loras, models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(parsers)
     loras.add_parsers(parsers)
+    models.add_parsers(parsers)
     return parser
 
 

@@ -54,13 +54,13 @@ class AssembledModel:
         if self.text_encoder is None:
             self.model.require_text_encoder()
             return
-        self.text_encoder.require()
         wanted, width = self.text_width, self.text_encoder.width
         if None not in (wanted, width) and wanted != width:
             raise ModelError(
                 f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "
                 f"{wanted}; LTX-Video needs T5-XXL (4096)"
             )
+        self.text_encoder.require()
 
     def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
         return self.model.load_transformer(dtype)

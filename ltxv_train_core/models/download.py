@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,9 @@ def _sizes(repository: str) -> dict[str, int]:
 
     require_reachable(repository, cached=False)
     try:
-        siblings = HfApi().model_info(repository, files_metadata=True).siblings or []
+        siblings = (
+            HfApi(endpoint=_endpoint()).model_info(repository, files_metadata=True).siblings or []
+        )
     except Exception as error:  # each version of the client raises another library's
         raise _unreachable(repository, error) from error
     return {s.rfilename: s.size or 0 for s in siblings if s.rfilename.endswith(_READ)}
@@ -141,7 +144,7 @@ def _download(
     try:
         for name, size in sizes.items():
             raise_if_stopped(follow.stop)
-            path = Path(hf_hub_download(repository, name, **options))
+            path = Path(hf_hub_download(repository, name, endpoint=_endpoint(), **options))
             follow.finished(size)
     except Cancelled:
         raise
@@ -192,13 +195,18 @@ def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str
     return {"tqdm_class": Bar} if "tqdm_class" in inspect.signature(function).parameters else {}
 
 
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT")
+
+
 def _folder(name: str) -> str:
     return name.rpartition("/")[0]
 
 
 def _unreachable(repository: str, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
     return ModelError(
-        f"{repository}: can't be downloaded from the Hugging Face Hub ({error}). Check the name and "
+        f"{repository}: can't be downloaded from the Hugging Face Hub ({reason}). Check the name and "
         "the connection (and for a gated model the login, `hf auth login`), or give a local file or "
         "folder. What came so far is kept"
     )

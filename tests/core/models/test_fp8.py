@@ -110,6 +110,14 @@ def test_loss_and_gradients_are_those_of_the_dequantized_base(form, fp8_file):
     assert all(m.weight.grad is None for m in layers)
 
 
+def test_a_new_lora_is_drawn_in_float32(fp8_file):
+    transformer = open_model(str(fp8_file("plain"))).load_transformer(torch.bfloat16)
+    downs = add_lora(transformer, LoRAConfig(rank=4, alpha=4, target_modules=("to_q",)), 1)[::2]
+    for down in downs:
+        assert down.dtype == torch.float32
+        assert len(down.unique()) > 0.95 * down.numel()
+
+
 def test_checkpointing_changes_nothing(fp8_file):
     source = open_model(str(fp8_file("scaled")))
     plain = loss_and_gradients(source.load_transformer(torch.float32))
