@@ -5,13 +5,24 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_videos import (
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+)
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
+from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+    LTXVTrainDatasetReferences,
+    LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
     *SECTION_NODES,
     LTXVTrainConfig,
