@@ -26,6 +26,11 @@ BUILDERS = {
     "trackers": "LTXVTrainTrackersConfig",
 }
 OTHERS = {
+    "LTXVTrainDatasetFromVideos",
+    "LTXVTrainDatasetVideos",
+    "LTXVTrainDatasetWithReferences",
+    "LTXVTrainDatasetReferences",
+    "LTXVTrainApplyReferenceFilter",
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainConfig",
     "LTXVTrainLoadConfig",
