@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from ..config import PreprocessSettings, build, yaml_file
+from ..config import PreprocessSettings, ReferenceSettings, build, yaml_file
 from .terminal import run
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
@@ -48,6 +48,15 @@ def preprocess(args: Namespace) -> int:
         "seconds": round(summary.seconds, 2),
     }
     print(json.dumps(counts))
+    return OK
+
+
+def references(args: Namespace) -> int:
+    from ..data.references import make_references
+
+    given = {k: v for k, v in vars(args).items() if k in ReferenceSettings.model_fields}
+    settings = build(ReferenceSettings, given)
+    print(run(lambda report, stop: make_references(settings, report, stop)))
     return OK
 
 
