@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset_videos import (
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
@@ -18,6 +19,8 @@ from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetRef
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainSplitScenes,
+    LTXVTrainDatasetCaption,
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,

@@ -26,6 +26,8 @@ BUILDERS = {
     "trackers": "LTXVTrainTrackersConfig",
 }
 OTHERS = {
+    "LTXVTrainSplitScenes",
+    "LTXVTrainDatasetCaption",
     "LTXVTrainDatasetFromVideos",
     "LTXVTrainDatasetVideos",
     "LTXVTrainDatasetWithReferences",
@@ -45,6 +47,7 @@ OTHERS = {
 }
 VERBS = {
     "Apply",
+    "Caption",
     "Configure",
     "Encode",
     "Generate",
@@ -52,6 +55,7 @@ VERBS = {
     "Load",
     "Preprocess",
     "Save",
+    "Split",
     "Train",
     "Write",
 }
