@@ -13,10 +13,12 @@ from .dataset_videos import (
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSplitScenes,
@@ -33,6 +35,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
     LTXVTrainDemoDataset,
@@ -43,4 +46,5 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        know_comfyui_tokenizer()
         return list(NODES)

@@ -11,6 +11,7 @@ from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
 from .dataset_state import state_of_source
 from .folders import input_path
+from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
@@ -35,10 +36,13 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             "text embeddings for training. What is already there and unchanged is kept. A clip "
             "that can't be used is named and left out.",
             is_output_node=True,
-            inputs=[
-                widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
-                for option in options(PreprocessSettings)
-            ],
+            inputs=inputs_with_lists(
+                options(PreprocessSettings),
+                [
+                    widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
+                    for option in options(PreprocessSettings)
+                ],
+            ),
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
@@ -46,6 +50,17 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                 )
             ],
             hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
         )
 
     @classmethod
@@ -82,7 +97,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
 def _settings(values: dict[str, Any]) -> PreprocessSettings:
     """The settings that the widgets hold."""
-    located = {_FIELDS.get(name, name): value for name, value in values.items()}
+    located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
     located["source"] = str(input_path(located["source"]))
     if located["output_dir"].strip():
         located["output_dir"] = str(input_path(located["output_dir"]))

@@ -15,7 +15,7 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands, loras
+from . import commands, loras, models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(parsers)
     loras.add_parsers(parsers)
+    models.add_parsers(parsers)
     return parser
 
 

@@ -16,6 +16,7 @@ from .preprocessing import PreprocessSettings
 from .references import ReferenceFilter, ReferenceSettings
 from .scenes import SplitSettings
 from .section import Section
+from .shared_graph import shareable_graph
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -45,6 +46,7 @@ __all__ = [
     "from_widgets",
     "ignored",
     "options",
+    "shareable_graph",
     "to_widgets",
     "top_level_options",
 ]

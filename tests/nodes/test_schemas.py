@@ -39,6 +39,7 @@ OTHERS = {
     "LTXVTrainSaveConfig",
     "LTXVTrainLoRA",
     "LTXVTrainICLoRA",
+    "LTXVTrainWait",
     "LTXVTrainLoadLoRA",
     "LTXVTrainApplyReference",
     "LTXVTrainDemoDataset",
@@ -57,6 +58,7 @@ VERBS = {
     "Save",
     "Split",
     "Train",
+    "Wait",
     "Write",
 }
 
@@ -128,7 +130,8 @@ def test_a_builder_has_the_options_of_its_section(nodes: dict, section: str) -> 
     node = nodes[BUILDERS[section]]
     widgets = node["input"]["required"]
     described = options(SECTIONS[section])
-    assert list(widgets) == [option.name for option in described]
+    lists = [name for name in widgets if section == "model" and name.endswith("_file")]
+    assert [name for name in widgets if name not in lists] == [o.name for o in described]
     for option in described:
         _assert_widget(option, *widgets[option.name])
     assert node["output"] == [f"LTXV_TRAIN_{section.upper()}"]

@@ -138,7 +138,8 @@ class _Execution:
         blockers = [value for value in given if isinstance(value, ExecutionBlocker)]
         if blockers:
             return [[blockers[0]] for _ in node.define_schema().outputs], None
-        running = type(node.__name__, (node,), {"hidden": io.HiddenHolder(unique_id=node_id)})
+        hidden = io.HiddenHolder(unique_id=node_id, prompt=copy.deepcopy(self.prompt))
+        running = type(node.__name__, (node,), {"hidden": hidden})
         schema = node.define_schema()
         try:
             done = [running.execute(**values) for values in _calls(inputs, schema.is_input_list)]
