@@ -40,6 +40,10 @@ def preprocess(args: Namespace) -> int:
     given = {k: v for k, v in vars(args).items() if k in PreprocessSettings.model_fields}
     settings = build(PreprocessSettings, given)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
+    print(summary.text)
+    print(f"contact sheet: {summary.sheet}")
+    if summary.verification is not None:
+        print(f"decoded clips: {summary.verification}")
     print(f"preprocessed data: {summary.root}")
     counts = {
         "written": summary.written,

@@ -67,7 +67,9 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert (summary.written, summary.reused, summary.skipped) == (2, 0, ())
     assert files_below(root) == [
         "conditions/clips/a.mp4.safetensors",
+        "contact_sheet.png",
         "empty_caption.safetensors",
+        "files.json",
         "index.json",
         "latents/clips/a.mp4.safetensors",
     ]
