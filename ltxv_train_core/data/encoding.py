@@ -12,7 +12,7 @@ from ..config import PreprocessSettings
 from ..errors import DataError, ModelError
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
-from ..models.device import free_memory
+from ..models.device import empty_cache
 from .cache import Cache
 from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
 from .index import LATENTS, Stored
@@ -65,7 +65,7 @@ class MediaEncoding:
                 encoder, remaining, self._settings.verify_clips, self._cache, self._log
             )
             del encoder, encode
-            free_memory()
+            empty_cache()
         return self._remaining(planned)
 
     def _remaining(self, planned: list[Planned]) -> list[Planned]:
@@ -149,7 +149,7 @@ def encode_captions(
             cache.write(stored, "prompt_embeds", embeds, {"caption": text})
             log.written += stored != empty
     del encoder
-    free_memory()
+    empty_cache()
 
 
 def _frames(job: MediaJob) -> np.ndarray:
