@@ -12,7 +12,9 @@ from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
+from .references import ReferenceFilter, ReferenceSettings
 from .section import Section
+from .shared_graph import shareable_graph
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -30,6 +32,8 @@ __all__ = [
     "OptimizationConfig",
     "Option",
     "PreprocessSettings",
+    "ReferenceFilter",
+    "ReferenceSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",
@@ -38,6 +42,7 @@ __all__ = [
     "from_widgets",
     "ignored",
     "options",
+    "shareable_graph",
     "to_widgets",
     "top_level_options",
 ]

@@ -9,11 +9,16 @@ from torch import Tensor
 
 from ..config import PreprocessSettings
 from ..errors import ConfigurationError
+from ..events import Reporter, StopSignal, ignore
 from ..models.device import default_device
 from ..models.quantize import eight_bit_problem
 from ..models.source import ModelSource, open_model
 
 Encoder = TypeVar("Encoder", covariant=True)
+
+
+def _nothing() -> None:
+    """What is there already needs no check."""
 
 
 class VideoEncoder(Protocol):
@@ -42,10 +47,12 @@ class EncoderSource(Generic[Encoder]):
 
     Attributes:
         identity: changes with the weights and the precision; part of the key of what it encodes.
+        require: raises `ModelError` when it can't be loaded, without loading it.
     """
 
     identity: str
     load: Callable[[], Encoder]
+    require: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,13 @@ def find_encoders(
     settings: PreprocessSettings,
     video: EncoderSource[VideoEncoder] | None = None,
     text: EncoderSource[CaptionEncoder] | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
 ) -> Encoders:
     """Those that are given, and of the base model those that aren't.
+
+    Args:
+        report, stop: of downloads.
 
     Raises:
         ConfigurationError: this machine can't run a text encoder in 8 bit.
@@ -69,7 +81,9 @@ def find_encoders(
     """
     if video and text:
         return Encoders(video, text)
-    model = open_model(settings.model_source)
+    model = open_model(
+        settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
+    )
     return Encoders(video or _vae_of(model, settings), text or _text_encoder_of(model, settings))
 
 
@@ -83,7 +97,7 @@ def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[V
             codec.in_tiles(settings.vae_tile_px)
         return codec.to(device)
 
-    return EncoderSource(f"{model.identity} {dtype}", load)
+    return EncoderSource(f"{model.identity} {dtype}", load, model.require_video_codec)
 
 
 def _text_encoder_of(
@@ -99,7 +113,8 @@ def _text_encoder_of(
         encoder = model.load_text_encoder(dtype)
         return (encoder.in_eight_bits() if in_8bit else encoder).to(device)
 
-    return EncoderSource(f"{model.identity} {'8bit' if in_8bit else dtype}", load)
+    identity = f"{model.identity} {'8bit' if in_8bit else dtype}"
+    return EncoderSource(identity, load, model.require_text_encoder)
 
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:

@@ -56,9 +56,10 @@ def preprocess(
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
-    encoders = find_encoders(settings, video_encoder, caption_encoder)
+    encoders = find_encoders(settings, video_encoder, caption_encoder, report, stop)
     planned = _inspect(manifest.clips, buckets, settings, encoders, log)
     cache = Cache(settings.root)
+    _require(encoders, planned, cache)
     pictures = Pictures(planned)
     media = MediaEncoding(cache, settings, log, pictures)
     planned = media.run(planned, encoders.video)
@@ -115,6 +116,14 @@ def _inspect(
     _refuse_nothing(settings, planned, log)
     facts.save(finished=True)
     return planned
+
+
+def _require(encoders: Encoders, planned: list[Planned], cache: Cache) -> None:
+    """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
+    if not all(cache.holds(p.item.conditions) for p in planned):
+        encoders.text.require()
+    if not all(cache.holds(p.video.stored) for p in planned):
+        encoders.video.require()
 
 
 def _name(pair: tuple[Clip, object]) -> str:

@@ -1,6 +1,7 @@
 """Nodes that make values and tell what they were given."""
 
 import json
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,6 +63,31 @@ class ProbeFrames(io.ComfyNode):
         return io.NodeOutput(brightness.expand(frames, height, width, 3).clone())
 
 
+class ProbeVideo(io.ComfyNode):
+    """The same video as a VIDEO."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeVideo",
+            category=CATEGORY,
+            inputs=[io.Image.Input("images"), io.Float.Input("fps")],
+            outputs=[io.Video.Output()],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, fps: float) -> io.NodeOutput:
+        return io.NodeOutput(_Video(images, fps))
+
+
+class _Video:
+    def __init__(self, images: torch.Tensor, fps: float):
+        self.images, self.fps = images, fps
+
+    def get_components(self) -> SimpleNamespace:
+        return SimpleNamespace(images=self.images, frame_rate=Fraction(self.fps))
+
+
 class ProbeLatent(io.ComfyNode):
     """An empty latent video of ones."""
 
@@ -116,7 +142,7 @@ class ProbeConditioning(io.ComfyNode):
 
 
 class ProbeModel(io.ComfyNode):
-    """A MODEL with two weights that notes what is put into it."""
+    """A MODEL with a few weights that notes what is put into it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -130,8 +156,13 @@ class ProbeModel(io.ComfyNode):
 class _Weights(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        blocks = {"to_q": torch.nn.Linear(4, 4), "to_k": torch.nn.Linear(4, 4)}
-        self.diffusion_model = torch.nn.ModuleDict(blocks)
+        attention = torch.nn.ModuleDict({"to_q": torch.nn.Linear(4, 4)})
+        layers = {
+            "to_q": torch.nn.Linear(4, 4),
+            "to_k": torch.nn.Linear(4, 4),
+            "transformer_blocks": torch.nn.ModuleList([torch.nn.ModuleDict({"attn1": attention})]),
+        }
+        self.diffusion_model = torch.nn.ModuleDict(layers)
         self.model_config = SimpleNamespace(unet_config={})
 
 
@@ -179,6 +210,7 @@ class ProbeExtension(ComfyExtension):
             ProbeValue,
             ProbeFrames,
             ProbeNumber,
+            ProbeVideo,
             ProbeLatent,
             ProbeVae,
             ProbeConditioning,
