@@ -50,6 +50,10 @@ def preprocess(args: Namespace) -> int:
 
     settings = _settings(PreprocessSettings, args)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
+    print(summary.text)
+    print(f"contact sheet: {summary.sheet}")
+    if summary.verification is not None:
+        print(f"decoded clips: {summary.verification}")
     print(f"preprocessed data: {summary.root}")
     counts = {
         "written": summary.written,
