@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset_videos import (
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
@@ -20,6 +21,8 @@ from .train import LTXVTrainICLoRA, LTXVTrainLoRA
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainSplitScenes,
+    LTXVTrainDatasetCaption,
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,

@@ -26,6 +26,8 @@ BUILDERS = {
     "trackers": "LTXVTrainTrackersConfig",
 }
 OTHERS = {
+    "LTXVTrainSplitScenes",
+    "LTXVTrainDatasetCaption",
     "LTXVTrainDatasetFromVideos",
     "LTXVTrainDatasetVideos",
     "LTXVTrainDatasetWithReferences",
@@ -46,6 +48,7 @@ OTHERS = {
 }
 VERBS = {
     "Apply",
+    "Caption",
     "Configure",
     "Encode",
     "Generate",
@@ -53,6 +56,7 @@ VERBS = {
     "Load",
     "Preprocess",
     "Save",
+    "Split",
     "Train",
     "Wait",
     "Write",
