@@ -6,10 +6,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
-from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
+from ..ltxv_train_core.data.manifest import Columns
 from ..ltxv_train_core.errors import LTXVTrainError
-from ..ltxv_train_core.files import sha256_json
 from .config_builders import widget
+from .dataset_state import state_of_source
 from .folders import input_path
 from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
@@ -70,8 +70,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             return "linked"
         try:
             settings = _settings(values)
-            return _state_of(
-                read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+            return state_of_source(
+                str(settings.source), Columns.of(settings), settings.default_caption
             )
         except LTXVTrainError as error:
             return str(error)
@@ -102,17 +102,3 @@ def _settings(values: dict[str, Any]) -> PreprocessSettings:
     if located["output_dir"].strip():
         located["output_dir"] = str(input_path(located["output_dir"]))
     return from_widgets(PreprocessSettings, located)
-
-
-def _state_of(manifest: Manifest) -> str:
-    """Changes with every caption, and with the size or time of every file."""
-    files = [
-        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
-    ]
-    states = [
-        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
-        for clip, path in files
-        if path is not None
-    ]
-    skipped = [(skip.name, skip.reason) for skip in manifest.skipped]
-    return sha256_json([states, skipped])

@@ -95,7 +95,7 @@ def check(args: Namespace) -> int:
 def push(args: Namespace) -> int:
     from ..config import HubConfig
     from ..hub import push as upload
-    from ..run_folder import RunFolder
+    from ..runs import RunFolder
 
     run_folder = RunFolder(args.run.resolve())
     target = HubConfig(hub_model_id=args.to, private=not args.public) if args.to else None

@@ -6,6 +6,7 @@ is what was given. F frames, H W pixels.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from ..events import (
 )
 from ..files import atomic_path, write_text
 from ..media.video import IMAGE_FPS, MediaInfo, iterate_frames, probe, write_exact_video
-from .manifest import Clip, Manifest
+from .manifest import Clip, Manifest, read_manifest
 
 METADATA = "dataset.json"
 CLIPS = "clips"
@@ -47,6 +48,7 @@ def write_dataset(
     folder: Path,
     clips: Iterable[Footage],
     total: int,
+    add_to: Path | None = None,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Path:
@@ -55,14 +57,17 @@ def write_dataset(
     Args:
         clips: taken one at a time; their names don't matter.
         total: how many they are.
+        add_to: a data set whose clips come before these; its files stay where they are.
 
     Returns:
         The metadata file.
 
     Raises:
+        DataError: the data set to add to can't be read.
         Cancelled: when it was stopped.
     """
-    rows = []
+    before = read_manifest(add_to).clips if add_to else ()
+    rows = [row(clip.captions, *relative_paths(clip, folder)) for clip in before]
     for done, clip in enumerate(clips):
         raise_if_stopped(stop or NeverStop())
         report(Progress("write clips", done, total, "clip"))
@@ -139,6 +144,20 @@ def row(
     values = {"caption": caption, "media_path": media_path}
     values |= {"reference_path": reference_path} if reference_path else {}
     return values | ({"mask_path": mask_path} if mask_path else {})
+
+
+def relative_paths(clip: Clip, folder: Path) -> tuple[str, str, str]:
+    """Media, reference and mask as metadata in `folder` names them; empty where there is none.
+
+    Separators are forward slashes; a file on another drive keeps its whole path.
+    """
+    paths = []
+    for path in (clip.media, clip.reference, clip.mask):
+        try:
+            paths.append(Path(os.path.relpath(path, folder)).as_posix() if path else "")
+        except ValueError:
+            paths.append(path.as_posix() if path else "")
+    return paths[0], paths[1], paths[2]
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -4,8 +4,8 @@ Files lie beside the metadata in `.references/<kind>/`, and metadata with the co
 is written as `<metadata>-<kind>.json`. The clips themselves are not touched.
 """
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..events import (
 )
 from ..files import sha256_file, sha256_json
 from ..media.video import iterate_frames, probe, write_exact_video
-from .clip_files import row, write_footage, write_rows
+from .clip_files import relative_paths, row, write_footage, write_rows
 from .filters import apply_filter, filter_identity
 from .manifest import Clip, Columns, Manifest, read_manifest
 
@@ -70,7 +70,7 @@ def make_references(
 def add_references(
     source: Path,
     names: Sequence[str],
-    references: Sequence[np.ndarray],
+    references: Iterable[np.ndarray],
     kind: str,
     columns: Columns | None = None,
     report: Reporter = ignore,
@@ -80,7 +80,7 @@ def add_references(
 
     Args:
         names: which clip each belongs to.
-        references: uint8 RGB [F, H, W, 3] each.
+        references: uint8 RGB [F, H, W, 3] each, taken one at a time.
         kind: what they are called, part of file names.
 
     Returns:
@@ -97,19 +97,20 @@ def add_references(
         raise DataError(
             f"{source}: has no clip {unknown[0]!r}; it has {', '.join(list(clips)[:5])}"
         )
-    if len(names) != len(references):
-        raise DataError(
-            f"{len(references)} references for {len(names)} names: give one for each clip, in the "
-            "same order"
-        )
     if not kind or kind != Path(kind).name or kind.startswith("."):
         raise DataError(f"kind {kind!r}: expected a word that can be part of a file name")
-    made = {}
-    for done, (name, frames) in enumerate(zip(names, references, strict=True)):
+    made: dict[str, Path] = {}
+    remaining = iter(references)
+    for done, name in enumerate(names):
         raise_if_stopped(stop or NeverStop())
         report(Progress("write references", done, len(names), "clip"))
+        frames = next(remaining, None)
+        if frames is None:
+            raise DataError(f"{done} references for {len(names)} names: give one for each clip")
         fps = probe(clips[name].media).fps
         made[name] = write_footage(_root(source) / FOLDER / kind, frames, fps)
+    if next(remaining, None) is not None:
+        raise DataError(f"more references than the {len(names)} names: give one for each clip")
     report(Progress("write references", len(names), len(names), "clip"))
     return _write_metadata(manifest, made, _metadata(source, kind))
 
@@ -129,17 +130,12 @@ def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
 
 
 def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Path) -> Path:
-    root = path.parent
-    rows = [
-        row(
-            clip.captions,
-            _relative(clip.media, root),
-            _relative(references[clip.name], root),
-            _relative(clip.mask, root) if clip.mask else "",
-        )
+    paired = [
+        replace(clip, reference=references[clip.name])
         for clip in manifest.clips
         if clip.name in references
     ]
+    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in paired]
     return write_rows(path, rows)
 
 
@@ -158,11 +154,3 @@ def _require_place(path: Path, source: Path) -> None:
         raise DataError(f"{path}: expected a .json file in the folder {_root(source)}")
     if path.absolute() == source.absolute():
         raise DataError(f"{path}: is the source itself; give another name")
-
-
-def _relative(path: Path, root: Path) -> str:
-    """With forward slashes; absolute where it lies on another drive."""
-    try:
-        return Path(os.path.relpath(path, root)).as_posix()
-    except ValueError:
-        return path.as_posix()

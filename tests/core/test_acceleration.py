@@ -145,14 +145,12 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     plain, losses, _ = run(training_config(**sections))
     sections["acceleration"]["compile_with_inductor"] = True
     torch._dynamo.reset()
-    counters = torch._dynamo.utils.counters
-    counters.clear()
+    compiled_graphs = torch._dynamo.utils.counters["inductor"]
+    compiled_graphs.clear()
     compiled, compiled_losses, notices = run(
         training_config(**sections, output_dir=str(tmp_path / "two"))
     )
-    assert (
-        counters["inductor"]["fxgraph_cache_miss"] + counters["inductor"]["fxgraph_cache_hit"] > 0
-    )
+    assert compiled_graphs["fxgraph_cache_miss"] + compiled_graphs["fxgraph_cache_hit"] > 0
     assert "compiling the model: the first step takes a minute or more" in notices
     assert compiled_losses == pytest.approx(losses, rel=1e-5)
     ours, theirs = load_file(compiled.lora_file), load_file(plain.lora_file)
@@ -220,7 +218,7 @@ def test_the_text_encoder_in_8_bits_is_smaller():
 
 
 def test_8_bits_for_the_text_encoder_are_the_same_run(training_config):
-    from ltxv_train_core.run_folder import fingerprint
+    from ltxv_train_core.runs import fingerprint
 
     names = {
         fingerprint(training_config(acceleration=options), "data", "model")

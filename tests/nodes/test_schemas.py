@@ -26,12 +26,18 @@ BUILDERS = {
     "trackers": "LTXVTrainTrackersConfig",
 }
 OTHERS = {
+    "LTXVTrainDatasetFromVideos",
+    "LTXVTrainDatasetVideos",
+    "LTXVTrainDatasetWithReferences",
+    "LTXVTrainDatasetReferences",
+    "LTXVTrainApplyReferenceFilter",
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainConfig",
     "LTXVTrainLoadConfig",
     "LTXVTrainSaveConfig",
     "LTXVTrainLoRA",
     "LTXVTrainICLoRA",
+    "LTXVTrainWait",
     "LTXVTrainLoadLoRA",
     "LTXVTrainApplyReference",
     "LTXVTrainDemoDataset",
@@ -48,6 +54,7 @@ VERBS = {
     "Preprocess",
     "Save",
     "Train",
+    "Wait",
     "Write",
 }
 

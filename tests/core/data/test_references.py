@@ -180,6 +180,8 @@ def test_references_that_fit_no_clip_are_refused(source):
         add_references(source, ["x.mp4"], frames, "k")
     with pytest.raises(DataError, match="1 references for 2 names"):
         add_references(source, ["b.mp4", "c.png"], frames, "k")
+    with pytest.raises(DataError, match="more references than the 1 names"):
+        add_references(source, ["b.mp4"], frames * 2, "k")
     with pytest.raises(DataError, match=r"kind '\.\./k'"):
         add_references(source, ["b.mp4"], frames, "../k")
     assert not source.with_name("data-k.json").exists()
