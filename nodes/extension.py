@@ -7,6 +7,12 @@ from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .lora_files import (
+    LTXVTrainConvertLoRA,
+    LTXVTrainExtractLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainResizeLoRA,
+)
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
@@ -21,6 +27,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainICLoRA,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
+    LTXVTrainConvertLoRA,
+    LTXVTrainResizeLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainExtractLoRA,
     LTXVTrainDemoDataset,
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
