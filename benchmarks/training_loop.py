@@ -19,13 +19,13 @@ from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import TrainingConfig
 from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.demo.recipe import training_config
-from ltxv_train_core.events import NeverStop, ignore
+from ltxv_train_core.events import Control, ignore
 from ltxv_train_core.miniature.clips import SIZE
 from ltxv_train_core.miniature.datasets import generate
-from ltxv_train_core.models.source import MINIATURE, open_model
-from ltxv_train_core.run_folder import RunFolder
-from ltxv_train_core.strategies import STRATEGIES
-from ltxv_train_core.trainer import Trainer
+from ltxv_train_core.models.source import MINIATURE
+from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunWriter
+from ltxv_train_core.training_loop import TrainingLoop
 
 WARM_UP_STEPS = 5
 
@@ -54,11 +54,9 @@ def prepare(task: str, folder: Path) -> TrainingConfig:
     return training_config(task, prepared.root, folder / "runs", 0, MINIATURE)
 
 
-def make_trainer(config: TrainingConfig) -> Trainer:
-    source = open_model(config.model.model_source)
-    dataset = STRATEGIES[config.conditioning.mode].open_data(config)
-    run = RunFolder.of(config, dataset.fingerprint(), source.identity)
-    return Trainer(config, run, source, dataset, ignore, NeverStop())
+def make_trainer(config: TrainingConfig) -> TrainingLoop:
+    plan = plan_run(config)
+    return TrainingLoop(plan, RunWriter(plan.run), ignore, Control())
 
 
 def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
@@ -67,7 +65,7 @@ def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
     batch = next(trainer.batches)
     trainer.batches.close()
     inputs = trainer.strategy.prepare(batch, torch.Generator().manual_seed(0)).to(trainer.device)
-    transformer = trainer.source.load_transformer(trainer.transformer.dtype).train()
+    transformer = trainer.plan.source.load_transformer(trainer.transformer.dtype).train()
     parameters = add_lora(transformer, config.lora, config.seed)
     optimizer = torch.optim.AdamW(parameters, lr=config.optimization.learning_rate)
     text = batch.prompt_embeds.to(transformer.dtype)

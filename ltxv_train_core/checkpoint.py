@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .files import write_safetensors
+from .errors import LTXVTrainError
+from .events import Notice, Reporter, ignore
+from .files import sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
+
+
+class CheckpointError(LTXVTrainError):
+    """A checkpoint is damaged, or doesn't fit what it is loaded into."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,7 @@ class TrainingState:
 
     Attributes:
         weights: trained parameters by name.
-        state: state dictionaries (optimizer, schedule, data, random generators): tensors and
-            plain values only.
+        state: state dictionaries (optimizer, schedule, data): tensors and plain values only.
     """
 
     step: int
@@ -33,39 +37,81 @@ class TrainingState:
 
 
 def save(folder: Path, state: TrainingState) -> Path:
-    """Writes a checkpoint to `folder/<step>` and returns that path."""
-    target = folder / f"{state.step:06d}"
+    """Writes a checkpoint to `folder/<step>` and returns that path.
+
+    A failure leaves the folder as it was.
+    """
+    target = path_of(folder, state.step)
     temporary = folder / f".{target.name}.{os.getpid()}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    weights = {name: value.detach().cpu() for name, value in state.weights.items()}
-    write_safetensors(temporary / WEIGHTS, weights, {"step": str(state.step)})
-    torch.save(state.state, temporary / STATE)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    try:
+        temporary.mkdir(parents=True)
+        weights = {name: value.detach().cpu() for name, value in state.weights.items()}
+        write_safetensors(temporary / WEIGHTS, weights, {"step": str(state.step)})
+        torch.save(state.state, temporary / STATE)
+        sync_file(temporary / STATE)
+        sync_folder(temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def load_latest(folder: Path) -> TrainingState | None:
-    """The newest checkpoint, or None when there is none."""
-    newest = max(_complete(folder), default=None)
-    if newest is None:
-        return None
-    return TrainingState(
-        step=int(newest.name),
-        weights=load_file(newest / WEIGHTS),
-        state=torch.load(newest / STATE, map_location="cpu", weights_only=True),
-    )
+def load_latest(folder: Path, report: Reporter = ignore) -> TrainingState | None:
+    """The newest checkpoint that can be read, or None when there is none.
+
+    Raises:
+        CheckpointError: there are some, and none can be read.
+    """
+    damaged = []
+    for path in _newest_first(folder):
+        try:
+            return TrainingState(
+                step=int(path.name),
+                weights=load_file(path / WEIGHTS),
+                state=torch.load(path / STATE, map_location="cpu", weights_only=True),
+            )
+        except Exception as error:
+            damaged.append(f"{path.name} ({error})")
+            report(Notice(f"checkpoint {path.name} can't be read ({error}); taking the one before"))
+    if damaged:
+        raise CheckpointError(
+            f"{folder}: no checkpoint can be read: {'; '.join(damaged)}. Delete the folder to "
+            "start the run anew"
+        )
+    return None
+
+
+def path_of(folder: Path, step: int) -> Path:
+    return folder / f"{step:06d}"
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return bool(_newest_first(folder))
 
 
 def keep_newest(folder: Path, count: int) -> None:
     """Removes all but the newest checkpoints; a negative count keeps all, and one always stays."""
     if count < 0:
         return
-    for old in sorted(_complete(folder), reverse=True)[max(1, count) :]:
+    for old in _newest_first(folder)[max(1, count) :]:
         shutil.rmtree(old)
 
 
-def _complete(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process had half written. Only for the one who may write the run."""
+    for part in folder.rglob(".*.part*"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """The whole checkpoints; half written ones have names that are no numbers."""
+    if not folder.is_dir():
+        return []
+    found = (p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    return sorted(found, key=lambda path: int(path.name), reverse=True)

@@ -25,5 +25,9 @@ class ModelError(LTXVTrainError):
     """A model or LoRA file is missing, or isn't what it should be."""
 
 
+class NotFiniteError(LTXVTrainError):
+    """The loss was not finite too many steps in a row."""
+
+
 class Cancelled(Exception):
     """The work was stopped on request; what was finished before is kept."""

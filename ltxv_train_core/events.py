@@ -4,10 +4,11 @@ The core knows no user interface: a function that takes long accepts a `Reporter
 each event, from the thread that does the work) and a `StopSignal` (asked between two steps).
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from .errors import Cancelled
 
@@ -68,8 +69,26 @@ class CheckpointWritten:
     lora_file: Path
 
 
+@dataclass(frozen=True)
+class RunMoved:
+    """A run is now queued, running, paused, stopped, failed or finished.
+
+    Attributes:
+        run: its name.
+        step: where it would go on from.
+        cause, message: why it failed: one word for programs, and what to do for people.
+    """
+
+    run: str
+    status: str
+    step: int
+    steps: int
+    cause: str | None = None
+    message: str | None = None
+
+
 Event: TypeAlias = (
-    Progress | Notice | ClipSkipped | StepCompleted | SamplesWritten | CheckpointWritten
+    Progress | Notice | ClipSkipped | StepCompleted | SamplesWritten | CheckpointWritten | RunMoved
 )
 Reporter: TypeAlias = Callable[[Event], None]
 
@@ -85,6 +104,62 @@ class NeverStop:
 
     def is_set(self) -> bool:
         return False
+
+
+Request = Literal["sample", "checkpoint"]
+
+
+class Control:
+    """What the outside asks of a run, answered between two forward passes. Thread-safe.
+
+    Set as a `StopSignal` when the run is to stop or to pause: both write a checkpoint and give the
+    memory back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: Literal["stop", "pause"] | None = None
+        self._requests: set[Request] = set()
+
+    @staticmethod
+    def of(signal: StopSignal | None) -> "Control":
+        """A control that also stops when a signal is set."""
+        return signal if isinstance(signal, Control) else _Following(signal or NeverStop())
+
+    def stop(self) -> None:
+        with self._lock:
+            self._asked = "stop"
+
+    def pause(self) -> None:
+        with self._lock:
+            self._asked = self._asked or "pause"
+
+    def request(self, what: Request) -> None:
+        """Asks for samples or a checkpoint after the current step."""
+        with self._lock:
+            self._requests.add(what)
+
+    def is_set(self) -> bool:
+        return self._asked is not None
+
+    @property
+    def is_pausing(self) -> bool:
+        return self._asked == "pause"
+
+    def take_requests(self) -> set[Request]:
+        """The requests since the last call."""
+        with self._lock:
+            taken, self._requests = self._requests, set()
+        return taken
+
+
+class _Following(Control):
+    def __init__(self, signal: StopSignal):
+        super().__init__()
+        self._signal = signal
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._signal.is_set()
 
 
 def ignore(event: Event) -> None:

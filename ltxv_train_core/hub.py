@@ -4,7 +4,6 @@ Everything is made from the run's folder, so that it can be uploaded later, and 
 the Hub client's own: HF_TOKEN, or the login on this machine.
 """
 
-import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,7 @@ from .errors import LTXVTrainError
 from .events import Notice, Progress, Reporter, ignore
 from .files import write_json
 from .model_card import Picture, model_card, write_picture
-from .run_folder import RunFolder
+from .runs import RunFolder
 
 PHASE = "upload"
 
@@ -38,7 +37,7 @@ def problems(config: TrainingConfig) -> list[str]:
 
 def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter = ignore) -> None:
     """Uploads a finished run once, if its configuration says so. A failure is told, not raised."""
-    if not config.hub.push_to_hub or not run.is_finished(config.optimization.steps):
+    if not config.hub.push_to_hub or not run.is_finished():
         return
     if _record(run).is_file():
         return
@@ -125,8 +124,8 @@ def _configuration(run: RunFolder) -> TrainingConfig:
 
 def _newest_loras(run: RunFolder) -> tuple[int, list[Path]]:
     """The step that a run came to and its LoRA files, the trained one first."""
-    state = run.folder / "run.json"
-    step = json.loads(state.read_text(encoding="utf-8"))["step"] if state.is_file() else 0
+    state = run.written_state()
+    step = state.step if state else 0
     main = run.lora_file(step)
     if not main.is_file():
         raise HubError(f"{run.folder}: has no LoRA yet; train it first")

@@ -36,15 +36,18 @@ class Validator:
 
     @classmethod
     def prepare(
-        cls, config: TrainingConfig, source: ModelSource, device: torch.device
+        cls, config: TrainingConfig, source: ModelSource, device: torch.device, asked: bool = False
     ) -> "Validator | None":
         """Encodes prompts, images and reference videos; None when there is nothing to sample.
+
+        Args:
+            asked: samples are wanted now, whether or not there is an interval.
 
         Raises:
             DataError: when an image or a reference video can't be read.
         """
         wanted = config.validation
-        if not wanted.prompts or wanted.interval is None:
+        if not wanted.prompts or (wanted.interval is None and not asked):
             return None
         references, images = _encode_media(wanted, source, device)
         eight_bits = config.acceleration.load_text_encoder_in_8bit
@@ -59,7 +62,8 @@ class Validator:
 
     def is_due(self, step: int, last_step: int) -> bool:
         """Whether samples are wanted after a step; step 0 is the base model."""
-        assert self.config.interval is not None
+        if self.config.interval is None:
+            return False
         if step == 0:
             return not self.config.skip_initial_validation
         return step % self.config.interval == 0 or step == last_step

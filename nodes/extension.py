@@ -5,6 +5,11 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_videos import (
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+)
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
 from .lora_files import (
@@ -13,11 +18,19 @@ from .lora_files import (
     LTXVTrainMergeLoRA,
     LTXVTrainResizeLoRA,
 )
+from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
+from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+    LTXVTrainDatasetReferences,
+    LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
     *SECTION_NODES,
     LTXVTrainConfig,
@@ -25,6 +38,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
     LTXVTrainConvertLoRA,
@@ -39,4 +53,5 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        know_comfyui_tokenizer()
         return list(NODES)

@@ -6,11 +6,12 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
-from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
+from ..ltxv_train_core.data.manifest import Columns
 from ..ltxv_train_core.errors import LTXVTrainError
-from ..ltxv_train_core.files import sha256_json
 from .config_builders import widget
+from .dataset_state import state_of_source
 from .folders import input_path
+from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
@@ -35,10 +36,13 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             "text embeddings for training. What is already there and unchanged is kept. A clip "
             "that can't be used is named and left out.",
             is_output_node=True,
-            inputs=[
-                widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
-                for option in options(PreprocessSettings)
-            ],
+            inputs=inputs_with_lists(
+                options(PreprocessSettings),
+                [
+                    widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
+                    for option in options(PreprocessSettings)
+                ],
+            ),
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
@@ -49,14 +53,25 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(
+        cls,
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
+        )
+
+    @classmethod
     def fingerprint_inputs(cls, **values: Any) -> str:
         """Changed files are seen where the path is written on the node itself."""
         if None in values.values():
             return "linked"
         try:
             settings = _settings(values)
-            return _state_of(
-                read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+            return state_of_source(
+                str(settings.source), Columns.of(settings), settings.default_caption
             )
         except LTXVTrainError as error:
             return str(error)
@@ -82,22 +97,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
 def _settings(values: dict[str, Any]) -> PreprocessSettings:
     """The settings that the widgets hold."""
-    located = {_FIELDS.get(name, name): value for name, value in values.items()}
+    located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
     located["source"] = str(input_path(located["source"]))
     if located["output_dir"].strip():
         located["output_dir"] = str(input_path(located["output_dir"]))
     return from_widgets(PreprocessSettings, located)
-
-
-def _state_of(manifest: Manifest) -> str:
-    """Changes with every caption, and with the size or time of every file."""
-    files = [
-        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
-    ]
-    states = [
-        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
-        for clip, path in files
-        if path is not None
-    ]
-    skipped = [(skip.name, skip.reason) for skip in manifest.skipped]
-    return sha256_json([states, skipped])

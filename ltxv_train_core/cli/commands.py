@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from ..config import PreprocessSettings, build, yaml_file
+from ..config import PreprocessSettings, ReferenceSettings, build, yaml_file
 from .terminal import run
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
@@ -51,6 +51,15 @@ def preprocess(args: Namespace) -> int:
     return OK
 
 
+def references(args: Namespace) -> int:
+    from ..data.references import make_references
+
+    given = {k: v for k, v in vars(args).items() if k in ReferenceSettings.model_fields}
+    settings = build(ReferenceSettings, given)
+    print(run(lambda report, stop: make_references(settings, report, stop)))
+    return OK
+
+
 def export(args: Namespace) -> int:
     from ..data.export import export_reference
 
@@ -86,7 +95,7 @@ def check(args: Namespace) -> int:
 def push(args: Namespace) -> int:
     from ..config import HubConfig
     from ..hub import push as upload
-    from ..run_folder import RunFolder
+    from ..runs import RunFolder
 
     run_folder = RunFolder(args.run.resolve())
     target = HubConfig(hub_model_id=args.to, private=not args.public) if args.to else None

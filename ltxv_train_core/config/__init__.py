@@ -12,6 +12,7 @@ from .model import ModelConfig
 from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
+from .references import ReferenceFilter, ReferenceSettings
 from .section import Section
 from .shared_graph import shareable_graph
 from .trackers import TrackersConfig
@@ -31,6 +32,8 @@ __all__ = [
     "OptimizationConfig",
     "Option",
     "PreprocessSettings",
+    "ReferenceFilter",
+    "ReferenceSettings",
     "Section",
     "TrackersConfig",
     "TrainingConfig",

@@ -69,6 +69,14 @@ class OptimizationConfig(Section):
         step=1e-5,
     )
 
+    max_non_finite_steps: int = option(
+        10,
+        "Steps in a row whose loss isn't finite, after which the run gives up. Each of them is left "
+        "out and never reaches the weights.",
+        ge=1,
+        le=10_000,
+    )
+
     @model_validator(mode="after")
     def _known_scheduler_params(self) -> "OptimizationConfig":
         allowed = SCHEDULER_PARAMS[self.scheduler_type]

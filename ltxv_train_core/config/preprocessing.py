@@ -18,8 +18,9 @@ class PreprocessSettings(Section):
     )
     model_source: str = option(
         ...,
-        "The base model to preprocess for, the same as in training. LTXV_MINIATURE is the small "
-        "model that comes with this pack.",
+        "The base model to preprocess for, the same as in training: a version name, a checkpoint "
+        "file, a folder in the diffusers layout, a Hugging Face repository, or LTXV_MINIATURE, the "
+        "small model that comes with this pack.",
         min_length=1,
     )
     resolution_buckets: str = option(
@@ -54,6 +55,16 @@ class PreprocessSettings(Section):
     )
     remove_llm_prefixes: bool = option(
         False, 'Take openings like "The video shows" or "In this clip," off the captions.'
+    )
+    text_encoder_source: str | None = option(
+        None,
+        "The text encoder, where the model has none or another is wanted: ComfyUI's T5-XXL file, a "
+        "folder, or a Hugging Face repository.",
+    )
+    vae_source: str | None = option(
+        None,
+        "The VAE, where the model has none or another is wanted: a VAE file or checkpoint, a "
+        "folder, or a Hugging Face repository.",
     )
 
     def __init__(self, *arguments: Any, **options: Any):

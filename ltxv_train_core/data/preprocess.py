@@ -72,6 +72,7 @@ def preprocess(
     for skipped in manifest.skipped:
         run.skip(skipped.name, skipped.reason)
     planned = run.inspect(manifest.clips, buckets)
+    run.require_model(planned)
     planned = run.encode_media(planned)
     run.encode_captions(planned)
     run.write_index(planned)
@@ -85,7 +86,9 @@ class _Run:
     def __init__(self, settings: PreprocessSettings, report: Reporter, stop: StopSignal):
         self.settings = settings
         self.root = settings.root
-        self.model = open_model(settings.model_source)
+        self.model = open_model(
+            settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
+        )
         self.identity = self.model.identity
         self.style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
         self.empty_caption = plan_empty_caption(self.identity)
@@ -108,6 +111,13 @@ class _Run:
                 self.skip(clip.name, str(error))
         self._refuse_nothing(planned)
         return planned
+
+    def require_model(self, planned: list[Planned]) -> None:
+        """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
+        if any(not self._is_there(p.item.conditions) for p in planned):
+            self.model.require_text_encoder()
+        if any(not self._is_there(p.video.stored) for p in planned):
+            self.model.require_video_codec()
 
     def encode_media(self, planned: list[Planned]) -> list[Planned]:
         """Reads masks, encodes videos, then references.

@@ -19,7 +19,7 @@ from ..miniature.clips import FPS, SIZE
 from ..miniature.datasets import DemoDataset, generate
 from ..miniature.scores import score
 from ..models.source import MINIATURE, ModelSource, open_model
-from ..run_folder import RunFolder
+from ..runs import RunFolder
 from ..trainer import TrainingResult, train
 from ..validation import decode_videos
 from . import recipe

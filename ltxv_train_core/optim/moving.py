@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
-from ..errors import LTXVTrainError
+from ..errors import NotFiniteError
 from ..events import Notice, Reporter
 from .ema import WeightAverage
 from .optimizers import build_optimizer, final_weights
-from .schedules import build_schedule
+from .schedules import build_schedule, set_learning_rates
 
-NON_FINITE_IN_A_ROW = 10
 LEAST_GRADIENT_SCALE = 1.0
 
 
@@ -25,6 +24,7 @@ class Mover:
 
     Attributes:
         average: of the weights, where `optimization.ema_decay` is set.
+        skipped_steps: steps that were left out because they were not finite.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class Mover:
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         decay = options.ema_decay
         self.average = None if decay is None else WeightAverage(parameters, decay)
-        self._non_finite = 0
+        self.skipped_steps = 0
+        self._in_a_row = 0
+        self._most_in_a_row = options.max_non_finite_steps
 
     @property
     def learning_rate(self) -> float:
@@ -63,15 +65,12 @@ class Mover:
 
         Returns:
             The norm of the gradients before clipping.
-
-        Raises:
-            LTXVTrainError: when many steps in a row weren't finite.
         """
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm))
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
-            self._non_finite = 0
+            self._in_a_row = 0
             self.scaler.step(self.optimizer)
             if self.average:
                 self.average.update()
@@ -84,6 +83,16 @@ class Mover:
                 warnings.simplefilter("ignore", UserWarning)
             self.schedule.step()
         return norm
+
+    def require_finite(self) -> None:
+        """Raises `NotFiniteError` when as many steps in a row were left out as are allowed."""
+        if self._in_a_row >= self._most_in_a_row:
+            self._in_a_row = 0  # a run that goes on gets as many again
+            raise NotFiniteError(
+                f"the loss was not finite {self._most_in_a_row} steps in a row: lower "
+                "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
+                "or no"
+            )
 
     @contextmanager
     def final_weights(self) -> Iterator[None]:
@@ -104,15 +113,29 @@ class Mover:
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "skipped_steps": self.skipped_steps,
+            "skipped_in_a_row": self._in_a_row,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], new_schedule: bool = False) -> None:
+        """Goes on from a saved state.
+
+        Args:
+            new_schedule: begin this run's schedule, learning rate and average instead of going on
+                with those of the state; the optimizer keeps what it has gathered.
+        """
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        if self.scaler.is_enabled():
+        if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
-        if self.average:
+        if not new_schedule:
+            self.schedule.load_state_dict(state["schedule"])
+            self.skipped_steps = state["skipped_steps"]
+            self._in_a_row = state["skipped_in_a_row"]
+        if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
+        elif self.average:
+            self.average = WeightAverage(self.parameters, self.average.decay)
+        set_learning_rates(self.schedule)
 
     def _leave_out(self, number: int, loss: float) -> None:
         """Tells of a step without effect, and gives up when that goes on.
@@ -128,11 +151,6 @@ class Mover:
                 )
             )
             return
-        self._non_finite += 1
+        self._in_a_row += 1
+        self.skipped_steps += 1
         self.report(Notice(f"step {number}: the loss is not finite; step left out"))
-        if self._non_finite == NON_FINITE_IN_A_ROW:
-            raise LTXVTrainError(
-                f"the loss was not finite {NON_FINITE_IN_A_ROW} steps in a row: lower "
-                "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
-                "or no"
-            )

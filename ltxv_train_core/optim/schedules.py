@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..config import OptimizationConfig
 
 
-def build_schedule(config: OptimizationConfig, optimizer: Optimizer) -> LRScheduler:
+def build_schedule(config: OptimizationConfig, optimizer: Optimizer) -> LambdaLR:
     """The schedule of a run; its state is the number of steps it has moved.
 
     With warm-up the rate rises in even parts, the first of them in the first step, and the
@@ -24,6 +24,21 @@ def build_schedule(config: OptimizationConfig, optimizer: Optimizer) -> LRSchedu
         return scheduled(step - warmup)
 
     return LambdaLR(optimizer, factor)
+
+
+def set_learning_rates(schedule: LambdaLR) -> None:
+    """Gives the optimizer the rates of the step that the schedule stands at.
+
+    A loaded optimizer has the rates of the schedule that it was saved under.
+    """
+    rates = [
+        base * factor(schedule.last_epoch)
+        for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, base, rate in zip(
+        schedule.optimizer.param_groups, schedule.base_lrs, rates, strict=True
+    ):
+        group["initial_lr"], group["lr"] = base, rate
 
 
 def _factor(config: OptimizationConfig, steps: int) -> Callable[[int], float]:

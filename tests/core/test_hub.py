@@ -16,7 +16,7 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import Notice
 from ltxv_train_core.media.video import write_video
-from ltxv_train_core.run_folder import RunFolder
+from ltxv_train_core.runs import RunFolder, RunState, RunWriter
 from ltxv_train_core.trainer import train
 from tests.core.hub_server import TOKEN, HubServer
 
@@ -55,15 +55,22 @@ def settings(tmp_path) -> TrainingConfig:
 def finished(settings) -> RunFolder:
     """The folder of a finished run."""
     run = RunFolder(settings.output_path / "rings-0123456789ab")
-    run.begin(settings)
-    weights = {"transformer_blocks.0.attn1.to_q.lora_A.weight": torch.ones(4, 8)}
+    yaml_file.save(settings, run.config_file)
+    layer = "transformer_blocks.0.attn1.to_q"
+    weights = {
+        f"{layer}.lora_A.weight": torch.ones(4, 8),
+        f"{layer}.lora_B.weight": torch.ones(8, 4),
+    }
     write_lora_file(run.lora_file(3), weights, 4, 4, {})
     video = np.random.default_rng(0).integers(0, 255, (9, 64, 96, 3), np.uint8)
     for step in (1, 3):
         for number in (0, 1):
             write_video(run.samples(step) / f"{number:03d}.mp4", video, 25)
         Image.new("RGB", (8, 8)).save(run.samples(step) / "sheet.png")
-    run.write_state(3, 3)
+    with RunWriter(run) as writer:
+        writer.begin(RunState.new(steps=3))
+        writer.move("running")
+        writer.move("finished", step=3)
     return run
 
 

@@ -1,0 +1,249 @@
+"""Which runs this process works on: one at a time for each device, the others wait in a queue."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import LTXVTrainError
+from ..events import Control, Event, Request
+from ..models.device import default_device
+from ..plan import RunPlan, plan_again
+from ..runs import RunFolder, RunWriter, Status
+from ..runs.failures import cause_of
+from ..trainer import TrainingResult, begin, park, result_of, tell, train_plan
+from .run_job import RunJob, Train
+
+Listener = Callable[[str, Event], None]
+"""Called with a run's name and an event of it, from the thread that works on the run."""
+
+logger = logging.getLogger("ltxv_train")
+
+
+class JobManager:
+    """All jobs of a process. Thread-safe; every call returns at once.
+
+    A run is named by its folder's name. It holds the run's lock from the moment that it is queued,
+    so that no other program takes it; a paused run's lock is free.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._jobs: dict[Path, RunJob] = {}
+        self._queues: dict[str, list[RunJob]] = {}
+        self._running: dict[str, RunJob] = {}
+        self._listeners: list[Listener] = []
+
+    def submit(
+        self,
+        plan: RunPlan,
+        train: Train = train_plan,
+        make_room: Callable[[], None] | None = None,
+    ) -> RunJob:
+        """Queues a run, or joins it where it is queued or trained already; a paused one goes on.
+
+        Args:
+            plan: of a run that isn't finished.
+            train: how; here by default, or in a process of its own.
+            make_room: called in the job's thread, just before it begins to train.
+
+        Raises:
+            RunBusyError: another program trains it.
+        """
+        with self._lock:
+            job = self._jobs.get(plan.run.folder)
+            if job is not None:
+                if job.status == "paused":
+                    self._requeue(job)
+                return job
+            writer = RunWriter(plan.run).acquire()
+            job = RunJob(plan, writer, train, str(default_device()), make_room)
+            self._enqueue(job)
+            self._jobs[plan.run.folder] = job
+            return job
+
+    def jobs(self) -> list[RunJob]:
+        """Those that train, those that wait in the order of their turn, and the paused ones."""
+        with self._lock:
+            running = list(self._running.values())
+            waiting = [job for queue in self._queues.values() for job in queue]
+            rest = [j for j in self._jobs.values() if j not in running and j not in waiting]
+            return running + waiting + rest
+
+    def find(self, name: str) -> RunJob | None:
+        """The job of a run, or None where nothing works on it here."""
+        return next((job for job in self.jobs() if job.name == name), None)
+
+    def position(self, name: str) -> int | None:
+        """How many runs are before one in its queue: 0 while it trains, None for no job or a
+        paused one."""
+        with self._lock:
+            job = self.find(name)
+            if job is None or job.status == "paused":
+                return None
+            queue = self._queues.get(job.device, [])
+            return queue.index(job) + 1 if job in queue else 0
+
+    def pause(self, name: str) -> None:
+        """Asks a run to write a checkpoint and give its memory back; `resume` goes on.
+
+        Raises:
+            LTXVTrainError: nothing works on it here.
+        """
+        with self._lock:
+            job = self._find(name)
+            if job in self._waiting(job):
+                self._waiting(job).remove(job)
+                self._put_aside(job, "paused")
+            else:
+                job.control.pause()
+
+    def stop(self, name: str) -> None:
+        """Asks a run to write a checkpoint and end.
+
+        Raises:
+            LTXVTrainError: nothing works on it here.
+        """
+        with self._lock:
+            job = self._find(name)
+            if job in self._waiting(job):
+                self._waiting(job).remove(job)
+                self._put_aside(job, "stopped")
+            elif job.status == "paused":
+                job.writer.acquire()
+                self._put_aside(job, "stopped")
+            else:
+                job.control.stop()
+
+    def stop_if_active(self, name: str) -> None:
+        """The same, where it may have ended already."""
+        with self._lock:
+            if self.find(name) is not None:
+                self.stop(name)
+
+    def request(self, name: str, what: Request) -> None:
+        """Asks a run for samples or a checkpoint after its current step.
+
+        Raises:
+            LTXVTrainError: it isn't being trained here.
+        """
+        job = self._find(name)
+        if job.status != "running":
+            raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
+        job.control.request(what)
+
+    def resume(self, run: RunFolder, train: Train = train_plan) -> RunJob:
+        """Goes on with a paused, stopped or failed run, from the configuration on disk.
+
+        This reads the data set's index and looks at the model: do not call it from an event loop.
+
+        Raises:
+            LTXVTrainError: it is finished, or its data, model or configuration can't be used.
+        """
+        with self._lock:
+            job = self._jobs.get(run.folder)
+            if job is not None:
+                if job.status == "paused":
+                    self._requeue(job)
+                return job
+        plan = plan_again(run)
+        if plan.is_finished:
+            raise LTXVTrainError(f"run {run.name} is finished")
+        return self.submit(plan, train)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Tells a listener of every event of every run; returns what ends that."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = [each for each in self._listeners if each is not listener]
+
+        return unsubscribe
+
+    def shut_down(self, seconds: float = 60) -> None:
+        """Pauses everything, and waits for checkpoints to be written."""
+        with self._lock:
+            for job in self.jobs():
+                if job.status in ("queued", "running"):
+                    self.pause(job.name)
+            threads = [job.thread for job in self._running.values()]
+        for thread in threads:
+            if thread is not None:
+                thread.join(seconds)
+
+    def _find(self, name: str) -> RunJob:
+        job = self.find(name)
+        if job is None:
+            raise LTXVTrainError(f"run {name!r} is neither trained nor waiting here")
+        return job
+
+    def _waiting(self, job: RunJob) -> list[RunJob]:
+        return self._queues.setdefault(job.device, [])
+
+    def _enqueue(self, job: RunJob) -> None:
+        """Puts a job whose lock is held at the end of its queue."""
+        try:
+            begin(job.plan, job.writer, self._reporter(job))
+        except BaseException:
+            job.writer.release()
+            raise
+        self._waiting(job).append(job)
+        self._start_next(job.device)
+
+    def _requeue(self, job: RunJob) -> None:
+        job.writer.acquire()
+        job.control = Control()
+        self._enqueue(job)
+
+    def _put_aside(self, job: RunJob, status: Status) -> None:
+        """Pauses or ends a job that isn't being trained and whose lock is held."""
+        state = tell(self._reporter(job), job.run, job.writer.move(status))
+        job.writer.release()
+        if status != "paused":
+            del self._jobs[job.run.folder]
+            job.end(result_of(job.run, state) if state.step else None, None)
+
+    def _start_next(self, device: str) -> None:
+        queue = self._queues.get(device, [])
+        if device in self._running or not queue:
+            return
+        job = queue.pop(0)
+        self._running[device] = job
+        job.thread = threading.Thread(
+            target=self._work, args=(job,), name=f"ltxv-train {job.name}", daemon=True
+        )
+        job.thread.start()
+
+    def _work(self, job: RunJob) -> None:
+        result: TrainingResult | None = None
+        error: Exception | None = None
+        report = self._reporter(job)
+        try:
+            if job.make_room is not None:
+                job.make_room()
+            result = job.train(job.plan, job.writer, report, job.control)
+        except Exception as raised:
+            if job.status in ("queued", "running"):  # it failed where nothing parks it
+                logger.exception("run %s failed", job.name)
+                park(job.run, job.writer, report, "failed", cause_of(raised))
+            error = raised.with_traceback(None)
+        with self._lock:
+            del self._running[job.device]
+            job.writer.release()
+            if job.status != "paused":
+                del self._jobs[job.run.folder]
+                job.end(result, error)
+            self._start_next(job.device)
+
+    def _reporter(self, job: RunJob) -> Callable[[Event], None]:
+        def report(event: Event) -> None:
+            job.report(event)
+            for listener in self._listeners:
+                try:
+                    listener(job.name, event)
+                except Exception:
+                    logger.exception("a listener failed")
+
+        return report

@@ -1,0 +1,110 @@
+"""A run that waits, trains or is paused in this process."""
+
+import queue
+import threading
+from collections.abc import Callable
+
+from ..errors import Cancelled
+from ..events import Control, Event, Reporter, RunMoved, StepCompleted
+from ..plan import RunPlan
+from ..runs import RunFolder, RunWriter, Status
+from ..trainer import TrainingResult
+
+Train = Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult]
+"""Trains a plan whose lock is held: `trainer.train_plan`, or the same in another process."""
+
+
+class Follower:
+    """The events of a job for one who follows it, from the moment that `follow` was called."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def put(self, event: Event) -> None:
+        self._events.put(event)
+
+    def drain(self) -> list[Event]:
+        """The events since the last call."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get())
+        return events
+
+
+class RunJob:
+    """Made by `JobManager.submit`, and moved by it alone. It survives a pause.
+
+    Attributes:
+        status, step: as it was last told.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        writer: RunWriter,
+        train: Train,
+        device: str,
+        make_room: Callable[[], None] | None = None,
+    ):
+        self.plan, self.writer, self.train, self.device = plan, writer, train, device
+        self.make_room = make_room
+        self.control = Control()
+        self.thread: threading.Thread | None = None
+        self.status: Status = "queued"
+        self.step = 0
+        self._followers: list[Follower] = []
+        self._ended = threading.Event()
+        self._result: TrainingResult | None = None
+        self._error: Exception | None = None
+
+    @property
+    def run(self) -> RunFolder:
+        return self.plan.run
+
+    @property
+    def name(self) -> str:
+        return self.plan.run.name
+
+    def follow(self) -> Follower:
+        follower = Follower()
+        self._followers = [*self._followers, follower]
+        return follower
+
+    def unfollow(self, follower: Follower) -> None:
+        self._followers = [each for each in self._followers if each is not follower]
+
+    def report(self, event: Event) -> None:
+        """Takes an event of the work and hands it on."""
+        if isinstance(event, StepCompleted):
+            self.step = event.step
+        elif isinstance(event, RunMoved):
+            self.status, self.step = event.status, event.step  # type: ignore[assignment]
+        for follower in self._followers:
+            follower.put(event)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until it has finished, stopped or failed, at most so long; tells whether it has.
+
+        A paused job has not ended.
+        """
+        return self._ended.wait(seconds)
+
+    def result(self) -> TrainingResult:
+        """Waits for the end and returns what the run left, or raises why it left nothing.
+
+        Raises:
+            Cancelled: stopped before its first step.
+            LTXVTrainError: it failed.
+        """
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        assert self._result is not None
+        return self._result
+
+    def end(self, result: TrainingResult | None, error: Exception | None) -> None:
+        self._result = result
+        self._error = error if result is None else None
+        if result is None and error is None:
+            self._error = Cancelled("stopped before the first step")
+        self._ended.set()

@@ -1,0 +1,99 @@
+"""Why a run failed, in words that a user can act on."""
+
+import errno
+import re
+from collections.abc import Iterator
+
+from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
+from .state import Cause
+
+_DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_DISK_FULL = re.compile(
+    r"no space left|os error (27|28|112|122)\b|disk quota|file too large"
+    r"|PytorchStreamWriter failed|not enough space on the disk",
+    re.IGNORECASE,
+)
+_DEVICE_MEMORY = re.compile(
+    r"(CUDA|HIP|MPS|XPU)\b.*out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.IGNORECASE
+)
+_HOST_MEMORY = re.compile(r"can't allocate memory|not enough memory|Cannot allocate", re.IGNORECASE)
+
+
+class RunFailedError(LTXVTrainError):
+    """A run failed and is parked: it goes on from its checkpoint when its cause is gone."""
+
+    def __init__(self, cause: Cause):
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Names what happened, from an error and those behind it."""
+    chain = list(_chain(error))
+    text = _first_line(error)
+    if any(_is_disk_full(each) for each in chain):
+        return Cause(
+            "disk_full",
+            f"the disk is full ({text})",
+            "Make room, then queue the run again; earlier checkpoints are whole",
+        )
+    if any(_is_device_memory(each) for each in chain):
+        return Cause(
+            "out_of_memory",
+            f"the accelerator's memory is not enough ({text})",
+            "Use a smaller batch_size (and more gradient_accumulation_steps), "
+            "enable_gradient_checkpointing, quantization, or smaller clips; or close what else "
+            "uses the memory and queue the run again",
+        )
+    if any(_is_host_memory(each) for each in chain):
+        return Cause(
+            "out_of_host_memory",
+            f"the computer's memory is not enough ({text})",
+            "Close other programs, use fewer num_dataloader_workers or a smaller batch_size, and "
+            "queue the run again",
+        )
+    if isinstance(error, NotFiniteError):
+        return Cause("not_finite", text, "Changed options make a new run")
+    if isinstance(error, DataError):
+        return Cause(
+            "data", str(error), "Put the data set back or preprocess it again, then queue the run"
+        )
+    for kind, name in ((ModelError, "model"), (ConfigurationError, "configuration")):
+        if isinstance(error, kind):
+            return Cause(name, str(error), "Solve this, then queue the run again")
+    return Cause(
+        "error",
+        f"{type(error).__name__}: {text}",
+        "The log has the details. Queue the run again to go on from its newest checkpoint",
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL_NUMBERS:
+        return True
+    return not isinstance(error, LTXVTrainError) and bool(_DISK_FULL.search(str(error)))
+
+
+def _is_device_memory(error: BaseException) -> bool:
+    name = type(error).__name__
+    return name == "OutOfMemoryError" or bool(_DEVICE_MEMORY.search(str(error)))
+
+
+def _is_host_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and bool(_HOST_MEMORY.search(str(error)))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,80 @@
+"""What a run is named by: everything that its result depends on."""
+
+from pathlib import Path
+from typing import Any
+
+from ..config import TrainingConfig
+from ..files import sha256_file, sha256_json
+
+RECIPE = 1
+"""Counts up when the same configuration begins to give another result."""
+
+_LETTERS = 12
+
+_RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
+    "name": True,
+    "output_dir": True,
+    "data": True,
+    "validation": True,
+    "checkpoints": True,
+    "hub": True,
+    "trackers": True,
+    "model": {"model_source", "text_encoder_source", "vae_source"},  # the identity says it
+    "optimization": {"max_non_finite_steps"},
+    "acceleration": {
+        "compile_with_inductor",
+        "compilation_mode",
+        "load_text_encoder_in_8bit",
+        "blocks_to_offload",
+    },
+}
+
+
+def fingerprint(
+    config: TrainingConfig, data: str, model: str, processes: int = 1, start: str | None = None
+) -> str:
+    """Twelve letters that change when anything changes that the result depends on.
+
+    An option counts only where it isn't the default, so that a new option leaves the names of
+    earlier runs alone.
+
+    Args:
+        data: the data set's fingerprint. A LoRA to start from counts by its content too.
+        model: the base model's identity.
+        processes: how many train together: each brings a batch of its own.
+        start: names the run and step that training continues from.
+    """
+    return _digest(_values(config), data, model, processes, start)
+
+
+def family(
+    config: TrainingConfig, data: str, model: str, processes: int = 1, start: str | None = None
+) -> str:
+    """The same for all numbers of steps: such runs can train on from one another."""
+    values = _values(config)
+    values.get("optimization", {}).pop("steps", None)
+    return _digest(values, data, model, processes, start)
+
+
+def _digest(
+    values: dict[str, Any], data: str, model: str, processes: int, start: str | None
+) -> str:
+    values = {section: options for section, options in values.items() if options != {}}
+    parts = [RECIPE, values, data, model]
+    parts += [f"{processes} processes"] if processes > 1 else []
+    parts += [f"from {start}"] if start is not None else []
+    return sha256_json(parts)[:_LETTERS]
+
+
+def _values(config: TrainingConfig) -> dict[str, Any]:
+    """Options that the result depends on and that aren't the default, by section."""
+    values = config.model_dump(
+        mode="json", exclude=_RESULT_DOES_NOT_DEPEND_ON, exclude_defaults=True
+    )
+    if config.model.load_checkpoint is not None:
+        # Only here: it imports diffusers.
+        from ..adapters.start import find_start
+
+        first = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
+        values["model"]["load_checkpoint"] = sha256_file(first)
+    return values

@@ -1,0 +1,113 @@
+"""What `run.json` says of a run.
+
+    queued -> running -> finished
+      |         |-> paused, stopped, failed -> queued, running
+      '-> stopped, failed
+
+A finished run is trained again only when its LoRA is missing; `steps` raised make another run, that
+trains on from it.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Literal, get_args
+
+Status = Literal["queued", "running", "paused", "stopped", "failed", "finished"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+STATE_VERSION = 1
+
+_NEXT: dict[Status, tuple[Status, ...]] = {
+    "queued": ("queued", "running", "paused", "stopped", "failed"),
+    "running": ("running", "queued", "paused", "stopped", "failed", "finished"),
+    "paused": ("queued", "running", "stopped"),
+    "stopped": ("queued", "running"),
+    "failed": ("queued", "running"),
+    "finished": ("queued", "running"),
+}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a run failed.
+
+    Attributes:
+        kind: one word for programs, for example "out_of_memory".
+        message: what happened.
+        advice: what to do.
+    """
+
+    kind: str
+    message: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.advice}"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """State of a run. Times are UTC, ISO 8601.
+
+    Attributes:
+        step: the step of the newest checkpoint, where the run goes on.
+        steps: its last step.
+        created, updated, ended: when it was made, when this was written, when it last stopped
+            training (None while it trains or waits).
+        cause: why it failed, else None.
+        fingerprint: of all that its result depends on.
+        family: the same without the number of steps.
+        data: the data set's fingerprint.
+        continues: name of the run that it trains on from, and `first_step` that run's step.
+        skipped_steps: steps that were left out because their loss was not finite.
+        processes: how many trained it together.
+    """
+
+    status: Status
+    step: int
+    steps: int
+    created: str
+    updated: str
+    ended: str | None = None
+    cause: Cause | None = None
+    fingerprint: str = ""
+    family: str = ""
+    data: str = ""
+    continues: str | None = None
+    first_step: int = 0
+    skipped_steps: int = 0
+    processes: int = 1
+
+    @classmethod
+    def new(cls, steps: int, **facts: Any) -> "RunState":
+        """The state of a run that was just made."""
+        time = now()
+        return cls(status="queued", step=0, steps=steps, created=time, updated=time, **facts)
+
+    def moved(self, status: Status, **changes: Any) -> "RunState":
+        """The next state. A cause is only kept by `failed`."""
+        assert status in _NEXT[self.status], f"{self.status} -> {status}"
+        time = now()
+        ended = None if status in ("queued", "running") else time
+        values: dict[str, Any] = {"cause": None, "ended": ended, **changes}
+        return replace(self, status=status, updated=time, **values)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"version": STATE_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "RunState":
+        """Reads a state; of a newer version, what is known here.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        if known["status"] not in STATUSES:
+            raise ValueError(f"status {known['status']!r}")
+        cause = known.get("cause")
+        return cls(**known | {"cause": Cause(**cause) if cause else None})
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,90 @@
+"""The one who may write a run.
+
+The lock is the operating system's, on a file beside the runs: it is gone with the process that
+held it, however that ended.
+"""
+
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import LTXVTrainError
+from .folder import RunFolder
+from .state import RunState, Status
+
+PATIENCE_SECONDS = 2.0
+"""Longer than anybody holds a lock only to look whether it is free."""
+
+
+class RunBusyError(LTXVTrainError):
+    """Another job, here or in another program, works on the run."""
+
+
+class RunWriter:
+    """Holds the lock of a run from `acquire` to `release`, and moves its state."""
+
+    def __init__(self, run: RunFolder):
+        self.run = run
+        # Another thread may release it, and the same thread may not acquire it twice.
+        self._lock = FileLock(run.lock_file, thread_local=False)
+
+    def acquire(self, patience_seconds: float = PATIENCE_SECONDS) -> "RunWriter":
+        """Takes the lock.
+
+        Raises:
+            RunBusyError: somebody else has it.
+        """
+        self.run.lock_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=patience_seconds)
+        except Timeout:
+            raise RunBusyError(
+                f"run {self.run.name} is being trained by another job or program; wait for it, or "
+                "stop it there"
+            ) from None
+        return self
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> "RunWriter":
+        return self if self._lock.is_locked else self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def begin(self, state: RunState) -> RunState:
+        """Writes the first state of a run that has none, and returns the state that it has."""
+        return self.run.written_state() or self._write(state)
+
+    def move(self, status: Status, **changes: Any) -> RunState:
+        """Moves the state on and returns the new one; `changes` are fields of it."""
+        state = self.run.written_state()
+        assert state is not None, f"{self.run.folder} has no state"
+        return self._write(state.moved(status, **changes))
+
+    def _write(self, state: RunState) -> RunState:
+        assert self._lock.is_locked, f"the lock of {self.run.name} is not held"
+        self.run.write_state(state)
+        return state
+
+
+def is_held(run: RunFolder) -> bool:
+    """Whether somebody works on a run at this moment."""
+    if not run.lock_file.is_file():
+        return False
+    lock = FileLock(run.lock_file, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that can only be read
+        return False
+    lock.release()
+    return False

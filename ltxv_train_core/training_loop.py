@@ -1,0 +1,304 @@
+"""The loop of a run: steps, checkpoints, samples, and what is asked for in between.
+
+The strategy owns what a batch becomes, the run folder owns the files, the validator owns the
+samples, the mover owns the weights' movement.
+"""
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from . import checkpoint
+from .adapters.trainable import load_trainable
+from .checkpoint import CheckpointError
+from .data.dataset import batches
+from .errors import Cancelled
+from .events import CheckpointWritten, Control, Notice, Reporter, StepCompleted
+from .files import sha256_json, sync_file
+from .lora_metadata import lora_metadata
+from .models.device import default_device, free_memory
+from .models.precision import autocast
+from .optim.moving import Mover
+from .plan import RunPlan
+from .runs import RunFolder, RunWriter
+from .strategies import STRATEGIES
+from .validation import Validator
+
+ETA_WINDOW_STEPS = 50
+
+
+class TrainingLoop:
+    """One run in memory."""
+
+    def __init__(self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control):
+        self.plan, self.config, self.run_folder = plan, plan.config, plan.run
+        self.writer, self.report, self.control = writer, report, control
+        config, source = plan.config, plan.source
+        self.device = default_device()
+        self.metadata = lora_metadata(config, source, plan.dataset, plan.graph)
+        self.validator = Validator.prepare(config, source, self.device)
+        self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
+        self.trainable = load_trainable(config, source, self.device, report)
+        self.transformer = self.trainable.transformer
+        self.dtype = self.transformer.dtype  # asking the model searches all its parameters
+        self.mover = Mover(config, self.trainable.parameters, self.device, report)
+        self.batches = batches(
+            plan.dataset,
+            config.optimization.batch_size,
+            seed=config.seed,
+            workers=config.data.num_dataloader_workers,
+        )
+        self.step = 0
+        self._saved_step: int | None = None
+        self._position = self.batches.state_dict()
+        self._is_between_steps = True
+        self._seconds: deque[float] = deque(maxlen=ETA_WINDOW_STEPS)
+
+    def run(self) -> None:
+        """Steps from where the run stands to its end, or to where it is stopped.
+
+        Raises:
+            Cancelled: when it was stopped before its first step.
+        """
+        try:
+            self._restore()
+            self._tell_size()
+            with suppress(Cancelled):  # while sampling
+                self._go_on()
+            if self.step == 0:
+                raise Cancelled("stopped before the first step")
+            self.save()
+        except Exception as error:
+            self._keep_what_is_whole(error)
+            raise
+        finally:
+            self.batches.close()
+
+    def train_step(self) -> StepCompleted | None:
+        """One optimizer step over `gradient_accumulation_steps` batches.
+
+        None where a stop came between two of them: nothing has moved then.
+        """
+        started = time.perf_counter()
+        options = self.config.optimization
+        learning_rate = self.mover.learning_rate
+        loss = 0.0
+        with self._randomness() as generator:
+            for number in range(options.gradient_accumulation_steps):
+                if number > 0 and self.control.is_set():
+                    self._abandon_step()
+                    return None
+                loss += self._accumulate(generator)
+        self._is_between_steps = False
+        norm = self.mover.step(self.step + 1, loss)
+        self.step += 1
+        self._position = self.batches.state_dict()
+        self._is_between_steps = True
+        self.mover.require_finite()
+        seconds = time.perf_counter() - started
+        self._seconds.append(seconds)
+        mean_seconds = sum(self._seconds) / len(self._seconds)
+        return StepCompleted(
+            step=self.step,
+            steps=self.plan.steps,
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=norm,
+            step_seconds=seconds,
+            eta_seconds=mean_seconds * (self.plan.steps - self.step),
+        )
+
+    def save(self) -> None:
+        """Writes the LoRA and the checkpoint of this step, unless they are there."""
+        run = self.run_folder
+        lora_file = run.lora_file(self.step)
+        if self.step != self._saved_step or not lora_file.is_file():
+            with self.mover.final_weights():
+                self._write(lora_file, {})
+            if self.mover.average:
+                with self.mover.average.applied():
+                    decay = str(self.mover.average.decay)
+                    self._write(run.ema_file(self.step), {"ema_decay": decay})
+            if run.metrics_file.is_file():
+                sync_file(run.metrics_file)
+            folder = checkpoint.save(run.checkpoints, self._state())
+            checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
+            self._saved_step = self.step
+            self.report(CheckpointWritten(self.step, folder, lora_file))
+        self.writer.move("running", step=self.step, skipped_steps=self.mover.skipped_steps)
+
+    def _go_on(self) -> None:
+        if self.step == 0:
+            self._validate_if_due()
+        while self.step < self.plan.steps and not self.control.is_set():
+            metrics = self.train_step()
+            if metrics is None:
+                break
+            self.run_folder.append_metrics(metrics)
+            self.report(metrics)
+            asked = self.control.take_requests()
+            self._save_if_due("checkpoint" in asked)
+            self._validate_if_due("sample" in asked)
+
+    def _write(self, path: Path, facts: dict[str, str]) -> None:
+        self.trainable.write(path, self.metadata | {"step": str(self.step)} | facts)
+
+    def _accumulate(self, generator: torch.Generator) -> float:
+        """Forward and backward over one batch; returns its share of the step's loss."""
+        batch = next(self.batches)
+        inputs = self.strategy.prepare(batch, generator).to(self.device)
+        with self._autocast():
+            prediction = self.transformer(
+                hidden_states=inputs.tokens.to(self.dtype),
+                encoder_hidden_states=batch.prompt_embeds.to(self.device, self.dtype),
+                timestep=inputs.timesteps,
+                encoder_attention_mask=batch.prompt_mask.to(self.device),
+                video_coords=inputs.positions,
+                return_dict=False,
+            )[0]
+        loss = inputs.loss(prediction) / self.config.optimization.gradient_accumulation_steps
+        self.mover.backward(loss)
+        return loss.item()
+
+    def _abandon_step(self) -> None:
+        """Forgets the batches of a step that is not finished; they come again."""
+        self.mover.optimizer.zero_grad(set_to_none=True)
+        self.batches.load_state_dict(self._position)
+
+    @contextmanager
+    def _randomness(self) -> Iterator[torch.Generator]:
+        """The random numbers of a step depend on the run's seed and the step alone.
+
+        Yields a generator for noise; dropout draws from torch's own, which is set for the step
+        and given back as it was.
+        """
+        seed = int(sha256_json([self.config.seed, self.step])[:15], 16)
+        generator = torch.Generator().manual_seed(seed)
+        if self.config.lora.dropout == 0:
+            yield generator
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield generator
+
+    def _save_if_due(self, asked: bool) -> None:
+        interval = self.config.checkpoints.interval
+        if asked or (interval is not None and self.step % interval == 0):
+            self.save()
+
+    def _validate_if_due(self, asked: bool = False) -> None:
+        """Samples when it is time. A failure here is told and costs no step."""
+        due = self.validator is not None and self.validator.is_due(self.step, self.plan.steps)
+        if not asked and not due:
+            return
+        self.transformer.eval()
+        try:
+            self.validator = self.validator or Validator.prepare(
+                self.config, self.plan.source, self.device, asked=True
+            )
+            if self.validator is None:
+                self.report(Notice("no samples: the run has no validation.prompts"))
+                return
+            with self._autocast(), self.mover.weights_to_sample():
+                samples = self.validator.run(
+                    self.transformer,
+                    self.step,
+                    self.run_folder.samples(self.step),
+                    self.report,
+                    self.control,
+                )
+            self.report(samples)
+        except Cancelled:
+            raise
+        except Exception as error:
+            self.report(Notice(f"no samples at step {self.step}: {error}"))
+        finally:
+            self.transformer.train()
+            free_memory()
+
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.config.acceleration.mixed_precision_mode, self.device)
+
+    def _tell_size(self) -> None:
+        count = sum(p.numel() for p in self.trainable.parameters)
+        self.report(
+            Notice(
+                f"run {self.run_folder.name}: {count:,} trainable parameters, step {self.step} of "
+                f"{self.plan.steps}, on {self.device}"
+            )
+        )
+
+    def _state(self) -> checkpoint.TrainingState:
+        return checkpoint.TrainingState(
+            step=self.step,
+            weights={n: p for n, p in self.transformer.named_parameters() if p.requires_grad},
+            state={
+                "mover": self.mover.state_dict(),
+                "batches": self._position,
+                "optimizer_type": self.config.optimization.optimizer_type,
+                "data": self.plan.dataset.fingerprint(),
+            },
+        )
+
+    def _restore(self) -> None:
+        """Goes on from the newest checkpoint; without one, from that of the run before it."""
+        saved = checkpoint.load_latest(self.run_folder.checkpoints, self.report)
+        if saved is not None:
+            self._load(saved, new_schedule=False)
+            self._saved_step = self.step
+            self.report(Notice(f"going on from the checkpoint of step {self.step}"))
+        elif self.plan.start is not None:
+            self._carry_on(self.plan.start)
+        self.run_folder.keep_metrics_until(self.step)
+
+    def _carry_on(self, before: RunFolder) -> None:
+        """Begins where another run has ended, with its metrics."""
+        saved = checkpoint.load_latest(before.checkpoints, self.report)
+        if saved is None:
+            raise CheckpointError(
+                f"run {before.name}, which this run trains on from, has no checkpoint any more; "
+                "train it again, or queue this run without it"
+            )
+        self._load(saved, new_schedule=self.plan.state.first_step > 0)
+        self.run_folder.take_metrics_of(before)
+        self.report(Notice(f"training on from step {self.step} of {before.name}"))
+
+    def _load(self, saved: checkpoint.TrainingState, new_schedule: bool) -> None:
+        parameters = dict(self.transformer.named_parameters())
+        trained = {name: p.shape for name, p in parameters.items() if p.requires_grad}
+        if trained != {name: value.shape for name, value in saved.weights.items()}:
+            raise CheckpointError(
+                f"the checkpoint of step {saved.step} has other trained layers than this run: "
+                "lora.rank, lora.target_modules and model.training_mode must be those of the run "
+                "that it trains on from"
+            )
+        with torch.no_grad():
+            for name, value in saved.weights.items():
+                parameters[name].copy_(value)
+        if saved.state["optimizer_type"] == self.config.optimization.optimizer_type:
+            self.mover.load_state_dict(saved.state["mover"], new_schedule)
+        else:
+            self.report(Notice("another optimizer_type: the optimizer begins anew"))
+        if saved.state["data"] == self.plan.dataset.fingerprint():
+            self.batches.load_state_dict(saved.state["batches"])
+        self._position = self.batches.state_dict()
+        self.step = saved.step
+
+    def _keep_what_is_whole(self, error: Exception) -> None:
+        """Saves the steps since the last checkpoint when something failed between two steps."""
+        unsaved = self.step > (self._saved_step or 0)
+        if isinstance(error, Cancelled) or not self._is_between_steps or not unsaved:
+            return
+        traceback.clear_frames(error.__traceback__)
+        self.mover.optimizer.zero_grad(set_to_none=True)
+        free_memory()
+        try:
+            self.save()
+        except Exception as second:
+            self.report(Notice(f"no checkpoint of step {self.step}: {second}"))

@@ -1,0 +1,165 @@
+"""Runs in the background: queued, paused, stopped, asked for something."""
+
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from ltxv_train_core.errors import LTXVTrainError
+from ltxv_train_core.events import CheckpointWritten, RunMoved, SamplesWritten, StepCompleted
+from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunBusyError, RunWriter
+from ltxv_train_core.runs.library import current_state
+from ltxv_train_core.trainer import train
+
+
+def tensor_bytes(path):
+    return {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+
+
+def long(training_config, **sections):
+    options = {"steps": 100_000, "batch_size": 2, "scheduler_type": "constant"}
+    return plan_run(training_config(optimization=options, **sections))
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def test_a_run_trains_to_its_end_and_tells_of_it(manager, training_config):
+    told = []
+    manager.subscribe(lambda name, event: told.append((name, event)))
+    plan = plan_run(training_config())
+    job = manager.submit(plan)
+    result = job.result()
+    assert result.finished
+    assert {name for name, _ in told} == {plan.run.name}
+    moves = [event.status for _, event in told if isinstance(event, RunMoved)]
+    assert moves == ["queued", "running", "finished"]
+    assert [e.step for _, e in told if isinstance(e, StepCompleted)] == [1, 2, 3, 4]
+    assert current_state(plan.run).status == "finished"
+    until(lambda: manager.jobs() == [])
+
+
+def test_one_trains_and_the_others_wait_their_turn(manager, training_config):
+    jobs = [manager.submit(long(training_config, name=name)) for name in ("a", "b", "c")]
+    until(lambda: jobs[0].step > 1)
+    assert [job.name for job in manager.jobs()] == [job.name for job in jobs]
+    assert [manager.position(job.name) for job in jobs] == [0, 1, 2]
+    assert [current_state(job.run).status for job in jobs] == ["running", "queued", "queued"]
+    manager.stop(jobs[1].name)
+    with pytest.raises(Exception, match="before the first step"):
+        jobs[1].result()
+    manager.stop(jobs[0].name)
+    assert jobs[0].result().step >= 1
+    until(lambda: jobs[2].step > 0)
+    manager.stop(jobs[2].name)
+    assert jobs[2].result().step >= 1
+    assert [current_state(job.run).status for job in jobs] == ["stopped"] * 3
+
+
+def test_a_run_that_is_queued_twice_is_one_job(manager, training_config):
+    plan = long(training_config)
+    job = manager.submit(plan)
+    assert manager.submit(plan_run(plan.config)) is job
+    with pytest.raises(RunBusyError):
+        RunWriter(plan.run).acquire(patience_seconds=0)
+    manager.stop(job.name)
+    job.wait()
+
+
+def test_a_paused_run_is_free_and_goes_on_to_the_same_bits(manager, training_config):
+    options = {"steps": 12, "batch_size": 2, "gradient_accumulation_steps": 2}
+    whole = train(training_config(optimization=options))
+    config = training_config(optimization=options, output_dir=str(whole.run_folder.parent) + "2")
+    plan = plan_run(config)
+    job = manager.submit(plan)
+    until(lambda: job.step >= 2)
+    manager.pause(job.name)
+    until(lambda: current_state(plan.run).status == "paused")
+    assert not job.wait(0.05)
+    assert manager.position(job.name) is None
+    assert 2 <= current_state(plan.run).step < 12
+    assert manager.resume(plan.run) is job
+    result = job.result()
+    assert result.finished
+    assert tensor_bytes(result.lora_file) == tensor_bytes(whole.lora_file)
+    assert [each.step for each in plan.run.metrics()] == list(range(1, 13))
+
+
+def test_a_paused_run_can_be_stopped(manager, training_config):
+    job = manager.submit(long(training_config))
+    until(lambda: job.step >= 1)
+    manager.pause(job.name)
+    until(lambda: job.status == "paused")
+    manager.stop(job.name)
+    assert job.result().lora_file.is_file()
+    assert current_state(job.run).status == "stopped"
+
+
+def test_a_stopped_run_goes_on_from_its_folder_alone(manager, training_config):
+    job = manager.submit(plan_run(training_config(optimization={"steps": 30, "batch_size": 1})))
+    until(lambda: job.step >= 1)
+    manager.stop(job.name)
+    step = job.result().step
+    assert step < 30
+    until(lambda: manager.find(job.name) is None)
+    again = manager.resume(job.run)
+    assert again.result().finished
+    until(lambda: manager.find(job.name) is None)
+    with pytest.raises(LTXVTrainError, match="is finished"):
+        manager.resume(job.run)
+
+
+def test_samples_and_a_checkpoint_now(manager, training_config):
+    validation = {
+        "prompts": ["a ring"],
+        "video_dims": [64, 64, 9],
+        "inference_steps": 1,
+        "interval": None,
+    }
+    job = manager.submit(long(training_config, validation=validation))
+    follower, seen = job.follow(), []
+    until(lambda: job.step >= 1)
+    manager.request(job.name, "checkpoint")
+    manager.request(job.name, "sample")
+
+    def answered():
+        seen.extend(follower.drain())
+        kinds = [type(event) for event in seen]
+        return CheckpointWritten in kinds and SamplesWritten in kinds
+
+    until(answered)
+    (samples,) = [event for event in seen if isinstance(event, SamplesWritten)]
+    assert samples.sheet.is_file()
+    assert job.status == "running"
+    manager.stop(job.name)
+    job.wait()
+
+
+def test_what_is_not_here_is_named(manager, training_config):
+    for act in (manager.pause, manager.stop, lambda name: manager.request(name, "sample")):
+        with pytest.raises(LTXVTrainError, match="'nothing' is neither trained nor waiting"):
+            act("nothing")
+
+
+def test_a_failing_run_is_parked_and_the_next_one_trains(manager, training_config):
+    wrong = plan_run(training_config(name="wrong", lora={"target_modules": ["nothing"]}))
+    right = plan_run(training_config(name="right"))
+    first, second = manager.submit(wrong), manager.submit(right)
+    with pytest.raises(LTXVTrainError, match="'nothing' matches no layer"):
+        first.result()
+    assert second.result().finished
+    state = current_state(wrong.run)
+    assert (state.status, state.cause.kind) == ("failed", "configuration")
+
+
+def test_shutting_down_pauses_all(manager, training_config):
+    jobs = [manager.submit(long(training_config, name=name)) for name in ("a", "b")]
+    until(lambda: jobs[0].step >= 1)
+    manager.shut_down()
+    assert [current_state(job.run).status for job in jobs] == ["paused", "paused"]
+    assert jobs[0].run.lora_file(jobs[0].step).is_file()
