@@ -13,6 +13,12 @@ from .dataset_videos import (
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .lora_files import (
+    LTXVTrainConvertLoRA,
+    LTXVTrainExtractLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainResizeLoRA,
+)
 from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
@@ -38,6 +44,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
+    LTXVTrainConvertLoRA,
+    LTXVTrainResizeLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainExtractLoRA,
     LTXVTrainDemoDataset,
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
