@@ -49,6 +49,10 @@ class ComfyUIHost:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
 
@@ -56,7 +60,7 @@ class ComfyUIHost:
         return json.loads(self.read(path))
 
     def read(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as reply:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as reply:
             return reply.read()
 
     def start(self, prompt: Prompt) -> str:
@@ -97,7 +101,7 @@ class ComfyUIHost:
 
     def _post(self, path: str, data: Any) -> Any:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}{path}",
+            f"{self.url}{path}",
             json.dumps(data).encode("utf-8"),
             {"Content-Type": "application/json"},
         )

@@ -1,6 +1,8 @@
-"""Stand-in for ComfyUI's server: keeps what was sent."""
+"""Stand-in for ComfyUI's server: keeps what was sent, and a table of routes."""
 
 from typing import Any
+
+from aiohttp import web
 
 
 class PromptServer:
@@ -8,6 +10,7 @@ class PromptServer:
 
     def __init__(self):
         self.client_id: str | None = None
+        self.routes = web.RouteTableDef()
         self.sent: list[tuple[str, Any]] = []
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
