@@ -1,25 +1,37 @@
 """Facts that travel in a LoRA file. Nothing of the machine it was trained on: no paths."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from . import __version__
 from .config import TrainingConfig
 from .config.sharing import model_name, shareable
 from .data.dataset import TrainingDataset
+from .geometry import VideoSize
 from .models.source import ModelSource
 
 _ARCHITECTURES = {"lora": "ltx-video/lora", "full": "ltx-video"}
 
 
 def lora_metadata(
-    config: TrainingConfig, source: ModelSource, dataset: TrainingDataset
+    config: TrainingConfig,
+    source: ModelSource,
+    dataset: TrainingDataset,
+    graph: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Metadata of a run's LoRA files, without the step.
 
-    Keys `modelspec.*` follow the Stability AI model metadata standard (sai_model_spec 1.0.0).
+    Keys `modelspec.*` follow the Stability AI model metadata standard (sai_model_spec 1.0.0), which
+    ComfyUI's model library shows.
+
+    Args:
+        graph: the ComfyUI graph that trains it, as `shareable_graph` gives it; written unless
+            `checkpoints.embed_workflow` is off.
     """
     base = model_name(config.model.model_source)
+    size = _usual_size(dataset)
     shared = shareable(config).model_dump(mode="json", exclude={"output_dir"})
     facts = {
         "base_model": base,
@@ -30,10 +42,28 @@ def lora_metadata(
         "trained_with": f"ltxv-train {__version__}",
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": config.name,
+        "modelspec.description": _description(config, base, dataset),
         "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
         "modelspec.implementation": "diffusers",
+        "modelspec.resolution": f"{size.width}x{size.height}",
         "modelspec.date": datetime.now(timezone.utc).date().isoformat(),
     }
+    if trigger := str(dataset.index.settings.get("id_token") or ""):
+        facts["modelspec.trigger_phrase"] = trigger
     if config.conditioning.mode == "reference_video":
         facts["reference_downscale_factor"] = "1"
+    if graph and config.checkpoints.embed_workflow:
+        facts |= graph
     return facts
+
+
+def _description(config: TrainingConfig, base: str, dataset: TrainingDataset) -> str:
+    kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    if config.model.training_mode == "full":
+        kind = "Transformer"
+    return f"{kind} for {base}, trained on {len(dataset)} clips"
+
+
+def _usual_size(dataset: TrainingDataset) -> VideoSize:
+    """The size that most clips have."""
+    return VideoSize.parse(Counter(dataset.groups).most_common(1)[0][0])

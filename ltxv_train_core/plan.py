@@ -1,5 +1,6 @@
 """Which run a configuration means: the one there is, or a new one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class RunPlan:
     Attributes:
         state: the one it has, or the first one that it will have.
         start: the run whose newest checkpoint it trains on from, before it has one of its own.
+        graph: the ComfyUI graph to put into the LoRA files, as `shareable_graph` gives it.
         steps: its last step.
     """
 
@@ -30,6 +32,7 @@ class RunPlan:
     dataset: TrainingDataset
     state: RunState
     start: RunFolder | None = None
+    graph: Mapping[str, str] | None = None
 
     @property
     def steps(self) -> int:
@@ -47,6 +50,7 @@ def plan_run(
     again: bool = False,
     continue_from: RunFolder | None = None,
     processes: int = 1,
+    graph: Mapping[str, str] | None = None,
 ) -> RunPlan:
     """Finds the run of a configuration; nothing is written, a missing model is downloaded.
 
@@ -55,6 +59,7 @@ def plan_run(
         continue_from: a finished run whose training this one carries on for
             `optimization.steps` more steps.
         processes: how many train together.
+        graph: the ComfyUI graph to put into the LoRA files.
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used.
@@ -82,7 +87,7 @@ def plan_run(
             state = replace(state, continues=continue_from.name)
     elif continue_from is None and state.continues is not None:
         continue_from = next((each for each in runs if each.name == state.continues), None)
-    return RunPlan(config, run, source, dataset, state, continue_from)
+    return RunPlan(config, run, source, dataset, state, continue_from, graph)
 
 
 def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
@@ -108,7 +113,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
         )
     library = {each.name: each for each in RunLibrary(run.folder.parent).runs()}
     start = library.get(state.continues) if state.continues else None
-    return RunPlan(config, run, source, dataset, state, start)
+    return RunPlan(config, run, source, dataset, state, start, run.graph())
 
 
 def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, ModelSource]:

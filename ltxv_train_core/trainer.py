@@ -6,13 +6,16 @@ named cause when it fails.
 
 import logging
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .adapters.trainable import write_missing_forms
 from .checkpoint import remove_leftovers
 from .config import TrainingConfig, yaml_file
 from .errors import Cancelled, LTXVTrainError
 from .events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
+from .files import write_json
 from .hub import push_when_finished
 from .models.device import free_memory
 from .plan import RunPlan, plan_run
@@ -50,6 +53,7 @@ def train(
     *,
     again: bool = False,
     continue_from: RunFolder | None = None,
+    graph: Mapping[str, str] | None = None,
 ) -> TrainingResult:
     """Trains, goes on with an interrupted run, or finds the finished one.
 
@@ -57,7 +61,7 @@ def train(
 
     Args:
         stop: a `Control` can also pause, and ask for samples and checkpoints.
-        again, continue_from: see `plan_run`.
+        again, continue_from, graph: see `plan_run`.
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
@@ -65,7 +69,7 @@ def train(
         RunFailedError: when it failed; the run is parked and goes on when its cause is gone.
         Cancelled: when it was stopped before its first step.
     """
-    plan = plan_run(config, report, again=again, continue_from=continue_from)
+    plan = plan_run(config, report, again=again, continue_from=continue_from, graph=graph)
     if plan.is_finished:
         return found_finished(plan, report)
     with RunWriter(plan.run).acquire() as writer:
@@ -76,8 +80,11 @@ def train(
 def found_finished(plan: RunPlan, report: Reporter) -> TrainingResult:
     """The result of a run that is finished."""
     report(Notice(f"{plan.run.name} is finished: its LoRA is used as it is"))
+    result = result_of(plan.run, plan.state)
+    for file in filter(None, (result.lora_file, result.ema_file)):
+        write_missing_forms(plan.config, file)
     push_when_finished(plan.config, plan.run, report)
-    return result_of(plan.run, plan.state)
+    return result
 
 
 def result_of(run: RunFolder, state: RunState) -> TrainingResult:
@@ -96,6 +103,8 @@ def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunSta
     """Puts a run on disk, or one that is there back into the queue."""
     remove_leftovers(plan.run.folder)
     yaml_file.save(plan.config, plan.run.config_file)
+    if plan.graph is not None:
+        write_json(plan.run.graph_file, dict(plan.graph))
     writer.begin(plan.state)
     return tell(report, plan.run, writer.move("queued"))
 

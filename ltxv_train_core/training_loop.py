@@ -40,7 +40,7 @@ class TrainingLoop:
         self.writer, self.report, self.control = writer, report, control
         config, source = plan.config, plan.source
         self.device = default_device()
-        self.metadata = lora_metadata(config, source, plan.dataset)
+        self.metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         self.validator = Validator.prepare(config, source, self.device)
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
         self.trainable = load_trainable(config, source, self.device, report)

@@ -10,6 +10,7 @@ from .load_lora import LTXVTrainLoadLoRA
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetPreprocess,
@@ -19,6 +20,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
     LTXVTrainDemoDataset,

@@ -1,15 +1,20 @@
 """Where things lie in ComfyUI's folders. Every path a user writes is resolved here, once."""
 
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
-from ..ltxv_train_core.errors import DataError
+from ..ltxv_train_core.config import shareable_graph
+from ..ltxv_train_core.errors import DataError, ModelError
 from ..ltxv_train_core.files import atomic_path, sha256_file
 
 LORA_SUBFOLDER = "ltxv_train"
+
+_OF_A_STEP = re.compile(r"(?P<run>.+)-\d{6,}(?P<kind>-ema)?(?:-\d+)?")
 
 
 def input_path(text: str) -> Path:
@@ -28,6 +33,14 @@ def runs_folder() -> Path:
     """Training runs lie in ComfyUI's output folder."""
     output = os.path.abspath(folder_paths.get_output_directory())  # noqa: PTH100
     return Path(output) / LORA_SUBFOLDER
+
+
+def graph_to_share(extra_pnginfo: Any, prompt: Any) -> dict[str, str]:
+    """The graph of the running prompt for a file's metadata, without this machine's folders."""
+    workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
+    inputs, output = folder_paths.get_input_directory(), folder_paths.get_output_directory()
+    places = (inputs, output, folder_paths.base_path)
+    return shareable_graph(workflow, prompt, map(os.path.abspath, places))
 
 
 def publish_lora(lora_file: Path) -> str:
@@ -53,3 +66,36 @@ def publish_lora(lora_file: Path) -> str:
             break
         number += 1
     return str(published.relative_to(folder))
+
+
+def lora_of_step(lora_name: str, step: int) -> str:
+    """The name of the LoRA that the run of another wrote at a step.
+
+    It is put among ComfyUI's LoRAs, if it isn't there.
+
+    Raises:
+        ModelError: when the file belongs to no run, or the run has no LoRA of that step.
+    """
+    named = _OF_A_STEP.fullmatch(Path(lora_name).stem)
+    if not named:
+        raise ModelError(
+            f"{lora_name}: is not named like a training run's LoRA (<run>-<step>.safetensors), so "
+            "it has no other steps; set step to 0"
+        )
+    run, kind = named["run"], named["kind"] or ""
+    published = Path(folder_paths.get_full_path_or_raise("loras", lora_name)).parent
+    places = [published, runs_folder() / run / "loras"]
+    of_a_run = re.compile(rf"{re.escape(run)}-(\d{{6,}}){kind}")
+    found = {
+        int(name[1]): path
+        for place in places[::-1]
+        for path in place.glob("*.safetensors")
+        if (name := of_a_run.fullmatch(path.stem))
+    }
+    if step not in found:
+        steps = ", ".join(map(str, sorted(found)))
+        raise ModelError(f"{lora_name}: its run has no LoRA of step {step}, but of {steps}")
+    path = found[step]
+    if path.parent == published:
+        return str(Path(lora_name).parent / path.name)
+    return publish_lora(path)

@@ -3,22 +3,63 @@
 The manager is imported when it is first needed: it imports the trainer.
 """
 
+import atexit
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..ltxv_train_core.runs import RunLibrary
-from .folders import runs_folder
+from server import PromptServer
+
+from ..ltxv_train_core.events import Event, RunMoved
+from ..ltxv_train_core.runs import RunFolder, RunLibrary
+from .announce import announce
+from .folders import publish_lora, runs_folder
 
 if TYPE_CHECKING:
     from ..ltxv_train_core.jobs import JobManager
 
+_shown_at: dict[str, str] = {}
+"""The node that shows a run, by the run's name."""
+
 
 @cache
 def job_manager() -> "JobManager":
+    """Tells browsers of every run, copies its LoRAs to where loaders list them, and pauses all when
+    ComfyUI ends."""
     from ..ltxv_train_core.jobs import JobManager
 
-    return JobManager()
+    manager = JobManager()
+    manager.subscribe(_follow)
+    atexit.register(manager.shut_down)
+    return manager
 
 
 def run_library() -> RunLibrary:
     return RunLibrary(runs_folder())
+
+
+def show_at(run: str, node: str) -> None:
+    """Events of a run name this node from now on."""
+    _shown_at[run] = node
+
+
+def ask_for_room() -> None:
+    """Asks ComfyUI to unload its models as soon as no prompt runs. From any thread."""
+    PromptServer.instance.prompt_queue.set_flag("unload_models", True)
+
+
+def publish_loras(run: RunFolder, step: int) -> str | None:
+    """Copies a run's LoRAs of a step to where loaders list them.
+
+    Returns:
+        The name for a loader, None where there is no LoRA of that step.
+    """
+    names = [publish_lora(lora.path) for lora in run.loras() if lora.step == step]
+    return names[0] if names else None
+
+
+def _follow(name: str, event: Event) -> None:
+    if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
+        job = job_manager().find(name)
+        if job is not None:
+            publish_loras(job.run, event.step)
+    announce(event, _shown_at.get(name), name)

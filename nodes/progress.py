@@ -1,30 +1,27 @@
-"""What a running job shows: ComfyUI's progress bar, a line of text and a picture at the node, and
-events named `ltxv_train.progress` for whoever listens on the web socket."""
+"""What a running job shows at its node: ComfyUI's progress bar, a line of text and a picture."""
 
 import logging
+import math
 import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import comfy.utils
-import folder_paths
 from PIL import Image
 from server import PromptServer
 
 from ..ltxv_train_core.charts import loss_chart
 from ..ltxv_train_core.events import (
-    CheckpointWritten,
     ClipSkipped,
     Event,
     Notice,
     Progress,
+    RunMoved,
     SamplesWritten,
     StepCompleted,
 )
+from .announce import announce
 from .images import stacked
 
-EVENT_NAME = "ltxv_train.progress"
 PICTURE_INTERVAL_SECONDS = 1.0
 PICTURE_SIZE_PX = 768
 
@@ -39,26 +36,33 @@ class NodeProgress:
     Attributes:
         losses: loss by step, as far as it was reported.
         sheet: the latest contact sheet of validation samples.
-        checkpoint: the latest checkpoint.
         skipped: clips that could not be used.
     """
 
-    def __init__(self, node_id: str):
-        self.node_id = node_id
+    def __init__(self, node_id: str, announces: bool = True):
+        """
+        Args:
+            announces: False where somebody else tells browsers of the events.
+        """
+        self.node_id, self._announces = node_id, announces
         self.losses: dict[int, float] = {}
         self.sheet: Path | None = None
-        self.checkpoint: CheckpointWritten | None = None
         self.skipped: list[ClipSkipped] = []
         self._steps = 0
         self._phase = ""
         self._bar: comfy.utils.ProgressBar | None = None
         self._picture_due = 0.0
 
+    def begin_with(self, metrics: list[StepCompleted]) -> None:
+        """Takes what a run did before it is followed."""
+        self.losses = {each.step: each.loss for each in metrics}
+
     def record(self, events: list[Event]) -> None:
         """Remembers and announces events without touching the progress bar."""
         for event in events:
             self._remember(event)
-            self._send(event)
+            if self._announces:
+                announce(event, self.node_id)
 
     def show(self, events: list[Event]) -> None:
         """Remembers and announces events, and draws the latest state at the node.
@@ -72,8 +76,9 @@ class NodeProgress:
                 self._move_bar("train", event.step, event.steps)
             elif isinstance(event, Progress):
                 self._move_bar(event.phase, event.done, event.total)
+        moves = [event for event in events if isinstance(event, RunMoved)]
         steps = [event for event in events if isinstance(event, StepCompleted)]
-        if line := next(filter(None, map(_line, reversed(steps or events))), None):
+        if line := next(filter(None, map(_line, reversed(moves or steps or events))), None):
             self.say(line)
 
     def say(self, line: str) -> None:
@@ -85,7 +90,8 @@ class NodeProgress:
         """The loss curve, with the latest samples below it; None before the first step."""
         if not self.losses:
             return None
-        chart = loss_chart([self.losses[step] for step in sorted(self.losses)], self._steps)
+        losses = [self.losses[step] for step in sorted(self.losses)]
+        chart = loss_chart([loss for loss in losses if math.isfinite(loss)], self._steps)
         if self.sheet is None:
             return chart
         with Image.open(self.sheet) as sheet:
@@ -98,18 +104,11 @@ class NodeProgress:
         elif isinstance(event, SamplesWritten):
             self.sheet = event.sheet
             self._picture_due = 0.0
-        elif isinstance(event, CheckpointWritten):
-            self.checkpoint = event
         elif isinstance(event, ClipSkipped):
             self.skipped.append(event)
             logger.warning("skipped %s: %s", event.name, event.reason)
         elif isinstance(event, Notice):
             logger.warning("%s", event.message)
-
-    def _send(self, event: Event) -> None:
-        server = PromptServer.instance
-        data = {"node": self.node_id, **_event_data(event)}
-        server.send_sync(EVENT_NAME, data, server.client_id)
 
     def _move_bar(self, phase: str, done: int, total: int) -> None:
         if phase != self._phase or self._bar is None:
@@ -137,27 +136,8 @@ def _line(event: Event) -> str | None:
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
         return event.message
+    if isinstance(event, RunMoved):
+        return f"{event.status} at step {event.step} of {event.steps}" + (
+            f": {event.message}" if event.message else ""
+        )
     return None
-
-
-def _event_data(event: Event) -> dict[str, Any]:
-    """An event as JSON: its kind and fields; files as ComfyUI's /view route wants them."""
-    data = {name: _json_value(value) for name, value in asdict(event).items()}
-    return {"kind": type(event).__name__, **data}
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, Path):
-        return _viewable(value)
-    if isinstance(value, tuple):
-        return [_json_value(item) for item in value]
-    return value
-
-
-def _viewable(path: Path) -> dict[str, str] | None:
-    output = Path(folder_paths.get_output_directory()).resolve()
-    try:
-        relative = path.resolve().relative_to(output)
-    except ValueError:
-        return None
-    return {"filename": relative.name, "subfolder": relative.parent.as_posix(), "type": "output"}

@@ -7,13 +7,20 @@ whichever thread asks.
 
 import gc
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import comfy.model_management
 
+from ..ltxv_train_core.errors import Cancelled
 from ..ltxv_train_core.events import Reporter, StopSignal
 from ..ltxv_train_core.job import Job
+from .jobs import job_manager
 from .progress import NodeProgress
+
+if TYPE_CHECKING:
+    from ..ltxv_train_core.jobs import RunJob
+    from ..ltxv_train_core.trainer import TrainingResult
 
 POLL_SECONDS = 0.05
 
@@ -57,3 +64,38 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
         give_memory_back()
     progress.show(job.drain())
     return job.result()
+
+
+def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
+    """Shows a run at the node until it has ended; a paused one is waited for.
+
+    Args:
+        stops_it: an interrupt of the prompt stops the run, and waits until its checkpoint is
+            written. Else it only ends the waiting.
+
+    Raises:
+        LTXVTrainError: the run failed.
+        comfy.model_management.InterruptProcessingException: the prompt was interrupted, or the run
+            was stopped by somebody else: what needs its result must not run.
+    """
+    follower = job.follow()
+    try:
+        while not job.wait(POLL_SECONDS):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.show(follower.drain())
+        progress.show(follower.drain())
+    except BaseException:
+        if stops_it:
+            job_manager().stop_if_active(job.name)
+            while not job.wait(POLL_SECONDS):
+                pass
+        progress.record(follower.drain())
+        raise
+    finally:
+        job.unfollow(follower)
+        give_memory_back()
+    with suppress(Cancelled):
+        result = job.result()
+        if result.finished:
+            return result
+    raise comfy.model_management.InterruptProcessingException()

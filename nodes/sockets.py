@@ -8,4 +8,7 @@ CATEGORY = "training/LTXV"
 CONFIG_CATEGORY = f"{CATEGORY}/config"
 
 SECTION_SOCKETS = {name: io.Custom(f"LTXV_TRAIN_{name.upper()}") for name in SECTIONS}
+LORA_MODEL = io.Custom("LORA_MODEL")  # ComfyUI's own: the weights by their names
 TRAINING_CONFIG = io.Custom("LTXV_TRAIN_CONFIG")
+TRAINING_RUN = io.Custom("LTXV_TRAIN_RUN")
+"""The name of a run below ComfyUI's output folder."""

@@ -3,22 +3,21 @@
 The trainer is imported when it is first needed, so that ComfyUI starts quickly.
 """
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from comfy_api.latest import io
-from comfy_execution.graph import ExecutionBlocker
-from PIL import Image
 
-from ..ltxv_train_core.charts import loss_chart
 from ..ltxv_train_core.config import ConditioningConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
-from ..ltxv_train_core.runs import RunFolder
-from .folders import publish_lora
-from .images import image_from_pil
+from .folders import graph_to_share
+from .jobs import ask_for_room, job_manager, run_library, show_at
 from .progress import NodeProgress
-from .run_job import make_room, run_job
-from .sockets import CATEGORY, TRAINING_CONFIG
+from .results import results, results_later, run_outputs
+from .run_job import follow_run, make_room, run_job
+from .sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
+from .times import every_time
+
+WAIT, DETACHED = "wait", "detached"
 
 
 class TrainNode(io.ComfyNode):
@@ -44,58 +43,79 @@ class TrainNode(io.ComfyNode):
             inputs=[
                 TRAINING_CONFIG.Input(
                     "config", tooltip="What to train, from Join LTXV Training Configuration."
-                )
+                ),
+                TRAINING_RUN.Input(
+                    "continue_from",
+                    optional=True,
+                    tooltip="A finished run, from another training node: its training is carried "
+                    "on for as many steps as optimization.steps says, in a run of its own.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=[WAIT, DETACHED],
+                    default=WAIT,
+                    optional=True,
+                    tooltip="wait: the graph goes on when training is done. detached: the graph "
+                    "ends, the run goes on in the background; Wait for LTXV Run joins it.",
+                ),
+                io.Boolean.Input(
+                    "train_again",
+                    default=False,
+                    optional=True,
+                    tooltip="Train a finished run once more, beside the earlier one, every time "
+                    "that the graph is queued.",
+                ),
             ],
-            outputs=[
-                io.AnyType.Output(
-                    display_name="lora_name",
-                    tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the "
-                    "lora_name input of Load LTXV LoRA and of the stock LoRA loaders.",
-                ),
-                io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
-                io.Image.Output(
-                    display_name="samples",
-                    tooltip="Contact sheet of the latest validation samples. Without validation "
-                    "prompts, nodes behind this output do not run.",
-                ),
-                io.String.Output(
-                    display_name="run_folder",
-                    tooltip="Folder of the run: configuration, metrics, samples, checkpoints and "
-                    "the LoRA of every checkpoint.",
-                ),
-            ],
-            hidden=[io.Hidden.unique_id],
+            outputs=run_outputs(),
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
-    def execute(cls, config: dict[str, Any]) -> io.NodeOutput:
+    def fingerprint_inputs(
+        cls, mode: str | None = WAIT, train_again: bool | None = False, **_: Any
+    ) -> int:
+        """A run that isn't waited for may have moved since; asking for it again costs little."""
+        return every_time() if train_again or mode == DETACHED else 0
+
+    @classmethod
+    def execute(
+        cls,
+        config: dict[str, Any],
+        continue_from: str | None = None,
+        mode: str = WAIT,
+        train_again: bool = False,
+    ) -> io.NodeOutput:
         settings = build(TrainingConfig, cls.prepare(config))
         from ..ltxv_train_core import trainer
+        from ..ltxv_train_core.plan import plan_run
 
         progress = NodeProgress(cls.hidden.unique_id)
-        make_room()
-        try:
-            result = run_job(
-                lambda report, stop: trainer.train(settings, report=report, stop=stop), progress
-            )
-        except BaseException:
-            if progress.checkpoint is not None:
-                publish_lora(progress.checkpoint.lora_file)
-            raise
-        name = publish_lora(result.lora_file)
-        if result.ema_file is not None:
-            publish_lora(result.ema_file)
-        run = RunFolder(result.run_folder)
-        curve = loss_chart([metrics.loss for metrics in run.metrics()], result.steps)
-        sheet = _latest_sheet(run)
-        progress.say(f"{name}, {result.step} steps")
-        return io.NodeOutput(
-            name,
-            image_from_pil(curve),
-            image_from_pil(Image.open(sheet)) if sheet else ExecutionBlocker(None),
-            str(result.run_folder),
-            ui={"text": [f"{name}, {result.step} steps"]},
+        before = run_library().find(continue_from) if continue_from else None
+        graph = graph_to_share(cls.hidden.extra_pnginfo, cls.hidden.prompt)
+        plan = run_job(
+            lambda report, stop: plan_run(
+                settings, report, again=train_again, continue_from=before, graph=graph
+            ),
+            progress,
         )
+        if plan.is_finished:
+            run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
+            line = f"{plan.state.step} steps; found finished, nothing was trained"
+            return results(plan.run, plan.state, line)
+        show_at(plan.run.name, cls.hidden.unique_id)
+        make_room()
+        if mode == DETACHED:
+            job = job_manager().submit(plan, make_room=ask_for_room)
+            line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
+            progress.say(line)
+            return results_later(plan.run, line)
+        progress = NodeProgress(cls.hidden.unique_id, announces=False)
+        progress.begin_with(plan.run.metrics())
+        result = follow_run(job_manager().submit(plan), progress, stops_it=True)
+        state = plan.run.written_state()
+        assert state is not None
+        progress.say(f"{result.lora_file.stem}, {result.step} steps")
+        return results(plan.run, state, f"{result.step} steps")
 
 
 class LTXVTrainLoRA(TrainNode):
@@ -137,7 +157,3 @@ class LTXVTrainICLoRA(TrainNode):
             **values,
             "conditioning": conditioning.model_copy(update={"mode": "reference_video"}),
         }
-
-
-def _latest_sheet(run: RunFolder) -> Path | None:
-    return max((run.folder / "samples").glob("*/sheet.png"), default=None)

@@ -1,10 +1,10 @@
 """A LoRA file in another form."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .lora import LoRA
 from .lora_file import DIFFUSERS_LACKS, LoRAForm, name_some, read_lora, write_lora
 
 
@@ -38,14 +38,22 @@ def convert_lora(source: Path, form: LoRAForm, output: Path) -> Conversion:
     return Conversion(output, len(found.lora), tuple(notes))
 
 
-def unknown_to_diffusers(lora: LoRA) -> list[str]:
+def write_other_forms(lora_file: Path, forms: Iterable[LoRAForm]) -> None:
+    """Writes the forms of a LoRA file that are not yet beside it: `<name>-<form>.safetensors`."""
+    for form in forms:
+        output = lora_file.with_name(f"{lora_file.stem}-{form}.safetensors")
+        if not output.exists():
+            convert_lora(lora_file, form, output)
+
+
+def unknown_to_diffusers(layers: Iterable[str]) -> list[str]:
     """A line for layers that diffusers doesn't find in the comfy form, if there are any."""
-    names = [name for name in lora if name.startswith(DIFFUSERS_LACKS)]
+    names = [name for name in layers if name.startswith(DIFFUSERS_LACKS)]
     if not names:
         return []
     return [
-        f"diffusers doesn't know ComfyUI's names of {name_some(names)}; write the form diffusers "
-        "for use there"
+        f"diffusers doesn't know ComfyUI's names of {name_some(names)}: use a file of the form "
+        "diffusers there"
     ]
 
 

@@ -1,4 +1,4 @@
-"""The transformer's layers by the names that LoRA files have for them."""
+"""Which layer of the transformer a LoRA file means, by whatever name."""
 
 import re
 from functools import cache

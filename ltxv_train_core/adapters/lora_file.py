@@ -128,6 +128,18 @@ def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
     return tensors
 
 
+def comfy_tensors(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
+) -> dict[str, Tensor]:
+    """A LoRA's tensors of any form under ComfyUI's keys; foreign ones stay as they are.
+
+    Args:
+        where: named in errors.
+    """
+    lora, _, foreign = _layers(tensors, metadata, where)
+    return form_tensors(lora, "comfy") | {key: tensors[key] for key in foreign}
+
+
 def write_lora(
     path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
 ) -> None:
@@ -160,10 +172,12 @@ def write_lora_file(
         metadata: written beside rank and alpha.
         dtype: of the weights in the file; they are rounded after alpha is folded in.
     """
-    down, up = ".lora_A.weight", ".lora_B.weight"
-    names = [name.removesuffix(down) for name in tensors if name.endswith(down)]
-    trained = {n: LoRALayer(tensors[n + down], tensors[n + up], alpha).folded() for n in names}
-    lora = {n: replace(x, down=x.down.to(dtype), up=x.up.to(dtype)) for n, x in trained.items()}
+    lora = {}
+    for key, down in tensors.items():
+        name, _, part = key.partition(".lora_A.")
+        if part:
+            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], alpha).folded()
+            lora[name] = replace(layer, down=layer.down.to(dtype), up=layer.up.to(dtype))
     write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 
 

@@ -124,7 +124,7 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
     require_rank(path, config.rank)
     where = f"model.load_checkpoint {str(path)!r}"
     lora = read_lora(path).require_no_foreign(where)
-    trained = _trained_layers(transformer)
+    trained = trained_layers(transformer)
     missing = sorted(set(lora) - set(trained))
     if missing:
         raise ModelError(
@@ -145,7 +145,7 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
     return len(trained) - len(lora)
 
 
-def _trained_layers(
+def trained_layers(
     transformer: LTXVideoTransformer3DModel,
 ) -> dict[str, tuple[torch.nn.Parameter, torch.nn.Parameter]]:
     """lora_A and lora_B that are in the transformer, by the layer's name."""

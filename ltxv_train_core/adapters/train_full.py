@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from diffusers import LTXVideoTransformer3DModel
 
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
@@ -21,6 +22,7 @@ class TrainableModel:
     ):
         options = config.acceleration
         self.file_dtype = base_dtype(options.mixed_precision_mode)
+        self.as_folder = config.checkpoints.write_diffusers
         self.causal_positions = source.causal_positions
         report(Progress("load model", 0, 1, "model"))
         self.transformer = source.load_transformer(torch.float32)
@@ -38,7 +40,8 @@ class TrainableModel:
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         """Writes the transformer in the run's precision, as ComfyUI's loaders for diffusion models
-        and for checkpoints read it."""
+        and for checkpoints read it; with `checkpoints.write_diffusers` a diffusers folder
+        `<name>-diffusers` beside it."""
         tensors = transformer_tensors(self.transformer.state_dict())
         described = config_metadata(self.transformer.config, self.causal_positions)
         write_safetensors(
@@ -46,3 +49,10 @@ class TrainableModel:
             {name: value.to("cpu", self.file_dtype) for name, value in tensors.items()},
             {**facts, **described},
         )
+        if self.as_folder:
+            self._write_folder(path.with_name(f"{path.stem}-diffusers"))
+
+    def _write_folder(self, folder: Path) -> None:
+        copy = LTXVideoTransformer3DModel.from_config(self.transformer.config)
+        copy.load_state_dict(self.transformer.state_dict())
+        copy.to(self.file_dtype).save_pretrained(folder)

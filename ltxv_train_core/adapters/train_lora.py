@@ -8,12 +8,13 @@ from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
 from ..models.compile import compile_blocks
 from ..models.offload import offload, place, spread
-from ..models.precision import base_dtype
+from ..models.precision import base_dtype, file_dtype
 from ..models.quantize import quantize_base
 from ..models.source import ModelSource
+from .convert import unknown_to_diffusers, write_other_forms
 from .inject import add_lora
 from .lora_file import lora_tensors, write_lora_file
-from .start import find_start, start_from
+from .start import find_start, start_from, trained_layers
 
 
 class TrainableLoRA:
@@ -23,7 +24,7 @@ class TrainableLoRA:
     def __init__(
         self, config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
     ):
-        self.config = config.lora
+        self.config = config
         options = config.acceleration
         report(Progress("load model", 0, 1, "model"))
         transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
@@ -47,10 +48,15 @@ class TrainableLoRA:
             new = start_from(transformer, path, config.lora)
             rest = f"; {new} layers that it lacks start anew" if new else ""
             report(Notice(f"starting from {path.name}{rest}"))
+        if not config.checkpoints.write_diffusers:
+            for line in unknown_to_diffusers(trained_layers(transformer)):
+                report(Notice(f"{line} (checkpoints.write_diffusers)"))
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
-        tensors = lora_tensors(self.transformer)
-        write_lora_file(path, tensors, self.config.rank, self.config.alpha, dict(facts))
+        lora, files = self.config.lora, self.config.checkpoints
+        tensors, dtype = lora_tensors(self.transformer), file_dtype(files.lora_dtype)
+        write_lora_file(path, tensors, lora.rank, lora.alpha, dict(facts), dtype)
+        write_other_forms(path, files.other_forms)
 
 
 def _offloaded_size(

@@ -10,6 +10,7 @@ from diffusers import LTXVideoTransformer3DModel
 from ..config import TrainingConfig
 from ..events import Reporter
 from ..models.source import ModelSource
+from .convert import write_other_forms
 from .train_full import TrainableModel
 from .train_lora import TrainableLoRA
 
@@ -40,6 +41,12 @@ def load_trainable(
         LTXVTrainError: when the model, the LoRA's layers or the file to start from can't be used.
     """
     return TRAINABLES[config.model.training_mode](config, source, device, report)
+
+
+def write_missing_forms(config: TrainingConfig, path: Path) -> None:
+    """Writes the forms that are wanted beside a finished LoRA file and aren't there yet."""
+    if config.model.training_mode == "lora":
+        write_other_forms(path, config.checkpoints.other_forms)
 
 
 TRAINABLES: dict[str, Callable[..., Trainable]] = {"lora": TrainableLoRA, "full": TrainableModel}

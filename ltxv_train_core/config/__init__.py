@@ -13,6 +13,7 @@ from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
 from .section import Section
+from .shared_graph import shareable_graph
 from .trackers import TrackersConfig
 from .validation import ValidationConfig
 from .whole import SECTIONS, TrainingConfig, build
@@ -38,6 +39,7 @@ __all__ = [
     "from_widgets",
     "ignored",
     "options",
+    "shareable_graph",
     "to_widgets",
     "top_level_options",
 ]

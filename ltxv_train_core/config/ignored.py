@@ -21,6 +21,12 @@ def ignored(config: TrainingConfig) -> list[str]:
     rules: list[tuple[bool, str, Iterable[str] | None, str]] = [
         (config.model.training_mode == "full", "lora", None, "model.training_mode is full"),
         (
+            config.model.training_mode == "full",
+            "checkpoints",
+            ["lora_dtype", "write_kohya"],
+            "model.training_mode is full",
+        ),
+        (
             not config.acceleration.compile_with_inductor,
             "acceleration",
             ["compilation_mode"],

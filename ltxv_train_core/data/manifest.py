@@ -75,9 +75,9 @@ def read_manifest(
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
     Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
-    jsonl), or stand in one text with a line `---` between two of them; media without a caption get
-    the default one. References and masks are read when the metadata has their column. An example
-    that lacks something else is skipped with its reason, alone.
+    jsonl), or stand in one text with a line `---` between two of them. References and masks are
+    read when the metadata has their column. Media without a caption get the default one. An
+    example that lacks something else is skipped with its reason, alone.
 
     Raises:
         DataError: the source as a whole can't be read.
@@ -113,7 +113,7 @@ def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
     for row in rows:
         try:
             media = _existing_file(root, row, row.media, "media path")
-            captions = row.captions or tuple(filter(None, [default_caption.strip()]))
+            captions = row.captions or split_captions(default_caption)
             if not captions:
                 raise DataError(row.problem or "the caption is empty")
             reference = (

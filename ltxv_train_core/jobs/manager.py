@@ -115,6 +115,12 @@ class JobManager:
             else:
                 job.control.stop()
 
+    def stop_if_active(self, name: str) -> None:
+        """The same, where it may have ended already."""
+        with self._lock:
+            if self.find(name) is not None:
+                self.stop(name)
+
     def request(self, name: str, what: Request) -> None:
         """Asks a run for samples or a checkpoint after its current step.
 

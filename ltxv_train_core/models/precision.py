@@ -1,4 +1,4 @@
-"""Number formats, by the names of `acceleration.mixed_precision_mode`."""
+"""Number formats, by the names that the configuration gives them."""
 
 import torch
 
@@ -8,6 +8,11 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 def base_dtype(mode: str) -> torch.dtype:
     """What the frozen base is held in."""
     return _HALF.get(mode, torch.float32)
+
+
+def file_dtype(name: str) -> torch.dtype:
+    """The number format of `checkpoints.lora_dtype`."""
+    return _HALF.get(name, torch.float32)
 
 
 def autocast(mode: str, device: torch.device) -> torch.autocast:

@@ -3,6 +3,7 @@
 <output_dir>/<name>-<fingerprint>/          and -2, -3, ... where it was trained again
     run.json                the state, see state.py
     training_config.yaml
+    graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
     checkpoints/000100/     full state to go on from
     loras/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
@@ -67,6 +68,10 @@ class RunFolder:
         return self.folder / "training_config.yaml"
 
     @property
+    def graph_file(self) -> Path:
+        return self.folder / "graph.json"
+
+    @property
     def metrics_file(self) -> Path:
         return self.folder / "metrics.jsonl"
 
@@ -97,6 +102,12 @@ class RunFolder:
             ConfigurationError: it is missing or damaged.
         """
         return yaml_file.load(self.config_file)
+
+    def graph(self) -> dict[str, str] | None:
+        """The graph to put into its LoRA files."""
+        if not self.graph_file.is_file():
+            return None
+        return json.loads(self.graph_file.read_text(encoding="utf-8"))
 
     def is_finished(self) -> bool:
         """Whether the last step was made and its LoRA is still there."""

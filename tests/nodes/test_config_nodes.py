@@ -34,6 +34,7 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "enable_gradient_checkpointing": False,
         "warmup_steps": 0,
         "ema_decay": None,
+        "max_non_finite_steps": 10,
     }
 
 

@@ -1,9 +1,12 @@
 """A LoRA file put into a model."""
 
-import torch
-from safetensors.torch import save_file
+from pathlib import Path
 
-from tests.graph import Graph, seen
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.graph import Graph, Node, seen
 from tests.host import Host, Outcome, models_folder, run
 
 
@@ -64,6 +67,83 @@ def test_a_replaced_file_is_read_again(host: Host) -> None:
     assert seen(outcome, probe)["patches"] == ["diffusion_model.to_q.weight"]
     outcome, probe = load(host, "replaced.safetensors", ["diffusion_model.to_k"])
     assert seen(outcome, probe)["patches"] == ["diffusion_model.to_k.weight"]
+
+
+Q = "transformer_blocks.0.attn1.to_q"
+
+
+@pytest.mark.parametrize(
+    ("down", "up", "alpha"),
+    [
+        (f"transformer.{Q}.lora_A.weight", f"transformer.{Q}.lora_B.weight", None),
+        (
+            "lora_unet_transformer_blocks_0_attn1_to_q.lora_down.weight",
+            "lora_unet_transformer_blocks_0_attn1_to_q.lora_up.weight",
+            "lora_unet_transformer_blocks_0_attn1_to_q.alpha",
+        ),
+    ],
+    ids=["diffusers", "kohya"],
+)
+def test_other_forms_find_their_places(host: Host, down: str, up: str, alpha: str | None) -> None:
+    tensors = {down: torch.ones(2, 4), up: torch.ones(4, 2)}
+    if alpha:
+        tensors[alpha] = torch.tensor(1.0)
+    file_name = f"form-{bool(alpha)}.safetensors"
+    models_folder(host, "loras").mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(models_folder(host, "loras") / file_name))
+    graph = Graph()
+    loaded = graph.add(
+        "LTXVTrainLoadLoRA", model=graph.add("ProbeModel"), lora_name=file_name, strength=1.0
+    )
+    model, name, weights = (graph.probe(loaded[output]) for output in range(3))
+    outcome = run(host, graph.prompt)
+    assert seen(outcome, model)["patches"] == [f"diffusion_model.{Q}.weight"]
+    assert seen(outcome, name) == file_name
+    given = seen(outcome, weights)
+    ups = [value["mean"] for key, value in given.items() if "_B." in key or "_up." in key]
+    alphas = [value["mean"] for key, value in given.items() if key.endswith("alpha")]
+    assert len(ups) == 1
+    assert ups[0] * (alphas[0] / 2 if alphas else 1) == (0.5 if alpha else 1)
+
+
+def of_step(graph: Graph, lora_name: str, step: int) -> Node:
+    return graph.add(
+        "LTXVTrainLoadLoRA",
+        model=graph.add("ProbeModel"),
+        lora_name=lora_name,
+        strength=1.0,
+        step=step,
+    )
+
+
+def test_an_earlier_step_of_the_run(host: Host) -> None:
+    """From among ComfyUI's LoRAs, or from the run's folder, whose file gets a name there."""
+    run_folder = host.base / "output" / "ltxv_train" / "steps-abc" / "loras"
+    published = models_folder(host, "loras") / "ltxv_train"
+    for folder, step in ((published, 2), (published, 4), (run_folder, 2), (run_folder, 3)):
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"diffusion_model.to_q.lora_{x}.weight": torch.full((2, 2), step) for x in "AB"}
+        save_file(tensors, str(folder / f"steps-abc-{step:06d}.safetensors"))
+    last = str(Path("ltxv_train", "steps-abc-000004.safetensors"))
+    graph = Graph()
+    nodes = [of_step(graph, last, step) for step in (0, 2, 3)]
+    probes = [graph.probe(node[1]) for node in nodes]
+    outcome = run(host, graph.prompt)
+    names = [seen(outcome, probe) for probe in probes]
+    assert [Path(name).stem[-6:] for name in names] == ["000004", "000002", "000003"]
+    for name, step in zip(names, (4, 2, 3), strict=True):
+        weights = load_file(models_folder(host, "loras") / name)
+        assert all((tensor == step).all() for tensor in weights.values())
+    graph = Graph()
+    graph.probe(of_step(graph, last, 5))
+    assert "no LoRA of step 5, but of 2, 3, 4" in _error(run(host, graph.prompt))
+
+
+def test_a_file_of_no_run_has_no_steps(host: Host) -> None:
+    load(host, "alone.safetensors", ["diffusion_model.to_q"])
+    graph = Graph()
+    graph.probe(of_step(graph, "alone.safetensors", 5))
+    assert "set step to 0" in _error(run(host, graph.prompt))
 
 
 def _error(outcome: Outcome) -> str:

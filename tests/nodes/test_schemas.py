@@ -32,6 +32,7 @@ OTHERS = {
     "LTXVTrainSaveConfig",
     "LTXVTrainLoRA",
     "LTXVTrainICLoRA",
+    "LTXVTrainWait",
     "LTXVTrainLoadLoRA",
     "LTXVTrainApplyReference",
     "LTXVTrainDemoDataset",
@@ -48,6 +49,7 @@ VERBS = {
     "Preprocess",
     "Save",
     "Train",
+    "Wait",
     "Write",
 }
 

@@ -1,10 +1,12 @@
 """From a demo data set to a LoRA that ComfyUI lists."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
@@ -212,3 +214,14 @@ def _wait_for_step(host: Host, step: int, since: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"step {step} did not come\n{host.log()}")
+
+
+def test_the_lora_carries_the_graph_without_this_machines_folders(
+    host: Host, trained: dict
+) -> None:
+    with safe_open(models_folder(host, "loras") / trained["name"], "pt") as file:
+        metadata = file.metadata()
+    prompt = json.loads(metadata["prompt"])
+    assert {node["class_type"] for node in prompt.values()} >= {"LTXVTrainLoRA", "ProbeValue"}
+    assert set(prompt) == set(trained["prompt"])
+    assert str(host.base) not in json.dumps(metadata)

@@ -142,7 +142,7 @@ class _Execution:
         blockers = [value for value in inputs.values() if isinstance(value, ExecutionBlocker)]
         if blockers:
             return [blockers[0] for _ in node.define_schema().outputs], None
-        hidden = io.HiddenHolder(unique_id=node_id)
+        hidden = io.HiddenHolder(unique_id=node_id, prompt=copy.deepcopy(self.prompt))
         try:
             output = type(node.__name__, (node,), {"hidden": hidden}).execute(**inputs)
         except Exception as error:

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import torch
+from diffusers import LTXVideoTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -83,6 +84,16 @@ def test_the_file_has_the_precision_of_the_run(training_config, mode, dtype):
     config = training_config(model=FULL, acceleration=acceleration, optimization={"steps": 1})
     trained = load_file(run(config)[0].lora_file)
     assert {value.dtype for value in trained.values()} == {dtype}
+
+
+def test_a_diffusers_folder_is_written_beside_the_file_by_wish(training_config):
+    config = training_config(
+        model=FULL, optimization={"steps": 1}, checkpoints={"write_diffusers": True}
+    )
+    path = run(config)[0].lora_file
+    folder = path.with_name(f"{path.stem}-diffusers")
+    loaded = LTXVideoTransformer3DModel.from_pretrained(folder)
+    assert same(transformer_tensors(loaded.state_dict()), load_file(path))
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(training_config, tmp_path):

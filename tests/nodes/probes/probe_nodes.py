@@ -116,7 +116,7 @@ class ProbeConditioning(io.ComfyNode):
 
 
 class ProbeModel(io.ComfyNode):
-    """A MODEL with two weights that notes what is put into it."""
+    """A MODEL with a few weights that notes what is put into it."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -130,8 +130,13 @@ class ProbeModel(io.ComfyNode):
 class _Weights(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        blocks = {"to_q": torch.nn.Linear(4, 4), "to_k": torch.nn.Linear(4, 4)}
-        self.diffusion_model = torch.nn.ModuleDict(blocks)
+        attention = torch.nn.ModuleDict({"to_q": torch.nn.Linear(4, 4)})
+        layers = {
+            "to_q": torch.nn.Linear(4, 4),
+            "to_k": torch.nn.Linear(4, 4),
+            "transformer_blocks": torch.nn.ModuleList([torch.nn.ModuleDict({"attn1": attention})]),
+        }
+        self.diffusion_model = torch.nn.ModuleDict(layers)
         self.model_config = SimpleNamespace(unet_config={})
 
 

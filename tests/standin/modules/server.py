@@ -5,6 +5,16 @@ from typing import Any
 from aiohttp import web
 
 
+class PromptQueue:
+    """Keeps the wishes that ComfyUI fulfils when no prompt runs."""
+
+    def __init__(self):
+        self.flags: dict[str, Any] = {}
+
+    def set_flag(self, name: str, data: Any) -> None:
+        self.flags[name] = data
+
+
 class PromptServer:
     instance: "PromptServer"
 
@@ -12,6 +22,7 @@ class PromptServer:
         self.client_id: str | None = None
         self.routes = web.RouteTableDef()
         self.sent: list[tuple[str, Any]] = []
+        self.prompt_queue = PromptQueue()
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
         self.sent.append((event, data))

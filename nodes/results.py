@@ -1,0 +1,65 @@
+"""What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
+
+import math
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
+from PIL import Image
+
+from ..ltxv_train_core.charts import loss_chart
+from ..ltxv_train_core.runs import RunFolder, RunState
+from .images import image_from_pil
+from .jobs import publish_loras
+from .sockets import TRAINING_RUN
+
+
+def run_outputs() -> list[io.Output]:
+    return [
+        io.AnyType.Output(
+            display_name="lora_name",
+            tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the "
+            "lora_name input of Load LTXV LoRA and of the stock LoRA loaders.",
+        ),
+        io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
+        io.Image.Output(
+            display_name="samples",
+            tooltip="Contact sheet of the latest validation samples. Without validation "
+            "prompts, nodes behind this output do not run.",
+        ),
+        io.String.Output(
+            display_name="run_folder",
+            tooltip="Folder of the run: configuration, metrics, samples, checkpoints and "
+            "the LoRA of every checkpoint.",
+        ),
+        TRAINING_RUN.Output(
+            display_name="run",
+            tooltip="The run, for continue_from of another training node, or for Wait for LTXV "
+            "Run.",
+        ),
+    ]
+
+
+def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
+    """The outputs of a run that has a LoRA.
+
+    Args:
+        line: what the node says behind the LoRA's name.
+    """
+    name = publish_loras(run, state.step)
+    losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
+    sheet = run.latest_sheet()
+    return io.NodeOutput(
+        name,
+        image_from_pil(loss_chart(losses, state.steps)),
+        image_from_pil(Image.open(sheet)) if sheet else ExecutionBlocker(None),
+        str(run.folder),
+        run.name,
+        ui={"text": [f"{name}, {line}"]},
+    )
+
+
+def results_later(run: RunFolder, line: str) -> io.NodeOutput:
+    """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
+    later: Any = ExecutionBlocker(None)
+    return io.NodeOutput(later, later, later, str(run.folder), run.name, ui={"text": [line]})

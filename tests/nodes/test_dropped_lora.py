@@ -1,0 +1,51 @@
+"""A LoRA file that is dropped on ComfyUI's canvas brings the graph that trained it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from tests.comfyui.browser import drop_file, node_types, opened_page
+from tests.comfyui.host import ComfyUIHost
+from tests.graph import Graph
+from tests.host import Host, models_folder
+from tests.nodes.workflows import configure, prepare
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.parametrize("host", ["comfyui"], indirect=True),
+]
+
+
+def test_the_graph_comes_back(host: Host, tmp_path: Path) -> None:
+    assert isinstance(host, ComfyUIHost)
+    graph = Graph()
+    _, preprocessed = prepare(graph, host)
+    config = configure(graph, host, preprocessed, steps=1, name="dropped")
+    graph.add("LTXVTrainLoRA", config=config)
+    types = sorted(node["class_type"] for node in graph.prompt.values())
+    # Queued from the interface, so that the LoRA gets both formats of the graph.
+    with opened_page(host.url, tmp_path / "profile") as page:
+        page.evaluate("prompt => window.app.loadApiJson(prompt, 'dropped')", graph.prompt)
+        assert node_types(page) == types
+        page.evaluate("window.app.queuePrompt(0)")
+        folder = models_folder(host, "loras") / "ltxv_train"
+        for _ in range(600):
+            if found := list(folder.glob("dropped-*.safetensors")):
+                break
+            page.wait_for_timeout(200)
+        (lora_file,) = found
+        shutil.copyfile(lora_file, host.base / "output" / "dropped.safetensors")
+        with safe_open(lora_file, "pt") as file:
+            metadata = file.metadata()
+        assert len(json.loads(metadata["workflow"])["nodes"]) == len(types)
+        assert len(json.loads(metadata["prompt"])) == len(types)
+        assert str(host.base) not in json.dumps(metadata)
+        page.evaluate("window.app.graph.clear()")
+        assert node_types(page) == []
+        drop_file(page, lora_file.name, "/view?filename=dropped.safetensors&type=output")
+        page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(types))
+        assert node_types(page) == types
+        page.screenshot(path=str(host.base / "dropped.png"))
