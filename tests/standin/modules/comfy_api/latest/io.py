@@ -92,6 +92,7 @@ Vae = Custom("VAE")
 Clip = Custom("CLIP")
 Latent = Custom("LATENT")
 Image = Custom("IMAGE")
+LossMap = Custom("LOSS_MAP")
 Conditioning = Custom("CONDITIONING")
 
 
