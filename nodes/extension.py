@@ -23,7 +23,7 @@ from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
-from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -41,6 +41,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainModel,
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
