@@ -69,7 +69,9 @@ def train(
         RunFailedError: when it failed; the run is parked and goes on when its cause is gone.
         Cancelled: when it was stopped before its first step.
     """
-    plan = plan_run(config, report, again=again, continue_from=continue_from, graph=graph)
+    plan = plan_run(
+        config, report, stop=stop, again=again, continue_from=continue_from, graph=graph
+    )
     if plan.is_finished:
         return found_finished(plan, report)
     with RunWriter(plan.run).acquire() as writer:
