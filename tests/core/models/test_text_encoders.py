@@ -1,6 +1,7 @@
 """Text encoders from files and folders, with the tokenizer that is found."""
 
 import shutil
+import sys
 
 import pytest
 import torch
@@ -44,6 +45,29 @@ def test_a_file_gives_the_embeddings_of_its_encoder(t5_file, expected):
     encoder.require()
     assert encoder.width == 128
     assert (embedding(encoder.load(torch.float32)) - expected).abs().max() < 0.01
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its file of 10 GB isn't sparse there")
+@pytest.mark.parametrize("dtype", ["F16", "F8_E4M3"])
+def test_t5_xxl_is_known_from_its_head(sparse_file, dtype):
+    with torch.device("meta"):
+        xxl = T5EncoderModel(
+            T5Config(
+                vocab_size=32128,
+                d_model=4096,
+                d_ff=10240,
+                num_layers=24,
+                num_heads=64,
+                feed_forward_proj="gated-gelu",
+            )
+        ).state_dict()
+    del xxl["encoder.embed_tokens.weight"]
+    path = sparse_file(xxl, dtype)
+    weights.load_tokenizer().save_pretrained(path.parent)
+    encoder = open_text_encoder(str(path))
+    encoder.require()
+    assert encoder.width == 4096
+    assert encoder.config.num_layers == 24
 
 
 @pytest.mark.parametrize("scaled", [False, True])
