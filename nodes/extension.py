@@ -12,6 +12,7 @@ from .dataset_videos import (
     LTXVTrainDatasetWithReferences,
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
+from .inspect_file import LTXVTrainInspectFile
 from .load_lora import LTXVTrainLoadLoRA
 from .lora_files import (
     LTXVTrainConvertLoRA,
@@ -44,6 +45,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainModel,
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
+    LTXVTrainInspectFile,
     LTXVTrainApplyReference,
     LTXVTrainConvertLoRA,
     LTXVTrainResizeLoRA,
