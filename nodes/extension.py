@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset_videos import (
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
@@ -12,6 +13,12 @@ from .dataset_videos import (
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .lora_files import (
+    LTXVTrainConvertLoRA,
+    LTXVTrainExtractLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainResizeLoRA,
+)
 from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
@@ -20,6 +27,8 @@ from .train import LTXVTrainICLoRA, LTXVTrainLoRA
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainSplitScenes,
+    LTXVTrainDatasetCaption,
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,
@@ -35,6 +44,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
+    LTXVTrainConvertLoRA,
+    LTXVTrainResizeLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainExtractLoRA,
     LTXVTrainDemoDataset,
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,

@@ -37,6 +37,9 @@ def run_outputs() -> list[io.Output]:
             tooltip="The run, for continue_from of another training node, or for Wait for LTXV "
             "Run.",
         ),
+        io.LossMap.Output(
+            display_name="loss_map", tooltip="The loss of every step, for Plot Loss Graph."
+        ),
     ]
 
 
@@ -55,6 +58,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         image_from_pil(Image.open(sheet)) if sheet else ExecutionBlocker(None),
         str(run.folder),
         run.name,
+        {"loss": losses},
         ui={"text": [f"{name}, {line}"]},
     )
 
@@ -62,4 +66,6 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:
     """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
     later: Any = ExecutionBlocker(None)
-    return io.NodeOutput(later, later, later, str(run.folder), run.name, ui={"text": [line]})
+    return io.NodeOutput(
+        later, later, later, str(run.folder), run.name, later, ui={"text": [line]}
+    )

@@ -12,7 +12,7 @@ ORDER = [
     {"media", "layout"},
     {"config"},
     {"miniature", "trackers"},
-    {"models", "charts"},
+    {"models", "charts", "curves"},
     {"flow", "adapters", "data", "optim"},
     {"strategies", "checkpoint", "runs", "model_card"},
     {"hub"},

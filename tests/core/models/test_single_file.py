@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 from safetensors.torch import save_file
 
+from ltxv_train_core.config.sharing import shareable
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.layout.contents import read_contents
 from ltxv_train_core.layout.names import VAE_STATISTICS_UNUSED
@@ -16,6 +17,8 @@ from ltxv_train_core.layout.single_file import config_metadata, transformer_tens
 from ltxv_train_core.layout.versions import VERSIONS
 from ltxv_train_core.miniature import weights
 from ltxv_train_core.models.source import open_model
+from ltxv_train_core.preflight import check
+from ltxv_train_core.runs.fingerprint import fingerprint
 
 TRANSFORMER, VAE = "model.diffusion_model.", "vae."
 TEXT = "LTXV_MINIATURE"
@@ -237,3 +240,49 @@ def test_training_weights_in_place_leaves_the_file_alone(checkpoint):
 def test_a_file_of_another_form_is_described(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", {"config": "not json"})
     assert read_contents(tmp_path / "x.safetensors").header.config == {}
+
+
+def test_check_knows_before_anything_is_loaded(
+    contents, checkpoint, write, training_config, monkeypatch
+):
+    monkeypatch.setattr("ltxv_train_core.models.single_file.fill", None)
+    tensors, metadata = contents
+    transformer = write(part(tensors, TRANSFORMER), raw=metadata)
+    samples = {"prompts": ["a ring"], "video_dims": [64, 64, 9]}
+    cases = [
+        ({"model_source": str(checkpoint)}, None, []),
+        ({"model_source": str(checkpoint)}, samples, ["text_encoder_source"]),
+        ({"model_source": str(checkpoint), "text_encoder_source": TEXT}, samples, []),
+        ({"model_source": str(transformer), "text_encoder_source": TEXT}, samples, ["vae_source"]),
+        ({"model_source": str(transformer)}, None, []),
+        (
+            {"model_source": TEXT, "vae_source": str(transformer)},
+            None,
+            ["expected VAE or checkpoint"],
+        ),
+        (
+            {"model_source": str(checkpoint), "vae_source": "/gone.safetensors"},
+            None,
+            ["model.vae_source: /gone"],
+        ),
+    ]
+    for model, validation, named in cases:
+        sections = {"validation": validation} if validation else {}
+        problems, _ = check(training_config(model=model, **sections), strict=True)
+        assert len(problems) == len(named), problems
+        assert all(name in problem for name, problem in zip(named, problems, strict=True))
+        assert all(problem.startswith("model.") for problem in problems)
+
+
+def test_the_choice_of_parts_is_no_part_of_a_run_s_result(training_config, checkpoint):
+    """Which encoder samples are made with changes nothing of the training."""
+    plain = training_config(model={"model_source": str(checkpoint)})
+    other = training_config(model={"model_source": TEXT, "text_encoder_source": "x/y"})
+    assert fingerprint(plain, "data", "model") == fingerprint(other, "data", "model")
+
+
+def test_nothing_of_the_machine_is_shared(training_config, checkpoint):
+    model = {"model_source": str(checkpoint), "vae_source": str(checkpoint)}
+    shared = shareable(training_config(model=model | {"text_encoder_source": "ada/t5"})).model
+    assert shared.model_source == shared.vae_source == checkpoint.name
+    assert shared.text_encoder_source == "ada/t5"
