@@ -9,6 +9,7 @@ from PIL import Image
 from .config import TrainingConfig
 from .config.sharing import model_name
 from .geometry import SPATIAL_COMPRESSION, VideoSize
+from .layout.versions import VERSIONS
 from .media.video import probe, read_frames
 
 LONGEST_SIDE_PX = 512
@@ -82,10 +83,8 @@ def _base_model(model_source: str) -> str:
     """The repository of a version name; of anything else its name."""
     if not model_source.startswith("LTXV_"):
         return model_name(model_source)
-    # Only here: it imports torch and diffusers.
-    from .models.source import REPOSITORIES
-
-    return REPOSITORIES.get(model_source, model_source)
+    version = VERSIONS.get(model_source)
+    return version.repository if version else model_source
 
 
 def _front_matter(config: TrainingConfig, base: str, pictures: list[Picture]) -> dict:

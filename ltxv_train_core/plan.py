@@ -121,7 +121,9 @@ def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, Mo
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
         report(Notice(line))
-    return dataset, open_model(config.model.model_source)
+    model = config.model
+    source = open_model(model.model_source, model.text_encoder_source, model.vae_source, report)
+    return dataset, source
 
 
 def _stage(run: str, step: int) -> str:

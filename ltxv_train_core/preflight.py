@@ -12,9 +12,11 @@ from .errors import ConfigurationError, DataError, LTXVTrainError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
 from .models.device import default_device
-from .models.source import DiffusersModel, locate_model
+from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
 from .strategies import STRATEGIES
+
+_SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
 
 def problems(config: TrainingConfig) -> list[str]:
@@ -63,9 +65,9 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
 def _unusable(config: TrainingConfig) -> list[str]:
     """What can't be followed, or is there and can't be used."""
     strategy = STRATEGIES[config.conditioning.mode]
-    root, model = config.data.preprocessed_data_root, config.model.model_source
+    root = config.data.preprocessed_data_root
     return [
-        *(_errors(lambda: _describe(model)) if _exists(model) or not _is_path(model) else []),
+        *(_unusable_model(config) if not _missing_model_paths(config) else []),
         *(_errors(lambda: strategy.open_data(config)) if _exists(root) else []),
         *_unusable_start(config),
         *_unusable_media(config.validation),
@@ -75,8 +77,10 @@ def _unusable(config: TrainingConfig) -> list[str]:
 def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     """The paths that a run reads, by option."""
     model, validation = config.model, config.validation
-    if _is_path(model.model_source):
-        yield "model.model_source", model.model_source
+    for name in _SOURCES:
+        source = getattr(model, name)
+        if source is not None and _is_path(source):
+            yield f"model.{name}", source
     if model.load_checkpoint is not None:
         yield "model.load_checkpoint", model.load_checkpoint
     yield "data.preprocessed_data_root", config.data.preprocessed_data_root
@@ -128,11 +132,41 @@ def _require_frames(path: Path, frames: int) -> None:
         raise DataError(f"{path} has {found} frames, and the samples have {frames}")
 
 
-def _describe(model_source: str) -> None:
-    """Looks at a model without downloading it."""
-    place = locate_model(model_source)
-    if isinstance(place, Path):
-        DiffusersModel(model_source, place)
+def _missing_model_paths(config: TrainingConfig) -> bool:
+    sources = [getattr(config.model, name) for name in _SOURCES]
+    return any(s is not None and _is_path(s) and not _exists(s) for s in sources)
+
+
+def _unusable_model(config: TrainingConfig) -> list[str]:
+    """Looks at a model's parts, those that this run needs, without downloading or loading them."""
+    model, samples = config.model, bool(config.validation.prompts and config.validation.interval)
+
+    def look() -> None:
+        if must_be_downloaded(model.model_source):
+            return
+        source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
+        source.require_transformer()
+        _require_whole_weights(config, source)
+        if samples:
+            source.require_video_codec()
+            source.require_text_encoder()
+
+    return [f"model.{line}" if line.startswith(_SOURCES) else line for line in _errors(look)]
+
+
+def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
+    """Raises `ConfigurationError` for options that a base in 8 bit floating point can't follow."""
+    wishes = [
+        (config.acceleration.quantization is not None, "acceleration.quantization", "choose none"),
+        (config.model.training_mode == "full", "model.training_mode", "train a LoRA"),
+    ]
+    found = [
+        f"{option}: {source.name} is stored in fp8 already; {instead}, or take a bf16 file"
+        for wished, option, instead in wishes
+        if wished and source.is_fp8
+    ]
+    if found:
+        raise ConfigurationError(found)
 
 
 def _errors(attempt: Callable[[], Any]) -> list[str]:

@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from ..ltxv_train_core.config import SECTIONS, Option, from_widgets, options
 from ..ltxv_train_core.errors import ConfigurationError
 from .folders import input_path
+from .model_files import inputs_with_lists, missing_files, with_files
 from .sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 
 _NAMES = {
@@ -76,6 +77,31 @@ class SectionNode(io.ComfyNode):
         return io.NodeOutput(from_widgets(SECTIONS[cls.section], located, cls.section))
 
 
+class ModelSectionNode(SectionNode):
+    """The model's node also lists the files of ComfyUI's model folders."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = super().define_schema()
+        schema.inputs = inputs_with_lists(options(SECTIONS[cls.section]), schema.inputs)
+        return schema
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
+        )
+
+    @classmethod
+    def execute(cls, **values: object) -> io.NodeOutput:
+        return super().execute(**with_files(values))
+
+
 def widget(option: Option) -> io.Input:
     """The widget of an option."""
     common = {"tooltip": tooltip(option), "default": option.default}
@@ -113,7 +139,9 @@ def _locate(name: str, value: object) -> object:
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())
 
 
+_BASES = {"model": ModelSectionNode}
+
 SECTION_NODES: tuple[type[SectionNode], ...] = tuple(
-    type(node_id, (SectionNode,), {"section": section, "__module__": __name__})
+    type(node_id, (_BASES.get(section, SectionNode),), {"section": section, "__module__": __name__})
     for section, (node_id, _) in _NAMES.items()
 )

@@ -5,14 +5,35 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
+from .dataset_videos import (
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+)
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
 from .load_lora import LTXVTrainLoadLoRA
+from .lora_files import (
+    LTXVTrainConvertLoRA,
+    LTXVTrainExtractLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainResizeLoRA,
+)
+from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
+from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
 from .train import LTXVTrainICLoRA, LTXVTrainLoRA
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainSplitScenes,
+    LTXVTrainDatasetCaption,
+    LTXVTrainDatasetFromVideos,
+    LTXVTrainDatasetVideos,
+    LTXVTrainDatasetWithReferences,
+    LTXVTrainDatasetReferences,
+    LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
     *SECTION_NODES,
     LTXVTrainConfig,
@@ -23,6 +44,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainApplyReference,
+    LTXVTrainConvertLoRA,
+    LTXVTrainResizeLoRA,
+    LTXVTrainMergeLoRA,
+    LTXVTrainExtractLoRA,
     LTXVTrainDemoDataset,
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
@@ -31,4 +56,5 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 
 class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        know_comfyui_tokenizer()
         return list(NODES)

@@ -15,6 +15,12 @@ def image_from_frames(frames: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(frames.astype(np.float32) / 255.0)
 
 
+def frames_from_image(image: torch.Tensor) -> np.ndarray:
+    """IMAGE [F, H, W, 3 or more] as uint8 frames [F, H, W, 3]; transparency is left out."""
+    pixels = image[..., :3].clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.expand(*pixels.shape[:3], 3).cpu().numpy()
+
+
 def stacked(top: Image.Image, bottom: Image.Image) -> Image.Image:
     """Two pictures in one, both as wide as the top one."""
     height = max(1, round(bottom.height * top.width / bottom.width))

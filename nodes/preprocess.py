@@ -3,14 +3,18 @@
 from dataclasses import replace
 from typing import Any
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
+from comfy_execution.graph import ExecutionBlocker
+from PIL import Image
 
 from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
-from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
+from ..ltxv_train_core.data.manifest import Columns
 from ..ltxv_train_core.errors import LTXVTrainError
-from ..ltxv_train_core.files import sha256_json
 from .config_builders import widget
+from .dataset_state import state_of_source
 from .folders import input_path
+from .images import image_from_pil
+from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
@@ -36,68 +40,108 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             "that can't be used is named and left out.",
             is_output_node=True,
             inputs=[
-                widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
-                for option in options(PreprocessSettings)
+                *inputs_with_lists(options(PreprocessSettings), _widgets()),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="A VAE of LTX-Video that is on the canvas already, used in place of "
+                    "model_source's.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="A CLIP of type ltxv that is on the canvas already, used in place of "
+                    "model_source's text encoder. With both connected, model_source loads "
+                    "nothing.",
+                ),
             ],
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
                     tooltip="Folder of the preprocessed data set, for Configure LTXV Data.",
-                )
+                ),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="What was done, and what the data set holds: clips by size, captions, "
+                    "tokens, disk, an estimate of training memory.",
+                ),
+                io.Image.Output(
+                    display_name="contact_sheet",
+                    tooltip="Frames of some clips, as they are trained.",
+                ),
+                io.Image.Output(
+                    display_name="verification",
+                    tooltip="With verify_clips: clips beside their decoded latents. Without it, "
+                    "nodes behind this output do not run.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def validate_inputs(
+        cls,
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, vae: Any = None, clip: Any = None, **values: Any) -> str:
         """Changed files are seen where the path is written on the node itself."""
         if None in values.values():
             return "linked"
         try:
             settings = _settings(values)
-            return _state_of(
-                read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+            return state_of_source(
+                str(settings.source), Columns.of(settings), settings.default_caption
             )
         except LTXVTrainError as error:
             return str(error)
 
     @classmethod
-    def execute(cls, **values: Any) -> io.NodeOutput:
+    def execute(cls, vae: Any = None, clip: Any = None, **values: Any) -> io.NodeOutput:
         from ..ltxv_train_core.data.preprocess import preprocess
+        from .canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
         progress = NodeProgress(cls.hidden.unique_id)
+        video_encoder = None if vae is None else vae_source(vae)
+        caption_encoder = None if clip is None else clip_source(clip)
         make_room()
         summary = run_job(
-            lambda report, stop: preprocess(settings, report=report, stop=stop), progress
+            lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
+            progress,
         )
-        lines = [
-            f"{summary.written} written, {summary.reused} kept, {len(summary.skipped)} skipped"
-        ]
-        lines += [f"skipped {name}: {reason}" for name, reason in summary.skipped]
-        text = "\n".join(lines)
-        progress.say(text)
-        return io.NodeOutput(str(summary.root), ui={"text": [text]})
+        progress.say(summary.text)
+        sheet = image_from_pil(Image.open(summary.sheet))
+        verification = summary.verification and image_from_pil(Image.open(summary.verification))
+        shown = [sheet] if verification is None else [sheet, verification]
+        previews = [ui.PreviewImage(picture, cls=cls).as_dict()["images"] for picture in shown]
+        return io.NodeOutput(
+            str(summary.root),
+            summary.text,
+            sheet,
+            ExecutionBlocker(None) if verification is None else verification,
+            ui={"text": [summary.text], "images": [image for few in previews for image in few]},
+        )
+
+
+def _widgets() -> list[io.Input]:
+    """One for each option, as the canvas calls it."""
+    return [
+        widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
+        for option in options(PreprocessSettings)
+    ]
 
 
 def _settings(values: dict[str, Any]) -> PreprocessSettings:
     """The settings that the widgets hold."""
-    located = {_FIELDS.get(name, name): value for name, value in values.items()}
+    located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
     located["source"] = str(input_path(located["source"]))
     if located["output_dir"].strip():
         located["output_dir"] = str(input_path(located["output_dir"]))
     return from_widgets(PreprocessSettings, located)
-
-
-def _state_of(manifest: Manifest) -> str:
-    """Changes with every caption, and with the size or time of every file."""
-    files = [
-        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
-    ]
-    states = [
-        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
-        for clip, path in files
-        if path is not None
-    ]
-    skipped = [(skip.name, skip.reason) for skip in manifest.skipped]
-    return sha256_json([states, skipped])

@@ -66,6 +66,4 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:
     """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
     later: Any = ExecutionBlocker(None)
-    return io.NodeOutput(
-        later, later, later, str(run.folder), run.name, later, ui={"text": [line]}
-    )
+    return io.NodeOutput(later, later, later, str(run.folder), run.name, later, ui={"text": [line]})

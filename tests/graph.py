@@ -34,6 +34,11 @@ class Graph:
         return self.add("ProbeValue", value=value)
 
 
+def seen_each(outcome: Outcome, probe: Node) -> list[Any]:
+    """What a probe was given, entry by entry of a list."""
+    return [json.loads(text) for text in outcome.succeeded().outputs[probe.id]["text"]]
+
+
 def seen(outcome: Outcome, probe: Node) -> Any:
     """What a probe was given."""
     return json.loads(outcome.succeeded().outputs[probe.id]["text"][0])

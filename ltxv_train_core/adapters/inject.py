@@ -6,9 +6,11 @@ from fnmatch import fnmatchcase
 import torch
 from diffusers import LTXVideoTransformer3DModel
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 
 from ..config import LoRAConfig
 from ..errors import ConfigurationError
+from ..models.fp8 import Fp8Linear
 
 
 def add_lora(
@@ -37,10 +39,22 @@ def add_lora(
                 target_modules=names,
             )
         )
+        _draw_in_float32(transformer)
     parameters = [p for p in transformer.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.data = parameter.data.float()
     return parameters
+
+
+def _draw_in_float32(transformer: LTXVideoTransformer3DModel) -> None:
+    """Draws a LoRA on fp8 layers again: peft made it in their format, in which most of the small
+    initial weights are zero."""
+    for layer in transformer.modules():
+        if isinstance(layer, LoraLayer) and isinstance(layer.get_base_layer(), Fp8Linear):
+            for name, down in layer.lora_A.items():
+                down.float()
+                layer.lora_B[name].float()
+                layer.reset_lora_parameters(name, init_lora_weights=True)
 
 
 def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> list[str]:

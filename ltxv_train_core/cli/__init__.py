@@ -6,9 +6,16 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config import Option, PreprocessSettings, options
+from ..config import (
+    CaptionSettings,
+    Option,
+    PreprocessSettings,
+    ReferenceSettings,
+    SplitSettings,
+    options,
+)
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands, loras
+from . import commands, loras, models
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,9 +49,22 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m ltxv_train_core", description="Train LTX-Video LoRAs and IC-LoRAs."
     )
     parsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _generate, _preprocess, _export, _train, _check, _push, _miniature):
+    for add in (
+        _demo,
+        _generate,
+        _split,
+        _caption,
+        _references,
+        _preprocess,
+        _export,
+        _train,
+        _check,
+        _push,
+        _miniature,
+    ):
         add(parsers)
     loras.add_parsers(parsers)
+    models.add_parsers(parsers)
     return parser
 
 
@@ -98,6 +118,27 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
             metavar=None if option.choices else option.name.rsplit("_", 1)[-1].upper(),
             help=text,
         )
+
+
+def _split(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("split", help="cut long videos into scenes")
+    for option in options(SplitSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.split)
+
+
+def _caption(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("caption", help="describe clips with a vision-language model")
+    for option in options(CaptionSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.caption)
+
+
+def _references(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("references", help="make an IC-LoRA's reference videos")
+    for option in options(ReferenceSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.references)
 
 
 def _export(parsers: argparse._SubParsersAction) -> None:

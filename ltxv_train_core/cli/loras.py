@@ -6,12 +6,15 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
+from .terminal import run
+
 OK = 0
 FORMS = ("comfy", "kohya", "diffusers")
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
-    _convert(parsers)
+    for add in (_convert, _merge, _resize, _extract):
+        add(parsers)
 
 
 def convert(args: Namespace) -> int:
@@ -23,12 +26,84 @@ def convert(args: Namespace) -> int:
     return OK
 
 
+def merge(args: Namespace) -> int:
+    from ..adapters.merge import merge_lora
+
+    done = run(
+        lambda report, stop: merge_lora(
+            args.checkpoint, args.lora, args.output, args.strength, report, stop
+        )
+    )
+    _warn(done.notes)
+    print(done.output)
+    return OK
+
+
+def resize(args: Namespace) -> int:
+    from ..adapters.resize import resize_lora
+
+    done = resize_lora(args.lora, args.output, args.rank, args.energy)
+    _warn(done.notes)
+    layer, error = done.worst
+    print(f"rank {done.rank}, error {done.error:.4f}, at most {error:.4f} ({layer})")
+    print(done.output)
+    return OK
+
+
+def extract(args: Namespace) -> int:
+    from ..adapters.extract import extract_lora
+
+    done = run(
+        lambda report, stop: extract_lora(
+            args.base, args.tuned, args.output, args.rank, report, stop
+        )
+    )
+    _warn(done.notes)
+    print(f"{done.layers} layers, error {done.error:.4f}")
+    print(done.output)
+    return OK
+
+
 def _convert(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("convert", help="write a LoRA in another form")
     parser.add_argument("lora", type=Path, metavar="LORA")
     parser.add_argument("--to", choices=FORMS, required=True)
     _output(parser)
     parser.set_defaults(command=convert)
+
+
+def _merge(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("merge", help="fold a LoRA into a checkpoint")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("lora", type=Path, metavar="LORA")
+    parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="default: 1")
+    _output(parser)
+    parser.set_defaults(command=merge)
+
+
+def _resize(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("resize", help="make a LoRA's rank smaller")
+    parser.add_argument("lora", type=Path, metavar="LORA")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--rank", type=int, default=None, metavar="N")
+    size.add_argument(
+        "--energy",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help="the smallest rank that keeps this share of the change, for example 0.99",
+    )
+    _output(parser)
+    parser.set_defaults(command=resize)
+
+
+def _extract(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("extract", help="a LoRA from the difference of two checkpoints")
+    parser.add_argument("base", type=Path, metavar="BASE")
+    parser.add_argument("tuned", type=Path, metavar="TUNED")
+    parser.add_argument("--rank", type=int, required=True, metavar="N")
+    _output(parser)
+    parser.set_defaults(command=extract)
 
 
 def _output(parser: argparse.ArgumentParser) -> None:

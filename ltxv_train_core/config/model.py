@@ -8,8 +8,9 @@ class ModelConfig(Section):
 
     model_source: str = option(
         "LTXV_13B_097_DEV",
-        "The base model: a version name, a Hugging Face repository, a folder in the diffusers "
-        "layout, or LTXV_MINIATURE, the small model that comes with this pack.",
+        "The base model: a version name, a checkpoint or transformer file, a folder in the "
+        "diffusers layout, a Hugging Face repository, or LTXV_MINIATURE, the small model that "
+        "comes with this pack.",
         min_length=1,
     )
     training_mode: Literal["lora", "full"] = option(
@@ -19,4 +20,14 @@ class ModelConfig(Section):
         None,
         "A file to start from, or a folder of which the file of the highest step is taken: a LoRA "
         "of the same rank, or for full training a transformer in ComfyUI's layout.",
+    )
+    text_encoder_source: str | None = option(
+        None,
+        "The text encoder, where the model has none or another is wanted: ComfyUI's T5-XXL file, a "
+        "folder, or a Hugging Face repository. As in preprocessing.",
+    )
+    vae_source: str | None = option(
+        None,
+        "The VAE, where the model has none or another is wanted: a VAE file or checkpoint, a "
+        "folder, or a Hugging Face repository. As in preprocessing.",
     )

@@ -15,6 +15,13 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
             update={
                 "model_source": model_name(model.model_source),
                 "load_checkpoint": None if start is None else _last_part(start),
+                **{
+                    name: None if source is None else model_name(source)
+                    for name, source in (
+                        ("text_encoder_source", model.text_encoder_source),
+                        ("vae_source", model.vae_source),
+                    )
+                },
             }
         ),
         "data": config.data.model_copy(

@@ -7,7 +7,7 @@ Pillow's bicubic filter this costs a fifth, and the pixels differ by 0.002 on [-
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -126,17 +126,56 @@ def read_frames(path: Path, size: VideoSize, selection: Selection = BEGINNING) -
     return frames
 
 
-def write_video(path: Path, frames: np.ndarray, fps: float, crf: int = 12) -> None:
+def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
+    """Yields every frame of a video, or the one of an image, at its own size, as it is shown.
+
+    Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    reformatter = VideoReformatter()
+    with _readable(path), closing(_decode(path)) as decoded:
+        for frame, pixel_aspect in decoded:
+            width, height = _display_size(frame, pixel_aspect)
+            yield _upright(frame, width, height, reformatter)
+
+
+def write_exact_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Writes an mp4 that gives back exactly the frames that it was made of, atomically.
+
+    Few players show such files (h264 in RGB). Frames and fps as in `write_video`, one after the
+    other.
+    """
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264rgb",
+            rate=Fraction(fps).limit_denominator(1001),
+            options={"crf": "0", "preset": "veryfast"},
+        )
+        stream.pix_fmt = "rgb24"
+        for pixels in frames:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
     """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
 
     Args:
-        frames: uint8 RGB [frames, height, width, 3]. Odd sizes are written as yuv444p.
+        frames: uint8 RGB [frames, height, width, 3], or one frame after the other. Odd sizes are
+            written as yuv444p.
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
     """
-    assert frames.dtype == np.uint8, frames.dtype
-    height, width, channels = frames.shape[1:]
-    assert channels == 3, frames.shape
+    remaining = iter(frames)
+    first = next(remaining)
+    assert first.dtype == np.uint8, first.dtype
+    height, width, channels = first.shape
+    assert channels == 3, first.shape
     pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream(
@@ -147,7 +186,7 @@ def write_video(path: Path, frames: np.ndarray, fps: float, crf: int = 12) -> No
         stream.codec_context.color_primaries = BT709
         stream.codec_context.color_trc = BT709
         stream.codec_context.color_range = LIMITED_RANGE
-        for pixels in frames:
+        for pixels in chain([first], remaining):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
             container.mux(stream.encode(converted))
@@ -292,6 +331,16 @@ def _cover(
         max(size.width, round(width * scale)),
         max(size.height, round(height * scale)),
     )
+    pixels = _upright(frame, width, height, reformatter)
+    top = int(selection.y * (height - size.height))
+    left = int(selection.x * (width - size.width))
+    return pixels[top : top + size.height, left : left + size.width]
+
+
+def _upright(
+    frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter
+) -> np.ndarray:
+    """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
     stored_width, stored_height = (height, width) if frame.rotation % 180 else (width, height)
     has_alpha = any(component.is_alpha for component in frame.format.components)
     pixels = reformatter.reformat(
@@ -305,7 +354,4 @@ def _cover(
     ).to_ndarray()
     if has_alpha:
         pixels = (pixels[..., :3] * (pixels[..., 3:] / 255)).round().astype(np.uint8)
-    pixels = np.rot90(pixels, round(frame.rotation / 90))
-    top = int(selection.y * (height - size.height))
-    left = int(selection.x * (width - size.width))
-    return pixels[top : top + size.height, left : left + size.width]
+    return np.rot90(pixels, round(frame.rotation / 90))

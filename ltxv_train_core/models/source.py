@@ -1,173 +1,149 @@
-"""Where the base model comes from: the miniature, a diffusers folder, the Hugging Face Hub."""
+"""Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
 
 import re
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
-from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
-from transformers import AutoTokenizer, T5EncoderModel
 
 from ..errors import ModelError
-from ..files import sha256_file, sha256_json
-from ..miniature import weights as miniature
-from .text_encoder import TextEncoder
-from .video_codec import VideoCodec
+from ..events import Reporter, StopSignal, ignore
+from ..layout.versions import MAIN_REPOSITORY, VERSIONS, Version
+from .assembled import AssembledModel
+from .builtin import MINIATURE, MiniatureEncoder, MiniatureModel
+from .download import download_file, is_cached, require_reachable
+from .folders import DiffusersModel, EncoderFolder, HubFolder, LocalFolder, VaeFolder
+from .parts import ModelSource, TextEncoderPart, VaePart
+from .single_file import SingleFileModel, VaeFile
+from .t5_file import T5File
 
-MINIATURE = "LTXV_MINIATURE"
+__all__ = [
+    "MINIATURE",
+    "ModelSource",
+    "locate_model",
+    "must_be_downloaded",
+    "open_model",
+    "open_text_encoder",
+    "open_vae",
+]
 
-REPOSITORIES = {
-    "LTXV_2B_0.9.0": "Lightricks/LTX-Video",
-    "LTXV_2B_0.9.1": "a-r-r-o-w/LTX-Video-0.9.1-diffusers",
-    "LTXV_2B_0.9.5": "Lightricks/LTX-Video-0.9.5",
-    "LTXV_13B_097_DEV": "Lightricks/LTX-Video-0.9.7-dev",
-    "LTXV_13B_097_DISTILLED": "Lightricks/LTX-Video-0.9.7-distilled",
-}
-
-_CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
-
-
-class ModelSource(Protocol):
-    """A base model whose parts are loaded one at a time.
-
-    Attributes:
-        name: as the user gave it.
-        identity: changes when the weights change; part of every fingerprint.
-        causal_positions: whether its sampler shifts the frames after the first
-            (`causal_temporal_positioning`).
-    """
-
-    name: str
-    causal_positions: bool
-
-    @property
-    def identity(self) -> str: ...
-
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel: ...
-
-    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec: ...
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder: ...
+_REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
-def open_model(model_source: str) -> ModelSource:
+def open_model(
+    model_source: str,
+    text_encoder_source: str | None = None,
+    vae_source: str | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> ModelSource:
     """Finds a base model; loads nothing but its description.
 
+    A version that is published as a single file is downloaded here, a repository's folders when
+    they are loaded.
+
     Args:
-        model_source: LTXV_MINIATURE, a version name, a folder in the diffusers layout, or a
-            Hugging Face repository in that layout (downloaded once into its cache).
+        model_source: LTXV_MINIATURE, a version name, a file, a folder in the diffusers layout, or
+            a Hugging Face repository in that layout.
+        text_encoder_source: in place of the model's own: a T5 file, a folder, a repository.
+        vae_source: in place of the model's own: a VAE file, a folder, a repository.
+        report, stop: of downloads, also of those when a part is loaded.
 
     Raises:
         ModelError: if there is no such model, or it isn't an LTX-Video model.
+        Cancelled: when a download was stopped.
     """
     place = locate_model(model_source)
+    text: TextEncoderPart | None = None
+    model: ModelSource
     if place == MINIATURE:
-        return MiniatureModel()
-    folder = place if isinstance(place, Path) else _download(model_source, place)
-    return DiffusersModel(model_source, folder)
+        model = MiniatureModel()
+    elif isinstance(place, Version):
+        model = _open_version(model_source, place, report, stop)
+        text = EncoderFolder(HubFolder(MAIN_REPOSITORY, report, stop)) if place.file else None
+    elif isinstance(place, str):
+        model = DiffusersModel(model_source, HubFolder(place, report, stop))
+    elif place.is_dir():
+        model = DiffusersModel(model_source, LocalFolder(place))
+    else:
+        model = SingleFileModel(model_source, place)
+    if text_encoder_source is not None:
+        text = open_text_encoder(text_encoder_source, report, stop)
+    vae = None if vae_source is None else open_vae(vae_source, report, stop)
+    if text is None and vae is None:
+        return model
+    named = [part for part, given in ((text, text_encoder_source), (vae, vae_source)) if given]
+    return AssembledModel(model, text, vae, [part.identity for part in named if part is not None])
 
 
-def locate_model(model_source: str) -> Path | str:
-    """Where a base model is: a folder, a repository to download, or LTXV_MINIATURE.
+def locate_model(model_source: str) -> Path | Version | str:
+    """Where a base model is: a file or folder, a version, a repository, or LTXV_MINIATURE.
 
     Raises:
         ModelError: if it can be none of them. Nothing is downloaded to find out.
     """
-    folder = Path(model_source).expanduser()
-    if model_source == MINIATURE or folder.is_dir():
-        return MINIATURE if model_source == MINIATURE else folder
-    repository = REPOSITORIES.get(model_source, model_source)
-    if folder.exists() or not re.fullmatch(r"[\w.\-]+/[\w.\-]+", repository):
+    path = Path(model_source).expanduser()
+    if model_source == MINIATURE:
+        return MINIATURE
+    if model_source in VERSIONS and not path.exists():
+        return VERSIONS[model_source]
+    if path.exists():
+        return path
+    if not _REPOSITORY.fullmatch(model_source):
         raise ModelError(
-            f"model_source {model_source!r}: expected {MINIATURE}, one of "
-            f"{', '.join(REPOSITORIES)}, a folder in the diffusers layout (transformer, vae, "
-            "text_encoder, tokenizer, model_index.json) or a Hugging Face repository "
-            '"owner/name" in that layout'
+            f"model_source {model_source!r}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
+            "checkpoint or transformer file (.safetensors), a folder in the diffusers layout "
+            "(transformer, vae, text_encoder, tokenizer, model_index.json) or a Hugging Face "
+            'repository "owner/name" in that layout'
         )
-    return repository
+    return model_source
 
 
-class MiniatureModel:
-    """The small model that comes with this package."""
-
-    name = MINIATURE
-    causal_positions = True
-
-    @property
-    def identity(self) -> str:
-        return miniature.identity()
-
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
-        return miniature.load_transformer(dtype)
-
-    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
-        return VideoCodec(miniature.load_vae(dtype))
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        return TextEncoder(miniature.load_text_encoder(dtype), miniature.load_tokenizer())
+def open_text_encoder(
+    source: str, report: Reporter = ignore, stop: StopSignal | None = None
+) -> TextEncoderPart:
+    """Finds a text encoder. Raises `ModelError` when there is none, or another kind of file."""
+    if source == MINIATURE:
+        return MiniatureEncoder()
+    place = _place("text_encoder_source", source, report, stop)
+    return T5File.open(place) if isinstance(place, Path) else EncoderFolder(place)
 
 
-class DiffusersModel:
-    """A model in the diffusers layout."""
-
-    def __init__(self, name: str, folder: Path):
-        """Raises `ModelError` when the folder isn't in that layout."""
-        self.name = name
-        self.folder = folder
-        self.causal_positions = _CAUSAL_PIPELINES[self._pipeline()]
-
-    @property
-    def identity(self) -> str:
-        """From names, sizes and configurations: the weights themselves are not read."""
-        files = sorted(p for p in self.folder.glob("*/*") if p.is_file())
-        described = [
-            (p.relative_to(self.folder).as_posix(), p.stat().st_size)
-            + ((sha256_file(p),) if p.suffix == ".json" else ())
-            for p in files
-        ]
-        return sha256_json(described)[:32]
-
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
-        return self._load(LTXVideoTransformer3DModel, "transformer", torch_dtype=dtype)
-
-    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
-        return VideoCodec(self._load(AutoencoderKLLTXVideo, "vae", torch_dtype=dtype))
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        return TextEncoder(
-            self._load(T5EncoderModel, "text_encoder", torch_dtype=dtype),
-            self._load(AutoTokenizer, "tokenizer"),
-        )
-
-    def _load(self, kind: Any, part: str, **options: Any) -> Any:
-        load = partial(kind.from_pretrained, self.folder / part, local_files_only=True)
-        try:
-            return load(**options)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{self.folder / part}: can't be loaded ({error})") from error
-
-    def _pipeline(self) -> str:
-        index = self.folder / "model_index.json"
-        text = index.read_text(encoding="utf-8") if index.is_file() else ""
-        found = re.search(r'"_class_name"\s*:\s*"(\w+)"', text)
-        if not found or found.group(1) not in _CAUSAL_PIPELINES:
-            raise ModelError(
-                f"{self.folder}: expected a model_index.json of "
-                f"{' or '.join(_CAUSAL_PIPELINES)}, found {found.group(1) if found else 'none'}"
-            )
-        return found.group(1)
+def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = None) -> VaePart:
+    """Finds a VAE. Raises `ModelError` when there is none, or another kind of file."""
+    place = _place("vae_source", source, report, stop)
+    return VaeFile.open(place) if isinstance(place, Path) else VaeFolder(place)
 
 
-def _download(model_source: str, repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    parts = ["transformer/*", "vae/*", "text_encoder/*", "tokenizer/*", "model_index.json"]
-    try:
-        return Path(snapshot_download(repository, allow_patterns=parts))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+def _place(
+    option: str, source: str, report: Reporter, stop: StopSignal | None
+) -> Path | LocalFolder | HubFolder:
+    path = Path(source).expanduser()
+    if path.exists():
+        return LocalFolder(path) if path.is_dir() else path
+    if not _REPOSITORY.fullmatch(source):
         raise ModelError(
-            f"model_source {model_source!r}: {repository} can't be downloaded from the Hugging "
-            f"Face Hub ({error}). Check the name and the connection, or give a local folder."
-        ) from error
+            f"{option} {source!r}: expected a file (.safetensors), a folder or a Hugging Face "
+            'repository "owner/name"; there is no such file'
+        )
+    return HubFolder(source, report, stop)
+
+
+def _open_version(
+    name: str, version: Version, report: Reporter, stop: StopSignal | None
+) -> ModelSource:
+    if version.file is None:
+        folder = HubFolder(version.repository, report, stop)
+        return DiffusersModel(name, folder, version.causal_positions)
+    return SingleFileModel(name, download_file(version.repository, version.file, report, stop))
+
+
+def must_be_downloaded(model_source: str) -> bool:
+    """Whether nothing can be said of a model before it is downloaded.
+
+    Raises:
+        ModelError: when the Hub may not be asked.
+    """
+    place = locate_model(model_source)
+    if not isinstance(place, Version) or place.file is None:
+        return False
+    cached = is_cached(place.repository, file=place.file)
+    require_reachable(place.repository, cached)
+    return not cached

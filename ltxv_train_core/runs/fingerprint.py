@@ -19,7 +19,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
     "checkpoints": True,
     "hub": True,
     "trackers": True,
-    "model": {"model_source"},
+    "model": {"model_source", "text_encoder_source", "vae_source"},  # the identity says it
     "optimization": {"max_non_finite_steps"},
     "acceleration": {
         "compile_with_inductor",

@@ -1,6 +1,7 @@
-"""A small Hugging Face Hub on this machine: what the client calls to make a repository and commit."""
+"""A small Hugging Face Hub on this machine: what the client calls to commit and to download."""
 
 import base64
+import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "hf_only_a_test"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass
@@ -22,6 +24,8 @@ class HubServer:
 
     Attributes:
         refuse: a path's end that is answered with 403.
+        cut: after so many bytes of a file the connection breaks, once.
+        sent: bytes of files that were downloaded.
     """
 
     def __init__(self) -> None:
@@ -29,6 +33,8 @@ class HubServer:
         self.stored: dict[str, bytes] = {}
         self.calls: list[str] = []
         self.refuse: str | None = None
+        self.cut: int | None = None
+        self.sent = 0
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -62,6 +68,48 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/commit/main"):
             return self._commit(path.split("/api/models/")[1].removesuffix("/commit/main"), body)
         return self._answer(404, {"error": f"no {path}"})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Public repositories: no token is asked for."""
+        path = self.path.split("?")[0]
+        self.hub.calls.append(f"{self.command} {path}")
+        if path.startswith("/api/models/"):
+            name = path.removeprefix("/api/models/").removesuffix("/revision/main")
+            repository = self.hub.repositories.get(name)
+            return self._not_found() if repository is None else self._info(name, repository)
+        name, found, file = path.lstrip("/").partition("/resolve/main/")
+        repository = self.hub.repositories.get(name)
+        if not found or repository is None or file not in repository.files:
+            return self._not_found()
+        return self._file(repository.files[file])
+
+    def _info(self, name: str, repository: Repository) -> None:
+        siblings = [{"rfilename": n, "size": len(f)} for n, f in repository.files.items()]
+        self._answer(200, {"id": name, "sha": COMMIT, "private": False, "siblings": siblings})
+
+    def _file(self, content: bytes) -> None:
+        start = int((self.headers.get("Range") or "bytes=0-").split("=")[1].split("-")[0])
+        part = content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if self.hub.cut is not None and len(part) > self.hub.cut:
+            part, self.hub.cut = part[: self.hub.cut], None
+            self.close_connection = True
+        self.wfile.write(part)
+        self.hub.sent += len(part)
+
+    def _not_found(self) -> None:
+        self._answer(404, {"error": "Repository not found"})
 
     def do_PUT(self) -> None:
         self.hub.stored[self.path.rsplit("/", 1)[1]] = self._body()
@@ -132,7 +180,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         pass

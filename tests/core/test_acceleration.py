@@ -134,6 +134,30 @@ def test_quantization_is_for_the_blocks_alone_and_shrinks_them(mode):
     assert weight._data.dtype == torch.int8
 
 
+@pytest.mark.slow
+def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_config, tmp_path):
+    """One of the four blocks is compiled: those that are offloaded are not."""
+    sections = {
+        "optimization": {"steps": 1, "batch_size": 1},
+        "lora": LORA,
+        "acceleration": {"blocks_to_offload": 3, "compilation_mode": "default"},
+    }
+    plain, losses, _ = run(training_config(**sections))
+    sections["acceleration"]["compile_with_inductor"] = True
+    torch._dynamo.reset()
+    compiled_graphs = torch._dynamo.utils.counters["inductor"]
+    compiled_graphs.clear()
+    compiled, compiled_losses, notices = run(
+        training_config(**sections, output_dir=str(tmp_path / "two"))
+    )
+    assert compiled_graphs["fxgraph_cache_miss"] + compiled_graphs["fxgraph_cache_hit"] > 0
+    assert "compiling the model: the first step takes a minute or more" in notices
+    assert compiled_losses == pytest.approx(losses, rel=1e-5)
+    ours, theirs = load_file(compiled.lora_file), load_file(plain.lora_file)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
+
+
 def test_every_choice_of_quantization_has_its_type():
     choices = AccelerationConfig.model_json_schema()["properties"]["quantization"]["anyOf"][0]
     assert set(choices["enum"]) == set(quantize.QUANTO_TYPES)

@@ -56,7 +56,11 @@ def finished(settings) -> RunFolder:
     """The folder of a finished run."""
     run = RunFolder(settings.output_path / "rings-0123456789ab")
     yaml_file.save(settings, run.config_file)
-    weights = {"transformer_blocks.0.attn1.to_q.lora_A.weight": torch.ones(4, 8)}
+    layer = "transformer_blocks.0.attn1.to_q"
+    weights = {
+        f"{layer}.lora_A.weight": torch.ones(4, 8),
+        f"{layer}.lora_B.weight": torch.ones(8, 4),
+    }
     write_lora_file(run.lora_file(3), weights, 4, 4, {})
     video = np.random.default_rng(0).integers(0, 255, (9, 64, 96, 3), np.uint8)
     for step in (1, 3):

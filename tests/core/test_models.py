@@ -51,7 +51,7 @@ def test_prompts_are_encoded_with_their_mask():
         assert (encoder.encode([prompt])[0] - embedding).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("source", ["nowhere", "LTXV_2B_0.9.6_DEV", "C:\\models\\x", "a/b/c"])
+@pytest.mark.parametrize("source", ["nowhere", "LTXV_2B_0.9.7", "C:\\models\\x", "a/b/c"])
 def test_an_unknown_model_is_refused_with_what_is_allowed(source):
     with pytest.raises(ModelError, match="expected LTXV_MINIATURE"):
         open_model(source)

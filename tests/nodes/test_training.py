@@ -76,9 +76,7 @@ def test_pictures_of_loss_and_samples_come_out(trained: dict) -> None:
         assert trained["samples"]["shape"] == [1, picture.height, picture.width, 3]
 
 
-def test_the_losses_come_out_as_comfyuis_own_training_gives_them(
-    host: Host, trained: dict
-) -> None:
+def test_the_losses_come_out_as_comfyuis_own_training_gives_them(host: Host, trained: dict) -> None:
     steps = progress_of(host, "StepCompleted", trained["since"])
     assert trained["losses"] == {"loss": [step["loss"] for step in steps]}
     if "LossGraphNode" in host.object_info():

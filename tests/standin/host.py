@@ -113,10 +113,11 @@ class _Execution:
                 self.outcome.error_node = error.node_id
                 return
 
-    def _result(self, node_id: str) -> list[Any]:
+    def _result(self, node_id: str) -> list[list[Any]]:
+        """The list of values of each output."""
         if node_id not in self.results:
             inputs = {
-                name: self._result(value[0])[value[1]] if is_link(value) else value
+                name: self._result(value[0])[value[1]] if is_link(value) else [value]
                 for name, value in self.prompt[node_id]["inputs"].items()
             }
             self.results[node_id] = self._cached(node_id, inputs)
@@ -139,15 +140,22 @@ class _Execution:
         from comfy_execution.graph import ExecutionBlocker
 
         node = self.host.nodes[self.prompt[node_id]["class_type"]]
-        blockers = [value for value in inputs.values() if isinstance(value, ExecutionBlocker)]
+        given = [value for values in inputs.values() for value in values]
+        blockers = [value for value in given if isinstance(value, ExecutionBlocker)]
         if blockers:
-            return [blockers[0] for _ in node.define_schema().outputs], None
+            return [[blockers[0]] for _ in node.define_schema().outputs], None
         hidden = io.HiddenHolder(unique_id=node_id, prompt=copy.deepcopy(self.prompt))
+        running = type(node.__name__, (node,), {"hidden": hidden})
+        schema = node.define_schema()
         try:
-            output = type(node.__name__, (node,), {"hidden": hidden}).execute(**inputs)
+            done = [running.execute(**values) for values in _calls(inputs, schema.is_input_list)]
         except Exception as error:
             raise _NodeError(node_id) from error
-        return list(output.args), output.ui
+        outputs = [
+            [v for o in done for v in (o.args[i] if item.is_output_list else [o.args[i]])]
+            for i, item in enumerate(schema.outputs)
+        ]
+        return outputs, _together([output.ui for output in done if output.ui is not None])
 
     def _signature(self, node_id: str) -> str:
         """Equal for equal inputs all the way up."""
@@ -156,12 +164,30 @@ class _Execution:
         values = {name: value for name, value in node["inputs"].items() if not is_link(value)}
         links = {name: value for name, value in node["inputs"].items() if is_link(value)}
         fingerprint = None
-        if "fingerprint_inputs" in vars(node_class):
+        if any("fingerprint_inputs" in vars(c) for c in node_class.__mro__[:-2]):
             fingerprint = node_class.fingerprint_inputs(**values, **dict.fromkeys(links))
         above = {name: (self._signature(value[0]), value[1]) for name, value in links.items()}
         return repr(
             (node["class_type"], sorted(values.items()), sorted(above.items()), fingerprint)
         )
+
+
+def _calls(inputs: dict[str, list[Any]], whole_lists: bool) -> list[dict[str, Any]]:
+    """The arguments of each run of a node: one for each entry of the longest list; shorter lists
+    repeat their last."""
+    if whole_lists or not inputs:
+        return [inputs]
+    count = max(map(len, inputs.values()))
+    return [
+        {name: values[min(i, len(values) - 1)] for name, values in inputs.items()}
+        for i in range(count)
+    ]
+
+
+def _together(shown: list[dict[str, list]]) -> dict[str, list] | None:
+    """What the runs of a node show, in one."""
+    keys = dict.fromkeys(key for ui in shown for key in ui)
+    return {key: [v for ui in shown for v in ui[key]] for key in keys} if shown else None
 
 
 class _NodeError(Exception):

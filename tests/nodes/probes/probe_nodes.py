@@ -1,6 +1,7 @@
 """Nodes that make values and tell what they were given."""
 
 import json
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,31 @@ class ProbeFrames(io.ComfyNode):
     def execute(cls, frames: int, height: int, width: int) -> io.NodeOutput:
         brightness = torch.linspace(0, 1, frames)[:, None, None, None]
         return io.NodeOutput(brightness.expand(frames, height, width, 3).clone())
+
+
+class ProbeVideo(io.ComfyNode):
+    """The same video as a VIDEO."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeVideo",
+            category=CATEGORY,
+            inputs=[io.Image.Input("images"), io.Float.Input("fps")],
+            outputs=[io.Video.Output()],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, fps: float) -> io.NodeOutput:
+        return io.NodeOutput(_Video(images, fps))
+
+
+class _Video:
+    def __init__(self, images: torch.Tensor, fps: float):
+        self.images, self.fps = images, fps
+
+    def get_components(self) -> SimpleNamespace:
+        return SimpleNamespace(images=self.images, frame_rate=Fraction(self.fps))
 
 
 class ProbeLatent(io.ComfyNode):
@@ -184,6 +210,7 @@ class ProbeExtension(ComfyExtension):
             ProbeValue,
             ProbeFrames,
             ProbeNumber,
+            ProbeVideo,
             ProbeLatent,
             ProbeVae,
             ProbeConditioning,

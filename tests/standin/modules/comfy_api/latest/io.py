@@ -66,11 +66,16 @@ class Output:
     io_type = "*"
 
     def __init__(
-        self, id: str | None = None, display_name: str | None = None, tooltip: str | None = None
+        self,
+        id: str | None = None,
+        display_name: str | None = None,
+        tooltip: str | None = None,
+        is_output_list: bool = False,
     ):
         self.id = id
         self.display_name = display_name
         self.tooltip = tooltip
+        self.is_output_list = is_output_list
 
 
 def Custom(io_type: str) -> type:
@@ -92,6 +97,7 @@ Vae = Custom("VAE")
 Clip = Custom("CLIP")
 Latent = Custom("LATENT")
 Image = Custom("IMAGE")
+Video = Custom("VIDEO")
 LossMap = Custom("LOSS_MAP")
 Conditioning = Custom("CONDITIONING")
 
@@ -166,6 +172,7 @@ class Schema:
     outputs: list[Output] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     description: str = ""
+    is_input_list: bool = False
     is_output_node: bool = False
 
     def info(self) -> dict[str, Any]:
@@ -183,7 +190,7 @@ class Schema:
             "input": inputs,
             "input_order": {group: list(items) for group, items in inputs.items()},
             "output": [item.io_type for item in self.outputs],
-            "output_is_list": [False for _ in self.outputs],
+            "output_is_list": [item.is_output_list for item in self.outputs],
             "output_name": [item.display_name or item.io_type for item in self.outputs],
             "output_tooltips": [item.tooltip for item in self.outputs],
             "name": self.node_id,

@@ -1,0 +1,121 @@
+"""A LoRA from the difference of two checkpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..models.device import default_device
+from .checkpoint_file import CheckpointFile, open_checkpoint
+from .convert import require_new
+from .lora import LoRALayer
+from .lora_file import name_some, write_lora
+from .resize import Factors
+
+OVERSAMPLING, ITERATIONS = 16, 4
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was found.
+
+    Attributes:
+        layers: how many differ.
+        error: the norm of what the LoRA lacks over the norm of the difference, over all layers.
+        notes: what the user should know, one line each: what differs and can't be in a LoRA.
+    """
+
+    output: Path
+    layers: int
+    error: float
+    notes: tuple[str, ...]
+
+
+def extract_lora(
+    base: Path,
+    tuned: Path,
+    output: Path,
+    rank: int,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Extraction:
+    """Writes the LoRA for ComfyUI that, put into `base`, comes closest to `tuned`.
+
+    Both files are read layer by layer.
+
+    Raises:
+        ModelError: a file holds no LTX-Video transformer, they are of different sizes or don't
+            differ, or `output` is there already.
+    """
+    stop = stop or NeverStop()
+    require_new(output)
+    with open_checkpoint(base) as before, open_checkpoint(tuned) as after:
+        _require_alike(before, after)
+        lora: dict[str, LoRALayer] = {}
+        lost = whole = 0.0
+        for number, name in enumerate(before.layers, start=1):
+            raise_if_stopped(stop)
+            difference = after.weight(name) - before.weight(name)
+            report(Progress("extract", number, len(before.layers), "layer"))
+            if not difference.any():
+                continue
+            lora[name] = _closest(difference, rank)
+            whole += float(difference.square().sum())
+            lost += float((difference - lora[name].change()).square().sum())
+        if not lora:
+            raise ModelError(f"{tuned}: its layers don't differ from those of {base.name}")
+        notes = _other_differences(before, after)
+    facts = {
+        "rank": str(rank),
+        "alpha": str(rank),
+        "extracted_from": tuned.name,
+        "base_model": base.name,
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": tuned.stem,
+        "modelspec.architecture": "ltx-video/lora",
+    }
+    error = (lost / whole) ** 0.5
+    write_lora(output, lora, facts | {"extract_error": f"{error:.6g}"})
+    return Extraction(output, len(lora), error, notes)
+
+
+def _closest(difference: Tensor, rank: int) -> LoRALayer:
+    """The LoRA of a rank that comes closest to a difference [o, i]."""
+    size = min(*difference.shape, rank + OVERSAMPLING)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = torch.svd_lowrank(difference.to(default_device()), size, ITERATIONS)
+    return Factors(*(part.cpu() for part in found)).layer(rank)
+
+
+def _require_alike(before: CheckpointFile, after: CheckpointFile) -> None:
+    other = sorted(before.layers.keys() ^ after.layers.keys())
+    if not other:
+        other = [n for n in before.layers if _shape(before, n) != _shape(after, n)]
+    if other:
+        raise ModelError(
+            f"{after.path}: is no model of the size of {before.path.name}; they differ in "
+            f"{name_some(other)}"
+        )
+    for file in (before, after):
+        file.require_floats(iter(file.layers))
+
+
+def _shape(file: CheckpointFile, name: str) -> tuple[int, ...]:
+    return file.shape(file.layers[name])
+
+
+def _other_differences(before: CheckpointFile, after: CheckpointFile) -> tuple[str, ...]:
+    """A line for tensors besides the layers' weights that differ: biases, norms, tables."""
+    differing = [
+        name
+        for name, key in before.others.items()
+        if name in after.others
+        and not torch.equal(before.tensor(key).float(), after.tensor(after.others[name]).float())
+    ]
+    if not differing:
+        return ()
+    return (f"differ too, and no LoRA can hold them: {name_some(differing)}",)

@@ -1,0 +1,117 @@
+"""Folds a LoRA into a checkpoint, so that it is sampled without one."""
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..errors import ModelError
+from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..files import StoredTensor, stream_safetensors
+from .checkpoint_file import CheckpointFile, open_checkpoint
+from .convert import require_new
+from .lora import LoRA
+from .lora_file import name_some, read_lora
+
+MERGED = "merged_loras"
+
+_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "I16": 16, "F16": 16, "BF16": 16}
+_BITS |= {"I32": 32, "F32": 32, "I64": 64, "F64": 64}
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A checkpoint with a LoRA in it; `notes` say what the user should know, one line each."""
+
+    output: Path
+    layers: int
+    notes: tuple[str, ...]
+
+
+def merge_lora(
+    checkpoint: Path,
+    lora_file: Path,
+    output: Path,
+    strength: float = 1.0,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Merge:
+    """Writes a copy of a checkpoint whose transformer does what it does with the LoRA.
+
+    Everything else in the checkpoint stays as it is, its metadata and number formats too. Tensors
+    are copied one by one: memory for a single one is enough.
+
+    Args:
+        lora_file: of any form.
+        strength: as at a LoRA loader.
+
+    Raises:
+        ModelError: the files don't fit each other, `output` is there already, or the disk is full.
+            Nothing is written then.
+    """
+    stop = stop or NeverStop()
+    found = read_lora(lora_file)
+    require_new(output)
+    with open_checkpoint(checkpoint) as base:
+        _require_fit(base, found.lora, lora_file)
+        _require_room(checkpoint, output)
+        layers = {base.layers[name]: name for name in found.lora}
+        total = len(base.keys)
+
+        def make(number: int, key: str) -> Tensor:
+            raise_if_stopped(stop)
+            report(Progress("merge", number, total, "tensor"))
+            if key not in layers:
+                return base.tensor(key)
+            name = layers[key]
+            change = found.lora[name].change() * strength
+            return base.stored(name, base.weight(name) + change)
+
+        entries = [
+            _entry(base, key, lambda number=number, key=key: make(number, key))
+            for number, key in enumerate(base.keys, start=1)
+        ]
+        merged = json.loads(base.metadata.get(MERGED, "[]"))
+        merged.append({"lora": lora_file.name, "strength": strength})
+        stream_safetensors(output, entries, base.metadata | {MERGED: json.dumps(merged)})
+        notes = [f"not merged, as no layer of LTX-Video's: {key}" for key in found.foreign]
+        rounded = sum(base.is_eight_bit(key) for key in layers)
+        if rounded:
+            notes.append(f"{rounded} layers are stored in 8 bit and were rounded to it again")
+    return Merge(output, len(found.lora), tuple(notes))
+
+
+def _entry(base: CheckpointFile, key: str, make) -> StoredTensor:
+    dtype, shape = base.dtype(key), base.shape(key)
+    if dtype not in _BITS:
+        raise ModelError(f"{base.path}: {key} is stored as {dtype}, which can't be copied")
+    return StoredTensor(key, dtype, shape, math.prod(shape) * _BITS[dtype] // 8, make)
+
+
+def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
+    missing = [name for name in lora if name not in base.layers]
+    if missing:
+        raise ModelError(
+            f"{lora_file}: {len(missing)} of its {len(lora)} layers are not in {base.path.name} "
+            f"({name_some(missing)}); merge it into the model it was trained for"
+        )
+    for name, layer in lora.items():
+        change, weight = (layer.up.shape[0], layer.down.shape[1]), base.shape(base.layers[name])
+        if change != weight:
+            raise ModelError(
+                f"{lora_file}: {name} changes weights of shape {change}, those of "
+                f"{base.path.name} are {weight}; merge it into the model it was trained for"
+            )
+    base.require_floats(iter(lora))
+
+
+def _require_room(checkpoint: Path, output: Path) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = checkpoint.stat().st_size, shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise ModelError(
+            f"{output}: needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there"
+        )

@@ -1,0 +1,23 @@
+"""The command that says what a file is."""
+
+import argparse
+import json
+from argparse import Namespace
+from pathlib import Path
+
+OK = 0
+
+
+def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("inspect", help="say what a model or LoRA file is")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=inspect)
+
+
+def inspect(args: Namespace) -> int:
+    from ..layout.inspect_file import as_text, inspect_file
+
+    facts = inspect_file(args.file)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))
+    return OK

@@ -1,0 +1,194 @@
+"""A data set from frames in memory, and its clips back in memory.
+
+Files are named by their content, and exact: the same frames are never written twice, and what is read
+is what was given. F frames, H W pixels.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from ..errors import DataError
+from ..events import (
+    ClipSkipped,
+    NeverStop,
+    Progress,
+    Reporter,
+    StopSignal,
+    ignore,
+    raise_if_stopped,
+)
+from ..files import atomic_path, write_text
+from ..media.video import IMAGE_FPS, MediaInfo, iterate_frames, probe, write_exact_video
+from .manifest import Clip, Manifest, read_manifest
+
+METADATA = "dataset.json"
+CLIPS = "clips"
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A clip in memory: frames uint8 RGB [F, H, W, 3], and any number of captions."""
+
+    name: str
+    frames: np.ndarray
+    fps: float
+    captions: tuple[str, ...]
+
+
+def write_dataset(
+    folder: Path,
+    clips: Iterable[Footage],
+    total: int,
+    add_to: Path | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Path:
+    """Writes clips and their captions; what is there already is kept.
+
+    Args:
+        clips: taken one at a time; their names don't matter.
+        total: how many they are.
+        add_to: a data set whose clips come before these; its files stay where they are.
+
+    Returns:
+        The metadata file.
+
+    Raises:
+        DataError: the data set to add to can't be read.
+        Cancelled: when it was stopped.
+    """
+    before = read_manifest(add_to).clips if add_to else ()
+    rows = [row(clip.captions, *relative_paths(clip, folder)) for clip in before]
+    for done, clip in enumerate(clips):
+        raise_if_stopped(stop or NeverStop())
+        report(Progress("write clips", done, total, "clip"))
+        path = write_footage(folder / CLIPS, clip.frames, clip.fps)
+        rows.append(row(clip.captions, path.relative_to(folder).as_posix()))
+    report(Progress("write clips", total, total, "clip"))
+    return write_rows(folder / METADATA, rows)
+
+
+def write_footage(folder: Path, frames: np.ndarray, fps: float) -> Path:
+    """Writes frames as a video, or one frame as an image, under the name of their content."""
+    assert frames.dtype == np.uint8, frames.dtype
+    content = hashlib.sha256(f"{frames.shape} {fps:.6f} ".encode())
+    content.update(np.ascontiguousarray(frames).data)
+    name = content.hexdigest()[:20]
+    if len(frames) == 1:
+        path = folder / f"{name}.png"
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                Image.fromarray(frames[0]).save(temporary, "PNG")
+        return path
+    path = folder / f"{name}.mp4"
+    if not path.is_file():
+        write_exact_video(path, frames, fps)
+    return path
+
+
+def read_footage(
+    manifest: Manifest,
+    max_frames: int = 0,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> list[Footage]:
+    """Reads whole clips at their own size. Clips that can't be read are reported and left out.
+
+    Args:
+        max_frames: frames from the beginning of each clip; 0 takes all.
+
+    Raises:
+        DataError: no clip can be read, or together they don't fit into memory.
+        Cancelled: when it was stopped.
+    """
+    for skipped in manifest.skipped:
+        report(ClipSkipped(skipped.name, skipped.reason))
+    readable: list[tuple[Clip, MediaInfo]] = []
+    for clip in manifest.clips:
+        try:
+            readable.append((clip, probe(clip.media)))
+        except DataError as error:
+            report(ClipSkipped(clip.name, str(error)))
+    _require_memory([info for _, info in readable], max_frames)
+    found = []
+    for done, (clip, info) in enumerate(readable):
+        raise_if_stopped(stop or NeverStop())
+        report(Progress("read clips", done, len(readable), "clip"))
+        try:
+            frames = _first_frames(clip.media, max_frames)
+        except DataError as error:
+            report(ClipSkipped(clip.name, str(error)))
+            continue
+        fps = IMAGE_FPS if info.is_image else info.fps
+        found.append(Footage(clip.name, frames, fps, clip.captions))
+    if not found:
+        raise DataError("none of the data set's clips can be read; the log names each reason")
+    report(Progress("read clips", len(readable), len(readable), "clip"))
+    return found
+
+
+def row(
+    captions: tuple[str, ...], media_path: str, reference_path: str = "", mask_path: str = ""
+) -> dict[str, Any]:
+    """A clip as metadata has it: several captions are a list."""
+    caption = captions[0] if len(captions) == 1 else list(captions) or ""
+    values = {"caption": caption, "media_path": media_path}
+    values |= {"reference_path": reference_path} if reference_path else {}
+    return values | ({"mask_path": mask_path} if mask_path else {})
+
+
+def relative_paths(clip: Clip, folder: Path) -> tuple[str, str, str]:
+    """Media, reference and mask as metadata in `folder` names them; empty where there is none.
+
+    Separators are forward slashes; a file on another drive keeps its whole path.
+    """
+    paths = []
+    for path in (clip.media, clip.reference, clip.mask):
+        try:
+            paths.append(Path(os.path.relpath(path, folder)).as_posix() if path else "")
+        except ValueError:
+            paths.append(path.as_posix() if path else "")
+    return paths[0], paths[1], paths[2]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Writes a json metadata file, unless it is there already just so."""
+    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+        write_text(path, text)
+    return path
+
+
+def _first_frames(path: Path, max_frames: int) -> np.ndarray:
+    frames = []
+    for frame in iterate_frames(path):
+        frames.append(frame)
+        if len(frames) == max_frames:
+            break
+    if not frames:
+        raise DataError(f"{path}: holds no frame that can be read")
+    return np.stack(frames)
+
+
+def _require_memory(infos: list[MediaInfo], max_frames: int) -> None:
+    """Frames in memory are four times as large as uint8: ComfyUI has them as float32."""
+    counts = [min(info.frames, max_frames or info.frames) for info in infos]
+    sizes = [info.width * info.height * 3 * n for info, n in zip(infos, counts, strict=True)]
+    needed = 4 * sum(sizes) + max(sizes, default=0)
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise DataError(
+            f"the frames of {len(infos)} clips need {needed / 2**30:.1f} GB of memory, and "
+            f"{available / 2**30:.1f} GB are free: take fewer frames of each (max_frames), or "
+            "make the references with Write LTXV Reference Videos or with `python -m "
+            "ltxv_train_core references`, which hold one frame at a time"
+        )

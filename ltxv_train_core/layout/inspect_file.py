@@ -1,0 +1,131 @@
+"""What any model or LoRA file is, from its head: kind, version, number formats, rank, metadata."""
+
+import json
+import re
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .contents import LORA, Contents, read_contents
+from .header import Header
+
+_DOWN = re.compile(r"\.(lora_A(\.\w+)?|lora_down)\.weight$")
+_FORMS = {
+    "ComfyUI": r"diffusion_model\..*\.lora_[AB]\.weight$",
+    "kohya": r".*\.lora_(down|up)\.weight$",
+    "diffusers": r"transformer\..*\.lora_[AB]\.weight$",
+}
+_NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
+_SHOWN_LETTERS = 300
+
+
+def inspect_file(path: Path) -> dict[str, Any]:
+    """Facts of a file, ready for JSON. The weights aren't read.
+
+    Raises:
+        ModelError: if it is no safetensors file, or a damaged one.
+    """
+    contents = read_contents(path)
+    header = contents.header
+    facts: dict[str, Any] = {
+        "file": path.name,
+        "kind": contents.kind,
+        "size_bytes": header.size_bytes,
+        "tensors": len(header.tensors),
+        "dtypes": contents.dtypes,
+        **_parts(contents),
+    }
+    if contents.kind == LORA:
+        facts |= _lora(header)
+    return facts | {"metadata": {key: _value(text) for key, text in header.metadata.items()}}
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """The same facts for people to read."""
+    lines = []
+    for name, value in facts.items():
+        if name == "metadata":
+            continue
+        lines.append(f"{name.replace('_', ' ')}: {_words(name, value)}")
+    if facts["metadata"]:
+        lines.append("metadata:")
+        lines += [f"  {key}: {_short(value)}" for key, value in facts["metadata"].items()]
+    return "\n".join(lines)
+
+
+def _parts(contents: Contents) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if contents.versions:
+        facts["versions"] = contents.versions
+    if part := contents.transformer:
+        facts["transformer"] = {
+            "size": part.size,
+            **{n: part.config[n] for n in ("num_layers", "num_attention_heads")},
+            "attention_head_dim": part.config["attention_head_dim"],
+            "prefix": part.prefix,
+        }
+        facts["causal_positions"] = part.causal_positions
+    if vae := contents.vae:
+        facts["vae"] = {"layout": vae.layout, "prefix": vae.prefix}
+    return facts
+
+
+def _lora(header: Header) -> dict[str, Any]:
+    downs = {name: info for name, info in header.tensors.items() if _DOWN.search(name)}
+    ranks = Counter(info.shape[0] for info in downs.values() if info.shape)
+    layers = {_DOWN.sub("", name) for name in downs}
+    alphas = {
+        _number(header, f"{layer}.alpha") for layer in layers if f"{layer}.alpha" in header.tensors
+    }
+    kinds = Counter(re.sub(r"^.*?(attn\d|ff)\b", r"\1", layer) for layer in layers)
+    first = next(iter(downs), "")
+    form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
+    return {
+        "form": form,
+        "rank": next(iter(ranks)) if len(ranks) == 1 else sorted(ranks),
+        # None: the file has no alpha, and samplers apply it at scale 1.
+        "alpha": next(iter(alphas)) if len(alphas) == 1 else sorted(alphas) or None,
+        "layers": len(layers),
+        "layer_kinds": dict(sorted(kinds.items())),
+    }
+
+
+def _number(header: Header, name: str) -> float:
+    """A tensor of one number."""
+    info = header.tensors[name]
+    with header.path.open("rb") as file:
+        file.seek(info.start)
+        content = file.read(info.end - info.start)
+    if info.dtype == "BF16":
+        return float(struct.unpack("<f", b"\0\0" + content[:2])[0])
+    form = _NUMBERS[info.dtype]
+    return float(struct.unpack(form, content[: struct.calcsize(form)])[0])
+
+
+def _value(text: str) -> Any:
+    """Metadata are texts; what is JSON in them is read."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _words(name: str, value: Any) -> str:
+    if name == "size_bytes":
+        return f"{value:,}"
+    if name == "dtypes":
+        total = sum(value.values())
+        return ", ".join(f"{kind} {count / total:.1%}" for kind, count in value.items())
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {v!r}" for key, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]} ..."

@@ -1,0 +1,74 @@
+"""A model whose parts come from several places."""
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from ..errors import ModelError
+from ..files import sha256_json
+from .parts import ModelSource, TextEncoderPart, VaePart
+from .text_encoder import TextEncoder
+from .video_codec import VideoCodec
+
+
+class AssembledModel:
+    """A model with another text encoder or VAE than its own.
+
+    Attributes:
+        identity: the model's, with those of the parts that the user chose.
+    """
+
+    def __init__(
+        self,
+        model: ModelSource,
+        text_encoder: TextEncoderPart | None,
+        vae: VaePart | None,
+        chosen: list[str],
+    ):
+        self.model, self.text_encoder, self.vae = model, text_encoder, vae
+        self.name = model.name
+        own = model.identity
+        self.identity = sha256_json([own, *chosen])[:32] if chosen else own
+
+    @property
+    def causal_positions(self) -> bool:
+        return self.model.causal_positions
+
+    @property
+    def is_fp8(self) -> bool:
+        return self.model.is_fp8
+
+    @property
+    def text_width(self) -> int | None:
+        return self.model.text_width
+
+    def require_transformer(self) -> None:
+        self.model.require_transformer()
+
+    def require_video_codec(self) -> None:
+        if self.vae is None:
+            self.model.require_video_codec()
+        else:
+            self.vae.require()
+
+    def require_text_encoder(self) -> None:
+        if self.text_encoder is None:
+            self.model.require_text_encoder()
+            return
+        wanted, width = self.text_width, self.text_encoder.width
+        if None not in (wanted, width) and wanted != width:
+            raise ModelError(
+                f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "
+                f"{wanted}; LTX-Video needs T5-XXL (4096)"
+            )
+        self.text_encoder.require()
+
+    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+        return self.model.load_transformer(dtype)
+
+    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
+        return self.model.load_video_codec(dtype) if self.vae is None else self.vae.load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        if self.text_encoder is None:
+            return self.model.load_text_encoder(dtype)
+        return self.text_encoder.load(dtype)

@@ -1,0 +1,216 @@
+"""Models in the layouts of diffusers and transformers: a folder for each part, here or on the Hub.
+
+A folder of the Hub is downloaded when its part is loaded, so that training without samples never
+asks for the text encoder.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+from transformers import T5EncoderModel
+
+from ..errors import ModelError
+from ..events import Reporter, StopSignal, ignore
+from ..files import sha256_file, sha256_json
+from .download import (
+    TOP,
+    download_folders,
+    encoder_folders,
+    is_cached,
+    require_reachable,
+)
+from .text_encoder import TextEncoder
+from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
+from .video_codec import VideoCodec
+
+_CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
+
+
+class LocalFolder:
+    """A model's folder on this machine."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @property
+    def identity(self) -> str:
+        """From names, sizes and configurations: the weights themselves are not read."""
+        files = sorted(p for p in (*self.folder.glob("*/*"), *self.folder.glob("*")) if p.is_file())
+        described = [
+            (p.relative_to(self.folder).as_posix(), p.stat().st_size)
+            + ((sha256_file(p),) if p.suffix == ".json" else ())
+            for p in files
+        ]
+        return sha256_json(described)[:32]
+
+    def part(self, name: str) -> Path:
+        """The folder of a part; the folder itself where it holds that part alone."""
+        alone = (self.folder / "config.json").is_file() and not (self.folder / name).is_dir()
+        return self.folder if alone else self.folder / name
+
+    def require(self, name: str) -> None:
+        """Raises `ModelError` when a part can't be there."""
+        if not (self.part(name) / "config.json").is_file():
+            raise ModelError(f"{self.part(name)}: expected a folder with config.json and weights")
+
+
+class HubFolder:
+    """A model's repository on the Hub."""
+
+    def __init__(self, repository: str, report: Reporter = ignore, stop: StopSignal | None = None):
+        self.repository, self.report, self.stop = repository, report, stop
+
+    @property
+    def identity(self) -> str:
+        """From the name: what was downloaded once is kept."""
+        return sha256_json(["hub", self.repository])[:32]
+
+    def part(self, name: str) -> Path:
+        return download_folders(self.repository, (name,), self.report, self.stop) / name
+
+    def require(self, name: str) -> None:
+        require_reachable(self.repository, is_cached(self.repository, (name,)))
+
+
+class DiffusersModel:
+    """A model in the diffusers layout."""
+
+    is_fp8 = False
+
+    def __init__(
+        self, name: str, place: LocalFolder | HubFolder, causal_positions: bool | None = None
+    ):
+        """
+        Args:
+            causal_positions: None where the folder's pipeline says it.
+
+        Raises:
+            ModelError: when a local folder isn't in that layout.
+        """
+        self.name = name
+        self.place = place
+        self._causal = causal_positions
+        if causal_positions is None and isinstance(place, LocalFolder):
+            self._causal = _positions(place.folder)
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def causal_positions(self) -> bool:
+        if self._causal is None:
+            self._causal = _positions(self.place.part("transformer").parent)
+        return self._causal
+
+    @property
+    def text_width(self) -> int | None:
+        return _number(self.place, "transformer", "caption_channels")
+
+    def require_transformer(self) -> None:
+        self.place.require("transformer")
+
+    def require_video_codec(self) -> None:
+        self.place.require("vae")
+
+    def require_text_encoder(self) -> None:
+        EncoderFolder(self.place).require()
+
+    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+        return _load(LTXVideoTransformer3DModel, self.place.part("transformer"), torch_dtype=dtype)
+
+    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
+        return VaeFolder(self.place).load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        return EncoderFolder(self.place).load(dtype)
+
+
+class VaeFolder:
+    """The VAE of a model's folder, or a folder that is one."""
+
+    def __init__(self, place: LocalFolder | HubFolder):
+        self.place = place
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    def require(self) -> None:
+        self.place.require("vae")
+
+    def load(self, dtype: torch.dtype) -> VideoCodec:
+        return VideoCodec(_load(AutoencoderKLLTXVideo, self.place.part("vae"), torch_dtype=dtype))
+
+
+class EncoderFolder:
+    """The text encoder of a model's folder, or a folder or repository that is one."""
+
+    def __init__(self, place: LocalFolder | HubFolder):
+        self.place = place
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def width(self) -> int | None:
+        """Of its embeddings; None where it isn't on this machine yet."""
+        return _number(self.place, "text_encoder", "d_model")
+
+    def require(self) -> None:
+        self.place.require("text_encoder")
+        if isinstance(self.place, LocalFolder):
+            require_t5_tokenizer(self.place.part("text_encoder"))
+
+    def load(self, dtype: torch.dtype) -> TextEncoder:
+        folder = self._folder()
+        tokenizer = load_tokenizer(find_t5_tokenizer(folder))
+        return TextEncoder(_load(T5EncoderModel, folder, torch_dtype=dtype), tokenizer)
+
+    def _folder(self) -> Path:
+        if isinstance(self.place, LocalFolder):
+            return self.place.part("text_encoder")
+        place = self.place
+        folders = encoder_folders(place.repository)
+        snapshot = download_folders(place.repository, folders, place.report, place.stop)
+        return snapshot if folders == TOP else snapshot / folders[0]
+
+
+def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
+    """A number of a part's configuration; None where it isn't on this machine yet."""
+    if isinstance(place, HubFolder):
+        return None
+    config = place.part(part) / "config.json"
+    try:
+        value: int | None = json.loads(config.read_text(encoding="utf-8")).get(name)
+    except (OSError, ValueError):
+        return None
+    return value
+
+
+def _load(kind: Any, folder: Path, **options: Any) -> Any:
+    load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
+    try:
+        return load(**options)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder}: can't be loaded ({error})") from error
+
+
+def _positions(folder: Path) -> bool:
+    """Whether a folder's pipeline samples with causal positions."""
+    index = folder / "model_index.json"
+    text = index.read_text(encoding="utf-8") if index.is_file() else ""
+    found = re.search(r'"_class_name"\s*:\s*"(\w+)"', text)
+    if not found or found.group(1) not in _CAUSAL_PIPELINES:
+        raise ModelError(
+            f"{folder}: expected a model_index.json of {' or '.join(_CAUSAL_PIPELINES)}, found "
+            f"{found.group(1) if found else 'none'}"
+        )
+    return _CAUSAL_PIPELINES[found.group(1)]

@@ -1,0 +1,152 @@
+"""A base model as one file: ComfyUI's checkpoints and diffusion models, and VAEs alone."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+
+from ..errors import ModelError
+from ..layout.contents import (
+    CHECKPOINT,
+    FP8,
+    TRANSFORMER,
+    VAE,
+    Contents,
+    TransformerPart,
+    VaePart,
+    read_contents,
+    require_kind,
+)
+from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
+from .t5_file import T5File
+from .tensor_file import fill, on_meta, require_match
+from .text_encoder import TextEncoder
+from .video_codec import VideoCodec
+
+
+class VaeFile:
+    """The VAE in a file."""
+
+    def __init__(self, contents: Contents):
+        assert contents.vae is not None
+        self.header = contents.header
+        self.part: VaePart = contents.vae
+
+    @classmethod
+    def open(cls, path: Path) -> "VaeFile":
+        """Raises `ModelError` when the file has no VAE."""
+        contents = read_contents(path)
+        require_kind(contents, "vae_source", VAE, CHECKPOINT)
+        return cls(contents)
+
+    @property
+    def identity(self) -> str:
+        return self.header.identity()
+
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing or have other shapes."""
+        self._built()
+
+    def load(self, dtype: torch.dtype) -> VideoCodec:
+        """Its latent statistics stay in float32."""
+        vae, names = self._built()
+        fill(vae, self.header, names, dtype, keep=lambda name: name.startswith("latents_"))
+        for module, padding in zip((vae.encoder, vae.decoder), self.part.padding, strict=True):
+            for convolution in module.modules():
+                if isinstance(convolution, torch.nn.Conv3d):
+                    convolution.padding_mode = padding
+        return VideoCodec(vae)
+
+    def _built(self) -> tuple[AutoencoderKLLTXVideo, dict[str, str]]:
+        """The module without weights, and the file's names of its tensors."""
+        vae = on_meta(lambda: AutoencoderKLLTXVideo(**self.part.config))
+        prefix = self.part.prefix
+        own = comfy_vae_names(vae.state_dict(), self.part.config)
+        names = {name: prefix + theirs for name, theirs in own.items()}
+        unused = {prefix + name for name in VAE_STATISTICS_UNUSED}
+        require_match(self.header, prefix, names, vae, unused)
+        return vae, names
+
+
+class SingleFileModel:
+    """A transformer in a file, with what else lies in it.
+
+    Attributes:
+        contents: what was found in the file's head.
+    """
+
+    def __init__(self, name: str, path: Path):
+        """Raises `ModelError` when the file has no transformer of LTX-Video."""
+        self.name = name
+        self.contents = read_contents(path)
+        require_kind(self.contents, "model_source", CHECKPOINT, TRANSFORMER)
+
+    @property
+    def identity(self) -> str:
+        return self.contents.header.identity()
+
+    @property
+    def causal_positions(self) -> bool:
+        return self._part.causal_positions
+
+    @property
+    def is_fp8(self) -> bool:
+        """Whether some of the transformer is stored in 8 bit floating point."""
+        tensors = self.contents.header.below(self._part.prefix).values()
+        return any(info.dtype in FP8 for info in tensors)
+
+    @property
+    def text_width(self) -> int:
+        width: int = self._part.config["caption_channels"]
+        return width
+
+    def require_transformer(self) -> None:
+        self._built()
+
+    def require_video_codec(self) -> None:
+        self._vae().require()
+
+    def require_text_encoder(self) -> None:
+        self._text_encoder().require()
+
+    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+        """Linear layers that are stored in fp8 stay so."""
+        transformer, names = self._built()
+        return fill(transformer, self.contents.header, names, dtype).eval()
+
+    def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
+        return self._vae().load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        return self._text_encoder().load(dtype)
+
+    @property
+    def _part(self) -> TransformerPart:
+        assert self.contents.transformer is not None
+        return self.contents.transformer
+
+    def _built(self) -> tuple[LTXVideoTransformer3DModel, dict[str, str]]:
+        """The module without weights, and the file's names of its tensors."""
+        prefix, header = self._part.prefix, self.contents.header
+        module = on_meta(lambda: LTXVideoTransformer3DModel(**self._part.config))
+        theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str
+        names = {name: prefix + theirs(name) for name in module.state_dict()}
+        require_match(header, prefix, names, module)
+        return module, names
+
+    def _vae(self) -> VaeFile:
+        if self.contents.vae is None:
+            raise ModelError(
+                f"model_source {self.name!r}: holds no VAE; give one in vae_source (a VAE file, a "
+                "checkpoint, a folder in the diffusers layout or a Hugging Face repository)"
+            )
+        return VaeFile(self.contents)
+
+    def _text_encoder(self) -> T5File:
+        if self.contents.text_encoder_prefix is None:
+            raise ModelError(
+                f"model_source {self.name!r}: holds no text encoder; give one in "
+                "text_encoder_source (ComfyUI's T5-XXL file, a folder, or a Hugging Face "
+                "repository such as Lightricks/LTX-Video)"
+            )
+        return T5File(self.contents)

@@ -1,0 +1,28 @@
+"""Whether a data set has changed since a node looked at it."""
+
+from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
+from ..ltxv_train_core.errors import LTXVTrainError
+from ..ltxv_train_core.files import sha256_json
+from .folders import input_path
+
+
+def state_of_source(dataset_path: str, columns: Columns, default_caption: str = "") -> str:
+    """Changes with the metadata and the files of a data set as written on the canvas."""
+    try:
+        return state_of(read_manifest(input_path(dataset_path), columns, default_caption))
+    except LTXVTrainError as error:
+        return str(error)
+
+
+def state_of(manifest: Manifest) -> str:
+    """Changes with every caption, and with the size or time of every file."""
+    files = [
+        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
+    ]
+    states = [
+        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
+        for clip, path in files
+        if path is not None
+    ]
+    skipped = [(skip.name, skip.reason) for skip in manifest.skipped]
+    return sha256_json([states, skipped])
