@@ -1,5 +1,6 @@
 """Which runs this process works on: one at a time for each device, the others wait in a queue."""
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -164,6 +165,14 @@ class JobManager:
                 self._listeners = [each for each in self._listeners if each is not listener]
 
         return unsubscribe
+
+    def pause_at_exit(self) -> None:
+        """Pauses everything when the interpreter ends.
+
+        Before the threads that read data end, which is earlier than `atexit`.
+        """
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(self.shut_down)
 
     def shut_down(self, seconds: float = 60) -> None:
         """Pauses everything, and waits for checkpoints to be written."""
