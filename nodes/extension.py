@@ -24,7 +24,7 @@ from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
-from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -42,6 +42,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainModel,
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
     LTXVTrainInspectFile,

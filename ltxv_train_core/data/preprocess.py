@@ -1,25 +1,27 @@
 """Media and captions to cached latents and text embeddings, ready to train on.
 
 Every clip is inspected first (content, size, bucket), then the VAE encodes what is not there yet,
-then the text encoder does: one model in memory at a time, and none if nothing is missing.
+then the text encoder does: one model in memory at a time, and none if nothing is missing. Nothing
+that is imported here imports torch: files are looked at while it is.
 """
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from .buckets import BucketSet, read_buckets
+from .buckets import read_buckets
 from .cache import Cache
-from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder, find_encoders
-from .encoding import MediaEncoding, encode_captions
+from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .file_facts import FactsMemory
 from .index import Index, write_index
 from .manifest import Clip, Columns, read_manifest
 from .pass_log import PassLog
-from .pictures import SHEET_NAME, VERIFICATION_NAME, Pictures
 from .plan import Planned, Planner, plan_empty_caption
 from .read_ahead import read_ahead
 from .summary import PreprocessSummary, summarize
@@ -51,13 +53,25 @@ def preprocess(
         Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
     """
     started = time.monotonic()
-    log = PassLog(report, stop or NeverStop())
+    stop = stop or NeverStop()
+    log = PassLog(report, stop)
     buckets = read_buckets(settings.resolution_buckets)
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
-    encoders = find_encoders(settings, video_encoder, caption_encoder, report, stop)
-    planned = _inspect(manifest.clips, buckets, settings, encoders, log)
+    facts = FactsMemory(settings.root, _base(settings.source), settings.recheck_files)
+    with ThreadPoolExecutor(1, "ltxv-models") as aside:
+        find = partial(_find_encoders, settings, video_encoder, caption_encoder, report, stop)
+        finding = aside.submit(find)
+        clips = _look_at(manifest.clips, facts, finding, settings, log)
+        encoders = finding.result()
+    planner = Planner(settings, buckets, facts.of, encoders.video.identity, encoders.text.identity)
+    planned = _plan(clips, planner, settings, log)
+    facts.save(finished=True)
+
+    from .encoding import MediaEncoding, encode_captions
+    from .pictures import SHEET_NAME, VERIFICATION_NAME, Pictures
+
     cache = Cache(settings.root)
     _require(encoders, planned, cache)
     pictures = Pictures(planned)
@@ -91,30 +105,69 @@ def preprocess(
     )
 
 
-def _inspect(
-    clips: tuple[Clip, ...],
-    buckets: tuple[BucketSet, ...],
+def _base(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _find_encoders(
     settings: PreprocessSettings,
-    encoders: Encoders,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+    report: Reporter,
+    stop: StopSignal,
+) -> Encoders:
+    """In a thread of its own: the import alone takes seconds."""
+    if video and text:
+        return Encoders(video, text)
+    from .model_encoders import find_encoders
+
+    return find_encoders(settings, video, text, report, stop)
+
+
+def _look_at(
+    clips: tuple[Clip, ...],
+    facts: FactsMemory,
+    finding: Future[Encoders],
+    settings: PreprocessSettings,
     log: PassLog,
-) -> list[Planned]:
-    """Looks at every file; what was learned is kept for the next time."""
-    base = settings.source if settings.source.is_dir() else settings.source.parent
-    facts = FactsMemory(settings.root, base, settings.recheck_files)
-    planner = Planner(settings, buckets, facts.of, encoders.video.identity, encoders.text.identity)
-    planned: list[Planned] = []
+) -> list[Clip]:
+    """Looks at every file; what was learned is kept for the next time.
+
+    Returns:
+        the clips of which every file can be read. It ends early when there are no encoders.
+    """
+
+    def look(clip: Clip) -> None:
+        for path in filter(None, (clip.media, clip.reference, clip.mask)):
+            facts.of(path)
+
+    found = []
     saved = time.monotonic()
-    with closing(read_ahead(planner.plan, clips, settings.decode_threads)) as plans:
-        for clip, plan in log.each("inspect clips", plans, len(clips), _name):
+    with closing(read_ahead(look, clips, settings.decode_threads)) as looks:
+        for clip, looked in log.each("inspect clips", looks, len(clips), _name):
+            if finding.done():
+                finding.result()
             try:
-                planned += plan.result()
+                looked.result()
+                found.append(clip)
             except DataError as error:
                 log.skip(clip.name, str(error))
             if time.monotonic() - saved > SAVE_FACTS_EVERY_SECONDS:
                 facts.save()
                 saved = time.monotonic()
+    return found
+
+
+def _plan(
+    clips: list[Clip], planner: Planner, settings: PreprocessSettings, log: PassLog
+) -> list[Planned]:
+    planned: list[Planned] = []
+    for clip in clips:
+        try:
+            planned += planner.plan(clip)
+        except DataError as error:
+            log.skip(clip.name, str(error))
     _refuse_nothing(settings, planned, log)
-    facts.save(finished=True)
     return planned
 
 

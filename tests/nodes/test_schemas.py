@@ -39,6 +39,7 @@ OTHERS = {
     "LTXVTrainSaveConfig",
     "LTXVTrainLoRA",
     "LTXVTrainICLoRA",
+    "LTXVTrainModel",
     "LTXVTrainWait",
     "LTXVTrainLoadLoRA",
     "LTXVTrainInspectFile",
