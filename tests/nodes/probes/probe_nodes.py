@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .probe_forward import ProbeForward, ProbeGiven
+
 CATEGORY = "testing"
 
 
@@ -215,4 +217,6 @@ class ProbeExtension(ComfyExtension):
             ProbeVae,
             ProbeConditioning,
             ProbeModel,
+            ProbeGiven,
+            ProbeForward,
         ]
