@@ -3,6 +3,7 @@
 Shapes: N tokens of the target, M tokens in all, C 128, f h w latent frames, rows, columns.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,33 @@ from typing import Any
 import pytest
 import torch
 from diffusers import LTXVideoTransformer3DModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.data.index import Item, read_index
 from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.files import write_safetensors
 from ltxv_train_core.flow.tokens import to_latents
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.miniature.comfy_file import export
 from ltxv_train_core.miniature.datasets import generate
 from ltxv_train_core.models.source import MINIATURE
 from ltxv_train_core.trainer import TrainingResult, train
 from tests.graph import Graph, Node
-from tests.host import Host, run
+from tests.host import Host, models_folder, run
 from tests.nodes.workflows import SIZE
+
+
+def write_checkpoint(host: Host, causal: bool) -> Path:
+    """The miniature among ComfyUI's checkpoints, with metadata that decide its positions."""
+    path = export(models_folder(host, "checkpoints") / f"parity-{causal}.safetensors")
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    config["transformer"]["causal_temporal_positioning"] = causal
+    write_safetensors(path, load_file(path), metadata | {"config": json.dumps(config)})
+    return path
 
 
 @dataclass(frozen=True)

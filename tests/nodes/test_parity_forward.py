@@ -4,20 +4,15 @@ The training side is a real run of one step, the other side the stock sampler ov
 tokens.
 """
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from ltxv_train_core.files import write_safetensors
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.video import read_frames
-from ltxv_train_core.miniature.comfy_file import export
-from tests.host import Host, models_folder
-from tests.nodes.forward import Forward, OneClip, Trained, sampled
+from tests.host import Host
+from tests.nodes.forward import Forward, OneClip, Trained, sampled, write_checkpoint
 from tests.nodes.workflows import SIZE
 
 pytestmark = [
@@ -41,14 +36,7 @@ def pair(tmp_path_factory) -> OneClip:
 @pytest.fixture(scope="module", params=[True, False], ids=["causal", "not causal"])
 def checkpoint(request, host: Host) -> Path:
     """The miniature as one file, which training and ComfyUI read."""
-    path = models_folder(host, "checkpoints") / f"parity-{request.param}.safetensors"
-    export(path)
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    config = json.loads(metadata["config"])
-    config["transformer"]["causal_temporal_positioning"] = request.param
-    write_safetensors(path, load_file(path), metadata | {"config": json.dumps(config)})
-    return path
+    return write_checkpoint(host, request.param)
 
 
 def assert_same(ours: Forward, theirs: Forward) -> None:

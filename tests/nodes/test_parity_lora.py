@@ -44,7 +44,7 @@ class Case:
 CASES = {
     "alpha = rank": Case(4, 4, ATTENTION),
     "alpha != rank": Case(4, 12, ATTENTION),
-    "feed-forward": Case(8, 2, ATTENTION + FEED_FORWARD),
+    "feed-forward": Case(8, 4, ATTENTION + FEED_FORWARD),
     "around the blocks": Case(4, 12, AROUND_THE_BLOCKS),
 }
 
@@ -65,7 +65,7 @@ def train(case: Case, clip: OneClip, checkpoint: Path, folder: Path) -> Trained:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in add_lora(transformer, config, seed=0):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.03)
     start = folder / "start.safetensors"
     write_lora_file(start, lora_tensors(transformer), case.rank, case.alpha, {})
     return clip.train(
