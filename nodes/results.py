@@ -19,7 +19,7 @@ def run_outputs() -> list[io.Output]:
         io.AnyType.Output(
             display_name="lora_name",
             tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the "
-            "lora_name input of Load LTXV LoRA and of the stock LoRA loaders.",
+            "lora_name input of Load Trained LTXV LoRA and of the stock LoRA loaders.",
         ),
         io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
         io.Image.Output(
