@@ -6,7 +6,7 @@ each event, from the thread that does the work) and a `StopSignal` (asked betwee
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -15,12 +15,17 @@ from .errors import Cancelled
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units of a named phase ("encode videos", "train", "sample", ...)."""
+    """`done` of `total` units of a named phase ("encode videos", "train", "sample", ...).
+
+    `item` names what is worked on now; `eta_seconds` counts to the end of the phase.
+    """
 
     phase: str
     done: int
     total: int
     unit: str = "item"
+    item: str = field(default="", compare=False)
+    eta_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from comfy_api.latest import ComfyExtension, io
 from .config_builders import SECTION_NODES
 from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .config_join import LTXVTrainConfig
+from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset_videos import (
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
+from .inspect_file import LTXVTrainInspectFile
 from .load_lora import LTXVTrainLoadLoRA
 from .lora_files import (
     LTXVTrainConvertLoRA,
@@ -22,10 +24,12 @@ from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
-from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
+    LTXVTrainSplitScenes,
+    LTXVTrainDatasetCaption,
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,
@@ -38,8 +42,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainModel,
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
+    LTXVTrainInspectFile,
     LTXVTrainApplyReference,
     LTXVTrainConvertLoRA,
     LTXVTrainResizeLoRA,

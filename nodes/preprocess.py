@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
+from comfy_execution.graph import ExecutionBlocker
+from PIL import Image
 
 from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
 from ..ltxv_train_core.data.manifest import Columns
@@ -11,6 +13,7 @@ from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
 from .dataset_state import state_of_source
 from .folders import input_path
+from .images import image_from_pil
 from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
@@ -36,18 +39,41 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             "text embeddings for training. What is already there and unchanged is kept. A clip "
             "that can't be used is named and left out.",
             is_output_node=True,
-            inputs=inputs_with_lists(
-                options(PreprocessSettings),
-                [
-                    widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
-                    for option in options(PreprocessSettings)
-                ],
-            ),
+            inputs=[
+                *inputs_with_lists(options(PreprocessSettings), _widgets()),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="A VAE of LTX-Video that is on the canvas already, used in place of "
+                    "model_source's.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="A CLIP of type ltxv that is on the canvas already, used in place of "
+                    "model_source's text encoder. With both connected, model_source loads "
+                    "nothing.",
+                ),
+            ],
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
                     tooltip="Folder of the preprocessed data set, for Configure LTXV Data.",
-                )
+                ),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="What was done, and what the data set holds: clips by size, captions, "
+                    "tokens, disk, an estimate of training memory.",
+                ),
+                io.Image.Output(
+                    display_name="contact_sheet",
+                    tooltip="Frames of some clips, as they are trained.",
+                ),
+                io.Image.Output(
+                    display_name="verification",
+                    tooltip="With verify_clips: clips beside their decoded latents. Without it, "
+                    "nodes behind this output do not run.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -64,7 +90,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def fingerprint_inputs(cls, vae: Any = None, clip: Any = None, **values: Any) -> str:
         """Changed files are seen where the path is written on the node itself."""
         if None in values.values():
             return "linked"
@@ -77,22 +103,39 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def execute(cls, **values: Any) -> io.NodeOutput:
+    def execute(cls, vae: Any = None, clip: Any = None, **values: Any) -> io.NodeOutput:
         from ..ltxv_train_core.data.preprocess import preprocess
+        from .canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
         progress = NodeProgress(cls.hidden.unique_id)
+        video_encoder = None if vae is None else vae_source(vae)
+        caption_encoder = None if clip is None else clip_source(clip)
         make_room()
         summary = run_job(
-            lambda report, stop: preprocess(settings, report=report, stop=stop), progress
+            lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
+            progress,
         )
-        lines = [
-            f"{summary.written} written, {summary.reused} kept, {len(summary.skipped)} skipped"
-        ]
-        lines += [f"skipped {name}: {reason}" for name, reason in summary.skipped]
-        text = "\n".join(lines)
-        progress.say(text)
-        return io.NodeOutput(str(summary.root), ui={"text": [text]})
+        progress.say(summary.text)
+        sheet = image_from_pil(Image.open(summary.sheet))
+        verification = summary.verification and image_from_pil(Image.open(summary.verification))
+        shown = [sheet] if verification is None else [sheet, verification]
+        previews = [ui.PreviewImage(picture, cls=cls).as_dict()["images"] for picture in shown]
+        return io.NodeOutput(
+            str(summary.root),
+            summary.text,
+            sheet,
+            ExecutionBlocker(None) if verification is None else verification,
+            ui={"text": [summary.text], "images": [image for few in previews for image in few]},
+        )
+
+
+def _widgets() -> list[io.Input]:
+    """One for each option, as the canvas calls it."""
+    return [
+        widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
+        for option in options(PreprocessSettings)
+    ]
 
 
 def _settings(values: dict[str, Any]) -> PreprocessSettings:

@@ -125,13 +125,14 @@ class NodeProgress:
 def _line(event: Event) -> str | None:
     """An event in words, for the node."""
     if isinstance(event, StepCompleted):
-        minutes, seconds = divmod(round(event.eta_seconds), 60)
         return (
             f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
-            f"{minutes}:{seconds:02d} left"
+            f"{_clock(event.eta_seconds)} left"
         )
     if isinstance(event, Progress):
-        return f"{event.phase}: {event.done} of {event.total}"
+        left = "" if event.eta_seconds is None else f", {_clock(event.eta_seconds)} left"
+        item = f", {event.item}" if event.item else ""
+        return f"{event.phase}: {event.done} of {event.total}{left}{item}"
     if isinstance(event, ClipSkipped):
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
@@ -141,3 +142,8 @@ def _line(event: Event) -> str | None:
             f": {event.message}" if event.message else ""
         )
     return None
+
+
+def _clock(duration_seconds: float) -> str:
+    minutes, seconds = divmod(round(duration_seconds), 60)
+    return f"{minutes}:{seconds:02d}"

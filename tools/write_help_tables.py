@@ -18,9 +18,13 @@ if __name__ == "__main__":
 
 from ltxv_train_core.config import (  # noqa: E402
     SECTIONS,
+    CaptionSettings,
     Option,
     PreprocessSettings,
+    ReferenceFilter,
+    ReferenceSettings,
     Section,
+    SplitSettings,
     options,
 )
 
@@ -37,7 +41,13 @@ PAGES = {
     "flow_matching": "LTXVTrainFlowMatchingConfig",
     "trackers": "LTXVTrainTrackersConfig",
 }
-PREPROCESS_PAGE = "LTXVTrainDatasetPreprocess"
+OTHER_PAGES: dict[str, type[Section]] = {
+    "LTXVTrainDatasetPreprocess": PreprocessSettings,
+    "LTXVTrainSplitScenes": SplitSettings,
+    "LTXVTrainDatasetCaption": CaptionSettings,
+    "LTXVTrainDatasetReferences": ReferenceSettings,
+    "LTXVTrainApplyReferenceFilter": ReferenceFilter,
+}
 
 
 def table(described: Iterable[Option]) -> str:
@@ -96,7 +106,7 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     tables: dict[str, type[Section]] = {page: SECTIONS[name] for name, page in PAGES.items()}
-    for node_id, section in (tables | {PREPROCESS_PAGE: PreprocessSettings}).items():
+    for node_id, section in (tables | OTHER_PAGES).items():
         path = DOCS / f"{node_id}.md"
         page = path.read_text(encoding="utf-8")
         renewed = with_table(page, section)

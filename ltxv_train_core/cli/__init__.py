@@ -6,7 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..config import Option, PreprocessSettings, ReferenceSettings, options
+from ..config import (
+    CaptionSettings,
+    Option,
+    PreprocessSettings,
+    ReferenceSettings,
+    SplitSettings,
+    options,
+)
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from . import commands, loras, models
 
@@ -45,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     for add in (
         _demo,
         _generate,
+        _split,
+        _caption,
         _references,
         _preprocess,
         _export,
@@ -109,6 +118,20 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
             metavar=None if option.choices else option.name.rsplit("_", 1)[-1].upper(),
             help=text,
         )
+
+
+def _split(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("split", help="cut long videos into scenes")
+    for option in options(SplitSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.split)
+
+
+def _caption(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("caption", help="describe clips with a vision-language model")
+    for option in options(CaptionSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.caption)
 
 
 def _references(parsers: argparse._SubParsersAction) -> None:

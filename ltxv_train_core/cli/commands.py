@@ -3,9 +3,20 @@
 import json
 from argparse import Namespace
 from pathlib import Path
+from typing import TypeVar
 
-from ..config import PreprocessSettings, ReferenceSettings, build, yaml_file
+from ..config import (
+    CaptionSettings,
+    PreprocessSettings,
+    ReferenceSettings,
+    Section,
+    SplitSettings,
+    build,
+    yaml_file,
+)
 from .terminal import run
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
@@ -37,9 +48,12 @@ def generate(args: Namespace) -> int:
 def preprocess(args: Namespace) -> int:
     from ..data.preprocess import preprocess as prepare
 
-    given = {k: v for k, v in vars(args).items() if k in PreprocessSettings.model_fields}
-    settings = build(PreprocessSettings, given)
+    settings = _settings(PreprocessSettings, args)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
+    print(summary.text)
+    print(f"contact sheet: {summary.sheet}")
+    if summary.verification is not None:
+        print(f"decoded clips: {summary.verification}")
     print(f"preprocessed data: {summary.root}")
     counts = {
         "written": summary.written,
@@ -51,11 +65,32 @@ def preprocess(args: Namespace) -> int:
     return OK
 
 
+def split(args: Namespace) -> int:
+    from ..data.scenes import split_videos
+
+    settings = _settings(SplitSettings, args)
+    summary = run(lambda report, stop: split_videos(settings, report, stop))
+    print(f"{summary.written} scenes written, {summary.kept} kept, {summary.short} too short")
+    print(summary.metadata)
+    return OK
+
+
+def caption(args: Namespace) -> int:
+    from ..data.captioning import write_captions
+
+    settings = _settings(CaptionSettings, args)
+    summary = run(lambda report, stop: write_captions(settings, report, stop))
+    print(
+        f"{summary.written} captions written, {summary.kept} kept, {len(summary.skipped)} skipped"
+    )
+    print(summary.metadata)
+    return OK
+
+
 def references(args: Namespace) -> int:
     from ..data.references import make_references
 
-    given = {k: v for k, v in vars(args).items() if k in ReferenceSettings.model_fields}
-    settings = build(ReferenceSettings, given)
+    settings = _settings(ReferenceSettings, args)
     print(run(lambda report, stop: make_references(settings, report, stop)))
     return OK
 
@@ -108,3 +143,8 @@ def miniature_export(args: Namespace) -> int:
 
     print(export(Path(args.output)))
     return OK
+
+
+def _settings(section: type[SectionT], args: Namespace) -> SectionT:
+    """The options that were given, with the defaults of the others."""
+    return build(section, {k: v for k, v in vars(args).items() if k in section.model_fields})

@@ -55,7 +55,8 @@ class TerminalProgress:
 
     def show(self, event: Event) -> None:
         if isinstance(event, Progress):
-            self._advance(event.phase, event.done, event.total, event.unit)
+            bar = self._advance(event.phase, event.done, event.total, event.unit)
+            bar.set_postfix_str(event.item, refresh=False)
         elif isinstance(event, StepCompleted):
             bar = self._advance("train", event.step, event.steps, "step")
             bar.set_postfix(loss=f"{event.loss:.4f}", lr=f"{event.learning_rate:.1e}")

@@ -1,6 +1,7 @@
 """The configuration of a training run: eleven sections, each option defined once."""
 
 from .acceleration import AccelerationConfig
+from .captioning import CaptionSettings
 from .checkpoints import CheckpointsConfig
 from .conditioning import ConditioningConfig
 from .data import DataConfig
@@ -13,6 +14,7 @@ from .optimization import OptimizationConfig
 from .options import Option, from_widgets, options, to_widgets, top_level_options
 from .preprocessing import PreprocessSettings
 from .references import ReferenceFilter, ReferenceSettings
+from .scenes import SplitSettings
 from .section import Section
 from .shared_graph import shareable_graph
 from .trackers import TrackersConfig
@@ -22,6 +24,7 @@ from .whole import SECTIONS, TrainingConfig, build
 __all__ = [
     "SECTIONS",
     "AccelerationConfig",
+    "CaptionSettings",
     "CheckpointsConfig",
     "ConditioningConfig",
     "DataConfig",
@@ -35,6 +38,7 @@ __all__ = [
     "ReferenceFilter",
     "ReferenceSettings",
     "Section",
+    "SplitSettings",
     "TrackersConfig",
     "TrainingConfig",
     "ValidationConfig",

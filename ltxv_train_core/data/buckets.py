@@ -1,48 +1,154 @@
 """Which size a clip is brought to."""
 
-from math import log
+from dataclasses import dataclass
 
 from ..errors import DataError
-from ..geometry import VideoSize
+from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, VideoSize, parse_buckets
 from ..media.video import MediaInfo
 
+AUTOMATIC = "auto:"
+LARGEST_ASPECT_RATIO = 3.0
+SMALLEST_SHARE_OF_BUDGET = 4
 
-def choose_bucket(buckets: tuple[VideoSize, ...], *media: MediaInfo) -> VideoSize:
+
+@dataclass(frozen=True)
+class BucketSet:
+    """Sizes to choose among; shares of cropped area count in steps of `crop_step`."""
+
+    sizes: tuple[VideoSize, ...]
+    crop_step: float = 0.01
+
+
+def read_buckets(text: str) -> tuple[BucketSet, ...]:
+    """Reads the option `resolution_buckets`: sizes, or the budget of an automatic choice.
+
+    Returns:
+        sets of buckets; a clip goes to the first set that has one for it.
+
+    Raises:
+        ConfigurationError: a size is off the grid, or can't be read.
+    """
+    if text.strip().lower().startswith(AUTOMATIC):
+        return automatic_buckets(VideoSize.parse(text.strip()[len(AUTOMATIC) :]))
+    return (BucketSet(parse_buckets(text)),)
+
+
+def automatic_buckets(budget: VideoSize) -> tuple[BucketSet, BucketSet]:
+    """Sizes of every shape within a budget of pixels and frames.
+
+    The first set uses the whole budget: for every width the greatest height. The second is for
+    clips that are too small for that: every size of at least a quarter of the budget. In both,
+    neither side is more than three times the other, and each shape comes with the budget's
+    frames, half of them, a quarter and so on, down to 9, and with 1 for images. Cropped area
+    counts in steps of 5 %, so that a better fitting shape costs no great part of the pixels.
+    """
+    pixels = budget.width * budget.height
+    lengths = _lengths(budget.frames)
+    shapes = [
+        (width, height)
+        for width in range(
+            SPATIAL_COMPRESSION, pixels // SPATIAL_COMPRESSION + 1, SPATIAL_COMPRESSION
+        )
+        for height in range(SPATIAL_COMPRESSION, pixels // width + 1, SPATIAL_COMPRESSION)
+        if max(width / height, height / width) <= LARGEST_ASPECT_RATIO
+        and width * height * SMALLEST_SHARE_OF_BUDGET >= pixels
+    ]
+    whole = [(w, h) for w, h in shapes if w * (h + SPATIAL_COMPRESSION) > pixels]
+    return (_bucket_set(whole, lengths), _bucket_set(shapes, lengths))
+
+
+def choose_bucket(
+    sets: tuple[BucketSet, ...],
+    *media: MediaInfo,
+    fps: float | None = None,
+    allow_upscaling: bool = False,
+) -> VideoSize:
     """Picks the bucket in which a clip, or a pair, loses the least.
 
-    Of the buckets that every file fills (enough frames, no upscaling): the most frames first, then
-    the aspect ratio closest to that of the first file, then the most pixels.
+    Of the buckets that every file fills (enough frames, no upscaling): the one that crops the
+    smallest share of the first file's area, to the step of its set; then the one with the most frames; then
+    the largest. A bucket of one frame is for images: a video goes there only if no other is filled.
+
+    Args:
+        fps: the rate that videos are resampled to.
+        allow_upscaling: where no bucket is filled, take the one that enlarges least.
 
     Raises:
         DataError: none is filled; the message says what is missing and what to change.
     """
-    long_enough = [b for b in buckets if all(m.frames >= b.frames for m in media)]
+    problems = []
+    for buckets in sets:
+        try:
+            return _choose(buckets, media, fps, False)
+        except DataError as error:
+            problems.append(error)
+    if allow_upscaling:
+        sizes = tuple(size for buckets in sets for size in buckets.sizes)
+        return _choose(BucketSet(sizes, sets[0].crop_step), media, fps, True)
+    raise problems[-1]
+
+
+def _choose(
+    buckets: BucketSet, media: tuple[MediaInfo, ...], fps: float | None, allow_upscaling: bool
+) -> VideoSize:
+    long_enough = [b for b in buckets.sizes if all(m.frames_at(fps) >= b.frames for m in media)]
     if not long_enough:
-        shortest = min(media, key=lambda m: m.frames)
-        needed = min(b.frames for b in buckets)
+        shortest = min(media, key=lambda m: m.frames_at(fps))
+        needed = min(b.frames for b in buckets.sizes)
         raise DataError(
-            f"too short: {_describe(shortest)}, and the shortest bucket needs {needed} frames; "
-            "use a longer clip or add a bucket with fewer frames"
+            f"too short: {_describe(shortest, fps)}, and the shortest bucket needs {needed} "
+            "frames; use a longer clip or add a bucket with fewer frames"
         )
-    filled = [
-        b for b in long_enough if all(m.width >= b.width and m.height >= b.height for m in media)
-    ]
+    filled = [b for b in long_enough if allow_upscaling or _enlargement(b, media) <= 1]
     if not filled:
         smallest = min(media, key=lambda m: m.width * m.height)
         raise DataError(
-            f"too small: {_describe(smallest)}, and would be enlarged for "
-            f"{' and '.join(map(str, long_enough))}; use a larger clip or add a smaller bucket"
+            f"too small: {_describe(smallest, fps)}, and would be enlarged for "
+            f"{_list(long_enough)}; use a larger clip, add a smaller bucket, or allow upscaling"
         )
-    first = media[0]
 
     def loss(bucket: VideoSize) -> tuple[float, ...]:
-        stretch = abs(log(bucket.width / bucket.height) - log(first.width / first.height))
-        return (-bucket.frames, round(stretch, 6), -bucket.width * bucket.height)
+        return (
+            bucket.frames == 1 and not media[0].is_image,
+            round(max(1.0, _enlargement(bucket, media)), 2),
+            round(_cropped_share(bucket, media[0]) / buckets.crop_step),
+            -bucket.frames,
+            -bucket.width * bucket.height,
+        )
 
     return min(filled, key=loss)
 
 
-def _describe(media: MediaInfo) -> str:
+def _enlargement(bucket: VideoSize, media: tuple[MediaInfo, ...]) -> float:
+    """The factor by which the smallest file is scaled to cover a bucket."""
+    return max(max(bucket.width / m.width, bucket.height / m.height) for m in media)
+
+
+def _cropped_share(bucket: VideoSize, media: MediaInfo) -> float:
+    shapes = (bucket.width / bucket.height, media.width / media.height)
+    return 1 - min(shapes) / max(shapes)
+
+
+def _lengths(frames: int) -> list[int]:
+    lengths = []
+    while frames > 1:
+        lengths.append(frames)
+        frames = frames // (2 * TEMPORAL_COMPRESSION) * TEMPORAL_COMPRESSION + 1
+    return [*lengths, 1]
+
+
+def _bucket_set(shapes: list[tuple[int, int]], lengths: list[int]) -> BucketSet:
+    sizes = tuple(VideoSize(width, height, n) for width, height in shapes for n in lengths)
+    return BucketSet(sizes, crop_step=0.05)
+
+
+def _describe(media: MediaInfo, fps: float | None) -> str:
     if media.is_image:
         return f"an image of {media.width}x{media.height}"
-    return f"{media.width}x{media.height} with {media.frames} frames"
+    at = "" if fps is None else f" at {fps:g} frames per second"
+    return f"{media.width}x{media.height} with {media.frames_at(fps)} frames{at}"
+
+
+def _list(buckets: list[VideoSize]) -> str:
+    shown = " and ".join(map(str, buckets[:3]))
+    return shown if len(buckets) <= 3 else f"{shown} and {len(buckets) - 3} more"

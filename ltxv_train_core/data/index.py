@@ -56,6 +56,13 @@ class Item:
         return (Caption(self.caption, self.conditions), *self.more_captions)
 
     @property
+    def files(self) -> tuple[Stored, ...]:
+        """Everything that is cached of it."""
+        captions = (caption.conditions for caption in self.captions)
+        extras = (stored for stored in (self.reference_latents, self.mask) if stored)
+        return (self.latents, *captions, *extras)
+
+    @property
     def keys(self) -> tuple[str | float | None, ...]:
         """What the item's content depends on."""
         reference = self.reference_latents.key if self.reference_latents else None
@@ -84,6 +91,12 @@ class Index:
     empty_caption: Stored | None = None
 
     @property
+    def files(self) -> tuple[Stored, ...]:
+        """Everything that is cached of the data set."""
+        own = (self.empty_caption,) if self.empty_caption else ()
+        return (*(stored for item in self.items for stored in item.files), *own)
+
+    @property
     def fingerprint(self) -> str:
         """Names the content: the same whatever the files are called and wherever they lie."""
         return sha256_json([item.keys for item in self.items])
@@ -93,13 +106,15 @@ def index_path(root: Path) -> Path:
     return root / "index.json"
 
 
-def write_index(root: Path, index: Index) -> None:
-    """Writes the index, unless it is there already just so."""
+def write_index(root: Path, index: Index) -> bool:
+    """Writes the index, unless it is there already just so; says whether it wrote."""
     value = {"version": INDEX_VERSION, "fingerprint": index.fingerprint} | asdict(index)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     path = index_path(root)
-    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-        write_text(path, text)
+    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
+        return False
+    write_text(path, text)
+    return True
 
 
 def read_index(root: Path) -> Index:

@@ -50,7 +50,7 @@ class Clip:
 
     name: str
     media: Path
-    captions: tuple[str, ...]
+    captions: tuple[str, ...] = ()
     reference: Path | None = None
     mask: Path | None = None
 
@@ -70,7 +70,10 @@ class Manifest:
 
 
 def read_manifest(
-    source: Path, columns: Columns | None = None, default_caption: str = ""
+    source: Path,
+    columns: Columns | None = None,
+    default_caption: str = "",
+    require_captions: bool = True,
 ) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
@@ -79,17 +82,20 @@ def read_manifest(
     read when the metadata has their column. Media without a caption get the default one. An
     example that lacks something else is skipped with its reason, alone.
 
+    Args:
+        require_captions: an example without any is skipped; otherwise it has none.
+
     Raises:
         DataError: the source as a whole can't be read.
     """
     source = _absolute(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source), default_caption)
+        return _collect(source, _folder_rows(source), default_caption, require_captions)
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
-    rows = _metadata_rows(source, columns)
-    return _collect(source.parent, rows, default_caption)
+    rows = _metadata_rows(source, columns, require_captions)
+    return _collect(source.parent, rows, default_caption, require_captions)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,9 @@ class _Row:
     problem: str = ""
 
 
-def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
+def _collect(
+    root: Path, rows: list[_Row], default_caption: str, require_captions: bool
+) -> Manifest:
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
@@ -114,7 +122,7 @@ def _collect(root: Path, rows: list[_Row], default_caption: str) -> Manifest:
         try:
             media = _existing_file(root, row, row.media, "media path")
             captions = row.captions or split_captions(default_caption)
-            if not captions:
+            if not captions and require_captions:
                 raise DataError(row.problem or "the caption is empty")
             reference = (
                 _existing_file(root, row, row.reference, "reference path")
@@ -187,7 +195,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
     return rows
 
 
-def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
+def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> list[_Row]:
     readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(source.suffix.lower())
     if reader is None:
@@ -198,7 +206,7 @@ def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
         raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
     except (csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{source}: can't be read: {error}") from error
-    _check_columns(source, records, columns)
+    _check_columns(source, records, columns, require_captions)
     rows = []
     for label, record in records:
         if isinstance(record, str):
@@ -218,10 +226,12 @@ def _metadata_rows(source: Path, columns: Columns) -> list[_Row]:
     return rows
 
 
-def _check_columns(source: Path, records: list[tuple[str, Any]], columns: Columns) -> None:
+def _check_columns(
+    source: Path, records: list[tuple[str, Any]], columns: Columns, require_captions: bool
+) -> None:
     """Refuses metadata without the columns that were asked for."""
     found = {key for _, record in records if isinstance(record, dict) for key in record if key}
-    needed = [columns.caption, columns.media]
+    needed = [columns.caption, columns.media] if require_captions else [columns.media]
     if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
         needed.append(columns.reference)
     if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:

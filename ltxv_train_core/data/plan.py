@@ -1,14 +1,18 @@
 """What a clip becomes: decided from its files, before any model is loaded."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from random import Random
 
+from ..config import PreprocessSettings
 from ..errors import DataError
-from ..files import sha256_file, sha256_json
+from ..files import sha256_json
 from ..geometry import VideoSize
-from ..media.video import MediaInfo, probe
-from .buckets import choose_bucket
+from ..media.video import MediaInfo, Selection
+from .buckets import BucketSet, choose_bucket
 from .captions import without_opening
+from .file_facts import FileFacts
 from .index import (
     CONDITIONS,
     EMPTY_CAPTION,
@@ -23,24 +27,38 @@ from .index import (
 from .manifest import Clip
 
 SHAPE_TOLERANCE = 0.02
+WINDOW_MARK = "@"
 RECIPE_VERSION = 1
 """Raised when the same media and settings give other latents or embeddings than before."""
 
 
 @dataclass(frozen=True)
 class MediaJob:
-    """A video or image to encode at `size` into `stored`; `name` is its clip's."""
+    """Frames of a video or image to encode into `stored`; `name` is its item's."""
 
     name: str
     media: Path
     info: MediaInfo
     size: VideoSize
+    selection: Selection
     stored: Stored
+
+    @property
+    def description(self) -> dict[str, str]:
+        """How it was made, for the metadata of the file."""
+        info, chosen = self.info, self.selection
+        return {
+            "size": str(self.size),
+            "fps": repr(chosen.fps or info.fps),
+            "source_size": f"{info.width}x{info.height}x{info.frames}",
+            "first_frame": str(chosen.start),
+            "crop": f"{chosen.x:g},{chosen.y:g}",
+        }
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A clip that can be used."""
+    """An item that can be made."""
 
     item: Item
     video: MediaJob
@@ -60,61 +78,145 @@ class CaptionStyle:
         return f"{self.id_token.strip()} {text}".strip()
 
 
-def plan_empty_caption(model_identity: str) -> Stored:
+def plan_empty_caption(text_identity: str) -> Stored:
     """Where the embedding of no text at all is kept."""
-    return Stored(f"{EMPTY_CAPTION}{SUFFIX}", _key(model_identity, ""))
+    return Stored(f"{EMPTY_CAPTION}{SUFFIX}", _key(text_identity, ""))
 
 
-def plan_clip(
-    clip: Clip, buckets: tuple[VideoSize, ...], style: CaptionStyle, model_identity: str
-) -> Planned:
-    """Inspects a clip's files; a reference and a mask get the size of their target.
+class Planner:
+    """Decides what clips become; files are looked at through a memory of facts."""
 
-    Keys stand for the content of the media, the size, the caption and the model, not for names.
+    def __init__(
+        self,
+        settings: PreprocessSettings,
+        buckets: tuple[BucketSet, ...],
+        facts: Callable[[Path], FileFacts],
+        vae_identity: str,
+        text_identity: str,
+    ):
+        self._settings = settings
+        self._buckets = buckets
+        self._style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
+        self._facts = facts
+        self._vae_identity = vae_identity
+        self._text_identity = text_identity
 
-    Raises:
-        DataError: a file is broken, or fits no bucket.
-    """
-    info = probe(clip.media)
-    reference_info = probe(clip.reference) if clip.reference else None
-    mask_info = probe(clip.mask) if clip.mask else None
-    long_mask = mask_info if mask_info and not mask_info.is_image else None
-    size = choose_bucket(buckets, *filter(None, (info, reference_info, long_mask)))
+    def plan(self, clip: Clip) -> list[Planned]:
+        """Plans a clip, as one item or as one for each window of it.
 
-    def stored(folder: str, *content: str, part: str = "") -> Stored:
-        key = _key(model_identity, *content)
-        return Stored(f"{folder}/{clip.name}{part}{SUFFIX}", key)
+        A reference and a mask get the frames and the part of the picture that their target gets.
+        Keys stand for content, selection, size and encoder, not for names.
 
-    def media_job(folder: str, media: Path, info: MediaInfo, size: VideoSize) -> MediaJob:
-        target = stored(folder, sha256_file(media), str(size))
-        return MediaJob(clip.name, media, info, size, target)
+        Raises:
+            DataError: a file is broken, or fits no bucket.
+        """
+        video = _File(clip.media, self._facts(clip.media))
+        reference = _File(clip.reference, self._facts(clip.reference)) if clip.reference else None
+        mask = _File(clip.mask, self._facts(clip.mask)) if clip.mask else None
+        if mask:
+            _require_same_shape(mask.info, video.info)
+        long = [video, reference, mask if mask and not mask.info.is_image else None]
+        infos = [file.info for file in long if file]
+        size = choose_bucket(
+            self._buckets,
+            *infos,
+            fps=self._settings.target_fps,
+            allow_upscaling=self._settings.allow_upscaling,
+        )
+        frames = min(info.frames_at(self._settings.target_fps) for info in infos)
+        captions = self._captions(clip)
+        return [
+            self._plan_window(
+                clip.name if number == 1 else f"{clip.name}{WINDOW_MARK}{number}",
+                video,
+                reference,
+                mask,
+                captions,
+                size,
+                self._selection(video, start),
+            )
+            for number, start in enumerate(self._starts(frames, size.frames), start=1)
+        ]
 
-    video = media_job(LATENTS, clip.media, info, size)
-    reference = None
-    if clip.reference and reference_info:
-        reference = media_job(REFERENCE_LATENTS, clip.reference, reference_info, size)
-    mask = None
-    if clip.mask and mask_info:
-        _require_same_shape(mask_info, info)
-        frames = 1 if mask_info.is_image else size.frames
-        mask = media_job(MASKS, clip.mask, mask_info, replace(size, frames=frames))
-    texts = list(dict.fromkeys(map(style.apply, clip.captions)))
-    captions = [
-        Caption(text, stored(CONDITIONS, text, part=f".caption{number}" if number > 1 else ""))
-        for number, text in enumerate(texts, start=1)
-    ]
-    item = Item(
-        name=clip.name,
-        caption=captions[0].text,
-        size=str(size),
-        fps=info.fps,
-        latents=video.stored,
-        conditions=captions[0].conditions,
-        reference_latents=reference.stored if reference else None,
-        mask=mask.stored if mask else None,
-        more_captions=tuple(captions[1:]),
-    )
-    return Planned(item, video, reference, mask)
+    def _plan_window(
+        self,
+        name: str,
+        video: "_File",
+        reference: "_File | None",
+        mask: "_File | None",
+        captions: list[Caption],
+        size: VideoSize,
+        selection: Selection,
+    ) -> Planned:
+        def job(folder: str, file: _File, size: VideoSize) -> MediaJob:
+            still = file.info.is_image
+            chosen = replace(selection, start=0, fps=None) if still else selection
+            key = self._media_key(folder, file.facts.sha256, size, chosen)
+            stored = Stored(f"{folder}/{name}{SUFFIX}", key)
+            return MediaJob(name, file.path, file.info, size, chosen, stored)
+
+        mask_frames = 1 if mask and mask.info.is_image else size.frames
+        videos = job(LATENTS, video, size)
+        references = job(REFERENCE_LATENTS, reference, size) if reference else None
+        masks = job(MASKS, mask, replace(size, frames=mask_frames)) if mask else None
+        item = Item(
+            name=name,
+            caption=captions[0].text,
+            size=str(size),
+            fps=videos.selection.fps or video.info.fps,
+            latents=videos.stored,
+            conditions=captions[0].conditions,
+            reference_latents=references.stored if references else None,
+            mask=masks.stored if masks else None,
+            more_captions=tuple(captions[1:]),
+        )
+        return Planned(item, videos, references, masks)
+
+    def _captions(self, clip: Clip) -> list[Caption]:
+        """All windows of a clip share them."""
+        texts = dict.fromkeys(map(self._style.apply, clip.captions))
+        return [
+            Caption(text, Stored(_captions_path(clip, number), _key(self._text_identity, text)))
+            for number, text in enumerate(texts, start=1)
+        ]
+
+    def _starts(self, frames: int, needed: int) -> list[int]:
+        """First frames of the windows: spread evenly from the beginning to the end."""
+        count = max(1, min(self._settings.windows, frames // needed))
+        gaps = max(1, count - 1)
+        return [(frames - needed) * number // gaps for number in range(count)]
+
+    def _selection(self, video: "_File", start: int) -> Selection:
+        x = y = 0.5
+        if self._settings.crop == "random":
+            seed = int(sha256_json([self._settings.crop_seed, video.facts.sha256, start])[:16], 16)
+            random = Random(seed)
+            x, y = random.random(), random.random()
+        return Selection(start, self._settings.target_fps, x, y)
+
+    def _media_key(self, folder: str, sha256: str, size: VideoSize, chosen: Selection) -> str:
+        """Masks don't go through the VAE."""
+        if folder == MASKS:
+            return _key(sha256, str(size), *map(repr, astuple(chosen)))
+        tile = self._settings.vae_tile_px or max(size.width, size.height)
+        tile = 0 if max(size.width, size.height) <= tile else tile
+        content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile))
+        return _key(self._vae_identity, *content)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    facts: FileFacts
+
+    @property
+    def info(self) -> MediaInfo:
+        return self.facts.info
+
+
+def _captions_path(clip: Clip, number: int) -> str:
+    part = f".caption{number}" if number > 1 else ""
+    return f"{CONDITIONS}/{clip.name}{part}{SUFFIX}"
 
 
 def _key(*content: str) -> str:

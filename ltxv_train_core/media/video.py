@@ -126,7 +126,7 @@ def read_frames(path: Path, size: VideoSize, selection: Selection = BEGINNING) -
     return frames
 
 
-def iterate_frames(path: Path) -> Iterator[np.ndarray]:
+def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
     """Yields every frame of a video, or the one of an image, at its own size, as it is shown.
 
     Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`.
@@ -162,17 +162,20 @@ def write_exact_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> N
         container.mux(stream.encode())
 
 
-def write_video(path: Path, frames: np.ndarray, fps: float, crf: int = 12) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
     """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
 
     Args:
-        frames: uint8 RGB [frames, height, width, 3]. Odd sizes are written as yuv444p.
+        frames: uint8 RGB [frames, height, width, 3], or one frame after the other. Odd sizes are
+            written as yuv444p.
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
     """
-    assert frames.dtype == np.uint8, frames.dtype
-    height, width, channels = frames.shape[1:]
-    assert channels == 3, frames.shape
+    remaining = iter(frames)
+    first = next(remaining)
+    assert first.dtype == np.uint8, first.dtype
+    height, width, channels = first.shape
+    assert channels == 3, first.shape
     pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream(
@@ -183,7 +186,7 @@ def write_video(path: Path, frames: np.ndarray, fps: float, crf: int = 12) -> No
         stream.codec_context.color_primaries = BT709
         stream.codec_context.color_trc = BT709
         stream.codec_context.color_range = LIMITED_RANGE
-        for pixels in frames:
+        for pixels in chain([first], remaining):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
             container.mux(stream.encode(converted))

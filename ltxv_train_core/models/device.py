@@ -13,8 +13,13 @@ def default_device() -> torch.device:
 
 
 def free_memory() -> None:
-    """Gives memory of dropped tensors back to the device."""
+    """Gives memory of dropped tensors back to the device, also of those that refer to each other."""
     gc.collect()
+    empty_cache()
+
+
+def empty_cache() -> None:
+    """Gives memory of dropped tensors back to the device."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -25,6 +25,24 @@ class VideoCodec:
         self.vae.to(device)
         return self
 
+    def in_tiles(self, tile_px: int) -> "VideoCodec":
+        """Pictures wider or higher than a tile are encoded and decoded in tiles, to save memory.
+
+        Tiles overlap by a quarter and are blended there. How near the result is to that of the
+        whole picture depends on how far the VAE looks.
+
+        Args:
+            tile_px: width and height of a tile, a multiple of 128.
+        """
+        stride_px = tile_px * 3 // 4
+        self.vae.enable_tiling(
+            tile_sample_min_height=tile_px,
+            tile_sample_min_width=tile_px,
+            tile_sample_stride_height=stride_px,
+            tile_sample_stride_width=stride_px,
+        )
+        return self
+
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Frames [B, 3, F, H, W] in [-1, 1] to latents [B, 128, f, h, w], float32 on the CPU."""

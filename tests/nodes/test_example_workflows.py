@@ -49,8 +49,12 @@ def has_dynamic_inputs(schema: dict[str, Any]) -> bool:
     return any(str(kind).startswith("COMFY_DYNAMIC") for kind, _ in inputs_of(schema).values())
 
 
-def test_there_are_both_quickstarts() -> None:
-    assert {p.stem for p in EXAMPLES} >= {"quickstart_lora", "quickstart_ic_lora"}
+def test_there_are_the_quickstarts_and_canny_references() -> None:
+    assert {p.stem for p in EXAMPLES} >= {
+        "quickstart_lora",
+        "quickstart_ic_lora",
+        "canny_references",
+    }
 
 
 def test_sockets_fit(workflow: dict[str, Any], host: Host) -> None:

@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,23 @@ def write_clip(tmp_path):
         grey_clip(tmp_path / name, level, frames, width)
 
     return write
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Preprocesses rows of metadata."""
+
+    def make(rows, report=None, stop=None, buckets="64x64x9", encoders=None, **options):
+        source = tmp_path / "data.csv"
+        with source.open("w", encoding="utf-8", newline="") as file:
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        settings = PreprocessSettings(source, MINIATURE, buckets, **options)
+        return preprocess(settings, report or (lambda event: None), stop, **(encoders or {}))
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The miniature's encoders over small files: what is written, reused, skipped, kept."""
 
-import csv
 import json
 import threading
 
@@ -19,23 +18,6 @@ from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.video import read_frames
 from ltxv_train_core.models.source import MINIATURE, open_model
 from ltxv_train_core.models.text_encoder import TextEncoder
-
-
-@pytest.fixture
-def make(tmp_path):
-    """Preprocesses rows of metadata."""
-
-    def make(rows, report=None, stop=None, buckets="64x64x9", **options):
-        source = tmp_path / "data.csv"
-        with source.open("w", encoding="utf-8", newline="") as file:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        settings = PreprocessSettings(source, MINIATURE, buckets, **options)
-        return preprocess(settings, report or (lambda event: None), stop)
-
-    return make
 
 
 def row(media, caption, reference=None):
@@ -67,7 +49,9 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert (summary.written, summary.reused, summary.skipped) == (2, 0, ())
     assert files_below(root) == [
         "conditions/clips/a.mp4.safetensors",
+        "contact_sheet.png",
         "empty_caption.safetensors",
+        "files.json",
         "index.json",
         "latents/clips/a.mp4.safetensors",
     ]

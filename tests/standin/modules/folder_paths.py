@@ -13,6 +13,10 @@ def get_output_directory() -> str:
     return str(Path(base_path, "output"))
 
 
+def get_temp_directory() -> str:
+    return str(Path(base_path, "temp"))
+
+
 def get_folder_paths(folder_name: str) -> list[str]:
     return [str(Path(base_path, "models", folder_name))]
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from . import io
+from . import io, ui
 
 
 class ComfyExtension(ABC):
@@ -10,4 +10,4 @@ class ComfyExtension(ABC):
     async def get_node_list(self) -> list[type[io.ComfyNode]]: ...
 
 
-__all__ = ["ComfyExtension", "io"]
+__all__ = ["ComfyExtension", "io", "ui"]

@@ -98,6 +98,7 @@ Clip = Custom("CLIP")
 Latent = Custom("LATENT")
 Image = Custom("IMAGE")
 Video = Custom("VIDEO")
+LossMap = Custom("LOSS_MAP")
 Conditioning = Custom("CONDITIONING")
 
 
@@ -171,8 +172,8 @@ class Schema:
     outputs: list[Output] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     description: str = ""
-    is_output_node: bool = False
     is_input_list: bool = False
+    is_output_node: bool = False
 
     def info(self) -> dict[str, Any]:
         """The node as `GET /object_info` describes it."""

@@ -1,0 +1,80 @@
+"""The files that preprocessing writes and finds again, and those that nothing needs any more.
+
+Heads of files are read without torch, which takes seconds to import.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+
+from ..files import write_safetensors
+from .index import (
+    CONDITIONS,
+    LATENTS,
+    MASKS,
+    REFERENCE_LATENTS,
+    SUFFIX,
+    Index,
+    Stored,
+    index_path,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDERS = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS)
+UNFINISHED = ".part"
+
+
+class Cache:
+    """The folder of a data set. A file holds the key of what it was made from."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def holds(self, stored: Stored) -> bool:
+        """Whether the file is there, whole and made from the same."""
+        path = self.root / stored.path
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                return (file.metadata() or {}).get("key") == stored.key
+        except SafetensorError:
+            return False
+
+    def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
+        """Writes a tensor, atomically.
+
+        The index goes first: should this pass be interrupted, it would vouch for a mixture.
+        """
+        index_path(self.root).unlink(missing_ok=True)
+        write_safetensors(self.root / stored.path, {name: tensor}, about | {"key": stored.key})
+
+    def first_dimension(self, stored: Stored, name: str) -> int:
+        """The length of a stored tensor; only the file's head is read."""
+        with safe_open(str(self.root / stored.path), framework="numpy") as file:
+            return int(file.get_slice(name).get_shape()[0])
+
+    def size_bytes(self, files: Iterable[Stored]) -> int:
+        """What files take on the disk."""
+        paths = {stored.path for stored in files}
+        return sum((self.root / path).stat().st_size for path in paths)
+
+    def orphans(self, index: Index) -> list[Path]:
+        """Cached files that the index doesn't name, and what interrupted writes left."""
+        needed = {self.root / stored.path for stored in index.files}
+        cached = (path for folder in FOLDERS for path in (self.root / folder).rglob(f"*{SUFFIX}"))
+        unfinished = self.root.glob(f".*{UNFINISHED}.*")
+        return sorted(path for path in (*cached, *unfinished) if path not in needed)
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Deletes files, and folders that are empty then."""
+        for path in paths:
+            path.unlink(missing_ok=True)
+            folder = path.parent
+            while folder != self.root and not any(folder.iterdir()):
+                folder.rmdir()
+                folder = folder.parent

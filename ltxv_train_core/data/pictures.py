@@ -1,0 +1,111 @@
+"""What a data set looks like: a contact sheet of its clips, and clips beside their decoded latents."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import load_file
+
+from ..errors import DataError
+from ..files import atomic_path
+from ..media.sheet import LARGEST_THUMBNAIL_PX, contact_sheet
+from ..media.tensors import tensor_to_frames
+from ..media.video import read_frames
+from .cache import Cache
+from .encoders import VideoEncoder
+from .pass_log import PassLog
+from .plan import Planned
+
+SHEET_NAME = "contact_sheet.png"
+VERIFICATION_NAME = "verification.png"
+SHEET_CLIPS = 12
+SHEET_FRAMES = 4
+LONGEST_CAPTION = 160
+
+Item = TypeVar("Item")
+
+
+class Pictures:
+    """Collects a few frames of some clips while they are encoded, for the contact sheet."""
+
+    def __init__(self, planned: list[Planned]):
+        self._chosen = spread(planned, SHEET_CLIPS)
+        self._names = {p.item.name for p in self._chosen}
+        self._strips: dict[str, np.ndarray] = {}
+
+    def note(self, name: str, frames: np.ndarray) -> None:
+        """Keeps some frames, uint8 [F, H, W, 3], if the clip is one of those on the sheet."""
+        if name in self._names:
+            self._strips[name] = _strip(frames)
+
+    def write(self, root: Path) -> None:
+        """Draws the sheet; clips that were not encoded in this pass are read again."""
+        rows, labels = [], []
+        for planned in self._chosen:
+            item = planned.item
+            strip = self._strips.get(item.name)
+            if strip is None:
+                try:
+                    video = planned.video
+                    strip = _strip(read_frames(video.media, video.size, video.selection))
+                except DataError:
+                    continue
+            rows.append([strip])
+            caption = " ".join(item.caption.split())
+            caption = caption if len(caption) <= LONGEST_CAPTION else caption[:LONGEST_CAPTION]
+            labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
+        _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)
+
+
+def verify(
+    encoder: VideoEncoder, planned: list[Planned], count: int, cache: Cache, log: PassLog
+) -> tuple[tuple[str, float], ...]:
+    """Decodes latents of some clips and draws them beside what they were made from.
+
+    Returns:
+        (name, peak signal-to-noise ratio in dB) of each.
+    """
+    chosen = spread(planned, count)
+    rows, results = [], []
+    for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.item.name):
+        video = clip.video
+        try:
+            original = read_frames(video.media, video.size, video.selection)
+        except DataError:
+            continue
+        latents = load_file(cache.root / video.stored.path)["latents"]
+        decoded = tensor_to_frames(encoder.decode(latents[None]))[0]
+        results.append((clip.item.name, psnr(original, decoded)))
+        rows.append([_strip(original), _strip(decoded)])
+    if rows:
+        labels = [f"{name}: original and decoded, {db:.1f} dB" for name, db in results]
+        _save(contact_sheet(rows, labels, SHEET_FRAMES), cache.root / VERIFICATION_NAME)
+    return tuple(results)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 videos; infinite where they are equal."""
+    error = np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def spread(items: list[Item], count: int) -> list[Item]:
+    """Up to `count` of them, evenly spaced."""
+    chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[i] for i in chosen]
+
+
+def _strip(frames: np.ndarray) -> np.ndarray:
+    """A few evenly spaced frames, small."""
+    chosen = [frames[i] for i in spread(list(range(len(frames))), SHEET_FRAMES)]
+    height, width = frames.shape[1:3]
+    scale = min(1.0, LARGEST_THUMBNAIL_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pictures = (Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in chosen)
+    return np.stack([np.asarray(picture) for picture in pictures])
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        picture.save(temporary)

@@ -1,0 +1,198 @@
+"""A second pass does nothing that was done; an interrupted one loses nothing; orphans are told."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltxv_train_core.config import PreprocessSettings
+from ltxv_train_core.data import file_facts
+from ltxv_train_core.data.encoders import EncoderSource
+from ltxv_train_core.data.file_facts import FactsMemory
+from ltxv_train_core.data.index import read_index
+from ltxv_train_core.data.preprocess import preprocess
+from ltxv_train_core.errors import Cancelled
+from ltxv_train_core.events import Progress
+from ltxv_train_core.models.source import MINIATURE
+
+LONG_AGO = 1_600_000_000
+
+
+def row(media, caption="grey"):
+    return {"media_path": media, "caption": caption}
+
+
+def age(folder: Path) -> None:
+    """Makes all media as old as they are in a data set that wasn't written just now."""
+    for path in folder.glob("*.mp4"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+
+
+def snapshot(root: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_second_pass_reads_no_media_writes_nothing_and_takes_no_time(
+    tmp_path, write_clip, make, monkeypatch
+):
+    for i in range(8):
+        write_clip(f"{i}.mp4", 20 * i, frames=17)
+    age(tmp_path)
+    rows = [row(f"{i}.mp4") for i in range(8)]
+    first = make(rows, buckets="64x64x17")
+    before = snapshot(first.root)
+
+    def refuse(*arguments):
+        raise AssertionError("a media file was read")
+
+    for name in ("probe", "sha256_file"):
+        monkeypatch.setattr(file_facts, name, refuse)
+    again = make(rows, buckets="64x64x17")
+    assert (again.written, again.reused) == (0, 16)
+    assert snapshot(first.root) == before
+    assert again.seconds < 0.25 * first.seconds  # here most of the first is loading models
+
+
+def test_a_changed_file_is_noticed_by_time_or_size_or_by_looking(tmp_path, write_clip):
+    write_clip("a.mp4", 50)
+    age(tmp_path)
+    media, root = tmp_path / "a.mp4", tmp_path / "cache"
+    memory = FactsMemory(root, tmp_path)
+    facts = memory.of(media)
+    memory.save(finished=True)
+    assert FactsMemory(root, tmp_path).of(media) == facts
+    content = bytearray(media.read_bytes())
+    content[-1] ^= 1
+    media.write_bytes(content)
+    os.utime(media, (LONG_AGO, LONG_AGO))
+    assert FactsMemory(root, tmp_path).of(media) == facts
+    assert FactsMemory(root, tmp_path, recheck=True).of(media) != facts
+    os.utime(media, (LONG_AGO, LONG_AGO + 1))
+    assert FactsMemory(root, tmp_path).of(media) != facts
+
+
+def test_a_file_that_was_just_written_is_read_again_the_next_time(tmp_path, write_clip):
+    """Its time may be the same after another change within the clock's grain."""
+    write_clip("a.mp4", 50)
+    memory = FactsMemory(tmp_path / "cache", tmp_path)
+    facts = memory.of(tmp_path / "a.mp4")
+    memory.save(finished=True)
+    status = (tmp_path / "a.mp4").stat()
+    content = bytearray((tmp_path / "a.mp4").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "a.mp4").write_bytes(content)
+    os.utime(tmp_path / "a.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert FactsMemory(tmp_path / "cache", tmp_path).of(tmp_path / "a.mp4") != facts
+
+
+def test_what_can_not_be_read_is_forgotten(tmp_path, write_clip):
+    write_clip("a.mp4", 50)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/files.json").write_text("{", encoding="utf-8")
+    memory = FactsMemory(tmp_path / "cache", tmp_path)
+    assert memory.of(tmp_path / "a.mp4").info.frames == 9
+
+
+def test_ten_thousand_rows_are_begun_within_two_seconds(tmp_path, write_clip):
+    write_clip("a.mp4")
+    age(tmp_path)
+    rows = []
+    for i in range(10_000):
+        os.link(tmp_path / "a.mp4", tmp_path / f"{i:05d}.mp4")
+        rows.append(json.dumps({"media_path": f"{i:05d}.mp4", "caption": f"caption {i}"}))
+    (tmp_path / "data.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    stop, begun = threading.Event(), []
+
+    def watch(event):
+        if event == Progress("inspect clips", 20, 10_000, "clip"):
+            begun.append(time.monotonic())
+            stop.set()
+
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        preprocess(PreprocessSettings(tmp_path / "data.jsonl", MINIATURE, "64x64x9"), watch, stop)
+    assert begun[0] - started < 2
+
+
+def test_files_are_looked_at_before_torch_is_there():
+    code = "import sys, ltxv_train_core.cli, ltxv_train_core.data.preprocess as p; "
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(tmp_path, write_clip):
+    """Of 24 clips of 6 MB each, never more than a few are held."""
+    write_clip("a.mp4", frames=121, width=256)
+    rows = [{"media_path": "a.mp4", "caption": f"{i}"} for i in range(24)]
+    (tmp_path / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    clip_bytes = 121 * 64 * 256 * 3
+    held = []
+
+    class Shape:
+        def encode(self, frames):
+            held.append(tracemalloc.get_traced_memory()[0])
+            return torch.zeros(len(frames), 128, 16, 2, 8)
+
+    settings = PreprocessSettings(tmp_path / "data.json", MINIATURE, "256x64x121", decode_threads=2)
+    tracemalloc.start()
+    try:
+        preprocess(settings, video_encoder=EncoderSource("shape", Shape))
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 24
+    assert max(held[12:]) - max(held[:4]) < clip_bytes
+    assert max(held) < 6 * clip_bytes + 20e6
+
+
+def test_orphans_are_told_and_removed_only_when_asked(write_clip, make):
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(name)
+    root = make([row("a.mp4"), row("b.mp4")]).root
+    (root / "latents" / ".b.mp4.77.part.safetensors").write_bytes(b"half")
+    (root / "latents" / "mine.txt").write_text("kept", encoding="utf-8")
+    summary = make([row("a.mp4")])
+    orphans = (
+        "conditions/b.mp4.safetensors",
+        "latents/.b.mp4.77.part.safetensors",
+        "latents/b.mp4.safetensors",
+    )
+    assert summary.orphans == orphans
+    assert "3 files belong to no clip any more, for example conditions/b" in summary.text
+    assert all((root / name).is_file() for name in orphans)
+    removed = make([row("a.mp4")], remove_orphans=True)
+    assert removed.orphans == orphans
+    assert "3 files that no clip needs any more were removed" in removed.text
+    assert not any((root / name).exists() for name in orphans)
+    assert (root / "latents" / "mine.txt").is_file()
+    assert make([row("a.mp4")]).orphans == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, to be spared the imports")
+def test_a_killed_pass_goes_on_where_it_was(tmp_path, write_clip):
+    for i in range(12):
+        write_clip(f"{i}.mp4", 20 * i, frames=33, width=256)
+        (tmp_path / f"{i}.txt").write_text(f"caption {i}", encoding="utf-8")
+    settings = PreprocessSettings(tmp_path, MINIATURE, "256x64x33")
+    process = get_context("fork").Process(target=preprocess, args=(settings,))
+    process.start()
+    latents = settings.root / "latents"
+    deadline = time.monotonic() + 120
+    while len(list(latents.glob("[0-9]*.safetensors"))) < 2 and process.is_alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.join()
+    done = len(list(latents.glob("[0-9]*.safetensors")))
+    assert 2 <= done < 12
+    summary = preprocess(settings)
+    assert (summary.written, summary.reused) == (24 - done, done)
+    assert len(read_index(summary.root).items) == 12
