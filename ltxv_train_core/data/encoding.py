@@ -170,7 +170,8 @@ def _batches(read: Iterator[Read], size: int) -> Iterator[list[Read]]:
 
 def _encode(encoder: VideoEncoder, frames: list[np.ndarray]) -> Tensor:
     try:
-        return encoder.encode(torch.cat([frames_to_tensor(video) for video in frames]))
+        videos = [frames_to_tensor(video) for video in frames]
+        return encoder.encode(torch.cat(videos) if len(videos) > 1 else videos[0])
     except torch.cuda.OutOfMemoryError as error:
         raise ModelError(
             f"the VAE does not fit into the device's memory with {len(frames)} x "

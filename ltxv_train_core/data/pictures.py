@@ -21,7 +21,7 @@ from .pass_log import PassLog
 from .plan import Planned
 from .summary import Verified
 
-SHEET_CLIPS = 12
+SHEET_CLIPS = 8
 SHEET_FRAMES = 4
 SHEET_DECODED_FRAMES = 9
 LONGEST_CAPTION = 160
@@ -98,4 +98,4 @@ def _strip(frames: np.ndarray) -> np.ndarray:
 
 def _save(picture: Image.Image, path: Path) -> None:
     with atomic_path(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, compress_level=1)
