@@ -8,7 +8,7 @@ from . import checkpoint
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError
-from .events import Notice, Reporter, ignore
+from .events import Notice, Reporter, StopSignal, ignore
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
@@ -47,6 +47,7 @@ def plan_run(
     config: TrainingConfig,
     report: Reporter = ignore,
     *,
+    stop: StopSignal | None = None,
     again: bool = False,
     continue_from: RunFolder | None = None,
     processes: int = 1,
@@ -55,6 +56,7 @@ def plan_run(
     """Finds the run of a configuration; nothing is written, a missing model is downloaded.
 
     Args:
+        stop: of a download.
         again: a finished run is left as it is, and another with the next number is made.
         continue_from: a finished run whose training this one carries on for
             `optimization.steps` more steps.
@@ -63,8 +65,9 @@ def plan_run(
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used.
+        Cancelled: when a download was stopped.
     """
-    dataset, source = _open(config, report)
+    dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None
     parts = (config, dataset.fingerprint(), source.identity, processes, stage)
@@ -116,13 +119,17 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     return RunPlan(config, run, source, dataset, state, start, run.graph())
 
 
-def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, ModelSource]:
+def _open(
+    config: TrainingConfig, report: Reporter, stop: StopSignal | None = None
+) -> tuple[TrainingDataset, ModelSource]:
     require_ready(config, report)
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
         report(Notice(line))
     model = config.model
-    source = open_model(model.model_source, model.text_encoder_source, model.vae_source, report)
+    source = open_model(
+        model.model_source, model.text_encoder_source, model.vae_source, report, stop
+    )
     return dataset, source
 
 

@@ -60,6 +60,16 @@ def know_comfyui_tokenizer() -> None:
     look_in(Path(folder_paths.__file__).parent / "comfy" / "text_encoders" / "t5_tokenizer")
 
 
+def listed(folders: tuple[str, ...]) -> list[str]:
+    """Files of several of ComfyUI's folders, each with its folder before it."""
+    return [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in folder_paths.get_filename_list(folder)
+        if name.endswith(".safetensors")
+    ]
+
+
 def _lists() -> list[io.Input]:
     what = {
         "model_source": "the base model",
@@ -69,21 +79,12 @@ def _lists() -> list[io.Input]:
     return [
         io.Combo.Input(
             widget,
-            options=[NONE, *_listed(folders)],
+            options=[NONE, *listed(folders)],
             default=NONE,
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, in place of what is "
             f"written in {option}. none: {option} counts.",
         )
         for option, (widget, folders) in FILES.items()
-    ]
-
-
-def _listed(folders: tuple[str, ...]) -> list[str]:
-    return [
-        f"{folder}/{name}"
-        for folder in folders
-        for name in folder_paths.get_filename_list(folder)
-        if name.endswith(".safetensors")
     ]
 
 
@@ -108,7 +109,7 @@ def _found(text: str, folders: tuple[str, ...]) -> str:
 
 
 def _instead(folders: tuple[str, ...]) -> str:
-    names = _listed(folders)
+    names = listed(folders)
     if not names:
         return f"models/{' and models/'.join(folders)} hold no .safetensors files"
     more = f" and {len(names) - _NEAR} more" if names[_NEAR:] else ""

@@ -53,8 +53,7 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(plan.run.folder)
             if job is not None:
-                if job.status == "paused":
-                    self._requeue(job)
+                self._go_on(job)
                 return job
             writer = RunWriter(plan.run).acquire()
             job = RunJob(plan, writer, train, str(default_device()), make_room)
@@ -109,10 +108,11 @@ class JobManager:
             if job in self._waiting(job):
                 self._waiting(job).remove(job)
                 self._put_aside(job, "stopped")
-            elif job.status == "paused":
+            elif job.status == "paused" and not self._is_running(job):
                 job.writer.acquire()
                 self._put_aside(job, "stopped")
             else:
+                job.goes_on = False
                 job.control.stop()
 
     def stop_if_active(self, name: str) -> None:
@@ -143,8 +143,7 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(run.folder)
             if job is not None:
-                if job.status == "paused":
-                    self._requeue(job)
+                self._go_on(job)
                 return job
         plan = plan_again(run)
         if plan.is_finished:
@@ -192,7 +191,19 @@ class JobManager:
         self._waiting(job).append(job)
         self._start_next(job.device)
 
+    def _is_running(self, job: RunJob) -> bool:
+        """Whether its thread works, be it only to give the memory back."""
+        return self._running.get(job.device) is job
+
+    def _go_on(self, job: RunJob) -> None:
+        """Queues a job that is paused, or about to be."""
+        if self._is_running(job):
+            job.goes_on = job.control.is_pausing
+        elif job.status == "paused":
+            self._requeue(job)
+
     def _requeue(self, job: RunJob) -> None:
+        job.goes_on = False
         job.writer.acquire()
         job.control = Control()
         self._enqueue(job)
@@ -231,10 +242,16 @@ class JobManager:
             error = raised.with_traceback(None)
         with self._lock:
             del self._running[job.device]
-            job.writer.release()
             if job.status != "paused":
+                job.writer.release()
                 del self._jobs[job.run.folder]
                 job.end(result, error)
+            elif job.control.is_pausing:
+                job.writer.release()
+                if job.goes_on:
+                    self._requeue(job)
+            else:  # it was stopped while it made its pause
+                self._put_aside(job, "stopped")
             self._start_next(job.device)
 
     def _reporter(self, job: RunJob) -> Callable[[Event], None]:

@@ -1,5 +1,6 @@
 /** The panel of LTXV Train: its widget in the training nodes, its tab in the side bar. */
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { loadStyle } from "./dom.js";
 import { NodeWidget } from "./node_widget.js";
@@ -8,6 +9,12 @@ import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
 
 const widgets = new WeakMap();
+
+// The server's picture of the loss is for interfaces without this widget. ComfyUI begins to listen
+// when all extensions are loaded, so this comes first.
+api.addEventListener("b_preview_with_metadata", (event) => {
+  if (widgets.has(nodeAt(event.detail.displayNodeId))) event.stopImmediatePropagation();
+});
 
 app.registerExtension({
   name: "ltxv_train",

@@ -8,12 +8,12 @@ import { app } from "../../scripts/app.js";
 const PREFIX = "ltxv_train.run:";
 const REMEMBERED = 200;
 
-/** The node at a place in the graph, or null. */
+/** The node at a place in the graph, or undefined. */
 export function nodeAt(place) {
   let graph = app.rootGraph ?? app.graph;
-  let node = null;
+  let node;
   for (const id of String(place).split(":")) {
-    node = graph?.getNodeById(id) ?? graph?.getNodeById(Number(id)) ?? null;
+    node = graph?.getNodeById(id);
     graph = node?.subgraph;
   }
   return node;

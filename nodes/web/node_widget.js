@@ -137,7 +137,6 @@ export class NodeWidget {
       setValue: () => {},
     });
     widget.serialize = false;
-    hidePreviews(node);
   }
 
   #change(look) {
@@ -247,10 +246,4 @@ function speedText(secondsPerStep) {
   return secondsPerStep < 1
     ? `${shortNumber(1 / secondsPerStep)} steps/s`
     : `${shortNumber(secondsPerStep)} s/step`;
-}
-
-/** The server's picture of the loss is for interfaces without this widget. */
-function hidePreviews(node) {
-  node.hideOutputImages = true;
-  Object.defineProperty(node, "imgs", { configurable: true, get: () => undefined, set: () => {} });
 }

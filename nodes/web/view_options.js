@@ -51,7 +51,7 @@ export class OptionsView {
         "tbody",
         {},
         ...rows.map(([name, values]) =>
-          element("tr", {}, element("td", {}, name), ...values.map(cell)),
+          element("tr", {}, element("td", {}, ...breakable(name)), ...values.map(cell)),
         ),
       ),
     );
@@ -61,4 +61,9 @@ export class OptionsView {
 function cell(value) {
   const text = value === null || value === undefined ? "" : value;
   return element("td", {}, typeof text === "object" ? JSON.stringify(text) : String(text));
+}
+
+/** A long name may go on in a new line behind a dot or an underscore. */
+function breakable(name) {
+  return name.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]);
 }

@@ -17,7 +17,7 @@ ORDER = [
     {"strategies", "checkpoint", "runs", "model_card"},
     {"hub"},
     {"validation", "preflight", "lora_metadata"},
-    {"plan"},
+    {"plan", "processes"},
     {"training_loop"},
     {"trainer"},
     {"job", "jobs", "demo"},

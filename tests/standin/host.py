@@ -164,7 +164,7 @@ class _Execution:
         values = {name: value for name, value in node["inputs"].items() if not is_link(value)}
         links = {name: value for name, value in node["inputs"].items() if is_link(value)}
         fingerprint = None
-        if "fingerprint_inputs" in vars(node_class):
+        if any("fingerprint_inputs" in vars(c) for c in node_class.__mro__[:-2]):
             fingerprint = node_class.fingerprint_inputs(**values, **dict.fromkeys(links))
         above = {name: (self._signature(value[0]), value[1]) for name, value in links.items()}
         return repr(

@@ -1,0 +1,137 @@
+"""Trains a run in a process of its own, or in several: `accelerate launch` starts them.
+
+Nothing that happens there can take this process down. The worker writes the run; this side follows
+its events and hands on what is asked.
+"""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import Cancelled
+from ..events import Control, Reporter
+from ..plan import RunPlan
+from ..runs import Cause, RunFolder, RunWriter
+from ..runs.failures import RunFailedError
+from ..trainer import TrainingResult, park, result_of
+from .link import VARIABLE, Door, Link, to_event
+
+WORKER = Path(__file__).with_name("worker.py")
+LOG_NAME = "worker.log"
+POLL_SECONDS = 0.05
+LAST_LINES = 12
+LOCK_SECONDS = 30.0
+
+logger = logging.getLogger("ltxv_train")
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """Used in the place of `trainer.train_plan`.
+
+    Attributes:
+        processes: how many train together.
+    """
+
+    processes: int = 1
+
+    def __call__(
+        self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control
+    ) -> TrainingResult:
+        """Trains a run that has begun; its lock is lent to the worker.
+
+        Raises:
+            RunFailedError: it failed there, or the worker crashed.
+            Cancelled: it was stopped before its first step.
+        """
+        door = Door()
+        log = plan.run.folder / LOG_NAME
+        writer.release()
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    _command(plan.run, self.processes),
+                    env=os.environ | {VARIABLE: door.address},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            _follow(process, door, report, control)
+        finally:
+            door.close()
+            writer.acquire(LOCK_SECONDS)
+        return _outcome(plan.run, writer, report, process.returncode, log)
+
+
+def _command(run: RunFolder, processes: int) -> list[str]:
+    together = ["--multi_gpu"] if processes > 1 else []
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *together,
+        *("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),
+        *(str(WORKER), str(run.folder)),
+    ]
+
+
+def _follow(process: subprocess.Popen, door: Door, report: Reporter, control: Control) -> None:
+    """Hands events and wishes on until the worker has ended."""
+    link = door.open(give_up=lambda: process.poll() is not None)
+    if link is None:
+        return
+    reader = threading.Thread(target=_read, args=(link, report), daemon=True)
+    reader.start()
+    asked: str | None = None
+    while True:
+        try:
+            process.wait(POLL_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        wishes: list[str] = list(control.take_requests())
+        wish = ("pause" if control.is_pausing else "stop") if control.is_set() else None
+        if wish is not None and wish != asked:
+            wishes.append(wish)
+            asked = wish
+        with contextlib.suppress(OSError):
+            for each in wishes:
+                link.send({"ask": each})
+    reader.join()
+    link.close()
+
+
+def _read(link: Link, report: Reporter) -> None:
+    for message in link.messages():
+        report(to_event(message))
+
+
+def _outcome(
+    run: RunFolder, writer: RunWriter, report: Reporter, exit_code: int, log: Path
+) -> TrainingResult:
+    state = run.written_state()
+    assert state is not None
+    if state.status in ("queued", "running"):
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        logger.error("the worker of run %s ended with code %s\n%s", run.name, exit_code, text)
+        cause = Cause(
+            "crashed",
+            f"the training process ended with code {exit_code} and no word ({_last(text)})",
+            f"{log} has its last words. Queue the run again to go on from its newest checkpoint",
+        )
+        park(run, writer, report, "failed", cause)
+        raise RunFailedError(cause)
+    if state.cause is not None:
+        raise RunFailedError(state.cause)
+    if state.step == 0:
+        raise Cancelled("stopped before the first step")
+    return result_of(run, state)
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
