@@ -98,7 +98,7 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     assert tensor_bytes(train(config).lora_file) == tensor_bytes(whole.lora_file)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_two_processes_train_one_run(manager, training_config):
     config = training_config(optimization={"steps": 6, "batch_size": 1, "learning_rate": 1e-3})
     plan = plan_run(config, processes=2)
