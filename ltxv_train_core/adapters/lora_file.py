@@ -52,7 +52,7 @@ _DOWN_KEY = re.compile(r".+\.lora_(A|down)\.weight")
 
 
 @dataclass(frozen=True)
-class LoRAFile:
+class FoundLoRA:
     """A LoRA as it was found.
 
     Attributes:
@@ -73,7 +73,7 @@ class LoRAFile:
         return self.lora
 
 
-def read_lora(path: Path) -> LoRAFile:
+def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.
 
     Raises:
@@ -85,7 +85,7 @@ def read_lora(path: Path) -> LoRAFile:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
-    found = LoRAFile(*_layers(tensors, metadata, str(path)))
+    found = FoundLoRA(*_layers(tensors, metadata, str(path)))
     if not found.lora:
         raise ModelError(
             f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
