@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
@@ -26,12 +26,10 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_safetensors
+from ..layout.lora_forms import LoRAForm
 from ..layout.names import comfy_name
 from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
-
-LoRAForm = Literal["comfy", "kohya", "diffusers"]
-FORMS: tuple[LoRAForm, ...] = ("comfy", "kohya", "diffusers")
 
 PREFIX = "diffusion_model."
 ADAPTER_METADATA = "lora_adapter_metadata"

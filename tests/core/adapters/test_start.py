@@ -6,11 +6,12 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.inject import add_lora
-from ltxv_train_core.adapters.lora_file import FORMS, PREFIX, lora_tensors, write_lora_file
+from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.adapters.start import find_start, start_from
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.layout.lora_forms import LORA_FORMS
 from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 from ltxv_train_core.trainer import train
@@ -91,7 +92,7 @@ def test_an_alpha_in_the_file_counts(tensors, tmp_path):
     assert close(effect(transformer), wanted(tensors, scale=0.5))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", LORA_FORMS)
 def test_every_form_that_is_written_can_be_gone_on_from(tensors, tmp_path, form):
     path = tmp_path / "ours.safetensors"
     write_lora_file(path, tensors, rank=4, alpha=2, metadata={})
