@@ -79,11 +79,14 @@ def read_lora(path: Path) -> FoundLoRA:
     """
     try:
         with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            keys = list(file.keys())
+            tensors = {key: file.get_tensor(key) for key in keys if _KEY.fullmatch(key)}
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
-    found = FoundLoRA(*_layers(tensors, metadata, str(path)))
+    lora, foreign = _layers(tensors, metadata, str(path))
+    others = [key for key in keys if key not in tensors]
+    found = FoundLoRA(lora, metadata, (*foreign, *others))
     if not found.lora:
         raise ModelError(
             f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
@@ -134,7 +137,7 @@ def comfy_tensors(
     Args:
         where: named in errors.
     """
-    lora, _, foreign = _layers(tensors, metadata, where)
+    lora, foreign = _layers(tensors, metadata, where)
     return form_tensors(lora, "comfy") | {key: tensors[key] for key in foreign}
 
 
@@ -208,7 +211,8 @@ def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
 
 def _layers(
     tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
-) -> tuple[LoRA, dict[str, str], tuple[str, ...]]:
+) -> tuple[LoRA, list[str]]:
+    """The layers of a LoRA, and the keys that are no part of one."""
     parts: dict[str, dict[str, Tensor]] = {}
     keys: dict[str, list[str]] = {}
     foreign: list[str] = []
@@ -229,7 +233,7 @@ def _layers(
         rank = own["down"].shape[0]
         alpha = own["alpha"].item() if "alpha" in own else alpha_of(name, rank)
         lora[name] = LoRALayer(own["down"], own["up"], float(alpha))
-    return lora, metadata, tuple(foreign)
+    return lora, foreign
 
 
 def _is_pair(own: dict[str, Tensor]) -> bool:
