@@ -33,6 +33,7 @@ from .lora import LoRA, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."
 ADAPTER_METADATA = "lora_adapter_metadata"
+_OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
 _PARTS = {
@@ -145,8 +146,7 @@ def write_lora(
     path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
 ) -> None:
     """Writes a LoRA in one of the forms, with the metadata and what the form itself says there."""
-    own = ("ss_", ADAPTER_METADATA)
-    facts = {k: v for k, v in metadata.items() if not k.startswith(own)}
+    facts = {k: v for k, v in metadata.items() if k not in _OF_A_FORM}
     write_safetensors(
         path, form_tensors(lora, form), {"format": "pt"} | facts | _form_metadata(lora, form)
     )

@@ -62,7 +62,7 @@ def assert_same_change(path: Path, wanted: LoRA) -> None:
 @pytest.mark.parametrize("ranks", [(4,), (2, 5)], ids=["one rank", "two ranks"])
 def test_every_form_becomes_every_other(tmp_path, source, target, ranks):
     made = lora(ranks=ranks)
-    facts = {"base_model": "LTXV", "rank": "4", "alpha": "3", "step": "7"}
+    facts = {"base_model": "LTXV", "rank": "4", "alpha": "3", "ss_tag_frequency": "{}"}
     output = tmp_path / "out" / "converted.safetensors"
     done = convert_lora(written(tmp_path, source, made, facts), target, output)
     assert done.layers == len(LAYERS)
