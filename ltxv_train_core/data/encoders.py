@@ -54,3 +54,7 @@ class Encoders:
 
     video: EncoderSource[VideoEncoder]
     text: EncoderSource[CaptionEncoder]
+
+    @property
+    def identities(self) -> tuple[str, str]:
+        return self.video.identity, self.text.identity

@@ -27,6 +27,8 @@ def find_encoders(
         ConfigurationError: this machine can't run a text encoder in 8 bit.
         ModelError: there is no such model.
     """
+    if video and text:
+        return Encoders(video, text)
     model = open_model(
         settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
     )

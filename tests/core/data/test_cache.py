@@ -61,6 +61,39 @@ def test_a_second_pass_reads_no_media_writes_nothing_and_takes_no_time(
     assert again.seconds < 0.25 * first.seconds  # here most of the first is loading models
 
 
+def test_an_unchanged_data_set_is_recognised_without_torch(tmp_path, write_clip, make):
+    write_clip("a.mp4")
+    root = make([row("a.mp4")]).root
+    code = (
+        "import sys; from pathlib import Path; "
+        "from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess; "
+        "done = preprocess(PreprocessSettings(Path(sys.argv[1]), 'LTXV_MINIATURE', '64x64x9')); "
+        "assert (done.written, done.reused) == (0, 2); assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, str(root.parent / "data.csv")]
+    ran = subprocess.run(
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_model_that_is_another_now_is_asked(tmp_path, write_clip, make):
+    """What the index remembers of the model is wrong: the files are still right, and found."""
+    write_clip("a.mp4")
+    write_clip("short.mp4", frames=3)
+    rows = [row("a.mp4"), row("short.mp4")]
+    root = make(rows).root
+    path = root / "index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    right = index["model"]["vae"]
+    index["model"]["vae"] = "another"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    again = make(rows)
+    assert (again.written, again.reused, len(again.skipped)) == (0, 2, 1)
+    assert read_index(root).model["vae"] == right
+    assert make(rows, vae_dtype="bfloat16").written == 1
+
+
 def test_a_changed_file_is_noticed_by_time_or_size_or_by_looking(tmp_path, write_clip):
     write_clip("a.mp4", 50)
     age(tmp_path)
