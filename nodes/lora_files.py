@@ -44,7 +44,6 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
                 ),
             ],
             outputs=[_lora_output()],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -91,7 +90,6 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
                     display_name="error", tooltip="The relative error over all layers, 0 to 1."
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
