@@ -8,7 +8,12 @@ WEB_DIRECTORY = "./nodes/web"
 async def comfy_entrypoint():
     """ComfyUI's door to the nodes. Nothing is imported before it is called."""
     try:
+        from server import PromptServer
+
         from .nodes.extension import LTXVTrainExtension
+        from .nodes.routes import add_routes
+
+        add_routes(PromptServer.instance.routes)
     except Exception:
         logging.getLogger("ltxv_train").exception("LTXV Train can't be loaded")
         raise

@@ -47,7 +47,8 @@ def save(folder: Path, state: TrainingState) -> Path:
         temporary.mkdir(parents=True)
         weights = {name: value.detach().cpu() for name, value in state.weights.items()}
         write_safetensors(temporary / WEIGHTS, weights, {"step": str(state.step)})
-        torch.save(state.state, temporary / STATE)
+        with (temporary / STATE).open("wb") as file:  # so that errors are the system's
+            torch.save(state.state, file)
         sync_file(temporary / STATE)
         sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)

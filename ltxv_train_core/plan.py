@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from . import checkpoint
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError
-from .events import Notice, Reporter, ignore
+from .events import Notice, Reporter, StopSignal, ignore
+from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
@@ -47,6 +50,7 @@ def plan_run(
     config: TrainingConfig,
     report: Reporter = ignore,
     *,
+    stop: StopSignal | None = None,
     again: bool = False,
     continue_from: RunFolder | None = None,
     processes: int = 1,
@@ -55,6 +59,7 @@ def plan_run(
     """Finds the run of a configuration; nothing is written, a missing model is downloaded.
 
     Args:
+        stop: of a download.
         again: a finished run is left as it is, and another with the next number is made.
         continue_from: a finished run whose training this one carries on for
             `optimization.steps` more steps.
@@ -63,8 +68,10 @@ def plan_run(
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used.
+        Cancelled: when a download was stopped.
     """
-    dataset, source = _open(config, report)
+    _require_devices(processes)
+    dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None
     parts = (config, dataset.fingerprint(), source.identity, processes, stage)
@@ -116,13 +123,29 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     return RunPlan(config, run, source, dataset, state, start, run.graph())
 
 
-def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, ModelSource]:
+def _require_devices(processes: int) -> None:
+    """Every process needs an accelerator of its own; on a CPU they share it."""
+    if processes == 1:
+        return
+    kind = default_device().type
+    count = torch.cuda.device_count() if kind == "cuda" else processes if kind == "cpu" else 1
+    if processes > count:
+        raise ConfigurationError(
+            [f"{processes} processes: this machine has {count} accelerators ({kind}); use as many"]
+        )
+
+
+def _open(
+    config: TrainingConfig, report: Reporter, stop: StopSignal | None = None
+) -> tuple[TrainingDataset, ModelSource]:
     require_ready(config, report)
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
         report(Notice(line))
     model = config.model
-    source = open_model(model.model_source, model.text_encoder_source, model.vae_source, report)
+    source = open_model(
+        model.model_source, model.text_encoder_source, model.vae_source, report, stop
+    )
     return dataset, source
 
 

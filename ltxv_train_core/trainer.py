@@ -18,7 +18,8 @@ from .events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
 from .files import write_json
 from .hub import push_when_finished
 from .models.device import free_memory
-from .plan import RunPlan, plan_run
+from .plan import RunPlan, plan_again, plan_run
+from .processes import Processes
 from .runs import Cause, RunFolder, RunState, RunWriter, Status
 from .runs.failures import RunFailedError, cause_of
 from .trackers import tracked
@@ -54,6 +55,7 @@ def train(
     again: bool = False,
     continue_from: RunFolder | None = None,
     graph: Mapping[str, str] | None = None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Trains, goes on with an interrupted run, or finds the finished one.
 
@@ -62,6 +64,7 @@ def train(
     Args:
         stop: a `Control` can also pause, and ask for samples and checkpoints.
         again, continue_from, graph: see `plan_run`.
+        processes: those that train together; this is the first one, the others `follow_first`.
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
@@ -69,12 +72,30 @@ def train(
         RunFailedError: when it failed; the run is parked and goes on when its cause is gone.
         Cancelled: when it was stopped before its first step.
     """
-    plan = plan_run(config, report, again=again, continue_from=continue_from, graph=graph)
+    processes = processes or Processes()
+    plan = plan_run(
+        config,
+        report,
+        stop=stop,
+        again=again,
+        continue_from=continue_from,
+        graph=graph,
+        processes=processes.count,
+    )
     if plan.is_finished:
+        processes.agree(None)
         return found_finished(plan, report)
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
-        return train_plan(plan, writer, report, stop)
+        return train_plan(plan, writer, report, stop, processes)
+
+
+def follow_first(processes: Processes) -> None:
+    """Trains together with the first process, which calls `train` or `train_plan`."""
+    folder = processes.agree(None)
+    if folder is not None:
+        plan = plan_again(RunFolder(Path(folder)))
+        TrainingLoop(plan, RunWriter(plan.run), ignore, Control(), processes).run()
 
 
 def found_finished(plan: RunPlan, report: Reporter) -> TrainingResult:
@@ -126,16 +147,22 @@ def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:
 
 
 def train_plan(
-    plan: RunPlan, writer: RunWriter, report: Reporter = ignore, stop: StopSignal | None = None
+    plan: RunPlan,
+    writer: RunWriter,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    processes: Processes | None = None,
 ) -> TrainingResult:
     """Trains a run that has begun and whose lock is held; see `train`."""
     control = Control.of(stop)
+    processes = processes or Processes()
+    processes.agree(str(plan.run.folder))
     error: Exception | None = None
     cause: Cause | None = None
     tell(report, plan.run, writer.move("running"))
     try:
         with tracked(plan.config, plan.run.folder, report) as follow:
-            TrainingLoop(plan, writer, follow, control).run()
+            TrainingLoop(plan, writer, follow, control, processes).run()
     except Exception as raised:
         error = raised
         if not isinstance(raised, Cancelled):

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -21,10 +21,11 @@ from .errors import Cancelled
 from .events import CheckpointWritten, Control, Notice, Reporter, StepCompleted
 from .files import sha256_json, sync_file
 from .lora_metadata import lora_metadata
-from .models.device import default_device, free_memory
+from .models.device import free_memory
 from .models.precision import autocast
 from .optim.moving import Mover
 from .plan import RunPlan
+from .processes import Processes
 from .runs import RunFolder, RunWriter
 from .strategies import STRATEGIES
 from .validation import Validator
@@ -35,13 +36,24 @@ ETA_WINDOW_STEPS = 50
 class TrainingLoop:
     """One run in memory."""
 
-    def __init__(self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control):
+    def __init__(
+        self,
+        plan: RunPlan,
+        writer: RunWriter,
+        report: Reporter,
+        control: Control,
+        processes: Processes | None = None,
+    ):
+        """Loads all that the run needs; of several processes only the first one uses `writer`."""
         self.plan, self.config, self.run_folder = plan, plan.config, plan.run
         self.writer, self.report, self.control = writer, report, control
+        self.processes = processes or Processes()
         config, source = plan.config, plan.source
-        self.device = default_device()
+        self.device = self.processes.device
         self.metadata = lora_metadata(config, source, plan.dataset, plan.graph)
-        self.validator = Validator.prepare(config, source, self.device)
+        self.validator = (
+            Validator.prepare(config, source, self.device) if self.processes.is_first else None
+        )
         self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
         self.trainable = load_trainable(config, source, self.device, report)
         self.transformer = self.trainable.transformer
@@ -52,6 +64,8 @@ class TrainingLoop:
             config.optimization.batch_size,
             seed=config.seed,
             workers=config.data.num_dataloader_workers,
+            rank=self.processes.rank,
+            processes=self.processes.count,
         )
         self.step = 0
         self._saved_step: int | None = None
@@ -68,11 +82,11 @@ class TrainingLoop:
         try:
             self._restore()
             self._tell_size()
-            with suppress(Cancelled):  # while sampling
-                self._go_on()
+            self._go_on()
             if self.step == 0:
                 raise Cancelled("stopped before the first step")
-            self.save()
+            if self.processes.is_first:
+                self.save()
         except Exception as error:
             self._keep_what_is_whole(error)
             raise
@@ -90,16 +104,16 @@ class TrainingLoop:
         loss = 0.0
         with self._randomness() as generator:
             for number in range(options.gradient_accumulation_steps):
-                if number > 0 and self.control.is_set():
+                if number > 0 and self._is_stopped():
                     self._abandon_step()
                     return None
                 loss += self._accumulate(generator)
         self._is_between_steps = False
+        self.processes.average_gradients(self.trainable.parameters)
+        loss = self.processes.mean(loss)
         norm = self.mover.step(self.step + 1, loss)
         self.step += 1
         self._position = self.batches.state_dict()
-        self._is_between_steps = True
-        self.mover.require_finite()
         seconds = time.perf_counter() - started
         self._seconds.append(seconds)
         mean_seconds = sum(self._seconds) / len(self._seconds)
@@ -135,15 +149,26 @@ class TrainingLoop:
     def _go_on(self) -> None:
         if self.step == 0:
             self._validate_if_due()
-        while self.step < self.plan.steps and not self.control.is_set():
+        while self.step < self.plan.steps and not self._is_stopped():
             metrics = self.train_step()
             if metrics is None:
                 break
-            self.run_folder.append_metrics(metrics)
-            self.report(metrics)
-            asked = self.control.take_requests()
-            self._save_if_due("checkpoint" in asked)
-            self._validate_if_due("sample" in asked)
+            if self.processes.is_first:
+                self._record(metrics)
+            self._is_between_steps = True
+            self.mover.require_finite()
+
+    def _record(self, metrics: StepCompleted) -> None:
+        """Writes down a step, and does what is due after it."""
+        self.run_folder.append_metrics(metrics)
+        self._is_between_steps = True
+        self.report(metrics)
+        asked = self.control.take_requests()
+        self._save_if_due("checkpoint" in asked)
+        self._validate_if_due("sample" in asked)
+
+    def _is_stopped(self) -> bool:
+        return bool(self.processes.agree(self.control.is_set()))
 
     def _write(self, path: Path, facts: dict[str, str]) -> None:
         self.trainable.write(path, self.metadata | {"step": str(self.step)} | facts)
@@ -172,12 +197,13 @@ class TrainingLoop:
 
     @contextmanager
     def _randomness(self) -> Iterator[torch.Generator]:
-        """The random numbers of a step depend on the run's seed and the step alone.
+        """The random numbers of a step depend on the run's seed, the step and the process alone.
 
         Yields a generator for noise; dropout draws from torch's own, which is set for the step
         and given back as it was.
         """
-        seed = int(sha256_json([self.config.seed, self.step])[:15], 16)
+        rank = [self.processes.rank] if self.processes.rank else []
+        seed = int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
         generator = torch.Generator().manual_seed(seed)
         if self.config.lora.dropout == 0:
             yield generator
@@ -193,7 +219,10 @@ class TrainingLoop:
             self.save()
 
     def _validate_if_due(self, asked: bool = False) -> None:
-        """Samples when it is time. A failure here is told and costs no step."""
+        """Samples when it is time; of several processes, the first one does.
+
+        A failure here is told and costs no step.
+        """
         due = self.validator is not None and self.validator.is_due(self.step, self.plan.steps)
         if not asked and not due:
             return
@@ -215,7 +244,7 @@ class TrainingLoop:
                 )
             self.report(samples)
         except Cancelled:
-            raise
+            pass  # the loop ends at its next look
         except Exception as error:
             self.report(Notice(f"no samples at step {self.step}: {error}"))
         finally:
@@ -255,7 +284,8 @@ class TrainingLoop:
             self.report(Notice(f"going on from the checkpoint of step {self.step}"))
         elif self.plan.start is not None:
             self._carry_on(self.plan.start)
-        self.run_folder.keep_metrics_until(self.step)
+        if self.processes.is_first:
+            self.run_folder.keep_metrics_until(self.step)
 
     def _carry_on(self, before: RunFolder) -> None:
         """Begins where another run has ended, with its metrics."""
@@ -266,7 +296,8 @@ class TrainingLoop:
                 "train it again, or queue this run without it"
             )
         self._load(saved, new_schedule=self.plan.state.first_step > 0)
-        self.run_folder.take_metrics_of(before)
+        if self.processes.is_first:
+            self.run_folder.take_metrics_of(before)
         self.report(Notice(f"training on from step {self.step} of {before.name}"))
 
     def _load(self, saved: checkpoint.TrainingState, new_schedule: bool) -> None:
@@ -293,7 +324,8 @@ class TrainingLoop:
     def _keep_what_is_whole(self, error: Exception) -> None:
         """Saves the steps since the last checkpoint when something failed between two steps."""
         unsaved = self.step > (self._saved_step or 0)
-        if isinstance(error, Cancelled) or not self._is_between_steps or not unsaved:
+        may_save = self.processes.is_first and self._is_between_steps and unsaved
+        if isinstance(error, Cancelled) or not may_save:
             return
         traceback.clear_frames(error.__traceback__)
         self.mover.optimizer.zero_grad(set_to_none=True)

@@ -3,7 +3,6 @@
 The manager is imported when it is first needed: it imports the trainer.
 """
 
-import atexit
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from server import PromptServer
 from ..ltxv_train_core.events import Event, RunMoved
 from ..ltxv_train_core.runs import RunFolder, RunLibrary
 from .announce import announce
-from .folders import publish_lora, runs_folder
+from .folders import publish, runs_folder
 
 if TYPE_CHECKING:
     from ..ltxv_train_core.jobs import JobManager
@@ -29,7 +28,7 @@ def job_manager() -> "JobManager":
 
     manager = JobManager()
     manager.subscribe(_follow)
-    atexit.register(manager.shut_down)
+    manager.pause_at_exit()
     return manager
 
 
@@ -53,7 +52,7 @@ def publish_loras(run: RunFolder, step: int) -> str | None:
     Returns:
         The name for a loader, None where there is no LoRA of that step.
     """
-    names = [publish_lora(lora.path) for lora in run.loras() if lora.step == step]
+    names = [publish(lora.path) for lora in run.loras() if lora.step == step]
     return names[0] if names else None
 
 

@@ -13,14 +13,21 @@ from .images import image_from_pil
 from .jobs import publish_loras
 from .sockets import TRAINING_RUN
 
+LORA_NAME = io.AnyType.Output(
+    display_name="lora_name",
+    tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the lora_name input of Load "
+    "Trained LTXV LoRA and of the stock LoRA loaders.",
+)
+MODEL_NAME = io.AnyType.Output(
+    display_name="model_name",
+    tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
+    "input of Load Diffusion Model.",
+)
 
-def run_outputs() -> list[io.Output]:
+
+def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
     return [
-        io.AnyType.Output(
-            display_name="lora_name",
-            tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the "
-            "lora_name input of Load LTXV LoRA and of the stock LoRA loaders.",
-        ),
+        name,
         io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
         io.Image.Output(
             display_name="samples",
@@ -36,6 +43,9 @@ def run_outputs() -> list[io.Output]:
             display_name="run",
             tooltip="The run, for continue_from of another training node, or for Wait for LTXV "
             "Run.",
+        ),
+        io.LossMap.Output(
+            display_name="loss_map", tooltip="The loss of every step, for Plot Loss Graph."
         ),
     ]
 
@@ -55,6 +65,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         image_from_pil(Image.open(sheet)) if sheet else ExecutionBlocker(None),
         str(run.folder),
         run.name,
+        {"loss": losses},
         ui={"text": [f"{name}, {line}"]},
     )
 
@@ -62,4 +73,4 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:
     """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
     later: Any = ExecutionBlocker(None)
-    return io.NodeOutput(later, later, later, str(run.folder), run.name, ui={"text": [line]})
+    return io.NodeOutput(later, later, later, str(run.folder), run.name, later, ui={"text": [line]})

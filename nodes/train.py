@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from ..ltxv_train_core.config import ConditioningConfig, TrainingConfig, build
+from ..ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
 from .folders import graph_to_share
 from .jobs import ask_for_room, job_manager, run_library, show_at
 from .progress import NodeProgress
-from .results import results, results_later, run_outputs
+from .results import LORA_NAME, MODEL_NAME, results, results_later, run_outputs
 from .run_job import follow_run, make_room, run_job
 from .sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from .times import every_time
@@ -21,16 +21,25 @@ WAIT, DETACHED = "wait", "detached"
 
 
 class TrainNode(io.ComfyNode):
-    """What both training nodes do; they differ in what the model is conditioned on."""
+    """What all training nodes do; they differ in what is trained, and on what it is
+    conditioned."""
 
     node_id: ClassVar[str]
     display_name: ClassVar[str]
     description: ClassVar[str]
+    gives: ClassVar[io.Output] = LORA_NAME
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The configuration's values as this node trains them."""
-        raise NotImplementedError
+        if values.get("model", ModelConfig()).training_mode == "full":
+            raise ConfigurationError(
+                [
+                    "model.training_mode is 'full', which trains the whole model: use the node "
+                    "Train LTXV Model (LTXVTrainModel), or set the mode to 'lora'"
+                ]
+            )
+        return values
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -65,8 +74,18 @@ class TrainNode(io.ComfyNode):
                     tooltip="Train a finished run once more, beside the earlier one, every time "
                     "that the graph is queued.",
                 ),
+                io.Int.Input(
+                    "processes",
+                    default=0,
+                    min=0,
+                    max=64,
+                    optional=True,
+                    tooltip="0: train inside ComfyUI. 1: in a process of its own, which can't take "
+                    "ComfyUI down. More: in so many processes together, one for each GPU; each "
+                    "brings a batch of its own.",
+                ),
             ],
-            outputs=run_outputs(),
+            outputs=run_outputs(cls.gives),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
@@ -84,9 +103,11 @@ class TrainNode(io.ComfyNode):
         continue_from: str | None = None,
         mode: str = WAIT,
         train_again: bool = False,
+        processes: int = 0,
     ) -> io.NodeOutput:
         settings = build(TrainingConfig, cls.prepare(config))
         from ..ltxv_train_core import trainer
+        from ..ltxv_train_core.jobs import Isolated
         from ..ltxv_train_core.plan import plan_run
 
         progress = NodeProgress(cls.hidden.unique_id)
@@ -94,7 +115,12 @@ class TrainNode(io.ComfyNode):
         graph = graph_to_share(cls.hidden.extra_pnginfo, cls.hidden.prompt)
         plan = run_job(
             lambda report, stop: plan_run(
-                settings, report, again=train_again, continue_from=before, graph=graph
+                settings,
+                report,
+                again=train_again,
+                continue_from=before,
+                graph=graph,
+                processes=max(1, processes),
             ),
             progress,
         )
@@ -102,16 +128,17 @@ class TrainNode(io.ComfyNode):
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
             line = f"{plan.state.step} steps; found finished, nothing was trained"
             return results(plan.run, plan.state, line)
+        train = Isolated(processes) if processes else trainer.train_plan
         show_at(plan.run.name, cls.hidden.unique_id)
         make_room()
         if mode == DETACHED:
-            job = job_manager().submit(plan, make_room=ask_for_room)
+            job = job_manager().submit(plan, train, make_room=ask_for_room)
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
             progress.say(line)
             return results_later(plan.run, line)
         progress = NodeProgress(cls.hidden.unique_id, announces=False)
         progress.begin_with(plan.run.metrics())
-        result = follow_run(job_manager().submit(plan), progress, stops_it=True)
+        result = follow_run(job_manager().submit(plan, train), progress, stops_it=True)
         state = plan.run.written_state()
         assert state is not None
         progress.say(f"{result.lora_file.stem}, {result.step} steps")
@@ -137,7 +164,7 @@ class LTXVTrainLoRA(TrainNode):
                     "Train LTXV IC-LoRA (LTXVTrainICLoRA), or set the mode to 'none'"
                 ]
             )
-        return values
+        return super().prepare(values)
 
 
 class LTXVTrainICLoRA(TrainNode):
@@ -153,7 +180,22 @@ class LTXVTrainICLoRA(TrainNode):
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
         conditioning = values.get("conditioning", ConditioningConfig())
-        return {
-            **values,
-            "conditioning": conditioning.model_copy(update={"mode": "reference_video"}),
-        }
+        return super().prepare(
+            {**values, "conditioning": conditioning.model_copy(update={"mode": "reference_video"})}
+        )
+
+
+class LTXVTrainModel(TrainNode):
+    node_id = "LTXVTrainModel"
+    display_name = "Train LTXV Model"
+    description = (
+        "Trains every weight of LTX-Video (full fine-tuning); model.training_mode is set to full. It "
+        "takes far more memory than a LoRA. Cancel stops within a step and keeps the checkpoint; "
+        "the same configuration queued again goes on from there, or finds the finished model."
+    )
+    gives = MODEL_NAME
+
+    @classmethod
+    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        model = values.get("model", ModelConfig())
+        return {**values, "model": model.model_copy(update={"training_mode": "full"})}

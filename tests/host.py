@@ -51,6 +51,11 @@ class Host(Protocol):
 
     base: Path
 
+    @property
+    def url(self) -> str:
+        """Where its web server answers, with no slash at the end."""
+        ...
+
     def object_info(self) -> dict[str, Any]: ...
 
     def start(self, prompt: Prompt) -> str:

@@ -190,7 +190,14 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
-def batches(dataset: TrainingDataset, batch_size: int, seed: int, workers: int = 0) -> "Batches":
+def batches(
+    dataset: TrainingDataset,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+    rank: int = 0,
+    processes: int = 1,
+) -> "Batches":
     """Batches of a data set without end: data, batch size and seed alone decide about their order
     and the captions in them.
 
@@ -198,15 +205,26 @@ def batches(dataset: TrainingDataset, batch_size: int, seed: int, workers: int =
         workers: threads that read ahead; 0 reads when asked. They are threads on every platform:
             items are small and reading them leaves Python's lock alone, and a process could not
             import this package under the name that ComfyUI gives it.
+        rank, processes: of `processes` that train together each takes every so-many-th batch of the
+            one order, from the batch of its rank on.
     """
-    return Batches(dataset, batch_size, seed, workers)
+    return Batches(dataset, batch_size, seed, workers, rank, processes)
 
 
 class Batches(Iterator[Batch]):
     """An endless iterator whose position can be saved and restored. Made by `batches`."""
 
-    def __init__(self, dataset: TrainingDataset, batch_size: int, seed: int, workers: int):
+    def __init__(
+        self,
+        dataset: TrainingDataset,
+        batch_size: int,
+        seed: int,
+        workers: int,
+        rank: int,
+        processes: int,
+    ):
         self._dataset = dataset
+        self._rank, self._processes = rank, processes
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
@@ -225,7 +243,7 @@ class Batches(Iterator[Batch]):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The position: batches handed out. What was read ahead doesn't count."""
+        """The position: batches handed out by each process. What was read ahead doesn't count."""
         return {"consumed": self._consumed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -241,7 +259,8 @@ class Batches(Iterator[Batch]):
     def _rewind(self, consumed: int) -> None:
         self._drop_ahead()
         order = batch_order(self._dataset.groups, self._batch_size, self._seed)
-        self._order = islice(enumerate(order), consumed, None)
+        first = consumed * self._processes + self._rank
+        self._order = islice(enumerate(order), first, None, self._processes)
         self._consumed = consumed
 
     def _drop_ahead(self) -> None:

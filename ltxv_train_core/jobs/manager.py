@@ -1,5 +1,6 @@
 """Which runs this process works on: one at a time for each device, the others wait in a queue."""
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ..plan import RunPlan, plan_again
 from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
 from ..trainer import TrainingResult, begin, park, result_of, tell, train_plan
+from .isolated import Isolated
 from .run_job import RunJob, Train
 
 Listener = Callable[[str, Event], None]
@@ -53,8 +55,7 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(plan.run.folder)
             if job is not None:
-                if job.status == "paused":
-                    self._requeue(job)
+                self._go_on(job)
                 return job
             writer = RunWriter(plan.run).acquire()
             job = RunJob(plan, writer, train, str(default_device()), make_room)
@@ -109,10 +110,11 @@ class JobManager:
             if job in self._waiting(job):
                 self._waiting(job).remove(job)
                 self._put_aside(job, "stopped")
-            elif job.status == "paused":
+            elif job.status == "paused" and not self._is_running(job):
                 job.writer.acquire()
                 self._put_aside(job, "stopped")
             else:
+                job.goes_on = False
                 job.control.stop()
 
     def stop_if_active(self, name: str) -> None:
@@ -132,8 +134,10 @@ class JobManager:
             raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
         job.control.request(what)
 
-    def resume(self, run: RunFolder, train: Train = train_plan) -> RunJob:
+    def resume(self, run: RunFolder, train: Train | None = None) -> RunJob:
         """Goes on with a paused, stopped or failed run, from the configuration on disk.
+
+        A run of several processes gets its own again.
 
         This reads the data set's index and looks at the model: do not call it from an event loop.
 
@@ -143,13 +147,13 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(run.folder)
             if job is not None:
-                if job.status == "paused":
-                    self._requeue(job)
+                self._go_on(job)
                 return job
         plan = plan_again(run)
         if plan.is_finished:
             raise LTXVTrainError(f"run {run.name} is finished")
-        return self.submit(plan, train)
+        apart = Isolated(plan.state.processes) if plan.state.processes > 1 else train_plan
+        return self.submit(plan, train or apart)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells a listener of every event of every run; returns what ends that."""
@@ -161,6 +165,14 @@ class JobManager:
                 self._listeners = [each for each in self._listeners if each is not listener]
 
         return unsubscribe
+
+    def pause_at_exit(self) -> None:
+        """Pauses everything when the interpreter ends.
+
+        Before the threads that read data end, which is earlier than `atexit`.
+        """
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(self.shut_down)
 
     def shut_down(self, seconds: float = 60) -> None:
         """Pauses everything, and waits for checkpoints to be written."""
@@ -192,7 +204,19 @@ class JobManager:
         self._waiting(job).append(job)
         self._start_next(job.device)
 
+    def _is_running(self, job: RunJob) -> bool:
+        """Whether its thread works, be it only to give the memory back."""
+        return self._running.get(job.device) is job
+
+    def _go_on(self, job: RunJob) -> None:
+        """Queues a job that is paused, or about to be."""
+        if self._is_running(job):
+            job.goes_on = job.control.is_pausing
+        elif job.status == "paused":
+            self._requeue(job)
+
     def _requeue(self, job: RunJob) -> None:
+        job.goes_on = False
         job.writer.acquire()
         job.control = Control()
         self._enqueue(job)
@@ -231,10 +255,16 @@ class JobManager:
             error = raised.with_traceback(None)
         with self._lock:
             del self._running[job.device]
-            job.writer.release()
             if job.status != "paused":
+                job.writer.release()
                 del self._jobs[job.run.folder]
                 job.end(result, error)
+            elif job.control.is_pausing:
+                job.writer.release()
+                if job.goes_on:
+                    self._requeue(job)
+            else:  # it was stopped while it made its pause
+                self._put_aside(job, "stopped")
             self._start_next(job.device)
 
     def _reporter(self, job: RunJob) -> Callable[[Event], None]:

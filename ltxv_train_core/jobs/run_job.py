@@ -36,6 +36,7 @@ class RunJob:
 
     Attributes:
         status, step: as it was last told.
+        goes_on: it is asked to pause, and then to go on.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class RunJob:
         make_room: Callable[[], None] | None = None,
     ):
         self.plan, self.writer, self.train, self.device = plan, writer, train, device
-        self.make_room = make_room
+        self.make_room, self.goes_on = make_room, False
         self.control = Control()
         self.thread: threading.Thread | None = None
         self.status: Status = "queued"

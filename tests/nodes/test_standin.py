@@ -20,6 +20,16 @@ CALLED_ON_INSTANCES = (
     "server.PromptServer.send_sync",
     "server.PromptServer.send_progress_text",
 )
+LISTS_FILES = {
+    "base_name",
+    "file",
+    "lora_name",
+    "model_file",
+    "model_name",
+    "text_encoder_file",
+    "tuned_name",
+    "vae_file",
+}
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -102,11 +112,10 @@ def _describe(python: str, folder: Path, names: list[str]) -> Any:
 
 
 def _without_files(value: Any) -> Any:
-    """The LoRA files that a host happens to have are left out."""
-    if isinstance(value, dict) and "lora_name" in value:
-        kind, settings = value["lora_name"]
-        listed = {**value, "lora_name": [kind, {**settings, "options": []}]}
-        return listed
+    """The LoRA files and checkpoints that a host happens to have are left out."""
+    for name in LISTS_FILES & (value.keys() if isinstance(value, dict) else set()):
+        kind, settings = value[name]
+        value = {**value, name: [kind, {**settings, "options": []}]}
     if isinstance(value, dict):
         return {key: _without_files(item) for key, item in value.items()}
     return value

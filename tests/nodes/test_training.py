@@ -33,6 +33,7 @@ def trained(host: Host) -> dict:
     train = graph.add("LTXVTrainLoRA", config=config)
     probes = [graph.probe(train[output]) for output in range(4)]
     data_probes = [graph.probe(dataset[output]) for output in range(3)]
+    losses = graph.probe(train[5])
     outcome = run(host, graph.prompt).succeeded()
     name, curve, samples, folder = (seen(outcome, probe) for probe in probes)
     return {
@@ -43,6 +44,7 @@ def trained(host: Host) -> dict:
         "name": name,
         "curve": curve,
         "samples": samples,
+        "losses": seen(outcome, losses),
         "folder": Path(folder),
         "dataset": [seen(outcome, probe) for probe in data_probes],
     }
@@ -72,6 +74,15 @@ def test_pictures_of_loss_and_samples_come_out(trained: dict) -> None:
     sheet = trained["folder"] / "samples" / "000006" / "sheet.png"
     with Image.open(sheet) as picture:
         assert trained["samples"]["shape"] == [1, picture.height, picture.width, 3]
+
+
+def test_the_losses_come_out_as_comfyuis_own_training_gives_them(host: Host, trained: dict) -> None:
+    steps = progress_of(host, "StepCompleted", trained["since"])
+    assert trained["losses"] == {"loss": [step["loss"] for step in steps]}
+    if "LossGraphNode" in host.object_info():
+        graph = Graph(dict(trained["prompt"]))
+        plot = graph.add("LossGraphNode", loss=trained["train"][5], filename_prefix="loss")
+        assert run(host, graph.prompt).succeeded().outputs[plot.id]["images"]
 
 
 def test_every_step_is_told(host: Host, trained: dict) -> None:

@@ -15,6 +15,7 @@ from tests.host import Outcome, Prompt, PromptRefused, Sent
 
 from .pack import load_nodes, standin_modules
 from .validation import is_link, node_errors
+from .web import WebServer
 
 
 class StandInHost:
@@ -37,9 +38,14 @@ class StandInHost:
         self._records = _Records()
         logging.getLogger().addHandler(self._records)
         self.nodes = {name: node for pack in packs for name, node in load_nodes(pack).items()}
+        self._web = self._open.enter_context(WebServer(self._server.routes))
         self._cache: dict[Any, tuple] = {}
         self._runs: dict[str, tuple[threading.Thread, Outcome]] = {}
         self._ids = itertools.count(1)
+
+    @property
+    def url(self) -> str:
+        return self._web.url
 
     def object_info(self) -> dict[str, Any]:
         return {name: node.define_schema().info() for name, node in self.nodes.items()}
@@ -158,7 +164,7 @@ class _Execution:
         values = {name: value for name, value in node["inputs"].items() if not is_link(value)}
         links = {name: value for name, value in node["inputs"].items() if is_link(value)}
         fingerprint = None
-        if "fingerprint_inputs" in vars(node_class):
+        if any("fingerprint_inputs" in vars(c) for c in node_class.__mro__[:-2]):
             fingerprint = node_class.fingerprint_inputs(**values, **dict.fromkeys(links))
         above = {name: (self._signature(value[0]), value[1]) for name, value in links.items()}
         return repr(

@@ -1,6 +1,8 @@
-"""Stand-in for ComfyUI's server: keeps what was sent."""
+"""Stand-in for ComfyUI's server: keeps what was sent, and a table of routes."""
 
 from typing import Any
+
+from aiohttp import web
 
 
 class PromptQueue:
@@ -18,6 +20,7 @@ class PromptServer:
 
     def __init__(self):
         self.client_id: str | None = None
+        self.routes = web.RouteTableDef()
         self.sent: list[tuple[str, Any]] = []
         self.prompt_queue = PromptQueue()
 

@@ -98,6 +98,7 @@ Clip = Custom("CLIP")
 Latent = Custom("LATENT")
 Image = Custom("IMAGE")
 Video = Custom("VIDEO")
+LossMap = Custom("LOSS_MAP")
 Conditioning = Custom("CONDITIONING")
 
 

@@ -1,0 +1,128 @@
+"""A line of JSON messages between this process and one that trains for it.
+
+It is a TCP connection on this machine. The other side proves with the run's own token, which it got
+in its environment, that it is the one that was started.
+"""
+
+import hmac
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .. import events
+from ..events import Event
+
+VARIABLE = "LTXV_TRAIN_LINK"
+"""Environment variable of the worker: the port and the token."""
+
+_POLL_SECONDS = 0.2
+_MOST_TOKEN_BYTES = 200
+
+Message = dict[str, Any]
+
+
+class Link:
+    """One end of an open line. `send` may be called from any thread."""
+
+    def __init__(self, connection: socket.socket):
+        self._connection = connection
+        self._file = connection.makefile("rb")
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Raises `OSError` when the other side is gone."""
+        line = json.dumps(message).encode("utf-8") + b"\n"
+        with self._lock:
+            self._connection.sendall(line)
+
+    def messages(self) -> Iterator[Message]:
+        """What comes in, until the other side is gone."""
+        try:
+            for line in self._file:
+                yield json.loads(line)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Door:
+    """Waits for the one process that knows the token."""
+
+    def __init__(self) -> None:
+        self._token = secrets.token_hex(32)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(_POLL_SECONDS)
+
+    @property
+    def address(self) -> str:
+        """For the worker's environment."""
+        return f"{self._socket.getsockname()[1]} {self._token}"
+
+    def open(self, give_up: Callable[[], bool]) -> Link | None:
+        """The line to the worker, or None when `give_up` says so before it came."""
+        while not give_up():
+            try:
+                connection, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(_POLL_SECONDS * 10)
+            if self._knows_the_token(connection):
+                connection.settimeout(None)
+                return Link(connection)
+            connection.close()
+        return None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _knows_the_token(self, connection: socket.socket) -> bool:
+        try:
+            with connection.makefile("rb") as file:
+                given = file.readline(_MOST_TOKEN_BYTES).strip()
+        except OSError:
+            return False
+        return hmac.compare_digest(given, self._token.encode("ascii"))
+
+
+def call(address: str) -> Link:
+    """Opens the line from the worker's side."""
+    port, token = address.split()
+    connection = socket.create_connection(("127.0.0.1", int(port)), timeout=30)
+    connection.settimeout(None)
+    connection.sendall(token.encode("ascii") + b"\n")
+    return Link(connection)
+
+
+def to_message(event: Event) -> Message:
+    """An event as JSON."""
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {"event": type(event).__name__, "values": {k: _pack(v) for k, v in values.items()}}
+
+
+def to_event(message: Message) -> Event:
+    """The event that `to_message` was given."""
+    kind = getattr(events, message["event"])
+    return kind(**{name: _unpack(value) for name, value in message["values"].items()})
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": str(value)}
+    if isinstance(value, tuple):
+        return [_pack(item) for item in value]
+    return value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Path(value["path"])
+    if isinstance(value, list):
+        return tuple(_unpack(item) for item in value)
+    return value

@@ -1,0 +1,218 @@
+/** Draws the loss of one or more runs on a canvas. */
+
+import { lastAtMost, shortNumber, smooth, ticks, valueRange } from "./series.js";
+
+/** Readable on dark and on light ground. */
+export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
+
+const FONT_PX = 11;
+const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
+
+/**
+ * @typedef {Object} Line
+ * @property {string} label
+ * @property {string} colour
+ * @property {Object<string, (number|null)[]>} columns as GET .../metrics answers
+ *
+ * @typedef {Object} Look
+ * @property {number} steps the right edge
+ * @property {boolean} isLog
+ * @property {boolean} showsRate also draws the learning rate, on a scale of its own
+ * @property {number|null} pointer x of the mouse in pixels of the page, or null
+ */
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Line[]} lines
+ * @param {Look} look
+ */
+export function drawChart(canvas, lines, look) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  if (!width || !height) return;
+  const sharpness = 1.5 * (window.devicePixelRatio || 1); // nodes are also seen enlarged
+  canvas.width = Math.round(width * sharpness);
+  canvas.height = Math.round(height * sharpness);
+  const context = canvas.getContext("2d");
+  context.scale(sharpness, sharpness);
+  context.font = `${FONT_PX}px sans-serif`;
+  const right = MARGIN.right + (look.showsRate ? 44 : 0);
+  const plot = new Plot(context, themeOf(canvas), {
+    left: MARGIN.left,
+    top: MARGIN.top,
+    width: width - MARGIN.left - right,
+    height: height - MARGIN.top - MARGIN.bottom,
+  });
+  plot.draw(lines, look);
+}
+
+function themeOf(canvas) {
+  const style = getComputedStyle(canvas);
+  return {
+    text: style.color,
+    grid: style.getPropertyValue("--ltxv-grid").trim() || "#8884",
+    ground: style.getPropertyValue("--ltxv-ground").trim() || "#222",
+  };
+}
+
+class Plot {
+  constructor(context, theme, area) {
+    this.context = context;
+    this.theme = theme;
+    this.area = area;
+  }
+
+  draw(lines, look) {
+    const averages = lines.map(({ columns }) => smooth(columns.loss));
+    const all = lines.flatMap(({ columns }) => columns.loss);
+    this.steps = Math.max(1, look.steps);
+    this.isLog = look.isLog;
+    [this.low, this.high] = valueRange(all, look.isLog);
+    this.#grid();
+    this.#inside(() => {
+      lines.forEach((line, index) => {
+        this.#band(line, 0.35);
+        this.#curve(line.columns.step, averages[index], line.colour, 1.8);
+      });
+    });
+    if (look.showsRate) this.#rates(lines);
+    if (look.pointer !== null) this.#readout(lines, averages, look);
+  }
+
+  x(step) {
+    return this.area.left + (this.area.width * step) / this.steps;
+  }
+
+  y(value) {
+    const [low, high, at] = this.isLog
+      ? [Math.log(this.low), Math.log(this.high), Math.log(Math.max(value, 1e-30))]
+      : [this.low, this.high, value];
+    return this.area.top + this.area.height * (1 - (at - low) / (high - low));
+  }
+
+  #grid() {
+    const { context, theme, area } = this;
+    context.strokeStyle = theme.grid;
+    context.fillStyle = theme.text;
+    context.lineWidth = 1;
+    context.textAlign = "right";
+    context.textBaseline = "middle";
+    for (const value of ticks(this.low, this.high, Math.max(3, area.height / 30), this.isLog)) {
+      const y = Math.round(this.y(value)) + 0.5;
+      this.#stroke([[area.left, y], [area.left + area.width, y]]);
+      context.fillText(shortNumber(value), area.left - 5, y);
+    }
+    context.textBaseline = "top";
+    const below = area.top + area.height + 5;
+    context.textAlign = "center";
+    for (const step of ticks(0, this.steps, Math.max(2, area.width / 80))) {
+      if (Number.isInteger(step)) context.fillText(String(step), this.x(step), below);
+    }
+  }
+
+  /** From the lowest to the highest loss at every pixel; for single steps it is the raw line. */
+  #band({ columns, colour }, alpha) {
+    const { context } = this;
+    context.save();
+    context.globalAlpha = alpha;
+    this.#curve(columns.step, columns.loss, colour, 1);
+    context.fillStyle = colour;
+    for (let i = 0; i < columns.step.length; i += 1) {
+      const [low, high] = [columns.loss_low[i], columns.loss_high[i]];
+      if (low !== null && high > low) {
+        const top = this.y(high);
+        context.fillRect(this.x(columns.step[i]) - 0.5, top, 1, Math.max(1, this.y(low) - top));
+      }
+    }
+    context.restore();
+  }
+
+  #curve(steps, values, colour, width, y = (value) => this.y(value)) {
+    const { context } = this;
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.beginPath();
+    let isDown = false;
+    values.forEach((value, index) => {
+      if (value === null || value === undefined) isDown = false;
+      else if (isDown) context.lineTo(this.x(steps[index]), y(value));
+      else {
+        context.moveTo(this.x(steps[index]), y(value));
+        isDown = true;
+      }
+    });
+    context.stroke();
+    if (values.length === 1 && isDown) {
+      context.fillStyle = colour;
+      context.fillRect(this.x(steps[0]) - 1.5, y(values[0]) - 1.5, 3, 3);
+    }
+  }
+
+  #rates(lines) {
+    const { context, area, theme } = this;
+    const high = Math.max(...lines.flatMap(({ columns }) => columns.learning_rate), 1e-12);
+    const y = (value) => area.top + area.height * (1 - value / (high * 1.05));
+    context.save();
+    context.setLineDash([4, 3]);
+    for (const { columns, colour } of lines) {
+      this.#curve(columns.step, columns.learning_rate, colour, 1.2, y);
+    }
+    context.restore();
+    context.fillStyle = theme.text;
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    for (const value of [0, high / 2, high]) {
+      context.fillText(shortNumber(value), area.left + area.width + 5, y(value));
+    }
+  }
+
+  /** The values below the mouse. */
+  #readout(lines, averages, look) {
+    const { context, area, theme } = this;
+    const share = (look.pointer - area.left) / area.width;
+    if (share < 0 || share > 1) return;
+    const step = Math.round(share * this.steps);
+    const texts = lines.flatMap(({ columns, label, colour }, index) => {
+      const at = Math.max(0, lastAtMost(columns.step, step));
+      if (!columns.step.length) return [];
+      const average = shortNumber(averages[index][at]);
+      const rate = look.showsRate ? `, rate ${shortNumber(columns.learning_rate[at])}` : "";
+      const name = lines.length > 1 ? `${label}: ` : "";
+      const loss = `${shortNumber(columns.loss[at])} (average ${average})`;
+      return [[`${name}step ${columns.step[at]}, ${loss}${rate}`, colour]];
+    });
+    const x = Math.round(this.x(step)) + 0.5;
+    context.strokeStyle = theme.text;
+    context.lineWidth = 0.5;
+    this.#stroke([[x, area.top], [x, area.top + area.height]]);
+    context.textAlign = "right";
+    context.textBaseline = "top";
+    texts.forEach(([text, colour], index) => {
+      const top = area.top + 2 + index * (FONT_PX + 3);
+      const width = context.measureText(text).width;
+      const edge = area.left + area.width - 4;
+      context.fillStyle = theme.ground;
+      context.fillRect(edge - width - 3, top - 1, width + 6, FONT_PX + 3);
+      context.fillStyle = colour;
+      context.fillText(text, edge, top);
+    });
+  }
+
+  #inside(draw) {
+    const { context, area } = this;
+    context.save();
+    context.beginPath();
+    context.rect(area.left, area.top - 1, area.width + 1, area.height + 2);
+    context.clip();
+    draw();
+    context.restore();
+  }
+
+  #stroke(points) {
+    this.context.beginPath();
+    points.forEach(([x, y], index) => {
+      if (index) this.context.lineTo(x, y);
+      else this.context.moveTo(x, y);
+    });
+    this.context.stroke();
+  }
+}

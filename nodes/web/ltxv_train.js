@@ -1,0 +1,54 @@
+/** The panel of LTXV Train: its widget in the training nodes, its tab in the side bar. */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { loadStyle } from "./dom.js";
+import { NodeWidget } from "./node_widget.js";
+import { nodeAt } from "./node_runs.js";
+import { listen, onEvent } from "./runs.js";
+import { sidebarTab } from "./side_panel.js";
+
+const widgets = new WeakMap();
+
+// The server's picture of the loss is for interfaces without this widget. ComfyUI begins to listen
+// when all extensions are loaded, so this comes first.
+api.addEventListener("b_preview_with_metadata", (event) => {
+  if (widgets.has(nodeAt(event.detail.displayNodeId))) event.stopImmediatePropagation();
+});
+
+app.registerExtension({
+  name: "ltxv_train",
+
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (!followsRuns(nodeData)) return;
+    chain(nodeType.prototype, "onNodeCreated", (node) => widgets.set(node, new NodeWidget(node)));
+    chain(nodeType.prototype, "onConfigure", (node) => {
+      // The graph gets its own id only after its nodes.
+      setTimeout(() => widgets.get(node)?.restore());
+    });
+    chain(nodeType.prototype, "onRemoved", (node) => widgets.get(node)?.close());
+  },
+
+  setup() {
+    loadStyle();
+    listen();
+    onEvent(({ node, run }) => {
+      if (node && run) widgets.get(nodeAt(node))?.follow(run);
+    });
+    app.extensionManager.registerSidebarTab(sidebarTab());
+  },
+});
+
+/** The training nodes, and those that join a run. */
+function followsRuns(nodeData) {
+  return nodeData.name.startsWith("LTXVTrain") && nodeData.output_name?.includes("run_folder");
+}
+
+function chain(prototype, method, then) {
+  const before = prototype[method];
+  prototype[method] = function (...values) {
+    const result = before?.apply(this, values);
+    then(this);
+    return result;
+  };
+}

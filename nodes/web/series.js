@@ -1,0 +1,123 @@
+/** Numbers over the steps of a run, for drawing and reading. Nothing here touches the page. */
+
+/** Of the losses, as many lie above the chart's upper edge: single peaks don't flatten the rest. */
+const CUT_OFF_SHARE = 0.02;
+
+/**
+ * Exponential moving average, corrected for its start. A gap stays a gap.
+ *
+ * @param {(number|null)[]} values
+ * @param {number} [weight] of the past, 0..1
+ * @returns {(number|null)[]}
+ */
+export function smooth(values, weight = smoothingFor(values.length)) {
+  let average = 0;
+  let norm = 0;
+  return values.map((value) => {
+    if (value === null) return null;
+    average = weight * average + (1 - weight) * value;
+    norm = weight * norm + (1 - weight);
+    return average / norm;
+  });
+}
+
+/** Averages over about a fifteenth of the curve, and at least five points. */
+export function smoothingFor(count) {
+  const window = Math.min(200, Math.max(5, count / 15));
+  return 1 - 2 / (window + 1);
+}
+
+/**
+ * The range that a chart shows.
+ *
+ * @param {(number|null)[]} values
+ * @param {boolean} isLog leaves out what has no logarithm
+ * @returns {[number, number]}
+ */
+export function valueRange(values, isLog = false) {
+  const shown = values.filter((value) => value !== null && (!isLog || value > 0));
+  if (!shown.length) return isLog ? [0.1, 1] : [0, 1];
+  shown.sort((a, b) => a - b);
+  const low = shown[0];
+  const high = shown[Math.floor((1 - CUT_OFF_SHARE) * (shown.length - 1))];
+  if (high > low) return [low, high];
+  return isLog ? [low / 2, low * 2] : [low - 0.5 * Math.abs(low || 1), low + 0.5 * Math.abs(low || 1)];
+}
+
+/**
+ * Round numbers inside a range.
+ *
+ * @returns {number[]}
+ */
+export function ticks(low, high, count, isLog = false) {
+  if (isLog) return logTicks(low, high, count);
+  const rough = (high - low) / Math.max(1, count);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999);
+  const found = [];
+  for (let k = Math.ceil(low / step); k * step <= high + step * 1e-9; k += 1) found.push(k * step);
+  return found;
+}
+
+function logTicks(low, high, count) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
+    found.push(...[1, 2, 5].map((factor) => factor * 10 ** power));
+  }
+  const inside = found.filter((value) => value >= low && value <= high);
+  if (inside.length < 2) return [low, high];
+  const each = Math.ceil(inside.length / (count + 1));
+  return inside.filter((_, index) => index % each === 0);
+}
+
+/** Three digits that matter: 0.0123, 1.23, 1.2e-6. */
+export function shortNumber(value) {
+  if (value === null || value === undefined) return "–";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
+  const digits = Math.max(0, Math.min(6, 2 - Math.floor(Math.log10(size))));
+  return String(Number(value.toFixed(digits)));
+}
+
+/** 0:42, 12:05, 3:07:00. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** 12 KiB, 3.4 GiB. */
+export function bytes(count) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
+  const value = count / 1024 ** power;
+  return `${value >= 10 || power === 0 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
+}
+
+/** The index of the last value that is at most `wanted`, in ascending values; -1 for none. */
+export function lastAtMost(values, wanted) {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] <= wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/**
+ * Options whose values are not the same in all runs.
+ *
+ * @param {Object<string, *>[]} configurations values by option name, one object for each run
+ * @returns {[string, *[]][]} option name and its value in each run
+ */
+export function differences(configurations) {
+  const names = [...new Set(configurations.flatMap((options) => Object.keys(options)))];
+  return names
+    .map((name) => [name, configurations.map((options) => options[name])])
+    .filter(([, values]) => new Set(values.map((value) => JSON.stringify(value))).size > 1);
+}

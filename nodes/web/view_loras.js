@@ -1,0 +1,62 @@
+/** The LoRA files of the chosen runs, the newest first. */
+
+import { button, element } from "./dom.js";
+import { placeLoRA } from "./place_lora.js";
+import { act, loraUrl } from "./rest.js";
+import { bytes } from "./series.js";
+
+export class LoRAView {
+  static title = "LoRA";
+  static hint = "LoRA files: load into the graph, download";
+
+  constructor() {
+    this.chosen = [];
+    this.shown = "";
+    this.files = element("div", {});
+    this.message = element("div", { class: "ltxv-message" });
+    this.root = element("div", { class: "ltxv-loras" }, this.message, this.files);
+  }
+
+  choose(chosen) {
+    this.chosen = chosen;
+  }
+
+  draw() {
+    const runs = this.chosen.map(({ feed, colour }) => [feed.name, colour, feed.details?.loras ?? []]);
+    const shown = JSON.stringify(runs);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    const rows = runs.flatMap(([name, colour, loras]) =>
+      loras.toReversed().map((lora) => this.#row(name, colour, lora)),
+    );
+    if (rows.length) this.files.replaceChildren(...rows);
+    else this.files.textContent = "No LoRA yet: the first checkpoint writes one.";
+  }
+
+  #row(run, colour, lora) {
+    const dot = element("span", { class: "ltxv-dot" });
+    dot.style.background = colour;
+    const average = lora.is_average ? ", average" : "";
+    return element(
+      "div",
+      { class: "ltxv-row ltxv-lora" },
+      dot,
+      element("span", { class: "ltxv-name", title: lora.file }, `step ${lora.step}${average}`),
+      element("span", {}, bytes(lora.bytes)),
+      button("Load into graph", "Place a Load LTXV LoRA node with this file; behind the model loader, if one is selected", () =>
+        this.#place(run, lora.file),
+      ),
+      element("a", { href: loraUrl(run, lora.file), download: lora.file, class: "ltxv-button" }, "Download"),
+    );
+  }
+
+  async #place(run, file) {
+    this.message.textContent = "";
+    try {
+      const { lora_name: name } = await act(run, "publish", { file });
+      this.message.textContent = await placeLoRA(name);
+    } catch (error) {
+      this.message.textContent = error.message;
+    }
+  }
+}

@@ -1,0 +1,194 @@
+"""A failure parks the run with a cause, gives the memory back, and costs no finished step."""
+
+import errno
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.runs.failures import RunFailedError, cause_of
+from ltxv_train_core.strategies.base import StepInputs
+from ltxv_train_core.strategies.standard import StandardStrategy
+from ltxv_train_core.trainer import train
+from tests.core.test_memory import alive
+
+STEPS = {"optimization": {"steps": 6, "batch_size": 2}}
+
+
+def tensor_bytes(path):
+    return {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+
+
+@pytest.fixture(scope="module")
+def whole(stripes_data, tmp_path_factory):
+    """The LoRA of the run that nothing disturbs."""
+    from ltxv_train_core.config import TrainingConfig, build
+
+    values = {
+        "output_dir": str(tmp_path_factory.mktemp("whole")),
+        "model": {"model_source": "LTXV_MINIATURE"},
+        "lora": {"rank": 4, "alpha": 4},
+        "optimization": {"steps": 6, "batch_size": 2, "learning_rate": 1e-3},
+        "acceleration": {"mixed_precision_mode": "no", "compile_with_inductor": False},
+        "data": {"preprocessed_data_root": str(stripes_data), "num_dataloader_workers": 0},
+    }
+    return tensor_bytes(train(build(TrainingConfig, values)).lora_file)
+
+
+def at_step(step, act):
+    def report(event):
+        if isinstance(event, StepCompleted) and event.step == step:
+            act()
+
+    return report
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
+def test_a_disk_that_takes_no_more_parks_the_run(training_config, whole):
+    import resource
+
+    config = training_config(**STEPS, checkpoints={"interval": 2})
+    kind = resource.RLIMIT_FSIZE
+    limits = resource.getrlimit(kind)
+    limit = at_step(3, lambda: resource.setrlimit(kind, (50_000, limits[1])))
+    try:
+        with pytest.raises(RunFailedError, match="the disk is full"):
+            train(config, limit)
+    finally:
+        resource.setrlimit(kind, limits)
+    state = plan_run(config).run.written_state()
+    assert (state.status, state.step, state.cause.kind) == ("failed", 2, "disk_full")
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(training_config, whole, small_disk):
+    keep = {"interval": 1, "keep_last_n": -1}
+    config = training_config(**STEPS, checkpoints=keep, output_dir=str(small_disk / "runs"))
+    with pytest.raises(RunFailedError, match="the disk is full"):
+        train(config)
+    run = plan_run(config).run
+    state = run.written_state()
+    assert (state.status, state.cause.kind) == ("failed", "disk_full")
+    assert state.step >= 1
+    assert max(path.name for path in run.checkpoints.iterdir()) == f"{state.step:06d}"
+    assert list(run.folder.rglob(".*.part*")) == []
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+def test_data_that_disappears_parks_the_run_until_it_is_back(
+    training_config, stripes_data, whole, tmp_path
+):
+    root = shutil.copytree(stripes_data, tmp_path / "data")
+    config = training_config(root, **STEPS)
+    latents, away = root / "latents", root / "away"
+    run = plan_run(config).run
+    with pytest.raises(DataError, match="latents"):
+        train(config, at_step(3, lambda: latents.rename(away)))
+    state = run.written_state()
+    assert (state.status, state.step, state.cause.kind) == ("failed", 3, "data")
+    assert "Put the data set back" in state.cause.advice
+    with pytest.raises(LTXVTrainError, match="missing"):
+        train(config)
+    away.rename(latents)
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+def on_a_full_device():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize(
+    ("happens", "kind", "advice"),
+    [
+        (lambda: torch.empty(2**60), "out_of_host_memory", "Close other programs"),
+        (on_a_full_device, "out_of_memory", "Use a smaller batch_size"),
+    ],
+)
+def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
+    training_config, monkeypatch, whole, happens, kind, advice
+):
+    config = training_config(**STEPS)
+    before, prepare, calls = alive(), StandardStrategy.prepare, []
+
+    def full(self, batch, generator):
+        calls.append(batch)
+        if len(calls) == 4:
+            happens()
+        return prepare(self, batch, generator)
+
+    monkeypatch.setattr(StandardStrategy, "prepare", full)
+    with pytest.raises(RunFailedError, match=advice) as caught:
+        train(config)
+    assert alive() == before, "while the error is still held"
+    assert caught.value.cause.kind == kind
+    assert plan_run(config).run.written_state().step == 3
+    assert tensor_bytes(train(config).lora_file) == whole
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_counted(training_config, monkeypatch):
+    config = training_config(**STEPS)
+    loss, calls = StepInputs.loss, []
+
+    def once_broken(self, prediction):
+        calls.append(1)
+        return loss(self, prediction) * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(StepInputs, "loss", once_broken)
+    result = train(config)
+    run = RunFolder(result.run_folder)
+    assert result.finished
+    assert run.written_state().skipped_steps == 1
+    assert [m.loss == m.loss for m in run.metrics()] == [True, False, True, True, True, True]
+    assert all(torch.isfinite(t).all() for t in load_file(result.lora_file).values())
+
+
+def test_many_of_them_in_a_row_park_the_run(training_config, monkeypatch):
+    config = training_config(optimization={"steps": 20, "max_non_finite_steps": 3})
+    loss = StepInputs.loss
+    monkeypatch.setattr(StepInputs, "loss", lambda self, p: loss(self, p) * float("inf"))
+    with pytest.raises(NotFiniteError, match="not finite 3 steps in a row: lower optimization"):
+        train(config)
+    state = plan_run(config).run.written_state()
+    assert (state.status, state.cause.kind, state.skipped_steps) == ("failed", "not_finite", 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out_of_memory"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out_of_host_memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "out_of_host_memory"),
+        (MemoryError(), "out_of_host_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file"), "disk_full"),
+        (OSError(errno.EACCES, "Permission denied"), "error"),
+        (ZeroDivisionError("division by zero"), "error"),
+    ],
+)  # fmt: skip
+def test_causes_have_names(error, kind):
+    cause = cause_of(error)
+    assert cause.kind == kind
+    assert cause.message
+    assert cause.advice.endswith(tuple("abcdefghijklmnopqrstuvwxyz"))

@@ -1,0 +1,291 @@
+"""The runs over HTTP: what browsers see, what they may change, and what nobody may read."""
+
+import http.client
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from ltxv_train_core.config import TrainingConfig, yaml_file
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
+from tests.graph import Graph
+from tests.host import Host, models_folder
+from tests.nodes.workflows import configure, prepare
+
+STEPS = 40
+RUN = "a <b>bold näme-0123"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content, parse_constant=_refuse)
+
+
+def _refuse(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def ask(
+    host: Host,
+    path: str,
+    method: str = "GET",
+    body: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Sends a path as it is written, which an ordinary client would tidy up first."""
+    where = urlsplit(host.url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
+    try:
+        connection.request(method, path, body, headers or {})
+        reply = connection.getresponse()
+        return Answer(reply.status, dict(reply.getheaders()), reply.read())
+    finally:
+        connection.close()
+
+
+def post(host: Host, path: str, body: str = "{}", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(host, path, "POST", body, {"Content-Type": "application/json", **named})
+
+
+@pytest.fixture
+def run(host: Host) -> Iterator[RunFolder]:
+    """A finished run of 40 steps with samples and a LoRA, and a secret beside the runs."""
+    runs = host.base / "output" / "ltxv_train"
+    folder = RunFolder(runs / RUN)
+    with RunWriter(folder) as writer:
+        writer.begin(RunState.new(steps=STEPS))
+        writer.move("running")
+        for step in range(1, STEPS + 1):
+            loss = math.nan if step == 7 else 1 / step
+            folder.append_metrics(StepCompleted(step, STEPS, loss, 1e-3, 0.5, 0.1, 1.0))
+        writer.move("finished", step=STEPS)
+    yaml_file.save(TrainingConfig(data={"preprocessed_data_root": "x"}), folder.config_file)
+    files = [folder.samples(20) / "0.mp4", folder.samples(20) / "sheet.png"]
+    files.append(folder.lora_file(STEPS))
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode("ascii", "replace"))
+    (runs.parent / "secret.txt").write_text("secret", encoding="utf-8")
+    yield folder
+    if folder.folder.exists():
+        RunLibrary(runs).delete(folder.name)
+
+
+@pytest.fixture
+def url(run: RunFolder) -> str:
+    return "/ltxv_train/runs/" + quote(run.name)
+
+
+def test_runs_are_listed(host: Host, run: RunFolder, url: str) -> None:
+    (listed,) = [each for each in ask(host, "/ltxv_train/runs").json if each["name"] == run.name]
+    assert (listed["status"], listed["step"], listed["steps"]) == ("finished", STEPS, STEPS)
+    assert (listed["cause"], listed["position"], listed["here"]) == (None, None, False)
+    found = ask(host, url).json
+    assert listed.items() <= found.items()
+    assert found["samples"] == [
+        {"step": 20, "sheet": "000020/sheet.png", "videos": ["000020/0.mp4"]}
+    ]
+    name = run.lora_file(STEPS).name
+    assert found["loras"] == ask(host, f"{url}/loras").json
+    assert found["loras"] == [
+        {"file": name, "step": STEPS, "is_average": False, "bytes": len(name)}
+    ]
+
+
+def test_metrics_since_a_step_and_thinned(host: Host, url: str) -> None:
+    answer = ask(host, f"{url}/metrics").json
+    columns = answer["columns"]
+    assert columns["step"] == list(range(1, STEPS + 1))
+    assert columns["loss"][6] is None
+    assert columns["loss"][7] == 1 / 8
+    assert answer["last"]["eta_seconds"] == 1.0
+    since = ask(host, f"{url}/metrics?since=38").json["columns"]
+    assert since["step"] == [39, 40]
+    thin = ask(host, f"{url}/metrics?points=8").json["columns"]
+    assert thin["step"] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert thin["loss_high"][0] == 1.0
+    nothing = ask(host, f"{url}/metrics?since=40").json
+    assert (nothing["columns"]["step"], nothing["last"]) == ([], None)
+
+
+@pytest.mark.parametrize("query", ["since=-1", "since=x", "points=0", "points=1e9", "since=²"])
+def test_numbers_that_are_none_are_named(host: Host, url: str, query: str) -> None:
+    answer = ask(host, f"{url}/metrics?{query.replace('²', '%C2%B2')}")
+    assert answer.status == 400
+    assert "no whole number" in answer.json["error"]
+
+
+def test_the_configuration_as_text_and_as_options(host: Host, run: RunFolder, url: str) -> None:
+    answer = ask(host, f"{url}/config").json
+    assert answer["yaml"] == run.config_file.read_text(encoding="utf-8")
+    assert answer["options"]["data.preprocessed_data_root"] == "x"
+    assert answer["options"]["seed"] == TrainingConfig.model_fields["seed"].default
+    run.config_file.write_text("no: configuration", encoding="utf-8")
+    assert ask(host, f"{url}/config").status == 409
+
+
+def test_samples_and_loras_are_files(host: Host, run: RunFolder, url: str) -> None:
+    video = ask(host, f"{url}/samples/000020/0.mp4", headers={"Range": "bytes=2-4"})
+    assert (video.status, video.content) == (206, b"mp4")
+    assert video.headers["Content-Type"] == "video/mp4"
+    assert ask(host, f"{url}/samples/000020/sheet.png").content == b"sheet.png"
+    listed = ask(host, f"{url}/loras").json[0]["file"]
+    assert ask(host, f"{url}/loras/{quote(listed)}").content == run.lora_file(STEPS).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/samples/../run.json", "/samples/..%2Frun.json", "/samples/%2e%2e/run.json"),
+        *("/samples/000020", "/samples/000020/", "/samples/000020/../../run.json"),
+        *("/samples/000020%2F..%2F..%2Frun.json", "/samples//etc/passwd", "/samples/%00"),
+        *("/samples/000020/..%5C..%5Crun.json", "/samples/run.json"),
+        *("/loras/run.json", "/loras/..%2Frun.json", "/loras/%2e%2e%2Ftraining_config.yaml"),
+        *("/run.json", "/checkpoints", "/..", "/../../secret.txt", "/%2e%2e/secret.txt"),
+    ],
+)
+def test_nothing_else_of_a_run_can_be_read(host: Host, url: str, path: str) -> None:
+    assert ask(host, url + path).status in (400, 403, 404)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("unknown", "..", "%2e%2e", "..%2F", "%2e%2e%2f%2e%2e", ".locks", ".", "%00", "*"),
+        *("..%2Fltxv_train", "%2Fetc", "secret.txt", "..%2Fsecret.txt", "..%5Csecret.txt"),
+    ],
+)
+@pytest.mark.parametrize("tail", ["", "/metrics", "/config", "/loras"])
+def test_a_name_that_is_no_run_leads_nowhere(
+    host: Host, run: RunFolder, name: str, tail: str
+) -> None:
+    answer = ask(host, f"/ltxv_train/runs/{name}{tail}")
+    assert answer.status in (400, 403, 404) or answer.json == []
+    assert b"secret" not in answer.content.replace(b"secret.txt", b"")
+
+
+ACTIONS = ["pause", "resume", "stop", "sample", "checkpoint", "delete", "publish"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_only_own_pages_and_programs_change_something(
+    host: Host, run: RunFolder, url: str, action: str
+) -> None:
+    path = f"{url}/{action}"
+    assert ask(host, path).status in (404, 405)
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert ask(host, path, method, "{}", {"Content-Type": "application/json"}).status == 405
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        assert ask(host, path, "POST", "{}", {"Content-Type": kind}).status == 415
+    foreign = [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": host.url.replace("127.0.0.1", "localhost")},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site", "Origin": host.url},
+    ]
+    for headers in foreign:
+        assert post(host, path, **headers).status == 403, headers
+    for body in ("", "[]", "null", "{", '"x"'):
+        assert post(host, path, body).status == 400, body
+    assert post(host, f"/ltxv_train/runs/unknown/{action}").status == 404
+    assert run.folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Sec_Fetch_Site": "same-origin"}, {"Origin": "OWN"}],
+    ids=["program", "browser", "browser over http"],
+)
+def test_a_run_is_deleted(host: Host, run: RunFolder, url: str, headers: dict) -> None:
+    own = {name: host.url if value == "OWN" else value for name, value in headers.items()}
+    assert post(host, f"{url}/delete", **own).status == 200
+    assert not run.folder.exists()
+    assert ask(host, url).status == 404
+
+
+@pytest.mark.parametrize("action", ["pause", "stop", "sample", "checkpoint"])
+def test_a_run_that_rests_can_not_be_moved(host: Host, url: str, action: str) -> None:
+    answer = post(host, f"{url}/{action}")
+    assert answer.status == 409
+    assert "neither trained nor waiting" in answer.json["error"]
+
+
+def test_a_lora_goes_where_loaders_list_it(host: Host, run: RunFolder, url: str) -> None:
+    file = run.lora_file(STEPS).name
+    name = post(host, f"{url}/publish", json.dumps({"file": file})).json["lora_name"]
+    published = models_folder(host, "loras") / name
+    assert published.read_bytes() == run.lora_file(STEPS).read_bytes()
+    info = host.object_info()["LTXVTrainLoadLoRA"]
+    assert name in info["input"]["required"]["lora_name"][1]["options"]
+    published.unlink()
+    for other in ("../run.json", "", None, 3, ["x"]):
+        answer = post(host, f"{url}/publish", json.dumps({"file": other}))
+        assert answer.status == 404, other
+
+
+def test_a_run_that_trains_is_followed_and_moved(host: Host) -> None:
+    """Pause, go on, ask for samples and a checkpoint, stop: as the buttons of the panel do."""
+    graph = Graph()
+    _, preprocessed = prepare(graph, host)
+    validation = {
+        "prompts": "a red circle",
+        "video_dims": "64x64x9",
+        "inference_steps": 1,
+        "interval": 1_000_000,
+    }
+    config = configure(graph, host, preprocessed, steps=100_000, name="live", validation=validation)
+    graph.add("LTXVTrainLoRA", config=config)
+    prompt_id = host.start(graph.prompt)
+
+    def live() -> dict[str, Any]:
+        return next((e for e in ask(host, "/ltxv_train/runs").json if e["name"][:5] == "live-"), {})
+
+    until(lambda: live().get("step", 0) >= 3, host)
+    found = live()
+    url = f"/ltxv_train/runs/{found['name']}"
+    assert (found["status"], found["position"], found["here"]) == ("running", 0, True)
+    assert ask(host, f"{url}/metrics?since=1").json["columns"]["step"][:2] == [2, 3]
+    assert post(host, f"{url}/delete").status == 409
+
+    before = len(ask(host, url).json["loras"])
+    assert post(host, f"{url}/checkpoint").status == 200
+    until(lambda: len(ask(host, url).json["loras"]) > before, host)
+    before = len(ask(host, url).json["samples"])
+    assert post(host, f"{url}/sample").status == 200
+    until(lambda: len(ask(host, url).json["samples"]) > before, host)
+    sheet = ask(host, url).json["samples"][-1]["sheet"]
+    assert ask(host, f"{url}/samples/{sheet}").content[1:4] == b"PNG"
+
+    assert post(host, f"{url}/pause").status == 200
+    until(lambda: live()["status"] == "paused", host)
+    step = live()["step"]
+    assert post(host, f"{url}/resume").status == 200
+    until(lambda: live()["step"] > step and live()["status"] == "running", host)
+    assert post(host, f"{url}/stop").status == 200
+    until(lambda: live()["status"] == "stopped", host)
+    host.wait(prompt_id)
+    assert ask(host, f"{url}/metrics").json["columns"]["step"] == [*range(1, live()["step"] + 1)]
+    assert post(host, f"{url}/delete").status == 200
+    assert live() == {}
+
+
+def until(condition: Any, host: Host, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, host.log()
+        time.sleep(0.05)

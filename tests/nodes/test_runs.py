@@ -1,0 +1,165 @@
+"""Runs from the canvas: again, in stages, in the background, cancelled, failed."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph import Graph, seen
+from tests.host import Host, models_folder, run
+from tests.nodes.test_training import _wait_for_step, progress_of
+from tests.nodes.workflows import configure, prepare
+
+
+@pytest.fixture(scope="module")
+def data(host: Host) -> str:
+    """A preprocessed data set's folder."""
+    graph = Graph()
+    dataset, _ = prepare(graph, host)
+    probe = graph.probe(dataset[0])
+    return str(Path(seen(run(host, graph.prompt), probe)).parent)
+
+
+def trains(host: Host, data: str, steps: int, name: str, **inputs: Any) -> tuple[Graph, Any, list]:
+    """A graph with one training node and probes of its outputs."""
+    graph = Graph()
+    config = configure(graph, host, data, steps=steps, name=name)
+    train = graph.add("LTXVTrainLoRA", config=config, **inputs)
+    return graph, train, [graph.probe(train[output]) for output in range(5)]
+
+
+def moves(host: Host, since: int) -> list[str]:
+    return [data["status"] for data in progress_of(host, "RunMoved", since)]
+
+
+def until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+
+
+def test_a_finished_run_is_found_and_the_node_says_so(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 2, "found")
+    first = run(host, graph.prompt).succeeded()
+    names = [seen(first, probe) for probe in (probes[0], probes[4])]
+    other, train, again = trains(host, data, 2, "found", mode="wait")
+    since = len(host.sent())
+    second = run(host, other.prompt).succeeded()
+    assert [seen(second, probe) for probe in (again[0], again[4])] == names
+    assert "found finished, nothing was trained" in second.outputs[train.id]["text"][0]
+    assert progress_of(host, "StepCompleted", since) == []
+
+
+def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 1, "twice", train_again=True)
+    runs = [seen(run(host, graph.prompt), probes[4]) for _ in range(3)]
+    assert runs[1:] == [f"{runs[0]}-2", f"{runs[0]}-3"]
+    loras = models_folder(host, "loras") / "ltxv_train"
+    assert len(list(loras.glob("twice-*.safetensors"))) == 3
+
+
+def test_two_stages_in_one_graph(host: Host, data: str) -> None:
+    graph = Graph()
+    config = configure(graph, host, data, steps=2, name="stages")
+    first = graph.add("LTXVTrainLoRA", config=config)
+    second = graph.add("LTXVTrainLoRA", config=config, continue_from=first[4])
+    probes = [graph.probe(node[0]) for node in (first, second)]
+    since = len(host.sent())
+    outcome = run(host, graph.prompt)
+    names = [seen(outcome, probe) for probe in probes]
+    assert names[0].endswith("-000002.safetensors")
+    assert names[1].endswith("-000004.safetensors")
+    steps = [data["step"] for data in progress_of(host, "StepCompleted", since)]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> None:
+    graph, train, probes = trains(host, data, 30, "detached", mode="detached")
+    since = len(host.sent())
+    outcome = run(host, graph.prompt).succeeded()
+    assert probes[0].id not in outcome.outputs, "what needs the LoRA does not run yet"
+    name = seen(outcome, probes[4])
+    assert "trains in the background" in outcome.outputs[train.id]["text"][0]
+    assert "finished" not in moves(host, since)
+
+    waiting = Graph()
+    wait = waiting.add("LTXVTrainWait", run_name=name)
+    lora = waiting.probe(wait[0])
+    joined = run(host, waiting.prompt)
+    assert seen(joined, lora).endswith("-000030.safetensors")
+    assert (models_folder(host, "loras") / seen(joined, lora)).is_file()
+    events = progress_of(host, "StepCompleted", since)
+    assert [data["step"] for data in events] == list(range(1, 31))
+    assert {data["run"] for data in events} == {name}
+    assert moves(host, since) == ["queued", "running", "finished"]
+
+    again = run(host, graph.prompt).succeeded()
+    assert "found finished" in again.outputs[train.id]["text"][0]
+
+
+def test_cancel_ends_the_waiting_and_not_the_run(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 60, "unbothered", mode="detached")
+    since = len(host.sent())
+    name = seen(run(host, graph.prompt), probes[4])
+    waiting = Graph()
+    waiting.add("LTXVTrainWait", run_name=name)
+    prompt = host.start(waiting.prompt)
+    _wait_for_step(host, 2, since)
+    host.interrupt()
+    assert host.wait(prompt).interrupted
+    until(lambda: moves(host, since)[-1] == "finished")
+
+
+def test_the_prompt_queue_works_at_once_after_a_cancel(host: Host, data: str) -> None:
+    graph, *_ = trains(host, data, 100_000, "long")
+    since = len(host.sent())
+    prompt = host.start(graph.prompt)
+    _wait_for_step(host, 2, since)
+    host.interrupt()
+    assert host.wait(prompt, seconds=60).interrupted
+    assert moves(host, since)[-1] == "stopped"
+    small = Graph()
+    probe = small.probe("after")
+    assert seen(run(host, small.prompt, seconds=60), probe) == "after"
+    last = progress_of(host, "StepCompleted", since)[-1]["step"]
+    loras = models_folder(host, "loras") / "ltxv_train"
+    assert len(list(loras.glob(f"long-*-{last:06d}.safetensors"))) == 1
+
+
+def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, data: str) -> None:
+    graph = Graph()
+    lora = {"rank": 4, "alpha": 4, "target_modules": "nothing_like_this"}
+    config = configure(graph, host, data, steps=2, name="failing", lora=lora)
+    train = graph.add("LTXVTrainLoRA", config=config)
+    since = len(host.sent())
+    outcome = run(host, graph.prompt)
+    assert outcome.error_node == train.id
+    assert "matches no layer" in (outcome.error or "")
+    (failed,) = [d for d in progress_of(host, "RunMoved", since) if d["status"] == "failed"]
+    assert failed["cause"] == "configuration"
+    good, _, probes = trains(host, data, 1, "after-failing")
+    assert seen(run(host, good.prompt), probes[0]).startswith("ltxv_train")
+
+
+def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None:
+    for name, words in (("", "connect one, or write its name"), ("nowhere", "no run is named")):
+        graph = Graph()
+        graph.add("LTXVTrainWait", run_name=name)
+        assert words in (run(host, graph.prompt).error or "")
+    (stopped,) = [p.name for p in (host.base / "output" / "ltxv_train").glob("long-*")]
+    graph = Graph()
+    graph.add("LTXVTrainWait", run_name=stopped)
+    assert "is stopped at step" in (run(host, graph.prompt).error or "")
+
+
+@pytest.mark.kills
+def test_a_run_in_a_process_of_its_own(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 4, "apart", processes=1)
+    since = len(host.sent())
+    outcome = run(host, graph.prompt)
+    assert seen(outcome, probes[0]).endswith("-000004.safetensors")
+    assert (Path(seen(outcome, probes[3])) / "worker.log").is_file()
+    steps = [data["step"] for data in progress_of(host, "StepCompleted", since)]
+    assert steps == [1, 2, 3, 4]
