@@ -246,6 +246,22 @@ def test_raw_videos_are_split_and_described(host: Host) -> None:
     assert read_manifest(metadata).clips == clips
 
 
+def test_captions_that_people_edit_reach_what_follows(host: Host) -> None:
+    folder = host.base / "input/edited"
+    write_video(folder / "a.mp4", np.zeros((9, 64, 96, 3), np.uint8), fps=10)
+    (folder / "a.txt").write_text("from a file", encoding="utf-8")
+    graph = Graph()
+    captioned = add(graph, host, "LTXVTrainDatasetCaption", dataset_path="edited")
+    root = graph.probe(preprocess(graph, host, captioned))
+    first = seen(run(host, graph.prompt), root)
+    assert [item.caption for item in read_index(Path(first)).items] == ["from a file"]
+    rows = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    rows[0]["caption"] = "edited"
+    (folder / "dataset.json").write_text(json.dumps(rows), encoding="utf-8")
+    run(host, graph.prompt).succeeded()
+    assert [item.caption for item in read_index(Path(first)).items] == ["edited"]
+
+
 @pytest.mark.comfyui
 @pytest.mark.parametrize("host", ["comfyui"], indirect=True)
 def test_stock_nodes_make_canny_references_for_an_ic_lora(host: Host) -> None:
