@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Windows refuses while somebody reads the target, which soon passes."""
+    tries = 40 if os.name == "nt" else 1
+    for number in range(1, tries + 1):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if number == tries:
+                raise
+            time.sleep(0.05)
 
 
 def sync_file(path: Path) -> None:

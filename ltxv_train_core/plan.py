@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from . import checkpoint
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError
 from .events import Notice, Reporter, StopSignal, ignore
+from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
@@ -67,6 +70,7 @@ def plan_run(
         LTXVTrainError: when configuration, data or model can't be used.
         Cancelled: when a download was stopped.
     """
+    _require_devices(processes)
     dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None
@@ -117,6 +121,18 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     library = {each.name: each for each in RunLibrary(run.folder.parent).runs()}
     start = library.get(state.continues) if state.continues else None
     return RunPlan(config, run, source, dataset, state, start, run.graph())
+
+
+def _require_devices(processes: int) -> None:
+    """Every process needs an accelerator of its own; on a CPU they share it."""
+    if processes == 1:
+        return
+    kind = default_device().type
+    count = torch.cuda.device_count() if kind == "cuda" else processes if kind == "cpu" else 1
+    if processes > count:
+        raise ConfigurationError(
+            [f"{processes} processes: this machine has {count} accelerators ({kind}); use as many"]
+        )
 
 
 def _open(

@@ -21,10 +21,15 @@ PATIENCE = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together; alone by default."""
+    """This process among those that train together; alone by default.
+
+    Attributes:
+        local_rank: its number on this machine, and of its accelerator.
+    """
 
     rank: int = 0
     count: int = 1
+    local_rank: int = 0
 
     @classmethod
     def join(cls) -> "Processes":
@@ -32,12 +37,13 @@ class Processes:
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         if not dist.is_initialized():
             if torch.cuda.is_available():
-                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+                torch.cuda.set_device(local_rank)
             backend = "nccl" if torch.cuda.is_available() else "gloo"
             dist.init_process_group(backend, timeout=PATIENCE)
-        return cls(dist.get_rank(), count)
+        return cls(dist.get_rank(), count, local_rank)
 
     @property
     def is_first(self) -> bool:
@@ -45,10 +51,11 @@ class Processes:
 
     @property
     def device(self) -> torch.device:
-        """The accelerator that this process trains on."""
+        """The accelerator that this process trains on, whichever its thread takes for the current
+        one."""
         device = default_device()
         if self.count > 1 and device.type == "cuda":
-            return torch.device("cuda", torch.cuda.current_device())
+            return torch.device("cuda", self.local_rank)
         return device
 
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:

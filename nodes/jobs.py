@@ -3,7 +3,6 @@
 The manager is imported when it is first needed: it imports the trainer.
 """
 
-import atexit
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ def job_manager() -> "JobManager":
 
     manager = JobManager()
     manager.subscribe(_follow)
-    atexit.register(manager.shut_down)
+    manager.pause_at_exit()
     return manager
 
 

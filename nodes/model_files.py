@@ -7,7 +7,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..ltxv_train_core.config import Option
+from ..ltxv_train_core.config import ModelConfig, Option
 from ..ltxv_train_core.config.options import NONE
 from ..ltxv_train_core.models.tokenizer import look_in
 
@@ -43,6 +43,11 @@ def with_files(values: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(chosen.get(option), str):
             chosen[option] = _found(chosen[option].strip(), folders)
     return chosen
+
+
+def with_listed_files(section: ModelConfig) -> ModelConfig:
+    """A model section in which names of listed files are their paths."""
+    return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
 
 
 def missing_files(**given: str | None) -> str | bool:

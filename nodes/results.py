@@ -16,7 +16,7 @@ from .sockets import TRAINING_RUN
 LORA_NAME = io.AnyType.Output(
     display_name="lora_name",
     tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the lora_name input of Load "
-    "LTXV LoRA and of the stock LoRA loaders.",
+    "Trained LTXV LoRA and of the stock LoRA loaders.",
 )
 MODEL_NAME = io.AnyType.Output(
     display_name="model_name",

@@ -74,6 +74,16 @@ class TrainNode(io.ComfyNode):
                     tooltip="Train a finished run once more, beside the earlier one, every time "
                     "that the graph is queued.",
                 ),
+                io.Int.Input(
+                    "processes",
+                    default=0,
+                    min=0,
+                    max=64,
+                    optional=True,
+                    tooltip="0: train inside ComfyUI. 1: in a process of its own, which can't take "
+                    "ComfyUI down. More: in so many processes together, one for each GPU; each "
+                    "brings a batch of its own.",
+                ),
             ],
             outputs=run_outputs(cls.gives),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
@@ -93,9 +103,11 @@ class TrainNode(io.ComfyNode):
         continue_from: str | None = None,
         mode: str = WAIT,
         train_again: bool = False,
+        processes: int = 0,
     ) -> io.NodeOutput:
         settings = build(TrainingConfig, cls.prepare(config))
         from ..ltxv_train_core import trainer
+        from ..ltxv_train_core.jobs import Isolated
         from ..ltxv_train_core.plan import plan_run
 
         progress = NodeProgress(cls.hidden.unique_id)
@@ -103,7 +115,12 @@ class TrainNode(io.ComfyNode):
         graph = graph_to_share(cls.hidden.extra_pnginfo, cls.hidden.prompt)
         plan = run_job(
             lambda report, stop: plan_run(
-                settings, report, again=train_again, continue_from=before, graph=graph
+                settings,
+                report,
+                again=train_again,
+                continue_from=before,
+                graph=graph,
+                processes=max(1, processes),
             ),
             progress,
         )
@@ -111,16 +128,17 @@ class TrainNode(io.ComfyNode):
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
             line = f"{plan.state.step} steps; found finished, nothing was trained"
             return results(plan.run, plan.state, line)
+        train = Isolated(processes) if processes else trainer.train_plan
         show_at(plan.run.name, cls.hidden.unique_id)
         make_room()
         if mode == DETACHED:
-            job = job_manager().submit(plan, make_room=ask_for_room)
+            job = job_manager().submit(plan, train, make_room=ask_for_room)
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
             progress.say(line)
             return results_later(plan.run, line)
         progress = NodeProgress(cls.hidden.unique_id, announces=False)
         progress.begin_with(plan.run.metrics())
-        result = follow_run(job_manager().submit(plan), progress, stops_it=True)
+        result = follow_run(job_manager().submit(plan, train), progress, stops_it=True)
         state = plan.run.written_state()
         assert state is not None
         progress.say(f"{result.lora_file.stem}, {result.step} steps")

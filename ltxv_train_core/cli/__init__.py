@@ -15,7 +15,7 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from . import commands, loras, models
+from . import commands, loras, models, runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         add(parsers)
     loras.add_parsers(parsers)
     models.add_parsers(parsers)
+    runs.add_parsers(parsers)
     return parser
 
 
@@ -163,6 +164,22 @@ def _export(parsers: argparse._SubParsersAction) -> None:
 def _train(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("train", help="train, go on, or find the finished run")
     _configuration(parser)
+    parser.add_argument(
+        "--again", action="store_true", help="train a finished run once more, beside the earlier"
+    )
+    parser.add_argument(
+        "--continue-from",
+        type=Path,
+        metavar="RUN",
+        help="folder of a finished run to train on from, for optimization.steps more steps",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train in N processes of their own, one for each GPU",
+    )
     parser.set_defaults(command=commands.train)
 
 

@@ -106,10 +106,27 @@ def export(args: Namespace) -> int:
 
 
 def train(args: Namespace) -> int:
+    from ..jobs.isolated import train_apart
+    from ..processes import Processes
+    from ..runs import RunFolder
+    from ..trainer import follow_first
     from ..trainer import train as run_training
 
     config = yaml_file.load(args.config, args.set)
-    result = run(lambda report, stop: run_training(config, report=report, stop=stop))
+    before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
+    wishes = {"again": args.again, "continue_from": before}
+    if args.processes:
+        result = run(
+            lambda report, stop: train_apart(config, report, stop, args.processes, **wishes)
+        )
+    else:
+        processes = Processes.join()
+        if not processes.is_first:
+            follow_first(processes)
+            return OK
+        result = run(
+            lambda report, stop: run_training(config, report, stop, **wishes, processes=processes)
+        )
     print(result.lora_file)
     return OK if result.finished else STOPPED
 

@@ -10,15 +10,18 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..config import TrainingConfig
 from ..errors import Cancelled
-from ..events import Control, Reporter
-from ..plan import RunPlan
+from ..events import Control, Reporter, StopSignal
+from ..plan import RunPlan, plan_again, plan_run
 from ..runs import Cause, RunFolder, RunWriter
 from ..runs.failures import RunFailedError
-from ..trainer import TrainingResult, park, result_of
+from ..trainer import TrainingResult, begin, found_finished, park, result_of, train_plan
 from .link import VARIABLE, Door, Link, to_event
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -60,12 +63,53 @@ class Isolated:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
+                    **_out_of_reach_of_ctrl_c(),
                 )
             _follow(process, door, report, control)
         finally:
             door.close()
             writer.acquire(LOCK_SECONDS)
         return _outcome(plan.run, writer, report, process.returncode, log)
+
+
+def train_apart(
+    config: TrainingConfig,
+    report: Reporter,
+    stop: StopSignal,
+    processes: int,
+    again: bool = False,
+    continue_from: RunFolder | None = None,
+) -> TrainingResult:
+    """Like `trainer.train`, in processes of their own."""
+    plan = plan_run(config, report, again=again, continue_from=continue_from, processes=processes)
+    return _work(plan, Isolated(processes), report, stop)
+
+
+def resume_here(run: RunFolder, report: Reporter, stop: StopSignal) -> TrainingResult:
+    """Goes on with a run from its folder alone; one of several processes gets its own again."""
+    plan = plan_again(run, report)
+    count = plan.state.processes
+    return _work(plan, Isolated(count) if count > 1 else train_plan, report, stop)
+
+
+def _work(
+    plan: RunPlan,
+    train: Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult],
+    report: Reporter,
+    stop: StopSignal,
+) -> TrainingResult:
+    if plan.is_finished:
+        return found_finished(plan, report)
+    with RunWriter(plan.run).acquire() as writer:
+        begin(plan, writer, report)
+        return train(plan, writer, report, Control.of(stop))
+
+
+def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
+    """Ctrl-C is this side's to understand: it asks the worker to stop."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def _command(run: RunFolder, processes: int) -> list[str]:

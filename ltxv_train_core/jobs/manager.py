@@ -1,5 +1,6 @@
 """Which runs this process works on: one at a time for each device, the others wait in a queue."""
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ..plan import RunPlan, plan_again
 from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
 from ..trainer import TrainingResult, begin, park, result_of, tell, train_plan
+from .isolated import Isolated
 from .run_job import RunJob, Train
 
 Listener = Callable[[str, Event], None]
@@ -132,8 +134,10 @@ class JobManager:
             raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
         job.control.request(what)
 
-    def resume(self, run: RunFolder, train: Train = train_plan) -> RunJob:
+    def resume(self, run: RunFolder, train: Train | None = None) -> RunJob:
         """Goes on with a paused, stopped or failed run, from the configuration on disk.
+
+        A run of several processes gets its own again.
 
         This reads the data set's index and looks at the model: do not call it from an event loop.
 
@@ -148,7 +152,8 @@ class JobManager:
         plan = plan_again(run)
         if plan.is_finished:
             raise LTXVTrainError(f"run {run.name} is finished")
-        return self.submit(plan, train)
+        apart = Isolated(plan.state.processes) if plan.state.processes > 1 else train_plan
+        return self.submit(plan, train or apart)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells a listener of every event of every run; returns what ends that."""
@@ -160,6 +165,14 @@ class JobManager:
                 self._listeners = [each for each in self._listeners if each is not listener]
 
         return unsubscribe
+
+    def pause_at_exit(self) -> None:
+        """Pauses everything when the interpreter ends.
+
+        Before the threads that read data end, which is earlier than `atexit`.
+        """
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(self.shut_down)
 
     def shut_down(self, seconds: float = 60) -> None:
         """Pauses everything, and waits for checkpoints to be written."""

@@ -28,6 +28,11 @@ _UNSAID = (
     "{} has no metadata that say how frames are positioned: ComfyUI samples it with positions that "
     "aren't causal, and so it is trained"
 )
+_REPOSITORY_POSITIONS = {
+    version.repository: version.causal_positions
+    for version in VERSIONS.values()
+    if version.file is None
+}
 _REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
@@ -63,7 +68,8 @@ def open_model(
         model = _open_version(model_source, place, report, stop)
         text = EncoderFolder(HubFolder(MAIN_REPOSITORY, report, stop)) if place.file else None
     elif isinstance(place, str):
-        model = DiffusersModel(model_source, HubFolder(place, report, stop))
+        causal = _REPOSITORY_POSITIONS.get(place)
+        model = DiffusersModel(model_source, HubFolder(place, report, stop), causal)
     elif place.is_dir():
         model = DiffusersModel(model_source, LocalFolder(place))
     else:

@@ -164,3 +164,30 @@ def test_ctrl_c_keeps_the_checkpoint(config_file):
     assert process.returncode == 130
     assert Path(output.strip().splitlines()[-1]).is_file()
     assert len(list(runs.glob("*/checkpoints/*/state.pt"))) == 1
+
+
+def test_runs_are_listed_gone_on_with_and_deleted(config_file, training_config, capsys):
+    def lines():
+        return capsys.readouterr().out.strip().splitlines()
+
+    folder = config_file.parent / "runs"
+    assert main(["runs", "list", "--in", str(folder)]) == 0
+    assert lines() == []
+    assert main(["train", str(config_file), "--set", "optimization.steps=2"]) == 0
+    first = Path(lines()[-1]).parent.parent
+    assert main(["train", str(config_file), "--set", "optimization.steps=2", "--again"]) == 0
+    assert Path(lines()[-1]).parent.parent.name == f"{first.name}-2"
+    more = ["--continue-from", str(first), "--set", "optimization.steps=1"]
+    assert main(["train", str(config_file), *more]) == 0
+    third = Path(lines()[-1]).parent.parent
+    assert main(["runs", "list", "--json", "--in", str(folder)]) == 0
+    listed = {run["name"]: run for run in map(json.loads, lines())}
+    assert {run["status"] for run in listed.values()} == {"finished"}
+    assert (listed[third.name]["step"], listed[third.name]["continues"]) == (3, first.name)
+    assert main(["runs", "delete", f"{first.name}-2", "--in", str(folder)]) == 0
+    assert main(["runs", "list", "--in", str(folder)]) == 0
+    assert [line for line in lines() if "-2  finished" in line] == []
+    assert main(["runs", "resume", first.name, "--in", str(folder)]) == 0
+    assert Path(lines()[-1]).parent.parent == first
+    assert main(["runs", "resume", "nothing", "--in", str(folder)]) == 1
+    assert "no run is named 'nothing'" in capsys.readouterr().err

@@ -2,9 +2,13 @@
 
 import gc
 
+import pytest
 from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+from torch import Tensor
+from torch.nn import Parameter
 from transformers import T5EncoderModel
 
+from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.trainer import train
 
@@ -15,6 +19,24 @@ def alive() -> list[int]:
     kinds = (AutoencoderKLLTXVideo, T5EncoderModel, LTXVideoTransformer3DModel)
     things = gc.get_objects()
     return [sum(isinstance(thing, kind) for thing in things) for kind in kinds]
+
+
+def tensors() -> set[int]:
+    """The tensors that exist, by id."""
+    gc.collect()
+    return {id(thing) for thing in gc.get_objects() if type(thing) in (Tensor, Parameter)}
+
+
+def test_no_tensor_of_a_run_is_left(training_config):
+    options = {"steps": 2, "ema_decay": 0.9}
+    train(training_config(seed=1, optimization=options))  # what libraries keep for themselves
+    before = tensors()
+    result = train(training_config(optimization=options))
+    with pytest.raises(LTXVTrainError) as failed:
+        train(training_config(lora={"target_modules": ["nothing"]}))
+    assert tensors() - before == set()
+    assert result.finished
+    assert failed.value.problems
 
 
 def test_only_the_transformer_is_there_while_steps_run_and_nothing_after(training_config):

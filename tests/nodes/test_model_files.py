@@ -99,3 +99,12 @@ def test_a_file_is_inspected(host: Host, checkpoint: Path) -> None:
     outcome = run(host, graph.prompt)
     assert "kind: checkpoint" in seen(outcome, text)
     assert json.loads(seen(outcome, facts))["transformer"]["num_layers"] == 4
+
+
+def test_a_configuration_file_may_name_a_listed_file(host: Host, checkpoint: Path) -> None:
+    text = f"model: {{model_source: '{NAME}'}}\ndata: {{preprocessed_data_root: somewhere}}"
+    graph = Graph()
+    probe = graph.probe(graph.add("LTXVTrainLoadConfig", file="", text=text))
+    model = seen(run(host, graph.prompt), probe)["model"]
+    assert Path(model["model_source"]).samefile(checkpoint)
+    assert model["text_encoder_source"] is None

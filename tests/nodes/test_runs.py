@@ -152,3 +152,14 @@ def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None
     graph = Graph()
     graph.add("LTXVTrainWait", run_name=stopped)
     assert "is stopped at step" in (run(host, graph.prompt).error or "")
+
+
+@pytest.mark.kills
+def test_a_run_in_a_process_of_its_own(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 4, "apart", processes=1)
+    since = len(host.sent())
+    outcome = run(host, graph.prompt)
+    assert seen(outcome, probes[0]).endswith("-000004.safetensors")
+    assert (Path(seen(outcome, probes[3])) / "worker.log").is_file()
+    steps = [data["step"] for data in progress_of(host, "StepCompleted", since)]
+    assert steps == [1, 2, 3, 4]

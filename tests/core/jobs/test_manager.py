@@ -1,16 +1,22 @@
 """Runs in the background: queued, paused, stopped, asked for something."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
+from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import CheckpointWritten, RunMoved, SamplesWritten, StepCompleted
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.trainer import train
+
+ROOT = Path(__file__).parents[3]
 
 
 def tensor_bytes(path):
@@ -163,3 +169,28 @@ def test_shutting_down_pauses_all(manager, training_config):
     manager.shut_down()
     assert [current_state(job.run).status for job in jobs] == ["paused", "paused"]
     assert jobs[0].run.lora_file(jobs[0].step).is_file()
+
+
+@pytest.mark.kills
+def test_the_end_of_the_program_pauses_what_it_trains(training_config, tmp_path):
+    config = training_config(
+        optimization={"steps": 100_000, "batch_size": 1}, data={"num_dataloader_workers": 2}
+    )
+    yaml_file.save(config, tmp_path / "config.yaml")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from ltxv_train_core.config import yaml_file\n"
+        "from ltxv_train_core.jobs import JobManager\n"
+        "from ltxv_train_core.plan import plan_run\n"
+        "manager = JobManager(); manager.pause_at_exit()\n"
+        "job = manager.submit(plan_run(yaml_file.load(Path(sys.argv[1]))))\n"
+        "while job.step < 3: time.sleep(0.01)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "config.yaml")], cwd=ROOT, check=False
+    )
+    assert ran.returncode == 0
+    run = plan_run(config).run
+    state = current_state(run)
+    assert state.status == "paused"
+    assert state.step == run.last_step() >= 3

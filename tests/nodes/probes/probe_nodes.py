@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .probe_forward import ProbeForward, ProbeGiven
+
 CATEGORY = "testing"
 
 
@@ -245,4 +247,6 @@ class ProbeExtension(ComfyExtension):
             ProbeClip,
             ProbeConditioning,
             ProbeModel,
+            ProbeGiven,
+            ProbeForward,
         ]

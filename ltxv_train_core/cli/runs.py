@@ -1,0 +1,66 @@
+"""The commands for the runs of an output folder."""
+
+import argparse
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from ..runs import RunLibrary, RunSummary
+from .terminal import run
+
+OK, STOPPED = 0, 130
+
+
+def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser("runs", help="list, go on with, or delete runs")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="all runs with their states")
+    listing.add_argument("--json", action="store_true", help="one line of JSON for each run")
+    listing.set_defaults(command=list_runs)
+    resume = actions.add_parser("resume", help="go on with a run, from its folder alone")
+    resume.add_argument("name", metavar="NAME", help="name of the run's folder")
+    resume.set_defaults(command=resume_run)
+    delete = actions.add_parser("delete", help="delete a run with all its files")
+    delete.add_argument("name", metavar="NAME", help="name of the run's folder")
+    delete.set_defaults(command=delete_run)
+    for action in (listing, resume, delete):
+        action.add_argument(
+            "--in",
+            dest="folder",
+            type=Path,
+            default=Path("outputs"),
+            metavar="DIR",
+            help="folder that holds the runs (output_dir); default: outputs",
+        )
+
+
+def list_runs(args: Namespace) -> int:
+    for summary in RunLibrary(args.folder).summaries():
+        if args.json:
+            print(
+                json.dumps({"name": summary.name, "made": summary.step} | summary.state.to_json())
+            )
+        else:
+            print(_line(summary))
+    return OK
+
+
+def resume_run(args: Namespace) -> int:
+    from ..jobs.isolated import resume_here
+
+    folder = RunLibrary(args.folder).find(args.name)
+    result = run(lambda report, stop: resume_here(folder, report, stop))
+    print(result.lora_file)
+    return OK if result.finished else STOPPED
+
+
+def delete_run(args: Namespace) -> int:
+    RunLibrary(args.folder).delete(args.name)
+    print(f"deleted {args.name}")
+    return OK
+
+
+def _line(summary: RunSummary) -> str:
+    state = summary.state
+    text = f"{summary.name}  {state.status}  step {summary.step} of {state.steps}"
+    return f"{text}  {state.cause}" if state.cause else text
