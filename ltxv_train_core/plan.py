@@ -53,7 +53,7 @@ def plan_run(
     stop: StopSignal | None = None,
     again: bool = False,
     continue_from: RunFolder | None = None,
-    processes: int = 1,
+    processes: int = 0,
     graph: Mapping[str, str] | None = None,
 ) -> RunPlan:
     """Finds the run of a configuration; nothing is written, a missing model is downloaded.
@@ -63,7 +63,7 @@ def plan_run(
         again: a finished run is left as it is, and another with the next number is made.
         continue_from: a finished run whose training this one carries on for
             `optimization.steps` more steps.
-        processes: how many train together.
+        processes: how many of their own train it together; 0: the one that runs now.
         graph: the ComfyUI graph to put into the LoRA files.
 
     Raises:
@@ -92,8 +92,10 @@ def plan_run(
             continue_from = _longest_finished(config, runs, state)
         if continue_from is not None:
             state = replace(state, continues=continue_from.name)
-    elif continue_from is None and state.continues is not None:
-        continue_from = next((each for each in runs if each.name == state.continues), None)
+    else:
+        state = replace(state, processes=processes)
+        if continue_from is None and state.continues is not None:
+            continue_from = next((each for each in runs if each.name == state.continues), None)
     return RunPlan(config, run, source, dataset, state, continue_from, graph)
 
 
@@ -125,7 +127,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
 
 def _require_devices(processes: int) -> None:
     """Every process needs an accelerator of its own; on a CPU they share it."""
-    if processes == 1:
+    if processes <= 1:
         return
     kind = default_device().type
     count = torch.cuda.device_count() if kind == "cuda" else processes if kind == "cpu" else 1

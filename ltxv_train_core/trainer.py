@@ -80,7 +80,7 @@ def train(
         again=again,
         continue_from=continue_from,
         graph=graph,
-        processes=processes.count,
+        processes=processes.count if processes.count > 1 else 0,
     )
     if plan.is_finished:
         processes.agree(None)
@@ -127,7 +127,7 @@ def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunSta
     if plan.graph is not None:
         write_json(plan.run.graph_file, dict(plan.graph))
     writer.begin(plan.state)
-    return tell(report, plan.run, writer.move("queued"))
+    return tell(report, plan.run, writer.move("queued", processes=plan.state.processes))
 
 
 def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:

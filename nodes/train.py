@@ -107,7 +107,6 @@ class TrainNode(io.ComfyNode):
     ) -> io.NodeOutput:
         settings = build(TrainingConfig, cls.prepare(config))
         from ..ltxv_train_core import trainer
-        from ..ltxv_train_core.jobs import Isolated
         from ..ltxv_train_core.plan import plan_run
 
         progress = NodeProgress(cls.hidden.unique_id)
@@ -120,7 +119,7 @@ class TrainNode(io.ComfyNode):
                 again=train_again,
                 continue_from=before,
                 graph=graph,
-                processes=max(1, processes),
+                processes=processes,
             ),
             progress,
         )
@@ -128,17 +127,16 @@ class TrainNode(io.ComfyNode):
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
             line = f"{plan.state.step} steps; found finished, nothing was trained"
             return results(plan.run, plan.state, line)
-        train = Isolated(processes) if processes else trainer.train_plan
         show_at(plan.run.name, cls.hidden.unique_id)
         make_room()
         if mode == DETACHED:
-            job = job_manager().submit(plan, train, make_room=ask_for_room)
+            job = job_manager().submit(plan, make_room=ask_for_room)
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
             progress.say(line)
             return results_later(plan.run, line)
         progress = NodeProgress(cls.hidden.unique_id, announces=False)
         progress.begin_with(plan.run.metrics())
-        result = follow_run(job_manager().submit(plan, train), progress, stops_it=True)
+        result = follow_run(job_manager().submit(plan), progress, stops_it=True)
         state = plan.run.written_state()
         assert state is not None
         progress.say(f"{result.lora_file.stem}, {result.step} steps")

@@ -82,27 +82,25 @@ def train_apart(
 ) -> TrainingResult:
     """Like `trainer.train`, in processes of their own."""
     plan = plan_run(config, report, again=again, continue_from=continue_from, processes=processes)
-    return _work(plan, Isolated(processes), report, stop)
+    return _work(plan, report, stop)
 
 
 def resume_here(run: RunFolder, report: Reporter, stop: StopSignal) -> TrainingResult:
-    """Goes on with a run from its folder alone; one of several processes gets its own again."""
-    plan = plan_again(run, report)
-    count = plan.state.processes
-    return _work(plan, Isolated(count) if count > 1 else train_plan, report, stop)
+    """Goes on with a run from its folder alone, in processes of its own where it had some."""
+    return _work(plan_again(run, report), report, stop)
 
 
-def _work(
-    plan: RunPlan,
-    train: Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult],
-    report: Reporter,
-    stop: StopSignal,
-) -> TrainingResult:
+def how_to_train(plan: RunPlan) -> Callable[..., TrainingResult]:
+    """`trainer.train_plan`, or the same in as many processes as the plan says."""
+    return Isolated(plan.state.processes) if plan.state.processes else train_plan
+
+
+def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
     if plan.is_finished:
         return found_finished(plan, report)
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
-        return train(plan, writer, report, Control.of(stop))
+        return how_to_train(plan)(plan, writer, report, Control.of(stop))
 
 
 def _out_of_reach_of_ctrl_c() -> dict[str, Any]:

@@ -12,9 +12,9 @@ from ..models.device import default_device
 from ..plan import RunPlan, plan_again
 from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
-from ..trainer import TrainingResult, begin, park, result_of, tell, train_plan
-from .isolated import Isolated
-from .run_job import RunJob, Train
+from ..trainer import TrainingResult, begin, park, result_of, tell
+from .isolated import how_to_train
+from .run_job import RunJob
 
 Listener = Callable[[str, Event], None]
 """Called with a run's name and an event of it, from the thread that works on the run."""
@@ -39,14 +39,12 @@ class JobManager:
     def submit(
         self,
         plan: RunPlan,
-        train: Train = train_plan,
         make_room: Callable[[], None] | None = None,
     ) -> RunJob:
         """Queues a run, or joins it where it is queued or trained already; a paused one goes on.
 
         Args:
             plan: of a run that isn't finished.
-            train: how; here by default, or in a process of its own.
             make_room: called in the job's thread, just before it begins to train.
 
         Raises:
@@ -58,7 +56,7 @@ class JobManager:
                 self._go_on(job)
                 return job
             writer = RunWriter(plan.run).acquire()
-            job = RunJob(plan, writer, train, str(default_device()), make_room)
+            job = RunJob(plan, writer, how_to_train(plan), str(default_device()), make_room)
             self._enqueue(job)
             self._jobs[plan.run.folder] = job
             return job
@@ -134,10 +132,10 @@ class JobManager:
             raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
         job.control.request(what)
 
-    def resume(self, run: RunFolder, train: Train | None = None) -> RunJob:
+    def resume(self, run: RunFolder) -> RunJob:
         """Goes on with a paused, stopped or failed run, from the configuration on disk.
 
-        A run of several processes gets its own again.
+        A run that had processes of its own gets them again.
 
         This reads the data set's index and looks at the model: do not call it from an event loop.
 
@@ -152,8 +150,7 @@ class JobManager:
         plan = plan_again(run)
         if plan.is_finished:
             raise LTXVTrainError(f"run {run.name} is finished")
-        apart = Isolated(plan.state.processes) if plan.state.processes > 1 else train_plan
-        return self.submit(plan, train or apart)
+        return self.submit(plan)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells a listener of every event of every run; returns what ends that."""

@@ -31,7 +31,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
 
 
 def fingerprint(
-    config: TrainingConfig, data: str, model: str, processes: int = 1, start: str | None = None
+    config: TrainingConfig, data: str, model: str, processes: int = 0, start: str | None = None
 ) -> str:
     """Twelve letters that change when anything changes that the result depends on.
 
@@ -41,14 +41,14 @@ def fingerprint(
     Args:
         data: the data set's fingerprint. A LoRA to start from counts by its content too.
         model: the base model's identity.
-        processes: how many train together: each brings a batch of its own.
+        processes: how many train together: each brings a batch of its own. 0 and 1 are the same.
         start: names the run and step that training continues from.
     """
     return _digest(_values(config), data, model, processes, start)
 
 
 def family(
-    config: TrainingConfig, data: str, model: str, processes: int = 1, start: str | None = None
+    config: TrainingConfig, data: str, model: str, processes: int = 0, start: str | None = None
 ) -> str:
     """The same for all numbers of steps: such runs can train on from one another."""
     values = _values(config)

@@ -60,7 +60,7 @@ class RunState:
         data: the data set's fingerprint.
         continues: name of the run that it trains on from, and `first_step` that run's step.
         skipped_steps: steps that were left out because their loss was not finite.
-        processes: how many trained it together.
+        processes: how many of their own train it together; 0: one that does other things too.
     """
 
     status: Status
@@ -76,7 +76,7 @@ class RunState:
     continues: str | None = None
     first_step: int = 0
     skipped_steps: int = 0
-    processes: int = 1
+    processes: int = 0
 
     @classmethod
     def new(cls, steps: int, **facts: Any) -> "RunState":

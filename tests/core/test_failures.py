@@ -113,19 +113,8 @@ def test_data_that_disappears_parks_the_run_until_it_is_back(
     assert tensor_bytes(train(config).lora_file) == whole
 
 
-def on_a_full_device():
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-
-@pytest.mark.parametrize(
-    ("happens", "kind", "advice"),
-    [
-        (lambda: torch.empty(2**60), "out_of_host_memory", "Close other programs"),
-        (on_a_full_device, "out_of_memory", "Use a smaller batch_size"),
-    ],
-)
 def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
-    training_config, monkeypatch, whole, happens, kind, advice
+    training_config, monkeypatch, whole
 ):
     config = training_config(**STEPS)
     before, prepare, calls = alive(), StandardStrategy.prepare, []
@@ -133,14 +122,14 @@ def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
     def full(self, batch, generator):
         calls.append(batch)
         if len(calls) == 4:
-            happens()
+            torch.empty(2**60)  # more than any machine has
         return prepare(self, batch, generator)
 
     monkeypatch.setattr(StandardStrategy, "prepare", full)
-    with pytest.raises(RunFailedError, match=advice) as caught:
+    with pytest.raises(RunFailedError, match="Close other programs") as caught:
         train(config)
     assert alive() == before, "while the error is still held"
-    assert caught.value.cause.kind == kind
+    assert caught.value.cause.kind == "out_of_host_memory"
     assert plan_run(config).run.written_state().step == 3
     assert tensor_bytes(train(config).lora_file) == whole
 

@@ -54,10 +54,10 @@ def test_a_finished_run_is_found_and_the_node_says_so(host: Host, data: str) -> 
 
 def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> None:
     graph, _, probes = trains(host, data, 1, "twice", train_again=True)
-    runs = [seen(run(host, graph.prompt), probes[4]) for _ in range(3)]
-    assert runs[1:] == [f"{runs[0]}-2", f"{runs[0]}-3"]
+    runs = [seen(run(host, graph.prompt), probes[4]) for _ in range(2)]
+    assert runs[1] == f"{runs[0]}-2"
     loras = models_folder(host, "loras") / "ltxv_train"
-    assert len(list(loras.glob("twice-*.safetensors"))) == 3
+    assert len(list(loras.glob("twice-*.safetensors"))) == 2
 
 
 def test_two_stages_in_one_graph(host: Host, data: str) -> None:
@@ -76,7 +76,7 @@ def test_two_stages_in_one_graph(host: Host, data: str) -> None:
 
 
 def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> None:
-    graph, train, probes = trains(host, data, 30, "detached", mode="detached")
+    graph, train, probes = trains(host, data, 15, "detached", mode="detached")
     since = len(host.sent())
     outcome = run(host, graph.prompt).succeeded()
     assert probes[0].id not in outcome.outputs, "what needs the LoRA does not run yet"
@@ -88,10 +88,10 @@ def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> No
     wait = waiting.add("LTXVTrainWait", run_name=name)
     lora = waiting.probe(wait[0])
     joined = run(host, waiting.prompt)
-    assert seen(joined, lora).endswith("-000030.safetensors")
+    assert seen(joined, lora).endswith("-000015.safetensors")
     assert (models_folder(host, "loras") / seen(joined, lora)).is_file()
     events = progress_of(host, "StepCompleted", since)
-    assert [data["step"] for data in events] == list(range(1, 31))
+    assert [data["step"] for data in events] == list(range(1, 16))
     assert {data["run"] for data in events} == {name}
     assert moves(host, since) == ["queued", "running", "finished"]
 
@@ -100,7 +100,7 @@ def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> No
 
 
 def test_cancel_ends_the_waiting_and_not_the_run(host: Host, data: str) -> None:
-    graph, _, probes = trains(host, data, 60, "unbothered", mode="detached")
+    graph, _, probes = trains(host, data, 25, "unbothered", mode="detached")
     since = len(host.sent())
     name = seen(run(host, graph.prompt), probes[4])
     waiting = Graph()

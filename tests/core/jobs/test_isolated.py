@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
-from ltxv_train_core.jobs import Isolated
 from ltxv_train_core.jobs.link import Door, call, to_event, to_message
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs.failures import RunFailedError
@@ -76,8 +75,8 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
 ):
     options = {"steps": 100, "batch_size": 1}
     config = training_config(optimization=options, checkpoints={"interval": 5})
-    plan = plan_run(config)
-    job = manager.submit(plan, Isolated())
+    plan = plan_run(config, processes=1)
+    job = manager.submit(plan)
     follower = job.follow()
     until(lambda: job.step >= 6)
     manager.pause(job.name)
@@ -98,12 +97,12 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     assert tensor_bytes(train(config).lora_file) == tensor_bytes(whole.lora_file)
 
 
-@pytest.mark.slow
+@pytest.mark.kills
 def test_two_processes_train_one_run(manager, training_config):
     config = training_config(optimization={"steps": 6, "batch_size": 1, "learning_rate": 1e-3})
     plan = plan_run(config, processes=2)
     assert plan.run.name != plan_run(config).run.name
-    job = manager.submit(plan, Isolated(2))
+    job = manager.submit(plan)
     result = job.result()
     assert result.finished
     assert [each.step for each in plan.run.metrics()] == [1, 2, 3, 4, 5, 6]
