@@ -20,7 +20,7 @@ from ..ltxv_train_core.runs import RunFolder, RunNotFoundError
 from ..ltxv_train_core.runs.library import current_state
 from . import run_views
 from .folders import publish_lora
-from .jobs import job_manager, run_library
+from .jobs import ask_for_room, job_manager, run_library
 
 ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
@@ -84,6 +84,7 @@ def _stop(request: web.Request, body: Body) -> None:
 
 def _resume(request: web.Request, body: Body) -> None:
     job_manager().resume(_run(request))
+    ask_for_room()
 
 
 def _ask_for_samples(request: web.Request, body: Body) -> None:
