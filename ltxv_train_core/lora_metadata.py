@@ -10,9 +10,10 @@ from .config import TrainingConfig
 from .config.sharing import model_name, shareable
 from .data.dataset import TrainingDataset
 from .geometry import VideoSize
+from .layout.single_file import TRANSFORMER_ARCHITECTURE
 from .models.source import ModelSource
 
-_ARCHITECTURES = {"lora": "ltx-video/lora", "full": "ltx-video"}
+_ARCHITECTURES = {"lora": f"{TRANSFORMER_ARCHITECTURE}/lora", "full": TRANSFORMER_ARCHITECTURE}
 
 
 def lora_metadata(

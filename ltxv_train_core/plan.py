@@ -10,7 +10,7 @@ from . import checkpoint
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError
-from .events import Notice, Reporter, ignore
+from .events import Notice, Reporter, StopSignal, ignore
 from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
@@ -50,6 +50,7 @@ def plan_run(
     config: TrainingConfig,
     report: Reporter = ignore,
     *,
+    stop: StopSignal | None = None,
     again: bool = False,
     continue_from: RunFolder | None = None,
     processes: int = 1,
@@ -58,6 +59,7 @@ def plan_run(
     """Finds the run of a configuration; nothing is written, a missing model is downloaded.
 
     Args:
+        stop: of a download.
         again: a finished run is left as it is, and another with the next number is made.
         continue_from: a finished run whose training this one carries on for
             `optimization.steps` more steps.
@@ -66,9 +68,10 @@ def plan_run(
 
     Raises:
         LTXVTrainError: when configuration, data or model can't be used.
+        Cancelled: when a download was stopped.
     """
     _require_devices(processes)
-    dataset, source = _open(config, report)
+    dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None
     parts = (config, dataset.fingerprint(), source.identity, processes, stage)
@@ -132,13 +135,17 @@ def _require_devices(processes: int) -> None:
         )
 
 
-def _open(config: TrainingConfig, report: Reporter) -> tuple[TrainingDataset, ModelSource]:
+def _open(
+    config: TrainingConfig, report: Reporter, stop: StopSignal | None = None
+) -> tuple[TrainingDataset, ModelSource]:
     require_ready(config, report)
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
         report(Notice(line))
     model = config.model
-    source = open_model(model.model_source, model.text_encoder_source, model.vae_source, report)
+    source = open_model(
+        model.model_source, model.text_encoder_source, model.vae_source, report, stop
+    )
     return dataset, source
 
 

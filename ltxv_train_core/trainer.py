@@ -76,6 +76,7 @@ def train(
     plan = plan_run(
         config,
         report,
+        stop=stop,
         again=again,
         continue_from=continue_from,
         graph=graph,

@@ -10,6 +10,7 @@ from ..ltxv_train_core.errors import ConfigurationError, DataError
 from ..ltxv_train_core.files import sha256_json, write_text
 from .config_builders import PATHS
 from .folders import input_path, runs_folder
+from .model_files import with_listed_files
 from .sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 
 
@@ -59,6 +60,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
         values: dict[str, Any] = {name: getattr(whole, name) for name in type(whole).model_fields}
         for name in SECTIONS:
             values[name] = _located(values[name])
+        values["model"] = with_listed_files(values["model"])
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})
 
 

@@ -12,6 +12,7 @@ from .dataset_videos import (
     LTXVTrainDatasetWithReferences,
 )
 from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
+from .inspect_file import LTXVTrainInspectFile
 from .load_lora import LTXVTrainLoadLoRA
 from .lora_files import (
     LTXVTrainConvertLoRA,
@@ -23,7 +24,7 @@ from .model_files import know_comfyui_tokenizer
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
-from .train import LTXVTrainICLoRA, LTXVTrainLoRA
+from .train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
@@ -41,8 +42,10 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSaveConfig,
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
+    LTXVTrainModel,
     LTXVTrainWait,
     LTXVTrainLoadLoRA,
+    LTXVTrainInspectFile,
     LTXVTrainApplyReference,
     LTXVTrainConvertLoRA,
     LTXVTrainResizeLoRA,

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from safetensors import safe_open
 
 from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
 from ..ltxv_train_core.files import atomic_path, sha256_file
+from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
 
 LORA_SUBFOLDER = "ltxv_train"
 
@@ -43,29 +45,37 @@ def graph_to_share(extra_pnginfo: Any, prompt: Any) -> dict[str, str]:
     return shareable_graph(workflow, prompt, map(os.path.abspath, places))
 
 
-def publish_lora(lora_file: Path) -> str:
-    """Copies a trained LoRA to where ComfyUI's loaders list it.
+def publish(trained: Path) -> str:
+    """Copies a trained LoRA or transformer to where ComfyUI's loaders list it.
 
     A loader remembers a file by its path, so a name that is taken by other content is never
     overwritten: the copy gets a number.
 
     Returns:
-        The name to give to a LoRA loader, relative to the LoRA folder.
+        The name to give to a loader, relative to the folder of LoRAs or diffusion models.
     """
-    folder = Path(folder_paths.get_folder_paths("loras")[0])
-    content = sha256_file(lora_file)
+    with safe_open(trained, "pt") as file:
+        is_lora = (file.metadata() or {}).get("modelspec.architecture") != TRANSFORMER_ARCHITECTURE
+    folder = _loader_folder("loras" if is_lora else "diffusion_models")
+    content = sha256_file(trained)
     number = 1
     while True:
         suffix = "" if number == 1 else f"-{number}"
-        published = folder / LORA_SUBFOLDER / f"{lora_file.stem}{suffix}.safetensors"
+        published = folder / LORA_SUBFOLDER / f"{trained.stem}{suffix}.safetensors"
         if not published.exists():
             with atomic_path(published) as temporary:
-                shutil.copyfile(lora_file, temporary)
+                shutil.copyfile(trained, temporary)
             break
         if sha256_file(published) == content:
             break
         number += 1
     return str(published.relative_to(folder))
+
+
+def _loader_folder(kind: str) -> Path:
+    """The first folder of a kind; of several, the one that has the kind's own name."""
+    folders = [Path(folder) for folder in folder_paths.get_folder_paths(kind)]
+    return next((folder for folder in folders if folder.name == kind), folders[0])
 
 
 def lora_of_step(lora_name: str, step: int) -> str:
@@ -98,4 +108,4 @@ def lora_of_step(lora_name: str, step: int) -> str:
     path = found[step]
     if path.parent == published:
         return str(Path(lora_name).parent / path.name)
-    return publish_lora(path)
+    return publish(path)

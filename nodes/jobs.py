@@ -11,7 +11,7 @@ from server import PromptServer
 from ..ltxv_train_core.events import Event, RunMoved
 from ..ltxv_train_core.runs import RunFolder, RunLibrary, RunState
 from .announce import Place, announce
-from .folders import publish_lora, runs_folder
+from .folders import publish, runs_folder
 
 if TYPE_CHECKING:
     from ..ltxv_train_core.jobs import JobManager
@@ -57,7 +57,7 @@ def publish_loras(run: RunFolder, step: int) -> str | None:
     Returns:
         The name for a loader, None where there is no LoRA of that step.
     """
-    names = [publish_lora(lora.path) for lora in run.loras() if lora.step == step]
+    names = [publish(lora.path) for lora in run.loras() if lora.step == step]
     return names[0] if names else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from ..ltxv_train_core.config import Option
+from ..ltxv_train_core.config import ModelConfig, Option
 from ..ltxv_train_core.config.options import NONE
 from ..ltxv_train_core.models.tokenizer import look_in
 
@@ -45,6 +45,11 @@ def with_files(values: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
+def with_listed_files(section: ModelConfig) -> ModelConfig:
+    """A model section in which names of listed files are their paths."""
+    return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
+
+
 def missing_files(**given: str | None) -> str | bool:
     """What to say of chosen files that aren't there; True when all are."""
     problems = [
@@ -60,6 +65,16 @@ def know_comfyui_tokenizer() -> None:
     look_in(Path(folder_paths.__file__).parent / "comfy" / "text_encoders" / "t5_tokenizer")
 
 
+def listed(folders: tuple[str, ...]) -> list[str]:
+    """Files of several of ComfyUI's folders, each with its folder before it."""
+    return [
+        f"{folder}/{name}"
+        for folder in folders
+        for name in folder_paths.get_filename_list(folder)
+        if name.endswith(".safetensors")
+    ]
+
+
 def _lists() -> list[io.Input]:
     what = {
         "model_source": "the base model",
@@ -69,21 +84,12 @@ def _lists() -> list[io.Input]:
     return [
         io.Combo.Input(
             widget,
-            options=[NONE, *_listed(folders)],
+            options=[NONE, *listed(folders)],
             default=NONE,
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, in place of what is "
             f"written in {option}. none: {option} counts.",
         )
         for option, (widget, folders) in FILES.items()
-    ]
-
-
-def _listed(folders: tuple[str, ...]) -> list[str]:
-    return [
-        f"{folder}/{name}"
-        for folder in folders
-        for name in folder_paths.get_filename_list(folder)
-        if name.endswith(".safetensors")
     ]
 
 
@@ -108,7 +114,7 @@ def _found(text: str, folders: tuple[str, ...]) -> str:
 
 
 def _instead(folders: tuple[str, ...]) -> str:
-    names = _listed(folders)
+    names = listed(folders)
     if not names:
         return f"models/{' and models/'.join(folders)} hold no .safetensors files"
     more = f" and {len(names) - _NEAR} more" if names[_NEAR:] else ""

@@ -13,14 +13,21 @@ from .images import image_from_pil
 from .jobs import publish_loras
 from .sockets import TRAINING_RUN
 
+LORA_NAME = io.AnyType.Output(
+    display_name="lora_name",
+    tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the lora_name input of Load "
+    "Trained LTXV LoRA and of the stock LoRA loaders.",
+)
+MODEL_NAME = io.AnyType.Output(
+    display_name="model_name",
+    tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
+    "input of Load Diffusion Model.",
+)
 
-def run_outputs() -> list[io.Output]:
+
+def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
     return [
-        io.AnyType.Output(
-            display_name="lora_name",
-            tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the "
-            "lora_name input of Load LTXV LoRA and of the stock LoRA loaders.",
-        ),
+        name,
         io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
         io.Image.Output(
             display_name="samples",

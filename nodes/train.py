@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from ..ltxv_train_core.config import ConditioningConfig, TrainingConfig, build
+from ..ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
 from .announce import Place
 from .folders import graph_to_share
 from .jobs import ask_for_room, job_manager, run_library, show_at, tell
 from .progress import NodeProgress
-from .results import results, results_later, run_outputs
+from .results import LORA_NAME, MODEL_NAME, results, results_later, run_outputs
 from .run_job import follow_run, make_room, run_job
 from .sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from .times import every_time
@@ -22,16 +22,25 @@ WAIT, DETACHED = "wait", "detached"
 
 
 class TrainNode(io.ComfyNode):
-    """What both training nodes do; they differ in what the model is conditioned on."""
+    """What all training nodes do; they differ in what is trained, and on what it is
+    conditioned."""
 
     node_id: ClassVar[str]
     display_name: ClassVar[str]
     description: ClassVar[str]
+    gives: ClassVar[io.Output] = LORA_NAME
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The configuration's values as this node trains them."""
-        raise NotImplementedError
+        if values.get("model", ModelConfig()).training_mode == "full":
+            raise ConfigurationError(
+                [
+                    "model.training_mode is 'full', which trains the whole model: use the node "
+                    "Train LTXV Model (LTXVTrainModel), or set the mode to 'lora'"
+                ]
+            )
+        return values
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -77,7 +86,7 @@ class TrainNode(io.ComfyNode):
                     "brings a batch of its own.",
                 ),
             ],
-            outputs=run_outputs(),
+            outputs=run_outputs(cls.gives),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
@@ -157,7 +166,7 @@ class LTXVTrainLoRA(TrainNode):
                     "Train LTXV IC-LoRA (LTXVTrainICLoRA), or set the mode to 'none'"
                 ]
             )
-        return values
+        return super().prepare(values)
 
 
 class LTXVTrainICLoRA(TrainNode):
@@ -173,7 +182,22 @@ class LTXVTrainICLoRA(TrainNode):
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
         conditioning = values.get("conditioning", ConditioningConfig())
-        return {
-            **values,
-            "conditioning": conditioning.model_copy(update={"mode": "reference_video"}),
-        }
+        return super().prepare(
+            {**values, "conditioning": conditioning.model_copy(update={"mode": "reference_video"})}
+        )
+
+
+class LTXVTrainModel(TrainNode):
+    node_id = "LTXVTrainModel"
+    display_name = "Train LTXV Model"
+    description = (
+        "Trains every weight of LTX-Video (full fine-tuning); model.training_mode is set to full. It "
+        "takes far more memory than a LoRA. Cancel stops within a step and keeps the checkpoint; "
+        "the same configuration queued again goes on from there, or finds the finished model."
+    )
+    gives = MODEL_NAME
+
+    @classmethod
+    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        model = values.get("model", ModelConfig())
+        return {**values, "model": model.model_copy(update={"training_mode": "full"})}

@@ -1,10 +1,13 @@
-"""The files that preprocessing writes and finds again, and those that nothing needs any more."""
+"""The files that preprocessing writes and finds again, and those that nothing needs any more.
+
+Heads of files are read without torch, which takes seconds to import.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ..files import write_safetensors
 from .index import (
@@ -17,6 +20,9 @@ from .index import (
     Stored,
     index_path,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDERS = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS)
 UNFINISHED = ".part"
@@ -34,12 +40,12 @@ class Cache:
         if not path.is_file():
             return False
         try:
-            with safe_open(str(path), framework="pt") as file:
+            with safe_open(str(path), framework="numpy") as file:
                 return (file.metadata() or {}).get("key") == stored.key
         except SafetensorError:
             return False
 
-    def write(self, stored: Stored, name: str, tensor: Tensor, about: dict[str, str]) -> None:
+    def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
         """Writes a tensor, atomically.
 
         The index goes first: should this pass be interrupted, it would vouch for a mixture.
@@ -49,7 +55,7 @@ class Cache:
 
     def first_dimension(self, stored: Stored, name: str) -> int:
         """The length of a stored tensor; only the file's head is read."""
-        with safe_open(str(self.root / stored.path), framework="pt") as file:
+        with safe_open(str(self.root / stored.path), framework="numpy") as file:
             return int(file.get_slice(name).get_shape()[0])
 
     def size_bytes(self, files: Iterable[Stored]) -> int:

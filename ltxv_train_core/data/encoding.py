@@ -15,12 +15,13 @@ from ..media.video import read_frames
 from ..models.device import empty_cache
 from .cache import Cache
 from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
-from .index import LATENTS, Stored
+from .index import Stored
 from .masks import latent_mask
 from .pass_log import PassLog
-from .pictures import Pictures, verify
+from .pictures import verify
 from .plan import MediaJob, Planned
 from .read_ahead import read_ahead
+from .summary import Verified
 
 Read = tuple[MediaJob, np.ndarray]
 
@@ -32,15 +33,12 @@ class MediaEncoding:
         verified: (name, PSNR in dB) of the clips that were decoded again.
     """
 
-    def __init__(
-        self, cache: Cache, settings: PreprocessSettings, log: PassLog, pictures: Pictures
-    ):
+    def __init__(self, cache: Cache, settings: PreprocessSettings, log: PassLog):
         self._cache = cache
         self._settings = settings
         self._log = log
-        self._pictures = pictures
         self._broken: set[str] = set()
-        self.verified: tuple[tuple[str, float], ...] = ()
+        self.verified: tuple[Verified, ...] = ()
 
     def run(self, planned: list[Planned], source: EncoderSource[VideoEncoder]) -> list[Planned]:
         """Reads masks, encodes videos, then references.
@@ -94,14 +92,12 @@ class MediaEncoding:
         """Writes the tensor `name` of each job's frames."""
         for batch in _batches(self._read(phase, jobs), batch_size):
             tensors = convert([frames for _, frames in batch])
-            for (job, frames), tensor in zip(batch, tensors, strict=True):
+            for (job, _), tensor in zip(batch, tensors, strict=True):
                 if tensor.is_floating_point() and not tensor.isfinite().all():
                     self._break(job, "its latents are not finite; set vae_dtype to float32")
                     continue
                 self._cache.write(job.stored, name, tensor, job.description)
                 self._log.written += 1
-                if job.stored.path.startswith(LATENTS):
-                    self._pictures.note(job.name, frames)
 
     def _read(self, phase: str, jobs: list[MediaJob]) -> Iterator[Read]:
         """Frames of those jobs that can be read; the others take their clip along."""
@@ -174,7 +170,8 @@ def _batches(read: Iterator[Read], size: int) -> Iterator[list[Read]]:
 
 def _encode(encoder: VideoEncoder, frames: list[np.ndarray]) -> Tensor:
     try:
-        return encoder.encode(torch.cat([frames_to_tensor(video) for video in frames]))
+        videos = [frames_to_tensor(video) for video in frames]
+        return encoder.encode(torch.cat(videos) if len(videos) > 1 else videos[0])
     except torch.cuda.OutOfMemoryError as error:
         raise ModelError(
             f"the VAE does not fit into the device's memory with {len(frames)} x "

@@ -55,10 +55,12 @@ class FactsMemory:
         except OSError as error:
             raise DataError(f"{media}: can't be read ({error.strerror})") from error
         stamp = [status.st_size, status.st_mtime_ns]
+        if (entry := self._asked.get(name)) and entry["stamp"] == stamp:
+            return _facts(entry)
         known = self._known.get(name)
         if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
             self._asked[name] = known
-            return FileFacts(known["sha256"], MediaInfo(**known["info"]))
+            return _facts(known)
         read_ns = time.time_ns()
         facts = FileFacts(sha256_file(media), probe(media))
         entry = {"stamp": stamp, "sha256": facts.sha256, "info": asdict(facts.info)}
@@ -71,6 +73,10 @@ class FactsMemory:
         known = dict(self._asked) if finished else {**self._known, **self._asked}
         if known != _read(self._path):
             write_json(self._path, {"version": VERSION, "files": dict(sorted(known.items()))})
+
+
+def _facts(entry: dict[str, Any]) -> FileFacts:
+    return FileFacts(entry["sha256"], MediaInfo(**entry["info"]))
 
 
 def _read(path: Path) -> dict[str, Any]:

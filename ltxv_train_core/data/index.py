@@ -16,6 +16,8 @@ REFERENCE_LATENTS = "reference_latents"
 MASKS = "masks"
 EMPTY_CAPTION = "empty_caption"
 SUFFIX = ".safetensors"
+SHEET_NAME = "contact_sheet.png"
+VERIFICATION_NAME = "verification.png"
 
 
 @dataclass(frozen=True)

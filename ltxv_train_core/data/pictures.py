@@ -1,5 +1,6 @@
 """What a data set looks like: a contact sheet of its clips, and clips beside their decoded latents."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,58 +10,42 @@ from safetensors.torch import load_file
 
 from ..errors import DataError
 from ..files import atomic_path
+from ..geometry import VideoSize
 from ..media.sheet import LARGEST_THUMBNAIL_PX, contact_sheet
 from ..media.tensors import tensor_to_frames
 from ..media.video import read_frames
 from .cache import Cache
 from .encoders import VideoEncoder
+from .index import SHEET_NAME, VERIFICATION_NAME
 from .pass_log import PassLog
 from .plan import Planned
+from .summary import Verified
 
-SHEET_NAME = "contact_sheet.png"
-VERIFICATION_NAME = "verification.png"
-SHEET_CLIPS = 12
+SHEET_CLIPS = 8
 SHEET_FRAMES = 4
+SHEET_DECODED_FRAMES = 9
 LONGEST_CAPTION = 160
 
 Item = TypeVar("Item")
 
 
-class Pictures:
-    """Collects a few frames of some clips while they are encoded, for the contact sheet."""
-
-    def __init__(self, planned: list[Planned]):
-        self._chosen = spread(planned, SHEET_CLIPS)
-        self._names = {p.item.name for p in self._chosen}
-        self._strips: dict[str, np.ndarray] = {}
-
-    def note(self, name: str, frames: np.ndarray) -> None:
-        """Keeps some frames, uint8 [F, H, W, 3], if the clip is one of those on the sheet."""
-        if name in self._names:
-            self._strips[name] = _strip(frames)
-
-    def write(self, root: Path) -> None:
-        """Draws the sheet; clips that were not encoded in this pass are read again."""
-        rows, labels = [], []
-        for planned in self._chosen:
-            item = planned.item
-            strip = self._strips.get(item.name)
-            if strip is None:
-                try:
-                    video = planned.video
-                    strip = _strip(read_frames(video.media, video.size, video.selection))
-                except DataError:
-                    continue
-            rows.append([strip])
-            caption = " ".join(item.caption.split())
-            caption = caption if len(caption) <= LONGEST_CAPTION else caption[:LONGEST_CAPTION]
-            labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
-        _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)
+def write_sheet(planned: list[Planned], root: Path) -> None:
+    """Draws a contact sheet of some clips, as they are trained; files that are gone are left out."""
+    rows, labels = [], []
+    for clip in spread(planned, SHEET_CLIPS):
+        item, video = clip.item, clip.video
+        try:
+            rows.append([_strip(read_frames(video.media, _few(video.size), video.selection))])
+        except DataError:
+            continue
+        caption = " ".join(item.caption.split())[:LONGEST_CAPTION]
+        labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
+    _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)
 
 
 def verify(
     encoder: VideoEncoder, planned: list[Planned], count: int, cache: Cache, log: PassLog
-) -> tuple[tuple[str, float], ...]:
+) -> tuple[Verified, ...]:
     """Decodes latents of some clips and draws them beside what they were made from.
 
     Returns:
@@ -96,6 +81,11 @@ def spread(items: list[Item], count: int) -> list[Item]:
     return [items[i] for i in chosen]
 
 
+def _few(size: VideoSize) -> VideoSize:
+    """The first frames are enough for a small picture, and quick to decode."""
+    return replace(size, frames=min(size.frames, SHEET_DECODED_FRAMES))
+
+
 def _strip(frames: np.ndarray) -> np.ndarray:
     """A few evenly spaced frames, small."""
     chosen = [frames[i] for i in spread(list(range(len(frames))), SHEET_FRAMES)]
@@ -108,4 +98,4 @@ def _strip(frames: np.ndarray) -> np.ndarray:
 
 def _save(picture: Image.Image, path: Path) -> None:
     with atomic_path(path) as temporary:
-        picture.save(temporary)
+        picture.save(temporary, compress_level=1)

@@ -1,28 +1,30 @@
 """Media and captions to cached latents and text embeddings, ready to train on.
 
-Every clip is inspected first (content, size, bucket), then the VAE encodes what is not there yet,
-then the text encoder does: one model in memory at a time, and none if nothing is missing.
+Every clip is looked at first (content, size, bucket), then the VAE encodes what is not there yet,
+then the text encoder does: one model in memory at a time, and none if nothing is missing. Nothing
+that is imported here imports torch: files are looked at while it is, and an unchanged data set
+is recognised without it.
 """
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from .buckets import BucketSet, read_buckets
+from .buckets import read_buckets
 from .cache import Cache
-from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder, find_encoders
-from .encoding import MediaEncoding, encode_captions
+from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .file_facts import FactsMemory
-from .index import Index, write_index
+from .index import SHEET_NAME, VERIFICATION_NAME, Index, write_index
 from .manifest import Clip, Columns, read_manifest
 from .pass_log import PassLog
-from .pictures import SHEET_NAME, VERIFICATION_NAME, Pictures
 from .plan import Planned, Planner, plan_empty_caption
 from .read_ahead import read_ahead
-from .summary import PreprocessSummary, summarize
+from .remembered import model_stamp, remembered_encoders
+from .summary import PreprocessSummary, Verified, summarize
 
 __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
@@ -50,80 +52,173 @@ def preprocess(
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
     """
-    started = time.monotonic()
     log = PassLog(report, stop or NeverStop())
-    buckets = read_buckets(settings.resolution_buckets)
+    work = _Pass(settings, log, video_encoder, caption_encoder)
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
-    encoders = find_encoders(settings, video_encoder, caption_encoder, report, stop)
-    planned = _inspect(manifest.clips, buckets, settings, encoders, log)
-    cache = Cache(settings.root)
-    _require(encoders, planned, cache)
-    pictures = Pictures(planned)
-    media = MediaEncoding(cache, settings, log, pictures)
-    planned = media.run(planned, encoders.video)
-    _refuse_nothing(settings, planned, log)
-    empty = plan_empty_caption(encoders.text.identity)
-    encode_captions(planned, empty, encoders.text, cache, log)
-
-    index = Index(
-        _model(settings, encoders), _effective(settings), tuple(p.item for p in planned), empty
-    )
-    changed = write_index(cache.root, index)
-    if changed or not (cache.root / SHEET_NAME).is_file():
-        pictures.write(cache.root)
-    orphans = cache.orphans(index)
-    if settings.remove_orphans:
-        cache.remove(orphans)
-    return PreprocessSummary(
-        root=cache.root,
-        written=log.written,
-        reused=log.reused,
-        skipped=tuple(log.skipped),
-        seconds=time.monotonic() - started,
-        dataset=summarize(index, cache),
-        orphans=tuple(path.relative_to(cache.root).as_posix() for path in orphans),
-        orphans_removed=settings.remove_orphans,
-        verified=media.verified,
-        sheet=cache.root / SHEET_NAME,
-        verification=cache.root / VERIFICATION_NAME if media.verified else None,
-    )
+    known = remembered_encoders(settings, video_encoder, caption_encoder)
+    if known:
+        clips = work.look_at(manifest.clips)
+        planned = work.plan(clips, known)
+        if work.is_complete(planned, known):
+            log.reused = len({stored.path for p in planned for stored in p.item.files})
+            return work.finish(planned, known)
+        encoders = work.find_encoders()
+        if encoders.identities != known.identities:
+            usable = {p.item.name for p in planned}
+            planned = work.plan([clip for clip in clips if clip.name in usable], encoders)
+    else:
+        with ThreadPoolExecutor(1, "ltxv-models") as aside:
+            finding = aside.submit(work.find_encoders)
+            clips = work.look_at(manifest.clips, finding)
+            encoders = finding.result()
+        planned = work.plan(clips, encoders)
+    planned, verified = work.encode(planned, encoders)
+    return work.finish(planned, encoders, verified)
 
 
-def _inspect(
-    clips: tuple[Clip, ...],
-    buckets: tuple[BucketSet, ...],
-    settings: PreprocessSettings,
-    encoders: Encoders,
-    log: PassLog,
-) -> list[Planned]:
-    """Looks at every file; what was learned is kept for the next time."""
-    base = settings.source if settings.source.is_dir() else settings.source.parent
-    facts = FactsMemory(settings.root, base, settings.recheck_files)
-    planner = Planner(settings, buckets, facts.of, encoders.video.identity, encoders.text.identity)
-    planned: list[Planned] = []
-    saved = time.monotonic()
-    with closing(read_ahead(planner.plan, clips, settings.decode_threads)) as plans:
-        for clip, plan in log.each("inspect clips", plans, len(clips), _name):
+class _Pass:
+    """One pass over a data set."""
+
+    def __init__(
+        self,
+        settings: PreprocessSettings,
+        log: PassLog,
+        video_encoder: EncoderSource[VideoEncoder] | None,
+        caption_encoder: EncoderSource[CaptionEncoder] | None,
+    ):
+        """Raises `ConfigurationError` for buckets that can't be read."""
+        self.started = time.monotonic()
+        self.settings = settings
+        self.log = log
+        self.given = (video_encoder, caption_encoder)
+        self.buckets = read_buckets(settings.resolution_buckets)
+        self.cache = Cache(settings.root)
+        base = settings.source if settings.source.is_dir() else settings.source.parent
+        self.facts = FactsMemory(settings.root, base, settings.recheck_files)
+
+    def find_encoders(self) -> Encoders:
+        """The encoders themselves; importing their code takes seconds."""
+        from .model_encoders import find_encoders
+
+        return find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
+
+    def look_at(
+        self, clips: tuple[Clip, ...], finding: Future[Encoders] | None = None
+    ) -> list[Clip]:
+        """Looks at every file; what was learned is kept for the next time.
+
+        Returns:
+            the clips of which every file can be read. Ends early when encoders can't be found.
+        """
+
+        def look(clip: Clip) -> None:
+            for path in filter(None, (clip.media, clip.reference, clip.mask)):
+                self.facts.of(path)
+
+        found = []
+        saved = time.monotonic()
+        threads = self.settings.decode_threads
+        with closing(read_ahead(look, clips, threads)) as looks:
+            for clip, looked in self.log.each("inspect clips", looks, len(clips), _name):
+                if finding and finding.done():
+                    finding.result()
+                try:
+                    looked.result()
+                    found.append(clip)
+                except DataError as error:
+                    self.log.skip(clip.name, str(error))
+                if time.monotonic() - saved > SAVE_FACTS_EVERY_SECONDS:
+                    self.facts.save()
+                    saved = time.monotonic()
+        return found
+
+    def plan(self, clips: list[Clip], encoders: Encoders) -> list[Planned]:
+        """Raises `DataError` when no clip can be used."""
+        planner = Planner(self.settings, self.buckets, self.facts.of, *encoders.identities)
+        planned: list[Planned] = []
+        for clip in clips:
             try:
-                planned += plan.result()
+                planned += planner.plan(clip)
             except DataError as error:
-                log.skip(clip.name, str(error))
-            if time.monotonic() - saved > SAVE_FACTS_EVERY_SECONDS:
-                facts.save()
-                saved = time.monotonic()
-    _refuse_nothing(settings, planned, log)
-    facts.save(finished=True)
-    return planned
+                self.log.skip(clip.name, str(error))
+        self._refuse_nothing(planned)
+        self.facts.save(finished=True)
+        return planned
 
+    def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
+        """Whether there is nothing to do for an encoder."""
+        files = (stored for p in planned for stored in p.item.files)
+        empty = plan_empty_caption(encoders.text.identity)
+        return not self.settings.verify_clips and all(map(self.cache.holds, (empty, *files)))
 
-def _require(encoders: Encoders, planned: list[Planned], cache: Cache) -> None:
-    """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
-    if not all(cache.holds(p.item.conditions) for p in planned):
-        encoders.text.require()
-    if not all(cache.holds(p.video.stored) for p in planned):
-        encoders.video.require()
+    def encode(
+        self, planned: list[Planned], encoders: Encoders
+    ) -> tuple[list[Planned], tuple[Verified, ...]]:
+        """Encodes what is missing; returns the clips that could be read, and those decoded again."""
+        from .encoding import MediaEncoding, encode_captions
+
+        self._require(encoders, planned)
+        media = MediaEncoding(self.cache, self.settings, self.log)
+        planned = media.run(planned, encoders.video)
+        self._refuse_nothing(planned)
+        empty = plan_empty_caption(encoders.text.identity)
+        encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        return planned, media.verified
+
+    def finish(
+        self,
+        planned: list[Planned],
+        encoders: Encoders,
+        verified: tuple[Verified, ...] = (),
+    ) -> PreprocessSummary:
+        """Writes the index: from here on the data set can be trained on."""
+        root, settings = self.cache.root, self.settings
+        index = Index(
+            _model(settings, encoders),
+            settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL)),
+            tuple(p.item for p in planned),
+            plan_empty_caption(encoders.text.identity),
+        )
+        if write_index(root, index) or not (root / SHEET_NAME).is_file():
+            from .pictures import write_sheet
+
+            write_sheet(planned, root)
+        orphans = self.cache.orphans(index)
+        if settings.remove_orphans:
+            self.cache.remove(orphans)
+        return PreprocessSummary(
+            root=root,
+            written=self.log.written,
+            reused=self.log.reused,
+            skipped=tuple(self.log.skipped),
+            seconds=time.monotonic() - self.started,
+            dataset=summarize(index, self.cache),
+            orphans=tuple(path.relative_to(root).as_posix() for path in orphans),
+            orphans_removed=settings.remove_orphans,
+            verified=verified,
+            sheet=root / SHEET_NAME,
+            verification=root / VERIFICATION_NAME if verified else None,
+        )
+
+    def _require(self, encoders: Encoders, planned: list[Planned]) -> None:
+        """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
+        if not all(self.cache.holds(p.item.conditions) for p in planned):
+            encoders.text.require()
+        if not all(self.cache.holds(p.video.stored) for p in planned):
+            encoders.video.require()
+
+    def _refuse_nothing(self, planned: list[Planned]) -> None:
+        if planned:
+            return
+        skipped = self.log.skipped
+        shown = [f"- {name}: {reason}" for name, reason in skipped[:10]]
+        if len(skipped) > len(shown):
+            shown.append(f"- and {len(skipped) - len(shown)} more")
+        raise DataError(
+            "\n".join([f"{self.settings.source}: none of its clips can be used", *shown])
+        )
 
 
 def _name(pair: tuple[Clip, object]) -> str:
@@ -131,22 +226,10 @@ def _name(pair: tuple[Clip, object]) -> str:
 
 
 def _model(settings: PreprocessSettings, encoders: Encoders) -> dict[str, str]:
+    vae, text_encoder = encoders.identities
     return {
         "name": settings.model_source,
-        "vae": encoders.video.identity,
-        "text_encoder": encoders.text.identity,
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "stamp": model_stamp(settings),
     }
-
-
-def _effective(settings: PreprocessSettings) -> dict[str, object]:
-    """The settings that decide what comes out, without paths of this machine."""
-    return settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL))
-
-
-def _refuse_nothing(settings: PreprocessSettings, planned: list[Planned], log: PassLog) -> None:
-    if planned:
-        return
-    shown = [f"- {name}: {reason}" for name, reason in log.skipped[:10]]
-    if len(log.skipped) > len(shown):
-        shown.append(f"- and {len(log.skipped) - len(shown)} more")
-    raise DataError("\n".join([f"{settings.source}: none of its clips can be used", *shown]))

@@ -4,12 +4,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 from ..geometry import VideoSize
 from .cache import Cache
 from .index import Index
 
 GIB = 2**30
+
+Verified: TypeAlias = tuple[str, float]
+"""A clip that was decoded again, and its PSNR in dB."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class PreprocessSummary:
     dataset: DatasetSummary
     orphans: tuple[str, ...]
     orphans_removed: bool
-    verified: tuple[tuple[str, float], ...]
+    verified: tuple[Verified, ...]
     sheet: Path
     verification: Path | None
 

@@ -18,6 +18,7 @@ CHECKPOINT, TRANSFORMER, VAE = "checkpoint", "transformer", "VAE"
 TEXT_ENCODER, LORA, UPSCALER = "text encoder", "LoRA", "latent upscaler"
 
 FP8 = {"F8_E4M3", "F8_E5M2"}
+READABLE = {"F64", "F32", "F16", "BF16", *FP8}
 SCALES = (".scale_weight", ".weight_scale")
 _BESIDES = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant")
 _MARK = "scaled_fp8"
@@ -152,7 +153,8 @@ def _other(header: Header) -> str | None:
 def _transformer(header: Header) -> TransformerPart | None:
     for prefix in _TRANSFORMER_PREFIXES:
         part = {diffusers_name(name): info for name, info in header.below(prefix).items()}
-        if _TRANSFORMER_SIGN in part and "proj_in.weight" in part:
+        signs = [part.get(name) for name in (_TRANSFORMER_SIGN, "proj_in.weight")]
+        if all(sign is not None and len(sign.shape) == 2 for sign in signs):
             described = header.config.get("transformer", {})
             return TransformerPart(
                 prefix, _sizes(part, described), bool(described.get(CAUSAL_POSITIONS, False))
@@ -210,7 +212,7 @@ def differences(
     expected: Mapping[str, tuple[int, ...]],
     besides: Collection[str],
 ) -> list[str]:
-    """What is missing, of another shape or too much in a part of a file, one line each.
+    """What is missing, of another shape or format, or too much in a part of a file, one line each.
 
     Args:
         expected: shapes by name.
@@ -222,6 +224,16 @@ def differences(
         for name, shape in expected.items()
         if name in part and part[name].shape != shape and (part[name].shape, shape) != ((1,), ())
     ]
+    formats = [
+        f"{name} is stored as {part[name].dtype}, and only {', '.join(sorted(READABLE))} are read"
+        for name in expected
+        if name in part and part[name].dtype not in READABLE
+    ]
+    blocks = [
+        f"{name} scales {info.elements} blocks, and only one scale for a whole tensor is read"
+        for name, info in part.items()
+        if name.endswith(SCALES) and info.elements != 1
+    ]
     extra = [
         f"{name} is unknown"
         for name in part
@@ -230,7 +242,7 @@ def differences(
         and not name.endswith(_MARK)
         and not name.endswith(_BESIDES)
     ]
-    return [*missing, *shapes, *extra]
+    return [*missing, *shapes, *formats, *blocks, *extra]
 
 
 def require_kind(contents: Contents, option: str, *kinds: str) -> None:

@@ -19,6 +19,8 @@ from .vae_blocks import Config, decoder_blocks, encoder_blocks
 
 T = TypeVar("T")
 
+# As `modelspec.architecture` in a file's metadata names a whole transformer.
+TRANSFORMER_ARCHITECTURE = "ltx-video"
 CAUSAL_POSITIONS = "causal_temporal_positioning"
 
 # Of a transformer's configuration, what both sides write under the same name.

@@ -90,7 +90,7 @@ def probe(path: Path) -> MediaInfo:
         if is_image(path):
             height, width = read_image(path).shape[:2]
             return MediaInfo(width, height, 1, IMAGE_FPS, True)
-        with _open_video(path) as (container, stream):
+        with _open_video(path, decode_ahead=False) as (container, stream):
             frame = next(container.decode(stream), None)
             if frame is None:
                 raise DataError(f"{path}: holds no video frame")
@@ -214,13 +214,16 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _open_video(path: Path):
-    """Yields the container and its first video stream; sound is never decoded."""
+def _open_video(path: Path, decode_ahead: bool = True):
+    """Yields the container and its first video stream; sound is never decoded.
+
+    Threads decode some frames ahead, which is wasted on one frame alone.
+    """
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise DataError(f"{path}: holds no video")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type = "AUTO" if decode_ahead else "SLICE"
         yield container, stream
 
 

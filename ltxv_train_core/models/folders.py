@@ -29,6 +29,7 @@ from .text_encoder import TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .video_codec import VideoCodec
 
+_LATER_VAE = "LTXVideo095DownBlock3D"
 _CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
 
 
@@ -41,11 +42,12 @@ class LocalFolder:
     @property
     def identity(self) -> str:
         """From names, sizes and configurations: the weights themselves are not read."""
-        files = sorted(p for p in (*self.folder.glob("*/*"), *self.folder.glob("*")) if p.is_file())
+        paths = sorted(self.folder.glob("*/*")) or sorted(self.folder.glob("*"))
         described = [
             (p.relative_to(self.folder).as_posix(), p.stat().st_size)
             + ((sha256_file(p),) if p.suffix == ".json" else ())
-            for p in files
+            for p in paths
+            if p.is_file()
         ]
         return sha256_json(described)[:32]
 
@@ -204,7 +206,11 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
 
 
 def _positions(folder: Path) -> bool:
-    """Whether a folder's pipeline samples with causal positions."""
+    """Whether a folder's model is sampled with causal positions.
+
+    Its pipeline says so; where that is the one that works for every version, the VAE tells those
+    from 0.9.5 on.
+    """
     index = folder / "model_index.json"
     text = index.read_text(encoding="utf-8") if index.is_file() else ""
     found = re.search(r'"_class_name"\s*:\s*"(\w+)"', text)
@@ -213,4 +219,6 @@ def _positions(folder: Path) -> bool:
             f"{folder}: expected a model_index.json of {' or '.join(_CAUSAL_PIPELINES)}, found "
             f"{found.group(1) if found else 'none'}"
         )
-    return _CAUSAL_PIPELINES[found.group(1)]
+    vae = folder / "vae" / "config.json"
+    is_later = vae.is_file() and _LATER_VAE in vae.read_text(encoding="utf-8")
+    return _CAUSAL_PIPELINES[found.group(1)] or is_later

@@ -7,6 +7,8 @@ import torch
 from diffusers import LTXVideoTransformer3DModel
 from torch import nn
 
+from .fp8 import Fp8Linear
+
 QUANTO_TYPES = {
     "int8-quanto": "qint8",
     "int4-quanto": "qint4",
@@ -70,13 +72,16 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
 
 
 def to_eight_bits(module: nn.Module) -> nn.Module:
-    """Makes linear layers 8 bit (LLM.int8 of bitsandbytes); the next `.to(device)` quantizes."""
+    """Makes linear layers 8 bit (LLM.int8 of bitsandbytes); the next `.to(device)` quantizes.
+
+    Those that are stored in fp8 have 8 bits already.
+    """
     from bitsandbytes.nn import Int8Params, Linear8bitLt
 
     for name, child in module.named_children():
         if not isinstance(child, nn.Linear):
             to_eight_bits(child)
-        elif name != TEXT_ENCODER_KEPT_WHOLE:
+        elif name != TEXT_ENCODER_KEPT_WHOLE and not isinstance(child, Fp8Linear):
             layer = Linear8bitLt(
                 child.in_features,
                 child.out_features,

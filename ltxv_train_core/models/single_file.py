@@ -18,6 +18,7 @@ from ..layout.contents import (
     require_kind,
 )
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
+from ..layout.single_file import CAUSAL_POSITIONS
 from .t5_file import T5File
 from .tensor_file import fill, on_meta, require_match
 from .text_encoder import TextEncoder
@@ -88,6 +89,10 @@ class SingleFileModel:
     @property
     def causal_positions(self) -> bool:
         return self._part.causal_positions
+
+    @property
+    def says_its_positions(self) -> bool:
+        return CAUSAL_POSITIONS in self.contents.header.config.get("transformer", {})
 
     @property
     def is_fp8(self) -> bool:

@@ -107,29 +107,15 @@ def fill(
             layer = module.get_submodule(owner)
             scale = _scale(header, key)
             if info.dtype in FP8 and type(layer) is nn.Linear and leaf == "weight" and fp8(name):
-                _replace(module, owner, _fp8_linear(read, header, names, owner, scale, dtype))
+                number = None if scale is None else read(scale, torch.float32).reshape(())
+                weight = read(key, _DTYPES[info.dtype])
+                _replace(module, owner, Fp8Linear(weight, number, layer.bias))
                 continue
             tensor = read(key, wanted)
             if scale is not None:
                 tensor = dequantized(tensor, read(scale, torch.float32), wanted)
             _put(layer, leaf, tensor.view(parameter.shape), parameter)
     return module
-
-
-def _fp8_linear(
-    read: Callable[[str, torch.dtype], Tensor],
-    header: Header,
-    names: Mapping[str, str],
-    owner: str,
-    scale: str | None,
-    dtype: torch.dtype,
-) -> Fp8Linear:
-    key, bias = names[f"{owner}.weight"], names.get(f"{owner}.bias")
-    return Fp8Linear(
-        read(key, _DTYPES[header.tensors[key].dtype]),
-        None if scale is None else read(scale, torch.float32).reshape(()),
-        None if bias is None else read(bias, dtype),
-    )
 
 
 def _scale(header: Header, key: str) -> str | None:

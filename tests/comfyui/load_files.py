@@ -1,11 +1,12 @@
 """What ComfyUI makes of model files, in a process of its own.
 
     python load_files.py COMFYUI names RESULT.json
+    python load_files.py COMFYUI encode T5 INPUTS.safetensors RESULT.safetensors
     python load_files.py COMFYUI compute CHECKPOINT INPUTS.safetensors RESULT.safetensors
 
 `names`: names and shapes of every tensor of its LTX-Video models. `compute`: its transformer's
 output, its VAE's latents and frames for the given inputs; where its loader for diffusion models
-reads a file's metadata, that one's output too.
+reads a file's metadata, that one's output too. `encode`: its T5's embeddings of given tokens.
 """
 
 import inspect
@@ -69,6 +70,34 @@ def compute(checkpoint: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     return {name: tensor.contiguous() for name, tensor in computed.items()}
 
 
+def encode(file: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    import comfy.ops
+    import comfy.text_encoders.t5
+    import torch
+    from safetensors.torch import load_file
+
+    state = load_file(file)
+    vocabulary, width = state["shared.weight"].shape
+    attention, first = "SelfAttention", "encoder.block.0.layer."
+    heads = state[f"{first}0.{attention}.relative_attention_bias.weight"].shape[1]
+    folder = Path(comfy.text_encoders.t5.__file__).parent
+    config = json.loads((folder / "t5_config_xxl.json").read_text(encoding="utf-8")) | {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "num_heads": heads,
+        "d_kv": state[f"{first}0.{attention}.q.weight"].shape[0] // heads,
+        "d_ff": state[f"{first}1.DenseReluDense.wi_0.weight"].shape[0],
+        "num_layers": len({name.split(".")[2] for name in state if ".block." in name}),
+    }
+    t5 = comfy.text_encoders.t5.T5(
+        config, torch.float32, torch.device("cpu"), comfy.ops.disable_weight_init
+    )
+    t5.load_state_dict(state)
+    with torch.no_grad():
+        embeddings = t5(inputs["tokens"], attention_mask=inputs["mask"], dtype=torch.float32)[0]
+    return {"embeddings": embeddings.contiguous()}
+
+
 def _shapes(module: Any) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in module.state_dict().items()}
 
@@ -85,7 +114,8 @@ def main() -> None:
         return
     from safetensors.torch import load_file, save_file
 
-    save_file(compute(Path(files[0]), load_file(files[1])), files[2])
+    work = {"compute": compute, "encode": encode}[task]
+    save_file(work(Path(files[0]), load_file(files[1])), files[2])
 
 
 if __name__ == "__main__":

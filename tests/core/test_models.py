@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import torch
 
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.flow.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.layout.versions import VERSIONS
 from ltxv_train_core.miniature import weights
 from ltxv_train_core.models.source import open_model
 
@@ -41,6 +44,17 @@ def test_positions_follow_the_pipeline_of_a_folder(diffusers_folder, tmp_path):
     for pipeline, causal in (("LTXPipeline", False), ("LTXConditionPipeline", True)):
         write_index(tmp_path, pipeline)
         assert open_model(str(tmp_path)).causal_positions is causal
+
+
+def test_later_versions_are_causal_whatever_their_pipeline(tmp_path):
+    write_index(tmp_path, "LTXPipeline")
+    (tmp_path / "vae").mkdir()
+    config = tmp_path / "vae" / "config.json"
+    for name, causal in (("0.9.1", False), ("0.9.5", True), ("13B_097_DEV", True)):
+        version = next(v for n, v in VERSIONS.items() if n.endswith(name))
+        config.write_text(json.dumps(version.vae), encoding="utf-8")
+        assert open_model(str(tmp_path)).causal_positions is causal
+        assert open_model(version.repository).causal_positions is causal
 
 
 def test_prompts_are_encoded_with_their_mask():

@@ -119,7 +119,10 @@ def interface(host: Host, tmp_path: Path) -> Iterator[Interface]:
         page.set_viewport_size({"width": 1400, "height": 950})
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        yield Interface(page)
+        try:
+            yield Interface(page)
+        finally:
+            page.screenshot(path=str(host.base / "last.png"))
         assert not [problem for problem in problems if "ltxv" in problem.lower()]
 
 

@@ -23,8 +23,9 @@ from ltxv_train_core.layout.versions import (
     VAE_091,
     VAE_095,
 )
+from ltxv_train_core.miniature import weights
 from ltxv_train_core.miniature.comfy_file import export
-from ltxv_train_core.models.source import open_model
+from ltxv_train_core.models.source import open_model, open_text_encoder
 from ltxv_train_core.models.tokenizer import load_tokenizer
 
 pytestmark = [
@@ -126,6 +127,23 @@ def computed(checkpoint: str, inputs: dict[str, torch.Tensor]) -> dict[str, torc
         "encoded": codec.encode(frames),
         "decoded": (decoded + 1) / 2,
     }
+
+
+def test_the_same_text_encoder_file_gives_the_same_embeddings(tmp_path: Path) -> None:
+    state = weights.load_text_encoder().state_dict()
+    del state["encoder.embed_tokens.weight"]
+    save_file(state, tmp_path / "t5.safetensors")
+    weights.load_tokenizer().save_pretrained(tmp_path)
+    prompts = ["a red ring moves up on a teal background", "a circle"]
+    encoder = open_text_encoder(str(tmp_path / "t5.safetensors")).load(torch.float32)
+    tokens = encoder.tokenizer(prompts, padding="max_length", max_length=128, return_tensors="pt")
+    inputs = {"tokens": tokens.input_ids, "mask": tokens.attention_mask}
+    save_file(inputs, tmp_path / "in")
+    in_comfyui("encode", *(str(tmp_path / name) for name in ("t5.safetensors", "in", "out")))
+    theirs = load_file(tmp_path / "out")["embeddings"]
+    for ours, row in zip(encoder.encode(prompts), theirs, strict=True):
+        assert ours.std() > 0.1
+        assert (ours - row[: len(ours)]).abs().max() < 1e-4
 
 
 def test_the_tokenizer_of_comfyui_is_the_right_one() -> None:

@@ -1,5 +1,6 @@
 """Model files of ComfyUI's folders, chosen from a list or by name."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,21 @@ def test_the_miniatures_checkpoint_can_be_linked(host: Host) -> None:
     probe = graph.probe(add(graph, host, "LTXVTrainModelConfig", model_source=name))
     values = seen(run(host, graph.prompt), probe)
     assert Path(values["model_source"]).is_file()
+
+
+def test_a_file_is_inspected(host: Host, checkpoint: Path) -> None:
+    graph = Graph()
+    node = graph.add("LTXVTrainInspectFile", file=f"checkpoints/{NAME}")
+    text, facts = graph.probe(node), graph.probe(node[1])
+    outcome = run(host, graph.prompt)
+    assert "kind: checkpoint" in seen(outcome, text)
+    assert json.loads(seen(outcome, facts))["transformer"]["num_layers"] == 4
+
+
+def test_a_configuration_file_may_name_a_listed_file(host: Host, checkpoint: Path) -> None:
+    text = f"model: {{model_source: '{NAME}'}}\ndata: {{preprocessed_data_root: somewhere}}"
+    graph = Graph()
+    probe = graph.probe(graph.add("LTXVTrainLoadConfig", file="", text=text))
+    model = seen(run(host, graph.prompt), probe)["model"]
+    assert Path(model["model_source"]).samefile(checkpoint)
+    assert model["text_encoder_source"] is None

@@ -17,11 +17,11 @@ PROMPT = "a red circle moves right on a teal background"
 
 
 class Canvas:
-    """The miniature on the canvas, ready to sample."""
+    """The miniature on the canvas, ready to sample; `checkpoint` is another file of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: str | None = None) -> None:
         self.graph = Graph()
-        name = self.graph.add("LTXVTrainMiniatureCheckpoint")
+        name = checkpoint or self.graph.add("LTXVTrainMiniatureCheckpoint")
         self.model = self.graph.add("CheckpointLoaderSimple", ckpt_name=name)
         self.vae = self.model[2]
         positive = self.graph.add("LTXVTrainMiniaturePrompt", text=PROMPT)

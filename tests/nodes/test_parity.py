@@ -15,6 +15,7 @@ from ltxv_train_core.miniature.datasets import evaluation_items
 from ltxv_train_core.models.source import MINIATURE, open_model
 from tests.graph import Node
 from tests.host import Host, models_folder, run
+from tests.nodes.forward import write_checkpoint
 from tests.nodes.test_on_canvas import PROMPT, Canvas
 from tests.nodes.workflows import configure, prepare
 
@@ -38,6 +39,7 @@ def sampled_in_core(
     lora_file: Path | None = None,
     reference: torch.Tensor | None = None,
     given: Given | None = None,
+    causal: bool = True,
 ) -> torch.Tensor:
     source = open_model(MINIATURE)
     transformer = source.load_transformer(torch.float32)
@@ -45,7 +47,7 @@ def sampled_in_core(
         add_trained_lora(transformer, lora_file)
     prompt, negative = source.load_text_encoder().encode([PROMPT, ""])
     request = SampleRequest(prompt, negative, SEED, reference, given)
-    settings = SamplerSettings(SIZE, STEPS, 3.0, source.causal_positions, FPS)
+    settings = SamplerSettings(SIZE, STEPS, 3.0, causal, FPS)
     return sample(transformer, [request], settings)[0]
 
 
@@ -54,6 +56,15 @@ def test_text_to_video(host: Host) -> None:
     latent = canvas.sample(canvas.model, canvas.prompts, canvas.latent, STEPS)
     theirs, ours = sampled_on_canvas(host, canvas, latent, "plain"), sampled_in_core()
     assert ours.std() > 0.3
+    assert (theirs - ours).abs().max() < 1e-3
+
+
+def test_without_causal_positions(host: Host) -> None:
+    canvas = Canvas(write_checkpoint(host, causal=False).name)
+    latent = canvas.sample(canvas.model, canvas.prompts, canvas.latent, STEPS)
+    theirs = sampled_on_canvas(host, canvas, latent, "not-causal")
+    ours = sampled_in_core(causal=False)
+    assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3
 
 
@@ -97,22 +108,30 @@ def test_image_to_video(host: Host) -> None:
     assert (theirs - ours).abs().max() < 1e-3
 
 
-def test_with_a_reference_video(host: Host) -> None:
+@pytest.mark.parametrize("node", ["LTXVTrainApplyReference", "LTXVAddGuide"])
+def test_with_a_reference_video(host: Host, node: str) -> None:
     canvas = Canvas()
     dataset, _ = prepare(canvas.graph, host, task="mirror")
-    applied = canvas.graph.add(
-        "LTXVTrainApplyReference",
-        positive=canvas.prompts[0],
-        negative=canvas.prompts[1],
-        vae=canvas.vae,
-        latent=canvas.latent,
-        reference=dataset[2],
-    )
+    inputs = {
+        "positive": canvas.prompts[0],
+        "negative": canvas.prompts[1],
+        "vae": canvas.vae,
+        "latent": canvas.latent,
+    }
+    if node == "LTXVAddGuide":
+        guide = {"image": dataset[2], "frame_idx": 0, "strength": 1.0}
+    else:
+        guide = {"reference": dataset[2]}
+    applied = canvas.graph.add(node, **inputs, **guide)
     sampled = canvas.sample(canvas.model, applied, applied[2], STEPS)
     cropped = canvas.graph.add(
         "LTXVCropGuides", positive=applied[0], negative=applied[1], latent=sampled
     )
-    theirs = sampled_on_canvas(host, canvas, cropped[2], "reference")
+    canvas.graph.add("SaveLatent", samples=applied[2], filename_prefix=f"{node}-appended")
+    theirs = sampled_on_canvas(host, canvas, cropped[2], f"{node}-sampled")
+    (appended,) = Path(host.base / "output").glob(f"{node}-appended*.latent")
+    if load_file(appended)["latent_tensor"].shape[2] != 6:
+        pytest.skip("this version's stock guide does not append the whole video")
     frames = evaluation_items("mirror", seed=3)[0].reference
     assert frames is not None
     reference = open_model(MINIATURE).load_video_codec().encode(frames_to_tensor(frames))[0]

@@ -20,7 +20,16 @@ CALLED_ON_INSTANCES = (
     "server.PromptServer.send_sync",
     "server.PromptServer.send_progress_text",
 )
-LISTS_FILES = {"lora_name", "model_name", "base_name", "tuned_name"}
+LISTS_FILES = {
+    "base_name",
+    "file",
+    "lora_name",
+    "model_file",
+    "model_name",
+    "text_encoder_file",
+    "tuned_name",
+    "vae_file",
+}
 
 pytestmark = [
     pytest.mark.comfyui,

@@ -1,18 +1,26 @@
 """A second pass does nothing that was done; an interrupted one loses nothing; orphans are told."""
 
+import json
 import os
+import subprocess
 import sys
+import threading
 import time
+import tracemalloc
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 
 from ltxv_train_core.config import PreprocessSettings
 from ltxv_train_core.data import file_facts
+from ltxv_train_core.data.encoders import EncoderSource
 from ltxv_train_core.data.file_facts import FactsMemory
 from ltxv_train_core.data.index import read_index
 from ltxv_train_core.data.preprocess import preprocess
+from ltxv_train_core.errors import Cancelled
+from ltxv_train_core.events import Progress
 from ltxv_train_core.models.source import MINIATURE
 
 LONG_AGO = 1_600_000_000
@@ -53,6 +61,39 @@ def test_a_second_pass_reads_no_media_writes_nothing_and_takes_no_time(
     assert again.seconds < 0.25 * first.seconds  # here most of the first is loading models
 
 
+def test_an_unchanged_data_set_is_recognised_without_torch(tmp_path, write_clip, make):
+    write_clip("a.mp4")
+    root = make([row("a.mp4")]).root
+    code = (
+        "import sys; from pathlib import Path; "
+        "from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess; "
+        "done = preprocess(PreprocessSettings(Path(sys.argv[1]), 'LTXV_MINIATURE', '64x64x9')); "
+        "assert (done.written, done.reused) == (0, 2); assert 'torch' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, str(root.parent / "data.csv")]
+    ran = subprocess.run(
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_a_model_that_is_another_now_is_asked(tmp_path, write_clip, make):
+    """What the index remembers of the model is wrong: the files are still right, and found."""
+    write_clip("a.mp4")
+    write_clip("short.mp4", frames=3)
+    rows = [row("a.mp4"), row("short.mp4")]
+    root = make(rows).root
+    path = root / "index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    right = index["model"]["vae"]
+    index["model"]["vae"] = "another"
+    path.write_text(json.dumps(index), encoding="utf-8")
+    again = make(rows)
+    assert (again.written, again.reused, len(again.skipped)) == (0, 2, 1)
+    assert read_index(root).model["vae"] == right
+    assert make(rows, vae_dtype="bfloat16").written == 1
+
+
 def test_a_changed_file_is_noticed_by_time_or_size_or_by_looking(tmp_path, write_clip):
     write_clip("a.mp4", 50)
     age(tmp_path)
@@ -91,6 +132,58 @@ def test_what_can_not_be_read_is_forgotten(tmp_path, write_clip):
     (tmp_path / "cache/files.json").write_text("{", encoding="utf-8")
     memory = FactsMemory(tmp_path / "cache", tmp_path)
     assert memory.of(tmp_path / "a.mp4").info.frames == 9
+
+
+def test_ten_thousand_rows_are_begun_within_two_seconds(tmp_path, write_clip):
+    write_clip("a.mp4")
+    age(tmp_path)
+    rows = []
+    for i in range(10_000):
+        os.link(tmp_path / "a.mp4", tmp_path / f"{i:05d}.mp4")
+        rows.append(json.dumps({"media_path": f"{i:05d}.mp4", "caption": f"caption {i}"}))
+    (tmp_path / "data.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    stop, begun = threading.Event(), []
+
+    def watch(event):
+        if event == Progress("inspect clips", 20, 10_000, "clip"):
+            begun.append(time.monotonic())
+            stop.set()
+
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        preprocess(PreprocessSettings(tmp_path / "data.jsonl", MINIATURE, "64x64x9"), watch, stop)
+    assert begun[0] - started < 2
+
+
+def test_files_are_looked_at_before_torch_is_there():
+    code = "import sys, ltxv_train_core.cli, ltxv_train_core.data.preprocess as p; "
+    code += "sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'transformers')))"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(tmp_path, write_clip):
+    """Of 24 clips of 6 MB each, never more than a few are held."""
+    write_clip("a.mp4", frames=121, width=256)
+    rows = [{"media_path": "a.mp4", "caption": f"{i}"} for i in range(24)]
+    (tmp_path / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    clip_bytes = 121 * 64 * 256 * 3
+    held = []
+
+    class Shape:
+        def encode(self, frames):
+            held.append(tracemalloc.get_traced_memory()[0])
+            return torch.zeros(len(frames), 128, 16, 2, 8)
+
+    settings = PreprocessSettings(tmp_path / "data.json", MINIATURE, "256x64x121", decode_threads=2)
+    tracemalloc.start()
+    try:
+        preprocess(settings, video_encoder=EncoderSource("shape", Shape))
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 24
+    assert max(held[12:]) - max(held[:4]) < clip_bytes
+    assert max(held) < 6 * clip_bytes + 20e6
 
 
 def test_orphans_are_told_and_removed_only_when_asked(write_clip, make):

@@ -1,6 +1,7 @@
 """Files with the miniature in them, in every form that users have LTX-Video in."""
 
 import json
+import struct
 
 import pytest
 import torch
@@ -47,3 +48,26 @@ def t5_file(tmp_path_factory):
     save_file({k: v.to(torch.float16).contiguous() for k, v in state.items()}, path)
     weights.load_tokenizer().save_pretrained(folder)
     return path
+
+
+@pytest.fixture
+def sparse_file(tmp_path):
+    """Writes a file with the names and shapes of tensors on the meta device, and no disk space."""
+    sizes = {"F8_E4M3": 1, "F16": 2, "BF16": 2}
+
+    def write_file(tensors, dtype, metadata=None):
+        head, end = {"__metadata__": metadata} if metadata else {}, 0
+        for name, tensor in tensors.items():
+            size = tensor.numel() * sizes[dtype]
+            offsets = [end, end + size]
+            head[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": offsets}
+            end += size
+        text = json.dumps(head).encode()
+        text += b" " * (-len(text) % 8)
+        path = tmp_path / "sparse.safetensors"
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + end)
+        return path
+
+    return write_file

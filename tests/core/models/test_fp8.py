@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from ltxv_train_core import config
@@ -158,6 +159,16 @@ def test_a_run_trains_on_fp8(fp8_file, training_config):
     validation = {"prompts": ["a red ring"], "video_dims": [64, 64, 9], "inference_steps": 2}
     result = train(training_config(model=model, validation=validation))
     assert result.finished
+    offloaded = training_config(
+        model=model,
+        output_dir=str(result.run_folder.parent / "offloaded"),
+        acceleration={"blocks_to_offload": 2},
+    )
+    again = train(offloaded)
+    assert again.run_folder.name == result.run_folder.name
+    assert load_file(again.lora_file)
+    for name, tensor in load_file(again.lora_file).items():
+        assert torch.equal(tensor, load_file(result.lora_file)[name])
     assert (result.run_folder / "samples" / "000004" / "sheet.png").is_file()
 
 

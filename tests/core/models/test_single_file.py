@@ -1,7 +1,6 @@
 """Base models as single files: what is in them, what is loaded, what is refused."""
 
 import json
-import struct
 import sys
 
 import pytest
@@ -34,30 +33,10 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def sparse_file(path, tensors, dtype, metadata):
-    """A file with the names and shapes of tensors on the meta device, and no disk space."""
-    names = {"F8_E4M3": 1, "BF16": 2}
-    head, end = {"__metadata__": metadata} if metadata else {}, 0
-    for name, tensor in tensors.items():
-        size = tensor.numel() * names[dtype]
-        head[name] = {
-            "dtype": dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [end, end + size],
-        }
-        end += size
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.truncate(8 + len(text) + end)
-    return path
-
-
 @pytest.mark.parametrize("described", [True, False], ids=["config", "no config"])
 @pytest.mark.parametrize("name", DIFFERENT)
 @pytest.mark.skipif(sys.platform == "win32", reason="its files of 28 GB aren't sparse there")
-def test_every_public_version_is_known_from_its_head(name, described, tmp_path):
+def test_every_public_version_is_known_from_its_head(name, described, sparse_file):
     version = VERSIONS[name]
     with torch.device("meta"):
         transformer = LTXVideoTransformer3DModel(**version.transformer).state_dict()
@@ -65,7 +44,7 @@ def test_every_public_version_is_known_from_its_head(name, described, tmp_path):
     tensors = {**transformer_tensors(transformer), **vae_tensors(vae, version.vae)}
     tensors |= {VAE + n: torch.empty(128, device="meta") for n in VAE_STATISTICS_UNUSED}
     metadata = config_metadata(version.transformer, version.causal_positions, version.vae)
-    file = sparse_file(tmp_path / "x", tensors, "BF16", metadata if described else {})
+    file = sparse_file(tensors, "BF16", metadata if described else {})
     found = read_contents(file)
     assert found.kind == "checkpoint"
     alike = {
@@ -148,6 +127,16 @@ def test_a_vae_from_another_file(contents, prefix, write, checkpoint):
         open_model(str(vae))
 
 
+def test_a_file_without_metadata_is_told_of(contents, write, checkpoint):
+    told = []
+    assert open_model(str(checkpoint), report=told.append).causal_positions
+    assert told == []
+    public = {"transformer": {"num_attention_heads": 4}}
+    model = open_model(str(write(contents[0], public)), report=told.append)
+    assert not model.causal_positions
+    assert "model.safetensors has no metadata that say how frames" in told[0].message
+
+
 def test_padding_is_comfyuis_where_the_file_says_nothing(contents, write):
     tensors, metadata = contents
     config = json.loads(metadata["config"])
@@ -199,6 +188,9 @@ def test_missing_and_foreign_tensors_are_named(contents, write):
     changes = {
         rf"no {name}": {k: v for k, v in tensors.items() if k != name},
         rf"{name} has the shape \[2, 3\] instead": tensors | {name: torch.zeros(2, 3)},
+        rf"{name} is stored as I8, and only BF16": tensors | {name: tensors[name].to(torch.int8)},
+        r"attn1\.to_q\.weight_scale scales 16 blocks": tensors
+        | {name + "_scale": torch.ones(4, 4)},
         rf"{TRANSFORMER}new.weight is unknown": tensors
         | {TRANSFORMER + "new.weight": torch.zeros(1)},
     }

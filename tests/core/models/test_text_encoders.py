@@ -1,6 +1,7 @@
 """Text encoders from files and folders, with the tokenizer that is found."""
 
 import shutil
+import sys
 
 import pytest
 import torch
@@ -46,6 +47,29 @@ def test_a_file_gives_the_embeddings_of_its_encoder(t5_file, expected):
     assert (embedding(encoder.load(torch.float32)) - expected).abs().max() < 0.01
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its file of 10 GB isn't sparse there")
+@pytest.mark.parametrize("dtype", ["F16", "F8_E4M3"])
+def test_t5_xxl_is_known_from_its_head(sparse_file, dtype):
+    with torch.device("meta"):
+        xxl = T5EncoderModel(
+            T5Config(
+                vocab_size=32128,
+                d_model=4096,
+                d_ff=10240,
+                num_layers=24,
+                num_heads=64,
+                feed_forward_proj="gated-gelu",
+            )
+        ).state_dict()
+    del xxl["encoder.embed_tokens.weight"]
+    path = sparse_file(xxl, dtype)
+    weights.load_tokenizer().save_pretrained(path.parent)
+    encoder = open_text_encoder(str(path))
+    encoder.require()
+    assert encoder.width == 4096
+    assert encoder.config.num_layers == 24
+
+
 @pytest.mark.parametrize("scaled", [False, True])
 def test_fp8_stays_fp8(t5_file, tmp_path, expected, scaled):
     tensors = {}
@@ -67,8 +91,10 @@ def test_fp8_stays_fp8(t5_file, tmp_path, expected, scaled):
     layers = [n for n, m in encoder.encoder.named_modules() if isinstance(m, Fp8Linear)]
     assert len(layers) == 2 * 6
     assert not [name for name in layers if name.endswith(".wo")]
-    difference = (embedding(encoder) - expected).abs().mean() / expected.abs().mean()
-    assert difference < 0.1
+    for form in (encoder, encoder.in_eight_bits().to(torch.device("cpu"))):
+        difference = (embedding(form) - expected).abs().mean() / expected.abs().mean()
+        assert difference < 0.1
+    assert len([m for m in encoder.encoder.modules() if isinstance(m, Fp8Linear)]) == 2 * 6
 
 
 def test_the_tokenizer_is_found_in_a_comfyui_around_the_file(t5_file, tmp_path, expected):

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from comfy_api.latest import ComfyExtension, io
 
+from .probe_forward import ProbeForward, ProbeGiven
+
 CATEGORY = "testing"
 
 
@@ -129,6 +131,35 @@ class _BrightnessVae:
         return torch.cat(parts, dim=2).expand(-1, 128, -1, -1, -1)
 
 
+class ProbeClip(io.ComfyNode):
+    """ComfyUI's own text encoder for LTX-Video around a small T5, read from a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeClip",
+            category=CATEGORY,
+            inputs=[io.String.Input("path"), io.String.Input("config")],
+            outputs=[io.Clip.Output()],
+        )
+
+    @classmethod
+    def execute(cls, path: str, config: str) -> io.NodeOutput:
+        import comfy.sd
+        import comfy.text_encoders.lt
+        import comfy.utils
+
+        target = SimpleNamespace(
+            params={},
+            clip=comfy.text_encoders.lt.ltxv_te(),
+            tokenizer=comfy.text_encoders.lt.LTXVT5Tokenizer,
+        )
+        options = {"t5xxl_model_config": json.loads(config), "dtype": torch.float32}
+        clip = comfy.sd.CLIP(target, model_options=options)
+        clip.load_sd(comfy.utils.load_torch_file(path, safe_load=True))
+        return io.NodeOutput(clip)
+
+
 class ProbeConditioning(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -213,6 +244,9 @@ class ProbeExtension(ComfyExtension):
             ProbeVideo,
             ProbeLatent,
             ProbeVae,
+            ProbeClip,
             ProbeConditioning,
             ProbeModel,
+            ProbeGiven,
+            ProbeForward,
         ]

