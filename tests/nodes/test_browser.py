@@ -77,7 +77,8 @@ class Interface:
             self.page.wait_for_timeout(100)
 
     def run(self) -> None:
-        self.page.locator('[data-testid="queue-button"]').locator("button").first.click()
+        place = '[data-testid="queue-button"]'
+        self.page.locator(f"{place} button, button{place}").first.click()
 
     def cancel(self) -> None:
         self.page.get_by_label("Cancel current run").click()
