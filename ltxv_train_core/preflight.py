@@ -98,7 +98,7 @@ def _is_path(model_source: str) -> bool:
         or model_source.startswith((".", "~"))
         or "\\" in model_source
         or len(path.parts) > 2
-        or path.suffix in (".safetensors", ".gguf")
+        or path.suffix in (".safetensors", ".sft", ".gguf")
     )
 
 

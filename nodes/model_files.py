@@ -21,6 +21,7 @@ FILES = {
 # later stand behind the lists.
 _LISTS_BEHIND = "vae_source"
 _NEAR = 5
+_SUFFIXES = (".safetensors", ".sft")
 
 
 def inputs_with_lists(described: Iterable[Option], inputs: list[io.Input]) -> list[io.Input]:
@@ -71,7 +72,7 @@ def listed(folders: tuple[str, ...]) -> list[str]:
         f"{folder}/{name}"
         for folder in folders
         for name in folder_paths.get_filename_list(folder)
-        if name.endswith(".safetensors")
+        if name.endswith(_SUFFIXES)
     ]
 
 
@@ -107,7 +108,7 @@ def _path(file: str) -> str:
 
 def _found(text: str, folders: tuple[str, ...]) -> str:
     """The path of a listed file that a text names, or the text."""
-    if not text.endswith(".safetensors") or Path(text).expanduser().is_file():
+    if not text.endswith(_SUFFIXES) or Path(text).expanduser().is_file():
         return text
     paths = (folder_paths.get_full_path(folder, text) for folder in folders)
     return next((path for path in (*paths, _full_path(text)) if path), text)
@@ -116,6 +117,6 @@ def _found(text: str, folders: tuple[str, ...]) -> str:
 def _instead(folders: tuple[str, ...]) -> str:
     names = listed(folders)
     if not names:
-        return f"models/{' and models/'.join(folders)} hold no .safetensors files"
+        return f"models/{' and models/'.join(folders)} hold no such files"
     more = f" and {len(names) - _NEAR} more" if names[_NEAR:] else ""
     return f"choose none, or one of {', '.join(names[:_NEAR])}{more}"

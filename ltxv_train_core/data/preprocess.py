@@ -137,15 +137,20 @@ class _Pass:
     def plan(self, clips: list[Clip], encoders: Encoders) -> list[Planned]:
         """Raises `DataError` when no clip can be used."""
         planner = Planner(self.settings, self.buckets, self.facts.of, *encoders.identities)
-        planned: list[Planned] = []
+        planned: dict[str, Planned] = {}
         for clip in clips:
             try:
-                planned += planner.plan(clip)
+                items = {p.item.name: p for p in planner.plan(clip)}
             except DataError as error:
                 self.log.skip(clip.name, str(error))
-        self._refuse_nothing(planned)
+                continue
+            if taken := planned.keys() & items.keys():
+                self.log.skip(clip.name, f"{min(taken)} names a window of another clip: rename it")
+                continue
+            planned |= items
+        self._refuse_nothing(list(planned.values()))
         self.facts.save(finished=True)
-        return planned
+        return list(planned.values())
 
     def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
         """Whether there is nothing to do for an encoder."""

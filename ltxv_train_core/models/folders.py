@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
 from .download import (
+    ENCODER_FOLDERS,
     TOP,
     download_folders,
     encoder_folders,
@@ -167,9 +168,12 @@ class EncoderFolder:
         return _number(self.place, "text_encoder", "d_model")
 
     def require(self) -> None:
-        self.place.require("text_encoder")
         if isinstance(self.place, LocalFolder):
+            self.place.require("text_encoder")
             require_t5_tokenizer(self.place.part("text_encoder"))
+        else:
+            name = self.place.repository
+            require_reachable(name, is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP))
 
     def load(self, dtype: torch.dtype) -> TextEncoder:
         folder = self._folder()

@@ -4,7 +4,7 @@
     python load_files.py COMFYUI encode T5 INPUTS.safetensors RESULT.safetensors
     python load_files.py COMFYUI compute CHECKPOINT INPUTS.safetensors RESULT.safetensors
 
-`names`: names and shapes of every tensor of its LTX-Video models. `compute`: its transformer's
+`names`: names and shapes of every tensor of its LTX-Video models, and how it describes the VAEs. `compute`: its transformer's
 output, its VAE's latents and frames for the given inputs; where its loader for diffusion models
 reads a file's metadata, that one's output too. `encode`: its T5's embeddings of given tokens.
 """
@@ -35,7 +35,10 @@ def names() -> dict[str, Any]:
         found[size] = _shapes(LTXVModel(**config, **meta, operations=operations))
     with torch.device("meta"):
         for number, version in enumerate(("0.9.0", "0.9.1", "0.9.5")):
-            found[version] = _shapes(VideoVAE(version=number))
+            vae = VideoVAE(version=number)
+            describe = getattr(vae, "get_default_config", None) or vae.guess_config
+            found[version] = _shapes(vae)
+            found[f"config {version}"] = describe(number)
     folder = Path(comfy.text_encoders.t5.__file__).parent
     config = json.loads((folder / "t5_config_xxl.json").read_text(encoding="utf-8"))
     found["T5"] = _shapes(comfy.text_encoders.t5.T5(config, **meta, operations=operations))

@@ -145,12 +145,11 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     plain, losses, _ = run(training_config(**sections))
     sections["acceleration"]["compile_with_inductor"] = True
     torch._dynamo.reset()
-    compiled_graphs = torch._dynamo.utils.counters["inductor"]
-    compiled_graphs.clear()
+    torch._dynamo.utils.counters.clear()
     compiled, compiled_losses, notices = run(
         training_config(**sections, output_dir=str(tmp_path / "two"))
     )
-    assert compiled_graphs["fxgraph_cache_miss"] + compiled_graphs["fxgraph_cache_hit"] > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert "compiling the model: the first step takes a minute or more" in notices
     assert compiled_losses == pytest.approx(losses, rel=1e-5)
     ours, theirs = load_file(compiled.lora_file), load_file(plain.lora_file)

@@ -16,6 +16,7 @@ from transformers import T5Config, T5EncoderModel
 from ltxv_train_core.flow.tokens import latent_size, positions, to_latents, to_tokens
 from ltxv_train_core.layout.names import VAE_STATISTICS_UNUSED
 from ltxv_train_core.layout.single_file import transformer_tensors, vae_tensors
+from ltxv_train_core.layout.vae_blocks import diffusers_vae_config
 from ltxv_train_core.layout.versions import (
     TRANSFORMER_2B,
     TRANSFORMER_13B,
@@ -62,6 +63,8 @@ def test_names_and_shapes_are_comfyuis(tmp_path: Path) -> None:
         )  # fmt: skip
         ours["T5"] = shapes(T5EncoderModel(config))
     del ours["T5"]["encoder.embed_tokens.weight"]
+    for version, config in (("0.9.0", VAE_090), ("0.9.1", VAE_091), ("0.9.5", VAE_095)):
+        assert diffusers_vae_config(theirs[f"config {version}"]) == config
     for name, tensors in ours.items():
         # What its classes of some versions list and nothing reads.
         unread = set(theirs[name]) - set(tensors)

@@ -18,6 +18,7 @@ from ltxv_train_core.data.encoders import EncoderSource
 from ltxv_train_core.data.index import read_index
 from ltxv_train_core.data.pictures import psnr
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import Progress
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.video import Selection, read_frames, write_video
@@ -73,6 +74,15 @@ def test_windows_of_a_long_clip_are_items_with_its_caption_and_pair(tmp_path, ra
         for folder in ("latents", "reference_latents")
         for n in "23"
     ]
+
+
+def test_a_clip_that_is_called_like_a_window_does_not_replace_it(tmp_path, ramp, make):
+    ramp("a.mp4", 30)
+    ramp("b.mp4", 9)
+    (tmp_path / "b.mp4").rename(tmp_path / "a.mp4@2")
+    summary = make([row("a.mp4"), row("a.mp4@2")], windows=3)
+    assert [name for name, _ in summary.skipped] == ["a.mp4@2"]
+    assert len(read_index(summary.root).items) == 3
 
 
 def test_resampling_changes_frames_and_rate(tmp_path, ramp, make):
@@ -171,6 +181,9 @@ def test_clips_are_decoded_beside_the_originals(tmp_path, ramp, make, watcher):
     rows = [row(f"{i}.mp4") for i in range(4)]
     summary = make(rows, watcher, verify_clips=2)
     assert [name for name, _ in summary.verified] == ["0.mp4", "3.mp4"]
+    told = [e for e in watcher.events if isinstance(e, Progress) and e.phase == "encode videos"]
+    assert [event.item for event in told] == ["0.mp4", "1.mp4", "2.mp4", "3.mp4", ""]
+    assert all(event.eta_seconds > 0 for event in told[1:4])
     codec = open_model(MINIATURE).load_video_codec()
     decoded = codec.decode(latents(summary.root, "0.mp4")[None])[0].permute(1, 2, 3, 0)
     original = read_frames(tmp_path / "0.mp4", VideoSize(64, 64, 9))

@@ -151,7 +151,7 @@ def test_what_the_hub_lacks_is_said(hub, folder_files):
 
 
 @pytest.mark.parametrize("layout", ["whole model", "encoder alone"])
-def test_a_text_encoder_from_the_hub(hub, folder_files, layout):
+def test_a_text_encoder_from_the_hub(hub, folder_files, layout, monkeypatch):
     files = {n: f for n, f in folder_files.items() if n.startswith(("text_encoder", "tokenizer"))}
     if layout == "encoder alone":
         files = {n.split("/")[1]: f for n, f in files.items()} | {"model.ckpt": b"x"}
@@ -161,6 +161,10 @@ def test_a_text_encoder_from_the_hub(hub, folder_files, layout):
     expected = open_text_encoder("LTXV_MINIATURE").load(torch.float32).encode(["a ring"])[0]
     assert torch.equal(encoder.load(torch.float32).encode(["a ring"])[0], expected)
     assert not {"transformer/x.safetensors", "model.ckpt"} & downloaded(hub)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    again = open_text_encoder(REPOSITORY)
+    again.require()
+    assert torch.equal(again.load(torch.float32).encode(["a ring"])[0], expected)
 
 
 def test_version_names(training_config):
