@@ -303,8 +303,9 @@ def test_a_node_in_a_subgraph_shows_its_run(host: Host, interface: Interface) ->
 
 def test_nodes_made_of_elements_show_their_run(host: Host, interface: Interface) -> None:
     page = interface.page
-    if page.evaluate("app.ui.settings.getSettingValue('Comfy.VueNodes.Enabled')") is None:
-        pytest.skip("this version has no such nodes")
+    version = page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
+    if tuple(map(int, version.split(".")[:2])) < (1, 49):
+        pytest.skip("such nodes of this version show no widgets of extensions")
     page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', true)")
     load(interface, host, ["elements"], steps=100_000)
     interface.show()
