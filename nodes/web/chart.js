@@ -105,7 +105,10 @@ class Plot {
     const below = area.top + area.height + 5;
     context.textAlign = "center";
     for (const step of ticks(0, this.steps, Math.max(2, area.width / 80))) {
-      if (Number.isInteger(step)) context.fillText(String(step), this.x(step), below);
+      if (!Number.isInteger(step)) continue;
+      const half = context.measureText(String(step)).width / 2;
+      const edge = area.left + area.width + MARGIN.right - half;
+      context.fillText(String(step), Math.min(this.x(step), edge), below);
     }
   }
 
