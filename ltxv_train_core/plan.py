@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -196,8 +195,3 @@ def _finished_state(run: RunFolder) -> RunState:
             ]
         )
     return state
-
-
-def run_folder(path: Path) -> RunFolder:
-    """A run by the folder it lies in."""
-    return RunFolder(path.expanduser().resolve())
