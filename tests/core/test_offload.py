@@ -63,7 +63,9 @@ def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
     gc.collect()
     before, seen = places_in_memory(shape), []
     for block in transformer.transformer_blocks:
-        block.ff.register_forward_hook(lambda *_: seen.append(len(places_in_memory(shape) - before)))
+        block.ff.register_forward_hook(
+            lambda *_: seen.append(len(places_in_memory(shape) - before))
+        )
     tokens = torch.randn(1, 8, 128, requires_grad=True)
     output = transformer(
         hidden_states=tokens,
