@@ -1,5 +1,7 @@
 """Whether a data set has changed since a node looked at it."""
 
+from pathlib import Path
+
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.files import sha256_json
@@ -26,3 +28,10 @@ def state_of(manifest: Manifest) -> str:
     ]
     skipped = [(skip.name, skip.reason) for skip in manifest.skipped]
     return sha256_json([states, skipped])
+
+
+def state_of_files(*paths: Path) -> str:
+    """Changes with the size or time of the files, and of all files in the folders, named."""
+    files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p])]
+    states = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return sha256_json(states)

@@ -7,7 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..ltxv_train_core.config import CaptionSettings, Section, SplitSettings, from_widgets, options
+from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
+from .dataset_state import state_of_files
 from .folders import input_path
 from .progress import NodeProgress
 from .run_job import make_room, run_job
@@ -33,6 +35,12 @@ class LTXVTrainSplitScenes(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> str:
+        """New videos are seen where the path is written on the node itself, and so are captions
+        that were written into the metadata."""
+        return _state(SplitSettings, values, "videos_path")
 
     @classmethod
     def execute(cls, videos_path: str, **values: Any) -> io.NodeOutput:
@@ -67,6 +75,12 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> str:
+        """New clips are seen where the path is written on the node itself, and so are captions
+        that were edited in the metadata."""
+        return _state(CaptionSettings, values, "dataset_path")
+
+    @classmethod
     def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
         from ..ltxv_train_core.data.captioning import write_captions
 
@@ -82,6 +96,20 @@ def _inputs(section: type[Section], source: str) -> list[io.Input]:
     """A widget for each option; the source is called as other nodes call it."""
     first, *others = options(section)
     return [widget(replace(first, name=source, default="")), *map(widget, others)]
+
+
+def _state(
+    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, Any], source: str
+) -> str:
+    """The state of what the node reads and of the metadata that it has written."""
+    if None in values.values():
+        return "linked"
+    others = {name: value for name, value in values.items() if name != source}
+    try:
+        settings = from_widgets(section, _located(others, values[source]))
+    except LTXVTrainError as error:
+        return str(error)
+    return state_of_files(settings.source, settings.metadata)
 
 
 def _located(values: dict[str, Any], source: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.errors import ModelError
 from ..ltxv_train_core.files import sha256_json
+from ..ltxv_train_core.layout.lora_forms import LORA_FORMS
 from .folders import LORA_SUBFOLDER
 from .progress import NodeProgress, logger
 from .run_job import run_job
 from .sockets import CATEGORY
 
-FORMS = ("comfy", "kohya", "diffusers")
 MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 
 
@@ -36,7 +36,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
                 _lora_input(),
                 io.Combo.Input(
                     "form",
-                    options=list(FORMS),
+                    options=list(LORA_FORMS),
                     default="diffusers",
                     tooltip="comfy: for ComfyUI, and for diffusers where both call a layer the "
                     "same. kohya: with alpha keys. diffusers: with its layer names and adapter "
@@ -44,7 +44,6 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
                 ),
             ],
             outputs=[_lora_output()],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -91,7 +90,6 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
                     display_name="error", tooltip="The relative error over all layers, 0 to 1."
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod

@@ -1,32 +1,31 @@
 """The linear layers of a transformer in a checkpoint file, read one at a time.
 
 Any file with an LTX-Video transformer in one piece: a whole checkpoint, a transformer alone, with
-ComfyUI's names or diffusers'. The file is memory-mapped.
+ComfyUI's names or diffusers'. Weights are read when they are asked for.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import ModelError
+from ..layout.contents import FP8, READABLE, SCALES
+from ..layout.header import Header, TensorInfo, read_header
 from ..layout.names import diffusers_name
 from .layer_names import layer_name
 from .lora_file import name_some
 
-_PREFIX = re.compile(r"^(?:model\.)?diffusion_model\.")
+_PREFIX = re.compile(r"^(?:(?:model\.)?diffusion_model\.|model\.)")
 _TRANSFORMER = (
     *("transformer_blocks.", "proj_in.", "proj_out.", "time_embed.", "caption_projection."),
     "scale_shift_table",
 )
-_SCALES = ("scale_weight", "weight_scale")
-_FLOATS = {"F32", "F16", "BF16", "F64"}
-_FLOATS_OF_8_BITS = {"F8_E4M3", "F8_E5M2"}
 
 
 class CheckpointFile:
@@ -37,12 +36,10 @@ class CheckpointFile:
         others: the keys of the transformer's other tensors, by diffusers' names.
     """
 
-    def __init__(self, path: Path, file: Any):
-        self.path = path
-        self.file = file
-        self.keys: list[str] = list(file.keys())
-        self.metadata: dict[str, str] = file.metadata() or {}
-        names = {diffusers_name(_PREFIX.sub("", key)): key for key in self.keys}
+    def __init__(self, header: Header, file: Any):
+        self.path, self.metadata, self.tensors = header.path, header.metadata, header.tensors
+        self._file = file
+        names = {diffusers_name(_PREFIX.sub("", key)): key for key in self.tensors}
         weights = {name: key for name, key in names.items() if name.endswith(".weight")}
         self.layers = {
             layer: key
@@ -53,69 +50,62 @@ class CheckpointFile:
         self.others = {
             name: key
             for name, key in names.items()
-            if name.startswith(_TRANSFORMER) and key not in linear and not name.endswith(_SCALES)
+            if name.startswith(_TRANSFORMER) and key not in linear and not name.endswith(SCALES)
         }
         if not self.layers:
             raise ModelError(
-                f"{path}: holds no LTX-Video transformer; expected keys such as "
+                f"{self.path}: holds no LTX-Video transformer; expected keys such as "
                 "model.diffusion_model.transformer_blocks.0.attn1.to_q.weight, found "
-                f"{name_some(self.keys) or 'none'}"
+                f"{name_some(list(self.tensors)) or 'none'}"
             )
 
-    def dtype(self, key: str) -> str:
-        return self.file.get_slice(key).get_dtype()
+    def info(self, layer: str) -> TensorInfo:
+        """What the head says of a layer's weight."""
+        return self.tensors[self.layers[layer]]
 
-    def shape(self, key: str) -> tuple[int, ...]:
-        return tuple(self.file.get_slice(key).get_shape())
-
-    def tensor(self, key: str) -> Tensor:
-        return self.file.get_tensor(key)
-
-    def is_eight_bit(self, key: str) -> bool:
-        return self.dtype(key) in _FLOATS_OF_8_BITS
-
-    def require_floats(self, names: Iterator[str]) -> None:
+    def require_floats(self, layers: Iterable[str]) -> None:
         """Raises `ModelError` for a layer whose weights are packed in another way than as floats."""
-        for name in names:
-            kind = self.dtype(self.layers[name])
-            if kind not in _FLOATS | _FLOATS_OF_8_BITS:
+        for layer in layers:
+            kind = self.info(layer).dtype
+            if kind not in READABLE:
                 raise ModelError(
-                    f"{self.path}: {self.layers[name]} is stored as {kind}; expected a file in "
+                    f"{self.path}: {self.layers[layer]} is stored as {kind}; expected a file in "
                     "float32, bf16, fp16 or fp8"
                 )
 
-    def weight(self, name: str) -> Tensor:
+    def tensor(self, key: str) -> Tensor:
+        value: Tensor = self._file.get_tensor(key)
+        return value
+
+    def weight(self, layer: str) -> Tensor:
         """A layer's weight as it is used, float32."""
-        key = self.layers[name]
+        key = self.layers[layer]
         return self.tensor(key).float() * self._scale(key)
 
-    def stored(self, name: str, weight: Tensor) -> Tensor:
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
         """A layer's weight float32 as this file stores it."""
-        key = self.layers[name]
+        key = self.layers[layer]
         dtype = self.tensor(key).dtype
         weight = weight / self._scale(key)
-        if self.is_eight_bit(key):
+        if self.info(layer).dtype in FP8:
             limit = torch.finfo(dtype).max
             weight = weight.clamp(-limit, limit)
         return weight.to(dtype)
 
     def _scale(self, key: str) -> Tensor:
         """What an 8-bit weight is multiplied with when it is used."""
-        stem = key.removesuffix("weight")
-        found = next((k for s in _SCALES if (k := stem + s) in self.keys), None)
+        stem = key.removesuffix(".weight")
+        found = next((stem + end for end in SCALES if stem + end in self.tensors), None)
         return torch.ones(()) if found is None else self.tensor(found).float()
 
 
 @contextmanager
 def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
-    """Opens a checkpoint; no weight is read before it is asked for.
+    """Opens a checkpoint.
 
     Raises:
-        ModelError: if it can't be read, or has no LTX-Video transformer.
+        ModelError: if it can't be read, is damaged, or has no LTX-Video transformer.
     """
-    try:
-        opened = safe_open(path, "pt")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
-    with opened as file:
-        yield CheckpointFile(path, file)
+    header = read_header(path)
+    with safe_open(path, "pt") as file:
+        yield CheckpointFile(header, file)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .lora_file import DIFFUSERS_LACKS, LoRAForm, name_some, read_lora, write_lora
+from ..layout.lora_forms import LoRAForm
+from .lora_file import DIFFUSERS_LACKS, name_some, read_lora, write_lora
 
 
 @dataclass(frozen=True)

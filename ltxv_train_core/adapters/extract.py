@@ -94,18 +94,14 @@ def _closest(difference: Tensor, rank: int) -> LoRALayer:
 def _require_alike(before: CheckpointFile, after: CheckpointFile) -> None:
     other = sorted(before.layers.keys() ^ after.layers.keys())
     if not other:
-        other = [n for n in before.layers if _shape(before, n) != _shape(after, n)]
+        other = [n for n in before.layers if before.info(n).shape != after.info(n).shape]
     if other:
         raise ModelError(
             f"{after.path}: is no model of the size of {before.path.name}; they differ in "
             f"{name_some(other)}"
         )
     for file in (before, after):
-        file.require_floats(iter(file.layers))
-
-
-def _shape(file: CheckpointFile, name: str) -> tuple[int, ...]:
-    return file.shape(file.layers[name])
+        file.require_floats(file.layers)
 
 
 def _other_differences(before: CheckpointFile, after: CheckpointFile) -> tuple[str, ...]:

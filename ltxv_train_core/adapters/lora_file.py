@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
@@ -26,15 +26,14 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..files import write_safetensors
+from ..layout.lora_forms import LoRAForm
 from ..layout.names import comfy_name
 from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
 
-LoRAForm = Literal["comfy", "kohya", "diffusers"]
-FORMS: tuple[LoRAForm, ...] = ("comfy", "kohya", "diffusers")
-
 PREFIX = "diffusion_model."
 ADAPTER_METADATA = "lora_adapter_metadata"
+_OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
 _PARTS = {
@@ -52,7 +51,7 @@ _DOWN_KEY = re.compile(r".+\.lora_(A|down)\.weight")
 
 
 @dataclass(frozen=True)
-class LoRAFile:
+class FoundLoRA:
     """A LoRA as it was found.
 
     Attributes:
@@ -73,7 +72,7 @@ class LoRAFile:
         return self.lora
 
 
-def read_lora(path: Path) -> LoRAFile:
+def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.
 
     Raises:
@@ -81,11 +80,14 @@ def read_lora(path: Path) -> LoRAFile:
     """
     try:
         with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            keys = list(file.keys())
+            tensors = {key: file.get_tensor(key) for key in keys if _KEY.fullmatch(key)}
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
-    found = LoRAFile(*_layers(tensors, metadata, str(path)))
+    lora, foreign = _layers(tensors, metadata, str(path))
+    others = [key for key in keys if key not in tensors]
+    found = FoundLoRA(lora, metadata, (*foreign, *others))
     if not found.lora:
         raise ModelError(
             f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
@@ -136,7 +138,7 @@ def comfy_tensors(
     Args:
         where: named in errors.
     """
-    lora, _, foreign = _layers(tensors, metadata, where)
+    lora, foreign = _layers(tensors, metadata, where)
     return form_tensors(lora, "comfy") | {key: tensors[key] for key in foreign}
 
 
@@ -144,8 +146,7 @@ def write_lora(
     path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
 ) -> None:
     """Writes a LoRA in one of the forms, with the metadata and what the form itself says there."""
-    own = ("ss_", ADAPTER_METADATA)
-    facts = {k: v for k, v in metadata.items() if not k.startswith(own)}
+    facts = {k: v for k, v in metadata.items() if k not in _OF_A_FORM}
     write_safetensors(
         path, form_tensors(lora, form), {"format": "pt"} | facts | _form_metadata(lora, form)
     )
@@ -210,7 +211,8 @@ def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
 
 def _layers(
     tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
-) -> tuple[LoRA, dict[str, str], tuple[str, ...]]:
+) -> tuple[LoRA, list[str]]:
+    """The layers of a LoRA, and the keys that are no part of one."""
     parts: dict[str, dict[str, Tensor]] = {}
     keys: dict[str, list[str]] = {}
     foreign: list[str] = []
@@ -231,7 +233,7 @@ def _layers(
         rank = own["down"].shape[0]
         alpha = own["alpha"].item() if "alpha" in own else alpha_of(name, rank)
         lora[name] = LoRALayer(own["down"], own["up"], float(alpha))
-    return lora, metadata, tuple(foreign)
+    return lora, foreign
 
 
 def _is_pair(own: dict[str, Tensor]) -> bool:

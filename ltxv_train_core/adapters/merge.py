@@ -1,9 +1,9 @@
 """Folds a LoRA into a checkpoint, so that it is sampled without one."""
 
 import json
-import math
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -11,15 +11,13 @@ from torch import Tensor
 from ..errors import ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..files import StoredTensor, stream_safetensors
+from ..layout.contents import FP8
 from .checkpoint_file import CheckpointFile, open_checkpoint
 from .convert import require_new
 from .lora import LoRA
 from .lora_file import name_some, read_lora
 
 MERGED = "merged_loras"
-
-_BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "I16": 16, "F16": 16, "BF16": 16}
-_BITS |= {"I32": 32, "F32": 32, "I64": 64, "F64": 64}
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def merge_lora(
         _require_fit(base, found.lora, lora_file)
         _require_room(checkpoint, output)
         layers = {base.layers[name]: name for name in found.lora}
-        total = len(base.keys)
+        total = len(base.tensors)
 
         def make(number: int, key: str) -> Tensor:
             raise_if_stopped(stop)
@@ -71,24 +69,17 @@ def merge_lora(
             return base.stored(name, base.weight(name) + change)
 
         entries = [
-            _entry(base, key, lambda number=number, key=key: make(number, key))
-            for number, key in enumerate(base.keys, start=1)
+            StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, n, key))
+            for n, (key, info) in enumerate(base.tensors.items(), start=1)
         ]
         merged = json.loads(base.metadata.get(MERGED, "[]"))
         merged.append({"lora": lora_file.name, "strength": strength})
         stream_safetensors(output, entries, base.metadata | {MERGED: json.dumps(merged)})
         notes = [f"not merged, as no layer of LTX-Video's: {key}" for key in found.foreign]
-        rounded = sum(base.is_eight_bit(key) for key in layers)
+        rounded = sum(base.info(name).dtype in FP8 for name in found.lora)
         if rounded:
             notes.append(f"{rounded} layers are stored in 8 bit and were rounded to it again")
     return Merge(output, len(found.lora), tuple(notes))
-
-
-def _entry(base: CheckpointFile, key: str, make) -> StoredTensor:
-    dtype, shape = base.dtype(key), base.shape(key)
-    if dtype not in _BITS:
-        raise ModelError(f"{base.path}: {key} is stored as {dtype}, which can't be copied")
-    return StoredTensor(key, dtype, shape, math.prod(shape) * _BITS[dtype] // 8, make)
 
 
 def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
@@ -99,13 +90,13 @@ def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
             f"({name_some(missing)}); merge it into the model it was trained for"
         )
     for name, layer in lora.items():
-        change, weight = (layer.up.shape[0], layer.down.shape[1]), base.shape(base.layers[name])
+        change, weight = (layer.up.shape[0], layer.down.shape[1]), base.info(name).shape
         if change != weight:
             raise ModelError(
                 f"{lora_file}: {name} changes weights of shape {change}, those of "
                 f"{base.path.name} are {weight}; merge it into the model it was trained for"
             )
-    base.require_floats(iter(lora))
+    base.require_floats(lora)
 
 
 def _require_room(checkpoint: Path, output: Path) -> None:

@@ -6,10 +6,10 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..layout.lora_forms import LORA_FORMS
 from .terminal import run
 
 OK = 0
-FORMS = ("comfy", "kohya", "diffusers")
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
@@ -67,7 +67,7 @@ def extract(args: Namespace) -> int:
 def _convert(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("convert", help="write a LoRA in another form")
     parser.add_argument("lora", type=Path, metavar="LORA")
-    parser.add_argument("--to", choices=FORMS, required=True)
+    parser.add_argument("--to", choices=LORA_FORMS, required=True)
     _output(parser)
     parser.set_defaults(command=convert)
 

@@ -31,3 +31,8 @@ class SplitSettings(Section):
         source = self.source.absolute()
         name = source.name if source.is_dir() else source.stem
         return source.with_name(f"{name}-scenes")
+
+    @property
+    def metadata(self) -> Path:
+        """The metadata file in it."""
+        return self.root / "dataset.json"

@@ -91,7 +91,8 @@ def write_footage(folder: Path, frames: np.ndarray, fps: float) -> Path:
         return path
     path = folder / f"{name}.mp4"
     if not path.is_file():
-        write_exact_video(path, frames, fps)
+        grey = bool((frames == frames[..., :1]).all())
+        write_exact_video(path, frames, fps, grey)
     return path
 
 

@@ -24,7 +24,7 @@ from ..events import (
 from ..files import sha256_file, sha256_json
 from ..media.video import iterate_frames, probe, write_exact_video
 from .clip_files import relative_paths, row, write_footage, write_rows
-from .filters import apply_filter, filter_identity
+from .filters import GREY_KINDS, apply_filter, filter_identity
 from .manifest import Clip, Columns, Manifest, read_manifest
 
 FOLDER = ".references"
@@ -125,7 +125,7 @@ def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
     frames = apply_filter(effect, iterate_frames(clip.media))
     if info.is_image:
         return write_footage(folder, np.stack(list(frames)), info.fps)
-    write_exact_video(path, frames, info.fps)
+    write_exact_video(path, frames, info.fps, grey=effect.kind in GREY_KINDS)
     return path
 
 

@@ -25,7 +25,7 @@ from ..events import (
 )
 from ..files import sha256_file, sha256_json, write_json
 from ..media.video import VIDEO_SUFFIXES, iterate_frames, probe, write_video
-from .clip_files import METADATA, row, write_rows
+from .clip_files import row, write_rows
 from .manifest import read_manifest
 from .scene_detection import find_scenes
 
@@ -113,7 +113,7 @@ class _Run:
                 f"{self.settings.source}: no scene of {self.settings.min_seconds} seconds or more"
                 + (f" ({reasons})" if reasons else "; lower min_seconds")
             )
-        path = self.root / METADATA
+        path = self.settings.metadata
         captions: dict[Path, tuple[str, ...]] = {}
         if path.is_file():
             clips = read_manifest(path, require_captions=False).clips

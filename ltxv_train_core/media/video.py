@@ -34,6 +34,7 @@ TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
 BT709 = 1
 BT601 = 5
 LIMITED_RANGE = 1
+FULL_RANGE = 2
 SWS_BICUBIC = 4
 SWS_FULL_CHROMA = 0x2000 | 0x4000
 SWS_ACCURATE_ROUNDING = 0x40000
@@ -141,23 +142,30 @@ def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
             yield _upright(frame, width, height, reformatter)
 
 
-def write_exact_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+def write_exact_video(
+    path: Path, frames: Iterable[np.ndarray], fps: float, grey: bool = False
+) -> None:
     """Writes an mp4 that gives back exactly the frames that it was made of, atomically.
 
-    Few players show such files (h264 in RGB). Frames and fps as in `write_video`, one after the
-    other.
+    Few players show such files (h264 in RGB or grey). Frames and fps as in `write_video`.
+
+    Args:
+        grey: the three colours of every pixel are equal: a third of the size.
     """
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream(
-            "libx264rgb",
+            "libx264" if grey else "libx264rgb",
             rate=Fraction(fps).limit_denominator(1001),
             options={"crf": "0", "preset": "veryfast"},
         )
-        stream.pix_fmt = "rgb24"
+        stream.pix_fmt = "gray" if grey else "rgb24"
+        if grey:
+            stream.codec_context.color_range = FULL_RANGE
         for pixels in frames:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = pixels.shape[:2]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            stored = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
+            frame = av.VideoFrame.from_ndarray(stored, format=stream.pix_fmt)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

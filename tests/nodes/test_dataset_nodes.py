@@ -15,6 +15,7 @@ from ltxv_train_core.media.video import iterate_frames, probe, write_video
 from tests.graph import Graph, Node, seen, seen_each
 from tests.host import Host, run
 from tests.nodes.workflows import add
+from tests.tiny_captioner import write_tiny_captioner
 
 
 def frames_of(path: Path) -> np.ndarray:
@@ -211,6 +212,54 @@ def test_the_built_in_filter_over_a_whole_data_set(host: Host, clips: Path) -> N
         assert np.array_equal(frames_of(clip.reference), expected)
     graph.prompt[made.id]["inputs"]["low"] = 0.9
     assert "low 0.9 is above high 0.2" in (run(host, graph.prompt).error or "")
+
+
+def test_raw_videos_are_split_and_described(host: Host) -> None:
+    """From one long video to captions, which a second run keeps."""
+    film = np.full((40, 64, 96, 3), (30, 60, 150), np.uint8)
+    film[20:] = (200, 180, 40)
+    write_video(host.base / "input/raw/film.mp4", film, fps=10)
+    write_tiny_captioner(host.base / "models/captioner")
+    graph = Graph()
+    scenes = add(graph, host, "LTXVTrainSplitScenes", videos_path="raw", min_seconds=1.0)
+    captioned = add(
+        graph,
+        host,
+        "LTXVTrainDatasetCaption",
+        dataset_path=scenes,
+        model=str(host.base / "models/captioner"),
+        max_new_tokens=4,
+    )
+    path = graph.probe(captioned)
+    outcome = run(host, graph.prompt)
+    metadata = Path(seen(outcome, path))
+    assert metadata == host.base / "input/raw-scenes/dataset-captioned.json"
+    clips = read_manifest(metadata).clips
+    assert [clip.name for clip in clips] == [
+        "film.mp4-000000-000020.mp4",
+        "film.mp4-000020-000040.mp4",
+    ]
+    assert outcome.outputs[captioned.id]["text"][0].startswith("2 written, 0 kept")
+    graph.prompt[captioned.id]["inputs"]["max_new_tokens"] = 5
+    outcome = run(host, graph.prompt)
+    assert outcome.outputs[captioned.id]["text"][0].startswith("0 written, 2 kept")
+    assert read_manifest(metadata).clips == clips
+
+
+def test_captions_that_people_edit_reach_what_follows(host: Host) -> None:
+    folder = host.base / "input/edited"
+    write_video(folder / "a.mp4", np.zeros((9, 64, 96, 3), np.uint8), fps=10)
+    (folder / "a.txt").write_text("from a file", encoding="utf-8")
+    graph = Graph()
+    captioned = add(graph, host, "LTXVTrainDatasetCaption", dataset_path="edited")
+    root = graph.probe(preprocess(graph, host, captioned))
+    first = seen(run(host, graph.prompt), root)
+    assert [item.caption for item in read_index(Path(first)).items] == ["from a file"]
+    rows = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    rows[0]["caption"] = "edited"
+    (folder / "dataset.json").write_text(json.dumps(rows), encoding="utf-8")
+    run(host, graph.prompt).succeeded()
+    assert [item.caption for item in read_index(Path(first)).items] == ["edited"]
 
 
 @pytest.mark.comfyui

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.lora import LoRA, LoRALayer
-from ltxv_train_core.adapters.lora_file import FORMS, LoRAForm, read_lora, write_lora
+from ltxv_train_core.adapters.lora_file import read_lora, write_lora
 from ltxv_train_core.errors import ModelError
+from ltxv_train_core.layout.lora_forms import LORA_FORMS, LoRAForm
 from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 
@@ -56,12 +57,12 @@ def assert_same_change(path: Path, wanted: LoRA) -> None:
         assert error <= 1e-6 * change.abs().max(), name
 
 
-@pytest.mark.parametrize("source", FORMS)
-@pytest.mark.parametrize("target", FORMS)
+@pytest.mark.parametrize("source", LORA_FORMS)
+@pytest.mark.parametrize("target", LORA_FORMS)
 @pytest.mark.parametrize("ranks", [(4,), (2, 5)], ids=["one rank", "two ranks"])
 def test_every_form_becomes_every_other(tmp_path, source, target, ranks):
     made = lora(ranks=ranks)
-    facts = {"base_model": "LTXV", "rank": "4", "alpha": "3", "step": "7"}
+    facts = {"base_model": "LTXV", "rank": "4", "alpha": "3", "ss_tag_frequency": "{}"}
     output = tmp_path / "out" / "converted.safetensors"
     done = convert_lora(written(tmp_path, source, made, facts), target, output)
     assert done.layers == len(LAYERS)

@@ -4,12 +4,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.adapters.start import find_start, start_from
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.layout.lora_forms import LORA_FORMS
 from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
 from ltxv_train_core.trainer import train
@@ -85,6 +87,17 @@ def test_an_alpha_in_the_file_counts(tensors, tmp_path):
         if ".lora_A." in name
     }
     save_file({PREFIX + name: value for name, value in tensors.items()} | alphas, path)
+    transformer = lora()
+    start_from(transformer, path, CONFIG)
+    assert close(effect(transformer), wanted(tensors, scale=0.5))
+
+
+@pytest.mark.parametrize("form", LORA_FORMS)
+def test_every_form_that_is_written_can_be_gone_on_from(tensors, tmp_path, form):
+    path = tmp_path / "ours.safetensors"
+    write_lora_file(path, tensors, rank=4, alpha=2, metadata={})
+    if form != "comfy":
+        path = convert_lora(path, form, tmp_path / f"{form}.safetensors").output
     transformer = lora()
     start_from(transformer, path, CONFIG)
     assert close(effect(transformer), wanted(tensors, scale=0.5))

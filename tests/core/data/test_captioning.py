@@ -7,13 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import (
-    PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
-)
 
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import CaptionSettings
@@ -22,72 +15,12 @@ from ltxv_train_core.errors import Cancelled, DataError, ModelError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.media.video import write_exact_video, write_video
 from ltxv_train_core.models.captioner import VideoCaptioner
-
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
-SPECIAL += ["<|image_pad|>", "<|video_pad|>"]
-
-
-def tokenizer():
-    """A token for each letter."""
-    letters = [chr(code) for code in range(32, 127)] + ["\n"]
-    vocabulary = {token: i for i, token in enumerate(SPECIAL + letters)}
-    letter_by_letter = Tokenizer(models.WordLevel(vocabulary, unk_token=" "))
-    letter_by_letter.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=letter_by_letter,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=SPECIAL[1:],
-    )
+from tests.tiny_captioner import write_tiny_captioner
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A folder with a small random model."""
-    folder = tmp_path_factory.mktemp("captioner")
-    words = tokenizer()
-    text = {
-        "vocab_size": len(words),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]},
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-        "bos_token_id": 0,
-    }
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 4,
-        "out_hidden_size": 32,
-        "fullatt_block_indexes": [1],
-        "tokens_per_second": 2,
-    }
-    config = Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=5,
-        video_token_id=6,
-        vision_start_token_id=3,
-        vision_end_token_id=4,
-    )
-    torch.manual_seed(5)
-    network = Qwen2_5_VLForConditionalGeneration(config)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.mul_(4)  # as drawn, it hardly looks at what it is shown
-    network.generation_config.eos_token_id = 2
-    network.generation_config.pad_token_id = 0
-    silent = [*range(len(SPECIAL)), *words.convert_tokens_to_ids([" ", "\n"])]
-    network.generation_config.suppress_tokens = silent
-    network.save_pretrained(folder)
-    words.save_pretrained(folder)
-    Qwen2VLImageProcessor().save_pretrained(folder)
-    return folder
+    return write_tiny_captioner(tmp_path_factory.mktemp("captioner"))
 
 
 def clip(level, frames=12):

@@ -11,10 +11,13 @@ from ltxv_train_core.errors import DataError
 from ltxv_train_core.media.video import iterate_frames, probe, write_exact_video, write_video
 
 
+@pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("size", [(34, 51), (64, 96), (1, 1)])
-def test_an_exact_video_gives_back_what_was_put_in(tmp_path, size):
+def test_an_exact_video_gives_back_what_was_put_in(tmp_path, size, grey):
     frames = np.random.default_rng(0).integers(0, 256, (4, *size, 3), dtype=np.uint8)
-    write_exact_video(tmp_path / "a.mp4", iter(frames), fps=23.976)
+    if grey:
+        frames = np.repeat(frames[..., :1], 3, axis=3)
+    write_exact_video(tmp_path / "a.mp4", iter(frames), 23.976, grey)
     found = np.stack(list(iterate_frames(tmp_path / "a.mp4")))
     assert np.array_equal(found, frames)
     info = probe(tmp_path / "a.mp4")
