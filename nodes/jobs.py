@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from server import PromptServer
 
 from ..ltxv_train_core.events import Event, RunMoved
-from ..ltxv_train_core.runs import RunFolder, RunLibrary
-from .announce import announce
+from ..ltxv_train_core.runs import RunFolder, RunLibrary, RunState
+from .announce import Place, announce
 from .folders import publish, runs_folder
 
 if TYPE_CHECKING:
     from ..ltxv_train_core.jobs import JobManager
 
-_shown_at: dict[str, str] = {}
+_shown_at: dict[str, Place] = {}
 """The node that shows a run, by the run's name."""
 
 
@@ -36,9 +36,14 @@ def run_library() -> RunLibrary:
     return RunLibrary(runs_folder())
 
 
-def show_at(run: str, node: str) -> None:
+def show_at(run: str, place: Place) -> None:
     """Events of a run name this node from now on."""
-    _shown_at[run] = node
+    _shown_at[run] = place
+
+
+def tell(run: str, state: RunState) -> None:
+    """Tells browsers how a run was found."""
+    announce(RunMoved(run, state.status, state.step, state.steps), _shown_at.get(run), run)
 
 
 def ask_for_room() -> None:

@@ -19,7 +19,7 @@ from ..ltxv_train_core.events import (
     SamplesWritten,
     StepCompleted,
 )
-from .announce import announce
+from .announce import Place, announce
 from .images import stacked
 
 PICTURE_INTERVAL_SECONDS = 1.0
@@ -62,7 +62,7 @@ class NodeProgress:
         for event in events:
             self._remember(event)
             if self._announces:
-                announce(event, self.node_id)
+                announce(event, Place(self.node_id))
 
     def show(self, events: list[Event]) -> None:
         """Remembers and announces events, and draws the latest state at the node.

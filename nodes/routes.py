@@ -20,7 +20,7 @@ from ..ltxv_train_core.runs import RunFolder, RunNotFoundError
 from ..ltxv_train_core.runs.library import current_state
 from . import run_views
 from .folders import publish
-from .jobs import job_manager, run_library
+from .jobs import ask_for_room, job_manager, run_library
 
 ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
@@ -84,6 +84,7 @@ def _stop(request: web.Request, body: Body) -> None:
 
 def _resume(request: web.Request, body: Body) -> None:
     job_manager().resume(_run(request))
+    ask_for_room()
 
 
 def _ask_for_samples(request: web.Request, body: Body) -> None:
@@ -103,8 +104,11 @@ def _delete(request: web.Request, body: Body) -> None:
 
 
 def _publish(request: web.Request, body: Body) -> dict[str, str]:
-    """Puts a LoRA of the run among ComfyUI's LoRAs and tells its name there."""
-    return {"lora_name": publish(_lora(_run(request), body.get("file")))}
+    """Puts trained weights of the run where ComfyUI's loaders list them, and tells their name."""
+    run = _run(request)
+    weights = _lora(run, body.get("file"))
+    is_full = run.configuration().model.training_mode == "full"
+    return {"name": publish(weights), "folder": "diffusion_models" if is_full else "loras"}
 
 
 _READ: dict[str, Callable[[web.Request], Any]] = {

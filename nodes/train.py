@@ -9,8 +9,9 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingConfig, build
 from ..ltxv_train_core.errors import ConfigurationError
+from .announce import Place
 from .folders import graph_to_share
-from .jobs import ask_for_room, job_manager, run_library, show_at
+from .jobs import ask_for_room, job_manager, run_library, show_at, tell
 from .progress import NodeProgress
 from .results import LORA_NAME, MODEL_NAME, results, results_later, run_outputs
 from .run_job import follow_run, make_room, run_job
@@ -116,6 +117,7 @@ class TrainNode(io.ComfyNode):
             lambda report, stop: plan_run(
                 settings,
                 report,
+                stop=stop,
                 again=train_again,
                 continue_from=before,
                 graph=graph,
@@ -123,11 +125,12 @@ class TrainNode(io.ComfyNode):
             ),
             progress,
         )
+        show_at(plan.run.name, Place.of(cls.hidden))
         if plan.is_finished:
+            tell(plan.run.name, plan.state)
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
             line = f"{plan.state.step} steps; found finished, nothing was trained"
             return results(plan.run, plan.state, line)
-        show_at(plan.run.name, cls.hidden.unique_id)
         make_room()
         if mode == DETACHED:
             job = job_manager().submit(plan, make_room=ask_for_room)

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.runs.library import current_state
+from .announce import Place
 from .jobs import job_manager, run_library, show_at
 from .progress import NodeProgress
 from .results import results, run_outputs
@@ -32,7 +33,7 @@ class LTXVTrainWait(io.ComfyNode):
                 ),
             ],
             outputs=run_outputs(),
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -49,7 +50,7 @@ class LTXVTrainWait(io.ComfyNode):
         if job is not None:
             progress = NodeProgress(cls.hidden.unique_id, announces=False)
             progress.begin_with(folder.metrics())
-            show_at(name, cls.hidden.unique_id)
+            show_at(name, Place.of(cls.hidden))
             follow_run(job, progress, stops_it=False)
         state = current_state(folder)
         if state is None or state.status != "finished":

@@ -4,7 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { loadStyle } from "./dom.js";
 import { NodeWidget } from "./node_widget.js";
-import { nodeAt } from "./node_runs.js";
+import { isOpen, nodeAt } from "./node_runs.js";
 import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
 
@@ -32,8 +32,8 @@ app.registerExtension({
   setup() {
     loadStyle();
     listen();
-    onEvent(({ node, run }) => {
-      if (node && run) widgets.get(nodeAt(node))?.follow(run);
+    onEvent(({ node, graph, run }) => {
+      if (node && run && isOpen(graph)) widgets.get(nodeAt(node))?.follow(run);
     });
     app.extensionManager.registerSidebarTab(sidebarTab());
   },

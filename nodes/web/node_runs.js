@@ -8,9 +8,14 @@ import { app } from "../../scripts/app.js";
 const PREFIX = "ltxv_train.run:";
 const REMEMBERED = 200;
 
+/** Whether the graph of this id is on the canvas; a prompt from a program has none. */
+export function isOpen(graph) {
+  return graph == null || graph === rootGraph().id;
+}
+
 /** The node at a place in the graph, or undefined. */
 export function nodeAt(place) {
-  let graph = app.rootGraph ?? app.graph;
+  let graph = rootGraph();
   let node;
   for (const id of String(place).split(":")) {
     node = graph?.getNodeById(id);
@@ -40,4 +45,8 @@ export function forgetRun(node) {
 
 function keyOf(node) {
   return `${PREFIX}${node.graph?.id}:${node.id}`;
+}
+
+function rootGraph() {
+  return app.rootGraph ?? app.graph;
 }

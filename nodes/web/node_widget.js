@@ -26,7 +26,8 @@ export class NodeWidget {
     this.#build();
     this.redraw = oncePerFrame(() => this.#draw());
     this.#addTo(node);
-    new ResizeObserver(this.redraw).observe(this.canvas);
+    this.sizes = new ResizeObserver(this.redraw);
+    this.sizes.observe(this.canvas);
   }
 
   /** Shows the run that this node showed before the page was loaded. */
@@ -51,6 +52,7 @@ export class NodeWidget {
   close() {
     this.feed?.removeEventListener("change", this.redraw);
     this.#watchMemory(false);
+    this.sizes.disconnect();
   }
 
   /** Says a line until the run moves on; one that is no error goes by itself. */

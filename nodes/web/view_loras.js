@@ -1,7 +1,7 @@
 /** The LoRA files of the chosen runs, the newest first. */
 
 import { button, element } from "./dom.js";
-import { placeLoRA } from "./place_lora.js";
+import { placeLoader } from "./place_loader.js";
 import { act, loraUrl } from "./rest.js";
 import { bytes } from "./series.js";
 
@@ -43,7 +43,7 @@ export class LoRAView {
       dot,
       element("span", { class: "ltxv-name", title: lora.file }, `step ${lora.step}${average}`),
       element("span", {}, bytes(lora.bytes)),
-      button("Load into graph", "Place a Load LTXV LoRA node with this file; behind the model loader, if one is selected", () =>
+      button("Load into graph", "Place a loader with this file; behind the model loader, if one is selected", () =>
         this.#place(run, lora.file),
       ),
       element("a", { href: loraUrl(run, lora.file), download: lora.file, class: "ltxv-button" }, "Download"),
@@ -53,8 +53,7 @@ export class LoRAView {
   async #place(run, file) {
     this.message.textContent = "";
     try {
-      const { lora_name: name } = await act(run, "publish", { file });
-      this.message.textContent = await placeLoRA(name);
+      this.message.textContent = await placeLoader(await act(run, "publish", { file }));
     } catch (error) {
       this.message.textContent = error.message;
     }

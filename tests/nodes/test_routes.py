@@ -3,6 +3,7 @@
 import http.client
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,13 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+import torch
 
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.files import write_safetensors
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
+from tests.conftest import PACK
 from tests.graph import Graph
 from tests.host import Host, models_folder
 from tests.nodes.workflows import configure, prepare
@@ -73,11 +77,10 @@ def run(host: Host) -> Iterator[RunFolder]:
             folder.append_metrics(StepCompleted(step, STEPS, loss, 1e-3, 0.5, 0.1, 1.0))
         writer.move("finished", step=STEPS)
     yaml_file.save(TrainingConfig(data={"preprocessed_data_root": "x"}), folder.config_file)
-    files = [folder.samples(20) / "0.mp4", folder.samples(20) / "sheet.png"]
-    files.append(folder.lora_file(STEPS))
-    for path in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(path.name.encode("ascii", "replace"))
+    folder.samples(20).mkdir(parents=True)
+    for name in ("0.mp4", "sheet.png"):
+        (folder.samples(20) / name).write_bytes(name.encode("ascii"))
+    write_safetensors(folder.lora_file(STEPS), {"a.lora_A.weight": torch.ones(2, 4)}, {})
     (runs.parent / "secret.txt").write_text("secret", encoding="utf-8")
     yield folder
     if folder.folder.exists():
@@ -98,11 +101,19 @@ def test_runs_are_listed(host: Host, run: RunFolder, url: str) -> None:
     assert found["samples"] == [
         {"step": 20, "sheet": "000020/sheet.png", "videos": ["000020/0.mp4"]}
     ]
-    name = run.lora_file(STEPS).name
+    file = run.lora_file(STEPS)
     assert found["loras"] == ask(host, f"{url}/loras").json
     assert found["loras"] == [
-        {"file": name, "step": STEPS, "is_average": False, "bytes": len(name)}
+        {"file": file.name, "step": STEPS, "is_average": False, "bytes": file.stat().st_size}
     ]
+
+
+def test_every_field_is_documented(host: Host, url: str) -> None:
+    text = (PACK / "docs" / "rest.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"(\w+): ", text))
+    answer = ask(host, f"{url}/metrics").json
+    fields = {*ask(host, url).json, *answer, *answer["columns"], *answer["last"]}
+    assert fields - documented == set()
 
 
 def test_metrics_since_a_step_and_thinned(host: Host, url: str) -> None:
@@ -227,8 +238,9 @@ def test_a_run_that_rests_can_not_be_moved(host: Host, url: str, action: str) ->
 
 def test_a_lora_goes_where_loaders_list_it(host: Host, run: RunFolder, url: str) -> None:
     file = run.lora_file(STEPS).name
-    name = post(host, f"{url}/publish", json.dumps({"file": file})).json["lora_name"]
-    published = models_folder(host, "loras") / name
+    answer = post(host, f"{url}/publish", json.dumps({"file": file})).json
+    name = answer["name"]
+    published = models_folder(host, answer["folder"]) / name
     assert published.read_bytes() == run.lora_file(STEPS).read_bytes()
     info = host.object_info()["LTXVTrainLoadLoRA"]
     assert name in info["input"]["required"]["lora_name"][1]["options"]

@@ -119,8 +119,12 @@ def test_the_same_configuration_in_another_graph_finds_the_finished_run(
     graph, since = Graph(), len(host.sent())
     data = str(Path(trained["dataset"][0]).parent)
     config = configure(graph, host, data, steps=6)
-    probe = graph.probe(graph.add("LTXVTrainLoRA", config=config))
+    train = graph.add("LTXVTrainLoRA", config=config)
+    probe = graph.probe(train)
     assert seen(run(host, graph.prompt), probe) == trained["name"]
+    (found,) = progress_of(host, "RunMoved", since)
+    assert (found["status"], found["node"], found["graph"]) == ("finished", train.id, None)
+    assert found["run"] == trained["folder"].name
     assert not progress_of(host, "StepCompleted", since)
 
 

@@ -1,38 +1,46 @@
-/** Puts a Load LTXV LoRA node into the graph. */
+/** Puts a node into the graph that loads what a run has trained. */
 
 import { app } from "../../scripts/app.js";
 
-const LOADER = "LTXVTrainLoadLoRA";
 const GAP_PX = 60;
 
+/** The node for each of ComfyUI's folders, and its widget that names the file. */
+const LOADERS = {
+  loras: { type: "LTXVTrainLoadLoRA", widget: "lora_name" },
+  diffusion_models: { type: "UNETLoader", widget: "unet_name" },
+};
+
 /**
- * @param {string} loraName as loaders list it
+ * A LoRA goes between the selected model loader, if one is selected, and all that it goes to.
+ *
+ * @param {{name: string, folder: "loras"|"diffusion_models"}} file as loaders list it
  * @returns {Promise<string>} what was done, in words
  */
-export async function placeLoRA(loraName) {
+export async function placeLoader({ name, folder }) {
   await app.refreshComboInNodes(); // the file is new to the lists of all loaders
   const graph = app.canvas.graph ?? app.graph;
-  const selected = Object.values(app.canvas.selected_nodes ?? {});
-  const source = selected.find((node) => modelOutput(node) >= 0);
+  const { type, widget } = LOADERS[folder];
+  const node = LiteGraph.createNode(type);
+  const source = folder === "loras" ? selectedModel() : undefined;
   graph.beforeChange?.();
-  const node = LiteGraph.createNode(LOADER);
   node.pos = source ? behind(source) : middleOf(app.canvas, node);
   graph.add(node);
-  node.widgets.find((widget) => widget.name === "lora_name").value = loraName;
+  node.widgets.find((each) => each.name === widget).value = name;
   if (source) insert(graph, source, node);
   graph.afterChange?.();
   app.canvas.selectNode?.(node);
   app.canvas.setDirty(true, true);
-  return source
-    ? `${loraName} is loaded behind ${source.title}.`
-    : `${loraName} is placed: connect its model.`;
+  return source ? `${name} is loaded behind ${source.title}.` : `${name} is placed in the middle.`;
+}
+
+function selectedModel() {
+  return Object.values(app.canvas.selected_nodes ?? {}).find((node) => modelOutput(node) >= 0);
 }
 
 function modelOutput(node) {
   return node.outputs?.findIndex((output) => output.type === "MODEL") ?? -1;
 }
 
-/** Between a model and all that it goes to. */
 function insert(graph, source, node) {
   const output = modelOutput(source);
   const links = (source.outputs[output].links ?? []).map((id) => graph.getLink?.(id) ?? graph.links[id]);

@@ -1,0 +1,72 @@
+/** The numbers behind the charts. Run by tests/nodes/test_web.py, or `node --test tests/web/*.mjs`. */
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import {
+  bytes,
+  differences,
+  duration,
+  lastAtMost,
+  shortNumber,
+  smooth,
+  ticks,
+  valueRange,
+} from "../../nodes/web/series.js";
+
+test("a constant stays what it is, from the first point on", () => {
+  for (const value of smooth([3, 3, 3, 3])) assert.ok(Math.abs(value - 3) < 1e-12);
+});
+
+test("the average follows and gaps stay gaps", () => {
+  assert.deepEqual(smooth([1, null, 3], 0.5), [1, null, (0.5 * 0.5 + 0.5 * 3) / 0.75]);
+});
+
+test("a single peak does not flatten the chart", () => {
+  const losses = Array.from({ length: 200 }, (_, index) => 1 + index / 1000);
+  losses[50] = 900;
+  const [low, high] = valueRange(losses);
+  assert.equal(low, 1);
+  assert.ok(high < 1.2);
+});
+
+test("a range is never empty", () => {
+  assert.deepEqual(valueRange([]), [0, 1]);
+  assert.deepEqual(valueRange([null, 2]), [1, 3]);
+  assert.deepEqual(valueRange([0]), [-0.5, 0.5]);
+  assert.deepEqual(valueRange([0, 4], true), [2, 8]);
+});
+
+test("ticks are round and inside", () => {
+  assert.deepEqual(ticks(0, 150, 3), [0, 50, 100, 150]);
+  assert.deepEqual(
+    ticks(0.21, 0.79, 3).map((value) => value.toFixed(1)),
+    ["0.4", "0.6"],
+  );
+  assert.deepEqual(ticks(0.01, 1, 6, true), [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]);
+});
+
+test("numbers are short", () => {
+  assert.deepEqual(
+    [0.012345, 1.2345, 123.45, 0, 2e-4, 1234567, null].map(shortNumber),
+    ["0.0123", "1.23", "123", "0", "2e-4", "1.2e6", "–"],
+  );
+  assert.deepEqual([42, 725.4, 11220].map(duration), ["0:42", "12:05", "3:07:00"]);
+  assert.deepEqual([0, 512, 12288, 3.4 * 2 ** 30].map(bytes), ["0 B", "512 B", "12 KiB", "3.4 GiB"]);
+});
+
+test("positions are found in ascending steps", () => {
+  assert.deepEqual([0, 1, 4, 5, 99].map((step) => lastAtMost([1, 3, 5], step)), [-1, 0, 1, 2, 2]);
+});
+
+test("only options that differ are named", () => {
+  const runs = [
+    { a: 1, b: [1, 2], c: null },
+    { a: 2, b: [1, 2], d: true },
+  ];
+  assert.deepEqual(differences(runs), [
+    ["a", [1, 2]],
+    ["c", [null, undefined]],
+    ["d", [undefined, true]],
+  ]);
+});
