@@ -27,15 +27,27 @@ def tensors() -> set[int]:
     return {id(thing) for thing in gc.get_objects() if type(thing) in (Tensor, Parameter)}
 
 
+class AfterOneStep:
+    """A stop signal that is asked once before it is set."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def is_set(self) -> bool:
+        self.asked += 1
+        return self.asked > 1
+
+
 def test_no_tensor_of_a_run_is_left(training_config):
     options = {"steps": 2, "ema_decay": 0.9}
     train(training_config(seed=1, optimization=options))  # what libraries keep for themselves
     before = tensors()
     result = train(training_config(optimization=options))
+    stopped = train(training_config(seed=2, optimization=options), stop=AfterOneStep())
     with pytest.raises(LTXVTrainError) as failed:
         train(training_config(lora={"target_modules": ["nothing"]}))
     assert tensors() - before == set()
-    assert result.finished
+    assert (result.finished, stopped.finished) == (True, False)
     assert failed.value.problems
 
 

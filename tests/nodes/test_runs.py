@@ -94,6 +94,8 @@ def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> No
     assert [data["step"] for data in events] == list(range(1, 16))
     assert {data["run"] for data in events} == {name}
     assert moves(host, since) == ["queued", "running", "finished"]
+    bars = [s.data for s in host.sent()[since:] if s.event == "progress"]
+    assert not [bar for bar in bars if bar.get("node") == train.id and bar["max"] > 1]
 
     again = run(host, graph.prompt).succeeded()
     assert "found finished" in again.outputs[train.id]["text"][0]
