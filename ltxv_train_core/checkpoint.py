@@ -41,7 +41,7 @@ def save(folder: Path, state: TrainingState) -> Path:
 
     A failure leaves the folder as it was.
     """
-    target = path_of(folder, state.step)
+    target = folder / f"{state.step:06d}"
     temporary = folder / f".{target.name}.{os.getpid()}.part"
     try:
         temporary.mkdir(parents=True)
@@ -82,10 +82,6 @@ def load_latest(folder: Path, report: Reporter = ignore) -> TrainingState | None
             "start the run anew"
         )
     return None
-
-
-def path_of(folder: Path, step: int) -> Path:
-    return folder / f"{step:06d}"
 
 
 def exists(folder: Path) -> bool:

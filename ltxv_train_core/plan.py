@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -144,11 +143,19 @@ def _open(
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
         report(Notice(line))
+    return dataset, open_source(config, report, stop)
+
+
+def open_source(
+    config: TrainingConfig, report: Reporter = ignore, stop: StopSignal | None = None
+) -> ModelSource:
+    """The base model of a configuration.
+
+    Args:
+        report, stop: of downloads, also of those that begin when a part is loaded.
+    """
     model = config.model
-    source = open_model(
-        model.model_source, model.text_encoder_source, model.vae_source, report, stop
-    )
-    return dataset, source
+    return open_model(model.model_source, model.text_encoder_source, model.vae_source, report, stop)
 
 
 def _stage(run: str, step: int) -> str:
@@ -196,8 +203,3 @@ def _finished_state(run: RunFolder) -> RunState:
             ]
         )
     return state
-
-
-def run_folder(path: Path) -> RunFolder:
-    """A run by the folder it lies in."""
-    return RunFolder(path.expanduser().resolve())

@@ -8,10 +8,11 @@ from typing import Any
 from . import hub, trackers
 from .adapters.start import require_start
 from .config import TrainingConfig, ValidationConfig, ignored
-from .errors import ConfigurationError, DataError, LTXVTrainError
+from .errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
 from .models.device import default_device
+from .models.single_file import SingleFileModel
 from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
 from .strategies import STRATEGIES
@@ -41,15 +42,36 @@ def check(config: TrainingConfig, strict: bool = False) -> tuple[list[str], list
     """
     found, missing = _unusable(config), _wrong_here(config)
     problems, warnings = ([*missing, *found], []) if strict else (found, missing)
-    return problems, [*warnings, *ignored(config)]
+    return problems, [*warnings, *_remarks(config)]
 
 
 def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
     """Raises `ConfigurationError` with every problem; tells of options that will not be used."""
     if found := problems(config):
         raise ConfigurationError(found)
-    for line in ignored(config):
+    for line in _remarks(config):
         report(Notice(line))
+
+
+def _remarks(config: TrainingConfig) -> list[str]:
+    """What stops nothing and should be known."""
+    return [*ignored(config), *_unsaid_positions(config.model.model_source)]
+
+
+def _unsaid_positions(model_source: str) -> list[str]:
+    path = Path(model_source).expanduser()
+    if not path.is_file():
+        return []
+    try:
+        model = SingleFileModel(model_source, path)
+    except ModelError:
+        return []  # told as a problem
+    if model.says_its_positions:
+        return []
+    return [
+        f"model.model_source: {path.name} has no metadata that say how frames are positioned: "
+        "ComfyUI samples it with positions that aren't causal, and so it is trained"
+    ]
 
 
 def _wrong_here(config: TrainingConfig) -> list[str]:

@@ -24,7 +24,7 @@ from .lora_metadata import lora_metadata
 from .models.device import free_memory
 from .models.precision import autocast
 from .optim.moving import Mover
-from .plan import RunPlan
+from .plan import RunPlan, open_source
 from .processes import Processes
 from .runs import RunFolder, RunWriter
 from .strategies import STRATEGIES
@@ -48,7 +48,9 @@ class TrainingLoop:
         self.plan, self.config, self.run_folder = plan, plan.config, plan.run
         self.writer, self.report, self.control = writer, report, control
         self.processes = processes or Processes()
-        config, source = plan.config, plan.source
+        config = plan.config
+        # Not the plan's: what is downloaded from now on is this job's to report and to stop.
+        self.source = source = open_source(config, report, control)
         self.device = self.processes.device
         self.metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         self.validator = (
@@ -229,7 +231,7 @@ class TrainingLoop:
         self.transformer.eval()
         try:
             self.validator = self.validator or Validator.prepare(
-                self.config, self.plan.source, self.device, asked=True
+                self.config, self.source, self.device, asked=True
             )
             if self.validator is None:
                 self.report(Notice("no samples: the run has no validation.prompts"))

@@ -117,6 +117,7 @@ class TrainNode(io.ComfyNode):
             lambda report, stop: plan_run(
                 settings,
                 report,
+                stop=stop,
                 again=train_again,
                 continue_from=before,
                 graph=graph,

@@ -81,7 +81,14 @@ def train_apart(
     continue_from: RunFolder | None = None,
 ) -> TrainingResult:
     """Like `trainer.train`, in processes of their own."""
-    plan = plan_run(config, report, again=again, continue_from=continue_from, processes=processes)
+    plan = plan_run(
+        config,
+        report,
+        stop=stop,
+        again=again,
+        continue_from=continue_from,
+        processes=processes,
+    )
     return _work(plan, report, stop)
 
 

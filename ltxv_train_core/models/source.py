@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..errors import ModelError
-from ..events import Notice, Reporter, StopSignal, ignore
+from ..events import Reporter, StopSignal, ignore
 from ..layout.versions import MAIN_REPOSITORY, VERSIONS, Version
 from .assembled import AssembledModel
 from .builtin import MINIATURE, MiniatureEncoder, MiniatureModel
@@ -24,10 +24,6 @@ __all__ = [
     "open_vae",
 ]
 
-_UNSAID = (
-    "{} has no metadata that say how frames are positioned: ComfyUI samples it with positions that "
-    "aren't causal, and so it is trained"
-)
 _REPOSITORY_POSITIONS = {
     version.repository: version.causal_positions
     for version in VERSIONS.values()
@@ -74,8 +70,6 @@ def open_model(
         model = DiffusersModel(model_source, LocalFolder(place))
     else:
         model = SingleFileModel(model_source, place)
-        if not model.says_its_positions:
-            report(Notice(_UNSAID.format(place.name)))
     if text_encoder_source is not None:
         text = open_text_encoder(text_encoder_source, report, stop)
     vae = None if vae_source is None else open_vae(vae_source, report, stop)

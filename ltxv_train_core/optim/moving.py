@@ -138,7 +138,7 @@ class Mover:
         set_learning_rates(self.schedule)
 
     def _leave_out(self, number: int, loss: float) -> None:
-        """Tells of a step without effect, and gives up when that goes on.
+        """Tells of a step without effect; `require_finite` gives up when that goes on.
 
         In fp16 gradients overflow until the scale has come down to what they bear: that is how
         the scale is found, and no fault.

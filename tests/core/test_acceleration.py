@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 import torch
 from optimum.quanto import QTensor
@@ -8,7 +6,6 @@ from safetensors.torch import load_file
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import AccelerationConfig, LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.flow.tokens import positions
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.models import quantize
@@ -18,25 +15,13 @@ from ltxv_train_core.models.source import open_model
 from ltxv_train_core.optim.capabilities import unavailable_here
 from ltxv_train_core.trainer import train
 from ltxv_train_core.validation import Validator
+from tests.core.training import run
 
 CPU = torch.device("cpu")
 QUICK = ["int8-quanto", "fp8-quanto", "fp8uz-quanto"]
 PACKED = [pytest.param(k, marks=pytest.mark.extension) for k in ("int4-quanto", "int2-quanto")]
 SHORT = {"steps": 2, "batch_size": 1}
 LORA = {"target_modules": ["attn1.to_q", "proj_in"]}
-
-
-def run(config, stop_after=None):
-    stop, events = threading.Event(), []
-
-    def watch(event):
-        events.append(event)
-        if isinstance(event, StepCompleted) and event.step == stop_after:
-            stop.set()
-
-    result = train(config, watch, stop)
-    losses = [e.loss for e in events if isinstance(e, StepCompleted)]
-    return result, losses, [e.message for e in events if isinstance(e, Notice)]
 
 
 def same(ours, theirs):

@@ -1,7 +1,6 @@
 """Full training: every weight of the transformer, written as ComfyUI loads it."""
 
 import json
-import threading
 
 import pytest
 import torch
@@ -12,26 +11,12 @@ from safetensors.torch import load_file, save_file
 from ltxv_train_core.adapters.trainable import TRAINABLES
 from ltxv_train_core.config import ModelConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
-from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.layout.single_file import transformer_tensors
 from ltxv_train_core.miniature.comfy_file import export
 from ltxv_train_core.miniature.weights import load_transformer
-from ltxv_train_core.trainer import train
+from tests.core.training import run
 
 FULL = {"training_mode": "full"}
-
-
-def run(config, stop_after=None):
-    stop, events = threading.Event(), []
-
-    def watch(event):
-        events.append(event)
-        if isinstance(event, StepCompleted) and event.step == stop_after:
-            stop.set()
-
-    result = train(config, watch, stop)
-    losses = [e.loss for e in events if isinstance(e, StepCompleted)]
-    return result, losses, [e.message for e in events if isinstance(e, Notice)]
 
 
 def same(ours, theirs):

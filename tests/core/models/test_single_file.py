@@ -127,14 +127,12 @@ def test_a_vae_from_another_file(contents, prefix, write, checkpoint):
         open_model(str(vae))
 
 
-def test_a_file_without_metadata_is_told_of(contents, write, checkpoint):
-    told = []
-    assert open_model(str(checkpoint), report=told.append).causal_positions
-    assert told == []
-    public = {"transformer": {"num_attention_heads": 4}}
-    model = open_model(str(write(contents[0], public)), report=told.append)
-    assert not model.causal_positions
-    assert "model.safetensors has no metadata that say how frames" in told[0].message
+def test_a_file_without_metadata_is_told_of(contents, write, checkpoint, training_config):
+    silent = write(contents[0], {"transformer": {"num_attention_heads": 4}})
+    assert not open_model(str(silent)).causal_positions
+    _, warnings = check(training_config(model={"model_source": str(silent)}))
+    assert "model.safetensors has no metadata that say how frames" in warnings[0]
+    assert check(training_config(model={"model_source": str(checkpoint)})) == ([], [])
 
 
 def test_padding_is_comfyuis_where_the_file_says_nothing(contents, write):

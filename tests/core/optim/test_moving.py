@@ -48,6 +48,7 @@ def steps_until_it_gives_up(moving, weight, slope, loss):
         for number in numbers:
             moving.backward((weight * slope).sum())
             moving.step(number, loss)
+            moving.require_finite()
 
     with pytest.raises(LTXVTrainError, match="not finite 10 steps in a row"):
         move_on()
