@@ -83,7 +83,7 @@ def _stop(request: web.Request, body: Body) -> None:
 
 
 def _resume(request: web.Request, body: Body) -> None:
-    job_manager().resume(_run(request))
+    job_manager().resume(_run(request), ask_for_room)
     ask_for_room()
 
 

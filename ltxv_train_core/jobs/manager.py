@@ -132,12 +132,15 @@ class JobManager:
             raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
         job.control.request(what)
 
-    def resume(self, run: RunFolder) -> RunJob:
+    def resume(self, run: RunFolder, make_room: Callable[[], None] | None = None) -> RunJob:
         """Goes on with a paused, stopped or failed run, from the configuration on disk.
 
         A run that had processes of its own gets them again.
 
         This reads the data set's index and looks at the model: do not call it from an event loop.
+
+        Args:
+            make_room: as in `submit`.
 
         Raises:
             LTXVTrainError: it is finished, or its data, model or configuration can't be used.
@@ -145,12 +148,13 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(run.folder)
             if job is not None:
+                job.make_room = make_room or job.make_room
                 self._go_on(job)
                 return job
         plan = plan_again(run)
         if plan.is_finished:
             raise LTXVTrainError(f"run {run.name} is finished")
-        return self.submit(plan)
+        return self.submit(plan, make_room)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tells a listener of every event of every run; returns what ends that."""

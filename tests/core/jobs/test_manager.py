@@ -89,8 +89,10 @@ def test_a_paused_run_is_free_and_goes_on_to_the_same_bits(manager, training_con
     assert not job.wait(0.05)
     assert manager.position(job.name) is None
     assert 2 <= current_state(plan.run).step < 12
-    assert manager.resume(plan.run) is job
+    asked = []
+    assert manager.resume(plan.run, make_room=lambda: asked.append(job.step)) is job
     result = job.result()
+    assert len(asked) == 1, "room is made before it trains on"
     assert result.finished
     assert tensor_bytes(result.lora_file) == tensor_bytes(whole.lora_file)
     assert [each.step for each in plan.run.metrics()] == list(range(1, 13))
