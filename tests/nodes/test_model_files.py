@@ -64,7 +64,7 @@ def test_a_file_that_is_not_there_is_named(host: Host, checkpoint: Path, node: s
     with pytest.raises(PromptRefused) as refused:
         host.start(graph.prompt)
     assert "model_file: there is no diffusion_models/gone.safetensors" in str(refused.value)
-    assert f"checkpoints/{NAME}" in str(refused.value)
+    assert "checkpoints/" in str(refused.value), "it says what there is"
 
 
 def test_preprocessing_and_training_from_a_file(host: Host, checkpoint: Path) -> None:
