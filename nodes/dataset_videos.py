@@ -141,16 +141,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                     tooltip="Frames to take from the beginning of each clip; 0: all. All clips are "
                     "in memory at once: take what your buckets need.",
                 ),
-                io.String.Input(
-                    "caption_column",
-                    default="caption",
-                    tooltip="Column of the metadata with the captions.",
-                ),
-                io.String.Input(
-                    "video_column",
-                    default="media_path",
-                    tooltip="Column of the metadata with the videos' paths.",
-                ),
+                *_column_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -246,16 +237,7 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
                     tooltip="What the references are called: part of the names of files, so that "
                     "several kinds can lie beside one data set.",
                 ),
-                io.String.Input(
-                    "caption_column",
-                    default="caption",
-                    tooltip="Column of the metadata with the captions.",
-                ),
-                io.String.Input(
-                    "video_column",
-                    default="media_path",
-                    tooltip="Column of the metadata with the videos' paths.",
-                ),
+                *_column_inputs(),
             ],
             outputs=[
                 io.String.Output(
@@ -290,6 +272,21 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
         )
         text = f"{len(references)} references: {metadata}"
         return io.NodeOutput(str(metadata), ui={"text": [text]})
+
+
+def _column_inputs() -> list[io.Input]:
+    return [
+        io.String.Input(
+            "caption_column",
+            default="caption",
+            tooltip="Column of the metadata with the captions.",
+        ),
+        io.String.Input(
+            "video_column",
+            default="media_path",
+            tooltip="Column of the metadata with the videos' paths.",
+        ),
+    ]
 
 
 def _columns(caption: str, video: str) -> Columns:
