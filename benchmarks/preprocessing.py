@@ -129,7 +129,7 @@ def memory(process: psutil.Process) -> int:
 
 def make_clips(folder: Path, clips: int, frames: int, size: str) -> Path:
     """Textured clips that move, with captions; those that are there are kept."""
-    from ltxv_train_core.media.video import write_video
+    from ltxv_train_core.media.write import write_video
 
     width, height = map(int, size.split("x"))
     y, x = np.mgrid[0:height, 0 : width + frames * 2]

@@ -15,7 +15,8 @@ from .flow.sampler import Given, SampleRequest, SamplerSettings, sample
 from .geometry import VideoSize
 from .media.sheet import contact_sheet
 from .media.tensors import frames_to_tensor, tensor_to_frames
-from .media.video import read_frames, write_video
+from .media.video import read_frames
+from .media.write import write_video
 from .models.device import free_memory
 from .models.source import ModelSource
 from .models.video_codec import VideoCodec

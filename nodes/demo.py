@@ -9,9 +9,10 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ..ltxv_train_core.media.video import write_video
+from ..ltxv_train_core.media.write import write_video
 from ..ltxv_train_core.miniature.clips import FPS, render
-from ..ltxv_train_core.miniature.datasets import DATASETS, EVALUATION_PROMPTS, generate
+from ..ltxv_train_core.miniature.datasets import EVALUATION_PROMPTS, generate
+from ..ltxv_train_core.miniature.tasks import DATASETS
 from .folders import input_path
 from .images import image_from_frames
 from .progress import NodeProgress
@@ -189,7 +190,7 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
 
 def _checkpoint_path() -> Path:
     """Named after the weights, so that an update of the pack writes a new file."""
-    from ..ltxv_train_core.miniature.weights import identity
+    from ..ltxv_train_core.miniature.shipped import identity
 
     folder = Path(folder_paths.get_folder_paths("checkpoints")[0])
     return folder / f"ltxv_miniature-{identity()[:8]}.safetensors"

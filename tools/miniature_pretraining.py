@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.files import write_safetensors
 from ltxv_train_core.flow.tokens import positions, to_tokens
-from ltxv_train_core.miniature import clips, weights
+from ltxv_train_core.miniature import clips, shipped, weights
 from ltxv_train_core.miniature.vae import COMPONENTS, VaeFactors
 
 from . import miniature_vae_fit as vae_fit
@@ -163,7 +163,7 @@ def flow_matching_loss(
             encoder_hidden_states=embeds,
             timestep=sigmas * 1000,
             encoder_attention_mask=mask,
-            video_coords=positions(LATENT, torch.full((len(clean),), clips.FPS), weights.CAUSAL),
+            video_coords=positions(LATENT, torch.full((len(clean),), clips.FPS), shipped.CAUSAL),
             return_dict=False,
         )[0].float()
     weight = torch.full((clean.shape[-1],), DEAD_CHANNEL_WEIGHT)
@@ -184,8 +184,8 @@ def optimizer_for(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
 
 def save(models: Models, output: Path) -> None:
     for module, name in (
-        (models.transformer, weights.TRANSFORMER_FILE),
-        (models.text_encoder, weights.TEXT_ENCODER_FILE),
+        (models.transformer, shipped.TRANSFORMER_FILE),
+        (models.text_encoder, shipped.TEXT_ENCODER_FILE),
     ):
         state = {k: v.bfloat16() for k, v in module.state_dict().items() if "embed_tokens" not in k}
         write_safetensors(output / name, state, {"format": "pt"})

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ltxv_train_core.files import write_safetensors
-from ltxv_train_core.miniature import weights
+from ltxv_train_core.miniature import shipped
 
 from . import miniature_vae_fit as vae_fit
 from .miniature_check import check
@@ -42,9 +42,9 @@ def main() -> int:
         snapshot_seconds=options.snapshot_seconds,
     )
     settings.output.mkdir(parents=True, exist_ok=True)
-    write_tokenizer(settings.output / weights.TOKENIZER_FILE)
+    write_tokenizer(settings.output / shipped.TOKENIZER_FILE)
     factors = vae_fit.fit(VAE_CLIPS, VAE_CONTEXT_CLIPS, settings.seed)
-    write_safetensors(settings.output / weights.VAE_FILE, factors.tensors(), {"format": "pt"})
+    write_safetensors(settings.output / shipped.VAE_FILE, factors.tensors(), {"format": "pt"})
     if not options.vae_only:
         pretrain(settings, factors)
     return 0
@@ -55,7 +55,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=weights.FOLDER)
+    parser.add_argument("--output", type=Path, default=shipped.FOLDER)
     parser.add_argument("--steps", type=int, default=5500)
     parser.add_argument("--clips", type=int, default=12000)
     parser.add_argument("--batch-size", type=int, default=32)

@@ -15,6 +15,7 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
+from ..miniature.tasks import DATASETS
 from . import commands, loras, models, runs
 
 
@@ -84,8 +85,6 @@ def _demo(parsers: argparse._SubParsersAction) -> None:
 
 
 def _generate(parsers: argparse._SubParsersAction) -> None:
-    from ..miniature.datasets import DATASETS
-
     parser = parsers.add_parser("generate", help="write a demo data set")
     parser.add_argument("name", choices=list(DATASETS))
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import DataError
 from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, VideoSize, parse_buckets
-from ..media.video import MediaInfo
+from ..media.info import MediaInfo
 
 AUTOMATIC = "auto:"
 LARGEST_ASPECT_RATIO = 3.0

@@ -1,15 +1,12 @@
-"""The files that preprocessing writes and finds again, and those that nothing needs any more.
-
-Heads of files are read without torch, which takes seconds to import.
-"""
+"""The files that preprocessing writes and finds again, and those that nothing needs any more."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
-
+from ..errors import ModelError
 from ..files import write_safetensors
+from ..layout.header import read_header
 from .index import (
     CONDITIONS,
     LATENTS,
@@ -36,13 +33,9 @@ class Cache:
 
     def holds(self, stored: Stored) -> bool:
         """Whether the file is there, whole and made from the same."""
-        path = self.root / stored.path
-        if not path.is_file():
-            return False
         try:
-            with safe_open(str(path), framework="numpy") as file:
-                return (file.metadata() or {}).get("key") == stored.key
-        except SafetensorError:
+            return read_header(self.root / stored.path).metadata.get("key") == stored.key
+        except ModelError:
             return False
 
     def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
@@ -55,8 +48,7 @@ class Cache:
 
     def first_dimension(self, stored: Stored, name: str) -> int:
         """The length of a stored tensor; only the file's head is read."""
-        with safe_open(str(self.root / stored.path), framework="numpy") as file:
-            return int(file.get_slice(name).get_shape()[0])
+        return read_header(self.root / stored.path).tensors[name].shape[0]
 
     def size_bytes(self, files: Iterable[Stored]) -> int:
         """What files take on the disk."""

@@ -27,7 +27,9 @@ from ..events import (
     raise_if_stopped,
 )
 from ..files import atomic_path, write_text
-from ..media.video import IMAGE_FPS, MediaInfo, iterate_frames, probe, write_exact_video
+from ..media.info import IMAGE_FPS, MediaInfo
+from ..media.video import iterate_frames, probe
+from ..media.write import write_exact_video
 from .manifest import Clip, Manifest, read_manifest
 
 METADATA = "dataset.json"

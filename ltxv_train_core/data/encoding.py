@@ -18,7 +18,7 @@ from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
 from .index import Stored
 from .masks import latent_mask
 from .pass_log import PassLog
-from .pictures import verify
+from .pictures import Strips, on_sheet, strip_of, verify
 from .plan import MediaJob, Planned
 from .read_ahead import read_ahead
 from .summary import Verified
@@ -31,6 +31,7 @@ class MediaEncoding:
 
     Attributes:
         verified: (name, PSNR in dB) of the clips that were decoded again.
+        strips: of clips for the contact sheet, which need not be read for it once more.
     """
 
     def __init__(self, cache: Cache, settings: PreprocessSettings, log: PassLog):
@@ -38,7 +39,9 @@ class MediaEncoding:
         self._settings = settings
         self._log = log
         self._broken: set[str] = set()
+        self._on_sheet: set[MediaJob] = set()
         self.verified: tuple[Verified, ...] = ()
+        self.strips: Strips = {}
 
     def run(self, planned: list[Planned], source: EncoderSource[VideoEncoder]) -> list[Planned]:
         """Reads masks, encodes videos, then references.
@@ -49,6 +52,7 @@ class MediaEncoding:
         Raises:
             ModelError: the device's memory is too small.
         """
+        self._on_sheet = {p.video for p in on_sheet(planned)}
         masks = self._missing(p.mask for p in planned)
         videos = self._missing(p.video for p in planned)
         references = self._missing(p.reference for p in planned)
@@ -105,10 +109,14 @@ class MediaEncoding:
         with closing(read_ahead(_frames, jobs, self._settings.decode_threads)) as read:
             for job, frames in self._log.each(phase, read, len(jobs), lambda pair: pair[0].name):
                 try:
-                    yield job, frames.result()
+                    pixels = frames.result()
                 except DataError as error:
                     self._break(job, str(error))
-                del frames
+                    continue
+                if job in self._on_sheet:
+                    self.strips[job] = strip_of(pixels)
+                yield job, pixels
+                del frames, pixels
 
     def _break(self, job: MediaJob, reason: str) -> None:
         self._broken.add(job.name)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files import sha256_file, write_json
-from ..media.video import MediaInfo, probe
+from ..media.info import MediaInfo
 
 FILE_NAME = "files.json"
 VERSION = 1
@@ -61,6 +61,8 @@ class FactsMemory:
         if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
             self._asked[name] = known
             return _facts(known)
+        from ..media.video import probe
+
         read_ns = time.time_ns()
         facts = FileFacts(sha256_file(media), probe(media))
         entry = {"stamp": stamp, "sha256": facts.sha256, "info": asdict(facts.info)}

@@ -11,8 +11,7 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
-from ..media.images import IMAGE_SUFFIXES
-from ..media.video import VIDEO_SUFFIXES
+from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from .cache import Cache
 from .encoders import VideoEncoder
 from .index import SHEET_NAME, VERIFICATION_NAME
 from .pass_log import PassLog
-from .plan import Planned
+from .plan import MediaJob, Planned
 from .summary import Verified
 
 SHEET_CLIPS = 8
@@ -29,15 +29,35 @@ LONGEST_CAPTION = 160
 Item = TypeVar("Item")
 
 
-def write_sheet(planned: list[Planned], root: Path) -> None:
-    """Draws a contact sheet of some clips, as they are trained; files that are gone are left out."""
+Strips: TypeAlias = dict[MediaJob, np.ndarray]
+"""Small pictures of clips, one beside the other."""
+
+
+def on_sheet(planned: list[Planned]) -> list[Planned]:
+    """The clips that are on the contact sheet."""
+    return spread(planned, SHEET_CLIPS)
+
+
+def strip_of(frames: np.ndarray) -> np.ndarray:
+    """A clip on the contact sheet, from its first frames."""
+    return _strip(frames[:SHEET_DECODED_FRAMES])
+
+
+def write_sheet(planned: list[Planned], root: Path, strips: Strips) -> None:
+    """Draws a contact sheet of some clips, as they are trained.
+
+    Those of which there is no strip are read; files that are gone are left out.
+    """
     rows, labels = [], []
-    for clip in spread(planned, SHEET_CLIPS):
+    for clip in on_sheet(planned):
         item, video = clip.item, clip.video
-        try:
-            rows.append([_strip(read_frames(video.media, _few(video.size), video.selection))])
-        except DataError:
-            continue
+        strip = strips.get(video)
+        if strip is None:
+            try:
+                strip = strip_of(read_frames(video.media, _few(video.size), video.selection))
+            except DataError:
+                continue
+        rows.append([strip])
         caption = " ".join(item.caption.split())[:LONGEST_CAPTION]
         labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
     _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)

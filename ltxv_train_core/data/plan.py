@@ -9,7 +9,7 @@ from ..config import PreprocessSettings
 from ..errors import DataError
 from ..files import sha256_json
 from ..geometry import VideoSize
-from ..media.video import MediaInfo, Selection
+from ..media.info import MediaInfo, Selection
 from .buckets import BucketSet, choose_bucket
 from .captions import without_opening
 from .file_facts import FileFacts

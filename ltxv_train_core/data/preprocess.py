@@ -9,6 +9,7 @@ is recognised without it.
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
@@ -25,6 +26,9 @@ from .plan import Planned, Planner, plan_empty_caption
 from .read_ahead import read_ahead
 from .remembered import model_stamp, remembered_encoders
 from .summary import PreprocessSummary, Verified, summarize
+
+if TYPE_CHECKING:
+    from .pictures import Strips
 
 __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
@@ -74,8 +78,7 @@ def preprocess(
             clips = work.look_at(manifest.clips, finding)
             encoders = finding.result()
         planned = work.plan(clips, encoders)
-    planned, verified = work.encode(planned, encoders)
-    return work.finish(planned, encoders, verified)
+    return work.finish(work.encode(planned, encoders), encoders)
 
 
 class _Pass:
@@ -93,6 +96,8 @@ class _Pass:
         self.settings = settings
         self.log = log
         self.given = (video_encoder, caption_encoder)
+        self.strips: Strips = {}
+        self.verified: tuple[Verified, ...] = ()
         self.buckets = read_buckets(settings.resolution_buckets)
         self.cache = Cache(settings.root)
         base = settings.source if settings.source.is_dir() else settings.source.parent
@@ -158,10 +163,8 @@ class _Pass:
         empty = plan_empty_caption(encoders.text.identity)
         return not self.settings.verify_clips and all(map(self.cache.holds, (empty, *files)))
 
-    def encode(
-        self, planned: list[Planned], encoders: Encoders
-    ) -> tuple[list[Planned], tuple[Verified, ...]]:
-        """Encodes what is missing; returns the clips that could be read, and those decoded again."""
+    def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
+        """Encodes what is missing; returns the clips that could be read."""
         from .encoding import MediaEncoding, encode_captions
 
         self._require(encoders, planned)
@@ -170,14 +173,10 @@ class _Pass:
         self._refuse_nothing(planned)
         empty = plan_empty_caption(encoders.text.identity)
         encode_captions(planned, empty, encoders.text, self.cache, self.log)
-        return planned, media.verified
+        self.strips, self.verified = media.strips, media.verified
+        return planned
 
-    def finish(
-        self,
-        planned: list[Planned],
-        encoders: Encoders,
-        verified: tuple[Verified, ...] = (),
-    ) -> PreprocessSummary:
+    def finish(self, planned: list[Planned], encoders: Encoders) -> PreprocessSummary:
         """Writes the index: from here on the data set can be trained on."""
         root, settings = self.cache.root, self.settings
         index = Index(
@@ -189,7 +188,7 @@ class _Pass:
         if write_index(root, index) or not (root / SHEET_NAME).is_file():
             from .pictures import write_sheet
 
-            write_sheet(planned, root)
+            write_sheet(planned, root, self.strips)
         orphans = self.cache.orphans(index)
         if settings.remove_orphans:
             self.cache.remove(orphans)
@@ -202,9 +201,9 @@ class _Pass:
             dataset=summarize(index, self.cache),
             orphans=tuple(path.relative_to(root).as_posix() for path in orphans),
             orphans_removed=settings.remove_orphans,
-            verified=verified,
+            verified=self.verified,
             sheet=root / SHEET_NAME,
-            verification=root / VERIFICATION_NAME if verified else None,
+            verification=root / VERIFICATION_NAME if self.verified else None,
         )
 
     def _require(self, encoders: Encoders, planned: list[Planned]) -> None:

@@ -22,7 +22,8 @@ from ..events import (
     raise_if_stopped,
 )
 from ..files import sha256_file, sha256_json
-from ..media.video import iterate_frames, probe, write_exact_video
+from ..media.video import iterate_frames, probe
+from ..media.write import write_exact_video
 from .clip_files import relative_paths, row, write_footage, write_rows
 from .filters import GREY_KINDS, apply_filter, filter_identity
 from .manifest import Clip, Columns, Manifest, read_manifest

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from ..config import PreprocessSettings
 from ..errors import DataError
 from ..files import sha256_json
+from ..miniature.shipped import FOLDER as BUILT_IN
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .index import index_path, read_index
 
@@ -24,7 +25,6 @@ MODEL_OPTIONS = (
     "load_text_encoder_in_8bit",
 )
 MODEL_SOURCES = MODEL_OPTIONS[:3]
-BUILT_IN = Path(__file__).parent.parent / "miniature" / "weights"
 
 
 def model_stamp(settings: PreprocessSettings) -> str:

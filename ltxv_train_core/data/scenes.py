@@ -24,7 +24,9 @@ from ..events import (
     raise_if_stopped,
 )
 from ..files import sha256_file, sha256_json, write_json
-from ..media.video import VIDEO_SUFFIXES, iterate_frames, probe, write_video
+from ..media.info import VIDEO_SUFFIXES
+from ..media.video import iterate_frames, probe
+from ..media.write import write_video
 from .clip_files import row, write_rows
 from .manifest import read_manifest
 from .scene_detection import find_scenes

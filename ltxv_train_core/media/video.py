@@ -1,18 +1,17 @@
-"""Videos in and out of files; an image reads as a video of one frame.
+"""Videos out of files; an image reads as a video of one frame.
 
 Frames are resized while they are decoded, by swscale's bicubic filter (it widens when shrinking, so
 nothing aliases) with full chroma and accurate rounding. Against decoding to RGB and resizing with
 Pillow's bicubic filter this costs a fifth, and the pixels differ by 0.002 on [-1, 1] on average.
 """
 
+import os
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
-from math import floor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,63 +21,17 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from ..errors import DataError
-from ..files import atomic_path
 from ..geometry import VideoSize
-from .images import is_image, read_image
+from .images import read_image
+from .info import BEGINNING, IMAGE_FPS, MediaInfo, Selection, is_image
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi", ".m4v"})
-IMAGE_FPS = 25.0
 FPS_TOLERANCE = 0.02
-ROUNDING = 1e-4
 TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
-BT709 = 1
 BT601 = 5
-LIMITED_RANGE = 1
-FULL_RANGE = 2
 SWS_BICUBIC = 4
 SWS_FULL_CHROMA = 0x2000 | 0x4000
 SWS_ACCURATE_ROUNDING = 0x40000
 RESIZE = SWS_BICUBIC | SWS_FULL_CHROMA | SWS_ACCURATE_ROUNDING
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """A video or image as it is shown: display rotation and pixel aspect ratio are applied.
-
-    `fps` is the average rate of the stream, also where the rate varies; 25 for an image.
-    """
-
-    width: int
-    height: int
-    frames: int
-    fps: float
-    is_image: bool
-
-    def frames_at(self, fps: float | None) -> int:
-        """How many frames there are after resampling; an image has one at every rate."""
-        if fps is None or self.is_image:
-            return self.frames
-        return max(1, floor(self.frames * fps / self.fps + ROUNDING))
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which frames of a video are read, and which part of each picture.
-
-    Attributes:
-        start: the first frame, counted after resampling.
-        fps: takes the frame that is shown every 1 / fps seconds; None takes all.
-        x, y: where the cut-out lies in what a picture has too much: 0 left or top, 1 right or
-            bottom.
-    """
-
-    start: int = 0
-    fps: float | None = None
-    x: float = 0.5
-    y: float = 0.5
-
-
-BEGINNING = Selection()
 
 
 def probe(path: Path) -> MediaInfo:
@@ -142,65 +95,6 @@ def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
             yield _upright(frame, width, height, reformatter)
 
 
-def write_exact_video(
-    path: Path, frames: Iterable[np.ndarray], fps: float, grey: bool = False
-) -> None:
-    """Writes an mp4 that gives back exactly the frames that it was made of, atomically.
-
-    Few players show such files (h264 in RGB or grey). Frames and fps as in `write_video`.
-
-    Args:
-        grey: the three colours of every pixel are equal: a third of the size.
-    """
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264" if grey else "libx264rgb",
-            rate=Fraction(fps).limit_denominator(1001),
-            options={"crf": "0", "preset": "veryfast"},
-        )
-        stream.pix_fmt = "gray" if grey else "rgb24"
-        if grey:
-            stream.codec_context.color_range = FULL_RANGE
-        for pixels in frames:
-            if not stream.codec_context.is_open:
-                stream.height, stream.width = pixels.shape[:2]
-            stored = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
-            frame = av.VideoFrame.from_ndarray(stored, format=stream.pix_fmt)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
-    """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
-
-    Args:
-        frames: uint8 RGB [frames, height, width, 3], or one frame after the other. Odd sizes are
-            written as yuv444p.
-        fps: frames per second; written as the nearest fraction with a denominator up to 1001.
-        crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
-    """
-    remaining = iter(frames)
-    first = next(remaining)
-    assert first.dtype == np.uint8, first.dtype
-    height, width, channels = first.shape
-    assert channels == 3, first.shape
-    pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
-        stream.codec_context.colorspace = BT709
-        stream.codec_context.color_primaries = BT709
-        stream.codec_context.color_trc = BT709
-        stream.codec_context.color_range = LIMITED_RANGE
-        for pixels in chain([first], remaining):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
-            container.mux(stream.encode(converted))
-        container.mux(stream.encode())
-
-
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Turns what decoders raise into one error that names the file."""
@@ -225,13 +119,15 @@ def _readable(path: Path) -> Iterator[None]:
 def _open_video(path: Path, decode_ahead: bool = True):
     """Yields the container and its first video stream; sound is never decoded.
 
-    Threads decode some frames ahead, which is wasted on one frame alone.
+    Threads decode some frames ahead, which is wasted on one frame alone. Two clips are usually read
+    at a time: each takes half of the processor.
     """
     with av.open(str(path)) as container:
         if not container.streams.video:
             raise DataError(f"{path}: holds no video")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO" if decode_ahead else "SLICE"
+        stream.codec_context.thread_count = max(1, (os.cpu_count() or 1) // 2)
         yield container, stream
 
 

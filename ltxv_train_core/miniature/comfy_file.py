@@ -8,8 +8,9 @@ from torch import Tensor
 from ..files import write_safetensors
 from ..layout.names import VAE_PREFIX
 from ..layout.single_file import config_metadata, transformer_tensors, vae_tensors
+from .shipped import CAUSAL
 from .vae import build_vae
-from .weights import CAUSAL, TRANSFORMER_CONFIG, load_transformer, load_vae_factors
+from .weights import TRANSFORMER_CONFIG, load_transformer, load_vae_factors
 
 # ComfyUI's autoencoder is fixed to 128 channels; the function computed stays the same.
 VAE_WIDTH = 128

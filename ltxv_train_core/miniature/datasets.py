@@ -14,45 +14,12 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..files import write_json, write_text
-from ..media.video import write_video
+from ..media.write import write_video
 from .clips import FPS, ClipSpec, caption, random_spec, render
+from .tasks import DATASETS, TASKS, Task
 
 EVALUATION_PROMPTS = 16
 _MIRRORED = {"left": "right", "right": "left", "up": "up", "down": "down"}
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a data set shows.
-
-    Attributes:
-        clips: default number of clips.
-        style: of the clips to learn.
-        motion: of every clip, or None where each has its own.
-        motion_in_caption: whether captions (and prompts) name it.
-        mirrored: whether every clip comes with a reference: the white silhouette, mirrored.
-    """
-
-    clips: int = 24
-    style: str = "plain"
-    motion: str | None = None
-    motion_in_caption: bool = True
-    mirrored: bool = False
-
-    def caption(self, spec: ClipSpec) -> str:
-        return caption(spec, self.motion_in_caption)
-
-    def reference(self, spec: ClipSpec) -> NDArray[np.uint8] | None:
-        return render(mirror(spec), "silhouette").frames if self.mirrored else None
-
-
-TASKS = {
-    "stripes": Task(style="stripes"),
-    "mirror": Task(clips=48, motion_in_caption=False, mirrored=True),
-    "up": Task(motion="up", motion_in_caption=False),
-    "plain": Task(),
-}
-DATASETS = tuple(TASKS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +96,7 @@ def evaluation_items(
     while len(specs) < count:
         spec = _draw(task, rng, specs)
         specs[spec.combination] = spec
-    return tuple(EvalItem(s, task.caption(s), task.reference(s)) for s in specs.values())
+    return tuple(EvalItem(s, _caption(task, s), _reference(task, s)) for s in specs.values())
 
 
 def mirror(spec: ClipSpec) -> ClipSpec:
@@ -144,6 +111,14 @@ def _task(name: str) -> Task:
     return TASKS[name]
 
 
+def _caption(task: Task, spec: ClipSpec) -> str:
+    return caption(spec, task.motion_in_caption)
+
+
+def _reference(task: Task, spec: ClipSpec) -> NDArray[np.uint8] | None:
+    return render(mirror(spec), "silhouette").frames if task.mirrored else None
+
+
 def _draw(task: Task, rng: random.Random, reserved: Container[tuple[str, str, str]]) -> ClipSpec:
     """A random spec whose combination isn't reserved."""
     while True:
@@ -154,9 +129,9 @@ def _draw(task: Task, rng: random.Random, reserved: Container[tuple[str, str, st
 
 def _write_clip(task: Task, spec: ClipSpec, output_dir: Path, file_name: str) -> dict[str, str]:
     """Writes the clip and its reference; returns its row of metadata."""
-    row = {"caption": task.caption(spec), "media_path": f"videos/{file_name}"}
+    row = {"caption": _caption(task, spec), "media_path": f"videos/{file_name}"}
     write_video(output_dir / row["media_path"], render(spec, task.style).frames, FPS)
-    reference = task.reference(spec)
+    reference = _reference(task, spec)
     if reference is not None:
         row["reference_path"] = f"references/{file_name}"
         write_video(output_dir / row["reference_path"], reference, FPS)

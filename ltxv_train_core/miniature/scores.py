@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clips import BACKGROUNDS, COLORS, SIZE, ClipSpec, light_bars, render
-from .datasets import TASKS, EvalItem
+from .datasets import EvalItem
+from .tasks import TASKS
 
 _BORDER_PX = 4
 _SMALLEST_CONTRAST = 45.0

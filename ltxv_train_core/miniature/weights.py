@@ -1,6 +1,5 @@
 """The shipped weights of the miniature, as the diffusers and transformers models they belong to."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -8,16 +7,16 @@ from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from .shipped import (
+    CAPTION_CHANNELS,
+    FOLDER,
+    TEXT_ENCODER_FILE,
+    TOKENIZER_FILE,
+    TRANSFORMER_FILE,
+    VAE_FILE,
+)
 from .vae import VaeFactors, build_vae
 
-FOLDER = Path(__file__).parent / "weights"
-TRANSFORMER_FILE = "transformer.safetensors"
-TEXT_ENCODER_FILE = "text_encoder.safetensors"
-VAE_FILE = "vae_factors.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
-
-CAUSAL = True
-CAPTION_CHANNELS = 128
 TRANSFORMER_CONFIG = {
     "in_channels": 128,
     "num_layers": 4,
@@ -89,14 +88,6 @@ def load_tokenizer(folder: Path = FOLDER) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         model_max_length=128,
     )
-
-
-def identity() -> str:
-    """Names the weights: the first 16 hex digits of a digest of the shipped files."""
-    digest = hashlib.sha256()
-    for name in (TRANSFORMER_FILE, TEXT_ENCODER_FILE, VAE_FILE, TOKENIZER_FILE):
-        digest.update((FOLDER / name).read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _read(name: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -1,13 +1,17 @@
 """A model whose parts come from several places."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from ..errors import ModelError
 from ..files import sha256_json
 from .parts import ModelSource, TextEncoderPart, VaePart
 from .text_encoder import TextEncoder
 from .video_codec import VideoCodec
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
 
 
 class AssembledModel:
@@ -62,7 +66,7 @@ class AssembledModel:
             )
         self.text_encoder.require()
 
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         return self.model.load_transformer(dtype)
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:

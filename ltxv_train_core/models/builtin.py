@@ -1,11 +1,15 @@
 """The small model that comes with this package."""
 
-import torch
-from diffusers import LTXVideoTransformer3DModel
+from typing import TYPE_CHECKING
 
-from ..miniature import weights as miniature
+import torch
+
+from ..miniature import shipped
 from .text_encoder import TextEncoder
 from .video_codec import VideoCodec
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
 
 MINIATURE = "LTXV_MINIATURE"
 
@@ -14,13 +18,13 @@ class MiniatureModel:
     """The small model that comes with this package."""
 
     name = MINIATURE
-    causal_positions = miniature.CAUSAL
+    causal_positions = shipped.CAUSAL
     is_fp8 = False
-    text_width = miniature.CAPTION_CHANNELS
+    text_width = shipped.CAPTION_CHANNELS
 
     @property
     def identity(self) -> str:
-        return miniature.identity()
+        return shipped.identity()
 
     def require_transformer(self) -> None:
         pass
@@ -31,11 +35,15 @@ class MiniatureModel:
     def require_text_encoder(self) -> None:
         pass
 
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
-        return miniature.load_transformer(dtype)
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+        from ..miniature.weights import load_transformer
+
+        return load_transformer(dtype)
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
-        return VideoCodec(miniature.load_vae(dtype))
+        from ..miniature.weights import load_vae
+
+        return VideoCodec(load_vae(dtype))
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
         return MiniatureEncoder().load(dtype)
@@ -44,14 +52,16 @@ class MiniatureModel:
 class MiniatureEncoder:
     """The text encoder of the small model, for its checkpoint file."""
 
-    width = miniature.CAPTION_CHANNELS
+    width = shipped.CAPTION_CHANNELS
 
     @property
     def identity(self) -> str:
-        return miniature.identity()
+        return shipped.identity()
 
     def require(self) -> None:
         pass
 
     def load(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        return TextEncoder(miniature.load_text_encoder(dtype), miniature.load_tokenizer())
+        from ..miniature.weights import load_text_encoder, load_tokenizer
+
+        return TextEncoder(load_text_encoder(dtype), load_tokenizer())

@@ -9,11 +9,9 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
-from transformers import T5EncoderModel
 
 from ..errors import ModelError
 from ..events import Reporter, StopSignal, ignore
@@ -29,6 +27,9 @@ from .download import (
 from .text_encoder import TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .video_codec import VideoCodec
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
 
 _LATER_VAE = "LTXVideo095DownBlock3D"
 _CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
@@ -125,7 +126,9 @@ class DiffusersModel:
     def require_text_encoder(self) -> None:
         EncoderFolder(self.place).require()
 
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+        from diffusers import LTXVideoTransformer3DModel
+
         return _load(LTXVideoTransformer3DModel, self.place.part("transformer"), torch_dtype=dtype)
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
@@ -149,6 +152,8 @@ class VaeFolder:
         self.place.require("vae")
 
     def load(self, dtype: torch.dtype) -> VideoCodec:
+        from diffusers import AutoencoderKLLTXVideo
+
         return VideoCodec(_load(AutoencoderKLLTXVideo, self.place.part("vae"), torch_dtype=dtype))
 
 
@@ -176,6 +181,8 @@ class EncoderFolder:
             require_reachable(name, is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP))
 
     def load(self, dtype: torch.dtype) -> TextEncoder:
+        from transformers import T5EncoderModel
+
         folder = self._folder()
         tokenizer = load_tokenizer(find_t5_tokenizer(folder))
         return TextEncoder(_load(T5EncoderModel, folder, torch_dtype=dtype), tokenizer)

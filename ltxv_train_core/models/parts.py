@@ -1,12 +1,14 @@
 """What every source of a base model, or of one part of it, can do."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from .text_encoder import TextEncoder
 from .video_codec import VideoCodec
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
 
 
 class ModelSource(Protocol):
@@ -45,7 +47,7 @@ class ModelSource(Protocol):
 
     def require_text_encoder(self) -> None: ...
 
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel: ...
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel": ...
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec: ...
 

@@ -2,12 +2,15 @@
 
 import importlib.util
 import shutil
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from torch import nn
 
 from .fp8 import Fp8Linear
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
 
 QUANTO_TYPES = {
     "int8-quanto": "qint8",
@@ -26,8 +29,8 @@ OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
 
 def quantize_base(
-    transformer: LTXVideoTransformer3DModel, kind: str, device: torch.device
-) -> LTXVideoTransformer3DModel:
+    transformer: "LTXVideoTransformer3DModel", kind: str, device: torch.device
+) -> "LTXVideoTransformer3DModel":
     """Quantizes and freezes the linear layers of the blocks.
 
     Block by block on the device, where it is quick, and each goes back to where it was: the device

@@ -1,9 +1,9 @@
 """A base model as one file: ComfyUI's checkpoints and diffusion models, and VAEs alone."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 
 from ..errors import ModelError
 from ..layout.contents import (
@@ -23,6 +23,9 @@ from .t5_file import T5File
 from .tensor_file import fill, on_meta, require_match
 from .text_encoder import TextEncoder
 from .video_codec import VideoCodec
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 
 
 class VaeFile:
@@ -58,8 +61,10 @@ class VaeFile:
                     convolution.padding_mode = padding
         return VideoCodec(vae)
 
-    def _built(self) -> tuple[AutoencoderKLLTXVideo, dict[str, str]]:
+    def _built(self) -> "tuple[AutoencoderKLLTXVideo, dict[str, str]]":
         """The module without weights, and the file's names of its tensors."""
+        from diffusers import AutoencoderKLLTXVideo
+
         vae = on_meta(lambda: AutoencoderKLLTXVideo(**self.part.config))
         prefix = self.part.prefix
         own = comfy_vae_names(vae.state_dict(), self.part.config)
@@ -114,7 +119,7 @@ class SingleFileModel:
     def require_text_encoder(self) -> None:
         self._text_encoder().require()
 
-    def load_transformer(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         """Linear layers that are stored in fp8 stay so."""
         transformer, names = self._built()
         return fill(transformer, self.contents.header, names, dtype).eval()
@@ -130,8 +135,10 @@ class SingleFileModel:
         assert self.contents.transformer is not None
         return self.contents.transformer
 
-    def _built(self) -> tuple[LTXVideoTransformer3DModel, dict[str, str]]:
+    def _built(self) -> "tuple[LTXVideoTransformer3DModel, dict[str, str]]":
         """The module without weights, and the file's names of its tensors."""
+        from diffusers import LTXVideoTransformer3DModel
+
         prefix, header = self._part.prefix, self.contents.header
         module = on_meta(lambda: LTXVideoTransformer3DModel(**self._part.config))
         theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str

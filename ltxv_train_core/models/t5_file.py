@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import T5Config, T5EncoderModel
 
 from ..errors import ModelError
 from ..layout.contents import TEXT_ENCODER, Contents, read_contents, require_kind
@@ -30,7 +29,7 @@ class T5File:
         self.header = contents.header
         self.prefix = contents.text_encoder_prefix
         self.config = _config(contents)
-        self.width: int = self.config.d_model
+        self.width: int = self.config["d_model"]
 
     @classmethod
     def open(cls, path: Path) -> "T5File":
@@ -45,20 +44,26 @@ class T5File:
 
     def require(self) -> None:
         """Raises `ModelError` when tensors are missing, or there is no tokenizer."""
-        module = on_meta(lambda: T5EncoderModel(self.config))
+        module = self._built()
         require_match(self.header, self.prefix, self._names(module), module, self._besides())
         require_t5_tokenizer(self.header.path)
 
     def load(self, dtype: torch.dtype) -> TextEncoder:
         """What is stored in fp8 stays so, but for the layers with T5's widest activations."""
         tokenizer = load_tokenizer(find_t5_tokenizer(self.header.path))
-        module = on_meta(lambda: T5EncoderModel(self.config))
+        module = self._built()
         names = self._names(module)
         require_match(self.header, self.prefix, names, module, self._besides())
         whole = f".{TEXT_ENCODER_KEPT_WHOLE}.weight"
         fill(module, self.header, names, dtype, fp8=lambda name: not name.endswith(whole))
         module.tie_weights()
         return TextEncoder(module, tokenizer)
+
+    def _built(self) -> Any:
+        """The module without weights."""
+        from transformers import T5Config, T5EncoderModel
+
+        return on_meta(lambda: T5EncoderModel(T5Config(**self.config)))
 
     def _names(self, module: Any) -> dict[str, str]:
         names = {name: self.prefix + name for name in module.state_dict()}
@@ -69,7 +74,7 @@ class T5File:
         return {self.prefix + name for name in _NOT_READ}
 
 
-def _config(contents: Contents) -> T5Config:
+def _config(contents: Contents) -> dict[str, Any]:
     """From shapes alone."""
     part = contents.header.below(contents.text_encoder_prefix or "")
     path = contents.header.path
@@ -84,16 +89,16 @@ def _config(contents: Contents) -> T5Config:
     if "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" in part:
         raise ModelError(f"{path}: expected T5-XXL, found UMT5, another text encoder")
     layers = {name.split(".")[2] for name in part if name.startswith("encoder.block.")}
-    return T5Config(
-        vocab_size=vocabulary,
-        d_model=width,
-        d_kv=inner // heads,
-        d_ff=hidden,
-        num_layers=len(layers),
-        num_heads=heads,
-        relative_attention_num_buckets=buckets,
-        feed_forward_proj="gated-gelu" if gated in part else "relu",
-        dropout_rate=0.0,
-        pad_token_id=0,
-        eos_token_id=1,
-    )
+    return {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": inner // heads,
+        "d_ff": hidden,
+        "num_layers": len(layers),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "feed_forward_proj": "gated-gelu" if gated in part else "relu",
+        "dropout_rate": 0.0,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+    }

@@ -1,18 +1,20 @@
 """Prompts to embeddings, as the sampler makes them: with the mask, without truncation."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import T5EncoderModel
 
 from .quantize import to_eight_bits
+
+if TYPE_CHECKING:
+    from transformers import T5EncoderModel
 
 
 class TextEncoder:
     """T5 with its tokenizer."""
 
-    def __init__(self, encoder: T5EncoderModel, tokenizer: Any):
+    def __init__(self, encoder: "T5EncoderModel", tokenizer: Any):
         self.encoder = encoder.eval().requires_grad_(False)
         self.tokenizer = tokenizer
 

@@ -3,9 +3,13 @@
 Shapes: B batch, F frames, H W pixels, f h w latent frames, rows, columns.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers import AutoencoderKLLTXVideo
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLLTXVideo
 
 DECODE_TIMESTEP = 0.05
 DECODE_NOISE_SCALE = 0.025
@@ -14,7 +18,7 @@ DECODE_NOISE_SCALE = 0.025
 class VideoCodec:
     """Pixels to normalised latents and back."""
 
-    def __init__(self, vae: AutoencoderKLLTXVideo):
+    def __init__(self, vae: "AutoencoderKLLTXVideo"):
         self.vae = vae.eval().requires_grad_(False)
 
     @property

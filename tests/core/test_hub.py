@@ -15,7 +15,7 @@ from ltxv_train_core.adapters.lora_file import write_lora_file
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import Notice
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.runs import RunFolder, RunState, RunWriter
 from ltxv_train_core.trainer import train
 from tests.core.hub_server import TOKEN, HubServer

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +102,14 @@ def test_a_video_does_not_depend_on_its_batch():
     assert (run(requests) - together).abs().max() < 1e-4
     assert (run(requests[1:])[0] - together[1]).abs().max() < 1e-4
     assert (run(requests, guidance=1.0) - together).abs().max() > 0.01
+
+
+def test_a_model_is_found_without_importing_its_code(diffusers_folder):
+    code = (
+        "import sys; from ltxv_train_core.models.source import open_model; "
+        "[open_model(name).identity for name in sys.argv[1:]]; "
+        "assert not {'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "LTXV_MINIATURE", str(diffusers_folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -12,7 +12,7 @@ from PIL import Image
 from ltxv_train_core import config, trackers
 from ltxv_train_core.config import TrainingConfig
 from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.trainer import train
 
 ACCOUNT = "ada-lovelace"

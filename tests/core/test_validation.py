@@ -11,7 +11,7 @@ from ltxv_train_core.config import ValidationConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import NeverStop, SamplesWritten, StepCompleted, ignore
 from ltxv_train_core.media.tensors import frames_to_tensor
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.miniature.clips import ClipSpec, render
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.preflight import problems

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import SECTIONS, TrainingConfig, to_widgets
 from ltxv_train_core.demo import recipe
 from ltxv_train_core.media.tensors import tensor_to_frames
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.miniature.clips import FPS
 from ltxv_train_core.miniature.datasets import EvalItem, evaluation_items
 from ltxv_train_core.miniature.scores import Score, score

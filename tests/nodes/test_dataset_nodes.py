@@ -11,7 +11,8 @@ from ltxv_train_core.config import ReferenceFilter
 from ltxv_train_core.data.filters import apply_filter
 from ltxv_train_core.data.index import read_index
 from ltxv_train_core.data.manifest import read_manifest
-from ltxv_train_core.media.video import iterate_frames, probe, write_video
+from ltxv_train_core.media.video import iterate_frames, probe
+from ltxv_train_core.media.write import write_video
 from tests.graph import Graph, Node, seen, seen_each
 from tests.host import Host, run
 from tests.nodes.workflows import add

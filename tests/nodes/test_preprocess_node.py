@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from ltxv_train_core.data.index import read_index
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.models.text_encoder import TextEncoder
 from tests.graph import Graph, Node, seen
 from tests.host import Host, run

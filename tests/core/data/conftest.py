@@ -8,7 +8,7 @@ import pytest
 
 from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.events import ClipSkipped, Event, Progress
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.models.source import MINIATURE
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from ltxv_train_core.data.buckets import choose_bucket, read_buckets
 from ltxv_train_core.errors import ConfigurationError, DataError
-from ltxv_train_core.media.video import MediaInfo
+from ltxv_train_core.media.info import MediaInfo
 
 
 def video(width, height, frames):

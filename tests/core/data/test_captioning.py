@@ -13,7 +13,7 @@ from ltxv_train_core.config import CaptionSettings
 from ltxv_train_core.data.captioning import sample_frames, write_captions
 from ltxv_train_core.errors import Cancelled, DataError, ModelError
 from ltxv_train_core.events import Progress
-from ltxv_train_core.media.video import write_exact_video, write_video
+from ltxv_train_core.media.write import write_exact_video, write_video
 from ltxv_train_core.models.captioner import VideoCaptioner
 from tests.tiny_captioner import write_tiny_captioner
 

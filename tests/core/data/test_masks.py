@@ -10,7 +10,7 @@ from ltxv_train_core.data.dataset import TrainingDataset, collate
 from ltxv_train_core.data.masks import latent_mask
 from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.errors import DataError
-from ltxv_train_core.media.video import write_video
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.models.source import MINIATURE
 from ltxv_train_core.trainer import train
 

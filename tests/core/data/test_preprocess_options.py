@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import PreprocessSettings, build
 from ltxv_train_core.config.preprocessing import WITHOUT_EFFECT
+from ltxv_train_core.data import encoding, pictures
 from ltxv_train_core.data.dataset import TrainingDataset
 from ltxv_train_core.data.encoders import EncoderSource
 from ltxv_train_core.data.index import read_index
@@ -20,8 +21,10 @@ from ltxv_train_core.data.pictures import psnr
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.media.info import Selection
 from ltxv_train_core.media.tensors import frames_to_tensor
-from ltxv_train_core.media.video import Selection, read_frames, write_video
+from ltxv_train_core.media.video import read_frames
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.models.source import MINIATURE, open_model
 from ltxv_train_core.models.video_codec import VideoCodec
 
@@ -217,6 +220,26 @@ def test_the_summary_says_what_there_is(tmp_path, ramp, make):
     with Image.open(summary.sheet) as sheet:
         colors = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
     assert (np.abs(colors.astype(int) - (9, 99, 200)).max(axis=1) < 3).sum() > 3000
+
+
+def test_the_sheet_is_drawn_from_what_the_vae_gets(ramp, make, monkeypatch):
+    for i in range(3):
+        ramp(f"{i}.mp4", 17)
+    rows = [row(f"{i}.mp4") for i in range(3)]
+    reads = []
+
+    def counted(path, *arguments):
+        reads.append(path.name)
+        return read_frames(path, *arguments)
+
+    for module in (encoding, pictures):
+        monkeypatch.setattr(module, "read_frames", counted)
+    sheet = make(rows, buckets="64x64x17").sheet
+    assert sorted(reads) == ["0.mp4", "1.mp4", "2.mp4"]
+    drawn = sheet.read_bytes()
+    sheet.unlink()
+    assert make(rows, buckets="64x64x17").sheet.read_bytes() == drawn
+    assert len(reads) == 6
 
 
 class Grey:

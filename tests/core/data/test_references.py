@@ -17,7 +17,8 @@ from ltxv_train_core.data.manifest import read_manifest
 from ltxv_train_core.data.preprocess import preprocess
 from ltxv_train_core.data.references import add_references, make_references
 from ltxv_train_core.errors import ConfigurationError, DataError
-from ltxv_train_core.media.video import iterate_frames, probe, write_video
+from ltxv_train_core.media.video import iterate_frames, probe
+from ltxv_train_core.media.write import write_video
 from ltxv_train_core.models.source import MINIATURE
 
 KINDS = ("canny", "grayscale", "blur", "downscale")

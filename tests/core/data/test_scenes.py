@@ -12,7 +12,8 @@ from ltxv_train_core.config import SplitSettings
 from ltxv_train_core.data.manifest import read_manifest
 from ltxv_train_core.data.scenes import split_videos
 from ltxv_train_core.errors import Cancelled, DataError
-from ltxv_train_core.media.video import iterate_frames, probe, write_video
+from ltxv_train_core.media.video import iterate_frames, probe
+from ltxv_train_core.media.write import write_video
 
 LOOKS = [(30, 60, 150), (200, 180, 40), (20, 130, 60), (170, 40, 160)]
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from ltxv_train_core.errors import DataError
-from ltxv_train_core.media.video import iterate_frames, probe, write_exact_video, write_video
+from ltxv_train_core.media.video import iterate_frames, probe
+from ltxv_train_core.media.write import write_exact_video, write_video
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -7,7 +7,8 @@ from PIL import Image, ImageCms
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.images import read_image
-from ltxv_train_core.media.video import MediaInfo, probe, read_frames
+from ltxv_train_core.media.info import MediaInfo
+from ltxv_train_core.media.video import probe, read_frames
 
 ORIENTATION_TAG = 0x0112
 

@@ -10,7 +10,9 @@ from PIL import Image
 
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
-from ltxv_train_core.media.video import MediaInfo, Selection, probe, read_frames, write_video
+from ltxv_train_core.media.info import MediaInfo, Selection
+from ltxv_train_core.media.video import probe, read_frames
+from ltxv_train_core.media.write import write_video
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 180, 60), (40, 60, 210)
 

@@ -8,7 +8,8 @@ from ltxv_train_core.errors import Cancelled, DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.video import probe, read_frames
 from ltxv_train_core.miniature import clips
-from ltxv_train_core.miniature.datasets import DATASETS, TASKS, evaluation_items, generate, mirror
+from ltxv_train_core.miniature.datasets import evaluation_items, generate, mirror
+from ltxv_train_core.miniature.tasks import DATASETS, TASKS
 
 SIZE = VideoSize(96, 96, 17)
 

@@ -1,17 +1,17 @@
 import pytest
 import torch
 
-from ltxv_train_core.miniature import weights
+from ltxv_train_core.miniature import shipped, weights
 from ltxv_train_core.miniature.datasets import evaluation_items
 
 
 def test_the_weights_stay_below_fifteen_megabytes():
-    assert sum(path.stat().st_size for path in weights.FOLDER.iterdir()) < 15e6
+    assert sum(path.stat().st_size for path in shipped.FOLDER.iterdir()) < 15e6
 
 
 def test_identity_is_short_and_stable():
-    assert len(weights.identity()) == 16
-    assert weights.identity() == weights.identity()
+    assert len(shipped.identity()) == 16
+    assert shipped.identity() == shipped.identity()
 
 
 @pytest.mark.parametrize(

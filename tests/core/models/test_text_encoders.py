@@ -67,7 +67,7 @@ def test_t5_xxl_is_known_from_its_head(sparse_file, dtype):
     encoder = open_text_encoder(str(path))
     encoder.require()
     assert encoder.width == 4096
-    assert encoder.config.num_layers == 24
+    assert encoder.config["num_layers"] == 24
 
 
 @pytest.mark.parametrize("scaled", [False, True])

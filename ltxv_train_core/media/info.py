@@ -1,0 +1,54 @@
+"""What is known of a video or image, and which part of it is meant. Imports nothing that decodes."""
+
+from dataclasses import dataclass
+from math import floor
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi", ".m4v"})
+IMAGE_FPS = 25.0
+ROUNDING = 1e-4
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """A video or image as it is shown: display rotation and pixel aspect ratio are applied.
+
+    `fps` is the average rate of the stream, also where the rate varies; 25 for an image.
+    """
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+    is_image: bool
+
+    def frames_at(self, fps: float | None) -> int:
+        """How many frames there are after resampling; an image has one at every rate."""
+        if fps is None or self.is_image:
+            return self.frames
+        return max(1, floor(self.frames * fps / self.fps + ROUNDING))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of a video are read, and which part of each picture.
+
+    Attributes:
+        start: the first frame, counted after resampling.
+        fps: takes the frame that is shown every 1 / fps seconds; None takes all.
+        x, y: where the cut-out lies in what a picture has too much: 0 left or top, 1 right or
+            bottom.
+    """
+
+    start: int = 0
+    fps: float | None = None
+    x: float = 0.5
+    y: float = 0.5
+
+
+BEGINNING = Selection()

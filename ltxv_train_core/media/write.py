@@ -1,0 +1,74 @@
+"""Frames to video files."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+
+from ..files import atomic_path
+
+BT709 = 1
+LIMITED_RANGE = 1
+FULL_RANGE = 2
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
+    """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
+
+    Args:
+        frames: uint8 RGB [frames, height, width, 3], or one frame after the other. Odd sizes are
+            written as yuv444p.
+        fps: frames per second; written as the nearest fraction with a denominator up to 1001.
+        crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
+    """
+    remaining = iter(frames)
+    first = next(remaining)
+    assert first.dtype == np.uint8, first.dtype
+    height, width, channels = first.shape
+    assert channels == 3, first.shape
+    pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        stream.codec_context.colorspace = BT709
+        stream.codec_context.color_primaries = BT709
+        stream.codec_context.color_trc = BT709
+        stream.codec_context.color_range = LIMITED_RANGE
+        for pixels in chain([first], remaining):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
+            container.mux(stream.encode(converted))
+        container.mux(stream.encode())
+
+
+def write_exact_video(
+    path: Path, frames: Iterable[np.ndarray], fps: float, grey: bool = False
+) -> None:
+    """Writes an mp4 that gives back exactly the frames that it was made of, atomically.
+
+    Few players show such files (h264 in RGB or grey). Frames and fps as in `write_video`.
+
+    Args:
+        grey: the three colours of every pixel are equal: a third of the size.
+    """
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(
+            "libx264" if grey else "libx264rgb",
+            rate=Fraction(fps).limit_denominator(1001),
+            options={"crf": "0", "preset": "veryfast"},
+        )
+        stream.pix_fmt = "gray" if grey else "rgb24"
+        if grey:
+            stream.codec_context.color_range = FULL_RANGE
+        for pixels in frames:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
+            stored = np.ascontiguousarray(pixels[..., 0] if grey else pixels)
+            frame = av.VideoFrame.from_ndarray(stored, format=stream.pix_fmt)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
