@@ -40,6 +40,10 @@ def add_lora(
             )
         )
         _draw_in_float32(transformer)
+    for layer in transformer.modules():
+        if isinstance(layer, LoraLayer):
+            # Autocast brings the input to its format; in between, each would keep a copy of it.
+            layer.cast_input_dtype_enabled = False
     parameters = [p for p in transformer.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.data = parameter.data.float()

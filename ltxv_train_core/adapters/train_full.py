@@ -9,6 +9,7 @@ from ..events import Notice, Progress, Reporter
 from ..files import write_safetensors
 from ..layout.single_file import config_metadata, transformer_tensors
 from ..models.compile import compile_blocks
+from ..models.lean import make_lean
 from ..models.precision import base_dtype
 from ..models.source import ModelSource
 from .start import find_start, load_transformer_file
@@ -31,6 +32,7 @@ class TrainableModel:
             load_transformer_file(self.transformer, path)
             report(Notice(f"starting from {path.name}"))
         self.transformer.to(device).train().requires_grad_(True)
+        make_lean(self.transformer)
         if config.optimization.enable_gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
         if options.compile_with_inductor:

@@ -7,6 +7,7 @@ from diffusers import LTXVideoTransformer3DModel
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
 from ..models.compile import compile_blocks
+from ..models.lean import make_lean
 from ..models.offload import offload, place, spread
 from ..models.precision import base_dtype, file_dtype
 from ..models.quantize import quantize_base
@@ -33,6 +34,7 @@ class TrainableLoRA:
         offloaded = spread(len(transformer.transformer_blocks), options.blocks_to_offload)
         place(transformer, device, offloaded)
         transformer.train()
+        make_lean(transformer)
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         if options.compile_with_inductor:
