@@ -20,6 +20,7 @@ from .data.dataset import batches
 from .errors import Cancelled
 from .events import CheckpointWritten, Control, Notice, Reporter, StepCompleted
 from .files import sha256_json, sync_file
+from .fit import tell_fit
 from .lora_metadata import lora_metadata
 from .models.device import free_memory
 from .models.precision import autocast
@@ -264,6 +265,8 @@ class TrainingLoop:
                 f"{self.plan.steps}, on {self.device}"
             )
         )
+        fit = tell_fit(self.config, self.transformer, self.plan.dataset, self.device)
+        self.report(Notice(fit))
 
     def _state(self) -> checkpoint.TrainingState:
         return checkpoint.TrainingState(

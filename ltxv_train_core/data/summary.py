@@ -7,10 +7,9 @@ from statistics import median
 from typing import TypeAlias
 
 from ..geometry import VideoSize
+from ..step_memory import GIB, LORA_IN_HALF
 from .cache import Cache
 from .index import Index
-
-GIB = 2**30
 
 Verified: TypeAlias = tuple[str, float]
 """A clip that was decoded again, and its PSNR in dB."""
@@ -30,12 +29,6 @@ MODEL_SIZES = (
     ModelSize("2B", 28, 2048, 3_800_000_000),
     ModelSize("13B", 48, 4096, 26_100_000_000),
 )
-# Measured on blocks of the 2B model's sizes with 1,792 tokens and a LoRA of rank 64: what is kept for
-# the backward pass by each block and once for all of them, for each token and channel. Of a
-# checkpointed block only its input is kept, and one block at a time is computed again.
-BLOCK_BYTES_PER_CHANNEL = 35.7
-SHARED_BYTES_PER_CHANNEL = 21.9
-CHECKPOINTED_BYTES_PER_CHANNEL = 2.0
 
 
 @dataclass(frozen=True)
@@ -94,17 +87,14 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     )
 
 
-def training_memory_bytes(model: ModelSize, tokens: int, checkpointing: bool) -> float:
+def training_memory_bytes(model: ModelSize, tokens: int, checkpointing: bool) -> int:
     """Frozen weights in bfloat16 and what is kept for backward, for one sample of that many tokens.
 
     An estimate: the LoRA with its optimizer, attention's and the allocator's working memory come on
     top.
     """
-    blocks = BLOCK_BYTES_PER_CHANNEL * model.layers
-    if checkpointing:
-        blocks = CHECKPOINTED_BYTES_PER_CHANNEL * model.layers + BLOCK_BYTES_PER_CHANNEL
-    channels = tokens * model.width
-    return model.weight_bytes + channels * (blocks + SHARED_BYTES_PER_CHANNEL)
+    recomputed = model.layers if checkpointing else 0
+    return model.weight_bytes + LORA_IN_HALF.bytes(tokens, model.width, model.layers, recomputed)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import gc
 
+import psutil
 import torch
 
 
@@ -10,6 +11,16 @@ def default_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that new tensors can have."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return int(psutil.virtual_memory().available)
 
 
 def free_memory() -> None:

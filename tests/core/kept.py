@@ -4,8 +4,10 @@ import torch
 from diffusers import LTXVideoTransformer3DModel
 
 
-def kept_bytes(transformer: LTXVideoTransformer3DModel, tokens: int = 256) -> int:
-    """Bytes of everything that is kept in bfloat16 autocast, weights left out."""
+def kept_bytes(
+    transformer: LTXVideoTransformer3DModel, tokens: int = 256, autocast: bool = True
+) -> int:
+    """Bytes of everything that is kept, weights left out; in bfloat16 with autocast."""
     weights = {p.untyped_storage().data_ptr() for p in transformer.parameters()}
     kept: dict[int, int] = {}
     alive = []
@@ -20,7 +22,7 @@ def kept_bytes(transformer: LTXVideoTransformer3DModel, tokens: int = 256) -> in
     dtype, text_width = transformer.dtype, transformer.config.caption_channels
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16),
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
     ):
         transformer(
             hidden_states=torch.randn(1, tokens, 128, dtype=dtype),

@@ -8,7 +8,7 @@ import ltxv_train_core
 CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors"},
-    {"events", "files", "geometry", "memory"},
+    {"events", "files", "geometry", "memory", "step_memory"},
     {"media", "layout"},
     {"config"},
     {"miniature", "trackers"},
@@ -17,7 +17,7 @@ ORDER = [
     {"strategies", "checkpoint", "runs", "model_card"},
     {"hub"},
     {"validation", "preflight", "lora_metadata"},
-    {"plan", "processes"},
+    {"plan", "processes", "fit"},
     {"training_loop"},
     {"trainer"},
     {"job", "jobs", "demo"},

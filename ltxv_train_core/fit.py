@@ -1,0 +1,90 @@
+"""Whether a step fits into the memory that is free, and what would make it fit."""
+
+from collections.abc import Iterator
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from .config import TrainingConfig
+from .data.dataset import TrainingDataset
+from .geometry import VideoSize
+from .models.device import free_bytes
+from .step_memory import GIB, KEPT
+
+GRADIENT_BYTES = 4
+OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
+ADAMW_BYTES = 8
+HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
+WORTH_TELLING_BYTES = GIB // 20
+
+
+def tell_fit(
+    config: TrainingConfig,
+    transformer: LTXVideoTransformer3DModel,
+    dataset: TrainingDataset,
+    device: torch.device,
+) -> str:
+    """What a step needs beside the weights, and what is free; options that save, if it is too much.
+
+    An estimate: attention's and the allocator's working memory come on top.
+
+    Args:
+        transformer: on its device, with what is trained in it.
+    """
+    needed, free = step_bytes(config, transformer, dataset), free_bytes(device)
+    line = (
+        f"a step needs about {needed / GIB:.1f} GiB beside the weights, {free / GIB:.1f} GiB are "
+        f"free on {device}"
+    )
+    if needed <= free:
+        return line
+    savings = ", ".join(_savings(config, transformer, dataset))
+    return f"{line}: it may fail or become very slow. What saves memory: {savings}; smaller clips"
+
+
+def step_bytes(
+    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
+) -> int:
+    """For the largest clips: what is kept for the backward pass, gradients, optimizer state."""
+    options = config.optimization
+    per_number = GRADIENT_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
+    trained = sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    precision = "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
+    if precision == "half":
+        per_number += HALF_COPY_BYTES
+    layers = len(transformer.transformer_blocks)
+    recomputed = config.acceleration.blocks_to_offload
+    tokens = max(VideoSize.parse(size).latent.tokens for size in set(dataset.groups))
+    kept = KEPT[config.model.training_mode, precision].bytes(
+        tokens * options.batch_size * (1 if dataset.reference_dir is None else 2),
+        transformer.config.num_attention_heads * transformer.config.attention_head_dim,
+        layers,
+        layers if options.enable_gradient_checkpointing else recomputed,
+    )
+    return kept + per_number * trained
+
+
+def _savings(
+    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
+) -> Iterator[str]:
+    """Options with what each of them alone would save, in the order in which to try them."""
+    needed = step_bytes(config, transformer, dataset)
+    for name, value in (
+        ("enable_gradient_checkpointing", True),
+        ("batch_size", 1),
+        ("optimizer_type", "adamw8bit"),
+    ):
+        changed = config.model_copy(
+            update={"optimization": config.optimization.model_copy(update={name: value})}
+        )
+        saved = needed - step_bytes(changed, transformer, dataset)
+        if saved > WORTH_TELLING_BYTES:
+            yield f"optimization.{name} {str(value).lower()} {saved / GIB:.1f} GiB"
+    if config.model.training_mode != "lora":
+        return
+    blocks = transformer.transformer_blocks
+    frozen = [p for p in blocks.parameters() if not p.requires_grad]
+    size, in_eight_bits = sum(p.nbytes for p in frozen), sum(p.numel() for p in frozen)
+    if config.acceleration.quantization is None and size > in_eight_bits:
+        yield f"acceleration.quantization int8-quanto {(size - in_eight_bits) / GIB:.1f} GiB"
+    yield f"acceleration.blocks_to_offload {size / len(blocks) / GIB:.2f} GiB for each block"

@@ -1,0 +1,75 @@
+"""What a step needs is told before the first one, and what would make it fit."""
+
+import re
+
+import pytest
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from ltxv_train_core import fit
+from ltxv_train_core.adapters.inject import add_lora
+from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.models.lean import make_lean
+from ltxv_train_core.step_memory import GIB, KEPT
+from tests.core.kept import kept_bytes
+from tests.core.training import run
+
+TOKENS, WIDTH = 256, 512
+
+
+def kept(layers: int, mode: str, precision: str, checkpointing: bool) -> int:
+    torch.manual_seed(0)
+    transformer = LTXVideoTransformer3DModel(
+        num_layers=layers,
+        num_attention_heads=WIDTH // 64,
+        attention_head_dim=64,
+        cross_attention_dim=WIDTH,
+        caption_channels=64,
+    ).train()
+    make_lean(transformer)
+    if mode == "lora":
+        transformer.to(torch.bfloat16 if precision == "half" else torch.float32)
+        add_lora(transformer, LoRAConfig(rank=16, alpha=16), 0)
+    trained = sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+    copies = 2 * trained if precision == "half" and not checkpointing else 0
+    return kept_bytes(transformer, TOKENS, autocast=precision == "half") - copies
+
+
+@pytest.mark.parametrize("precision", ["half", "float32"])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_what_a_step_keeps_is_what_autograd_keeps(mode, precision):
+    def estimate(layers: int, recomputed: int = 0) -> int:
+        return KEPT[mode, precision].bytes(TOKENS, WIDTH, layers, recomputed)
+
+    whole, half = (kept(layers, mode, precision, checkpointing=False) for layers in (4, 2))
+    assert (whole - half) / (estimate(4) - estimate(2)) == pytest.approx(1, abs=0.15)
+    assert whole / estimate(4) == pytest.approx(1, abs=0.15)
+    whole, half = (kept(layers, mode, precision, checkpointing=True) for layers in (4, 2))
+    assert (whole - half) / (estimate(4, 4) - estimate(2, 2)) == pytest.approx(1, abs=0.15)
+
+
+def needed_gib(notices: list[str]) -> tuple[float, str]:
+    line = next(line for line in notices if line.startswith("a step needs"))
+    return float(re.search(r"about ([\d.]+) GiB", line).group(1)), line
+
+
+def test_a_run_tells_what_it_needs_and_which_options_would_save_it(training_config, monkeypatch):
+    _, line = needed_gib(run(training_config(optimization={"steps": 1}))[2])
+    assert "free on cpu" in line
+    assert "saves" not in line
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(fit, "GIB", GIB // 2**10)  # a miniature needs mebibytes
+    monkeypatch.setattr(fit, "WORTH_TELLING_BYTES", 0)
+    options = {"steps": 1, "batch_size": 8, "optimizer_type": "adamw"}
+    needed, line = needed_gib(run(training_config(seed=1, optimization=options))[2])
+    saved = dict(re.findall(r"([a-z_.]+(?: true| 1| int8-quanto)?) ([\d.]+) GiB", line))
+    assert {"optimization.enable_gradient_checkpointing true", "optimization.batch_size 1"} < {
+        *saved
+    }
+    options |= {"enable_gradient_checkpointing": True}
+    less, line = needed_gib(run(training_config(seed=2, optimization=options))[2])
+    assert "checkpointing" not in line
+    expected = needed - float(saved["optimization.enable_gradient_checkpointing true"])
+    assert less == pytest.approx(expected, abs=0.2)
