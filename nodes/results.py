@@ -1,6 +1,7 @@
 """What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
@@ -23,6 +24,10 @@ MODEL_NAME = io.AnyType.Output(
     tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
     "input of Load Diffusion Model.",
 )
+
+_given: set[Path] = set()
+"""The LoRA files of runs whose results nodes gave and that were there when last looked at."""
+_gone: list[Path] = []
 
 
 def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
@@ -57,6 +62,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         line: what the node says behind the LoRA's name.
     """
     name = publish_loras(run, state.step)
+    _given.add(run.lora_file(state.step))
     losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
     sheet = run.latest_sheet()
     return io.NodeOutput(
@@ -68,6 +74,14 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         {"loss": losses},
         ui={"text": [f"{name}, {line}"]},
     )
+
+
+def count_gone() -> int:
+    """How often a run was deleted after a node gave its results, which ComfyUI keeps."""
+    gone = [file for file in _given if not file.is_file()]
+    _given.difference_update(gone)
+    _gone.extend(gone)
+    return len(_gone)
 
 
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:

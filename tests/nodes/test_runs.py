@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ltxv_train_core.runs import RunLibrary
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
 from tests.nodes.test_training import _wait_for_step, progress_of
@@ -58,6 +59,15 @@ def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> No
     assert runs[1] == f"{runs[0]}-2"
     loras = models_folder(host, "loras") / "ltxv_train"
     assert len(list(loras.glob("twice-*.safetensors"))) == 2
+
+
+def test_a_deleted_run_is_trained_again(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 1, "deleted")
+    name = seen(run(host, graph.prompt), probes[4])
+    RunLibrary(host.base / "output" / "ltxv_train").delete(name)
+    since = len(host.sent())
+    assert seen(run(host, graph.prompt), probes[4]) == name
+    assert [step["step"] for step in progress_of(host, "StepCompleted", since)] == [1]
 
 
 def test_two_stages_in_one_graph(host: Host, data: str) -> None:
