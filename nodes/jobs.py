@@ -62,8 +62,10 @@ def publish_loras(run: RunFolder, step: int) -> str | None:
 
 
 def _follow(name: str, event: Event) -> None:
-    if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
-        job = job_manager().find(name)
-        if job is not None:
-            publish_loras(job.run, event.step)
-    announce(event, _shown_at.get(name), name)
+    try:
+        if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
+            job = job_manager().find(name)
+            if job is not None:
+                publish_loras(job.run, event.step)
+    finally:
+        announce(event, _shown_at.get(name), name)

@@ -70,6 +70,21 @@ def test_a_deleted_run_is_trained_again(host: Host, data: str) -> None:
     assert [step["step"] for step in progress_of(host, "StepCompleted", since)] == [1]
 
 
+def test_a_run_is_told_of_although_its_lora_can_not_be_copied(host: Host, data: str) -> None:
+    loras, moved = (models_folder(host, "loras") / name for name in ("ltxv_train", "moved"))
+    loras.mkdir(parents=True, exist_ok=True)
+    loras.rename(moved)
+    loras.write_text("a file in the place of the folder", encoding="utf-8")
+    since = len(host.sent())
+    try:
+        graph, train, _ = trains(host, data, 1, "uncopied")
+        assert run(host, graph.prompt).error_node == train.id
+    finally:
+        loras.unlink()
+        moved.rename(loras)
+    assert moves(host, since) == ["queued", "running", "finished"]
+
+
 def test_two_stages_in_one_graph(host: Host, data: str) -> None:
     graph = Graph()
     config = configure(graph, host, data, steps=2, name="stages")
