@@ -1,5 +1,7 @@
 """Runs from the canvas: again, in stages, in the background, cancelled, failed."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from ltxv_train_core.runs import RunLibrary
+from tests.conftest import PACK
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
 from tests.nodes.test_training import _wait_for_step, progress_of
@@ -153,6 +156,23 @@ def test_the_prompt_queue_works_at_once_after_a_cancel(host: Host, data: str) ->
     last = progress_of(host, "StepCompleted", since)[-1]["step"]
     loras = models_folder(host, "loras") / "ltxv_train"
     assert len(list(loras.glob(f"long-*-{last:06d}.safetensors"))) == 1
+
+
+def test_one_queue_is_made_however_many_ask_first() -> None:
+    script = """
+import sys, threading
+from pathlib import Path
+from tests.standin.pack import load_nodes, standin_modules
+with standin_modules():
+    load_nodes(Path.cwd())
+    (jobs,) = [module for name, module in sys.modules.items() if name.endswith(".nodes.jobs")]
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(jobs.job_manager())) for _ in "1234"]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert len(found) == 4 and len({id(manager) for manager in found}) == 1, found
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=PACK, check=True)
 
 
 def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, data: str) -> None:
