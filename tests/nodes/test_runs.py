@@ -1,5 +1,6 @@
 """Runs from the canvas: again, in stages, in the background, cancelled, failed."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from tests.conftest import PACK
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
 from tests.nodes.test_training import _wait_for_step, progress_of
-from tests.nodes.workflows import configure, prepare
+from tests.nodes.workflows import SIZE, configure, prepare
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +157,22 @@ def test_the_prompt_queue_works_at_once_after_a_cancel(host: Host, data: str) ->
     last = progress_of(host, "StepCompleted", since)[-1]["step"]
     loras = models_folder(host, "loras") / "ltxv_train"
     assert len(list(loras.glob(f"long-*-{last:06d}.safetensors"))) == 1
+
+
+def test_deleted_samples_do_not_stop_a_run(host: Host, data: str) -> None:
+    graph = Graph()
+    validation = {"prompts": "a circle", "video_dims": SIZE, "inference_steps": 1, "interval": 9999}
+    config = configure(graph, host, data, steps=9999, name="unsampled", validation=validation)
+    graph.add("LTXVTrainLoRA", config=config)
+    since = len(host.sent())
+    prompt = host.start(graph.prompt)
+    _wait_for_step(host, 1, since)
+    (folder,) = (host.base / "output" / "ltxv_train").glob("unsampled-*")
+    shutil.rmtree(folder / "samples")
+    pictures = [sent.event for sent in host.sent()].count("preview")
+    until(lambda: [sent.event for sent in host.sent()].count("preview") > pictures + 1)
+    host.interrupt()
+    assert host.wait(prompt).interrupted
 
 
 def test_one_queue_is_made_however_many_ask_first() -> None:
