@@ -276,6 +276,12 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
     names = [run["name"] for run in host.get("/ltxv_train/runs")]
     assert not [name for name in names if name.startswith("left-")]
 
+    # Trained again, it shows at its node again.
+    interface.until(lambda: interface.panel("panel.querySelector('.ltxv-full').hidden"))
+    interface.run()
+    interface.until(lambda: interface.text("status") == "finished")
+    assert interface.text("name").startswith("left-")
+
 
 def test_a_node_in_a_subgraph_shows_its_run(host: Host, interface: Interface) -> None:
     load(interface, host, ["inner"], steps=100_000)
