@@ -283,6 +283,32 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
     assert interface.text("name").startswith("left-")
 
 
+def test_a_run_that_began_in_another_tab_shows_there(host: Host, interface: Interface) -> None:
+    load(interface, host, ["away"], steps=4)
+    page = interface.page
+    page.evaluate(
+        """() => {
+            const graph = { ...app.graph.serialize(), id: crypto.randomUUID() };
+            return app.loadGraphData(graph, true, true, "first");
+        }"""
+    )
+    interface.run()
+    page.evaluate("app.loadGraphData(undefined, true, true, 'second')")
+
+    def away() -> list[str]:
+        runs = host.get("/ltxv_train/runs")
+        return [run["status"] for run in runs if run["name"].startswith("away-")]
+
+    deadline = time.monotonic() + SECONDS
+    while away() != ["finished"]:
+        assert time.monotonic() < deadline, host.log()
+        page.wait_for_timeout(200)
+    page.get_by_text("first", exact=True).first.click()
+    page.wait_for_function("type => app.graph.nodes.some(node => node.type === type)", arg=TRAIN)
+    interface.until(lambda: interface.text("status") == "finished")
+    assert interface.text("name").startswith("away-")
+
+
 def test_a_node_in_a_subgraph_shows_its_run(host: Host, interface: Interface) -> None:
     load(interface, host, ["inner"], steps=100_000)
     page = interface.page
