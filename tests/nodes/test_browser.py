@@ -232,6 +232,12 @@ def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None
     last = max(host.get("/history").values(), key=lambda entry: entry["prompt"][0])
     assert last["status"]["status_str"] == "success"
 
+    # Opened once more, the template is another graph, which has no run yet.
+    page.evaluate("app.loadGraphData(undefined, true, true, 'blank')")
+    open_quickstart(interface)
+    page.wait_for_timeout(1500)
+    assert interface.panel("panel.querySelector('.ltxv-full').hidden")
+
 
 def load(interface: Interface, host: Host, names: list[str], steps: int) -> None:
     """A graph that trains one run of each name."""
