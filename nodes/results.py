@@ -1,7 +1,6 @@
 """What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
@@ -13,6 +12,7 @@ from ..ltxv_train_core.runs import RunFolder, RunState
 from .images import image_from_pil
 from .jobs import publish_loras
 from .sockets import TRAINING_RUN
+from .times import Given
 
 LORA_NAME = io.AnyType.Output(
     display_name="lora_name",
@@ -25,9 +25,8 @@ MODEL_NAME = io.AnyType.Output(
     "input of Load Diffusion Model.",
 )
 
-_given: set[Path] = set()
-"""The LoRA files of runs whose results nodes gave and that were there when last looked at."""
-_gone: list[Path] = []
+given = Given()
+"""The LoRA files of runs whose results nodes gave."""
 
 
 def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
@@ -62,7 +61,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         line: what the node says behind the LoRA's name.
     """
     name = publish_loras(run, state.step)
-    _given.add(run.lora_file(state.step))
+    given.add(run.lora_file(state.step))
     losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
     sheet = run.latest_sheet()
     return io.NodeOutput(
@@ -74,14 +73,6 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         {"loss": losses},
         ui={"text": [f"{name}, {line}"]},
     )
-
-
-def count_gone() -> int:
-    """How often a run was deleted after a node gave its results, which ComfyUI keeps."""
-    gone = [file for file in _given if not file.is_file()]
-    _given.difference_update(gone)
-    _gone.extend(gone)
-    return len(_gone)
 
 
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:
