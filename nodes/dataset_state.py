@@ -6,6 +6,10 @@ from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.files import sha256_json
 from .folders import input_path
+from .times import Given
+
+written = Given()
+"""The metadata files that nodes have written."""
 
 
 def state_of_source(dataset_path: str, columns: Columns, default_caption: str = "") -> str:

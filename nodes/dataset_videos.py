@@ -14,7 +14,7 @@ from ..ltxv_train_core.data.clip_files import Footage, read_footage, write_datas
 from ..ltxv_train_core.data.manifest import Columns, read_manifest
 from ..ltxv_train_core.data.references import add_references
 from ..ltxv_train_core.errors import DataError
-from .dataset_state import state_of_source
+from .dataset_state import state_of_source, written
 from .folders import input_path
 from .images import frames_from_image, image_from_frames
 from .progress import NodeProgress
@@ -87,6 +87,11 @@ class LTXVTrainDatasetFromVideos(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        """A data set that was deleted is written again."""
+        return written.count_gone()
+
+    @classmethod
     def execute(
         cls,
         captions: list[str],
@@ -117,6 +122,7 @@ class LTXVTrainDatasetFromVideos(io.ComfyNode):
             ),
             NodeProgress(cls.hidden.unique_id),
         )
+        written.add(metadata)
         return io.NodeOutput(str(metadata))
 
 
@@ -249,6 +255,11 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        """A data set that was deleted is written again."""
+        return written.count_gone()
+
+    @classmethod
     def execute(
         cls,
         references: list[torch.Tensor],
@@ -270,6 +281,7 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
             ),
             NodeProgress(cls.hidden.unique_id),
         )
+        written.add(metadata)
         text = f"{len(references)} references: {metadata}"
         return io.NodeOutput(str(metadata), ui={"text": [text]})
 

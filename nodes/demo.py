@@ -13,6 +13,7 @@ from ..ltxv_train_core.media.write import write_video
 from ..ltxv_train_core.miniature.clips import FPS, render
 from ..ltxv_train_core.miniature.datasets import EVALUATION_PROMPTS, generate
 from ..ltxv_train_core.miniature.tasks import DATASETS
+from .dataset_state import written
 from .folders import input_path
 from .images import image_from_frames
 from .progress import NodeProgress
@@ -94,6 +95,11 @@ class LTXVTrainDemoDataset(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        """A data set that was deleted is written again."""
+        return written.count_gone()
+
+    @classmethod
     def execute(
         cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
     ) -> io.NodeOutput:
@@ -108,6 +114,7 @@ class LTXVTrainDemoDataset(io.ComfyNode):
         frames = item.reference if item.reference is not None else render(item.spec).frames
         reference = target / "evaluation" / f"{prompt_number:03d}.mp4"
         write_video(reference, frames, FPS)
+        written.add(dataset.metadata)
         return io.NodeOutput(
             str(dataset.metadata), item.prompt, image_from_frames(frames), str(reference)
         )

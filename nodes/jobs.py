@@ -3,6 +3,7 @@
 The manager is imported when it is first needed: it imports the trainer.
 """
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,20 @@ _shown_at: dict[str, Place] = {}
 """The node that shows a run, by the run's name."""
 
 
-@cache
+_first_call = threading.Lock()
+"""While the first call imports the trainer, requests of browsers and the executing thread call
+too."""
+
+
 def job_manager() -> "JobManager":
     """Tells browsers of every run, copies its LoRAs to where loaders list them, and pauses all when
     ComfyUI ends."""
+    with _first_call:
+        return _job_manager()
+
+
+@cache
+def _job_manager() -> "JobManager":
     from ..ltxv_train_core.jobs import JobManager
 
     manager = JobManager()
@@ -62,8 +73,10 @@ def publish_loras(run: RunFolder, step: int) -> str | None:
 
 
 def _follow(name: str, event: Event) -> None:
-    if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
-        job = job_manager().find(name)
-        if job is not None:
-            publish_loras(job.run, event.step)
-    announce(event, _shown_at.get(name), name)
+    try:
+        if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
+            job = job_manager().find(name)
+            if job is not None:
+                publish_loras(job.run, event.step)
+    finally:
+        announce(event, _shown_at.get(name), name)

@@ -108,7 +108,9 @@ def _path(file: str) -> str:
 
 def _found(text: str, folders: tuple[str, ...]) -> str:
     """The path of a listed file that a text names, or the text."""
-    if not text.endswith(_SUFFIXES) or Path(text).expanduser().is_file():
+    written = Path(text)
+    # ComfyUI looks for an absolute path below its folders, and fails for one of another drive.
+    if not text.endswith(_SUFFIXES) or written.is_absolute() or written.expanduser().is_file():
         return text
     paths = (folder_paths.get_full_path(folder, text) for folder in folders)
     return next((path for path in (*paths, _full_path(text)) if path), text)

@@ -18,6 +18,7 @@ from .model_files import inputs_with_lists, missing_files, with_files
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
+from .times import Given
 
 # What the canvas calls an option, and suggests for it, where that isn't the option's own.
 _ON_THE_CANVAS: dict[str, dict[str, str]] = {
@@ -26,6 +27,9 @@ _ON_THE_CANVAS: dict[str, dict[str, str]] = {
     "resolution_buckets": {"default": "768x448x89"},
 }
 _FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "name" in change}
+
+_given = Given()
+"""The folders of preprocessed data sets that nodes gave."""
 
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
@@ -91,14 +95,17 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, vae: Any = None, clip: Any = None, **values: Any) -> str:
-        """Changed files are seen where the path is written on the node itself."""
+        """Changed files are seen where the path is written on the node itself, deleted latents
+        always."""
+        gone = _given.count_gone()
         if None in values.values():
-            return "linked"
+            return f"linked, {gone}"
         try:
             settings = _settings(values)
-            return state_of_source(
+            state = state_of_source(
                 str(settings.source), Columns.of(settings), settings.default_caption
             )
+            return f"{state}, {gone}"
         except LTXVTrainError as error:
             return str(error)
 
@@ -116,6 +123,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
             progress,
         )
+        _given.add(summary.root)
         progress.say(summary.text)
         sheet = image_from_pil(Image.open(summary.sheet))
         verification = summary.verification and image_from_pil(Image.open(summary.verification))

@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from pathlib import Path
 
 import comfy.utils
 from PIL import Image
@@ -35,7 +34,7 @@ class NodeProgress:
 
     Attributes:
         losses: loss by step, as far as it was reported.
-        sheet: the latest contact sheet of validation samples.
+        sheet: the latest contact sheet of validation samples; its file may be deleted.
         skipped: clips that could not be used.
     """
 
@@ -46,7 +45,7 @@ class NodeProgress:
         """
         self.node_id, self._announces = node_id, announces
         self.losses: dict[int, float] = {}
-        self.sheet: Path | None = None
+        self.sheet: Image.Image | None = None
         self.skipped: list[ClipSkipped] = []
         self._steps = 0
         self._phase = ""
@@ -94,15 +93,15 @@ class NodeProgress:
         chart = loss_chart([loss for loss in losses if math.isfinite(loss)], self._steps)
         if self.sheet is None:
             return chart
-        with Image.open(self.sheet) as sheet:
-            return stacked(chart, sheet.convert("RGB"))
+        return stacked(chart, self.sheet)
 
     def _remember(self, event: Event) -> None:
         if isinstance(event, StepCompleted):
             self.losses[event.step] = event.loss
             self._steps = event.steps
         elif isinstance(event, SamplesWritten):
-            self.sheet = event.sheet
+            with Image.open(event.sheet) as sheet:
+                self.sheet = sheet.convert("RGB")
             self._picture_due = 0.0
         elif isinstance(event, ClipSkipped):
             self.skipped.append(event)

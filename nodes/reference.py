@@ -10,6 +10,7 @@ import node_helpers
 import torch
 from comfy.ldm.lightricks.symmetric_patchifier import SymmetricPatchifier, latent_to_pixel_coords
 from comfy_api.latest import io
+from torch.nn.functional import interpolate
 
 from ..ltxv_train_core.errors import DataError
 from ..ltxv_train_core.geometry import TEMPORAL_COMPRESSION
@@ -116,6 +117,10 @@ def _append(latent: dict, encoded: torch.Tensor) -> dict:
     mask = latent.get("noise_mask")
     if mask is None:
         mask = torch.ones(len(samples), 1, samples.shape[2], 1, 1, device=samples.device)
+    elif mask.ndim < 5:  # pixels, one picture or several: brought to latents as the sampler does
+        pictures = mask.reshape(1, 1, -1, *mask.shape[-2:])
+        mask = interpolate(pictures, size=samples.shape[2:], mode="trilinear")
+        mask = mask.expand(len(samples), -1, -1, -1, -1)
     clean = mask.new_zeros(*mask.shape[:2], encoded.shape[2], *mask.shape[3:])
     reference = encoded.expand(len(samples), -1, -1, -1, -1)
     return {

@@ -12,6 +12,7 @@ from ..ltxv_train_core.runs import RunFolder, RunState
 from .images import image_from_pil
 from .jobs import publish_loras
 from .sockets import TRAINING_RUN
+from .times import Given
 
 LORA_NAME = io.AnyType.Output(
     display_name="lora_name",
@@ -23,6 +24,9 @@ MODEL_NAME = io.AnyType.Output(
     tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
     "input of Load Diffusion Model.",
 )
+
+given = Given()
+"""The LoRA files of runs whose results nodes gave."""
 
 
 def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
@@ -57,6 +61,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
         line: what the node says behind the LoRA's name.
     """
     name = publish_loras(run, state.step)
+    given.add(run.lora_file(state.step))
     losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
     sheet = run.latest_sheet()
     return io.NodeOutput(

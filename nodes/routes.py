@@ -8,6 +8,7 @@ of this server or from a program.
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from .jobs import ask_for_room, job_manager, run_library
 
 ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
+
+logger = logging.getLogger("ltxv_train")
 
 Body = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -208,6 +211,9 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
         return _failed(404, error)
     except LTXVTrainError as error:
         return _failed(409, error)
+    except OSError as error:  # the disk is full, the folder can't be written, a file is in use
+        logger.exception("%s", work.__name__)
+        return _failed(500, error)
     if isinstance(value, Path):
         headers = {
             "X-Content-Type-Options": "nosniff",

@@ -13,7 +13,7 @@ from .announce import Place
 from .folders import graph_to_share
 from .jobs import ask_for_room, job_manager, run_library, show_at, tell
 from .progress import NodeProgress
-from .results import LORA_NAME, MODEL_NAME, results, results_later, run_outputs
+from .results import LORA_NAME, MODEL_NAME, given, results, results_later, run_outputs
 from .run_job import follow_run, make_room, run_job
 from .sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from .times import every_time
@@ -94,8 +94,9 @@ class TrainNode(io.ComfyNode):
     def fingerprint_inputs(
         cls, mode: str | None = WAIT, train_again: bool | None = False, **_: Any
     ) -> int:
-        """A run that isn't waited for may have moved since; asking for it again costs little."""
-        return every_time() if train_again or mode == DETACHED else 0
+        """A run that isn't waited for may have moved since; asking for it again costs little. One
+        that was deleted is trained again."""
+        return every_time() if train_again or mode == DETACHED else given.count_gone()
 
     @classmethod
     def execute(

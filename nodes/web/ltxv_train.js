@@ -10,6 +10,9 @@ import { sidebarTab } from "./side_panel.js";
 
 const widgets = new WeakMap();
 
+/** Runs that began while their graph was not on the canvas, by its id and the node's place. */
+const missed = new Map();
+
 // The server's picture of the loss is for interfaces without this widget. ComfyUI begins to listen
 // when all extensions are loaded, so this comes first.
 api.addEventListener("b_preview_with_metadata", (event) => {
@@ -24,7 +27,10 @@ app.registerExtension({
     chain(nodeType.prototype, "onNodeCreated", (node) => widgets.set(node, new NodeWidget(node)));
     chain(nodeType.prototype, "onConfigure", (node) => {
       // The graph gets its own id only after its nodes.
-      setTimeout(() => widgets.get(node)?.restore());
+      setTimeout(() => {
+        widgets.get(node)?.restore();
+        catchUp();
+      });
     });
     chain(nodeType.prototype, "onRemoved", (node) => widgets.get(node)?.close());
   },
@@ -33,11 +39,22 @@ app.registerExtension({
     loadStyle();
     listen();
     onEvent(({ node, graph, run }) => {
-      if (node && run && isOpen(graph)) widgets.get(nodeAt(node))?.follow(run);
+      if (!node || !run) return;
+      if (isOpen(graph)) widgets.get(nodeAt(node))?.follow(run);
+      else missed.set(`${graph} ${node}`, { graph, node, run });
     });
     app.extensionManager.registerSidebarTab(sidebarTab());
   },
 });
+
+/** Shows in a graph that is opened again what began meanwhile. */
+function catchUp() {
+  for (const [key, { graph, node, run }] of missed) {
+    if (!isOpen(graph)) continue;
+    missed.delete(key);
+    widgets.get(nodeAt(node))?.follow(run);
+  }
+}
 
 /** The training nodes, and those that join a run. */
 function followsRuns(nodeData) {

@@ -22,6 +22,7 @@ export function feedOf(name) {
 
 /** Forgets a run that was deleted. */
 export function forget(name) {
+  feeds.get(name)?.end();
   feeds.delete(name);
 }
 
@@ -78,6 +79,13 @@ export class RunFeed extends EventTarget {
       if (this.details) Object.assign(this.details, { status: data.status, steps: data.steps });
       this.#refresh();
     } else this.#refresh();
+    this.#tell();
+  }
+
+  /** Shows nothing any more: a run of this name that is made later has a feed of its own. */
+  end() {
+    this.details = null;
+    this.error = `no run is named ${this.name}`;
     this.#tell();
   }
 

@@ -232,6 +232,12 @@ def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None
     last = max(host.get("/history").values(), key=lambda entry: entry["prompt"][0])
     assert last["status"]["status_str"] == "success"
 
+    # Opened once more, the template is another graph, which has no run yet.
+    page.evaluate("app.loadGraphData(undefined, true, true, 'blank')")
+    open_quickstart(interface)
+    page.wait_for_timeout(1500)
+    assert interface.panel("panel.querySelector('.ltxv-full').hidden")
+
 
 def load(interface: Interface, host: Host, names: list[str], steps: int) -> None:
     """A graph that trains one run of each name."""
@@ -275,6 +281,38 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
     left.wait_for(state="detached")
     names = [run["name"] for run in host.get("/ltxv_train/runs")]
     assert not [name for name in names if name.startswith("left-")]
+
+    # Trained again, it shows at its node again.
+    interface.until(lambda: interface.panel("panel.querySelector('.ltxv-full').hidden"))
+    interface.run()
+    interface.until(lambda: interface.text("status") == "finished")
+    assert interface.text("name").startswith("left-")
+
+
+def test_a_run_that_began_in_another_tab_shows_there(host: Host, interface: Interface) -> None:
+    load(interface, host, ["away"], steps=4)
+    page = interface.page
+    page.evaluate(
+        """() => {
+            const graph = { ...app.graph.serialize(), id: crypto.randomUUID() };
+            return app.loadGraphData(graph, true, true, "first");
+        }"""
+    )
+    interface.run()
+    page.evaluate("app.loadGraphData(undefined, true, true, 'second')")
+
+    def away() -> list[str]:
+        runs = host.get("/ltxv_train/runs")
+        return [run["status"] for run in runs if run["name"].startswith("away-")]
+
+    deadline = time.monotonic() + SECONDS
+    while away() != ["finished"]:
+        assert time.monotonic() < deadline, host.log()
+        page.wait_for_timeout(200)
+    page.get_by_text("first", exact=True).first.click()
+    page.wait_for_function("type => app.graph.nodes.some(node => node.type === type)", arg=TRAIN)
+    interface.until(lambda: interface.text("status") == "finished")
+    assert interface.text("name").startswith("away-")
 
 
 def test_a_node_in_a_subgraph_shows_its_run(host: Host, interface: Interface) -> None:

@@ -1,6 +1,7 @@
 """Clips from the canvas to a data set, and back, with references for an IC-LoRA."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,24 @@ def test_clips_from_the_canvas_become_a_data_set(host: Host) -> None:
     outcome = run(host, graph.prompt).succeeded()
     assert dataset.id not in outcome.cached
     assert {p: p.stat().st_mtime_ns for p in metadata.parent.rglob("*.*")} == before
+
+
+def test_a_data_set_that_was_deleted_is_written_again(host: Host) -> None:
+    graph = Graph()
+    images = video(graph, 9)
+    options = {"captions": "one", "folder": "deleted/clips"}
+    drawn = add(graph, host, "LTXVTrainDemoDataset", task="plain", clips=2, folder="deleted")
+    clips = add(graph, host, "LTXVTrainDatasetFromVideos", images=images, **options)
+    loaded = add(graph, host, "LTXVTrainDatasetVideos", dataset_path=clips)
+    both = {"references": loaded, "dataset_path": clips, "names": loaded[1]}
+    referenced = add(graph, host, "LTXVTrainDatasetWithReferences", **both)
+    probes = [graph.probe(node) for node in (drawn, clips, referenced)]
+    outcome = run(host, graph.prompt)
+    files = [Path(seen(outcome, probe)) for probe in probes]
+    run(host, graph.prompt).succeeded()
+    shutil.rmtree(host.base / "input" / "deleted")
+    run(host, graph.prompt).succeeded()
+    assert [file.is_file() for file in files] == [True] * 3
 
 
 def test_data_sets_are_added_to_each_other(host: Host) -> None:

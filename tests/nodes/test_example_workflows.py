@@ -57,6 +57,11 @@ def test_there_are_the_quickstarts_and_canny_references() -> None:
     }
 
 
+def test_every_opened_copy_is_a_graph_of_its_own(workflow: dict[str, Any]) -> None:
+    """ComfyUI gives an id to a graph without one; browsers remember runs by it."""
+    assert "id" not in workflow
+
+
 def test_sockets_fit(workflow: dict[str, Any], host: Host) -> None:
     for node, schema in known_nodes(workflow, host):
         inputs = inputs_of(schema)

@@ -34,6 +34,12 @@ def test_the_lists_hold_the_files(host: Host, checkpoint: Path, node: str) -> No
         assert (f"checkpoints/{NAME}" in choices) is (name != "text_encoder_file")
 
 
+def test_an_absolute_path_is_no_name_of_a_listed_file(host: Host, checkpoint: Path) -> None:
+    written = f"/{NAME}"
+    node = "LTXVTrainModelConfig"
+    assert configured(host, node, model_source=written)["model_source"] == written
+
+
 def test_a_chosen_file_stands_for_what_is_written(host: Host, checkpoint: Path) -> None:
     node = "LTXVTrainModelConfig"
     values = configured(

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,16 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     assert [image["type"] for image in shown["images"]] == ["temp", "temp"]
     progress = [s.data for s in host.sent()[before:] if s.event == "ltxv_train.progress"]
     assert {p["item"] for p in progress if p["kind"] == "Progress"} >= {"0.mp4", "1.mp4", "2.mp4"}
+
+
+def test_deleted_latents_are_written_again(host: Host, clips: Path) -> None:
+    graph = Graph()
+    node = preprocess(graph, host, clips)
+    assert node.id not in run(host, graph.prompt).succeeded().cached
+    assert node.id in run(host, graph.prompt).succeeded().cached
+    shutil.rmtree(clips / ".precomputed")
+    assert node.id not in run(host, graph.prompt).succeeded().cached
+    assert len(read_index(clips / ".precomputed").items) == 3
 
 
 def test_without_verification_what_is_behind_it_does_not_run(host: Host, clips: Path) -> None:

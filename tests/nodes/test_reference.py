@@ -9,14 +9,21 @@ FRAMES, HEIGHT, WIDTH = 3, 2, 4
 TOKENS = FRAMES * HEIGHT * WIDTH
 
 
-def apply(graph: Graph, frames: int = 17, batch: int = 1, positive: Node | None = None) -> Node:
+def apply(
+    graph: Graph,
+    frames: int = 17,
+    batch: int = 1,
+    positive: Node | None = None,
+    mask_frames: int = 0,
+) -> Node:
     """The node over an empty latent of 3x2x4 and a video that gets brighter."""
+    size = {"frames": FRAMES, "height": HEIGHT, "width": WIDTH}
     return graph.add(
         "LTXVTrainApplyReference",
         positive=positive or graph.add("ProbeConditioning"),
         negative=graph.add("ProbeConditioning"),
         vae=graph.add("ProbeVae"),
-        latent=graph.add("ProbeLatent", batch=batch, frames=FRAMES, height=HEIGHT, width=WIDTH),
+        latent=graph.add("ProbeLatent", batch=batch, mask_frames=mask_frames, **size),
         reference=graph.add("ProbeFrames", frames=frames, height=100, width=200),
     )
 
@@ -48,6 +55,16 @@ def test_the_whole_reference_is_appended_and_stays_clean(host: Host) -> None:
     assert latent["noise_mask"]["values"] == [1, 1, 1, 0, 0, 0] * 2
     target, reference = 1.0, (0 + 4.5 / 16 + 12.5 / 16) / 3
     assert latent["samples"]["mean"] == pytest.approx((target + reference) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("mask_frames", [1, 17])
+def test_a_mask_of_pixels_is_kept_and_the_reference_stays_clean(
+    host: Host, mask_frames: int
+) -> None:
+    mask = applied(host, batch=2, mask_frames=mask_frames)[2]["noise_mask"]
+    assert mask["shape"] == [2, 1, 2 * FRAMES, HEIGHT, WIDTH]
+    masked, clean = [0] * WIDTH + [1] * WIDTH, [0] * HEIGHT * WIDTH
+    assert mask["values"] == (masked * FRAMES + clean * FRAMES) * 2
 
 
 def test_positions_are_causal_from_frame_0(host: Host) -> None:

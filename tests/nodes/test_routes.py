@@ -250,6 +250,16 @@ def test_a_lora_goes_where_loaders_list_it(host: Host, run: RunFolder, url: str)
         assert answer.status == 404, other
 
 
+def test_what_the_disk_refuses_is_said(host: Host, run: RunFolder, url: str) -> None:
+    path = run.lora_file(STEPS)
+    in_the_way = models_folder(host, "loras") / "ltxv_train" / path.name
+    in_the_way.mkdir(parents=True)
+    answer = post(host, f"{url}/publish", json.dumps({"file": path.name}))
+    in_the_way.rmdir()
+    assert answer.status == 500
+    assert path.name in answer.json["error"]
+
+
 def test_a_run_that_trains_is_followed_and_moved(host: Host) -> None:
     """Pause, go on, ask for samples and a checkpoint, stop: as the buttons of the panel do."""
     graph = Graph()

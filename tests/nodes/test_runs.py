@@ -1,15 +1,20 @@
 """Runs from the canvas: again, in stages, in the background, cancelled, failed."""
 
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ltxv_train_core.runs import RunLibrary
+from tests.conftest import PACK
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
 from tests.nodes.test_training import _wait_for_step, progress_of
-from tests.nodes.workflows import configure, prepare
+from tests.nodes.workflows import SIZE, configure, prepare
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +63,30 @@ def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> No
     assert runs[1] == f"{runs[0]}-2"
     loras = models_folder(host, "loras") / "ltxv_train"
     assert len(list(loras.glob("twice-*.safetensors"))) == 2
+
+
+def test_a_deleted_run_is_trained_again(host: Host, data: str) -> None:
+    graph, _, probes = trains(host, data, 1, "deleted")
+    name = seen(run(host, graph.prompt), probes[4])
+    RunLibrary(host.base / "output" / "ltxv_train").delete(name)
+    since = len(host.sent())
+    assert seen(run(host, graph.prompt), probes[4]) == name
+    assert [step["step"] for step in progress_of(host, "StepCompleted", since)] == [1]
+
+
+def test_a_run_is_told_of_although_its_lora_can_not_be_copied(host: Host, data: str) -> None:
+    loras, moved = (models_folder(host, "loras") / name for name in ("ltxv_train", "moved"))
+    loras.mkdir(parents=True, exist_ok=True)
+    loras.rename(moved)
+    loras.write_text("a file in the place of the folder", encoding="utf-8")
+    since = len(host.sent())
+    try:
+        graph, train, _ = trains(host, data, 1, "uncopied")
+        assert run(host, graph.prompt).error_node == train.id
+    finally:
+        loras.unlink()
+        moved.rename(loras)
+    assert moves(host, since) == ["queued", "running", "finished"]
 
 
 def test_two_stages_in_one_graph(host: Host, data: str) -> None:
@@ -128,6 +157,39 @@ def test_the_prompt_queue_works_at_once_after_a_cancel(host: Host, data: str) ->
     last = progress_of(host, "StepCompleted", since)[-1]["step"]
     loras = models_folder(host, "loras") / "ltxv_train"
     assert len(list(loras.glob(f"long-*-{last:06d}.safetensors"))) == 1
+
+
+def test_deleted_samples_do_not_stop_a_run(host: Host, data: str) -> None:
+    graph = Graph()
+    validation = {"prompts": "a circle", "video_dims": SIZE, "inference_steps": 1, "interval": 9999}
+    config = configure(graph, host, data, steps=9999, name="unsampled", validation=validation)
+    graph.add("LTXVTrainLoRA", config=config)
+    since = len(host.sent())
+    prompt = host.start(graph.prompt)
+    _wait_for_step(host, 1, since)
+    (folder,) = (host.base / "output" / "ltxv_train").glob("unsampled-*")
+    shutil.rmtree(folder / "samples")
+    pictures = [sent.event for sent in host.sent()].count("preview")
+    until(lambda: [sent.event for sent in host.sent()].count("preview") > pictures + 1)
+    host.interrupt()
+    assert host.wait(prompt).interrupted
+
+
+def test_one_queue_is_made_however_many_ask_first() -> None:
+    script = """
+import sys, threading
+from pathlib import Path
+from tests.standin.pack import load_nodes, standin_modules
+with standin_modules():
+    load_nodes(Path.cwd())
+    (jobs,) = [module for name, module in sys.modules.items() if name.endswith(".nodes.jobs")]
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(jobs.job_manager())) for _ in "1234"]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert len(found) == 4 and len({id(manager) for manager in found}) == 1, found
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=PACK, check=True)
 
 
 def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, data: str) -> None:

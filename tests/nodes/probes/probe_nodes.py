@@ -91,20 +91,30 @@ class _Video:
 
 
 class ProbeLatent(io.ComfyNode):
-    """An empty latent video of ones."""
+    """An empty latent video of ones, with `mask_frames` as Set Latent Noise Mask sets a mask: black
+    above, white below."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="ProbeLatent",
             category=CATEGORY,
-            inputs=[io.Int.Input(name) for name in ("batch", "frames", "height", "width")],
+            inputs=[
+                *(io.Int.Input(name) for name in ("batch", "frames", "height", "width")),
+                io.Int.Input("mask_frames", default=0, optional=True),
+            ],
             outputs=[io.Latent.Output()],
         )
 
     @classmethod
-    def execute(cls, batch: int, frames: int, height: int, width: int) -> io.NodeOutput:
-        return io.NodeOutput({"samples": torch.ones(batch, 128, frames, height, width)})
+    def execute(
+        cls, batch: int, frames: int, height: int, width: int, mask_frames: int = 0
+    ) -> io.NodeOutput:
+        latent = {"samples": torch.ones(batch, 128, frames, height, width)}
+        if mask_frames:
+            latent["noise_mask"] = torch.ones(mask_frames, 1, height * 32, width * 32)
+            latent["noise_mask"][:, :, : height * 16] = 0
+        return io.NodeOutput(latent)
 
 
 class ProbeVae(io.ComfyNode):

@@ -1,5 +1,6 @@
 """Stand-in for ComfyUI's folders, below one base folder."""
 
+import os
 from pathlib import Path
 
 base_path = ""
@@ -27,7 +28,8 @@ def get_filename_list(folder_name: str) -> list[str]:
 
 
 def get_full_path(folder_name: str, filename: str) -> str | None:
-    path = Path(base_path, "models", folder_name, filename)
+    name = os.path.relpath(os.path.join("/", filename), "/")  # noqa: PTH118
+    path = Path(base_path, "models", folder_name, name)
     return str(path) if path.is_file() else None
 
 
