@@ -180,7 +180,7 @@ class _Pass:
         """Writes the index: from here on the data set can be trained on."""
         root, settings = self.cache.root, self.settings
         index = Index(
-            _model(settings, encoders),
+            self._model(encoders),
             settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL)),
             tuple(p.item for p in planned),
             plan_empty_caption(encoders.text.identity),
@@ -206,6 +206,15 @@ class _Pass:
             verification=root / VERIFICATION_NAME if self.verified else None,
         )
 
+    def _model(self, encoders: Encoders) -> dict[str, str]:
+        vae, text_encoder = encoders.identities
+        return {
+            "name": self.settings.model_source,
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "stamp": model_stamp(self.settings, *self.given),
+        }
+
     def _require(self, encoders: Encoders, planned: list[Planned]) -> None:
         """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
         if not all(self.cache.holds(p.item.conditions) for p in planned):
@@ -227,13 +236,3 @@ class _Pass:
 
 def _name(pair: tuple[Clip, object]) -> str:
     return pair[0].name
-
-
-def _model(settings: PreprocessSettings, encoders: Encoders) -> dict[str, str]:
-    vae, text_encoder = encoders.identities
-    return {
-        "name": settings.model_source,
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "stamp": model_stamp(settings),
-    }
