@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -110,8 +110,8 @@ class TrainingDataset(Dataset):
 
     def _read(self, index: int, caption: Stored) -> Sample:
         item = self.items[index]
-        reference = self._path_in(self.reference_dir, item.name)
-        mask = self._path_in(self.mask_dir, item.name)
+        reference = self._wanted(item.reference_latents, self.reference_dir)
+        mask = self._wanted(item.mask, self.mask_dir)
         latents = self.files.latents(self.root / item.latents.path)
         return Sample(
             name=item.name,
@@ -136,19 +136,28 @@ class TrainingDataset(Dataset):
         """What the user should know of the data set, for example what is left out."""
         return self.files.notices
 
-    def _path_in(self, folder: str | None, name: str) -> Path | None:
-        return None if folder is None else self.root / folder / f"{name}{self.files.suffix}"
+    def _wanted(self, stored: Stored | None, folder: str | None) -> Path | None:
+        """The path of an item's file, if that folder's files are wanted and the item has one."""
+        if (
+            folder is None
+            or stored is None
+            or not PurePosixPath(stored.path).is_relative_to(folder)
+        ):
+            return None
+        return self.root / stored.path
 
     def _require_files(self) -> None:
         if not self.items:
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
-        if self.reference_dir is not None and not (self.root / self.reference_dir).is_dir():
+        references = [self._wanted(i.reference_latents, self.reference_dir) for i in self.items]
+        masks = [self._wanted(i.mask, self.mask_dir) for i in self.items]
+        if self.reference_dir is not None and None in references:
             raise DataError(
                 f"{self.root}: has no references (no folder {self.reference_dir!r}). Training on "
                 "reference videos needs a data set whose metadata has a reference column "
                 '(default "reference_path"): add it and preprocess again'
             )
-        if self.mask_dir is not None and not (self.root / self.mask_dir).is_dir():
+        if self.mask_dir is not None and None in masks:
             raise DataError(
                 f"{self.root}: has no masks (no folder {self.mask_dir!r}). Training on masks needs "
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
@@ -164,8 +173,7 @@ class TrainingDataset(Dataset):
         for item in self.items:
             stored = (item.latents, *(caption.conditions for caption in item.captions))
             needed += [self.root / part.path for part in stored]
-            others = (self._path_in(d, item.name) for d in (self.reference_dir, self.mask_dir))
-            needed += filter(None, others)
+        needed += filter(None, [*references, *masks])
         missing = [path for path in needed if not path.is_file()]
         if missing:
             raise DataError(

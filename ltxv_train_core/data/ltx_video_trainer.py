@@ -56,8 +56,6 @@ class PtFiles:
         notices: what was left out, and why.
     """
 
-    suffix = SUFFIX
-
     def __init__(self, root: Path, reference_dir: str | None = None):
         """Looks at every file; the numbers in it are read when they are needed.
 

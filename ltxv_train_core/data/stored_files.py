@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from . import ltx_video_trainer
-from .index import SUFFIX, Index, find_root, read_index
+from .index import Index, find_root, read_index
 
 
 class StoredFiles(Protocol):
@@ -18,13 +18,11 @@ class StoredFiles(Protocol):
     Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
 
     Attributes:
-        suffix: of its files.
         notices: what the user should know of it.
     """
 
     root: Path
     index: Index
-    suffix: str
     notices: list[str]
 
     def latents(self, path: Path) -> Tensor:
@@ -59,8 +57,6 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
 
 class SafetensorsFiles:
     """What `preprocess` wrote."""
-
-    suffix = SUFFIX
 
     def __init__(self, folder: Path):
         self.root = find_root(folder)
