@@ -143,8 +143,11 @@ def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
         raise DataError(row.problem or f"the {what} is empty")
     for spelling in (text, text.replace("\\", "/")):
         path = _absolute(root / spelling)
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:
+            raise DataError(f"the {what} {text[:80]!r} can't be read ({error.strerror})") from error
     raise DataError(f"the {what} {text!r} is no file (looked for {path})")
 
 

@@ -114,6 +114,14 @@ def test_what_is_missing_costs_its_own_row_only(touch, metadata):
     assert reasons[3][1] == "the media path is empty"
 
 
+def test_a_caption_in_the_column_of_paths_costs_its_own_row_only(touch, metadata):
+    touch("a.mp4")
+    text = f"caption,media_path\nA,a.mp4\n1,{'a caption with a comma ' * 20}\n"
+    manifest = read_manifest(metadata("data.csv", text))
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].reason.startswith("the media path 'a caption with")
+
+
 def test_a_broken_line_of_jsonl_costs_itself_only(touch, metadata):
     touch("a.mp4")
     text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n'
