@@ -119,6 +119,7 @@ def _collect(
     taken: set[str] = set()
     for row in rows:
         try:
+            _require_text(row)
             media = _existing_file(root, row, row.media, "media path")
             captions = row.captions or split_captions(default_caption)
             if not captions and require_captions:
@@ -130,11 +131,22 @@ def _collect(
             )
             mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
         except DataError as error:
-            skipped.append(Skipped(row.media or row.label, str(error)))
+            skipped.append(Skipped(_printable(row.media or row.label), str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
         clips.append(Clip(name, media, captions, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
+
+
+def _require_text(row: _Row) -> None:
+    """Refuses what no file can hold as UTF-8: file names of old archives, halves of emojis."""
+    for text in (row.media, row.reference, row.mask, *row.captions):
+        if _printable(text) != text:
+            raise DataError(f"'{_printable(text)[:80]}' can't be written as UTF-8: change it")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:

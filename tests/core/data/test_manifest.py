@@ -1,6 +1,7 @@
 """Metadata as people write it: every row is read as meant, or left out by name and alone."""
 
 import json
+import sys
 
 import pytest
 
@@ -120,6 +121,25 @@ def test_a_caption_in_the_column_of_paths_costs_its_own_row_only(touch, metadata
     manifest = read_manifest(metadata("data.csv", text))
     assert pairs(manifest) == {"a.mp4": "A"}
     assert manifest.skipped[0].reason.startswith("the media path 'a caption with")
+
+
+def test_what_is_not_text_costs_itself_only(tmp_path, touch, metadata):
+    """A surrogate can't be written: Python makes them of Latin-1 file names, JSON of cut emojis."""
+    touch("a.mp4")
+    rows = [{"caption": "A", "media_path": "a.mp4"}, {"caption": "\ud83d", "media_path": "a.mp4"}]
+    manifest = read_manifest(metadata("data.json", json.dumps(rows)))
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].reason.startswith("'\\ud83d' can't be written as UTF-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such file names")
+def test_a_file_name_that_is_not_text_costs_itself_only(tmp_path, touch, metadata):
+    touch("a.mp4", "caf\udce9.mp4")
+    metadata("a.txt", "A")
+    metadata("caf\udce9.txt", "B")
+    manifest = read_manifest(tmp_path)
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].name == "caf\\udce9.mp4"
 
 
 def test_a_broken_line_of_jsonl_costs_itself_only(touch, metadata):
