@@ -203,7 +203,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
             captions = split_captions(text.read_text(encoding="utf-8-sig"))
             rows.append(_Row(label, label, captions))
         except UnicodeDecodeError:
-            rows.append(_Row(label, label, problem=f"{text.name} is not UTF-8 text"))
+            rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text"))
     if not rows:
         raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
     return rows
@@ -283,8 +283,9 @@ def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                record = f"is not JSON: {error}"
-            yield f"line {number}", record if isinstance(record, dict | str) else "is not an object"
+                yield f"line {number}", f"is not JSON: {error}"
+                continue
+            yield f"line {number}", record if isinstance(record, dict) else "is not an object"
 
 
 def _captions(value: Any) -> tuple[str, ...]:

@@ -144,11 +144,12 @@ def test_a_file_name_that_is_not_text_costs_itself_only(tmp_path, touch, metadat
 
 def test_a_broken_line_of_jsonl_costs_itself_only(touch, metadata):
     touch("a.mp4")
-    text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n'
+    text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n"text"\n'
     manifest = read_manifest(metadata("data.jsonl", text))
     assert pairs(manifest) == {"a.mp4": "A"}
-    assert [s.name for s in manifest.skipped] == ["line 2", "line 3"]
+    assert [s.name for s in manifest.skipped] == ["line 2", "line 3", "line 4"]
     assert manifest.skipped[0].reason.startswith("is not JSON")
+    assert manifest.skipped[2].reason == "is not an object"
 
 
 def test_names_neither_collide_nor_escape(tmp_path, touch, metadata):
@@ -190,6 +191,16 @@ def test_a_folder(tmp_path, touch, metadata):
     assert [(s.name, s.reason) for s in manifest.skipped] == [
         ("lonely.mov", "no caption: lonely.txt is missing")
     ]
+
+
+def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
+    tmp_path, touch, metadata
+):
+    touch("a.mp4", "b.mp4")
+    metadata("a.txt", "grün", "latin-1")
+    manifest = read_manifest(tmp_path, default_caption="given")
+    assert pairs(manifest) == {"b.mp4": "given"}
+    assert [(s.name, s.reason) for s in manifest.skipped] == [("a.mp4", "a.txt is not UTF-8 text")]
 
 
 def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
