@@ -13,6 +13,7 @@ from ..config import PreprocessSettings
 from ..errors import DataError
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
+from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
@@ -192,7 +193,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in suffixes:
+        if hidden or path.suffix.lower() not in suffixes or _is_of_a_cache(path):
             continue
         label = relative.as_posix()
         text = path.with_suffix(".txt")
@@ -207,6 +208,11 @@ def _folder_rows(folder: Path) -> list[_Row]:
     if not rows:
         raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
     return rows
+
+
+def _is_of_a_cache(path: Path) -> bool:
+    """Whether a picture is one that preprocessing draws, where its output lies among the media."""
+    return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
 def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> list[_Row]:

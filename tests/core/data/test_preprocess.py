@@ -253,6 +253,15 @@ def test_an_output_folder_of_choice(tmp_path, write_clip, make):
     assert summary.root == tmp_path / "else" / "where"
 
 
+def test_an_output_folder_among_the_media_holds_no_clips(tmp_path, write_clip):
+    write_clip("a.mp4")
+    settings = PreprocessSettings(
+        tmp_path, MINIATURE, "auto:64x64x9", tmp_path / "cache", default_caption="A", verify_clips=1
+    )
+    assert preprocess(settings).verification.is_file()
+    assert preprocess(settings).dataset.clips == {"64x64x9": 1}
+
+
 def test_nothing_usable_is_an_error_with_the_reasons(tmp_path, write_clip, make, no_models):
     write_clip("short.mp4", frames=5)
     with pytest.raises(DataError) as caught:
