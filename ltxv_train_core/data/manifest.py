@@ -17,6 +17,7 @@ from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
+LONGEST_NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,20 @@ def _absolute(path: Path) -> Path:
 
 def _output_name(root: Path, media: Path) -> str:
     """The path below the root; files elsewhere get a folder that stands for theirs."""
+    name = shortened(media.name)
     if media.is_relative_to(root):
-        return media.relative_to(root).as_posix()
-    folder = hashlib.sha256(media.parent.as_posix().encode("utf-8")).hexdigest()[:12]
-    return f"elsewhere-{folder}/{media.name}"
+        return media.relative_to(root).with_name(name).as_posix()
+    return f"elsewhere-{_digest(media.parent.as_posix())}/{name}"
+
+
+def shortened(name: str) -> str:
+    """A file's name with room for what is put behind it: file systems take 255 bytes."""
+    start = name.encode("utf-8")[: LONGEST_NAME_BYTES - 13].decode("utf-8", "ignore")
+    return f"{start}~{_digest(name)}" if len(name.encode("utf-8")) > LONGEST_NAME_BYTES else name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def _unique(name: str, taken: set[str]) -> str:

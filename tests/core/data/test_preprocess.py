@@ -87,6 +87,15 @@ def test_names_with_spaces_and_other_letters(tmp_path, write_clip, make):
     assert "latents/Große Clips/der Hund ☂.mp4.safetensors" in files_below(summary.root)
 
 
+def test_names_as_long_as_file_systems_allow(tmp_path, write_clip, make):
+    names = ["ö" * 125 + number + ".mp4" for number in "12"]
+    for name in names:
+        write_clip("a.mp4")
+        (tmp_path / "a.mp4").rename(tmp_path / name)
+    rows = [row(name, "A\n---\nB") for name in names]
+    assert make(rows, windows=2).written == 6
+
+
 def test_bad_clips_cost_only_themselves(tmp_path, write_clip, make, watcher):
     for i, name in enumerate(["a", "b", "c", "d"]):
         write_clip(f"{name}.mp4", 60 + 40 * i)
