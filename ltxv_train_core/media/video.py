@@ -50,7 +50,8 @@ def probe(path: Path) -> MediaInfo:
                 raise DataError(f"{path}: holds no video frame")
             width, height = _display_size(frame, stream.sample_aspect_ratio)
             frames, fps = stream.frames, float(stream.average_rate or 0)
-        if not frames:
+            seconds = float((stream.duration or 0) * (stream.time_base or 0))
+        if not frames or abs(frames - seconds * fps) > 1:
             frames, fps = _count_frames(path, fps)
         return MediaInfo(width, height, frames, fps or IMAGE_FPS, False)
 
@@ -132,7 +133,9 @@ def _open_video(path: Path, decode_ahead: bool = True):
 
 
 def _count_frames(path: Path, stated_fps: float) -> tuple[int, float]:
-    """Length and rate from the packets, for containers that don't state their number of frames.
+    """Length and rate from the packets, where a container doesn't state its number of frames, or
+    states another than fits its duration: one that was trimmed without encoding it anew keeps frames
+    that aren't shown, one in fragments counts the first.
 
     Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.
     """
