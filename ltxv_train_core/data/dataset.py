@@ -112,12 +112,12 @@ class TrainingDataset(Dataset):
         item = self.items[index]
         reference = self._wanted(item.reference_latents, self.reference_dir)
         mask = self._wanted(item.mask, self.mask_dir)
-        latents = self.files.latents(self.root / item.latents.path)
+        latents = self.files.latents(item.latents)
         return Sample(
             name=item.name,
             fps=item.fps,
             latents=latents,
-            prompt_embeds=self.files.prompt_embeds(self.root / caption.path),
+            prompt_embeds=self.files.prompt_embeds(caption),
             reference_latents=self.files.latents(reference) if reference else None,
             mask=self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
         )
@@ -136,15 +136,11 @@ class TrainingDataset(Dataset):
         """What the user should know of the data set, for example what is left out."""
         return self.files.notices
 
-    def _wanted(self, stored: Stored | None, folder: str | None) -> Path | None:
-        """The path of an item's file, if that folder's files are wanted and the item has one."""
-        if (
-            folder is None
-            or stored is None
-            or not PurePosixPath(stored.path).is_relative_to(folder)
-        ):
+    def _wanted(self, stored: Stored | None, folder: str | None) -> Stored | None:
+        """An item's file, if it has one and those of that folder are wanted."""
+        if stored is None or folder is None:
             return None
-        return self.root / stored.path
+        return stored if PurePosixPath(stored.path).is_relative_to(folder) else None
 
     def _require_files(self) -> None:
         if not self.items:
@@ -169,12 +165,11 @@ class TrainingDataset(Dataset):
                 "conditioning.caption_dropout_p needs; preprocess again to add it, or set it to 0"
             )
         empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
-        needed = [self.root / empty.path] if empty else []
+        needed = [empty, *references, *masks]
         for item in self.items:
-            stored = (item.latents, *(caption.conditions for caption in item.captions))
-            needed += [self.root / part.path for part in stored]
-        needed += filter(None, [*references, *masks])
-        missing = [path for path in needed if not path.is_file()]
+            needed += (item.latents, *(caption.conditions for caption in item.captions))
+        paths = [self.root / stored.path for stored in needed if stored]
+        missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "

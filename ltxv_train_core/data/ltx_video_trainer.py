@@ -78,8 +78,9 @@ class PtFiles:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
         self.index = Index(model={}, settings={}, items=tuple(items))
 
-    def latents(self, path: Path) -> Tensor:
+    def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
+        path = self.root / stored.path
         data = _load(path)
         size = _size(path, data)
         tokens = data["latents"].flatten(0, -2)
@@ -89,16 +90,17 @@ class PtFiles:
             .to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         )
 
-    def prompt_embeds(self, path: Path) -> Tensor:
+    def prompt_embeds(self, stored: Stored) -> Tensor:
         """[L, D], without padding."""
+        path = self.root / stored.path
         data = _load(path)
         embeds = _entry(path, data, "prompt_embeds", Tensor)
         mask = _entry(path, data, "prompt_attention_mask", Tensor)
         width = embeds.shape[-1]
         return embeds.reshape(-1, width)[mask.reshape(-1).bool()].clone()
 
-    def mask(self, path: Path) -> Tensor:
-        raise DataError(f"{path}: folders of LTX-Video-Trainer have no masks")
+    def mask(self, stored: Stored) -> Tensor:
+        raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
 
     def _item(self, name: str, conditions: str, reference: str | None = None) -> Item:
         latents = f"{LATENTS}/{name}{SUFFIX}"

@@ -1,5 +1,6 @@
 """Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
 
+import json
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from . import ltx_video_trainer
-from .index import Index, find_root, read_index
+from .index import Index, Stored, find_root, read_index
 
 
 class StoredFiles(Protocol):
@@ -25,15 +26,15 @@ class StoredFiles(Protocol):
     index: Index
     notices: list[str]
 
-    def latents(self, path: Path) -> Tensor:
+    def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
         ...
 
-    def prompt_embeds(self, path: Path) -> Tensor:
+    def prompt_embeds(self, stored: Stored) -> Tensor:
         """[L, D]."""
         ...
 
-    def mask(self, path: Path) -> Tensor:
+    def mask(self, stored: Stored) -> Tensor:
         """[f or 1, h, w] bool."""
         ...
 
@@ -63,21 +64,30 @@ class SafetensorsFiles:
         self.index = read_index(self.root)
         self.notices: list[str] = []
 
-    def latents(self, path: Path) -> Tensor:
-        return _load(path, "latents")
+    def latents(self, stored: Stored) -> Tensor:
+        return self._load(stored, "latents")
 
-    def prompt_embeds(self, path: Path) -> Tensor:
-        return _load(path, "prompt_embeds")
+    def prompt_embeds(self, stored: Stored) -> Tensor:
+        return self._load(stored, "prompt_embeds")
 
-    def mask(self, path: Path) -> Tensor:
-        return _load(path, "mask")
+    def mask(self, stored: Stored) -> Tensor:
+        return self._load(stored, "mask")
 
-
-def _load(path: Path, name: str) -> Tensor:
-    """Reads the whole file: faster than mapping it, and it isn't held open."""
-    try:
-        return load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(
-            f"{path}: can't be read ({error}); delete it and preprocess again"
-        ) from error
+    def _load(self, stored: Stored, name: str) -> Tensor:
+        """Reads the whole file: faster than mapping it, and it isn't held open."""
+        path = self.root / stored.path
+        try:
+            content = path.read_bytes()
+            tensor = load(content)[name]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise DataError(
+                f"{path}: can't be read ({error}); delete it and preprocess again"
+            ) from error
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        if head["__metadata__"]["key"] != stored.key:
+            raise DataError(
+                f"{path}: was preprocessed anew since the data set was opened. Preprocess as before "
+                "to go on with it as it was, or start again with what it is now; other options can "
+                "have an output_dir of their own"
+            )
+        return tensor
