@@ -254,6 +254,22 @@ def test_an_interrupted_change_leaves_no_index_of_a_mixture(tmp_path, write_clip
     assert make(rows, buckets="64x64x17").reused == 3
 
 
+def test_two_passes_at_once_leave_no_index_of_a_mixture(tmp_path, write_clip, make):
+    rows = [row("a.mp4", "A"), row("b.mp4", "B")]
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(name, frames=17)
+
+    def another_pass(event):
+        if event == Progress("encode videos", 1, 2, "clip"):
+            make(rows, buckets="64x64x17")
+
+    with pytest.raises(DataError, match="was changed by another program meanwhile"):
+        make(rows, another_pass)
+    with pytest.raises(DataError, match="was not finished"):
+        read_index(tmp_path / ".precomputed")
+    assert make(rows).written == 1
+
+
 def test_an_output_folder_of_choice(tmp_path, write_clip, make):
     write_clip("a.mp4")
     summary = make([row("a.mp4", "A")], output_dir=tmp_path / "else" / "where")
