@@ -96,11 +96,15 @@ def _clips(settings: CaptionSettings, skip) -> list[Clip]:
         skip(skipped.name, skipped.reason)
     if not manifest.clips:
         raise DataError(f"{settings.source}: holds no media that can be read")
-    known: dict[Path, tuple[str, ...]] = {}
-    if path.is_file():
-        done = read_manifest(path, require_captions=False)
-        known = {clip.media: clip.captions for clip in done.clips if clip.captions}
-    return [replace(clip, captions=known.get(clip.media, clip.captions)) for clip in manifest.clips]
+    done = read_manifest(path, require_captions=False).clips if path.is_file() else ()
+    known: dict[Path, list[tuple[str, ...]]] = {}
+    for clip in done:
+        known.setdefault(clip.media, []).append(clip.captions)
+    clips = []
+    for clip in manifest.clips:
+        captions = known[clip.media].pop(0) if known.get(clip.media) else ()
+        clips.append(replace(clip, captions=captions or clip.captions))
+    return clips
 
 
 def _caption(captioner: VideoCaptioner, clip: Clip, settings: CaptionSettings) -> str:

@@ -116,6 +116,16 @@ def test_metadata_keeps_its_rows_and_is_not_changed(media, model):
         write_captions(settings(source, model, output=source))
 
 
+def test_rows_of_one_clip_keep_their_own_captions(media, model):
+    rows = [{"media_path": "0.mp4", "caption": text} for text in ("one", "two", "")]
+    (media / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    for written in (1, 0):
+        summary = write_captions(settings(media / "data.json", model))
+        assert summary.written == written
+        found = json.loads(summary.metadata.read_text(encoding="utf-8"))
+        assert [row["caption"] for row in found[:2]] == ["one", "two"]
+
+
 def test_metadata_needs_no_caption_column(media, model):
     (media / "list.csv").write_text("media_path\n0.mp4\n", encoding="utf-8")
     assert write_captions(settings(media / "list.csv", model)).written == 1
