@@ -124,7 +124,7 @@ class TrainingDataset(Dataset):
 
     @property
     def groups(self) -> list[str]:
-        """The size of each clip; a batch holds clips of one."""
+        """The size of each clip."""
         return [item.size for item in self.items]
 
     def fingerprint(self) -> str:
@@ -261,7 +261,8 @@ class Batches(Iterator[Batch]):
 
     def _rewind(self, consumed: int) -> None:
         self._drop_ahead()
-        order = batch_order(self._dataset.groups, self._batch_size, self._seed)
+        sizes = list(zip(self._dataset.groups, self._dataset.files.reference_sizes, strict=True))
+        order = batch_order(sizes, self._batch_size, self._seed)
         first = consumed * self._processes + self._rank
         self._order = islice(enumerate(order), first, None, self._processes)
         self._consumed = consumed

@@ -53,6 +53,7 @@ class PtFiles:
     """The files of such a folder, with an index made from what lies there.
 
     Attributes:
+        reference_sizes: of each item's reference, which may be shorter than its clip.
         notices: what was left out, and why.
     """
 
@@ -64,6 +65,7 @@ class PtFiles:
         """
         self.root = root
         self.notices: list[str] = []
+        self.reference_sizes: list[str] = []
         items = []
         for path in sorted((root / LATENTS).rglob(f"*{SUFFIX}")):
             name = path.relative_to(root / LATENTS).with_suffix("").as_posix()
@@ -74,6 +76,7 @@ class PtFiles:
                 self.notices.append(f"{name} is left out: {root / absent[0]} is missing")
                 continue
             items.append(self._item(name, *parts))
+            self.reference_sizes.append(self._pixels(parts[-1])[0] if reference_dir else "")
         if not items:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
         self.index = Index(model={}, settings={}, items=tuple(items))
@@ -104,6 +107,19 @@ class PtFiles:
 
     def _item(self, name: str, conditions: str, reference: str | None = None) -> Item:
         latents = f"{LATENTS}/{name}{SUFFIX}"
+        size, fps = self._pixels(latents)
+        return Item(
+            name=name,
+            caption="",
+            size=size,
+            fps=fps,
+            latents=self._stored(latents),
+            conditions=self._stored(conditions),
+            reference_latents=self._stored(reference) if reference else None,
+        )
+
+    def _pixels(self, latents: str) -> tuple[str, float]:
+        """The size of a video or reference in pixels and frames, and its rate."""
         path = self.root / latents
         data = _load(path)
         size = _size(path, data)
@@ -112,15 +128,7 @@ class PtFiles:
             size.height * SPATIAL_COMPRESSION,
             (size.frames - 1) * TEMPORAL_COMPRESSION + 1,
         )
-        return Item(
-            name=name,
-            caption="",
-            size=str(pixels),
-            fps=float(data.get("fps") or DEFAULT_FPS),
-            latents=self._stored(latents),
-            conditions=self._stored(conditions),
-            reference_latents=self._stored(reference) if reference else None,
-        )
+        return str(pixels), float(data.get("fps") or DEFAULT_FPS)
 
     def _stored(self, path: str) -> Stored:
         return Stored(path, _content(self.root / path))

@@ -19,11 +19,13 @@ class StoredFiles(Protocol):
     Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
 
     Attributes:
+        reference_sizes: of each item; `preprocess` gives a reference its clip's.
         notices: what the user should know of it.
     """
 
     root: Path
     index: Index
+    reference_sizes: list[str]
     notices: list[str]
 
     def latents(self, stored: Stored) -> Tensor:
@@ -62,6 +64,7 @@ class SafetensorsFiles:
     def __init__(self, folder: Path):
         self.root = find_root(folder)
         self.index = read_index(self.root)
+        self.reference_sizes = [item.size for item in self.index.items]
         self.notices: list[str] = []
 
     def latents(self, stored: Stored) -> Tensor:
