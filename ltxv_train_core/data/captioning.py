@@ -96,11 +96,27 @@ def _clips(settings: CaptionSettings, skip) -> list[Clip]:
         skip(skipped.name, skipped.reason)
     if not manifest.clips:
         raise DataError(f"{settings.source}: holds no media that can be read")
-    known: dict[Path, tuple[str, ...]] = {}
-    if path.is_file():
-        done = read_manifest(path, require_captions=False)
-        known = {clip.media: clip.captions for clip in done.clips if clip.captions}
-    return [replace(clip, captions=known.get(clip.media, clip.captions)) for clip in manifest.clips]
+    done = read_manifest(path, require_captions=False).clips if path.is_file() else ()
+    if settings.source.is_dir():
+        _require_nothing_lost(path, done, manifest.clips)
+    known: dict[Path, list[tuple[str, ...]]] = {}
+    for clip in done:
+        known.setdefault(clip.media, []).append(clip.captions)
+    clips = []
+    for clip in manifest.clips:
+        captions = known[clip.media].pop(0) if known.get(clip.media) else ()
+        clips.append(replace(clip, captions=captions or clip.captions))
+    return clips
+
+
+def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
+    """A folder's metadata, written anew, has its media and captions alone."""
+    media = {clip.media for clip in clips}
+    if any(clip.reference or clip.mask or clip.media not in media for clip in done):
+        raise DataError(
+            f"{path}: has references, masks or clips that lie elsewhere, which would be lost: give it "
+            "as the source, or write to another file"
+        )
 
 
 def _caption(captioner: VideoCaptioner, clip: Clip, settings: CaptionSettings) -> str:

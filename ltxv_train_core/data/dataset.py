@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -110,21 +110,21 @@ class TrainingDataset(Dataset):
 
     def _read(self, index: int, caption: Stored) -> Sample:
         item = self.items[index]
-        reference = self._path_in(self.reference_dir, item.name)
-        mask = self._path_in(self.mask_dir, item.name)
-        latents = self.files.latents(self.root / item.latents.path)
+        reference = self._wanted(item.reference_latents, self.reference_dir)
+        mask = self._wanted(item.mask, self.mask_dir)
+        latents = self.files.latents(item.latents)
         return Sample(
             name=item.name,
             fps=item.fps,
             latents=latents,
-            prompt_embeds=self.files.prompt_embeds(self.root / caption.path),
+            prompt_embeds=self.files.prompt_embeds(caption),
             reference_latents=self.files.latents(reference) if reference else None,
             mask=self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
         )
 
     @property
     def groups(self) -> list[str]:
-        """The size of each clip; a batch holds clips of one."""
+        """The size of each clip."""
         return [item.size for item in self.items]
 
     def fingerprint(self) -> str:
@@ -136,19 +136,24 @@ class TrainingDataset(Dataset):
         """What the user should know of the data set, for example what is left out."""
         return self.files.notices
 
-    def _path_in(self, folder: str | None, name: str) -> Path | None:
-        return None if folder is None else self.root / folder / f"{name}{self.files.suffix}"
+    def _wanted(self, stored: Stored | None, folder: str | None) -> Stored | None:
+        """An item's file, if it has one and those of that folder are wanted."""
+        if stored is None or folder is None:
+            return None
+        return stored if PurePosixPath(stored.path).is_relative_to(folder) else None
 
     def _require_files(self) -> None:
         if not self.items:
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
-        if self.reference_dir is not None and not (self.root / self.reference_dir).is_dir():
+        references = [self._wanted(i.reference_latents, self.reference_dir) for i in self.items]
+        masks = [self._wanted(i.mask, self.mask_dir) for i in self.items]
+        if self.reference_dir is not None and None in references:
             raise DataError(
                 f"{self.root}: has no references (no folder {self.reference_dir!r}). Training on "
                 "reference videos needs a data set whose metadata has a reference column "
                 '(default "reference_path"): add it and preprocess again'
             )
-        if self.mask_dir is not None and not (self.root / self.mask_dir).is_dir():
+        if self.mask_dir is not None and None in masks:
             raise DataError(
                 f"{self.root}: has no masks (no folder {self.mask_dir!r}). Training on masks needs "
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
@@ -160,13 +165,11 @@ class TrainingDataset(Dataset):
                 "conditioning.caption_dropout_p needs; preprocess again to add it, or set it to 0"
             )
         empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
-        needed = [self.root / empty.path] if empty else []
+        needed = [empty, *references, *masks]
         for item in self.items:
-            stored = (item.latents, *(caption.conditions for caption in item.captions))
-            needed += [self.root / part.path for part in stored]
-            others = (self._path_in(d, item.name) for d in (self.reference_dir, self.mask_dir))
-            needed += filter(None, others)
-        missing = [path for path in needed if not path.is_file()]
+            needed += (item.latents, *(caption.conditions for caption in item.captions))
+        paths = [self.root / stored.path for stored in needed if stored]
+        missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
@@ -258,7 +261,8 @@ class Batches(Iterator[Batch]):
 
     def _rewind(self, consumed: int) -> None:
         self._drop_ahead()
-        order = batch_order(self._dataset.groups, self._batch_size, self._seed)
+        sizes = list(zip(self._dataset.groups, self._dataset.files.reference_sizes, strict=True))
+        order = batch_order(sizes, self._batch_size, self._seed)
         first = consumed * self._processes + self._rank
         self._order = islice(enumerate(order), first, None, self._processes)
         self._consumed = consumed

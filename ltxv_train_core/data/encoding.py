@@ -157,7 +157,7 @@ def encode_captions(
 
 
 def _frames(job: MediaJob) -> np.ndarray:
-    return read_frames(job.media, job.size, job.selection)
+    return read_frames(job.media, job.size, job.selection, job.like)
 
 
 def _batches(read: Iterator[Read], size: int) -> Iterator[list[Read]]:

@@ -45,12 +45,12 @@ def export_reference(
     _require_own_folder(output, names)
     for line in _left_behind(files.index):
         report(Notice(line))
-    texts = [files.root / item.conditions.path for item in items]
-    length = max([TEXT_TOKENS, *(len(files.prompt_embeds(path)) for path in texts)])
+    lengths = (len(files.prompt_embeds(item.conditions)) for item in items)
+    length = max([TEXT_TOKENS, *lengths])
     for done, (item, name) in enumerate(zip(items, names, strict=True)):
         raise_if_stopped(stop)
         report(Progress("export", done, len(items), "clip"))
-        embeds = files.prompt_embeds(files.root / item.conditions.path)
+        embeds = files.prompt_embeds(item.conditions)
         text = conditions_name(name)
         _save(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
         for folder, stored in (
@@ -58,7 +58,7 @@ def export_reference(
             (REFERENCE_LATENTS, item.reference_latents),
         ):
             if stored is not None:
-                latents = files.latents(files.root / stored.path).to(kind)
+                latents = files.latents(stored).to(kind)
                 _save(output / folder / f"{name}{SUFFIX}", _latents(latents, item))
     report(Progress("export", len(items), len(items), "clip"))
     return output

@@ -53,10 +53,9 @@ class PtFiles:
     """The files of such a folder, with an index made from what lies there.
 
     Attributes:
+        reference_sizes: of each item's reference, which may be shorter than its clip.
         notices: what was left out, and why.
     """
-
-    suffix = SUFFIX
 
     def __init__(self, root: Path, reference_dir: str | None = None):
         """Looks at every file; the numbers in it are read when they are needed.
@@ -66,6 +65,7 @@ class PtFiles:
         """
         self.root = root
         self.notices: list[str] = []
+        self.reference_sizes: list[str] = []
         items = []
         for path in sorted((root / LATENTS).rglob(f"*{SUFFIX}")):
             name = path.relative_to(root / LATENTS).with_suffix("").as_posix()
@@ -76,12 +76,14 @@ class PtFiles:
                 self.notices.append(f"{name} is left out: {root / absent[0]} is missing")
                 continue
             items.append(self._item(name, *parts))
+            self.reference_sizes.append(self._pixels(parts[-1])[0] if reference_dir else "")
         if not items:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
         self.index = Index(model={}, settings={}, items=tuple(items))
 
-    def latents(self, path: Path) -> Tensor:
+    def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
+        path = self.root / stored.path
         data = _load(path)
         size = _size(path, data)
         tokens = data["latents"].flatten(0, -2)
@@ -91,19 +93,33 @@ class PtFiles:
             .to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         )
 
-    def prompt_embeds(self, path: Path) -> Tensor:
+    def prompt_embeds(self, stored: Stored) -> Tensor:
         """[L, D], without padding."""
+        path = self.root / stored.path
         data = _load(path)
         embeds = _entry(path, data, "prompt_embeds", Tensor)
         mask = _entry(path, data, "prompt_attention_mask", Tensor)
         width = embeds.shape[-1]
         return embeds.reshape(-1, width)[mask.reshape(-1).bool()].clone()
 
-    def mask(self, path: Path) -> Tensor:
-        raise DataError(f"{path}: folders of LTX-Video-Trainer have no masks")
+    def mask(self, stored: Stored) -> Tensor:
+        raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
 
     def _item(self, name: str, conditions: str, reference: str | None = None) -> Item:
         latents = f"{LATENTS}/{name}{SUFFIX}"
+        size, fps = self._pixels(latents)
+        return Item(
+            name=name,
+            caption="",
+            size=size,
+            fps=fps,
+            latents=self._stored(latents),
+            conditions=self._stored(conditions),
+            reference_latents=self._stored(reference) if reference else None,
+        )
+
+    def _pixels(self, latents: str) -> tuple[str, float]:
+        """The size of a video or reference in pixels and frames, and its rate."""
         path = self.root / latents
         data = _load(path)
         size = _size(path, data)
@@ -112,15 +128,7 @@ class PtFiles:
             size.height * SPATIAL_COMPRESSION,
             (size.frames - 1) * TEMPORAL_COMPRESSION + 1,
         )
-        return Item(
-            name=name,
-            caption="",
-            size=str(pixels),
-            fps=float(data.get("fps") or DEFAULT_FPS),
-            latents=self._stored(latents),
-            conditions=self._stored(conditions),
-            reference_latents=self._stored(reference) if reference else None,
-        )
+        return str(pixels), float(data.get("fps") or DEFAULT_FPS)
 
     def _stored(self, path: str) -> Stored:
         return Stored(path, _content(self.root / path))

@@ -13,9 +13,11 @@ from ..config import PreprocessSettings
 from ..errors import DataError
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
+from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
+LONGEST_NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def _collect(
     taken: set[str] = set()
     for row in rows:
         try:
+            _require_text(row)
             media = _existing_file(root, row, row.media, "media path")
             captions = row.captions or split_captions(default_caption)
             if not captions and require_captions:
@@ -130,11 +133,22 @@ def _collect(
             )
             mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
         except DataError as error:
-            skipped.append(Skipped(row.media or row.label, str(error)))
+            skipped.append(Skipped(_printable(row.media or row.label), str(error)))
             continue
         name = _unique(_output_name(root, media), taken)
         clips.append(Clip(name, media, captions, reference, mask))
     return Manifest(tuple(clips), tuple(skipped))
+
+
+def _require_text(row: _Row) -> None:
+    """Refuses what no file can hold as UTF-8: file names of old archives, halves of emojis."""
+    for text in (row.media, row.reference, row.mask, *row.captions):
+        if _printable(text) != text:
+            raise DataError(f"'{_printable(text)[:80]}' can't be written as UTF-8: change it")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
@@ -143,8 +157,11 @@ def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
         raise DataError(row.problem or f"the {what} is empty")
     for spelling in (text, text.replace("\\", "/")):
         path = _absolute(root / spelling)
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError as error:
+            raise DataError(f"the {what} {text[:80]!r} can't be read ({error.strerror})") from error
     raise DataError(f"the {what} {text!r} is no file (looked for {path})")
 
 
@@ -155,10 +172,20 @@ def _absolute(path: Path) -> Path:
 
 def _output_name(root: Path, media: Path) -> str:
     """The path below the root; files elsewhere get a folder that stands for theirs."""
+    name = shortened(media.name)
     if media.is_relative_to(root):
-        return media.relative_to(root).as_posix()
-    folder = hashlib.sha256(media.parent.as_posix().encode("utf-8")).hexdigest()[:12]
-    return f"elsewhere-{folder}/{media.name}"
+        return media.relative_to(root).with_name(name).as_posix()
+    return f"elsewhere-{_digest(media.parent.as_posix())}/{name}"
+
+
+def shortened(name: str) -> str:
+    """A file's name with room for what is put behind it: file systems take 255 bytes."""
+    start = name.encode("utf-8")[: LONGEST_NAME_BYTES - 13].decode("utf-8", "ignore")
+    return f"{start}~{_digest(name)}" if len(name.encode("utf-8")) > LONGEST_NAME_BYTES else name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -177,7 +204,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in suffixes:
+        if hidden or path.suffix.lower() not in suffixes or _is_of_a_cache(path):
             continue
         label = relative.as_posix()
         text = path.with_suffix(".txt")
@@ -188,10 +215,15 @@ def _folder_rows(folder: Path) -> list[_Row]:
             captions = split_captions(text.read_text(encoding="utf-8-sig"))
             rows.append(_Row(label, label, captions))
         except UnicodeDecodeError:
-            rows.append(_Row(label, label, problem=f"{text.name} is not UTF-8 text"))
+            rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text"))
     if not rows:
         raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
     return rows
+
+
+def _is_of_a_cache(path: Path) -> bool:
+    """Whether a picture is one that preprocessing draws, where its output lies among the media."""
+    return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
 def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> list[_Row]:
@@ -268,8 +300,9 @@ def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
             try:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
-                record = f"is not JSON: {error}"
-            yield f"line {number}", record if isinstance(record, dict | str) else "is not an object"
+                yield f"line {number}", f"is not JSON: {error}"
+                continue
+            yield f"line {number}", record if isinstance(record, dict) else "is not an object"
 
 
 def _captions(value: Any) -> tuple[str, ...]:

@@ -34,7 +34,10 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True)
 class MediaJob:
-    """Frames of a video or image to encode into `stored`; `name` is its item's."""
+    """Frames of a video or image to encode into `stored`; `name` is its item's.
+
+    `like` is the clip that a reference or a mask goes with frame by frame, see `read_frames`.
+    """
 
     name: str
     media: Path
@@ -42,6 +45,7 @@ class MediaJob:
     size: VideoSize
     selection: Selection
     stored: Stored
+    like: Path | None = None
 
     @property
     def description(self) -> dict[str, str]:
@@ -152,8 +156,11 @@ class Planner:
             still = file.info.is_image
             chosen = replace(selection, start=0, fps=None) if still else selection
             key = self._media_key(folder, file.facts.sha256, size, chosen)
+            like = video.path if chosen.fps and file.goes_with(video) else None
+            if like:
+                key = _key(key, video.facts.sha256)
             stored = Stored(f"{folder}/{name}{SUFFIX}", key)
-            return MediaJob(name, file.path, file.info, size, chosen, stored)
+            return MediaJob(name, file.path, file.info, size, chosen, stored, like)
 
         mask_frames = 1 if mask and mask.info.is_image else size.frames
         videos = job(LATENTS, video, size)
@@ -212,6 +219,11 @@ class _File:
     @property
     def info(self) -> MediaInfo:
         return self.facts.info
+
+    def goes_with(self, clip: "_File") -> bool:
+        """Whether it has a frame for each of the clip's, whatever the timestamps of both say."""
+        videos = not self.info.is_image and not clip.info.is_image
+        return self != clip and videos and self.info.frames == clip.info.frames
 
 
 def _captions_path(clip: Clip, number: int) -> str:

@@ -51,7 +51,8 @@ def preprocess(
         video_encoder, caption_encoder: in place of those of `settings.model_source`.
 
     Raises:
-        DataError: the source can't be read, or no clip of it can be used.
+        DataError: the source can't be read, no clip of it can be used, or another program has
+            preprocessed into the same folder meanwhile.
         ConfigurationError: a bucket is off the grid, or this machine can't do what is asked for.
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
@@ -65,7 +66,7 @@ def preprocess(
     if known:
         clips = work.look_at(manifest.clips)
         planned = work.plan(clips, known)
-        if work.is_complete(planned, known):
+        if not settings.verify_clips and work.is_complete(planned, known):
             log.reused = len({stored.path for p in planned for stored in p.item.files})
             return work.finish(planned, known)
         encoders = work.find_encoders()
@@ -158,10 +159,9 @@ class _Pass:
         return list(planned.values())
 
     def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
-        """Whether there is nothing to do for an encoder."""
+        """Whether everything is there that training reads."""
         files = (stored for p in planned for stored in p.item.files)
-        empty = plan_empty_caption(encoders.text.identity)
-        return not self.settings.verify_clips and all(map(self.cache.holds, (empty, *files)))
+        return all(map(self.cache.holds, (plan_empty_caption(encoders.text.identity), *files)))
 
     def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
         """Encodes what is missing; returns the clips that could be read."""
@@ -173,6 +173,11 @@ class _Pass:
         self._refuse_nothing(planned)
         empty = plan_empty_caption(encoders.text.identity)
         encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        if not self.is_complete(planned, encoders):
+            raise DataError(
+                f"{self.cache.root}: was changed by another program meanwhile: preprocess again when "
+                "it is done, or with an output_dir of its own"
+            )
         self.strips, self.verified = media.strips, media.verified
         return planned
 
@@ -180,7 +185,7 @@ class _Pass:
         """Writes the index: from here on the data set can be trained on."""
         root, settings = self.cache.root, self.settings
         index = Index(
-            _model(settings, encoders),
+            self._model(encoders),
             settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL)),
             tuple(p.item for p in planned),
             plan_empty_caption(encoders.text.identity),
@@ -206,6 +211,15 @@ class _Pass:
             verification=root / VERIFICATION_NAME if self.verified else None,
         )
 
+    def _model(self, encoders: Encoders) -> dict[str, str]:
+        vae, text_encoder = encoders.identities
+        return {
+            "name": self.settings.model_source,
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "stamp": model_stamp(self.settings, *self.given),
+        }
+
     def _require(self, encoders: Encoders, planned: list[Planned]) -> None:
         """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
         if not all(self.cache.holds(p.item.conditions) for p in planned):
@@ -227,13 +241,3 @@ class _Pass:
 
 def _name(pair: tuple[Clip, object]) -> str:
     return pair[0].name
-
-
-def _model(settings: PreprocessSettings, encoders: Encoders) -> dict[str, str]:
-    vae, text_encoder = encoders.identities
-    return {
-        "name": settings.model_source,
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "stamp": model_stamp(settings),
-    }

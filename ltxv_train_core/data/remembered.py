@@ -27,11 +27,17 @@ MODEL_OPTIONS = (
 MODEL_SOURCES = MODEL_OPTIONS[:3]
 
 
-def model_stamp(settings: PreprocessSettings) -> str:
-    """Changes with the options that name the encoders, and with files that they name."""
+def model_stamp(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+) -> str:
+    """Changes with the options that name the encoders, with files that they name, and with which
+    encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
     paths = [Path(options[name]).expanduser() for name in MODEL_SOURCES if options[name]]
-    return sha256_json([options, [_state(path) for path in (*paths, BUILT_IN)]])
+    states = [_state(path) for path in (*paths, BUILT_IN)]
+    return sha256_json([options, states, video is not None, text is not None])
 
 
 def remembered_encoders(
@@ -50,7 +56,7 @@ def remembered_encoders(
         model = read_index(settings.root).model
     except DataError:
         return None
-    if model.get("stamp") != model_stamp(settings):
+    if model.get("stamp") != model_stamp(settings, video, text):
         return None
     return Encoders(
         video or EncoderSource(model["vae"], _can_not_load),

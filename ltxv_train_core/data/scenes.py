@@ -28,7 +28,7 @@ from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
 from .clip_files import row, write_rows
-from .manifest import read_manifest
+from .manifest import read_manifest, shortened
 from .scene_detection import find_scenes
 
 FOUND = "scenes.json"
@@ -128,7 +128,8 @@ class _Run:
         return SplitSummary(path, self.written, self.kept, self.short, tuple(self.skipped))
 
     def _file(self, name: str, first: int, end: int) -> Path:
-        return self.root / f"{name}-{first:06d}-{end:06d}.mp4"
+        video = self.root / name
+        return video.with_name(f"{shortened(video.name)}-{first:06d}-{end:06d}.mp4")
 
     def _write(self, path: Path, fps: float, scenes: dict[Path, tuple[int, int]]) -> None:
         """Writes scenes in the order of the video, which is decoded once."""

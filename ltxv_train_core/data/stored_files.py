@@ -1,5 +1,6 @@
 """Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
 
+import json
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from . import ltx_video_trainer
-from .index import SUFFIX, Index, find_root, read_index
+from .index import Index, Stored, find_root, read_index
 
 
 class StoredFiles(Protocol):
@@ -18,24 +19,24 @@ class StoredFiles(Protocol):
     Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
 
     Attributes:
-        suffix: of its files.
+        reference_sizes: of each item; `preprocess` gives a reference its clip's.
         notices: what the user should know of it.
     """
 
     root: Path
     index: Index
-    suffix: str
+    reference_sizes: list[str]
     notices: list[str]
 
-    def latents(self, path: Path) -> Tensor:
+    def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
         ...
 
-    def prompt_embeds(self, path: Path) -> Tensor:
+    def prompt_embeds(self, stored: Stored) -> Tensor:
         """[L, D]."""
         ...
 
-    def mask(self, path: Path) -> Tensor:
+    def mask(self, stored: Stored) -> Tensor:
         """[f or 1, h, w] bool."""
         ...
 
@@ -60,28 +61,36 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
 class SafetensorsFiles:
     """What `preprocess` wrote."""
 
-    suffix = SUFFIX
-
     def __init__(self, folder: Path):
         self.root = find_root(folder)
         self.index = read_index(self.root)
+        self.reference_sizes = [item.size for item in self.index.items]
         self.notices: list[str] = []
 
-    def latents(self, path: Path) -> Tensor:
-        return _load(path, "latents")
+    def latents(self, stored: Stored) -> Tensor:
+        return self._load(stored, "latents")
 
-    def prompt_embeds(self, path: Path) -> Tensor:
-        return _load(path, "prompt_embeds")
+    def prompt_embeds(self, stored: Stored) -> Tensor:
+        return self._load(stored, "prompt_embeds")
 
-    def mask(self, path: Path) -> Tensor:
-        return _load(path, "mask")
+    def mask(self, stored: Stored) -> Tensor:
+        return self._load(stored, "mask")
 
-
-def _load(path: Path, name: str) -> Tensor:
-    """Reads the whole file: faster than mapping it, and it isn't held open."""
-    try:
-        return load(path.read_bytes())[name]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise DataError(
-            f"{path}: can't be read ({error}); delete it and preprocess again"
-        ) from error
+    def _load(self, stored: Stored, name: str) -> Tensor:
+        """Reads the whole file: faster than mapping it, and it isn't held open."""
+        path = self.root / stored.path
+        try:
+            content = path.read_bytes()
+            tensor = load(content)[name]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise DataError(
+                f"{path}: can't be read ({error}); delete it and preprocess again"
+            ) from error
+        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        if head["__metadata__"]["key"] != stored.key:
+            raise DataError(
+                f"{path}: was preprocessed anew since the data set was opened. Preprocess as before "
+                "to go on with it as it was, or start again with what it is now; other options can "
+                "have an output_dir of their own"
+            )
+        return tensor

@@ -50,16 +50,22 @@ def probe(path: Path) -> MediaInfo:
                 raise DataError(f"{path}: holds no video frame")
             width, height = _display_size(frame, stream.sample_aspect_ratio)
             frames, fps = stream.frames, float(stream.average_rate or 0)
-        if not frames:
+            seconds = float((stream.duration or 0) * (stream.time_base or 0))
+        if not frames or abs(frames - seconds * fps) > 1:
             frames, fps = _count_frames(path, fps)
         return MediaInfo(width, height, frames, fps or IMAGE_FPS, False)
 
 
-def read_frames(path: Path, size: VideoSize, selection: Selection = BEGINNING) -> np.ndarray:
+def read_frames(
+    path: Path, size: VideoSize, selection: Selection = BEGINNING, like: Path | None = None
+) -> np.ndarray:
     """Reads the selected frames of a video, or the one of an image.
 
     Decoding starts at the key frame before the first of them and ends with the last. Each frame is
     resized to cover `size` (up or down), and the rest of it is cut off.
+
+    Args:
+        like: a video of as many frames, whose timestamps say which are selected.
 
     Returns:
         uint8 RGB [size.frames, size.height, size.width, 3].
@@ -70,7 +76,7 @@ def read_frames(path: Path, size: VideoSize, selection: Selection = BEGINNING) -
     frames = np.empty((size.frames, size.height, size.width, 3), dtype=np.uint8)
     reformatter = VideoReformatter()
     count = 0
-    with _readable(path), closing(_selected(path, selection, size.frames)) as selected:
+    with _readable(path), closing(_selected(path, selection, size.frames, like)) as selected:
         for frame, pixel_aspect, times in selected:
             frames[count] = _cover(frame, pixel_aspect, size, selection, reformatter)
             frames[count + 1 : count + times] = frames[count]
@@ -132,7 +138,9 @@ def _open_video(path: Path, decode_ahead: bool = True):
 
 
 def _count_frames(path: Path, stated_fps: float) -> tuple[int, float]:
-    """Length and rate from the packets, for containers that don't state their number of frames.
+    """Length and rate from the packets, where a container doesn't state its number of frames, or
+    states another than fits its duration: one that was trimmed without encoding it anew keeps frames
+    that aren't shown, one in fragments counts the first.
 
     Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.
     """
@@ -157,7 +165,7 @@ Decoded: TypeAlias = tuple[av.VideoFrame, Fraction | None]
 
 
 def _selected(
-    path: Path, selection: Selection, count: int
+    path: Path, selection: Selection, count: int, like: Path | None
 ) -> Generator[tuple[av.VideoFrame, Fraction | None, int], None, None]:
     """Yields up to `count` frames, each with how often it is shown in a row."""
     if is_image(path) or (selection.start == 0 and selection.fps is None):
@@ -165,7 +173,7 @@ def _selected(
             for frame, pixel_aspect in islice(decoded, count):
                 yield frame, pixel_aspect, 1
         return
-    wanted = deque(_wanted_times(path, selection, count))
+    wanted = deque(_wanted_times(path, selection, count, like))
     if not wanted:
         return
     with closing(_decode_from(path, wanted[0])) as decoded:
@@ -180,19 +188,26 @@ def _selected(
                 return
 
 
-def _wanted_times(path: Path, selection: Selection, count: int) -> list[int]:
+def _wanted_times(path: Path, selection: Selection, count: int, like: Path | None) -> list[int]:
     """Timestamps of the selected frames, as far as the video goes; found without decoding."""
     times, tick = _frame_times(path)
     if selection.fps is None:
         return times[selection.start : selection.start + count]
+    shown, tick = _frame_times(like) if like else (times, tick)
+    chosen = _on_screen(shown, tick, selection.start, selection.fps, count)
+    return [times[number] for number in chosen if number < len(times)]
+
+
+def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: int) -> list[int]:
+    """Numbers of the frames that are shown at moments 1 / fps seconds apart, as far as they go."""
     seconds = [float((time - times[0]) * tick) for time in times]
     tolerance = max(float(tick), TIMESTAMP_ROUNDING_SECONDS)
-    shown = seconds[-1] + seconds[-1] / max(1, len(seconds) - 1) if seconds else 0.0
-    moments = [(selection.start + i) / selection.fps for i in range(count)]
+    end = seconds[-1] + seconds[-1] / max(1, len(seconds) - 1) if seconds else 0.0
+    moments = [(start + i) / fps for i in range(count)]
     return [
-        times[bisect_right(seconds, moment + tolerance) - 1]
+        bisect_right(seconds, moment + tolerance) - 1
         for moment in moments
-        if moment < shown - tolerance
+        if moment < end - tolerance
     ]
 
 

@@ -21,6 +21,7 @@ from ltxv_train_core.data.index import read_index
 from ltxv_train_core.data.preprocess import preprocess
 from ltxv_train_core.errors import Cancelled
 from ltxv_train_core.events import Progress
+from ltxv_train_core.files import atomic_path
 from ltxv_train_core.media import video
 from ltxv_train_core.models.source import MINIATURE
 
@@ -211,6 +212,15 @@ def test_orphans_are_told_and_removed_only_when_asked(write_clip, make):
     assert not any((root / name).exists() for name in orphans)
     assert (root / "latents" / "mine.txt").is_file()
     assert make([row("a.mp4")]).orphans == ()
+
+
+def test_two_who_write_a_file_at_once_both_succeed(tmp_path):
+    """On a shared drive their process ids may be equal."""
+    with atomic_path(tmp_path / "a.txt") as one, atomic_path(tmp_path / "a.txt") as two:
+        one.write_text("one", encoding="utf-8")
+        two.write_text("two", encoding="utf-8")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, to be spared the imports")

@@ -116,6 +116,28 @@ def test_metadata_keeps_its_rows_and_is_not_changed(media, model):
         write_captions(settings(source, model, output=source))
 
 
+@pytest.mark.parametrize("extra", [{"mask_path": "3.png"}, {"media_path": "../5.mp4"}])
+def test_a_folders_metadata_with_more_than_captions_is_not_written_over(media, model, extra):
+    write_video(media.parent / "5.mp4", clip(50), fps=12)
+    path = media / "dataset.json"
+    path.write_text(json.dumps([{"media_path": "0.mp4", "caption": "A"} | extra]), encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"dataset\.json: has references.*give it as the source"):
+        write_captions(settings(media, model))
+    assert path.read_bytes() == before
+    assert write_captions(settings(path, model)).kept == 1
+
+
+def test_rows_of_one_clip_keep_their_own_captions(media, model):
+    rows = [{"media_path": "0.mp4", "caption": text} for text in ("one", "two", "")]
+    (media / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    for written in (1, 0):
+        summary = write_captions(settings(media / "data.json", model))
+        assert summary.written == written
+        found = json.loads(summary.metadata.read_text(encoding="utf-8"))
+        assert [row["caption"] for row in found[:2]] == ["one", "two"]
+
+
 def test_metadata_needs_no_caption_column(media, model):
     (media / "list.csv").write_text("media_path\n0.mp4\n", encoding="utf-8")
     assert write_captions(settings(media / "list.csv", model)).written == 1

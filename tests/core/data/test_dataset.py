@@ -121,6 +121,32 @@ def test_what_is_no_data_set_says_how_to_make_one(tmp_path, own):
         TrainingDataset(own)
 
 
+def test_references_that_the_data_set_no_longer_has_are_not_trained_on(own):
+    """Their files are still there until they are removed."""
+    source = own.parent / "data.json"
+    rows = json.loads(source.read_text(encoding="utf-8"))
+    rows = [{"media_path": row["media_path"], "caption": row["caption"]} for row in rows]
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
+    assert (own / "reference_latents/0.mp4.safetensors").is_file()
+    with pytest.raises(DataError, match="has no references"):
+        TrainingDataset(own, "reference_latents")
+
+
+def test_a_clip_that_was_preprocessed_anew_is_not_mixed_in(own):
+    """As it happens while a run trains in the background."""
+    opened = TrainingDataset(own)
+    source = own.parent / "data.json"
+    rows = json.loads(source.read_text(encoding="utf-8"))
+    rows[3]["caption"] = "another"
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
+    assert len(opened[2].prompt_embeds) > 1
+    with pytest.raises(DataError, match=r"3\.mp4\.safetensors: was preprocessed anew"):
+        opened[3]
+    assert len(TrainingDataset(own)[3].prompt_embeds) > 1
+
+
 def test_a_damaged_file_is_named(own):
     (own / "latents/0.mp4.safetensors").write_bytes(b"short")
     with pytest.raises(DataError, match=r"0\.mp4\.safetensors: can't be read"):

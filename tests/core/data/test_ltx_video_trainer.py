@@ -66,6 +66,19 @@ def test_the_layout_is_read_as_it_is(folder):
     assert TrainingDataset(folder)[1].reference_latents is None
 
 
+def test_references_of_other_lengths_have_batches_of_their_own(folder):
+    root = folder / ".precomputed"
+    for name, frames in (("c", 3), ("d", 1), ("e", 1)):
+        save(root / f"latents/{name}.pt", latents(3, 2, 4))
+        save(root / f"conditions/{name}.pt", conditions(4))
+        save(root / f"reference_latents/{name}.pt", latents(frames, 2, 4))
+    drawn = list(islice(batches(TrainingDataset(folder, "reference_latents"), 2, seed=1), 15))
+    assert {frozenset(batch.names) for batch in drawn} == {
+        frozenset(names) for names in (("b",), ("c", "videos/a"), ("d", "e"))
+    }
+    assert {batch.reference_latents.shape[2] for batch in drawn} == {1, 3}
+
+
 def test_older_files(tmp_path):
     old = latents(2, 2, 2)
     del old["fps"]

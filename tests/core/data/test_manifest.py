@@ -1,6 +1,7 @@
 """Metadata as people write it: every row is read as meant, or left out by name and alone."""
 
 import json
+import sys
 
 import pytest
 
@@ -114,13 +115,41 @@ def test_what_is_missing_costs_its_own_row_only(touch, metadata):
     assert reasons[3][1] == "the media path is empty"
 
 
+def test_a_caption_in_the_column_of_paths_costs_its_own_row_only(touch, metadata):
+    touch("a.mp4")
+    text = f"caption,media_path\nA,a.mp4\n1,{'a caption with a comma ' * 20}\n"
+    manifest = read_manifest(metadata("data.csv", text))
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].reason.startswith("the media path 'a caption with")
+
+
+def test_what_is_not_text_costs_itself_only(tmp_path, touch, metadata):
+    """A surrogate can't be written: Python makes them of Latin-1 file names, JSON of cut emojis."""
+    touch("a.mp4")
+    rows = [{"caption": "A", "media_path": "a.mp4"}, {"caption": "\ud83d", "media_path": "a.mp4"}]
+    manifest = read_manifest(metadata("data.json", json.dumps(rows)))
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].reason.startswith("'\\ud83d' can't be written as UTF-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such file names")
+def test_a_file_name_that_is_not_text_costs_itself_only(tmp_path, touch, metadata):
+    touch("a.mp4", "caf\udce9.mp4")
+    metadata("a.txt", "A")
+    metadata("caf\udce9.txt", "B")
+    manifest = read_manifest(tmp_path)
+    assert pairs(manifest) == {"a.mp4": "A"}
+    assert manifest.skipped[0].name == "caf\\udce9.mp4"
+
+
 def test_a_broken_line_of_jsonl_costs_itself_only(touch, metadata):
     touch("a.mp4")
-    text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n'
+    text = '{"caption": "A", "media_path": "a.mp4"}\n{"caption": \n[1]\n"text"\n'
     manifest = read_manifest(metadata("data.jsonl", text))
     assert pairs(manifest) == {"a.mp4": "A"}
-    assert [s.name for s in manifest.skipped] == ["line 2", "line 3"]
+    assert [s.name for s in manifest.skipped] == ["line 2", "line 3", "line 4"]
     assert manifest.skipped[0].reason.startswith("is not JSON")
+    assert manifest.skipped[2].reason == "is not an object"
 
 
 def test_names_neither_collide_nor_escape(tmp_path, touch, metadata):
@@ -162,6 +191,16 @@ def test_a_folder(tmp_path, touch, metadata):
     assert [(s.name, s.reason) for s in manifest.skipped] == [
         ("lonely.mov", "no caption: lonely.txt is missing")
     ]
+
+
+def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
+    tmp_path, touch, metadata
+):
+    touch("a.mp4", "b.mp4")
+    metadata("a.txt", "grün", "latin-1")
+    manifest = read_manifest(tmp_path, default_caption="given")
+    assert pairs(manifest) == {"b.mp4": "given"}
+    assert [(s.name, s.reason) for s in manifest.skipped] == [("a.mp4", "a.txt is not UTF-8 text")]
 
 
 def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):

@@ -87,6 +87,15 @@ def test_names_with_spaces_and_other_letters(tmp_path, write_clip, make):
     assert "latents/Große Clips/der Hund ☂.mp4.safetensors" in files_below(summary.root)
 
 
+def test_names_as_long_as_file_systems_allow(tmp_path, write_clip, make):
+    names = ["ö" * 125 + number + ".mp4" for number in "12"]
+    for name in names:
+        write_clip("a.mp4")
+        (tmp_path / "a.mp4").rename(tmp_path / name)
+    rows = [row(name, "A\n---\nB") for name in names]
+    assert make(rows, windows=2).written == 6
+
+
 def test_bad_clips_cost_only_themselves(tmp_path, write_clip, make, watcher):
     for i, name in enumerate(["a", "b", "c", "d"]):
         write_clip(f"{name}.mp4", 60 + 40 * i)
@@ -245,12 +254,37 @@ def test_an_interrupted_change_leaves_no_index_of_a_mixture(tmp_path, write_clip
     assert make(rows, buckets="64x64x17").reused == 3
 
 
+def test_two_passes_at_once_leave_no_index_of_a_mixture(tmp_path, write_clip, make):
+    rows = [row("a.mp4", "A"), row("b.mp4", "B")]
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(name, frames=17)
+
+    def another_pass(event):
+        if event == Progress("encode videos", 1, 2, "clip"):
+            make(rows, buckets="64x64x17")
+
+    with pytest.raises(DataError, match="was changed by another program meanwhile"):
+        make(rows, another_pass)
+    with pytest.raises(DataError, match="was not finished"):
+        read_index(tmp_path / ".precomputed")
+    assert make(rows).written == 1
+
+
 def test_an_output_folder_of_choice(tmp_path, write_clip, make):
     write_clip("a.mp4")
     summary = make([row("a.mp4", "A")], output_dir=tmp_path / "else" / "where")
     assert (tmp_path / "else" / "where" / "index.json").is_file()
     assert not (tmp_path / ".precomputed").exists()
     assert summary.root == tmp_path / "else" / "where"
+
+
+def test_an_output_folder_among_the_media_holds_no_clips(tmp_path, write_clip):
+    write_clip("a.mp4")
+    settings = PreprocessSettings(
+        tmp_path, MINIATURE, "auto:64x64x9", tmp_path / "cache", default_caption="A", verify_clips=1
+    )
+    assert preprocess(settings).verification.is_file()
+    assert preprocess(settings).dataset.clips == {"64x64x9": 1}
 
 
 def test_nothing_usable_is_an_error_with_the_reasons(tmp_path, write_clip, make, no_models):

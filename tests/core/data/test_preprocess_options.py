@@ -279,6 +279,16 @@ def test_encoders_that_are_there_already_load_no_model(write_clip, make, monkeyp
     assert make([row("a.mp4", "ab")], encoders=given).written == 1
 
 
+def test_encoders_that_are_no_longer_given_are_no_longer_used(write_clip, make):
+    write_clip("a.mp4", level=120)
+    make([row("a.mp4")])
+    given = {"video_encoder": EncoderSource("grey", Grey)}
+    assert make([row("a.mp4")], encoders=given).written == 1
+    again = make([row("a.mp4")])
+    assert again.written == 1
+    assert latents(again.root, "a.mp4").unique().numel() > 1
+
+
 def test_the_vae_is_gone_when_the_text_encoder_comes(write_clip, make, monkeypatch):
     model = type(open_model(MINIATURE))
     load_video, load_text = model.load_video_codec, model.load_text_encoder

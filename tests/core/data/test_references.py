@@ -2,15 +2,19 @@
 
 import csv
 import json
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ltxv_train_core import config
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import PreprocessSettings, ReferenceFilter, ReferenceSettings
 from ltxv_train_core.data.clip_files import Footage, read_footage, write_dataset
+from ltxv_train_core.data.dataset import TrainingDataset
 from ltxv_train_core.data.filters import apply_filter
 from ltxv_train_core.data.index import read_index
 from ltxv_train_core.data.manifest import read_manifest
@@ -134,6 +138,28 @@ def test_a_whole_data_set_on_the_command_line(source, capsys):
     assert summary.skipped == ()
     items = read_index(summary.root).items
     assert [item.reference_latents is not None for item in items] == [True] * 3
+
+
+def test_a_resampled_reference_goes_with_its_clip_where_the_rate_varies(tmp_path):
+    """Its file has one rate, so its timestamps are others."""
+    ticks = [*range(0, 30, 2), *range(30, 430, 20)]
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 100)
+        for number, tick in enumerate(ticks):
+            pixels = np.full((64, 64, 3), 20 + 5 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = tick, Fraction(1, 100)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (tmp_path / "a.txt").write_text("brighter and brighter", encoding="utf-8")
+    metadata = make_references(ReferenceSettings(source=tmp_path, kind="grayscale"))
+    settings = PreprocessSettings(metadata, MINIATURE, "64x64x17", target_fps=10, windows=2)
+    dataset = TrainingDataset(preprocess(settings).root, "reference_latents")
+    assert len(dataset) == 2
+    for sample in dataset:
+        torch.testing.assert_close(sample.latents, sample.reference_latents, atol=0.02, rtol=0)
 
 
 def test_references_are_no_clips_of_a_folder(tmp_path):

@@ -101,6 +101,14 @@ def test_every_detector_finds_hard_cuts(tmp_path, detector):
     ]
 
 
+def test_a_name_as_long_as_file_systems_allow(tmp_path):
+    write_video(tmp_path / "a.mp4", shots(20), fps=10)
+    long = (tmp_path / "a.mp4").rename(tmp_path / f"{'x' * 240}.mp4")
+    settings = SplitSettings(source=long, output=tmp_path / "scenes", min_seconds=1)
+    assert split_videos(settings).written == 1
+    assert split_videos(settings).kept == 1
+
+
 def test_the_threshold_decides_what_a_cut_is(tmp_path):
     write_video(tmp_path / "a.mp4", shots(20, 20), fps=10)
     settings = SplitSettings(source=tmp_path / "a.mp4", threshold=250, min_seconds=1)

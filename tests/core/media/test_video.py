@@ -188,6 +188,41 @@ def test_a_variable_rate_gives_its_average(tmp_path, name):
     np.testing.assert_allclose(levels, 10 + 3 * np.arange(9), atol=3)
 
 
+def test_a_clip_that_was_trimmed_without_encoding_it_has_the_frames_that_are_shown(tmp_path):
+    """As phones trim: all frames since the key frame stay in the file, hidden by an edit list."""
+    encode(tmp_path / "whole.mp4", moving(40))
+    with (
+        av.open(str(tmp_path / "whole.mp4")) as whole,
+        av.open(str(tmp_path / "a.mp4"), "w") as cut,
+    ):
+        stream = cut.add_stream_from_template(whole.streams.video[0])
+        hidden = round(10 / 25 / stream.time_base)
+        for packet in whole.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - hidden,
+                    packet.dts - hidden,
+                    stream,
+                )
+                cut.mux(packet)
+    assert probe(tmp_path / "a.mp4").frames == 30
+    levels = read_frames(tmp_path / "a.mp4", VideoSize(96, 64, 9), Selection(21)).mean(
+        axis=(1, 2, 3)
+    )
+    np.testing.assert_allclose(levels, 10 + 3 * np.arange(31, 40), atol=3)
+
+
+def test_a_recording_in_fragments_has_all_its_frames(tmp_path):
+    options = {"movflags": "frag_keyframe"}
+    with av.open(str(tmp_path / "a.mp4"), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "12"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for pixels in moving(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels.copy(), format="rgb24")))
+        container.mux(stream.encode(None))
+    assert probe(tmp_path / "a.mp4").frames == 40
+
+
 def test_a_short_video_says_how_many_frames_it_has(tmp_path):
     write_video(tmp_path / "short.mp4", moving(5), fps=25)
     with pytest.raises(DataError, match=r"short\.mp4: ends after 5 of the 9 frames needed"):
