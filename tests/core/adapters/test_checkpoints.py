@@ -209,6 +209,19 @@ def test_resizing_by_energy_finds_the_true_rank(tmp_path):
     assert (whole.rank, whole.error < 1e-6) == (8, True)
 
 
+def test_layers_of_any_rank_become_one_rank(tmp_path):
+    """Of a smaller one than asked for, and of one above what a layer of 128 inputs can use."""
+    made = lora(4) | {"proj_in": lora(160)["proj_in"]}
+    source = tmp_path / "lora.safetensors"
+    write_lora(source, made, {})
+    done = resize_lora(source, tmp_path / "small.safetensors", rank=144)
+    small = read_lora(done.output).lora
+    assert {layer.rank for layer in small.values()} == {144}
+    assert done.error < 1e-6
+    for name, layer in made.items():
+        assert torch.allclose(small[name].change(), layer.change(), atol=1e-5)
+
+
 def test_a_rank_that_is_not_smaller_is_refused(tmp_path, lora_file):
     output = tmp_path / "out.safetensors"
     with pytest.raises(ModelError, match="has rank 4"):
@@ -228,6 +241,8 @@ def test_extracting_finds_what_was_merged(tmp_path, state, lora_file):
     assert found.metadata["extracted_from"] == "tuned.safetensors"
     for name, layer in lora().items():
         assert torch.allclose(found.lora[name].change(), layer.change(), atol=1e-5)
+    large = extract_lora(base, tuned, tmp_path / "large.safetensors", rank=160)
+    assert {layer.rank for layer in read_lora(large.output).lora.values()} == {160}
     small = extract_lora(base, tuned, tmp_path / "small.safetensors", rank=2)
     best = sum(torch.linalg.svdvals(x.change())[2:].square().sum() for x in lora().values())
     whole = sum(x.change().square().sum() for x in lora().values())
