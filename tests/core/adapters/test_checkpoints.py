@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ltxv_train_core.adapters import extract
 from ltxv_train_core.adapters.extract import extract_lora
 from ltxv_train_core.adapters.lora import LoRALayer
 from ltxv_train_core.adapters.lora_file import read_lora, write_lora
@@ -231,7 +232,9 @@ def test_a_rank_that_is_not_smaller_is_refused(tmp_path, lora_file):
     assert not output.exists()
 
 
-def test_extracting_finds_what_was_merged(tmp_path, state, lora_file):
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_extracting_finds_what_was_merged(tmp_path, state, lora_file, monkeypatch, device):
+    monkeypatch.setattr(extract, "default_device", lambda: torch.device(device))
     base = checkpoint(tmp_path / "base.safetensors", state)
     tuned = merge_lora(base, lora_file, tmp_path / "tuned.safetensors").output
     done = extract_lora(base, tuned, tmp_path / "found.safetensors", rank=4)
