@@ -169,7 +169,7 @@ def test_what_has_no_place_is_named(tmp_path):
     others = {
         half: torch.zeros(4, 256),
         "lora_te1_text_model_encoder_layers_0.lora_down.weight": torch.zeros(4, 8),
-        "diffusion_model.transformer_blocks.0.attn1.to_q.dora_scale": torch.zeros(8),
+        "diffusion_model.transformer_blocks.0.attn1.to_q.diff_b": torch.zeros(8),
     }
     save_file(load_file(path) | others, path)
     done = convert_lora(path, "diffusers", tmp_path / "out.safetensors")
@@ -179,6 +179,17 @@ def test_what_has_no_place_is_named(tmp_path):
     save_file(others, path)
     with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
         convert_lora(path, "diffusers", tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "end", ["dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight"]
+)
+def test_a_dora_is_refused(tmp_path, end):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    key = f"diffusion_model.transformer_blocks.3.attn1.to_q.{end}"
+    save_file(load_file(path) | {key: torch.ones(256)}, path)
+    with pytest.raises(ModelError, match=f"is a DoRA \\({key}\\)"):
+        convert_lora(path, "kohya", tmp_path / "out.safetensors")
 
 
 def test_nothing_is_overwritten(tmp_path):
