@@ -83,7 +83,7 @@ def read_lora(path: Path) -> FoundLoRA:
         with safe_open(path, "pt") as file:
             keys = list(file.keys())
             tensors = {key: file.get_tensor(key) for key in keys if _KEY.fullmatch(key)}
-            metadata = file.metadata() or {}
+            metadata = {**_peft_config(path), **(file.metadata() or {})}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
     if dora := next(filter(_DORA_KEY.fullmatch, keys), None):
@@ -213,6 +213,14 @@ def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
     """The first of many names, and how many there are besides."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def _peft_config(path: Path) -> dict[str, str]:
+    """What peft writes beside a LoRA, as diffusers writes it into the file."""
+    config = path.with_name("adapter_config.json")
+    if path.name != "adapter_model.safetensors" or not config.is_file():
+        return {}
+    return {ADAPTER_METADATA: config.read_text(encoding="utf-8")}
 
 
 def _layers(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import LTXPipeline
+from peft import LoraConfig
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -116,6 +117,18 @@ def test_what_diffusers_writes_is_read(tmp_path):
     assert_same_change(path, made)
     assert convert_lora(path, "kohya", tmp_path / "kohya.safetensors").layers == len(made)
     assert_same_change(tmp_path / "kohya.safetensors", made)
+
+
+def test_what_peft_writes_is_read(tmp_path):
+    """A folder as `save_pretrained` makes it: alpha in a file beside the weights."""
+    made = lora(alpha=8.0)
+    state = {}
+    for name, layer in made.items():
+        key = f"base_model.model.{name}"
+        state |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+    LoraConfig(r=4, lora_alpha=8, target_modules=["to_q"]).save_pretrained(tmp_path)
+    save_file(state, tmp_path / "adapter_model.safetensors", {"format": "pt"})
+    assert_same_change(tmp_path / "adapter_model.safetensors", made)
 
 
 def test_alpha_by_layer_and_rslora(tmp_path):
