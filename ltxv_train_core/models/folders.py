@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
 _LATER_VAE = "LTXVideo095DownBlock3D"
-_CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
+_CAUSAL_PIPELINES = {
+    "LTXPipeline": False,
+    "LTXImageToVideoPipeline": False,
+    "LTXConditionPipeline": True,
+}
 
 
 class LocalFolder:

@@ -43,7 +43,11 @@ def test_a_diffusers_folder_is_the_same_model(diffusers_folder):
 
 
 def test_positions_follow_the_pipeline_of_a_folder(diffusers_folder, tmp_path):
-    for pipeline, causal in (("LTXPipeline", False), ("LTXConditionPipeline", True)):
+    for pipeline, causal in (
+        ("LTXPipeline", False),
+        ("LTXImageToVideoPipeline", False),
+        ("LTXConditionPipeline", True),
+    ):
         write_index(tmp_path, pipeline)
         assert open_model(str(tmp_path)).causal_positions is causal
 
