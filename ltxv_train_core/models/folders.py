@@ -16,6 +16,7 @@ import torch
 from ..errors import ModelError
 from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
+from ..layout.header import read_header
 from .download import (
     ENCODER_FOLDERS,
     TOP,
@@ -47,13 +48,20 @@ class LocalFolder:
 
     @property
     def identity(self) -> str:
-        """From names, sizes and configurations: the weights themselves are not read."""
-        paths = sorted(self.folder.glob("*/*")) or sorted(self.folder.glob("*"))
+        """From names, sizes, configurations, and samples of the weights.
+
+        Hidden files and folders are a downloader's, or the system's.
+        """
+        is_part = (self.folder / "config.json").is_file()
+        patterns = ("*", "*/*") if is_part else ("*/*",)
+        paths = sorted(
+            path
+            for pattern in patterns
+            for path in self.folder.glob(pattern)
+            if path.is_file() and not _is_hidden(path.relative_to(self.folder))
+        )
         described = [
-            (p.relative_to(self.folder).as_posix(), p.stat().st_size)
-            + ((sha256_file(p),) if p.suffix == ".json" else ())
-            for p in paths
-            if p.is_file()
+            (p.relative_to(self.folder).as_posix(), p.stat().st_size, *_content(p)) for p in paths
         ]
         return sha256_json(described)[:32]
 
@@ -198,6 +206,22 @@ class EncoderFolder:
         folders = encoder_folders(place.repository)
         snapshot = download_folders(place.repository, folders, place.report, place.stop)
         return snapshot if folders == TOP else snapshot / folders[0]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _content(path: Path) -> tuple[str, ...]:
+    """What is in a file: of weights samples, of other large files nothing."""
+    if path.suffix == ".json":
+        return (sha256_file(path),)
+    if path.suffix != ".safetensors":
+        return ()
+    try:
+        return (read_header(path).identity(),)
+    except ModelError:
+        return ()  # told where it is loaded
 
 
 def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
