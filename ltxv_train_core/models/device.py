@@ -12,6 +12,11 @@ def default_device() -> torch.device:
     return torch.device("cpu")
 
 
+def holds_float8() -> bool:
+    """Whether this machine's device knows 8 bit floating point; Apple's doesn't."""
+    return default_device().type != "mps"
+
+
 def free_memory() -> None:
     """Gives memory of dropped tensors back to the device, also of those that refer to each other."""
     gc.collect()
