@@ -135,6 +135,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, state, lo
         merge_lora(other, lora_file, output)
     with pytest.raises(ModelError, match="is there already"):
         merge_lora(base, lora_file, base)
+    scale = f"{TRANSFORMER_PREFIX}transformer_blocks.3.attn1.to_q.weight_scale"
+    save_file(load_file(base) | {scale: torch.ones(256, 8)}, other)
+    with pytest.raises(ModelError, match=r"to_q\.weight_scale scales blocks"):
+        merge_lora(other, lora_file, output)
 
 
 def test_a_stopped_merge_leaves_nothing(tmp_path, state, lora_file):
