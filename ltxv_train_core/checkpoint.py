@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import sync_file, sync_folder, write_safetensors
+from .files import replace, sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -52,7 +52,7 @@ def save(folder: Path, state: TrainingState) -> Path:
         sync_file(temporary / STATE)
         sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        replace(temporary, target)
         sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -90,11 +90,14 @@ def exists(folder: Path) -> bool:
 
 
 def keep_newest(folder: Path, count: int) -> None:
-    """Removes all but the newest checkpoints; a negative count keeps all, and one always stays."""
+    """Removes all but the newest checkpoints; a negative count keeps all, and one always stays.
+
+    What can't be removed now, as Windows keeps what is open somewhere, is removed the next time.
+    """
     if count < 0:
         return
     for old in _newest_first(folder)[max(1, count) :]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:

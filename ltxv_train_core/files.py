@@ -23,13 +23,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        _replace(temporary, path)
+        replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Windows refuses while somebody reads the target, which soon passes."""
+def replace(source: Path, target: Path) -> None:
+    """Renames a file or a folder.
+
+    Windows refuses while somebody reads the target or what is in the folder, which soon passes.
+    """
     tries = 40 if os.name == "nt" else 1
     for number in range(1, tries + 1):
         try:

@@ -321,6 +321,7 @@ class TrainingLoop:
             self.mover.load_state_dict(saved.state["mover"], new_schedule)
         else:
             self.report(Notice("another optimizer_type: the optimizer begins anew"))
+            self.mover.begin_average()
         if saved.state["data"] == self.plan.dataset.fingerprint():
             self.batches.load_state_dict(saved.state["batches"])
         self._position = self.batches.state_dict()

@@ -103,14 +103,16 @@ def decode_videos(
 ) -> list[np.ndarray]:
     """Normalised latents [B, 128, f, h, w] to B videos, uint8 [F, H, W, 3].
 
-    The VAE is loaded for this and dropped again.
+    The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
+    is another: in fp16 its activations overflow.
     """
     codec = source.load_video_codec(_half_on(device)).to(device)
     videos = []
-    for number, one in enumerate(latents, start=1):
-        generator = torch.Generator().manual_seed(0)
-        videos.append(tensor_to_frames(codec.decode(one[None], generator))[0])
-        report(Progress("decode", number, len(latents), "video"))
+    with torch.autocast(device.type, enabled=False):
+        for number, one in enumerate(latents, start=1):
+            generator = torch.Generator().manual_seed(0)
+            videos.append(tensor_to_frames(codec.decode(one[None], generator))[0])
+            report(Progress("decode", number, len(latents), "video"))
     del codec
     free_memory()
     return videos

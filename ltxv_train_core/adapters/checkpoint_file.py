@@ -64,9 +64,16 @@ class CheckpointFile:
         return self.tensors[self.layers[layer]]
 
     def require_floats(self, layers: Iterable[str]) -> None:
-        """Raises `ModelError` for a layer whose weights are packed in another way than as floats."""
+        """Raises `ModelError` for a layer whose weights are packed in another way than as floats, or
+        scaled block by block."""
         for layer in layers:
             kind = self.info(layer).dtype
+            scale = self._scale_key(self.layers[layer])
+            if scale is not None and self.tensors[scale].shape[-1:] not in ((), (1,)):
+                raise ModelError(
+                    f"{self.path}: {scale} scales blocks of its weight; expected one scale for a "
+                    "whole tensor, or a file in float32, bf16 or fp16"
+                )
             if kind not in READABLE:
                 raise ModelError(
                     f"{self.path}: {self.layers[layer]} is stored as {kind}; expected a file in "
@@ -94,9 +101,12 @@ class CheckpointFile:
 
     def _scale(self, key: str) -> Tensor:
         """What an 8-bit weight is multiplied with when it is used."""
-        stem = key.removesuffix(".weight")
-        found = next((stem + end for end in SCALES if stem + end in self.tensors), None)
+        found = self._scale_key(key)
         return torch.ones(()) if found is None else self.tensor(found).float()
+
+    def _scale_key(self, key: str) -> str | None:
+        stem = key.removesuffix(".weight")
+        return next((stem + end for end in SCALES if stem + end in self.tensors), None)
 
 
 @contextmanager

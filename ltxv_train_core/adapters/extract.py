@@ -85,9 +85,12 @@ def extract_lora(
 def _closest(difference: Tensor, rank: int) -> LoRALayer:
     """The LoRA of a rank that comes closest to a difference [o, i]."""
     size = min(*difference.shape, rank + OVERSAMPLING)
+    device = default_device()
+    if device.type == "cuda":  # Apple's lacks the QR decomposition (pytorch/pytorch#177370)
+        difference = difference.to(device)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        found = torch.svd_lowrank(difference.to(default_device()), size, ITERATIONS)
+        found = torch.svd_lowrank(difference, size, ITERATIONS)
     return Factors(*(part.cpu() for part in found)).layer(rank)
 
 

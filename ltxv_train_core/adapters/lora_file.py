@@ -47,6 +47,7 @@ _KEY = re.compile(
     r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
     rf"(?P<layer>.+?)\.(?P<part>{'|'.join(map(re.escape, _PARTS))})"
 )
+_DORA_KEY = re.compile(r".+\.(dora_scale|lora_magnitude_vector(\.\w+)*)")
 _DOWN_KEY = re.compile(r".+\.lora_(A|down)\.weight")
 
 
@@ -76,15 +77,20 @@ def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.
 
     Raises:
-        ModelError: if it can't be read, or no key is a LoRA's of an LTX-Video transformer.
+        ModelError: if it can't be read, is a DoRA, or no key is a LoRA's of an LTX-Video transformer.
     """
     try:
         with safe_open(path, "pt") as file:
             keys = list(file.keys())
             tensors = {key: file.get_tensor(key) for key in keys if _KEY.fullmatch(key)}
-            metadata = file.metadata() or {}
+            metadata = {**_peft_config(path), **(file.metadata() or {})}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+    if dora := next(filter(_DORA_KEY.fullmatch, keys), None):
+        raise ModelError(
+            f"{path}: is a DoRA ({dora}): it also changes the lengths of the weights, and without "
+            "that does something else. Load it where DoRA is known, as in ComfyUI's LoRA loader"
+        )
     lora, foreign = _layers(tensors, metadata, str(path))
     others = [key for key in keys if key not in tensors]
     found = FoundLoRA(lora, metadata, (*foreign, *others))
@@ -207,6 +213,14 @@ def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
     """The first of many names, and how many there are besides."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def _peft_config(path: Path) -> dict[str, str]:
+    """What peft writes beside a LoRA, as diffusers writes it into the file."""
+    config = path.with_name("adapter_config.json")
+    if path.name != "adapter_model.safetensors" or not config.is_file():
+        return {}
+    return {ADAPTER_METADATA: config.read_text(encoding="utf-8")}
 
 
 def _layers(

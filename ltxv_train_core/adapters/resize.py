@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..errors import ModelError
 from .convert import require_new
@@ -41,10 +42,17 @@ class Factors:
     right: Tensor
 
     def layer(self, rank: int) -> LoRALayer:
-        """The best approximation of this rank, each side with half of the size."""
+        """The best approximation of this rank, each side with half of the size.
+
+        Zeros make up the rank where the change has fewer singular values.
+        """
         root = self.values[:rank].sqrt()
-        down, up = (self.right[:, :rank] * root).T, self.left[:, :rank] * root
-        return LoRALayer(down.float(), up.float(), float(len(root)))
+        count = len(root)
+        down, up = (self.right[:, :count] * root).T, self.left[:, :count] * root
+        missing = rank - count
+        return LoRALayer(
+            pad(down.float(), (0, 0, 0, missing)), pad(up.float(), (0, missing)), float(rank)
+        )
 
 
 def resize_lora(

@@ -27,7 +27,9 @@ class AccelerationConfig(Section):
         "more; it needs a C++ compiler on a CPU and Triton on a GPU.",
     )
     compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
-        "reduce-overhead", "What torch.compile optimizes for."
+        "reduce-overhead",
+        "What torch.compile optimizes for. CUDA graphs are never used: blocks are compiled one by "
+        "one, which they don't bear. So reduce-overhead is the same as default.",
     )
     blocks_to_offload: int = option(
         0,

@@ -141,10 +141,10 @@ def read_contents(path: Path) -> Contents:
 def _other(header: Header) -> str | None:
     """What is no part of a model to train on."""
     names = header.tensors
-    if any(_LORA_END.search(name) for name in names):
-        return LORA
     if any(name.endswith("audio_adaln_single.linear.weight") for name in names):
         return "an LTX-2 checkpoint (video and audio), which is another model"
+    if any(_LORA_END.search(name) for name in names):
+        return LORA
     if {"initial_conv.weight", "final_conv.weight"} <= names.keys():
         return UPSCALER
     return None

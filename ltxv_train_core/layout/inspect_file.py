@@ -99,6 +99,11 @@ def _number(header: Header, name: str) -> float:
         content = file.read(info.end - info.start)
     if info.dtype == "BF16":
         return float(struct.unpack("<f", b"\0\0" + content[:2])[0])
+    if info.dtype == "F8_E5M2":
+        return float(struct.unpack("<e", b"\0" + content[:1])[0])
+    if info.dtype == "F8_E4M3":  # as float16 the exponent counts 8 more
+        bits = (content[0] & 0x80) << 8 | (content[0] & 0x7F) << 7
+        return float(struct.unpack("<e", bits.to_bytes(2, "little"))[0]) * 2**8
     form = _NUMBERS[info.dtype]
     return float(struct.unpack(form, content[: struct.calcsize(form)])[0])
 

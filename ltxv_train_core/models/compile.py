@@ -5,6 +5,13 @@ from diffusers import LTXVideoTransformer3DModel
 
 from ..events import Notice, Reporter
 
+# Blocks that are compiled one by one overwrite each other's results in CUDA graphs when they sample,
+# compute activations again or accumulate gradients (pytorch/pytorch#152887, #169545).
+_WITHOUT_CUDA_GRAPHS = {
+    "reduce-overhead": "default",
+    "max-autotune": "max-autotune-no-cudagraphs",
+}
+
 
 def compile_blocks(
     transformer: LTXVideoTransformer3DModel, mode: str, report: Reporter, left_out: list[int]
@@ -26,7 +33,7 @@ def compile_blocks(
         return False
     for number, block in enumerate(transformer.transformer_blocks):
         if number not in left_out:
-            block.compile(mode=mode)
+            block.compile(mode=_WITHOUT_CUDA_GRAPHS.get(mode, mode))
     report(Notice("compiling the model: the first step takes a minute or more"))
     return True
 

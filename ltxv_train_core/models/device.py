@@ -23,6 +23,11 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def holds_float8() -> bool:
+    """Whether this machine's device knows 8 bit floating point; Apple's doesn't."""
+    return default_device().type != "mps"
+
+
 def free_memory() -> None:
     """Gives memory of dropped tensors back to the device, also of those that refer to each other."""
     gc.collect()

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..errors import ModelError
 from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
+from ..layout.header import read_header
 from .download import (
     ENCODER_FOLDERS,
     TOP,
@@ -32,7 +34,17 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
 _LATER_VAE = "LTXVideo095DownBlock3D"
-_CAUSAL_PIPELINES = {"LTXPipeline": False, "LTXConditionPipeline": True}
+# What a part's configuration calls it.
+_KINDS = {
+    "transformer": ("_class_name", "LTXVideoTransformer3DModel"),
+    "vae": ("_class_name", "AutoencoderKLLTXVideo"),
+    "text_encoder": ("model_type", "t5"),
+}
+_CAUSAL_PIPELINES = {
+    "LTXPipeline": False,
+    "LTXImageToVideoPipeline": False,
+    "LTXConditionPipeline": True,
+}
 
 
 class LocalFolder:
@@ -43,13 +55,20 @@ class LocalFolder:
 
     @property
     def identity(self) -> str:
-        """From names, sizes and configurations: the weights themselves are not read."""
-        paths = sorted(self.folder.glob("*/*")) or sorted(self.folder.glob("*"))
+        """From names, sizes, configurations, and samples of the weights.
+
+        Hidden files and folders are a downloader's, or the system's.
+        """
+        is_part = (self.folder / "config.json").is_file()
+        patterns = ("*", "*/*") if is_part else ("*/*",)
+        paths = sorted(
+            path
+            for pattern in patterns
+            for path in self.folder.glob(pattern)
+            if path.is_file() and not _is_hidden(path.relative_to(self.folder))
+        )
         described = [
-            (p.relative_to(self.folder).as_posix(), p.stat().st_size)
-            + ((sha256_file(p),) if p.suffix == ".json" else ())
-            for p in paths
-            if p.is_file()
+            (p.relative_to(self.folder).as_posix(), p.stat().st_size, *_content(p)) for p in paths
         ]
         return sha256_json(described)[:32]
 
@@ -62,6 +81,7 @@ class LocalFolder:
         """Raises `ModelError` when a part can't be there."""
         if not (self.part(name) / "config.json").is_file():
             raise ModelError(f"{self.part(name)}: expected a folder with config.json and weights")
+        _require_kind(self.part(name), name)
 
 
 class HubFolder:
@@ -129,7 +149,9 @@ class DiffusersModel:
     def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         from diffusers import LTXVideoTransformer3DModel
 
-        return _load(LTXVideoTransformer3DModel, self.place.part("transformer"), torch_dtype=dtype)
+        return _load(
+            LTXVideoTransformer3DModel, self.place.part("transformer"), "transformer", dtype
+        )
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
         return VaeFolder(self.place).load(dtype)
@@ -154,7 +176,7 @@ class VaeFolder:
     def load(self, dtype: torch.dtype) -> VideoCodec:
         from diffusers import AutoencoderKLLTXVideo
 
-        return VideoCodec(_load(AutoencoderKLLTXVideo, self.place.part("vae"), torch_dtype=dtype))
+        return VideoCodec(_load(AutoencoderKLLTXVideo, self.place.part("vae"), "vae", dtype))
 
 
 class EncoderFolder:
@@ -185,7 +207,7 @@ class EncoderFolder:
 
         folder = self._folder()
         tokenizer = load_tokenizer(find_t5_tokenizer(folder))
-        return TextEncoder(_load(T5EncoderModel, folder, torch_dtype=dtype), tokenizer)
+        return TextEncoder(_load(T5EncoderModel, folder, "text_encoder", dtype), tokenizer)
 
     def _folder(self) -> Path:
         if isinstance(self.place, LocalFolder):
@@ -196,23 +218,53 @@ class EncoderFolder:
         return snapshot if folders == TOP else snapshot / folders[0]
 
 
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _content(path: Path) -> tuple[str, ...]:
+    """What is in a file: of weights samples, of other large files nothing."""
+    if path.suffix == ".json":
+        return (sha256_file(path),)
+    if path.suffix != ".safetensors":
+        return ()
+    try:
+        return (read_header(path).identity(),)
+    except ModelError:
+        return ()  # told where it is loaded
+
+
 def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
     """A number of a part's configuration; None where it isn't on this machine yet."""
     if isinstance(place, HubFolder):
         return None
-    config = place.part(part) / "config.json"
-    try:
-        value: int | None = json.loads(config.read_text(encoding="utf-8")).get(name)
-    except (OSError, ValueError):
-        return None
+    value: int | None = _config(place.part(part)).get(name)
     return value
 
 
-def _load(kind: Any, folder: Path, **options: Any) -> Any:
+def _config(folder: Path) -> dict[str, Any]:
+    """A part's configuration; empty where it can't be read."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config
+
+
+def _require_kind(folder: Path, part: str) -> None:
+    """Raises `ModelError` for a folder of another model, which libraries would fill at random."""
+    key, wanted = _KINDS[part]
+    found = _config(folder).get(key, wanted)
+    if found != wanted:
+        raise ModelError(f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {found}")
+
+
+def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
+    _require_kind(folder, part)
     load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
     try:
-        return load(**options)
-    except (OSError, ValueError, KeyError) as error:
+        return load(torch_dtype=dtype)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(f"{folder}: can't be loaded ({error})") from error
 
 

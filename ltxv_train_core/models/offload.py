@@ -132,7 +132,17 @@ class _Fetcher:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
         for tensor in tensors:
-            tensor.record_stream(current)
+            for plain in _plain(tensor):
+                plain.record_stream(current)
+
+
+def _plain(tensor: Any) -> Iterator[Tensor]:
+    """The tensors that hold a tensor's memory: a quantized one is made of several."""
+    if type(tensor) in (Tensor, nn.Parameter):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from _plain(getattr(tensor, name))
 
 
 class _Turn:

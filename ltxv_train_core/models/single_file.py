@@ -19,6 +19,7 @@ from ..layout.contents import (
 )
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
 from ..layout.single_file import CAUSAL_POSITIONS
+from .device import holds_float8
 from .t5_file import T5File
 from .tensor_file import fill, on_meta, require_match
 from .text_encoder import TextEncoder
@@ -101,9 +102,9 @@ class SingleFileModel:
 
     @property
     def is_fp8(self) -> bool:
-        """Whether some of the transformer is stored in 8 bit floating point."""
+        """Whether some of the transformer is stored in 8 bit floating point, and stays so here."""
         tensors = self.contents.header.below(self._part.prefix).values()
-        return any(info.dtype in FP8 for info in tensors)
+        return holds_float8() and any(info.dtype in FP8 for info in tensors)
 
     @property
     def text_width(self) -> int:

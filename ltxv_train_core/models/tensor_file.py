@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..layout.contents import FP8, PREFIXES, SCALES, differences
 from ..layout.header import Header
+from .device import holds_float8
 from .fp8 import Fp8Linear, dequantized
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -85,8 +86,9 @@ def fill(
         dtype: of all but the kept ones.
         keep: names of tensors that become float32.
         fp8: names of linear layers' weights that stay in float8 when they are stored so
-            (`Fp8Linear`, with its scale).
+            (`Fp8Linear`, with its scale) and the device knows it.
     """
+    may_stay = holds_float8()
     with safe_open(header.path, framework="pt") as file, header.path.open("rb") as raw:
 
         def read(key: str, wanted: torch.dtype) -> Tensor:
@@ -106,7 +108,8 @@ def fill(
             owner, _, leaf = name.rpartition(".")
             layer = module.get_submodule(owner)
             scale = _scale(header, key)
-            if info.dtype in FP8 and type(layer) is nn.Linear and leaf == "weight" and fp8(name):
+            stays = may_stay and info.dtype in FP8 and leaf == "weight" and fp8(name)
+            if stays and type(layer) is nn.Linear:
                 number = None if scale is None else read(scale, torch.float32).reshape(())
                 weight = read(key, _DTYPES[info.dtype])
                 _replace(module, owner, Fp8Linear(weight, number, layer.bias))

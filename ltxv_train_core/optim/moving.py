@@ -133,9 +133,14 @@ class Mover:
             self._in_a_row = state["skipped_in_a_row"]
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
-        elif self.average:
-            self.average = WeightAverage(self.parameters, self.average.decay)
+        else:
+            self.begin_average()
         set_learning_rates(self.schedule)
+
+    def begin_average(self) -> None:
+        """Begins the average, where there is one, with the weights as they are now."""
+        if self.average:
+            self.average = WeightAverage(self.parameters, self.average.decay)
 
     def _leave_out(self, number: int, loss: float) -> None:
         """Tells of a step without effect; `require_finite` gives up when that goes on.

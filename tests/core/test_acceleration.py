@@ -9,6 +9,7 @@ from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.flow.tokens import positions
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.models import quantize
+from ltxv_train_core.models.compile import compile_blocks
 from ltxv_train_core.models.precision import base_dtype
 from ltxv_train_core.models.quantize import quantize_base
 from ltxv_train_core.models.source import open_model
@@ -140,6 +141,19 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     ours, theirs = load_file(compiled.lora_file), load_file(plain.lora_file)
     assert ours.keys() == theirs.keys()
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead", "max-autotune"])
+def test_blocks_are_compiled_without_cuda_graphs(monkeypatch, mode):
+    modes = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda block, mode: modes.append(mode))
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    assert compile_blocks(transformer, mode, lambda event: None, [])
+    assert len(modes) == 4
+    options = torch._inductor.list_mode_options(modes[0])
+    assert not options.get("triton.cudagraphs")
+    assert options.get("max_autotune", False) == (mode == "max-autotune")
 
 
 def test_every_choice_of_quantization_has_its_type():

@@ -1,14 +1,18 @@
 """A failure parks the run with a cause, gives the memory back, and costs no finished step."""
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ltxv_train_core import files
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.plan import plan_run
@@ -48,6 +52,32 @@ def at_step(step, act):
             act()
 
     return report
+
+
+def test_a_folder_that_windows_holds_for_a_while_costs_no_step(training_config, whole, monkeypatch):
+    """A virus scanner reads the new checkpoint, and a window of the user is in the oldest one."""
+    rename, remove, refused = Path.replace, os.rmdir, []
+
+    def replace(source, target):
+        if source.is_dir() and len(refused) < 2:
+            refused.append(source)
+            raise PermissionError
+        return rename(source, target)
+
+    def rmdir(path, **options):
+        if str(path).endswith("000002"):
+            raise PermissionError
+        remove(path, **options)
+
+    monkeypatch.setattr(files, "os", SimpleNamespace(**vars(os) | {"name": "nt"}))
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    config = training_config(**STEPS, checkpoints={"interval": 2, "keep_last_n": 1})
+    result = train(config)
+    assert len(refused) == 2
+    assert tensor_bytes(result.lora_file) == whole
+    left = result.run_folder / "checkpoints"
+    assert {path.name for path in left.iterdir() if any(path.iterdir())} == {"000006"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")

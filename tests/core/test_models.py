@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from ltxv_train_core.flow.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.layout.versions import VERSIONS
 from ltxv_train_core.miniature import weights
-from ltxv_train_core.models.source import open_model
+from ltxv_train_core.models.source import open_model, open_text_encoder
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,42 @@ def test_a_diffusers_folder_is_the_same_model(diffusers_folder):
     assert torch.equal(*texts)
 
 
+def test_a_folder_is_known_by_its_weights_wherever_it_lies(diffusers_folder, tmp_path):
+    whole = open_model(str(diffusers_folder)).identity
+    copy = tmp_path / "whole"
+    shutil.copytree(diffusers_folder, copy)
+    (copy / ".git").mkdir()
+    (copy / ".git" / "HEAD").write_text("main")
+    (copy / "vae" / ".DS_Store").write_bytes(b"mac")
+    assert open_model(str(copy)).identity == whole
+    tuned = weights.load_transformer()
+    with torch.no_grad():
+        tuned.proj_out.weight.mul_(2)
+    tuned.save_pretrained(copy / "transformer")
+    assert open_model(str(copy)).identity != whole
+
+    def encoder(name, beside):
+        folder = tmp_path / name
+        shutil.copytree(diffusers_folder / "text_encoder", folder)
+        shutil.copytree(diffusers_folder / "tokenizer", folder / beside)
+        return folder
+
+    for beside in ("tokenizer", ".cache"):
+        one, other = encoder(f"one{beside}", beside), encoder(f"other{beside}", beside)
+        assert open_text_encoder(str(one)).identity == open_text_encoder(str(other)).identity
+        changed = weights.load_text_encoder()
+        with torch.no_grad():
+            changed.shared.weight.mul_(2)
+        changed.save_pretrained(other)
+        assert open_text_encoder(str(one)).identity != open_text_encoder(str(other)).identity
+
+
 def test_positions_follow_the_pipeline_of_a_folder(diffusers_folder, tmp_path):
-    for pipeline, causal in (("LTXPipeline", False), ("LTXConditionPipeline", True)):
+    for pipeline, causal in (
+        ("LTXPipeline", False),
+        ("LTXImageToVideoPipeline", False),
+        ("LTXConditionPipeline", True),
+    ):
         write_index(tmp_path, pipeline)
         assert open_model(str(tmp_path)).causal_positions is causal
 

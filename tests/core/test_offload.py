@@ -1,14 +1,18 @@
 """Blocks in host memory: the same training, with less of the model on the device."""
 
 import gc
+from contextlib import nullcontext
+from unittest.mock import Mock
 
 import pytest
 import torch
+from optimum.quanto import QTensor
 from safetensors.torch import load_file
 
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.models.offload import offload, place, spread
+from ltxv_train_core.models.quantize import quantize_base
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.trainer import train
 
@@ -81,6 +85,38 @@ def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
     assert len(seen) == 2 * BLOCKS, "each block is brought in for both passes"
     assert max(seen) == 2
     assert between == 0, "nothing is kept from the forward to the backward pass"
+
+
+def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
+    """Of quantized weights too, which are made of several tensors. The GPU is played by a CPU."""
+    from ltxv_train_core.models import offload as module
+
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
+    copies, told = [], []
+
+    def copied(weights, device):
+        made = [tensor.detach().to(CPU, copy=True) for _, _, tensor in weights.entries]
+        copies.extend(made)
+        return made
+
+    monkeypatch.setattr(module._HostWeights, "copied_to", copied)
+    monkeypatch.setattr(torch.cuda, "Stream", Mock())
+    monkeypatch.setattr(torch.cuda, "stream", Mock(return_value=nullcontext()))
+    monkeypatch.setattr(torch.cuda, "current_stream", Mock())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: told.append(tensor))
+    offload(transformer, torch.device("cuda"), [0])
+    with torch.no_grad():
+        transformer.transformer_blocks[0](
+            torch.randn(1, 8, 256).bfloat16(),
+            torch.randn(1, 4, 256).bfloat16(),
+            temb=torch.randn(1, 1, 6 * 256).bfloat16(),
+        )
+    quantized = [tensor for tensor in copies if isinstance(tensor, QTensor)]
+    assert len(quantized) == 10
+    ours = {tensor.data_ptr() for tensor in told if not isinstance(tensor, QTensor)}
+    assert {q._data.data_ptr() for q in quantized} <= ours
+    assert {q._scale.data_ptr() for q in quantized} <= ours
 
 
 def test_offloaded_blocks_stay_behind_when_the_model_moves():

@@ -16,7 +16,7 @@ from ltxv_train_core.miniature.clips import ClipSpec, render
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.preflight import problems
 from ltxv_train_core.trainer import train
-from ltxv_train_core.validation import Validator
+from ltxv_train_core.validation import Validator, decode_videos
 
 PROMPT = "a red circle moves right on a teal background"
 SAME = 3  # the encoder is lossy, and not the same each time
@@ -70,6 +70,15 @@ def picture(path, width, height):
     exif[EXIF_ORIENTATION] = TURNED_RIGHT
     frame.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     return frame
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_vae_keeps_its_precision_where_the_transformer_has_another(source, dtype):
+    latents = torch.randn(1, 128, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    (alone,) = decode_videos(latents, source, torch.device("cpu"))
+    with torch.autocast("cpu", dtype):
+        (within,) = decode_videos(latents, source, torch.device("cpu"))
+    assert np.array_equal(within, alone)
 
 
 @pytest.mark.parametrize("size", [(240, 200), (150, 300)], ids=["wide", "tall"])

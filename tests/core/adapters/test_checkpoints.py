@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ltxv_train_core.adapters import extract
 from ltxv_train_core.adapters.extract import extract_lora
 from ltxv_train_core.adapters.lora import LoRALayer
 from ltxv_train_core.adapters.lora_file import read_lora, write_lora
@@ -134,6 +135,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, state, lo
         merge_lora(other, lora_file, output)
     with pytest.raises(ModelError, match="is there already"):
         merge_lora(base, lora_file, base)
+    scale = f"{TRANSFORMER_PREFIX}transformer_blocks.3.attn1.to_q.weight_scale"
+    save_file(load_file(base) | {scale: torch.ones(256, 8)}, other)
+    with pytest.raises(ModelError, match=r"to_q\.weight_scale scales blocks"):
+        merge_lora(other, lora_file, output)
 
 
 def test_a_stopped_merge_leaves_nothing(tmp_path, state, lora_file):
@@ -209,6 +214,19 @@ def test_resizing_by_energy_finds_the_true_rank(tmp_path):
     assert (whole.rank, whole.error < 1e-6) == (8, True)
 
 
+def test_layers_of_any_rank_become_one_rank(tmp_path):
+    """Of a smaller one than asked for, and of one above what a layer of 128 inputs can use."""
+    made = lora(4) | {"proj_in": lora(160)["proj_in"]}
+    source = tmp_path / "lora.safetensors"
+    write_lora(source, made, {})
+    done = resize_lora(source, tmp_path / "small.safetensors", rank=144)
+    small = read_lora(done.output).lora
+    assert {layer.rank for layer in small.values()} == {144}
+    assert done.error < 1e-6
+    for name, layer in made.items():
+        assert torch.allclose(small[name].change(), layer.change(), atol=1e-5)
+
+
 def test_a_rank_that_is_not_smaller_is_refused(tmp_path, lora_file):
     output = tmp_path / "out.safetensors"
     with pytest.raises(ModelError, match="has rank 4"):
@@ -218,7 +236,9 @@ def test_a_rank_that_is_not_smaller_is_refused(tmp_path, lora_file):
     assert not output.exists()
 
 
-def test_extracting_finds_what_was_merged(tmp_path, state, lora_file):
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_extracting_finds_what_was_merged(tmp_path, state, lora_file, monkeypatch, device):
+    monkeypatch.setattr(extract, "default_device", lambda: torch.device(device))
     base = checkpoint(tmp_path / "base.safetensors", state)
     tuned = merge_lora(base, lora_file, tmp_path / "tuned.safetensors").output
     done = extract_lora(base, tuned, tmp_path / "found.safetensors", rank=4)
@@ -228,6 +248,8 @@ def test_extracting_finds_what_was_merged(tmp_path, state, lora_file):
     assert found.metadata["extracted_from"] == "tuned.safetensors"
     for name, layer in lora().items():
         assert torch.allclose(found.lora[name].change(), layer.change(), atol=1e-5)
+    large = extract_lora(base, tuned, tmp_path / "large.safetensors", rank=160)
+    assert {layer.rank for layer in read_lora(large.output).lora.values()} == {160}
     small = extract_lora(base, tuned, tmp_path / "small.safetensors", rank=2)
     best = sum(torch.linalg.svdvals(x.change())[2:].square().sum() for x in lora().values())
     whole = sum(x.change().square().sum() for x in lora().values())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import LTXPipeline
+from peft import LoraConfig
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -118,6 +119,18 @@ def test_what_diffusers_writes_is_read(tmp_path):
     assert_same_change(tmp_path / "kohya.safetensors", made)
 
 
+def test_what_peft_writes_is_read(tmp_path):
+    """A folder as `save_pretrained` makes it: alpha in a file beside the weights."""
+    made = lora(alpha=8.0)
+    state = {}
+    for name, layer in made.items():
+        key = f"base_model.model.{name}"
+        state |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+    LoraConfig(r=4, lora_alpha=8, target_modules=["to_q"]).save_pretrained(tmp_path)
+    save_file(state, tmp_path / "adapter_model.safetensors", {"format": "pt"})
+    assert_same_change(tmp_path / "adapter_model.safetensors", made)
+
+
 def test_alpha_by_layer_and_rslora(tmp_path):
     made = lora(alpha=4.0)
     path = tmp_path / "peft.safetensors"
@@ -169,7 +182,7 @@ def test_what_has_no_place_is_named(tmp_path):
     others = {
         half: torch.zeros(4, 256),
         "lora_te1_text_model_encoder_layers_0.lora_down.weight": torch.zeros(4, 8),
-        "diffusion_model.transformer_blocks.0.attn1.to_q.dora_scale": torch.zeros(8),
+        "diffusion_model.transformer_blocks.0.attn1.to_q.diff_b": torch.zeros(8),
     }
     save_file(load_file(path) | others, path)
     done = convert_lora(path, "diffusers", tmp_path / "out.safetensors")
@@ -179,6 +192,17 @@ def test_what_has_no_place_is_named(tmp_path):
     save_file(others, path)
     with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
         convert_lora(path, "diffusers", tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "end", ["dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight"]
+)
+def test_a_dora_is_refused(tmp_path, end):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    key = f"diffusion_model.transformer_blocks.3.attn1.to_q.{end}"
+    save_file(load_file(path) | {key: torch.ones(256)}, path)
+    with pytest.raises(ModelError, match=f"is a DoRA \\({key}\\)"):
+        convert_lora(path, "kohya", tmp_path / "out.safetensors")
 
 
 def test_nothing_is_overwritten(tmp_path):

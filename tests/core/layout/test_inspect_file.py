@@ -61,7 +61,8 @@ def test_a_lora_in_each_form(lora, tmp_path, capsys):
 
 
 def test_alpha_in_every_number_format(tmp_path, capsys):
-    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.float64):
+    floats = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    for dtype in (*floats, torch.float8_e4m3fn, torch.float8_e5m2, torch.int64):
         tensors = {
             "x.lora_down.weight": torch.ones(2, 3),
             "x.lora_up.weight": torch.ones(3, 2),

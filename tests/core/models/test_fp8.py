@@ -10,6 +10,7 @@ from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.miniature import weights
+from ltxv_train_core.models import device
 from ltxv_train_core.models.fp8 import Fp8Linear
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.trainer import train
@@ -109,6 +110,17 @@ def test_loss_and_gradients_are_those_of_the_dequantized_base(form, fp8_file):
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
     assert all(m.weight.grad is None for m in layers)
+
+
+def test_apples_gpu_gets_the_same_weights_in_another_format(fp8_file, monkeypatch):
+    source = open_model(str(fp8_file("scaled")))
+    wanted = whole(source.load_transformer(torch.float32)).state_dict()
+    assert source.is_fp8
+    monkeypatch.setattr(device, "default_device", lambda: torch.device("mps"))
+    assert not source.is_fp8
+    found = source.load_transformer(torch.float32).state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_a_new_lora_is_drawn_in_float32(fp8_file):

@@ -157,7 +157,10 @@ def test_other_files_are_refused_by_what_they_are(write):
             "initial_conv.weight": torch.zeros(1),
             "final_conv.weight": torch.zeros(1),
         },
-        "LTX-2": {"model.diffusion_model.audio_adaln_single.linear.weight": torch.zeros(1)},
+        "LTX-2": {
+            "model.diffusion_model.audio_adaln_single.linear.weight": torch.zeros(1),
+            "vocoder.acts.0.act.alpha": torch.zeros(1),
+        },
         r"something unknown \(1 tensors: conv_in": {"conv_in": torch.zeros(1)},
     }
     for found, tensors in files.items():

@@ -16,7 +16,7 @@ from ltxv_train_core.miniature import weights
 from ltxv_train_core.miniature.datasets import generate
 from ltxv_train_core.models import tokenizer
 from ltxv_train_core.models.fp8 import Fp8Linear
-from ltxv_train_core.models.source import open_model, open_text_encoder
+from ltxv_train_core.models.source import open_model, open_text_encoder, open_vae
 
 PROMPT = "a red ring moves up on a teal background"
 FP8 = torch.float8_e4m3fn
@@ -126,6 +126,29 @@ def test_folders(layout, tmp_path, expected):
     encoder.require()
     assert encoder.width == 128
     assert torch.equal(embedding(encoder.load(torch.float32)), expected)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "vae"])
+def test_a_folder_of_another_model_is_refused(part, tmp_path):
+    """UMT5 of Wan has T5-XXL's sizes: what its folder lacks would be drawn at random."""
+    wanted, other, write, find = {
+        "text_encoder": ("t5", "umt5", weights.load_text_encoder, open_text_encoder),
+        "vae": ("AutoencoderKLLTXVideo", "AutoencoderKLWan", weights.load_vae, open_vae),
+    }[part]
+    write().save_pretrained(tmp_path)
+    weights.load_tokenizer().save_pretrained(tmp_path)
+    found = find(str(tmp_path))
+    config = tmp_path / "config.json"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace(f'"{wanted}"', f'"{other}"'), encoding="utf-8")
+    for attempt in (found.require, lambda: found.load(torch.float32)):
+        with pytest.raises(ModelError, match=rf"\({wanted}\), found {other}"):
+            attempt()
+    config.write_text(text, encoding="utf-8")
+    file = next(tmp_path.glob("*model.safetensors"))
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ModelError, match=f"{tmp_path.name}: can't be loaded"):
+        found.load(torch.float32)
 
 
 def test_a_checkpoint_with_its_text_encoder_inside(contents, write, t5_file, expected):

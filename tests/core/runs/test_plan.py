@@ -165,6 +165,15 @@ def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):
         train(training_config(optimization=base, lora={"rank": 8}), continue_from=before)
 
 
+def test_the_average_of_a_stage_with_another_optimizer_begins_with_its_weights(training_config):
+    first, _ = steps_of(training_config(optimization={"batch_size": 1, "steps": 2}))
+    still = {"batch_size": 1, "steps": 1, "learning_rate": 1e-12, "ema_decay": 0.9}
+    stage = training_config(optimization=still | {"optimizer_type": "adafactor"})
+    second, _ = steps_of(stage, continue_from=RunFolder(first.run_folder))
+    trained, average = load_file(second.lora_file), load_file(second.ema_file)
+    assert all(torch.allclose(average[key], trained[key], atol=1e-7) for key in trained)
+
+
 def test_a_stage_needs_a_finished_run(training_config, tmp_path):
     config = training_config(optimization=CONSTANT | {"steps": 4})
     stop = threading.Event()
