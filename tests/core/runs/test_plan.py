@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.plan import plan_again, plan_run
-from ltxv_train_core.runs import RunFolder, RunLibrary, fingerprint
-from ltxv_train_core.trainer import train
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter, fingerprint
+from ltxv_train_core.trainer import begin, train
 
 CONSTANT = {"batch_size": 1, "scheduler_type": "constant"}
 
@@ -149,6 +149,20 @@ def test_a_stage_carries_on_a_finished_run(training_config):
     assert steps_of(config, continue_from=RunFolder(first.run_folder)) == (second, [])
     plan = plan_again(RunFolder(third.run_folder))
     assert (plan.start.name, plan.is_finished) == (second.run_folder.name, True)
+
+
+def test_a_stage_finds_the_run_before_it_in_another_folder(training_config, tmp_path):
+    config = training_config(optimization=CONSTANT | {"steps": 2})
+    elsewhere = config.model_copy(update={"output_dir": str(tmp_path / "elsewhere")})
+    before = RunFolder(train(elsewhere).run_folder)
+    plan = plan_run(config, continue_from=before)
+    with RunWriter(plan.run) as writer:
+        begin(plan, writer)
+    again = plan_again(plan.run)
+    assert (again.start, again.steps) == (before, 4)
+    RunLibrary(elsewhere.output_path).delete(before.name)
+    with pytest.raises(ConfigurationError, match="which it trains on from, is gone"):
+        plan_again(plan.run)
 
 
 def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):
