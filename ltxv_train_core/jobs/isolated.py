@@ -1,4 +1,4 @@
-"""Trains a run in a process of its own, or in several: `accelerate launch` starts them.
+"""Trains a run in a process of its own, or in several, which `accelerate launch` starts.
 
 Nothing that happens there can take this process down. The worker writes the run; this side follows
 its events and hands on what is asked.
@@ -118,13 +118,14 @@ def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
 
 
 def _command(run: RunFolder, processes: int) -> list[str]:
-    together = ["--multi_gpu"] if processes > 1 else []
+    worker = [str(WORKER), str(run.folder)]
+    if processes == 1:
+        return [sys.executable, *worker]
     return [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        *together,
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--gpu_ids", "all"),
         *("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"),
         *("--mixed_precision", "no", "--dynamo_backend", "no"),
-        *(str(WORKER), str(run.folder)),
+        *worker,
     ]
 
 

@@ -1,6 +1,7 @@
 """Training in processes of its own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -95,6 +96,15 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     assert paused_at <= state.step < 100
     whole = train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}))
     assert tensor_bytes(train(config).lora_file) == tensor_bytes(whole.lora_file)
+
+
+def test_a_process_says_why_it_can_not_begin(manager, training_config, stripes_data, tmp_path):
+    root = shutil.copytree(stripes_data, tmp_path / "data")
+    plan = plan_run(training_config(root), processes=1)
+    shutil.rmtree(root)
+    with pytest.raises(RunFailedError, match=f"{root} does not exist. Solve this"):
+        manager.submit(plan).result()
+    assert current_state(plan.run).cause.kind == "configuration"
 
 
 @pytest.mark.kills
