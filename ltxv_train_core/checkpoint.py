@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import sync_file, sync_folder, write_safetensors
+from .files import put_in_place, sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -52,7 +52,7 @@ def save(folder: Path, state: TrainingState) -> Path:
         sync_file(temporary / STATE)
         sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
+        put_in_place(temporary, target)
         sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -89,12 +89,18 @@ def exists(folder: Path) -> bool:
     return bool(_newest_first(folder))
 
 
-def keep_newest(folder: Path, count: int) -> None:
-    """Removes all but the newest checkpoints; a negative count keeps all, and one always stays."""
+def keep_newest(folder: Path, count: int, report: Reporter = ignore) -> None:
+    """Removes all but the newest checkpoints; a negative count keeps all, and one always stays.
+
+    One that can't be removed now, because somebody reads it, is told and tried again next time.
+    """
     if count < 0:
         return
     for old in _newest_first(folder)[max(1, count) :]:
-        shutil.rmtree(old)
+        try:
+            shutil.rmtree(old)
+        except OSError as error:
+            report(Notice(f"checkpoint {old.name} can't be removed: {error}"))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -143,7 +143,8 @@ class TrainingLoop:
             if run.metrics_file.is_file():
                 sync_file(run.metrics_file)
             folder = checkpoint.save(run.checkpoints, self._state())
-            checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
+            keep = self.config.checkpoints.keep_last_n
+            checkpoint.keep_newest(run.checkpoints, keep, self.report)
             self._saved_step = self.step
             self.report(CheckpointWritten(self.step, folder, lora_file))
         self.writer.move("running", step=self.step, skipped_steps=self.mover.skipped_steps)
