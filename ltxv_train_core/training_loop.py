@@ -217,8 +217,10 @@ class TrainingLoop:
             yield generator
 
     def _save_if_due(self, asked: bool) -> None:
+        """The last step is saved here too: what is sampled after it may bring the process down."""
         interval = self.config.checkpoints.interval
-        if asked or (interval is not None and self.step % interval == 0):
+        at_interval = interval is not None and self.step % interval == 0
+        if asked or at_interval or self.step == self.plan.steps:
             self.save()
 
     def _validate_if_due(self, asked: bool = False) -> None:
