@@ -138,6 +138,12 @@ def test_the_miniature_is_exported(tmp_path, capsys):
     assert target.stat().st_size > 10_000_000
 
 
+def test_a_folder_that_takes_no_run_is_named(config_file, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", str(config_file), "--set", f"output_dir={tmp_path / 'file'}"]) == 1
+    assert "change output_dir or name, or who may write" in capsys.readouterr().err
+
+
 LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 LAUNCH += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
 
