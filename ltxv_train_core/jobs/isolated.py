@@ -27,7 +27,6 @@ from .link import VARIABLE, Door, Link, to_event
 WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.05
-LAST_LINES = 12
 LOCK_SECONDS = 30.0
 
 logger = logging.getLogger("ltxv_train")
@@ -183,5 +182,7 @@ def _outcome(
 
 
 def _last(text: str) -> str:
+    """The last line; of several processes theirs, not the report of their launcher."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    theirs = [line for line in lines if line.startswith("[rank")]
+    return (theirs or lines or ["it said nothing"])[-1]

@@ -27,7 +27,8 @@ def main(run_folder: str) -> int:
     except Cancelled:
         pass
     except LTXVTrainError as error:
-        print(error, file=sys.stderr)
+        who = f"[rank{processes.rank}]: " if processes.count > 1 else ""  # as torch does
+        print(f"{who}{error}", file=sys.stderr)
         return 1  # with which the launcher ends the others, who would wait for this one
     processes.leave()
     return 0

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.jobs import isolated
 from ltxv_train_core.jobs.link import Door, call, to_event, to_message
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs.failures import RunFailedError
@@ -105,6 +106,16 @@ def test_a_process_says_why_it_can_not_begin(manager, training_config, stripes_d
     with pytest.raises(RunFailedError, match=f"{root} does not exist. Solve this"):
         manager.submit(plan).result()
     assert current_state(plan.run).cause.kind == "configuration"
+
+
+def test_a_crash_is_told_in_the_words_of_the_process_that_fell(
+    manager, training_config, tmp_path, monkeypatch
+):
+    worker = tmp_path / "worker.py"
+    worker.write_text("raise SystemExit('[rank1]: OutOfMemoryError: 9 GiB\\n' + '=' * 60)")
+    monkeypatch.setattr(isolated, "WORKER", worker)
+    with pytest.raises(RunFailedError, match=r"code 1 and no word \(\[rank1\]: OutOfMemoryError"):
+        manager.submit(plan_run(training_config(), processes=1)).result()
 
 
 @pytest.mark.kills
