@@ -41,7 +41,7 @@ def save(folder: Path, state: TrainingState) -> Path:
 
     A failure leaves the folder as it was.
     """
-    target = folder / f"{state.step:06d}"
+    target = place(folder, state.step)
     temporary = folder / f".{target.name}.{os.getpid()}.part"
     try:
         temporary.mkdir(parents=True)
@@ -57,6 +57,10 @@ def save(folder: Path, state: TrainingState) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def place(folder: Path, step: int) -> Path:
+    return folder / f"{step:06d}"
 
 
 def load_latest(folder: Path, report: Reporter = ignore) -> TrainingState | None:

@@ -207,8 +207,11 @@ def test_a_finished_run_without_its_lora_writes_it_again(training_config):
     config = training_config(optimization=CONSTANT | {"steps": 2})
     first, _ = steps_of(config)
     before = tensors(first)
+    (state,) = first.run_folder.glob("checkpoints/*/state.pt")
+    written = state.stat().st_mtime_ns
     first.lora_file.unlink()
     again, made = steps_of(config)
     assert (again, made) == (first, [])
+    assert state.stat().st_mtime_ns == written, "the only checkpoint is left alone"
     assert tensors(again) == before
     assert torch.isfinite(next(iter(load_file(again.lora_file).values()))).all()
