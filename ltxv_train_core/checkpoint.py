@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import replace, sync_file, sync_folder, write_safetensors
+from .files import put_in_place, sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -41,7 +41,7 @@ def save(folder: Path, state: TrainingState) -> Path:
 
     A failure leaves the folder as it was.
     """
-    target = folder / f"{state.step:06d}"
+    target = place(folder, state.step)
     temporary = folder / f".{target.name}.{os.getpid()}.part"
     try:
         temporary.mkdir(parents=True)
@@ -52,11 +52,15 @@ def save(folder: Path, state: TrainingState) -> Path:
         sync_file(temporary / STATE)
         sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)
-        replace(temporary, target)
+        put_in_place(temporary, target)
         sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
+
+
+def place(folder: Path, step: int) -> Path:
+    return folder / f"{step:06d}"
 
 
 def load_latest(folder: Path, report: Reporter = ignore) -> TrainingState | None:
@@ -89,15 +93,18 @@ def exists(folder: Path) -> bool:
     return bool(_newest_first(folder))
 
 
-def keep_newest(folder: Path, count: int) -> None:
+def keep_newest(folder: Path, count: int, report: Reporter = ignore) -> None:
     """Removes all but the newest checkpoints; a negative count keeps all, and one always stays.
 
-    What can't be removed now, as Windows keeps what is open somewhere, is removed the next time.
+    One that can't be removed now, because somebody reads it, is told and tried again next time.
     """
     if count < 0:
         return
     for old in _newest_first(folder)[max(1, count) :]:
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            shutil.rmtree(old)
+        except OSError as error:
+            report(Notice(f"checkpoint {old.name} can't be removed: {error}"))
 
 
 def remove_leftovers(folder: Path) -> None:

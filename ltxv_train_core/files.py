@@ -23,15 +23,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync_file(temporary)
-        replace(temporary, path)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def replace(source: Path, target: Path) -> None:
-    """Renames a file or a folder.
+def put_in_place(source: Path, target: Path) -> None:
+    """Gives a file or a folder its final name.
 
-    Windows refuses while somebody reads the target or what is in the folder, which soon passes.
+    Windows refuses while somebody reads the target or, as virus scanners do, what is new in the
+    folder; that soon passes.
     """
     tries = 40 if os.name == "nt" else 1
     for number in range(1, tries + 1):

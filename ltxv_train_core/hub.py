@@ -4,6 +4,7 @@ Everything is made from the run's folder, so that it can be uploaded later, and 
 the Hub client's own: HF_TOKEN, or the login on this machine.
 """
 
+import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,14 +37,17 @@ def problems(config: TrainingConfig) -> list[str]:
 
 
 def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter = ignore) -> None:
-    """Uploads a finished run once, if its configuration says so. A failure is told, not raised."""
+    """Uploads a finished run once to a repository, if its configuration says so.
+
+    A failure is told, not raised.
+    """
     if not config.hub.push_to_hub or not run.is_finished():
         return
-    if _record(run).is_file():
+    if _uploaded_to(run) == config.hub.hub_model_id:
         return
     try:
         push(run, config.hub, report)
-    except LTXVTrainError as error:
+    except Exception as error:
         report(
             Notice(
                 f"{error}. Nothing is lost: the run lies in {run.folder}. Upload it later with\n"
@@ -114,6 +118,12 @@ _NO_TOKEN = "no token for the Hugging Face Hub; run `hf auth login`, or set HF_T
 def _record(run: RunFolder) -> Path:
     """Says that a run was uploaded, and where to."""
     return run.folder / "hub.json"
+
+
+def _uploaded_to(run: RunFolder) -> str | None:
+    if not _record(run).is_file():
+        return None
+    return str(json.loads(_record(run).read_text(encoding="utf-8"))["repository"])
 
 
 def _configuration(run: RunFolder) -> TrainingConfig:

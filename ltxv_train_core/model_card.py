@@ -51,6 +51,8 @@ def model_card(config: TrainingConfig, lora_file: str, step: int, pictures: list
         lora_file: its name in the repository.
     """
     kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    if _is_full(config):
+        kind = "transformer"
     base = _base_model(config.model.model_source)
     return "\n".join(
         [
@@ -65,9 +67,7 @@ def model_card(config: TrainingConfig, lora_file: str, step: int, pictures: list
             *_samples(pictures),
             "## Use",
             "",
-            f"`{lora_file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
-            f'(`pipeline.load_lora_weights(..., weight_name="{lora_file}")`). Strength 1 is as '
-            "trained.",
+            _use(config, lora_file),
             "",
             "## Training",
             "",
@@ -76,6 +76,19 @@ def model_card(config: TrainingConfig, lora_file: str, step: int, pictures: list
             "The whole configuration is in `training_config.yaml`.",
             "",
         ]
+    )
+
+
+def _is_full(config: TrainingConfig) -> bool:
+    return config.model.training_mode == "full"
+
+
+def _use(config: TrainingConfig, file: str) -> str:
+    if _is_full(config):
+        return f"`{file}` loads in ComfyUI (put it into `models/diffusion_models`)."
+    return (
+        f"`{file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
+        f'(`pipeline.load_lora_weights(..., weight_name="{file}")`). Strength 1 is as trained.'
     )
 
 
@@ -89,13 +102,15 @@ def _base_model(model_source: str) -> str:
 
 def _front_matter(config: TrainingConfig, base: str, pictures: list[Picture]) -> dict:
     has_reference = config.conditioning.mode == "reference_video"
+    lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
     facts: dict = {
         "library_name": "diffusers",
         "pipeline_tag": "video-to-video" if has_reference else "text-to-video",
-        "tags": ["ltx-video", "lora", *(["ic-lora"] if has_reference else []), "ltxv-train"],
+        "tags": ["ltx-video", *lora, "ltxv-train"],
     }
     if "/" in base:
-        facts |= {"base_model": base, "base_model_relation": "adapter"}
+        relation = "finetune" if _is_full(config) else "adapter"
+        facts |= {"base_model": base, "base_model_relation": relation}
     if pictures:
         facts["widget"] = [{"text": p.prompt, "output": {"url": p.path}} for p in pictures]
     return facts
@@ -111,11 +126,12 @@ def _samples(pictures: list[Picture]) -> list[str]:
 def _facts(config: TrainingConfig, step: int) -> list[str]:
     optimization = config.optimization
     batch = optimization.batch_size * optimization.gradient_accumulation_steps
+    layers = ", ".join(f"`{name}`" for name in config.lora.target_modules)
+    lora = f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}"
     return [
         f"- {step} steps of {batch} samples, learning rate {optimization.learning_rate:g} "
         f"({optimization.scheduler_type}), {optimization.optimizer_type}",
-        f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on "
-        + ", ".join(f"`{name}`" for name in config.lora.target_modules),
+        "- every weight" if _is_full(config) else lora,
         f"- conditioning: {config.conditioning.mode}, first frame given with probability "
         f"{config.conditioning.first_frame_conditioning_p:g}",
         f"- seed {config.seed}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -90,11 +91,10 @@ def plan_run(
         if continue_from is None and not again:
             continue_from = _longest_finished(config, runs, state)
         if continue_from is not None:
-            state = replace(state, continues=continue_from.name)
+            state = replace(state, continues=_place(continue_from, config.output_path))
     else:
         state = replace(state, processes=processes)
-        if continue_from is None and state.continues is not None:
-            continue_from = next((each for each in runs if each.name == state.continues), None)
+        continue_from = continue_from or _start(run, state)
     return RunPlan(config, run, source, dataset, state, continue_from, graph)
 
 
@@ -109,7 +109,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
         raise ConfigurationError([f"{run.folder}: its run.json is missing or damaged"])
     dataset, source = _open(config, report)
     is_stage = state.continues is not None and state.first_step > 0
-    stage = _stage(str(state.continues), state.first_step) if is_stage else None
+    stage = _stage(Path(str(state.continues)).name, state.first_step) if is_stage else None
     parts = (config, dataset.fingerprint(), source.identity, state.processes, stage)
     if state.fingerprint != fingerprint(*parts):
         raise ConfigurationError(
@@ -119,8 +119,14 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
                 "put back what changed"
             ]
         )
-    library = {each.name: each for each in RunLibrary(run.folder.parent).runs()}
-    start = library.get(state.continues) if state.continues else None
+    start = _start(run, state)
+    if is_stage and start is None and not checkpoint.exists(run.checkpoints):
+        raise ConfigurationError(
+            [
+                f"run {run.name}: run {state.continues}, which it trains on from, is gone; put it "
+                "back, or queue a graph or configuration without it"
+            ]
+        )
     return RunPlan(config, run, source, dataset, state, start, run.graph())
 
 
@@ -160,6 +166,20 @@ def open_source(
 
 def _stage(run: str, step: int) -> str:
     return f"{run} step {step}"
+
+
+def _place(start: RunFolder, library: Path) -> str:
+    """The name of a run of the same library; of another one its whole path."""
+    folder = start.folder.resolve()
+    return start.name if folder.parent == library.resolve() else str(folder)
+
+
+def _start(run: RunFolder, state: RunState) -> RunFolder | None:
+    """The run that one trains on from, where it still is."""
+    if state.continues is None:
+        return None
+    start = RunFolder(run.folder.parent / state.continues)
+    return start if start.written_state() else None
 
 
 def _choose(config: TrainingConfig, runs: list[RunFolder], name: str, again: bool) -> RunFolder:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from . import hub, trackers
 from .adapters.start import require_start
 from .config import TrainingConfig, ValidationConfig, ignored
+from .config.sharing import is_path
 from .errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
@@ -101,7 +102,7 @@ def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
     model, validation = config.model, config.validation
     for name in _SOURCES:
         source = getattr(model, name)
-        if source is not None and _is_path(source):
+        if source is not None and is_path(source):
             yield f"model.{name}", source
     if model.load_checkpoint is not None:
         yield "model.load_checkpoint", model.load_checkpoint
@@ -110,18 +111,6 @@ def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         for name in ("images", "reference_videos"):
             for path in getattr(validation, name) or ():
                 yield f"validation.{name}", path
-
-
-def _is_path(model_source: str) -> bool:
-    """Whether a model is named by a path, and can be no version or repository."""
-    path = PurePath(model_source)
-    return (
-        path.is_absolute()
-        or model_source.startswith((".", "~"))
-        or "\\" in model_source
-        or len(path.parts) > 2
-        or path.suffix in (".safetensors", ".sft", ".gguf")
-    )
 
 
 def _exists(path: str) -> bool:
@@ -156,7 +145,7 @@ def _require_frames(path: Path, frames: int) -> None:
 
 def _missing_model_paths(config: TrainingConfig) -> bool:
     sources = [getattr(config.model, name) for name in _SOURCES]
-    return any(s is not None and _is_path(s) and not _exists(s) for s in sources)
+    return any(s is not None and is_path(s) and not _exists(s) for s in sources)
 
 
 def _unusable_model(config: TrainingConfig) -> list[str]:

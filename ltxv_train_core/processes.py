@@ -41,7 +41,9 @@ class Processes:
         if not dist.is_initialized():
             if torch.cuda.is_available():
                 torch.cuda.set_device(local_rank)
-            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            # torch for Windows has gloo alone.
+            has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+            backend = "nccl" if has_nccl else "gloo"
             dist.init_process_group(backend, timeout=PATIENCE)
         return cls(dist.get_rank(), count, local_rank)
 

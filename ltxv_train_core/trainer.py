@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .adapters.trainable import write_missing_forms
+from .adapters.trainable import has_wanted_dtype, write_missing_forms
 from .checkpoint import remove_leftovers
 from .config import TrainingConfig, yaml_file
 from .errors import Cancelled, LTXVTrainError
@@ -104,6 +104,14 @@ def found_finished(plan: RunPlan, report: Reporter) -> TrainingResult:
     result = result_of(plan.run, plan.state)
     for file in filter(None, (result.lora_file, result.ema_file)):
         write_missing_forms(plan.config, file)
+    if not has_wanted_dtype(plan.config, result.lora_file):
+        wanted = plan.config.checkpoints.lora_dtype
+        report(
+            Notice(
+                f"checkpoints.lora_dtype {wanted}: the LoRA was written in another format and "
+                "stays so; remove its file to have it written anew from the checkpoint"
+            )
+        )
     push_when_finished(plan.config, plan.run, report)
     return result
 

@@ -141,13 +141,20 @@ class TrainingLoop:
                 with self.mover.average.applied():
                     decay = str(self.mover.average.decay)
                     self._write(run.ema_file(self.step), {"ema_decay": decay})
-            if run.metrics_file.is_file():
-                sync_file(run.metrics_file)
-            folder = checkpoint.save(run.checkpoints, self._state())
-            checkpoint.keep_newest(run.checkpoints, self.config.checkpoints.keep_last_n)
-            self._saved_step = self.step
+            if self.step != self._saved_step:
+                self._save_state()
+            folder = checkpoint.place(run.checkpoints, self.step)
             self.report(CheckpointWritten(self.step, folder, lora_file))
         self.writer.move("running", step=self.step, skipped_steps=self.mover.skipped_steps)
+
+    def _save_state(self) -> None:
+        run = self.run_folder
+        if run.metrics_file.is_file():
+            sync_file(run.metrics_file)
+        checkpoint.save(run.checkpoints, self._state())
+        keep = self.config.checkpoints.keep_last_n
+        checkpoint.keep_newest(run.checkpoints, keep, self.report)
+        self._saved_step = self.step
 
     def _go_on(self) -> None:
         if self.step == 0:
@@ -217,8 +224,10 @@ class TrainingLoop:
             yield generator
 
     def _save_if_due(self, asked: bool) -> None:
+        """The last step is saved here too: what is sampled after it may bring the process down."""
         interval = self.config.checkpoints.interval
-        if asked or (interval is not None and self.step % interval == 0):
+        at_interval = interval is not None and self.step % interval == 0
+        if asked or at_interval or self.step == self.plan.steps:
             self.save()
 
     def _validate_if_due(self, asked: bool = False) -> None:

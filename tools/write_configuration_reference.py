@@ -57,8 +57,8 @@ key `ltxv_train`, and only where they are not the default. Both ways of writing 
 | `wandb.project`, `entity`, `tags`, `log_validation_videos` | the same in `trackers` |
 | `scheduler_params`: `T_0`, steps of a cycle | `cycles` = steps / `T_0` |
 | `timestep_sampling_params`: `min_value`, `max_value` | `min`, `max` |
-| `mixed_precision_mode: null` | `"no"` |
-| `quantization: no_change` | `null` |
+| `mixed_precision_mode: null`, or a bare `no` | `"no"` |
+| `quantization: no_change`, or `none` | `null` |
 | an option of ours in `ltxv_train.<section>` | in `<section>` |
 
 Some defaults differ where a file leaves an option out: `lora` may be left out,

@@ -6,9 +6,11 @@ from typing import Protocol
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
+from safetensors import safe_open
 
 from ..config import TrainingConfig
 from ..events import Reporter
+from ..models.precision import file_dtype
 from ..models.source import ModelSource
 from .convert import write_other_forms
 from .train_full import TrainableModel
@@ -47,6 +49,15 @@ def write_missing_forms(config: TrainingConfig, path: Path) -> None:
     """Writes the forms that are wanted beside a finished LoRA file and aren't there yet."""
     if config.model.training_mode == "lora":
         write_other_forms(path, config.checkpoints.other_forms)
+
+
+def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
+    """Whether the numbers of a finished LoRA file have the format that is wanted now."""
+    if config.model.training_mode != "lora":
+        return True
+    with safe_open(path, "pt") as file:
+        names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+        return file.get_tensor(names[0]).dtype == file_dtype(config.checkpoints.lora_dtype)
 
 
 TRAINABLES: dict[str, Callable[..., Trainable]] = {"lora": TrainableLoRA, "full": TrainableModel}

@@ -1,6 +1,7 @@
 """The commands. Each returns an exit code; results go to standard output."""
 
 import json
+import signal
 from argparse import Namespace
 from pathlib import Path
 from typing import TypeVar
@@ -122,6 +123,8 @@ def train(args: Namespace) -> int:
     else:
         processes = Processes.join()
         if not processes.is_first:
+            # Ctrl-C reaches all of them: the first one stops the others, with a checkpoint.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             follow_first(processes)
             return OK
         result = run(

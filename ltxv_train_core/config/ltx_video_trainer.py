@@ -9,8 +9,8 @@ that a configuration without them is one of its files.
     wandb.project, entity, tags, ...                trackers.project, entity, tags, ...
     scheduler_params T_0 (steps of a cycle)         cycles (steps / T_0)
     timestep_sampling_params min_value, max_value   min, max
-    mixed_precision_mode null                       "no"
-    quantization "no_change"                        null
+    mixed_precision_mode null, or a bare no         "no"
+    quantization "no_change", or "none"             null
 """
 
 from typing import Any
@@ -100,9 +100,9 @@ def settle(values: Values) -> Values:
     """Brings option values that are written another way into our words."""
     acceleration = values.get("acceleration")
     if isinstance(acceleration, dict):
-        if acceleration.get("mixed_precision_mode", "no") is None:
+        if acceleration.get("mixed_precision_mode", "no") in (None, False):  # a bare no in YAML
             acceleration["mixed_precision_mode"] = "no"
-        if acceleration.get("quantization") == "no_change":
+        if acceleration.get("quantization") in ("no_change", "none"):
             acceleration["quantization"] = None
     optimization = values.get("optimization")
     if isinstance(optimization, dict) and isinstance(optimization.get("scheduler_params"), dict):

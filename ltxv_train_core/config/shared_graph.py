@@ -22,7 +22,8 @@ _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 _PART = r"[^\s/\\\"'<>|*?:;,()\[\]{}]+"
 _ROOT = r"(?:file://|(?<![\w.:/\\~-]))(?:~|(?<![A-Za-z])[A-Za-z]:|\\)?[/\\]"
-_PATH_IN_TEXT = re.compile(rf"{_ROOT}(?:{_PART}[/\\]+)+({_PART})?")
+_FOLDER = rf"{_PART}(?: +{_PART})*[/\\]+"
+_PATH_IN_TEXT = re.compile(rf"{_ROOT}(?:{_FOLDER})+({_PART})?")
 _PATH_ALONE = re.compile(r"(?:file://)?(?:~|[A-Za-z]:|\\)?[/\\][^\n]*")
 
 
@@ -81,10 +82,12 @@ def _without_accounts(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cleaner(folders: list[str]) -> Callable[[str], str]:
+    ours = [re.compile(rf"(?<![\w.~-]){re.escape(folder)}[/\\]") for folder in folders]
+
     def clean(text: str) -> str:
         text = _TOKEN.sub("", _ACCOUNT_LINE.sub(r"\1\2null", text))
-        for folder in folders:
-            text = text.replace(f"{folder}/", "").replace(f"{folder}\\", "")
+        for folder in ours:
+            text = folder.sub("", text)
         return "\n".join(map(_without_path, text.split("\n")))
 
     return clean

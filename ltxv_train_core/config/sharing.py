@@ -42,14 +42,19 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
 
 def model_name(model_source: str) -> str:
     """A repository or version as it is; of a local path only its last part."""
+    return _last_part(model_source) if is_path(model_source) else model_source
+
+
+def is_path(model_source: str) -> bool:
+    """Whether a model is named by a path, and can be no version or repository."""
     path = PurePath(model_source)
-    is_local = (
+    return (
         path.is_absolute()
-        or len(path.parts) > 2
-        or "\\" in model_source
         or model_source.startswith((".", "~"))
+        or "\\" in model_source
+        or len(path.parts) > 2
+        or path.suffix in (".safetensors", ".sft", ".gguf")
     )
-    return _last_part(model_source) if is_local else model_source
 
 
 def _last_part(path: str) -> str:

@@ -113,4 +113,6 @@ def _line(problem: Any, where: str) -> str:
         return f"{path}: no such option"
     if problem["type"] == "value_error":
         return f"{path}: {message}" if path else message
+    if problem["type"] == "tuple_type":
+        message = "must be a list"
     return f"{path}: {message} (given: {problem['input']!r})"

@@ -1,4 +1,4 @@
-"""Trains a run in a process of its own, or in several: `accelerate launch` starts them.
+"""Trains a run in a process of its own, or in several, which `accelerate launch` starts.
 
 Nothing that happens there can take this process down. The worker writes the run; this side follows
 its events and hands on what is asked.
@@ -27,7 +27,6 @@ from .link import VARIABLE, Door, Link, to_event
 WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.05
-LAST_LINES = 12
 LOCK_SECONDS = 30.0
 
 logger = logging.getLogger("ltxv_train")
@@ -118,13 +117,14 @@ def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
 
 
 def _command(run: RunFolder, processes: int) -> list[str]:
-    together = ["--multi_gpu"] if processes > 1 else []
+    worker = [str(WORKER), str(run.folder)]
+    if processes == 1:
+        return [sys.executable, *worker]
     return [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
-        *together,
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--gpu_ids", "all"),
         *("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"),
         *("--mixed_precision", "no", "--dynamo_backend", "no"),
-        *(str(WORKER), str(run.folder)),
+        *worker,
     ]
 
 
@@ -182,5 +182,7 @@ def _outcome(
 
 
 def _last(text: str) -> str:
+    """The last line; of several processes theirs, not the report of their launcher."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    theirs = [line for line in lines if line.startswith("[rank")]
+    return (theirs or lines or ["it said nothing"])[-1]

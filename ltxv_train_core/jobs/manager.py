@@ -12,7 +12,7 @@ from ..models.device import default_device
 from ..plan import RunPlan, plan_again
 from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
-from ..trainer import TrainingResult, begin, park, result_of, tell
+from ..trainer import TrainingResult, begin, park, result_of
 from .isolated import how_to_train
 from .run_job import RunJob
 
@@ -224,11 +224,12 @@ class JobManager:
 
     def _put_aside(self, job: RunJob, status: Status) -> None:
         """Pauses or ends a job that isn't being trained and whose lock is held."""
-        state = tell(self._reporter(job), job.run, job.writer.move(status))
+        park(job.run, job.writer, self._reporter(job), status)
         job.writer.release()
         if status != "paused":
             del self._jobs[job.run.folder]
-            job.end(result_of(job.run, state) if state.step else None, None)
+            state = job.run.written_state()
+            job.end(result_of(job.run, state) if state and state.step else None, None)
 
     def _start_next(self, device: str) -> None:
         queue = self._queues.get(device, [])

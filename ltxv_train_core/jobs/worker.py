@@ -1,6 +1,7 @@
-"""The process that trains a run for another one; see isolated.py. Started by its path:
+"""The process that trains a run for another one; see isolated.py. Started by its path, of several
+by `accelerate launch`:
 
-    accelerate launch .../ltxv_train_core/jobs/worker.py RUN_FOLDER
+    python .../ltxv_train_core/jobs/worker.py RUN_FOLDER
 
 Where it lies tells where the package is: inside ComfyUI it has another name, and a Python that comes
 with ComfyUI looks at no PYTHONPATH.
@@ -26,20 +27,23 @@ def main(run_folder: str) -> int:
     except Cancelled:
         pass
     except LTXVTrainError as error:
-        print(error, file=sys.stderr)
-    finally:
-        processes.leave()
+        who = f"[rank{processes.rank}]: " if processes.count > 1 else ""  # as torch does
+        print(f"{who}{error}", file=sys.stderr)
+        return 1  # with which the launcher ends the others, who would wait for this one
+    processes.leave()
     return 0
 
 
 def _train(folder: Path, processes) -> None:
     """Trains the run, which tells by its state how that ended."""
+    from ltxv_train_core.errors import LTXVTrainError
     from ltxv_train_core.events import Control
     from ltxv_train_core.jobs.isolated import LOCK_SECONDS
     from ltxv_train_core.jobs.link import VARIABLE, call, to_message
     from ltxv_train_core.plan import plan_again
     from ltxv_train_core.runs import RunFolder, RunWriter
-    from ltxv_train_core.trainer import train_plan
+    from ltxv_train_core.runs.failures import cause_of
+    from ltxv_train_core.trainer import park, train_plan
 
     link, control = call(os.environ[VARIABLE]), Control()
     threading.Thread(target=_listen, args=(link, control), daemon=True).start()
@@ -52,7 +56,12 @@ def _train(folder: Path, processes) -> None:
 
     run = RunFolder(folder)
     with RunWriter(run).acquire(LOCK_SECONDS) as writer:
-        train_plan(plan_again(run, report), writer, report, control, processes)
+        try:
+            plan = plan_again(run, report)
+        except LTXVTrainError as error:
+            park(run, writer, report, "failed", cause_of(error))
+            raise
+        train_plan(plan, writer, report, control, processes)
 
 
 def _listen(link, control) -> None:
@@ -65,6 +74,8 @@ def _listen(link, control) -> None:
 
 
 if __name__ == "__main__":
-    # In the place of this script's folder, whose modules nobody should find.
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    # In the place of this script's folder, whose modules nobody should find. A Python that comes
+    # with ComfyUI has put something else there.
+    folder = Path(__file__).resolve().parent
+    sys.path[:] = [str(folder.parents[1]), *(p for p in sys.path if Path(p).resolve() != folder)]
     sys.exit(main(sys.argv[1]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import LTXVTrainError
+from ..files import put_in_place
 from .folder import STATE_FILE, RunFolder
 from .state import Cause, RunState
 from .writer import RunWriter, is_held
@@ -72,12 +73,21 @@ class RunLibrary:
         Raises:
             RunNotFoundError: there is none.
             RunBusyError: it is being trained, or waits to be.
+            LTXVTrainError: a file of it can't be deleted now; all of them are left.
         """
         run = self.find(name)
+        # Whatever happens while files go one by one: it is no run any more.
+        away = self.folder / f".{name}.deleted"
         with RunWriter(run).acquire(0):
-            # Whatever happens while files go one by one: it is no run any more.
-            (run.folder / STATE_FILE).unlink()
-            shutil.rmtree(run.folder)
+            shutil.rmtree(away, ignore_errors=True)
+            try:
+                put_in_place(run.folder, away)
+            except OSError as error:
+                raise LTXVTrainError(
+                    f"run {name} can't be deleted ({error.strerror}); close what uses its files, "
+                    "such as a player of its samples, and try again"
+                ) from error
+        shutil.rmtree(away, ignore_errors=True)
 
 
 def current_state(run: RunFolder) -> RunState | None:

@@ -58,7 +58,8 @@ class RunState:
         fingerprint: of all that its result depends on.
         family: the same without the number of steps.
         data: the data set's fingerprint.
-        continues: name of the run that it trains on from, and `first_step` that run's step.
+        continues: name of the run that it trains on from, or its path where it lies in another
+            folder; `first_step` is that run's step.
         skipped_steps: steps that were left out because their loss was not finite.
         processes: how many of their own train it together; 0: one that does other things too.
     """

@@ -34,15 +34,21 @@ class RunWriter:
 
         Raises:
             RunBusyError: somebody else has it.
+            LTXVTrainError: the folder of the runs can't be written.
         """
-        self.run.lock_file.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.run.lock_file.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=patience_seconds)
         except Timeout:
             raise RunBusyError(
                 f"run {self.run.name} is being trained by another job or program; wait for it, or "
                 "stop it there"
             ) from None
+        except OSError as error:
+            raise LTXVTrainError(
+                f"{self.run.folder}: no run can be written there ({error.strerror}); change "
+                "output_dir or name, or who may write"
+            ) from error
         return self
 
     def release(self) -> None:

@@ -138,9 +138,24 @@ def test_the_miniature_is_exported(tmp_path, capsys):
     assert target.stat().st_size > 10_000_000
 
 
+def test_a_folder_that_takes_no_run_is_named(config_file, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", str(config_file), "--set", f"output_dir={tmp_path / 'file'}"]) == 1
+    assert "change output_dir or name, or who may write" in capsys.readouterr().err
+
+
+LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+LAUNCH += ["--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a test can't press Ctrl-C there")
-def test_ctrl_c_keeps_the_checkpoint(config_file):
-    command = [sys.executable, "-m", "ltxv_train_core", "train", str(config_file)]
+@pytest.mark.parametrize(
+    ("launch", "code"),
+    [([], 130), pytest.param(LAUNCH, 1, marks=pytest.mark.kills)],
+    ids=["one process", "two"],
+)
+def test_ctrl_c_keeps_the_checkpoint(config_file, launch, code):
+    command = [sys.executable, *launch, "-m", "ltxv_train_core", "train", str(config_file)]
     process = subprocess.Popen(
         [*command, "--set", "optimization.steps=100000"],
         cwd=Path(ltxv_train_core.__file__).parent.parent,
@@ -150,18 +165,19 @@ def test_ctrl_c_keeps_the_checkpoint(config_file):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         # A shell's background jobs, and all that they start, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        start_new_session=True,
     )
     runs = config_file.parent / "runs"
     deadline = time.monotonic() + 60
     while not any(p.stat().st_size for p in runs.glob("*/metrics.jsonl")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     try:
         output, _ = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert Path(output.strip().splitlines()[-1]).is_file()
     assert len(list(runs.glob("*/checkpoints/*/state.pt"))) == 1
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core import files
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
-from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.events import CheckpointWritten, Notice, StepCompleted
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.runs.failures import RunFailedError, cause_of
@@ -123,6 +123,25 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(training_config, whole, sma
     assert list(run.folder.rglob(".*.part*")) == []
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not everybody may make links there")
+def test_an_old_checkpoint_that_can_not_be_removed_stops_nothing(training_config, tmp_path):
+    told: list = []
+
+    def move_away(event):
+        told.append(event)
+        if isinstance(event, CheckpointWritten) and event.step == 1:
+            event.folder.rename(tmp_path / "away")
+            event.folder.symlink_to(tmp_path / "away")
+
+    config = training_config(**STEPS, checkpoints={"interval": 1, "keep_last_n": 2})
+    result = train(config, move_away)
+    kept = sorted(path.name for path in RunFolder(result.run_folder).checkpoints.iterdir())
+    assert kept == ["000001", "000005", "000006"]
+    assert "checkpoint 000001 can't be removed" in [
+        e.message[:34] for e in told if isinstance(e, Notice)
+    ]
 
 
 def test_data_that_disappears_parks_the_run_until_it_is_back(

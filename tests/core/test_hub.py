@@ -1,5 +1,6 @@
 """Uploads, by the real client, to a Hub on this machine."""
 
+import errno
 import io
 import json
 
@@ -16,6 +17,7 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import Notice
 from ltxv_train_core.media.write import write_video
+from ltxv_train_core.model_card import model_card
 from ltxv_train_core.runs import RunFolder, RunState, RunWriter
 from ltxv_train_core.trainer import train
 from tests.core.hub_server import TOKEN, HubServer
@@ -134,6 +136,37 @@ def test_a_finished_run_is_uploaded_once(server, finished, settings):
     for _ in range(2):
         hub.push_when_finished(settings, finished)
     assert len(server.repositories["ada/rings"].commits) == 1
+
+
+def test_another_repository_gets_its_own_upload(server, finished, settings):
+    hub.push_when_finished(settings, finished)
+    other = settings.hub.model_copy(update={"hub_model_id": "ada/moved"})
+    hub.push_when_finished(settings.model_copy(update={"hub": other}), finished)
+    assert [len(each.commits) for each in server.repositories.values()] == [1, 1]
+
+
+def test_a_disk_that_is_full_after_the_upload_costs_no_run(server, finished, settings, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hub, "write_json", full)
+    told = []
+    hub.push_when_finished(settings, finished, told.append)
+    assert "No space left" in told[-1].message
+
+
+def test_the_card_of_a_whole_transformer_speaks_of_no_lora(settings):
+    model = settings.model.model_copy(
+        update={"training_mode": "full", "model_source": "LTXV_13B_097_DEV"}
+    )
+    card = model_card(settings.model_copy(update={"model": model}), "rings.safetensors", 3, [])
+    assert "(put it into `models/diffusion_models`)" in card
+    assert "LoRA" not in card
+    front = yaml.safe_load(card.split("---")[1])
+    assert (front["base_model_relation"], front["tags"]) == (
+        "finetune",
+        ["ltx-video", "ltxv-train"],
+    )
 
 
 def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, finished, settings):

@@ -50,6 +50,14 @@ def test_half_precision_and_its_rounding(training_config):
     exact, rounded = load_file(whole.lora_file), load_file(half.lora_file)
     assert {t.dtype for t in exact.values()} == {torch.float32}
     assert all(torch.equal(rounded[key], exact[key].bfloat16()) for key in exact)
+    told: list = []
+    wanted = training_config(**options, checkpoints={"lora_dtype": "bf16"})
+    assert train(wanted, told.append) == whole
+    assert "lora_dtype bf16: the LoRA was written in another format" in told[-1].message
+    whole.lora_file.unlink()
+    assert {t.dtype for t in load_file(train(wanted).lora_file).values()} == {torch.bfloat16}
+    train(wanted, told.append)
+    assert "is finished" in told[-1].message, "and nothing else"
 
 
 @pytest.mark.parametrize("embed", [True, False])

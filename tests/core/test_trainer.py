@@ -213,6 +213,14 @@ def test_samples_are_written_while_training(training_config):
     assert samples.sheet == result.run_folder / "samples" / "000004" / "sheet.png"
 
 
+def test_the_last_step_is_saved_before_it_is_sampled(training_config):
+    sections = {"prompts": ["a ring"], "video_dims": [64, 64, 9], "inference_steps": 1}
+    result, watcher = run(training_config(validation=sections | {"skip_initial_validation": True}))
+    kinds = [type(e) for e in watcher.events if isinstance(e, CheckpointWritten | SamplesWritten)]
+    assert kinds == [CheckpointWritten, SamplesWritten]
+    assert result.finished
+
+
 def test_validation_changes_no_weight(training_config):
     quiet, _ = run(training_config())
     watched, _ = run(

@@ -145,11 +145,12 @@ def test_all_problems_are_reported_together():
         build(
             optimization={"steps": 0, "learning_rte": 1},
             lora={"rank": -1},
-            validation={"video_dims": [700, 480, 160]},
+            validation={"video_dims": [700, 480, 160], "prompts": "a ring"},
             flow_matching={"timestep_sampling_params": {"stdd": 1}},
         )
     text = str(caught.value)
-    assert len(caught.value.problems) == 5
+    assert len(caught.value.problems) == 6
+    assert "validation.prompts: must be a list (given: 'a ring')" in text
     assert "optimization.steps" in text
     assert "optimization.learning_rte: no such option" in text
     assert "lora.rank" in text

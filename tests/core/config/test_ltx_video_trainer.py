@@ -227,6 +227,12 @@ def test_set_understands_their_names_and_wins():
     assert whole.optimization.scheduler_params["cycles"] == 1  # 300 steps, 300 a cycle
 
 
+def test_no_and_none_are_understood_as_they_stand_in_the_reference():
+    words = ["acceleration.mixed_precision_mode=no", "acceleration.quantization=none"]
+    values = yaml_file.parse("data: {preprocessed_data_root: data}", words)
+    assert values["acceleration"] == {"mixed_precision_mode": "no", "quantization": None}
+
+
 def test_an_option_that_is_given_twice_is_refused():
     with pytest.raises(ConfigurationError, match=r"trackers\.project: given twice, 'a' and 'b'"):
         read("wandb: {project: a}\ntrackers: {project: b}")

@@ -29,6 +29,8 @@ def shared(text: str) -> str:
         ("file:///home/anna/a.png", "a.png"),
         ("one.png\n/home/anna/two.png", "one.png\ntwo.png"),
         ("data: {preprocessed_data_root: /home/anna/data}", "data: {preprocessed_data_root: data}"),
+        (r"root: C:\Users\Anna B\my data\x", "root: x"),
+        (f"/mnt/anna{BASE}/input/x.csv", "x.csv"),
         ('root: "C:\\Users\\anna\\data"', 'root: "data"'),
         ("hub_model_id: anna/lora\nprivate: true", "hub_model_id: null\nprivate: true"),
         ("token hf_abcdefghijklmnopqrstuvwx", "token "),

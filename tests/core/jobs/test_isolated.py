@@ -1,6 +1,7 @@
 """Training in processes of its own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.jobs import isolated
 from ltxv_train_core.jobs.link import Door, call, to_event, to_message
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs.failures import RunFailedError
@@ -95,6 +97,25 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     assert paused_at <= state.step < 100
     whole = train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}))
     assert tensor_bytes(train(config).lora_file) == tensor_bytes(whole.lora_file)
+
+
+def test_a_process_says_why_it_can_not_begin(manager, training_config, stripes_data, tmp_path):
+    root = shutil.copytree(stripes_data, tmp_path / "data")
+    plan = plan_run(training_config(root), processes=1)
+    shutil.rmtree(root)
+    with pytest.raises(RunFailedError, match=f"{root} does not exist. Solve this"):
+        manager.submit(plan).result()
+    assert current_state(plan.run).cause.kind == "configuration"
+
+
+def test_a_crash_is_told_in_the_words_of_the_process_that_fell(
+    manager, training_config, tmp_path, monkeypatch
+):
+    worker = tmp_path / "worker.py"
+    worker.write_text("raise SystemExit('[rank1]: OutOfMemoryError: 9 GiB\\n' + '=' * 60)")
+    monkeypatch.setattr(isolated, "WORKER", worker)
+    with pytest.raises(RunFailedError, match=r"code 1 and no word \(\[rank1\]: OutOfMemoryError"):
+        manager.submit(plan_run(training_config(), processes=1)).result()
 
 
 @pytest.mark.kills

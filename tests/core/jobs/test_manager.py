@@ -165,6 +165,25 @@ def test_a_failing_run_is_parked_and_the_next_one_trains(manager, training_confi
     assert (state.status, state.cause.kind) == ("failed", "configuration")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
+def test_a_waiting_run_can_be_stopped_on_a_full_disk(manager, training_config):
+    import resource
+
+    jobs = [manager.submit(long(training_config, name=name)) for name in ("a", "b")]
+    until(lambda: jobs[0].step >= 1)
+    kind = resource.RLIMIT_FSIZE
+    limits = resource.getrlimit(kind)
+    resource.setrlimit(kind, (0, limits[1]))
+    try:
+        manager.stop(jobs[1].name)
+    finally:
+        resource.setrlimit(kind, limits)
+    with pytest.raises(Exception, match="before the first step"):
+        jobs[1].result()
+    assert manager.find(jobs[1].name) is None
+    RunWriter(jobs[1].run).acquire(patience_seconds=0).release()
+
+
 def test_shutting_down_pauses_all(manager, training_config):
     jobs = [manager.submit(long(training_config, name=name)) for name in ("a", "b")]
     until(lambda: jobs[0].step >= 1)

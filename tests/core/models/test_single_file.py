@@ -279,3 +279,5 @@ def test_nothing_of_the_machine_is_shared(training_config, checkpoint):
     shared = shareable(training_config(model=model | {"text_encoder_source": "ada/t5"})).model
     assert shared.model_source == shared.vae_source == checkpoint.name
     assert shared.text_encoder_source == "ada/t5"
+    short = training_config(model={"model_source": "ada/base.safetensors"})
+    assert shareable(short).model.model_source == "base.safetensors", "no repository of ada's"

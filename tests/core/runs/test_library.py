@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import ltxv_train_core
+from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunBusyError, RunFolder, RunLibrary, RunNotFoundError, RunWriter
 from ltxv_train_core.runs.state import RunState
@@ -134,6 +135,20 @@ def test_a_deleted_run_is_gone_and_nothing_else(library):
     assert [each.name for each in library.runs()] == [other.name]
     with pytest.raises(RunNotFoundError):
         library.delete("run")
+
+
+def test_a_run_whose_files_are_in_use_is_left_whole(library, monkeypatch):
+    """As on Windows, which moves no folder of an open file."""
+    run = make_run(library.folder, "run")
+
+    def refuse(source, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    with pytest.raises(LTXVTrainError, match="run run can't be deleted"):
+        library.delete("run")
+    assert [each.name for each in library.summaries()] == ["run"]
+    assert (run.folder / "run.json").is_file()
 
 
 def test_a_damaged_state_hides_no_other_run(library):

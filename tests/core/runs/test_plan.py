@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.plan import plan_again, plan_run
-from ltxv_train_core.runs import RunFolder, RunLibrary, fingerprint
-from ltxv_train_core.trainer import train
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter, fingerprint
+from ltxv_train_core.trainer import begin, train
 
 CONSTANT = {"batch_size": 1, "scheduler_type": "constant"}
 
@@ -151,6 +151,20 @@ def test_a_stage_carries_on_a_finished_run(training_config):
     assert (plan.start.name, plan.is_finished) == (second.run_folder.name, True)
 
 
+def test_a_stage_finds_the_run_before_it_in_another_folder(training_config, tmp_path):
+    config = training_config(optimization=CONSTANT | {"steps": 2})
+    elsewhere = config.model_copy(update={"output_dir": str(tmp_path / "elsewhere")})
+    before = RunFolder(train(elsewhere).run_folder)
+    plan = plan_run(config, continue_from=before)
+    with RunWriter(plan.run) as writer:
+        begin(plan, writer)
+    again = plan_again(plan.run)
+    assert (again.start, again.steps) == (before, 4)
+    RunLibrary(elsewhere.output_path).delete(before.name)
+    with pytest.raises(ConfigurationError, match="which it trains on from, is gone"):
+        plan_again(plan.run)
+
+
 def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):
     base = {"batch_size": 1, "steps": 2}
     first, _ = steps_of(training_config(optimization=base))
@@ -202,8 +216,11 @@ def test_a_finished_run_without_its_lora_writes_it_again(training_config):
     config = training_config(optimization=CONSTANT | {"steps": 2})
     first, _ = steps_of(config)
     before = tensors(first)
+    (state,) = first.run_folder.glob("checkpoints/*/state.pt")
+    written = state.stat().st_mtime_ns
     first.lora_file.unlink()
     again, made = steps_of(config)
     assert (again, made) == (first, [])
+    assert state.stat().st_mtime_ns == written, "the only checkpoint is left alone"
     assert tensors(again) == before
     assert torch.isfinite(next(iter(load_file(again.lora_file).values()))).all()
