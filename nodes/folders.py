@@ -94,11 +94,12 @@ def lora_of_step(lora_name: str, step: int) -> str:
         )
     run, kind = named["run"], named["kind"] or ""
     published = Path(folder_paths.get_full_path_or_raise("loras", lora_name)).parent
+    # The run's own file counts: among ComfyUI's LoRAs may be that of a deleted run of this name.
     places = [published, runs_folder() / run / "loras"]
     of_a_run = re.compile(rf"{re.escape(run)}-(\d{{6,}}){kind}")
     found = {
         int(name[1]): path
-        for place in places[::-1]
+        for place in places
         for path in place.glob("*.safetensors")
         if (name := of_a_run.fullmatch(path.stem))
     }
