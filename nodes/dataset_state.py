@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from comfy_api.latest import io
+
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.files import sha256_json
@@ -10,6 +12,14 @@ from .times import Given
 
 written = Given()
 """The metadata files that nodes have written."""
+
+
+class WritesDataset(io.ComfyNode):
+    """A node whose data set is written again when it was deleted."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        return written.count_gone()
 
 
 def state_of_source(dataset_path: str, columns: Columns, default_caption: str = "") -> str:
