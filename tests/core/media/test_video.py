@@ -270,6 +270,8 @@ def levels_of(path: Path, frames: int, **selected) -> np.ndarray:
         ("a.webm", "libvpx-vp9", {"g": "16"}),
         ("a.gif", "gif", {}),
         ("a.avi", "mpeg4", {"g": "8"}),
+        ("b.avi", "mpeg4", {"g": "8", "bf": "2"}),
+        ("h264.avi", "libx264", {"g": "12", "bf": "2"}),
     ],
 )
 def test_a_later_window_is_what_reading_from_the_beginning_gives(tmp_path, name, codec, options):
@@ -309,7 +311,7 @@ def test_a_later_window_decodes_from_the_key_frame_before_it(tmp_path, monkeypat
     np.testing.assert_array_equal(read, wanted)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
 def test_resampling_takes_the_frame_that_is_shown(tmp_path, name):
     encode(tmp_path / name, moving(50))
     info = probe(tmp_path / name)
