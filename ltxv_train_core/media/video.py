@@ -78,7 +78,9 @@ def read_frames(
     count = 0
     with _readable(path), closing(_selected(path, selection, size.frames, like)) as selected:
         for frame, pixel_aspect, times in selected:
-            frames[count] = _cover(frame, pixel_aspect, size, selection, reformatter)
+            frames[count] = _cover(
+                frame, pixel_aspect, size.width, size.height, selection, reformatter
+            )
             frames[count + 1 : count + times] = frames[count]
             count += times
     if count < size.frames:
@@ -89,16 +91,18 @@ def read_frames(
 def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
     """Yields every frame of a video, or the one of an image, at its own size, as it is shown.
 
-    Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`.
+    Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`: where
+    it changes in the middle, later frames cover that of the first.
 
     Raises:
         DataError: the file is missing or broken.
     """
     reformatter = VideoReformatter()
+    size: tuple[int, int] | None = None
     with _readable(path), closing(_decode(path)) as decoded:
         for frame, pixel_aspect in decoded:
-            width, height = _display_size(frame, pixel_aspect)
-            yield _upright(frame, width, height, reformatter)
+            size = size or _display_size(frame, pixel_aspect)
+            yield _cover(frame, pixel_aspect, *size, BEGINNING, reformatter)
 
 
 @contextmanager
@@ -255,21 +259,22 @@ def _display_size(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[
 def _cover(
     frame: av.VideoFrame,
     pixel_aspect: Fraction | None,
-    size: VideoSize,
+    width: int,
+    height: int,
     selection: Selection,
     reformatter: VideoReformatter,
 ) -> np.ndarray:
-    """Resizes a frame to cover `size`, turns it upright and cuts out the selected part."""
-    width, height = _display_size(frame, pixel_aspect)
-    scale = max(size.width / width, size.height / height)
-    width, height = (
-        max(size.width, round(width * scale)),
-        max(size.height, round(height * scale)),
+    """Resizes a frame to cover a size, turns it upright and cuts out the selected part."""
+    own_width, own_height = _display_size(frame, pixel_aspect)
+    scale = max(width / own_width, height / own_height)
+    whole_width, whole_height = (
+        max(width, round(own_width * scale)),
+        max(height, round(own_height * scale)),
     )
-    pixels = _upright(frame, width, height, reformatter)
-    top = int(selection.y * (height - size.height))
-    left = int(selection.x * (width - size.width))
-    return pixels[top : top + size.height, left : left + size.width]
+    pixels = _upright(frame, whole_width, whole_height, reformatter)
+    top = int(selection.y * (whole_height - height))
+    left = int(selection.x * (whole_width - width))
+    return pixels[top : top + height, left : left + width]
 
 
 def _upright(

@@ -11,7 +11,7 @@ from PIL import Image
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.info import MediaInfo, Selection
-from ltxv_train_core.media.video import probe, read_frames
+from ltxv_train_core.media.video import iterate_frames, probe, read_frames
 from ltxv_train_core.media.write import write_video
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 180, 60), (40, 60, 210)
@@ -221,6 +221,32 @@ def test_a_recording_in_fragments_has_all_its_frames(tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels.copy(), format="rgb24")))
         container.mux(stream.encode(None))
     assert probe(tmp_path / "a.mp4").frames == 40
+
+
+@pytest.mark.parametrize("later", [(64, 48), (128, 96), (48, 96)])
+def test_a_recording_that_changes_its_size_keeps_the_first_one(tmp_path, later):
+    """As browsers record a stream: every part begins with a key frame, in a size of its own."""
+    encode(tmp_path / "first.webm", moving(9), "libvpx")
+    encode(tmp_path / "later.webm", moving(9, *later), "libvpx")
+    path = tmp_path / "a.webm"
+    with (
+        av.open(str(tmp_path / "first.webm")) as first,
+        av.open(str(tmp_path / "later.webm")) as second,
+        av.open(str(path), "w") as joined,
+    ):
+        stream = joined.add_stream_from_template(first.streams.video[0])
+        for part, shift in ((first, 0), (second, 360)):
+            for packet in part.demux(video=0):
+                if packet.dts is not None:
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    joined.mux(packet)
+    assert probe(path) == MediaInfo(96, 64, 18, 25, False)
+    frames = np.stack(list(iterate_frames(path)))
+    assert frames.shape == (18, 64, 96, 3)
+    levels = [*moving(9)[:, 0, 0, 0]] * 2
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), levels, atol=4)
+    np.testing.assert_array_equal(read_frames(path, VideoSize(96, 64, 17)), frames[:17])
 
 
 def test_a_short_video_says_how_many_frames_it_has(tmp_path):
