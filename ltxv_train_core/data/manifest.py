@@ -15,6 +15,7 @@ from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
+DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 LONGEST_NAME_BYTES = 200
@@ -24,7 +25,7 @@ LONGEST_NAME_BYTES = 200
 class Columns:
     """Names of the metadata columns (or JSON keys)."""
 
-    caption: str = "caption"
+    caption: str = DEFAULT_CAPTION_COLUMN
     media: str = "media_path"
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
@@ -80,8 +81,8 @@ def read_manifest(
 
     Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
     jsonl), or stand in one text with a line `---` between two of them. References and masks are
-    read when the metadata has their column. Media without a caption get the default one. An
-    example that lacks something else is skipped with its reason, alone.
+    read when the metadata has their column. Media without a caption get the default one, also
+    where the metadata has no column "caption". An example that lacks something else is skipped with its reason, alone.
 
     Args:
         require_captions: an example without any is skipped; otherwise it has none.
@@ -95,7 +96,8 @@ def read_manifest(
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
-    rows = _metadata_rows(source, columns, require_captions)
+    has_default = columns.caption == DEFAULT_CAPTION_COLUMN and default_caption.strip()
+    rows = _metadata_rows(source, columns, require_captions and not has_default)
     return _collect(source.parent, rows, default_caption, require_captions)
 
 
@@ -226,7 +228,7 @@ def _is_of_a_cache(path: Path) -> bool:
     return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
-def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> list[_Row]:
+def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
     readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(source.suffix.lower())
     if reader is None:
@@ -237,7 +239,7 @@ def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> li
         raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
     except (csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{source}: can't be read: {error}") from error
-    _check_columns(source, records, columns, require_captions)
+    _check_columns(source, records, columns, needs_captions)
     rows = []
     for label, record in records:
         if isinstance(record, str):
@@ -258,11 +260,11 @@ def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> li
 
 
 def _check_columns(
-    source: Path, records: list[tuple[str, Any]], columns: Columns, require_captions: bool
+    source: Path, records: list[tuple[str, Any]], columns: Columns, needs_captions: bool
 ) -> None:
     """Refuses metadata without the columns that were asked for."""
     found = {key for _, record in records if isinstance(record, dict) for key in record if key}
-    needed = [columns.caption, columns.media] if require_captions else [columns.media]
+    needed = [columns.caption, columns.media] if needs_captions else [columns.media]
     if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
         needed.append(columns.reference)
     if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:

@@ -226,6 +226,13 @@ def test_media_without_a_caption_get_the_default_one(tmp_path, touch, metadata):
     source = metadata("data.csv", "caption,media_path\n,a.png\nown,b.png\n")
     manifest = read_manifest(source, default_caption="given")
     assert pairs(manifest) == {"a.png": "given", "b.png": "own"}
+    source = metadata("data.csv", "media_path\na.png\nb.png\n")
+    manifest = read_manifest(source, default_caption="given")
+    assert pairs(manifest) == {"a.png": "given", "b.png": "given"}
+    with pytest.raises(DataError, match="no column 'caption'; it has 'media_path'"):
+        read_manifest(source, default_caption=" ")
+    with pytest.raises(DataError, match="no column 'text'"):
+        read_manifest(source, Columns(caption="text"), default_caption="given")
 
 
 def test_the_mask_column_has_a_name(touch, metadata):
