@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,29 @@ def sync_folder(path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files of a folder and of those in it, sorted; what begins with a dot is left out.
+
+    Linked folders are followed. Each folder is looked at once: by the path that it really has where
+    that is among them, by a link otherwise.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    waiting = deque([folder])
+    while waiting:
+        for place, folders, names in os.walk(waiting.popleft()):
+            real = os.path.realpath(place)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [Path(place, name) for name in names if not name.startswith(".")]
+            # Links among them, which this walk doesn't follow, have their turn after it.
+            waiting += [Path(place, name) for name in folders]
+    return sorted(found)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
+from ..files import files_below
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
@@ -203,12 +204,10 @@ def _unique(name: str, taken: set[str]) -> str:
 def _folder_rows(folder: Path) -> list[_Row]:
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     rows = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in suffixes or _is_of_a_cache(path):
+    for path in files_below(folder):
+        if path.suffix.lower() not in suffixes or _is_of_a_cache(path):
             continue
-        label = relative.as_posix()
+        label = path.relative_to(folder).as_posix()
         text = path.with_suffix(".txt")
         if not text.is_file():
             rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))

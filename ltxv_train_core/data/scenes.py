@@ -23,7 +23,7 @@ from ..events import (
     ignore,
     raise_if_stopped,
 )
-from ..files import sha256_file, sha256_json, write_json
+from ..files import files_below, sha256_file, sha256_json, write_json
 from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
@@ -156,9 +156,8 @@ def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
         raise DataError(f"{source}: no such file or folder")
     videos = [
         path
-        for path in sorted(source.rglob("*"))
+        for path in files_below(source)
         if path.suffix.lower() in VIDEO_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(source).parts)
         and not path.absolute().is_relative_to(root.absolute())
     ]
     if not videos:

@@ -193,6 +193,23 @@ def test_a_folder(tmp_path, touch, metadata):
     ]
 
 
+def test_linked_folders_of_a_folder_are_read_once_each(tmp_path, touch, metadata):
+    touch("media/z/a.mp4", "media/z/.hidden/b.mp4", "other/c.mp4", "other/deep/d.mp4")
+    media = tmp_path / "media"
+    try:
+        (media / "linked").symlink_to(tmp_path / "other", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    (media / "linked again").symlink_to(tmp_path / "other", target_is_directory=True)
+    (media / "a second name").symlink_to(media / "z", target_is_directory=True)
+    (media / "z" / "loop").symlink_to(media, target_is_directory=True)
+    (tmp_path / "other" / "back").symlink_to(media, target_is_directory=True)
+    (media / "gone").symlink_to(tmp_path / "absent", target_is_directory=True)
+    clips = read_manifest(media, default_caption="A").clips
+    assert [clip.name for clip in clips] == ["linked/c.mp4", "linked/deep/d.mp4", "z/a.mp4"]
+    assert clips[0].media == media / "linked" / "c.mp4"
+
+
 def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
     tmp_path, touch, metadata
 ):
