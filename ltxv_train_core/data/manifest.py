@@ -227,17 +227,26 @@ def _is_of_a_cache(path: Path) -> bool:
     return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
-def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
+def read_records(source: Path) -> list[tuple[str, Any]]:
+    """What a metadata file holds: (label, object), or (label, problem) of what is none.
+
+    Raises:
+        DataError: it can't be read.
+    """
     readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(source.suffix.lower())
     if reader is None:
         raise DataError(f"{source}: expected a .csv, .json or .jsonl file, or a folder")
     try:
-        records = list(reader(source))
+        return list(reader(source))
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
     except (csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{source}: can't be read: {error}") from error
+
+
+def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
+    records = read_records(source)
     _check_columns(source, records, columns, needs_captions)
     rows = []
     for label, record in records:
@@ -247,7 +256,7 @@ def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list
         row = _Row(
             label,
             media=_text(record.get(columns.media)),
-            captions=_captions(record.get(columns.caption)),
+            captions=captions_of(record.get(columns.caption)),
             reference=_text(record.get(columns.reference)),
             mask=_text(record.get(columns.mask)),
         )
@@ -306,7 +315,7 @@ def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
             yield f"line {number}", record if isinstance(record, dict) else "is not an object"
 
 
-def _captions(value: Any) -> tuple[str, ...]:
+def captions_of(value: Any) -> tuple[str, ...]:
     """A list of captions, or the text of one or several."""
     texts = value if isinstance(value, list) else [value]
     return tuple(caption for text in texts for caption in split_captions(_text(text)))
