@@ -139,6 +139,31 @@ def test_what_can_not_be_read_is_forgotten(tmp_path, write_clip):
     assert memory.of(tmp_path / "a.mp4").info.frames == 9
 
 
+def test_a_clip_that_can_not_be_decoded_is_tried_once(tmp_path, write_clip, make, monkeypatch):
+    write_clip("a.mp4")
+    write_clip("b.mp4", 50, frames=33)
+    whole = (tmp_path / "b.mp4").read_bytes()
+    start, end = whole.index(b"moov") - 150, whole.index(b"moov") - 4
+    (tmp_path / "b.mp4").write_bytes(whole[:start] + b"\xff" * (end - start) + whole[end:])
+    age(tmp_path)
+    rows, buckets = [row("a.mp4"), row("b.mp4")], "64x64x9;64x64x33"
+    first = make(rows, buckets=buckets)
+    assert [name for name, _ in first.skipped] == ["b.mp4"]
+    before = snapshot(first.root)
+    with monkeypatch.context() as context:
+        context.setattr("ltxv_train_core.data.model_encoders.find_encoders", pytest.fail)
+        again = make(rows, buckets=buckets)
+    reason = first.skipped[0][1]
+    why = f"{reason}. That was in an earlier pass: recheck_files tries again"
+    assert again.skipped == (("b.mp4", why),)
+    assert (again.written, again.reused, snapshot(first.root)) == (0, 2, before)
+
+    assert make(rows, buckets=buckets, recheck_files=True).skipped == first.skipped
+    assert make(rows).skipped == ()  # its first frames can be read
+    (tmp_path / "b.mp4").write_bytes(whole)
+    assert make(rows, buckets=buckets).skipped == ()
+
+
 def test_ten_thousand_rows_are_begun_within_two_seconds(tmp_path, write_clip):
     write_clip("a.mp4")
     age(tmp_path)
