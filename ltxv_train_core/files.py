@@ -30,15 +30,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(source: Path, target: Path) -> None:
-    """Gives a file or a folder its final name.
+    """Gives a file or a folder its final name."""
+    _patiently(lambda: source.replace(target))
 
-    Windows refuses while somebody reads the target or, as virus scanners do, what is new in the
-    folder; that soon passes.
-    """
+
+def remove(path: Path) -> None:
+    """Deletes a file, if it is there."""
+    _patiently(lambda: path.unlink(missing_ok=True))
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """Windows refuses while somebody reads the file or, as virus scanners do, what is new in the
+    folder; that soon passes."""
     tries = 40 if os.name == "nt" else 1
     for number in range(1, tries + 1):
         try:
-            source.replace(target)
+            action()
             return
         except PermissionError:
             if number == tries:

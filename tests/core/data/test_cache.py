@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -249,6 +250,27 @@ def test_two_who_write_a_file_at_once_both_succeed(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, to be spared the imports")
+def test_an_index_that_somebody_reads_on_windows_is_waited_for(write_clip, make, monkeypatch):
+    write_clip("a.mp4")
+    root = make([row("a.mp4")]).root
+    unlink, refused = Path.unlink, []
+
+    def refuse_three_times(self, missing_ok=False):
+        if self.name == "index.json" and len(refused) < 3:
+            refused.append(self)
+            raise PermissionError
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_three_times)
+    with pytest.raises(PermissionError):
+        make([row("a.mp4", "another")])
+    # Only that name: pathlib asks os.name when a path is made.
+    monkeypatch.setattr("ltxv_train_core.files.os", SimpleNamespace(**vars(os) | {"name": "nt"}))
+    refused.clear()
+    assert make([row("a.mp4", "another")]).written == 1
+    assert refused == [root / "index.json"] * 3
+
+
 def test_a_killed_pass_goes_on_where_it_was(tmp_path, write_clip):
     for i in range(12):
         write_clip(f"{i}.mp4", 20 * i, frames=33, width=256)
