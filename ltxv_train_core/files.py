@@ -92,6 +92,12 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def unquoted(path: str) -> str:
+    """A path as written, without the quotes that Windows puts around it ("Copy as path")."""
+    path = path.strip()
+    return path[1:-1].strip() if len(path) > 1 and path[0] == path[-1] == '"' else path
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text atomically."""
     with atomic_path(path) as temporary:

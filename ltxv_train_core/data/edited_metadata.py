@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import Notice, Reporter
+from ..files import unquoted
 from .clip_files import write_rows
 from .manifest import captions_of, read_records
 
@@ -66,4 +67,5 @@ def _read(path: Path) -> list[Row]:
 
 def _file(path: Path, row: Row) -> str:
     """Which file a row is of, whether or not it is there."""
-    return os.path.normpath(path.parent / str(row.get("media_path", "")).replace("\\", "/"))
+    written = unquoted(str(row.get("media_path", "")))
+    return os.path.normpath(path.parent / written.replace("\\", "/"))

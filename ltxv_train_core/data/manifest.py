@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
-from ..files import files_below
+from ..files import files_below, unquoted
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
@@ -155,10 +155,11 @@ def _printable(text: str) -> str:
 
 
 def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
-    """Finds a file named in a row; on any system either separator may have been written."""
+    """Finds a file named in a row; on any system either separator may have been written, and quotes
+    around it."""
     if not text:
         raise DataError(row.problem or f"the {what} is empty")
-    for spelling in (text, text.replace("\\", "/")):
+    for spelling in (text, unquoted(text), unquoted(text).replace("\\", "/")):
         path = _absolute(root / spelling)
         try:
             if path.is_file():

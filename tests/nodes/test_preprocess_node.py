@@ -63,6 +63,20 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     assert {p["item"] for p in progress if p["kind"] == "Progress"} >= {"0.mp4", "1.mp4", "2.mp4"}
 
 
+def test_a_path_may_stand_in_quotes_as_windows_copies_it(host: Host, clips: Path) -> None:
+    graph = Graph()
+    node = add(
+        graph,
+        host,
+        NODE,
+        dataset_path=f' "{clips}" ',
+        model_source="LTXV_MINIATURE",
+        resolution_buckets=SIZE,
+    )
+    root = graph.probe(node[0])
+    assert Path(seen(run(host, graph.prompt), root)) == clips / ".precomputed"
+
+
 def test_deleted_latents_are_written_again(host: Host, clips: Path) -> None:
     graph = Graph()
     node = preprocess(graph, host, clips)

@@ -90,6 +90,12 @@ def test_without_the_reference_column_there_are_no_references(touch, metadata):
     assert [clip.reference for clip in manifest.clips] == [None]
 
 
+def test_a_path_in_the_quotes_of_windows_is_found(touch, metadata):
+    touch("a b/c.mp4")
+    source = metadata("data.csv", 'caption,media_path\nA,"""a b\\c.mp4"""\n')
+    assert [clip.name for clip in read_manifest(source).clips] == ["a b/c.mp4"]
+
+
 def test_what_is_missing_costs_its_own_row_only(touch, metadata):
     touch("a.mp4", "b.mp4", "c.mp4", "ra.mp4", "rc.mp4", "rd.mp4", "re.mp4")
     source = metadata(
