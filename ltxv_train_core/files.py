@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,6 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from .errors import DataError
+
+WINDOWS_MAX_PATH = 259
+TEMPORARY_CHARACTERS = len("..12345678.part")
+"""What the name of a file that is being written has more."""
 
 
 @contextmanager
@@ -90,6 +97,37 @@ def files_below(folder: Path) -> list[Path]:
             # Links among them, which this walk doesn't follow, have their turn after it.
             waiting += [Path(place, name) for name in folders]
     return sorted(found)
+
+
+def longest_path() -> int | None:
+    """The most characters of a file's path, where there is such a limit that somebody may meet.
+
+    Windows takes 260 with the zero behind them, unless its registry allows more; Python asks for more.
+    https://docs.python.org/3/using/windows.html#removing-the-max-path-limitation
+    """
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    try:
+        name = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, name) as key:
+            return None if winreg.QueryValueEx(key, "LongPathsEnabled")[0] else WINDOWS_MAX_PATH
+    except OSError:
+        return WINDOWS_MAX_PATH
+
+
+def require_short(path: Path) -> None:
+    """Raises `DataError` for a file that this system can't write for the length of its path."""
+    limit = longest_path()
+    if limit is None:
+        return
+    length = len(str(path.absolute())) + TEMPORARY_CHARACTERS
+    if length > limit:
+        raise DataError(
+            f"{path.absolute()}: writing it takes a path of {length} characters, and this Windows allows "
+            f"{limit}: use a folder with a shorter path, or set LongPathsEnabled to 1 in the registry"
+        )
 
 
 def unquoted(path: str) -> str:

@@ -15,6 +15,7 @@ from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..files import require_short
 from .buckets import read_buckets
 from .cache import Cache
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
@@ -160,7 +161,13 @@ class _Pass:
         return list(planned.values())
 
     def _can_be_made(self, planned: Planned) -> bool:
-        """False where it failed before, with the same content and options."""
+        """False where it failed before, with the same content and options.
+
+        Raises:
+            DataError: this system can't write one of its files.
+        """
+        for stored in planned.item.files:
+            require_short(self.cache.root / stored.path)
         for job in filter(None, (planned.video, planned.reference, planned.mask)):
             if reason := self.facts.failure(job.stored.key):
                 self.log.skip(planned.item.name, f"{reason}. {FAILED_BEFORE}")

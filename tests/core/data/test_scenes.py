@@ -140,6 +140,16 @@ def test_a_name_as_long_as_file_systems_allow(tmp_path):
     assert split_videos(settings).kept == 1
 
 
+def test_a_path_that_windows_can_not_write_costs_its_video_only(films, monkeypatch):
+    longest = len(str(films.with_name("films-scenes") / "a.mp4-000000-000030.mp4")) + 15
+    monkeypatch.setattr("ltxv_train_core.files.longest_path", lambda: longest)
+    summary = split_videos(SplitSettings(source=films, min_seconds=1))
+    assert summary.written == 2
+    skipped = dict(summary.skipped)
+    assert list(skipped) == ["broken.mp4", "more/b 2.mkv.mp4"]
+    assert f"this Windows allows {longest}" in skipped["more/b 2.mkv.mp4"]
+
+
 def test_the_threshold_decides_what_a_cut_is(tmp_path):
     write_video(tmp_path / "a.mp4", shots(20, 20), fps=10)
     settings = SplitSettings(source=tmp_path / "a.mp4", threshold=250, min_seconds=1)
