@@ -229,6 +229,7 @@ def test_a_run_is_deleted(host: Host, run: RunFolder, url: str, headers: dict) -
     own = {name: host.url if value == "OWN" else value for name, value in headers.items()}
     since = len(host.sent())
     assert post(host, f"{url}/delete", **own).status == 200
+    until(lambda: progress_of(host, "RunDeleted", since), host)
     assert [told["run"] for told in progress_of(host, "RunDeleted", since)] == [run.name]
     assert not run.folder.exists()
     assert ask(host, url).status == 404
