@@ -170,7 +170,7 @@ def _outcome(
         cause = Cause(
             "crashed",
             f"the training process ended with code {exit_code} and no word ({_last(text)})",
-            f"{log} has its last words. Queue the run again to go on from its newest checkpoint",
+            f"{log} has its last words. Queue the run again to go on from where it was last saved",
         )
         park(run, writer, report, "failed", cause)
         raise RunFailedError(cause)

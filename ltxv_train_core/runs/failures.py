@@ -64,7 +64,7 @@ def cause_of(error: BaseException) -> Cause:
     return Cause(
         "error",
         f"{type(error).__name__}: {text}",
-        "The log has the details. Queue the run again to go on from its newest checkpoint",
+        "The log has the details. Queue the run again to go on from where it was last saved",
     )
 
 

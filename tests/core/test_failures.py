@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core import files
+from ltxv_train_core import files, recovery
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import CheckpointWritten, Notice, StepCompleted
 from ltxv_train_core.plan import plan_run
@@ -96,6 +96,32 @@ def test_a_disk_that_takes_no_more_parks_the_run(training_config, whole):
     state = plan_run(config).run.written_state()
     assert (state.status, state.step, state.cause.kind) == ("failed", 2, "disk_full")
     assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
+def test_a_disk_that_takes_no_recovery_point_stops_nothing(training_config, whole, monkeypatch):
+    import resource
+
+    monkeypatch.setattr(recovery, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(recovery, "LEAST_TIMES_ITS_DURATION", 0)
+    kind = resource.RLIMIT_FSIZE
+    limits = resource.getrlimit(kind)
+    told: list = []
+
+    def report(event):
+        told.append(event)
+        at_step(2, lambda: resource.setrlimit(kind, (50_000, limits[1])))(event)
+        at_step(5, lambda: resource.setrlimit(kind, limits))(event)
+
+    try:
+        result = train(training_config(**STEPS), report)
+    finally:
+        resource.setrlimit(kind, limits)
+    lines = [e.message for e in told if isinstance(e, Notice)]
+    (line,) = [line for line in lines if "no recovery point can be written" in line]
+    assert "File too large" in line
+    assert tensor_bytes(result.lora_file) == whole
+    assert list(result.run_folder.rglob(".*.part*")) == []
 
 
 @pytest.fixture
