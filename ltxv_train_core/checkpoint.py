@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import put_in_place, sync_file, sync_folder, write_safetensors
+from .files import put_in_place, read_torch_file, sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -79,7 +79,7 @@ def load_latest(*folders: Path, report: Reporter = ignore) -> TrainingState | No
             return TrainingState(
                 step=int(path.name),
                 weights=load_file(path / WEIGHTS),
-                state=torch.load(path / STATE, map_location="cpu", weights_only=True),
+                state=read_torch_file(path / STATE),
             )
         except Exception as error:
             damaged.append(f"{name} ({error})")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from ltxv_train_core.checkpoint import CheckpointError
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder
@@ -146,6 +148,16 @@ def test_torn_and_damaged_checkpoints_are_never_loaded(training_config, whole_ru
     assert "going on from the checkpoint of step 4" in told
     assert_same(result, whole_run(config))
     assert list(run.folder.rglob(".*.part*")) == []
+
+
+@pytest.mark.parametrize("content", [b"torn", b"", pickle.dumps({"step": Path()})])
+def test_what_is_said_of_a_damaged_checkpoint_is_no_advice_of_torch(training_config, content):
+    run = stopped_at(training_config(**EVERYTHING), 1)
+    (run.checkpoints / "000001" / "state.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="more in it than tensors and plain values") as caught:
+        train(run.configuration())
+    assert "weights_only" not in str(caught.value)
+    assert "Delete them to start the run anew" in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_not_kept_in_the_place_of_a_good_one(training_config, whole_run):
