@@ -18,6 +18,7 @@ from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
 from ltxv_train_core.jobs import isolated
 from ltxv_train_core.jobs.link import Door, call, to_event, to_message
 from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.failures import RunFailedError
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.trainer import train
@@ -116,6 +117,26 @@ def test_a_crash_is_told_in_the_words_of_the_process_that_fell(
     monkeypatch.setattr(isolated, "WORKER", worker)
     with pytest.raises(RunFailedError, match=r"code 1 and no word \(\[rank1\]: OutOfMemoryError"):
         manager.submit(plan_run(training_config(), processes=1)).result()
+
+
+def test_the_queue_goes_on_when_another_program_takes_the_run_of_a_worker(
+    manager, training_config, tmp_path, monkeypatch
+):
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path(__file__).with_name('taken').exists(): time.sleep(0.01)"
+    )
+    monkeypatch.setattr(isolated, "WORKER", worker)
+    monkeypatch.setattr(isolated, "LOCK_SECONDS", 0.1)
+    plan = plan_run(training_config(name="a"), processes=1)
+    job = manager.submit(plan)
+    after = manager.submit(plan_run(training_config(name="b")))
+    with RunWriter(plan.run).acquire(60):
+        (tmp_path / "taken").touch()
+        with pytest.raises(RunBusyError):
+            job.result()
+    assert after.result().finished
 
 
 @pytest.mark.kills
