@@ -113,9 +113,9 @@ class TrainingLoop:
                     self._abandon_step()
                     return None
                 loss += self._accumulate(generator)
-        self._is_between_steps = False
         self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
+        self._is_between_steps = False
         norm = self.mover.step(self.step + 1, loss)
         self.step += 1
         self._position = self.batches.state_dict()

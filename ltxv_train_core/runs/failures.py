@@ -1,10 +1,14 @@
 """Why a run failed, in words that a user can act on."""
 
 import errno
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
 
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
+from .folder import RunFolder
 from .state import Cause
 
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -86,6 +90,26 @@ def cause_of(error: BaseException) -> Cause:
         f"{type(error).__name__}: {text}",
         "The log has the details. Queue the run again to go on from where it was last saved",
     )
+
+
+def leave_cause(run: RunFolder, error: BaseException, process: str) -> None:
+    """Writes down why a process failed that trains a run together with the first one.
+
+    The first one sees its connection closed, or is ended by the launcher. What is written first
+    stays: the others fail because of it.
+    """
+    cause = cause_of(error)
+    cause = replace(cause, message=f"{process}: {cause.message}")
+    with suppress(OSError), run.failure_file.open("x", encoding="utf-8") as file:
+        json.dump(asdict(cause), file)
+
+
+def left_cause(run: RunFolder) -> Cause | None:
+    """What `leave_cause` has written since the run began, if anything."""
+    try:
+        return Cause(**json.loads(run.failure_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

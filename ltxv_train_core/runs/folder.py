@@ -80,6 +80,11 @@ class RunFolder:
     def metrics_file(self) -> Path:
         return self.folder / "metrics.jsonl"
 
+    @property
+    def failure_file(self) -> Path:
+        """What another process than the first one failed with, before that one can tell of it."""
+        return self.folder / "failure.json"
+
     def samples(self, step: int) -> Path:
         return self.folder / "samples" / f"{step:06d}"
 
