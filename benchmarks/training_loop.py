@@ -65,7 +65,7 @@ def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
     batch = next(trainer.batches)
     trainer.batches.close()
     inputs = trainer.strategy.prepare(batch, torch.Generator().manual_seed(0)).to(trainer.device)
-    transformer = trainer.plan.source.load_transformer(trainer.transformer.dtype).train()
+    transformer = trainer.source.load_transformer(trainer.transformer.dtype).train()
     parameters = add_lora(transformer, config.lora, config.seed)
     optimizer = torch.optim.AdamW(parameters, lr=config.optimization.learning_rate)
     text = batch.prompt_embeds.to(transformer.dtype)

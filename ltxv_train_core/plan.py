@@ -31,7 +31,6 @@ class RunPlan:
 
     config: TrainingConfig
     run: RunFolder
-    source: ModelSource
     dataset: TrainingDataset
     state: RunState
     start: RunFolder | None = None
@@ -95,7 +94,7 @@ def plan_run(
     else:
         state = replace(state, processes=processes)
         continue_from = continue_from or _start(run, state)
-    return RunPlan(config, run, source, dataset, state, continue_from, graph)
+    return RunPlan(config, run, dataset, state, continue_from, graph)
 
 
 def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
@@ -127,7 +126,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
                 "back, or queue a graph or configuration without it"
             ]
         )
-    return RunPlan(config, run, source, dataset, state, start, run.graph())
+    return RunPlan(config, run, dataset, state, start, run.graph())
 
 
 def _require_devices(processes: int) -> None:

@@ -51,7 +51,6 @@ class TrainingLoop:
         self.writer, self.report, self.control = writer, report, control
         self.processes = processes or Processes()
         config = plan.config
-        # Not the plan's: what is downloaded from now on is this job's to report and to stop.
         self.source = source = open_source(config, report, control)
         self.device = self.processes.device
         self.metadata = lora_metadata(config, source, plan.dataset, plan.graph)

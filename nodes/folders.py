@@ -13,6 +13,7 @@ from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
 from ..ltxv_train_core.files import atomic_path, sha256_file, unquoted
 from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
+from ..ltxv_train_core.runs import RunFolder
 
 LORA_SUBFOLDER = "ltxv_train"
 
@@ -97,7 +98,7 @@ def lora_of_step(lora_name: str, step: int) -> str:
     run, kind = named["run"], named["kind"] or ""
     published = Path(folder_paths.get_full_path_or_raise("loras", lora_name)).parent
     # The run's own file counts: among ComfyUI's LoRAs may be that of a deleted run of this name.
-    places = [published, runs_folder() / run / "loras"]
+    places = [published, RunFolder(runs_folder() / run).weights]
     of_a_run = re.compile(rf"{re.escape(run)}-(\d{{6,}}){kind}")
     found = {
         int(name[1]): path

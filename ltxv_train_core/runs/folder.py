@@ -7,7 +7,7 @@
     metrics.jsonl           one line per step
     checkpoints/000100/     full state to go on from
     recovery/000150/        the same, newer than every checkpoint, while it trains
-    loras/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
+    weights/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
     samples/000100/         one mp4 per prompt and sheet.png
 <output_dir>/.locks/<run>.lock
 """
@@ -88,11 +88,16 @@ class RunFolder:
     def samples(self, step: int) -> Path:
         return self.folder / "samples" / f"{step:06d}"
 
+    @property
+    def weights(self) -> Path:
+        """What was trained, of every checkpoint: LoRA files, or whole transformers."""
+        return self.folder / "weights"
+
     def lora_file(self, step: int) -> Path:
-        return self.folder / "loras" / f"{self.name}-{step:06d}.safetensors"
+        return self.weights / f"{self.name}-{step:06d}.safetensors"
 
     def ema_file(self, step: int) -> Path:
-        return self.folder / "loras" / f"{self.name}-{step:06d}-ema.safetensors"
+        return self.weights / f"{self.name}-{step:06d}-ema.safetensors"
 
     def written_state(self) -> RunState | None:
         """What `run.json` says, or None where there is none that can be read."""
@@ -131,7 +136,7 @@ class RunFolder:
     def loras(self) -> list[LoRAFile]:
         """The LoRA files, by step; the average behind the trained weights."""
         found = []
-        for path in (self.folder / "loras").glob(f"{self.name}-*.safetensors"):
+        for path in self.weights.glob(f"{self.name}-*.safetensors"):
             step, _, kind = path.stem[len(self.name) + 1 :].partition("-")
             if step.isdigit() and kind in ("", "ema"):
                 found.append(LoRAFile(int(step), path, kind == "ema"))

@@ -139,7 +139,7 @@ def test_torn_and_damaged_checkpoints_are_never_loaded(training_config, whole_ru
     torn = run.checkpoints / ".000007.4711.part"
     torn.mkdir()
     (torn / "weights.safetensors").write_bytes(b"torn")
-    (run.folder / "loras" / ".x-000007.4711.part.safetensors").write_bytes(b"torn")
+    (run.weights / ".x-000007.4711.part.safetensors").write_bytes(b"torn")
     newest = run.checkpoints / "000006" / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     told = []

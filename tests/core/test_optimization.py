@@ -217,7 +217,7 @@ def test_the_average_has_its_own_file_and_goes_on(run):
     }
     whole, _ = run(**sections)
     assert whole.ema_file.name == f"{whole.run_folder.name}-000004-ema.safetensors"
-    files = [whole.run_folder / "loras" / f"{whole.run_folder.name}-{i:06d}" for i in range(1, 5)]
+    files = [whole.run_folder / "weights" / f"{whole.run_folder.name}-{i:06d}" for i in range(1, 5)]
     weights = [load_file(f"{file}.safetensors") for file in files]
     key = f"{PREFIX}transformer_blocks.0.attn1.to_q.lora_B.weight"
     average = torch.zeros_like(weights[0][key])
@@ -240,7 +240,7 @@ def test_the_average_has_its_own_file_and_goes_on(run):
 def test_without_an_average_there_is_no_file_of_it(run):
     result, _ = run()
     assert result.ema_file is None
-    assert list((result.run_folder / "loras").glob("*-ema*")) == []
+    assert list((result.run_folder / "weights").glob("*-ema*")) == []
 
 
 def test_samples_show_the_average(run, monkeypatch):

@@ -118,7 +118,7 @@ def test_checkpoints_come_every_interval_and_the_newest_stay(training_config):
     assert [e.step for e in watcher.of(CheckpointWritten)] == [1, 2, 3, 4, 5]
     kept = sorted(p.name for p in (result.run_folder / "checkpoints").iterdir())
     assert kept == ["000004", "000005"]
-    assert len(list((result.run_folder / "loras").glob("*.safetensors"))) == 5
+    assert len(list((result.run_folder / "weights").glob("*.safetensors"))) == 5
 
 
 def test_what_changes_the_result_changes_the_run(training_config, mirror_data):

@@ -118,7 +118,7 @@ def of_step(graph: Graph, lora_name: str, step: int) -> Node:
 
 def test_an_earlier_step_of_the_run(host: Host) -> None:
     """From the run's folder, whose file gets a name among ComfyUI's LoRAs, or from there."""
-    run_folder = host.base / "output" / "ltxv_train" / "steps-abc" / "loras"
+    run_folder = host.base / "output" / "ltxv_train" / "steps-abc" / "weights"
     published = models_folder(host, "loras") / "ltxv_train"
     for folder, step in ((published, 2), (published, 4), (run_folder, 2), (run_folder, 3)):
         folder.mkdir(parents=True, exist_ok=True)

@@ -146,9 +146,9 @@ def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):
         find_start(tmp_path, "lora")
     final = write("final.safetensors")
     assert find_start(tmp_path, "lora") == final
-    newest = write("loras/mine-abc-000100.safetensors")
+    newest = write("weights/mine-abc-000100.safetensors")
     old = write("checkpoints/lora_weights_step_00090.safetensors")
-    write("loras/mine-abc-000100-ema.safetensors")
+    write("weights/mine-abc-000100-ema.safetensors")
     os.utime(old, (2**31, 2**31))
     assert find_start(tmp_path, "lora") == newest
     assert find_start(old, "lora") == old
