@@ -72,6 +72,17 @@ class FoundLoRA:
             )
         return self.lora
 
+    def notes(self, what: str) -> tuple[str, ...]:
+        """A line on foreign keys, if there are any.
+
+        Args:
+            what: was not done with them, for example "not converted".
+        """
+        if not self.foreign:
+            return ()
+        count = f"{len(self.foreign)} keys " if len(self.foreign) > 1 else ""
+        return (f"{count}{what}, as of no layer of LTX-Video's: {name_some(self.foreign)}",)
+
 
 def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.

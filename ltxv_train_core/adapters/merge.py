@@ -86,7 +86,7 @@ def merge_lora(
         merged = json.loads(base.metadata.get(MERGED, "[]"))
         merged.append({"lora": lora_file.name, "strength": strength})
         stream_safetensors(output, entries, base.metadata | {MERGED: json.dumps(merged)})
-        notes = [f"not merged, as no layer of LTX-Video's: {key}" for key in found.foreign]
+        notes = [*found.notes("not merged")]
         rounded = sum(base.info(name).dtype in FP8 for name in found.lora)
         if rounded:
             notes.append(f"{rounded} layers are stored in 8 bit and were rounded to it again")
