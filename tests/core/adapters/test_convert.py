@@ -14,6 +14,7 @@ from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.lora import LoRA, LoRALayer
 from ltxv_train_core.adapters.lora_file import read_lora, write_lora
 from ltxv_train_core.adapters.resize import resize_lora
+from ltxv_train_core.adapters.start import require_rank
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.layout.lora_forms import LORA_FORMS, LoRAForm
 from ltxv_train_core.layout.names import comfy_name
@@ -130,6 +131,28 @@ def test_what_peft_writes_is_read(tmp_path):
     LoraConfig(r=4, lora_alpha=8, target_modules=["to_q"]).save_pretrained(tmp_path)
     save_file(state, tmp_path / "adapter_model.safetensors", {"format": "pt"})
     assert_same_change(tmp_path / "adapter_model.safetensors", made)
+
+
+@pytest.mark.parametrize("prefix", ["", "base_model.model."])
+def test_what_a_model_of_peft_has_in_its_state_is_read(tmp_path, prefix):
+    """With the adapter's name in the keys; two adapters in one file are refused."""
+    made, path = lora(IN_BLOCKS, alpha=4.0), tmp_path / "state.safetensors"
+
+    def state(adapter: str) -> dict[str, torch.Tensor]:
+        return {
+            f"{prefix}{name}.lora_{x}.{adapter}.weight": tensor
+            for name, layer in made.items()
+            for x, tensor in (("A", layer.down), ("B", layer.up))
+        }
+
+    save_file(state("default"), path)
+    assert_same_change(path, made)
+    require_rank(path, 4)
+    convert_lora(path, "comfy", tmp_path / "comfy.safetensors")
+    assert_same_change(tmp_path / "comfy.safetensors", made)
+    save_file(state("default") | {k: v + 1 for k, v in state("other").items()}, path)
+    with pytest.raises(ModelError, match=r"holds several LoRAs \(default, other\)"):
+        read_lora(path)
 
 
 def test_alpha_by_layer_and_rslora(tmp_path):
