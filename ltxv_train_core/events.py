@@ -92,8 +92,22 @@ class RunMoved:
     message: str | None = None
 
 
+@dataclass(frozen=True)
+class RunDeleted:
+    """A run is gone with all its files."""
+
+    run: str
+
+
 Event: TypeAlias = (
-    Progress | Notice | ClipSkipped | StepCompleted | SamplesWritten | CheckpointWritten | RunMoved
+    Progress
+    | Notice
+    | ClipSkipped
+    | StepCompleted
+    | SamplesWritten
+    | CheckpointWritten
+    | RunMoved
+    | RunDeleted
 )
 Reporter: TypeAlias = Callable[[Event], None]
 

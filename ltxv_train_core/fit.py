@@ -56,14 +56,20 @@ def step_bytes(
         per_number += HALF_COPY_BYTES
     layers = len(transformer.transformer_blocks)
     recomputed = config.acceleration.blocks_to_offload
-    tokens = max(VideoSize.parse(size).latent.tokens for size in set(dataset.groups))
     kept = KEPT[config.model.training_mode, precision].bytes(
-        tokens * options.batch_size * (1 if dataset.reference_dir is None else 2),
+        _largest_sample(dataset) * options.batch_size,
         transformer.config.num_attention_heads * transformer.config.attention_head_dim,
         layers,
         layers if options.enable_gradient_checkpointing else recomputed,
     )
     return kept + per_number * trained
+
+
+def _largest_sample(dataset: TrainingDataset) -> int:
+    """Its tokens, those of its reference included."""
+    sizes = set(zip(dataset.groups, dataset.files.reference_sizes, strict=True))
+    read = slice(None) if dataset.reference_dir else slice(1)
+    return max(sum(VideoSize.parse(one).latent.tokens for one in both[read]) for both in sizes)
 
 
 def _savings(

@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+from comfy_api.latest import io
+
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
-from ..ltxv_train_core.files import sha256_json
+from ..ltxv_train_core.files import files_below, sha256_json
 from .folders import input_path
 from .times import Given
 
 written = Given()
 """The metadata files that nodes have written."""
+
+
+class WritesDataset(io.ComfyNode):
+    """A node whose data set is written again when it was deleted."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> int:
+        return written.count_gone()
 
 
 def state_of_source(dataset_path: str, columns: Columns, default_caption: str = "") -> str:
@@ -36,6 +46,6 @@ def state_of(manifest: Manifest) -> str:
 
 def state_of_files(*paths: Path) -> str:
     """Changes with the size or time of the files, and of all files in the folders, named."""
-    files = [f for p in paths for f in (sorted(p.rglob("*")) if p.is_dir() else [p])]
+    files = [f for p in paths for f in (files_below(p) if p.is_dir() else [p])]
     states = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
     return sha256_json(states)

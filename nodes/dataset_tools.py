@@ -13,7 +13,7 @@ from .dataset_state import state_of_files
 from .folders import input_path
 from .progress import NodeProgress
 from .run_job import make_room, run_job
-from .sockets import CATEGORY
+from .sockets import CATEGORY, dataset_output
 
 
 class LTXVTrainSplitScenes(io.ComfyNode):
@@ -27,12 +27,7 @@ class LTXVTrainSplitScenes(io.ComfyNode):
             "the scenes that are long enough as a data set to caption. Needs PySceneDetect.",
             is_output_node=True,
             inputs=_inputs(SplitSettings, "videos_path"),
-            outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="The metadata file of the scenes, for Caption LTXV Dataset.",
-                )
-            ],
+            outputs=[dataset_output("The metadata file of the scenes, for Caption LTXV Dataset.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -66,10 +61,7 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
             is_output_node=True,
             inputs=_inputs(CaptionSettings, "dataset_path"),
             outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="The metadata file with captions, for Preprocess LTXV Dataset.",
-                )
+                dataset_output("The metadata file with captions, for Preprocess LTXV Dataset.")
             ],
             hidden=[io.Hidden.unique_id],
         )

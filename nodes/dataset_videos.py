@@ -9,23 +9,31 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..ltxv_train_core.config import PreprocessSettings, options
 from ..ltxv_train_core.data.captions import split_captions
 from ..ltxv_train_core.data.clip_files import Footage, read_footage, write_dataset
 from ..ltxv_train_core.data.manifest import Columns, read_manifest
 from ..ltxv_train_core.data.references import add_references
 from ..ltxv_train_core.errors import DataError
-from .dataset_state import state_of_source, written
+from .config_builders import widget
+from .dataset_state import WritesDataset, state_of_source, written
 from .folders import input_path
 from .images import frames_from_image, image_from_frames
 from .progress import NodeProgress
 from .run_job import run_job
-from .sockets import CATEGORY
+from .sockets import CATEGORY, dataset_output
 
 _DATASET = "Metadata file (csv, json, jsonl) or folder of videos. A relative path is looked for in "
 _DATASET += "ComfyUI's input folder."
 
+_COLUMNS = [
+    option
+    for option in options(PreprocessSettings)
+    if option.name in ("caption_column", "video_column")
+]
 
-class LTXVTrainDatasetFromVideos(io.ComfyNode):
+
+class LTXVTrainDatasetFromVideos(WritesDataset):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -77,19 +85,9 @@ class LTXVTrainDatasetFromVideos(io.ComfyNode):
                     "like this. Empty: none.",
                 ),
             ],
-            outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="The metadata file, for Preprocess LTXV Dataset.",
-                )
-            ],
+            outputs=[dataset_output("The metadata file, for Preprocess LTXV Dataset.")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> int:
-        """A data set that was deleted is written again."""
-        return written.count_gone()
 
     @classmethod
     def execute(
@@ -147,7 +145,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                     tooltip="Frames to take from the beginning of each clip; 0: all. All clips are "
                     "in memory at once: take what your buckets need.",
                 ),
-                *_column_inputs(),
+                *map(widget, _COLUMNS),
             ],
             outputs=[
                 io.Image.Output(
@@ -170,10 +168,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                     is_output_list=True,
                     tooltip="Frames per second of each clip.",
                 ),
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="The data set again, for Write LTXV Dataset With References.",
-                ),
+                dataset_output("The data set again, for Write LTXV Dataset With References."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -210,7 +205,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
         )
 
 
-class LTXVTrainDatasetWithReferences(io.ComfyNode):
+class LTXVTrainDatasetWithReferences(WritesDataset):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -243,21 +238,13 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
                     tooltip="What the references are called: part of the names of files, so that "
                     "several kinds can lie beside one data set.",
                 ),
-                *_column_inputs(),
+                *map(widget, _COLUMNS),
             ],
             outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="Metadata with clips and references, for Preprocess LTXV Dataset.",
-                )
+                dataset_output("Metadata with clips and references, for Preprocess LTXV Dataset.")
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> int:
-        """A data set that was deleted is written again."""
-        return written.count_gone()
 
     @classmethod
     def execute(
@@ -284,21 +271,6 @@ class LTXVTrainDatasetWithReferences(io.ComfyNode):
         written.add(metadata)
         text = f"{len(references)} references: {metadata}"
         return io.NodeOutput(str(metadata), ui={"text": [text]})
-
-
-def _column_inputs() -> list[io.Input]:
-    return [
-        io.String.Input(
-            "caption_column",
-            default="caption",
-            tooltip="Column of the metadata with the captions.",
-        ),
-        io.String.Input(
-            "video_column",
-            default="media_path",
-            tooltip="Column of the metadata with the videos' paths.",
-        ),
-    ]
 
 
 def _columns(caption: str, video: str) -> Columns:

@@ -13,17 +13,17 @@ from ..ltxv_train_core.media.write import write_video
 from ..ltxv_train_core.miniature.clips import FPS, render
 from ..ltxv_train_core.miniature.datasets import EVALUATION_PROMPTS, generate
 from ..ltxv_train_core.miniature.tasks import DATASETS
-from .dataset_state import written
+from .dataset_state import WritesDataset, written
 from .folders import input_path
 from .images import image_from_frames
 from .progress import NodeProgress
 from .run_job import run_job
-from .sockets import CATEGORY
+from .sockets import CATEGORY, dataset_output
 
 PROMPT_TOKENS = 128
 
 
-class LTXVTrainDemoDataset(io.ComfyNode):
+class LTXVTrainDemoDataset(WritesDataset):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -72,10 +72,7 @@ class LTXVTrainDemoDataset(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="The metadata file, for Preprocess LTXV Dataset.",
-                ),
+                dataset_output("The metadata file, for Preprocess LTXV Dataset."),
                 io.String.Output(
                     display_name="prompt",
                     tooltip="A prompt that is not in the data set, to see what was learned.",
@@ -93,11 +90,6 @@ class LTXVTrainDemoDataset(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: object) -> int:
-        """A data set that was deleted is written again."""
-        return written.count_gone()
 
     @classmethod
     def execute(

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
-from ..ltxv_train_core.files import atomic_path, sha256_file
+from ..ltxv_train_core.files import atomic_path, sha256_file, unquoted
 from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
 
 LORA_SUBFOLDER = "ltxv_train"
@@ -20,14 +20,16 @@ _OF_A_STEP = re.compile(r"(?P<run>.+)-\d{6,}(?P<kind>-ema)?(?:-\d+)?")
 
 
 def input_path(text: str) -> Path:
-    """A path as written on the canvas; a relative one is looked for in ComfyUI's input folder.
+    """A path as written on the canvas, maybe in quotes; a relative one is looked for in ComfyUI's input
+    folder.
 
     Raises:
         DataError: for an empty text.
     """
-    if not text.strip():
+    path = unquoted(text)
+    if not path:
         raise DataError("a path is empty: write one, or connect a node that gives it")
-    written = Path(text.strip()).expanduser()
+    written = Path(path).expanduser()
     return Path(os.path.abspath(Path(folder_paths.get_input_directory(), written)))  # noqa: PTH100
 
 
@@ -94,11 +96,12 @@ def lora_of_step(lora_name: str, step: int) -> str:
         )
     run, kind = named["run"], named["kind"] or ""
     published = Path(folder_paths.get_full_path_or_raise("loras", lora_name)).parent
+    # The run's own file counts: among ComfyUI's LoRAs may be that of a deleted run of this name.
     places = [published, runs_folder() / run / "loras"]
     of_a_run = re.compile(rf"{re.escape(run)}-(\d{{6,}}){kind}")
     found = {
         int(name[1]): path
-        for place in places[::-1]
+        for place in places
         for path in place.glob("*.safetensors")
         if (name := of_a_run.fullmatch(path.stem))
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from server import PromptServer
 
-from ..ltxv_train_core.events import Event, RunMoved
+from ..ltxv_train_core.events import Event, RunDeleted, RunMoved
 from ..ltxv_train_core.runs import RunFolder, RunLibrary, RunState
 from .announce import Place, announce
 from .folders import publish, runs_folder
@@ -55,6 +55,11 @@ def show_at(run: str, place: Place) -> None:
 def tell(run: str, state: RunState) -> None:
     """Tells browsers how a run was found."""
     announce(RunMoved(run, state.status, state.step, state.steps), _shown_at.get(run), run)
+
+
+def tell_deleted(run: str) -> None:
+    """Tells browsers that a run is gone."""
+    announce(RunDeleted(run), _shown_at.pop(run, None), run)
 
 
 def ask_for_room() -> None:

@@ -17,7 +17,7 @@ from .folders import input_path
 from .images import frames_from_image, image_from_frames
 from .progress import NodeProgress
 from .run_job import run_job
-from .sockets import CATEGORY
+from .sockets import CATEGORY, dataset_output
 
 _FILTER_OPTIONS = options(ReferenceFilter)
 _DATASET_OPTIONS = tuple(
@@ -45,10 +45,7 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
                 *map(widget, others),
             ],
             outputs=[
-                io.String.Output(
-                    display_name="dataset_path",
-                    tooltip="Metadata with clips and references, for Preprocess LTXV Dataset.",
-                )
+                dataset_output("Metadata with clips and references, for Preprocess LTXV Dataset.")
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -21,7 +21,7 @@ from ..ltxv_train_core.runs import RunFolder, RunNotFoundError
 from ..ltxv_train_core.runs.library import current_state
 from . import run_views
 from .folders import publish
-from .jobs import ask_for_room, job_manager, run_library
+from .jobs import ask_for_room, job_manager, run_library, tell_deleted
 
 ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
@@ -104,6 +104,7 @@ def _delete(request: web.Request, body: Body) -> None:
     if job is not None and job.status == "paused":
         job_manager().stop(run.name)
     run_library().delete(run.name)
+    tell_deleted(run.name)
 
 
 def _publish(request: web.Request, body: Body) -> dict[str, str]:
@@ -195,7 +196,7 @@ async def _body(request: web.Request) -> Body:
         raise _Refused(415, "the content type must be application/json")
     try:
         body = await request.json()
-    except ValueError:
+    except (ValueError, LookupError, RecursionError):  # an unknown charset; lists in lists in lists
         body = None
     if not isinstance(body, dict):
         raise _Refused(400, "the body must be a JSON object, for example {}")

@@ -12,3 +12,8 @@ LORA_MODEL = io.Custom("LORA_MODEL")  # ComfyUI's own: the weights by their name
 TRAINING_CONFIG = io.Custom("LTXV_TRAIN_CONFIG")
 TRAINING_RUN = io.Custom("LTXV_TRAIN_RUN")
 """The name of a run below ComfyUI's output folder."""
+
+
+def dataset_output(tooltip: str) -> io.String.Output:
+    """The path of a data set, for the nodes that work on one."""
+    return io.String.Output(display_name="dataset_path", tooltip=tooltip)

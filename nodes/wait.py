@@ -53,10 +53,20 @@ class LTXVTrainWait(io.ComfyNode):
             show_at(name, Place.of(cls.hidden))
             follow_run(job, progress, stops_it=False)
         state = current_state(folder)
+        if state and job is None and state.status in ("queued", "running"):
+            raise LTXVTrainError(
+                f"run {name} is trained by another program, at step {state.step} of "
+                f"{state.steps}; wait for it when that has finished"
+            )
         if state is None or state.status != "finished":
             where = f"{state.status} at step {state.step} of {state.steps}" if state else "damaged"
             reason = f": {state.cause}" if state and state.cause else ""
             raise LTXVTrainError(
                 f"run {name} is {where}{reason}; queue its training node again to go on with it"
+            )
+        if not folder.lora_file(state.step).is_file():
+            raise LTXVTrainError(
+                f"run {name} has finished and its LoRA is gone; queue its training node to write "
+                "it again"
             )
         return results(folder, state, f"{state.step} steps")

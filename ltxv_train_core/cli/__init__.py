@@ -15,6 +15,7 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
+from ..files import unquoted
 from ..miniature.tasks import DATASETS
 from . import commands, loras, models, runs
 
@@ -105,7 +106,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     text = option.description.replace("%", "%%")
     flag = f"--{option.name.replace('_', '-')}"
     if option.name == "source":
-        parser.add_argument("source", metavar="METADATA_OR_FOLDER", help=text)
+        parser.add_argument("source", type=unquoted, metavar="METADATA_OR_FOLDER", help=text)
     elif option.kind == "bool":
         action = argparse.BooleanOptionalAction
         parser.add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from ..files import write_safetensors
+from ..files import remove, write_safetensors
 from ..layout.header import read_header
 from .index import (
     CONDITIONS,
@@ -43,7 +43,7 @@ class Cache:
 
         The index goes first: should this pass be interrupted, it would vouch for a mixture.
         """
-        index_path(self.root).unlink(missing_ok=True)
+        remove(index_path(self.root))
         write_safetensors(self.root / stored.path, {name: tensor}, about | {"key": stored.key})
 
     def first_dimension(self, stored: Stored, name: str) -> int:
@@ -65,7 +65,7 @@ class Cache:
     def remove(self, paths: Iterable[Path]) -> None:
         """Deletes files, and folders that are empty then."""
         for path in paths:
-            path.unlink(missing_ok=True)
+            remove(path)
             folder = path.parent
             while folder != self.root and not any(folder.iterdir()):
                 folder.rmdir()

@@ -21,8 +21,9 @@ from ..media.video import iterate_frames, probe
 from ..models.captioner import VideoCaptioner
 from ..models.device import free_memory
 from .captions import without_opening
-from .clip_files import relative_paths, row, write_rows
-from .manifest import Clip, Columns, read_manifest
+from .clip_files import relative_paths, row
+from .edited_metadata import tell_left_out, write_edited
+from .manifest import Clip, Columns, captions_of, read_manifest
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ def write_captions(
 ) -> CaptionSummary:
     """Captions what has no caption yet, in the source or in the file that is written.
 
-    The file is written anew after every caption, and names all clips from the beginning. A clip that
-    can't be read is reported, and stays without a caption. Nothing is loaded if nothing is missing.
+    The file is written anew after every caption, with what people have written into it meanwhile, and
+    names all clips from the beginning. A clip that can't be read is reported, and stays without a
+    caption. Nothing is loaded if nothing is missing.
 
     Raises:
         DataError: the source or the file to write can't be read.
@@ -55,8 +57,8 @@ def write_captions(
         report(ClipSkipped(name, reason))
 
     path = settings.metadata
-    clips = _clips(settings, skip)
-    _write(path, clips)
+    clips = _write(path, _clips(settings, skip))
+    tell_left_out(path, report)
     missing = [i for i, clip in enumerate(clips) if not clip.captions]
     written = 0
     if missing:
@@ -65,13 +67,15 @@ def write_captions(
             for done, i in enumerate(missing):
                 raise_if_stopped(stop or NeverStop())
                 report(Progress("write captions", done, len(missing), "clip"))
+                if clips[i].captions:
+                    continue
                 try:
                     caption = _caption(captioner, clips[i], settings)
                 except DataError as error:
                     skip(clips[i].name, str(error))
                     continue
                 clips[i] = replace(clips[i], captions=(caption,))
-                _write(path, clips)
+                clips = _write(path, clips)
                 written += 1
             report(Progress("write captions", len(missing), len(missing), "clip"))
         finally:
@@ -81,7 +85,7 @@ def write_captions(
 
 
 def _clips(settings: CaptionSettings, skip) -> list[Clip]:
-    """The clips of the source, with the captions that the written file has for them by now."""
+    """The clips of the source, with the captions that it has."""
     columns = Columns(
         settings.caption_column,
         settings.video_column,
@@ -96,17 +100,10 @@ def _clips(settings: CaptionSettings, skip) -> list[Clip]:
         skip(skipped.name, skipped.reason)
     if not manifest.clips:
         raise DataError(f"{settings.source}: holds no media that can be read")
-    done = read_manifest(path, require_captions=False).clips if path.is_file() else ()
-    if settings.source.is_dir():
+    if settings.source.is_dir() and path.is_file():
+        done = read_manifest(path, require_captions=False).clips
         _require_nothing_lost(path, done, manifest.clips)
-    known: dict[Path, list[tuple[str, ...]]] = {}
-    for clip in done:
-        known.setdefault(clip.media, []).append(clip.captions)
-    clips = []
-    for clip in manifest.clips:
-        captions = known[clip.media].pop(0) if known.get(clip.media) else ()
-        clips.append(replace(clip, captions=captions or clip.captions))
-    return clips
+    return list(manifest.clips)
 
 
 def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
@@ -160,5 +157,8 @@ def _pick(path: Path, wanted: Sequence[int]) -> np.ndarray:
     return np.stack(frames)
 
 
-def _write(path: Path, clips: list[Clip]) -> None:
-    write_rows(path, [row(clip.captions, *relative_paths(clip, path.parent)) for clip in clips])
+def _write(path: Path, clips: list[Clip]) -> list[Clip]:
+    """Writes clips; returns them with the captions that the file has for them now."""
+    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in clips]
+    captions = [captions_of(written["caption"]) for written in write_edited(path, rows)]
+    return [replace(clip, captions=own) for clip, own in zip(clips, captions, strict=True)]

@@ -32,6 +32,7 @@ class MediaEncoding:
     Attributes:
         verified: (name, PSNR in dB) of the clips that were decoded again.
         strips: of clips for the contact sheet, which need not be read for it once more.
+        failures: why files could not be made, by their keys.
     """
 
     def __init__(self, cache: Cache, settings: PreprocessSettings, log: PassLog):
@@ -42,6 +43,7 @@ class MediaEncoding:
         self._on_sheet: set[MediaJob] = set()
         self.verified: tuple[Verified, ...] = ()
         self.strips: Strips = {}
+        self.failures: dict[str, str] = {}
 
     def run(self, planned: list[Planned], source: EncoderSource[VideoEncoder]) -> list[Planned]:
         """Reads masks, encodes videos, then references.
@@ -120,6 +122,7 @@ class MediaEncoding:
 
     def _break(self, job: MediaJob, reason: str) -> None:
         self._broken.add(job.name)
+        self.failures[job.stored.key] = reason
         self._log.skip(job.name, reason)
 
 

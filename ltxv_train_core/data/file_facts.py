@@ -3,6 +3,9 @@
 A file whose size and modification time are as before is taken to be the same one; git and rsync
 judge likewise. As times are coarse, one that was read within two seconds of its change is read
 again the next time.
+
+Some files look whole and can't be decoded. What came of trying is remembered by the key of what was to
+be made of them, which changes with their content, and with the frames that are wanted.
 """
 
 import json
@@ -40,8 +43,11 @@ class FactsMemory:
         """
         self._path = root / FILE_NAME
         self._base = base
-        self._known: dict[str, Any] = {} if recheck else _read(self._path)
+        remembered = {} if recheck else _read(self._path)
+        self._known: dict[str, Any] = remembered.get("files", {})
         self._asked: dict[str, Any] = {}
+        self._failures: dict[str, str] = remembered.get("failures", {})
+        self._met: dict[str, str] = {}
 
     def of(self, media: Path) -> FileFacts:
         """Facts of a file, read from it where they aren't known.
@@ -70,11 +76,24 @@ class FactsMemory:
         self._asked[name] = known if same else {**entry, "read_ns": read_ns}
         return facts
 
+    def failure(self, key: str) -> str | None:
+        """Why a file could not be made in an earlier pass."""
+        if key in self._failures:
+            self._met[key] = self._failures[key]
+        return self._met.get(key)
+
+    def add_failures(self, reasons: dict[str, str]) -> None:
+        """Reasons by key."""
+        self._met |= reasons
+
     def save(self, finished: bool = False) -> None:
         """Writes what is known; of a finished pass, only what it asked for."""
-        known = dict(self._asked) if finished else {**self._known, **self._asked}
-        if known != _read(self._path):
-            write_json(self._path, {"version": VERSION, "files": dict(sorted(known.items()))})
+        files = dict(self._asked) if finished else {**self._known, **self._asked}
+        failures = dict(self._met) if finished else {**self._failures, **self._met}
+        value = {"version": VERSION, "files": dict(sorted(files.items()))}
+        value |= {"failures": dict(sorted(failures.items()))} if failures else {}
+        if value != _read(self._path):
+            write_json(self._path, value)
 
 
 def _facts(entry: dict[str, Any]) -> FileFacts:
@@ -85,7 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
     """What was remembered; nothing, if it can't be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        return value["files"] if value["version"] == VERSION else {}
+        return value if value["version"] == VERSION else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

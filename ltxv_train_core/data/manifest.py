@@ -11,10 +11,12 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
+from ..files import files_below, unquoted
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
+DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 LONGEST_NAME_BYTES = 200
@@ -24,7 +26,7 @@ LONGEST_NAME_BYTES = 200
 class Columns:
     """Names of the metadata columns (or JSON keys)."""
 
-    caption: str = "caption"
+    caption: str = DEFAULT_CAPTION_COLUMN
     media: str = "media_path"
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
@@ -80,8 +82,8 @@ def read_manifest(
 
     Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
     jsonl), or stand in one text with a line `---` between two of them. References and masks are
-    read when the metadata has their column. Media without a caption get the default one. An
-    example that lacks something else is skipped with its reason, alone.
+    read when the metadata has their column. Media without a caption get the default one, also
+    where the metadata has no column "caption". An example that lacks something else is skipped with its reason, alone.
 
     Args:
         require_captions: an example without any is skipped; otherwise it has none.
@@ -95,7 +97,8 @@ def read_manifest(
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
-    rows = _metadata_rows(source, columns, require_captions)
+    has_default = columns.caption == DEFAULT_CAPTION_COLUMN and default_caption.strip()
+    rows = _metadata_rows(source, columns, require_captions and not has_default)
     return _collect(source.parent, rows, default_caption, require_captions)
 
 
@@ -152,10 +155,11 @@ def _printable(text: str) -> str:
 
 
 def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
-    """Finds a file named in a row; on any system either separator may have been written."""
+    """Finds a file named in a row; on any system either separator may have been written, and quotes
+    around it."""
     if not text:
         raise DataError(row.problem or f"the {what} is empty")
-    for spelling in (text, text.replace("\\", "/")):
+    for spelling in (text, unquoted(text), unquoted(text).replace("\\", "/")):
         path = _absolute(root / spelling)
         try:
             if path.is_file():
@@ -201,12 +205,10 @@ def _unique(name: str, taken: set[str]) -> str:
 def _folder_rows(folder: Path) -> list[_Row]:
     suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     rows = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or path.suffix.lower() not in suffixes or _is_of_a_cache(path):
+    for path in files_below(folder):
+        if path.suffix.lower() not in suffixes or _is_of_a_cache(path):
             continue
-        label = relative.as_posix()
+        label = path.relative_to(folder).as_posix()
         text = path.with_suffix(".txt")
         if not text.is_file():
             rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
@@ -226,18 +228,27 @@ def _is_of_a_cache(path: Path) -> bool:
     return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
-def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> list[_Row]:
+def read_records(source: Path) -> list[tuple[str, Any]]:
+    """What a metadata file holds: (label, object), or (label, problem) of what is none.
+
+    Raises:
+        DataError: it can't be read.
+    """
     readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
     reader = readers.get(source.suffix.lower())
     if reader is None:
         raise DataError(f"{source}: expected a .csv, .json or .jsonl file, or a folder")
     try:
-        records = list(reader(source))
+        return list(reader(source))
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
     except (csv.Error, json.JSONDecodeError) as error:
         raise DataError(f"{source}: can't be read: {error}") from error
-    _check_columns(source, records, columns, require_captions)
+
+
+def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
+    records = read_records(source)
+    _check_columns(source, records, columns, needs_captions)
     rows = []
     for label, record in records:
         if isinstance(record, str):
@@ -246,7 +257,7 @@ def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> li
         row = _Row(
             label,
             media=_text(record.get(columns.media)),
-            captions=_captions(record.get(columns.caption)),
+            captions=captions_of(record.get(columns.caption)),
             reference=_text(record.get(columns.reference)),
             mask=_text(record.get(columns.mask)),
         )
@@ -258,11 +269,11 @@ def _metadata_rows(source: Path, columns: Columns, require_captions: bool) -> li
 
 
 def _check_columns(
-    source: Path, records: list[tuple[str, Any]], columns: Columns, require_captions: bool
+    source: Path, records: list[tuple[str, Any]], columns: Columns, needs_captions: bool
 ) -> None:
     """Refuses metadata without the columns that were asked for."""
     found = {key for _, record in records if isinstance(record, dict) for key in record if key}
-    needed = [columns.caption, columns.media] if require_captions else [columns.media]
+    needed = [columns.caption, columns.media] if needs_captions else [columns.media]
     if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
         needed.append(columns.reference)
     if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:
@@ -305,7 +316,7 @@ def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
             yield f"line {number}", record if isinstance(record, dict) else "is not an object"
 
 
-def _captions(value: Any) -> tuple[str, ...]:
+def captions_of(value: Any) -> tuple[str, ...]:
     """A list of captions, or the text of one or several."""
     texts = value if isinstance(value, list) else [value]
     return tuple(caption for text in texts for caption in split_captions(_text(text)))

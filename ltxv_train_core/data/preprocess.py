@@ -15,6 +15,7 @@ from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..files import require_short
 from .buckets import read_buckets
 from .cache import Cache
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
 SAVE_FACTS_EVERY_SECONDS = 10.0
+FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
 PERSONAL = frozenset({"source", "output_dir"})
 
 
@@ -146,7 +148,7 @@ class _Pass:
         planned: dict[str, Planned] = {}
         for clip in clips:
             try:
-                items = {p.item.name: p for p in planner.plan(clip)}
+                items = {p.item.name: p for p in planner.plan(clip) if self._can_be_made(p)}
             except DataError as error:
                 self.log.skip(clip.name, str(error))
                 continue
@@ -157,6 +159,20 @@ class _Pass:
         self._refuse_nothing(list(planned.values()))
         self.facts.save(finished=True)
         return list(planned.values())
+
+    def _can_be_made(self, planned: Planned) -> bool:
+        """False where it failed before, with the same content and options.
+
+        Raises:
+            DataError: this system can't write one of its files.
+        """
+        for stored in planned.item.files:
+            require_short(self.cache.root / stored.path)
+        for job in filter(None, (planned.video, planned.reference, planned.mask)):
+            if reason := self.facts.failure(job.stored.key):
+                self.log.skip(planned.item.name, f"{reason}. {FAILED_BEFORE}")
+                return False
+        return True
 
     def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
         """Whether everything is there that training reads."""
@@ -170,6 +186,8 @@ class _Pass:
         self._require(encoders, planned)
         media = MediaEncoding(self.cache, self.settings, self.log)
         planned = media.run(planned, encoders.video)
+        self.facts.add_failures(media.failures)
+        self.facts.save(finished=True)
         self._refuse_nothing(planned)
         empty = plan_empty_caption(encoders.text.identity)
         encode_captions(planned, empty, encoders.text, self.cache, self.log)

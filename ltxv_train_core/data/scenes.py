@@ -1,7 +1,8 @@
 """Long videos cut into scenes, as a data set to caption.
 
 <output>/<video>-<number>.mp4    a scene, exact to the frame
-<output>/dataset.json            metadata; captions that people wrote into it are kept
+<output>/dataset.json            metadata; captions that people wrote into it are kept, those of
+                                 scenes that are not wanted now in dataset-left-out.json
 <output>/scenes.json             what was found where, so that nothing is done twice
 """
 
@@ -23,12 +24,13 @@ from ..events import (
     ignore,
     raise_if_stopped,
 )
-from ..files import sha256_file, sha256_json, write_json
+from ..files import files_below, sha256_file, sha256_json, write_json
 from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
-from .clip_files import row, write_rows
-from .manifest import read_manifest, shortened
+from .clip_files import row
+from .edited_metadata import tell_left_out, write_edited
+from .manifest import shortened
 from .scene_detection import find_scenes
 
 FOUND = "scenes.json"
@@ -116,15 +118,8 @@ class _Run:
                 + (f" ({reasons})" if reasons else "; lower min_seconds")
             )
         path = self.settings.metadata
-        captions: dict[Path, tuple[str, ...]] = {}
-        if path.is_file():
-            clips = read_manifest(path, require_captions=False).clips
-            captions = {clip.media: clip.captions for clip in clips}
-        rows = [
-            row(captions.get(file.absolute(), ()), file.relative_to(self.root).as_posix())
-            for file in self.files
-        ]
-        write_rows(path, rows)
+        write_edited(path, [row((), file.relative_to(self.root).as_posix()) for file in self.files])
+        tell_left_out(path, self.report)
         return SplitSummary(path, self.written, self.kept, self.short, tuple(self.skipped))
 
     def _file(self, name: str, first: int, end: int) -> Path:
@@ -156,9 +151,8 @@ def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
         raise DataError(f"{source}: no such file or folder")
     videos = [
         path
-        for path in sorted(source.rglob("*"))
+        for path in files_below(source)
         if path.suffix.lower() in VIDEO_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(source).parts)
         and not path.absolute().is_relative_to(root.absolute())
     ]
     if not videos:

@@ -78,7 +78,9 @@ def read_frames(
     count = 0
     with _readable(path), closing(_selected(path, selection, size.frames, like)) as selected:
         for frame, pixel_aspect, times in selected:
-            frames[count] = _cover(frame, pixel_aspect, size, selection, reformatter)
+            frames[count] = _cover(
+                frame, pixel_aspect, size.width, size.height, selection, reformatter
+            )
             frames[count + 1 : count + times] = frames[count]
             count += times
     if count < size.frames:
@@ -89,16 +91,18 @@ def read_frames(
 def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
     """Yields every frame of a video, or the one of an image, at its own size, as it is shown.
 
-    Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`.
+    Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`: where
+    it changes in the middle, later frames cover that of the first.
 
     Raises:
         DataError: the file is missing or broken.
     """
     reformatter = VideoReformatter()
+    size: tuple[int, int] | None = None
     with _readable(path), closing(_decode(path)) as decoded:
         for frame, pixel_aspect in decoded:
-            width, height = _display_size(frame, pixel_aspect)
-            yield _upright(frame, width, height, reformatter)
+            size = size or _display_size(frame, pixel_aspect)
+            yield _cover(frame, pixel_aspect, *size, BEGINNING, reformatter)
 
 
 @contextmanager
@@ -173,24 +177,26 @@ def _selected(
             for frame, pixel_aspect in islice(decoded, count):
                 yield frame, pixel_aspect, 1
         return
-    wanted = deque(_wanted_times(path, selection, count, like))
+    times, tick = _frame_times(path)
+    wanted = deque(_wanted_times(times, tick, selection, count, like))
     if not wanted:
         return
-    with closing(_decode_from(path, wanted[0])) as decoded:
+    with closing(_decode_from(path, wanted[0], times)) as decoded:
         for frame, pixel_aspect in decoded:
-            times = 0
+            shown = 0
             while wanted and frame.pts is not None and wanted[0] <= frame.pts:
                 wanted.popleft()
-                times += 1
-            if times:
-                yield frame, pixel_aspect, times
+                shown += 1
+            if shown:
+                yield frame, pixel_aspect, shown
             if not wanted:
                 return
 
 
-def _wanted_times(path: Path, selection: Selection, count: int, like: Path | None) -> list[int]:
+def _wanted_times(
+    times: list[int], tick: Fraction, selection: Selection, count: int, like: Path | None
+) -> list[int]:
     """Timestamps of the selected frames, as far as the video goes; found without decoding."""
-    times, tick = _frame_times(path)
     if selection.fps is None:
         return times[selection.start : selection.start + count]
     shown, tick = _frame_times(like) if like else (times, tick)
@@ -201,8 +207,10 @@ def _wanted_times(path: Path, selection: Selection, count: int, like: Path | Non
 def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: int) -> list[int]:
     """Numbers of the frames that are shown at moments 1 / fps seconds apart, as far as they go."""
     seconds = [float((time - times[0]) * tick) for time in times]
-    tolerance = max(float(tick), TIMESTAMP_ROUNDING_SECONDS)
-    end = seconds[-1] + seconds[-1] / max(1, len(seconds) - 1) if seconds else 0.0
+    frame_seconds = seconds[-1] / max(1, len(seconds) - 1) if seconds else 0.0
+    # A tick of an AVI is a whole frame, and exact.
+    tolerance = min(max(float(tick), TIMESTAMP_ROUNDING_SECONDS), frame_seconds / 4)
+    end = seconds[-1] + frame_seconds if seconds else 0.0
     moments = [(start + i) / fps for i in range(count)]
     return [
         bisect_right(seconds, moment + tolerance) - 1
@@ -221,9 +229,18 @@ def _decode(path: Path) -> Generator[Decoded, None, None]:
             yield frame, stream.sample_aspect_ratio
 
 
-def _decode_from(path: Path, time: int) -> Generator[Decoded, None, None]:
-    """Yields frames from a timestamp or before it on; from the first one where seeking misses."""
+def _decode_from(path: Path, time: int, times: list[int]) -> Generator[Decoded, None, None]:
+    """Yields frames from a timestamp or before it on; from the first one where seeking misses.
+
+    An AVI holds no timestamps, and what is made up for its frames is out of order where they are
+    not stored in the order that they are shown in: they get the video's `times` by their number.
+    """
     with _open_video(path) as (container, stream):
+        if container.format.name == "avi" and stream.codec_context.has_b_frames:
+            for frame, shown_at in zip(container.decode(stream), times, strict=False):
+                frame.pts = shown_at
+                yield frame, stream.sample_aspect_ratio
+            return
         container.seek(time, stream=stream)
         frames = container.decode(stream)
         first = next(frames, None)
@@ -242,21 +259,22 @@ def _display_size(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[
 def _cover(
     frame: av.VideoFrame,
     pixel_aspect: Fraction | None,
-    size: VideoSize,
+    width: int,
+    height: int,
     selection: Selection,
     reformatter: VideoReformatter,
 ) -> np.ndarray:
-    """Resizes a frame to cover `size`, turns it upright and cuts out the selected part."""
-    width, height = _display_size(frame, pixel_aspect)
-    scale = max(size.width / width, size.height / height)
-    width, height = (
-        max(size.width, round(width * scale)),
-        max(size.height, round(height * scale)),
+    """Resizes a frame to cover a size, turns it upright and cuts out the selected part."""
+    own_width, own_height = _display_size(frame, pixel_aspect)
+    scale = max(width / own_width, height / own_height)
+    whole_width, whole_height = (
+        max(width, round(own_width * scale)),
+        max(height, round(own_height * scale)),
     )
-    pixels = _upright(frame, width, height, reformatter)
-    top = int(selection.y * (height - size.height))
-    left = int(selection.x * (width - size.width))
-    return pixels[top : top + size.height, left : left + size.width]
+    pixels = _upright(frame, whole_width, whole_height, reformatter)
+    top = int(selection.y * (whole_height - height))
+    left = int(selection.x * (whole_width - width))
+    return pixels[top : top + height, left : left + width]
 
 
 def _upright(

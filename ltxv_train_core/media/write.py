@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..files import atomic_path
+from ..files import atomic_path, require_short
 
 BT709 = 1
 LIMITED_RANGE = 1
@@ -23,7 +23,11 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
             written as yuv444p.
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
+
+    Raises:
+        DataError: its path is too long for this system.
     """
+    require_short(path)
     remaining = iter(frames)
     first = next(remaining)
     assert first.dtype == np.uint8, first.dtype
@@ -51,11 +55,13 @@ def write_exact_video(
 ) -> None:
     """Writes an mp4 that gives back exactly the frames that it was made of, atomically.
 
-    Few players show such files (h264 in RGB or grey). Frames and fps as in `write_video`.
+    Few players show such files (h264 in RGB or grey). Frames, fps and `DataError` as in
+    `write_video`.
 
     Args:
         grey: the three colours of every pixel are equal: a third of the size.
     """
+    require_short(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream(
             "libx264" if grey else "libx264rgb",

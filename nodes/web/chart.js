@@ -152,7 +152,8 @@ class Plot {
 
   #rates(lines) {
     const { context, area, theme } = this;
-    const high = Math.max(...lines.flatMap(({ columns }) => columns.learning_rate), 1e-12);
+    const rates = lines.flatMap(({ columns }) => columns.learning_rate);
+    const high = rates.reduce((most, rate) => Math.max(most, rate), 1e-12);
     const y = (value) => area.top + area.height * (1 - value / (high * 1.05));
     context.save();
     context.setLineDash([4, 3]);

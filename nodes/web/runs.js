@@ -35,7 +35,8 @@ export function onEvent(listener) {
 /** Begins to listen to the server. */
 export function listen() {
   api.addEventListener(EVENT, ({ detail }) => {
-    feeds.get(detail.run)?.take(detail);
+    if (detail.kind === "RunDeleted") forget(detail.run);
+    else feeds.get(detail.run)?.take(detail);
     for (const listener of listeners) listener(detail);
   });
   api.addEventListener("reconnected", () => {

@@ -12,6 +12,7 @@ import { feedOf, forget, onEvent } from "./runs.js";
 
 const VIEWS = [ChartView, SamplesView, OptionsView, LoRAView];
 const LIST_DELAY_MS = 300;
+const CHANGES_THE_LIST = ["RunMoved", "RunDeleted", "StepCompleted", "Reconnected"];
 
 /** What ComfyUI's side bar wants. */
 export function sidebarTab() {
@@ -155,9 +156,12 @@ class SidePanel {
       this.redraw();
       if (run) return;
     }
-    if (data.kind !== "RunMoved" && data.kind !== "Reconnected" && data.kind !== "StepCompleted") return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.load(), LIST_DELAY_MS);
+    if (!CHANGES_THE_LIST.includes(data.kind)) return;
+    // Once for all that happens in this time; steps may come faster than that.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.load();
+    }, LIST_DELAY_MS);
   }
 
   async #deleted(name) {

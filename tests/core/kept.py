@@ -1,7 +1,21 @@
-"""What autograd keeps of a forward pass for the backward pass."""
+"""Small transformers, and what autograd keeps of a forward pass of theirs for the backward pass."""
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
+
+
+def small_transformer(
+    layers: int = 2, width: int = 64, head: int = 32, text_width: int = 40
+) -> LTXVideoTransformer3DModel:
+    """With random weights, the same at every call."""
+    torch.manual_seed(0)
+    return LTXVideoTransformer3DModel(
+        num_layers=layers,
+        num_attention_heads=width // head,
+        attention_head_dim=head,
+        cross_attention_dim=width,
+        caption_channels=text_width,
+    ).train()
 
 
 def kept_bytes(

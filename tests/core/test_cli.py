@@ -48,6 +48,7 @@ def test_generate_preprocess_train(tmp_path, capsys):
         "skipped": 0,
         "seconds": 0,
     }
+    encode[1] = f'"{metadata}"'
     assert main(encode) == 0
     assert json.loads(last_line(capsys))["reused"] == 6
     assert (metadata.parent / ".precomputed" / "index.json").is_file()

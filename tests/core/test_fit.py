@@ -4,29 +4,28 @@ import re
 
 import pytest
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from ltxv_train_core import fit
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.models.lean import make_lean
 from ltxv_train_core.step_memory import GIB, KEPT
-from tests.core.kept import kept_bytes
+from tests.core.kept import kept_bytes, small_transformer
 from tests.core.training import run
 
 TOKENS, WIDTH = 256, 512
 
 
-def kept(layers: int, mode: str, precision: str, checkpointing: bool) -> int:
-    torch.manual_seed(0)
-    transformer = LTXVideoTransformer3DModel(
-        num_layers=layers,
-        num_attention_heads=WIDTH // 64,
-        attention_head_dim=64,
-        cross_attention_dim=WIDTH,
-        caption_channels=64,
-    ).train()
-    make_lean(transformer)
+def kept(
+    layers: int,
+    mode: str = "lora",
+    precision: str = "half",
+    checkpointing: bool = False,
+    lean: bool = True,
+) -> int:
+    transformer = small_transformer(layers, WIDTH, head=64)
+    if lean:
+        make_lean(transformer)
     if mode == "lora":
         transformer.to(torch.bfloat16 if precision == "half" else torch.float32)
         add_lora(transformer, LoRAConfig(rank=16, alpha=16), 0)
@@ -48,6 +47,11 @@ def test_what_a_step_keeps_is_what_autograd_keeps(mode, precision):
     assert whole / estimate(4) == pytest.approx(1, abs=0.15)
     whole, half = (kept(layers, mode, precision, checkpointing=True) for layers in (4, 2))
     assert (whole - half) / (estimate(4, 4) - estimate(2, 2)) == pytest.approx(1, abs=0.15)
+
+
+def test_a_block_keeps_little_more_than_half_of_what_diffusers_own_keeps():
+    ours, theirs = (kept(4, lean=lean) - kept(2, lean=lean) for lean in (True, False))
+    assert ours < 0.6 * theirs
 
 
 def needed_gib(notices: list[str]) -> tuple[float, str]:

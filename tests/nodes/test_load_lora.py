@@ -117,12 +117,13 @@ def of_step(graph: Graph, lora_name: str, step: int) -> Node:
 
 
 def test_an_earlier_step_of_the_run(host: Host) -> None:
-    """From among ComfyUI's LoRAs, or from the run's folder, whose file gets a name there."""
+    """From the run's folder, whose file gets a name among ComfyUI's LoRAs, or from there."""
     run_folder = host.base / "output" / "ltxv_train" / "steps-abc" / "loras"
     published = models_folder(host, "loras") / "ltxv_train"
     for folder, step in ((published, 2), (published, 4), (run_folder, 2), (run_folder, 3)):
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"diffusion_model.to_q.lora_{x}.weight": torch.full((2, 2), step) for x in "AB"}
+        value = -1 if (folder, step) == (published, 2) else step  # of a run that was deleted
+        tensors = {f"diffusion_model.to_q.lora_{x}.weight": torch.full((2, 2), value) for x in "AB"}
         save_file(tensors, str(folder / f"steps-abc-{step:06d}.safetensors"))
     last = str(Path("ltxv_train", "steps-abc-000004.safetensors"))
     graph = Graph()
@@ -130,7 +131,8 @@ def test_an_earlier_step_of_the_run(host: Host) -> None:
     probes = [graph.probe(node[1]) for node in nodes]
     outcome = run(host, graph.prompt)
     names = [seen(outcome, probe) for probe in probes]
-    assert [Path(name).stem[-6:] for name in names] == ["000004", "000002", "000003"]
+    steps = [Path(name).stem.removeprefix("steps-abc-") for name in names]
+    assert steps == ["000004", "000002-2", "000003"]
     for name, step in zip(names, (4, 2, 3), strict=True):
         weights = load_file(models_folder(host, "loras") / name)
         assert all((tensor == step).all() for tensor in weights.values())

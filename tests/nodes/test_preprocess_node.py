@@ -63,6 +63,20 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     assert {p["item"] for p in progress if p["kind"] == "Progress"} >= {"0.mp4", "1.mp4", "2.mp4"}
 
 
+def test_a_path_may_stand_in_quotes_as_windows_copies_it(host: Host, clips: Path) -> None:
+    graph = Graph()
+    node = add(
+        graph,
+        host,
+        NODE,
+        dataset_path=f' "{clips}" ',
+        model_source="LTXV_MINIATURE",
+        resolution_buckets=SIZE,
+    )
+    root = graph.probe(node[0])
+    assert Path(seen(run(host, graph.prompt), root)) == clips / ".precomputed"
+
+
 def test_deleted_latents_are_written_again(host: Host, clips: Path) -> None:
     graph = Graph()
     node = preprocess(graph, host, clips)
@@ -71,6 +85,61 @@ def test_deleted_latents_are_written_again(host: Host, clips: Path) -> None:
     shutil.rmtree(clips / ".precomputed")
     assert node.id not in run(host, graph.prompt).succeeded().cached
     assert len(read_index(clips / ".precomputed").items) == 3
+
+
+OTHER_OPTIONS = [
+    {"resolution_buckets": "64x64x9"},
+    {"id_token": "zorp"},
+    {"dataset_path": "data.csv"},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_OPTIONS, ids=lambda options: next(iter(options)))
+def test_two_data_sets_in_one_folder_are_refused(host: Host, clips: Path, other: dict) -> None:
+    (clips / "data.csv").write_text("caption,media_path\nA,0.mp4\n", encoding="utf-8")
+    if "dataset_path" in other:
+        other = {"dataset_path": f"{clips.name}/data.csv"}
+    values = {"model_source": "LTXV_MINIATURE", "resolution_buckets": SIZE}
+    values |= {"dataset_path": clips.name}
+    graph = Graph()
+    first = add(graph, host, NODE, **values)
+    second = add(graph, host, NODE, **values | other)
+    error = run(host, graph.prompt).error or ""
+    assert (
+        f"into the same folder {clips / '.precomputed'}: give one of the two an output_dir" in error
+    )
+    assert not (clips / ".precomputed" / "index.json").exists()
+
+    graph.prompt[second.id]["inputs"]["output_dir"] = f"{clips.name}/second"
+    run(host, graph.prompt).succeeded()
+    items = [read_index(clips / name).items for name in (".precomputed", "second")]
+    assert items[0] != items[1]
+    assert first.id in run(host, graph.prompt).succeeded().cached
+
+
+def test_two_nodes_may_give_the_same_data_set(host: Host, clips: Path) -> None:
+    graph = Graph()
+    preprocess(graph, host, clips)
+    preprocess(graph, host, clips, decode_threads=1)
+    run(host, graph.prompt).succeeded()
+
+
+def test_a_folder_that_only_a_linked_path_names_is_noticed(host: Host, clips: Path) -> None:
+    """The first to run doesn't know where the other one will write."""
+    graph = Graph()
+    captioned = add(graph, host, "LTXVTrainDatasetCaption", dataset_path=clips.name)
+    (clips / "broken.mp4").unlink()
+    preprocess(graph, host, clips)
+    add(
+        graph,
+        host,
+        NODE,
+        dataset_path=captioned[0],
+        model_source="LTXV_MINIATURE",
+        resolution_buckets=SIZE,
+    )
+    error = run(host, graph.prompt).error or ""
+    assert f"into the same folder {clips / '.precomputed'}" in error
 
 
 def test_without_verification_what_is_behind_it_does_not_run(host: Host, clips: Path) -> None:

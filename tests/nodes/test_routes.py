@@ -20,6 +20,7 @@ from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
 from tests.conftest import PACK
 from tests.graph import Graph
 from tests.host import Host, models_folder
+from tests.nodes.test_training import progress_of
 from tests.nodes.workflows import configure, prepare
 
 STEPS = 40
@@ -211,8 +212,10 @@ def test_only_own_pages_and_programs_change_something(
     ]
     for headers in foreign:
         assert post(host, path, **headers).status == 403, headers
-    for body in ("", "[]", "null", "{", '"x"'):
-        assert post(host, path, body).status == 400, body
+    for body in ("", "[]", "null", "{", '"x"', "[" * 100_000):
+        assert post(host, path, body).status == 400, body[:5]
+    unknown = {"Content-Type": "application/json; charset=unknown"}
+    assert ask(host, path, "POST", "{}", unknown).status == 400
     assert post(host, f"/ltxv_train/runs/unknown/{action}").status == 404
     assert run.folder.is_dir()
 
@@ -224,7 +227,10 @@ def test_only_own_pages_and_programs_change_something(
 )
 def test_a_run_is_deleted(host: Host, run: RunFolder, url: str, headers: dict) -> None:
     own = {name: host.url if value == "OWN" else value for name, value in headers.items()}
+    since = len(host.sent())
     assert post(host, f"{url}/delete", **own).status == 200
+    until(lambda: progress_of(host, "RunDeleted", since), host)
+    assert [told["run"] for told in progress_of(host, "RunDeleted", since)] == [run.name]
     assert not run.folder.exists()
     assert ask(host, url).status == 404
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ltxv_train_core.runs import RunLibrary
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter
 from tests.conftest import PACK
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
@@ -216,6 +216,22 @@ def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None
     graph = Graph()
     graph.add("LTXVTrainWait", run_name=stopped)
     assert "is stopped at step" in (run(host, graph.prompt).error or "")
+
+
+def test_waiting_for_a_run_of_another_program_or_without_its_lora_says_why(
+    host: Host, data: str
+) -> None:
+    graph, _, probes = trains(host, data, 1, "elsewhere")
+    outcome = run(host, graph.prompt)
+    folder = RunFolder(Path(seen(outcome, probes[3])))
+    waiting = Graph()
+    waiting.add("LTXVTrainWait", run_name=folder.name)
+    with RunWriter(folder).acquire() as writer:
+        writer.move("running", step=1)
+        assert "is trained by another program" in (run(host, waiting.prompt).error or "")
+        writer.move("finished")
+    folder.lora_file(1).unlink()
+    assert "its LoRA is gone" in (run(host, waiting.prompt).error or "")
 
 
 @pytest.mark.kills

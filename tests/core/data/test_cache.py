@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -139,6 +140,31 @@ def test_what_can_not_be_read_is_forgotten(tmp_path, write_clip):
     assert memory.of(tmp_path / "a.mp4").info.frames == 9
 
 
+def test_a_clip_that_can_not_be_decoded_is_tried_once(tmp_path, write_clip, make, monkeypatch):
+    write_clip("a.mp4")
+    write_clip("b.mp4", 50, frames=33)
+    whole = (tmp_path / "b.mp4").read_bytes()
+    start, end = whole.index(b"moov") - 150, whole.index(b"moov") - 4
+    (tmp_path / "b.mp4").write_bytes(whole[:start] + b"\xff" * (end - start) + whole[end:])
+    age(tmp_path)
+    rows, buckets = [row("a.mp4"), row("b.mp4")], "64x64x9;64x64x33"
+    first = make(rows, buckets=buckets)
+    assert [name for name, _ in first.skipped] == ["b.mp4"]
+    before = snapshot(first.root)
+    with monkeypatch.context() as context:
+        context.setattr("ltxv_train_core.data.model_encoders.find_encoders", pytest.fail)
+        again = make(rows, buckets=buckets)
+    reason = first.skipped[0][1]
+    why = f"{reason}. That was in an earlier pass: recheck_files tries again"
+    assert again.skipped == (("b.mp4", why),)
+    assert (again.written, again.reused, snapshot(first.root)) == (0, 2, before)
+
+    assert make(rows, buckets=buckets, recheck_files=True).skipped == first.skipped
+    assert make(rows).skipped == ()  # its first frames can be read
+    (tmp_path / "b.mp4").write_bytes(whole)
+    assert make(rows, buckets=buckets).skipped == ()
+
+
 def test_ten_thousand_rows_are_begun_within_two_seconds(tmp_path, write_clip):
     write_clip("a.mp4")
     age(tmp_path)
@@ -224,6 +250,27 @@ def test_two_who_write_a_file_at_once_both_succeed(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, to be spared the imports")
+def test_an_index_that_somebody_reads_on_windows_is_waited_for(write_clip, make, monkeypatch):
+    write_clip("a.mp4")
+    root = make([row("a.mp4")]).root
+    unlink, refused = Path.unlink, []
+
+    def refuse_three_times(self, missing_ok=False):
+        if self.name == "index.json" and len(refused) < 3:
+            refused.append(self)
+            raise PermissionError
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse_three_times)
+    with pytest.raises(PermissionError):
+        make([row("a.mp4", "another")])
+    # Only that name: pathlib asks os.name when a path is made.
+    monkeypatch.setattr("ltxv_train_core.files.os", SimpleNamespace(**vars(os) | {"name": "nt"}))
+    refused.clear()
+    assert make([row("a.mp4", "another")]).written == 1
+    assert refused == [root / "index.json"] * 3
+
+
 def test_a_killed_pass_goes_on_where_it_was(tmp_path, write_clip):
     for i in range(12):
         write_clip(f"{i}.mp4", 20 * i, frames=33, width=256)

@@ -84,6 +84,40 @@ def test_captions_that_are_there_are_kept_with_what_people_changed(media, model,
     assert write_captions(settings(media, model)).written == 0
 
 
+def test_captions_of_files_that_are_missing_just_now_come_back(media, model):
+    write_captions(settings(media, model))
+    path = media / "dataset.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows[0]["caption"] = ["edited by hand", "and another"]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    (media / "0.mp4").rename(media.parent / "0.mp4")
+    assert write_captions(settings(media, model)).written == 0
+    assert "0.mp4" not in captions(path)
+    (media.parent / "0.mp4").rename(media / "0.mp4")
+    assert write_captions(settings(media, model)).written == 0
+    assert captions(path)["0.mp4"] == ["edited by hand", "and another"]
+    assert not (media / "dataset-left-out.json").exists()
+
+
+def test_what_people_write_while_it_runs_is_kept(media, model):
+    """Here by an editor that saves what it read before anything was described."""
+    path = media / "dataset.json"
+
+    def edit(event):
+        if event == Progress("write captions", 1, 4, "clip"):
+            rows = [{"media_path": f"{i}.mp4", "caption": ""} for i in range(3)]
+            rows[1]["caption"] = "my other words"
+            rows[2]["caption"] = "written meanwhile"
+            path.write_text(json.dumps(rows), encoding="utf-8")
+
+    write_captions(settings(media, model), edit)
+    found = captions(path)
+    assert found["1.mp4"] == "my other words"
+    assert found["2.mp4"] == "written meanwhile"
+    assert found["0.mp4"]
+    assert found["3.png"]
+
+
 def test_a_stopped_run_keeps_its_captions_and_goes_on(media, model):
     stop = threading.Event()
 

@@ -90,6 +90,12 @@ def test_without_the_reference_column_there_are_no_references(touch, metadata):
     assert [clip.reference for clip in manifest.clips] == [None]
 
 
+def test_a_path_in_the_quotes_of_windows_is_found(touch, metadata):
+    touch("a b/c.mp4")
+    source = metadata("data.csv", 'caption,media_path\nA,"""a b\\c.mp4"""\n')
+    assert [clip.name for clip in read_manifest(source).clips] == ["a b/c.mp4"]
+
+
 def test_what_is_missing_costs_its_own_row_only(touch, metadata):
     touch("a.mp4", "b.mp4", "c.mp4", "ra.mp4", "rc.mp4", "rd.mp4", "re.mp4")
     source = metadata(
@@ -193,6 +199,23 @@ def test_a_folder(tmp_path, touch, metadata):
     ]
 
 
+def test_linked_folders_of_a_folder_are_read_once_each(tmp_path, touch, metadata):
+    touch("media/z/a.mp4", "media/z/.hidden/b.mp4", "other/c.mp4", "other/deep/d.mp4")
+    media = tmp_path / "media"
+    try:
+        (media / "linked").symlink_to(tmp_path / "other", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    (media / "linked again").symlink_to(tmp_path / "other", target_is_directory=True)
+    (media / "a second name").symlink_to(media / "z", target_is_directory=True)
+    (media / "z" / "loop").symlink_to(media, target_is_directory=True)
+    (tmp_path / "other" / "back").symlink_to(media, target_is_directory=True)
+    (media / "gone").symlink_to(tmp_path / "absent", target_is_directory=True)
+    clips = read_manifest(media, default_caption="A").clips
+    assert [clip.name for clip in clips] == ["linked/c.mp4", "linked/deep/d.mp4", "z/a.mp4"]
+    assert clips[0].media == media / "linked" / "c.mp4"
+
+
 def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
     tmp_path, touch, metadata
 ):
@@ -226,6 +249,13 @@ def test_media_without_a_caption_get_the_default_one(tmp_path, touch, metadata):
     source = metadata("data.csv", "caption,media_path\n,a.png\nown,b.png\n")
     manifest = read_manifest(source, default_caption="given")
     assert pairs(manifest) == {"a.png": "given", "b.png": "own"}
+    source = metadata("data.csv", "media_path\na.png\nb.png\n")
+    manifest = read_manifest(source, default_caption="given")
+    assert pairs(manifest) == {"a.png": "given", "b.png": "given"}
+    with pytest.raises(DataError, match="no column 'caption'; it has 'media_path'"):
+        read_manifest(source, default_caption=" ")
+    with pytest.raises(DataError, match="no column 'text'"):
+        read_manifest(source, Columns(caption="text"), default_caption="given")
 
 
 def test_the_mask_column_has_a_name(touch, metadata):

@@ -96,6 +96,20 @@ def test_names_as_long_as_file_systems_allow(tmp_path, write_clip, make):
     assert make(rows, windows=2).written == 6
 
 
+def test_a_path_that_windows_can_not_write_costs_its_clip_only(
+    tmp_path, write_clip, make, monkeypatch
+):
+    write_clip("a.mp4")
+    write_clip("a longer name.mp4")
+    longest = len(str(tmp_path / ".precomputed/conditions/a.mp4.safetensors")) + 15
+    monkeypatch.setattr("ltxv_train_core.files.longest_path", lambda: longest)
+    summary = make([row("a.mp4", "A"), row("a longer name.mp4", "B")])
+    assert [item.name for item in read_index(summary.root).items] == ["a.mp4"]
+    ((name, reason),) = summary.skipped
+    assert name == "a longer name.mp4"
+    assert f"a path of {longest + 9} characters, and this Windows allows {longest}" in reason
+
+
 def test_bad_clips_cost_only_themselves(tmp_path, write_clip, make, watcher):
     for i, name in enumerate(["a", "b", "c", "d"]):
         write_clip(f"{name}.mp4", 60 + 40 * i)

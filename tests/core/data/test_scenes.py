@@ -12,6 +12,7 @@ from ltxv_train_core.config import SplitSettings
 from ltxv_train_core.data.manifest import read_manifest
 from ltxv_train_core.data.scenes import split_videos
 from ltxv_train_core.errors import Cancelled, DataError
+from ltxv_train_core.events import Notice
 from ltxv_train_core.media.video import iterate_frames, probe
 from ltxv_train_core.media.write import write_video
 
@@ -88,6 +89,36 @@ def test_a_second_run_writes_nothing_and_keeps_captions(films, monkeypatch):
     assert split_videos(SplitSettings(source=films, min_seconds=0.3)).written == 1
 
 
+def test_captions_of_scenes_that_are_not_wanted_or_not_there_come_back(films, watcher):
+    def split(min_seconds):
+        return split_videos(SplitSettings(source=films, min_seconds=min_seconds), watcher).metadata
+
+    def captions():
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {row["media_path"]: row["caption"] for row in rows}
+
+    path = split(1)
+    written = {name: f"by hand: {name}" for name in captions()}
+    rows = [{"media_path": name, "caption": text} for name, text in written.items()]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    split(3.5)
+    assert list(captions()) == ["more/b 2.mkv.mp4-000000-000040.mp4"]
+    aside = path.with_name("dataset-left-out.json")
+    assert f"2 captions of clips that are not in it now are kept in {aside}" in [
+        event.message for event in watcher.events if isinstance(event, Notice)
+    ]
+    split(1)
+    assert captions() == written
+    assert not aside.exists()
+
+    (films / "a.mp4").rename(films.with_name("away.mp4"))
+    split(1)
+    assert len(captions()) == 1
+    films.with_name("away.mp4").rename(films / "a.mp4")
+    split(1)
+    assert captions() == written
+
+
 @pytest.mark.parametrize("detector", ["content", "adaptive", "histogram"])
 def test_every_detector_finds_hard_cuts(tmp_path, detector):
     write_video(tmp_path / "a.mp4", shots(20, 20, 20), fps=10)
@@ -107,6 +138,16 @@ def test_a_name_as_long_as_file_systems_allow(tmp_path):
     settings = SplitSettings(source=long, output=tmp_path / "scenes", min_seconds=1)
     assert split_videos(settings).written == 1
     assert split_videos(settings).kept == 1
+
+
+def test_a_path_that_windows_can_not_write_costs_its_video_only(films, monkeypatch):
+    longest = len(str(films.with_name("films-scenes") / "a.mp4-000000-000030.mp4")) + 15
+    monkeypatch.setattr("ltxv_train_core.files.longest_path", lambda: longest)
+    summary = split_videos(SplitSettings(source=films, min_seconds=1))
+    assert summary.written == 2
+    skipped = dict(summary.skipped)
+    assert list(skipped) == ["broken.mp4", "more/b 2.mkv.mp4"]
+    assert f"this Windows allows {longest}" in skipped["more/b 2.mkv.mp4"]
 
 
 def test_the_threshold_decides_what_a_cut_is(tmp_path):

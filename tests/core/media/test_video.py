@@ -11,7 +11,7 @@ from PIL import Image
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.info import MediaInfo, Selection
-from ltxv_train_core.media.video import probe, read_frames
+from ltxv_train_core.media.video import iterate_frames, probe, read_frames
 from ltxv_train_core.media.write import write_video
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 180, 60), (40, 60, 210)
@@ -223,6 +223,32 @@ def test_a_recording_in_fragments_has_all_its_frames(tmp_path):
     assert probe(tmp_path / "a.mp4").frames == 40
 
 
+@pytest.mark.parametrize("later", [(64, 48), (128, 96), (48, 96)])
+def test_a_recording_that_changes_its_size_keeps_the_first_one(tmp_path, later):
+    """As browsers record a stream: every part begins with a key frame, in a size of its own."""
+    encode(tmp_path / "first.webm", moving(9), "libvpx")
+    encode(tmp_path / "later.webm", moving(9, *later), "libvpx")
+    path = tmp_path / "a.webm"
+    with (
+        av.open(str(tmp_path / "first.webm")) as first,
+        av.open(str(tmp_path / "later.webm")) as second,
+        av.open(str(path), "w") as joined,
+    ):
+        stream = joined.add_stream_from_template(first.streams.video[0])
+        for part, shift in ((first, 0), (second, 360)):
+            for packet in part.demux(video=0):
+                if packet.dts is not None:
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    joined.mux(packet)
+    assert probe(path) == MediaInfo(96, 64, 18, 25, False)
+    frames = np.stack(list(iterate_frames(path)))
+    assert frames.shape == (18, 64, 96, 3)
+    levels = [*moving(9)[:, 0, 0, 0]] * 2
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), levels, atol=4)
+    np.testing.assert_array_equal(read_frames(path, VideoSize(96, 64, 17)), frames[:17])
+
+
 def test_a_short_video_says_how_many_frames_it_has(tmp_path):
     write_video(tmp_path / "short.mp4", moving(5), fps=25)
     with pytest.raises(DataError, match=r"short\.mp4: ends after 5 of the 9 frames needed"):
@@ -270,6 +296,8 @@ def levels_of(path: Path, frames: int, **selected) -> np.ndarray:
         ("a.webm", "libvpx-vp9", {"g": "16"}),
         ("a.gif", "gif", {}),
         ("a.avi", "mpeg4", {"g": "8"}),
+        ("b.avi", "mpeg4", {"g": "8", "bf": "2"}),
+        ("h264.avi", "libx264", {"g": "12", "bf": "2"}),
     ],
 )
 def test_a_later_window_is_what_reading_from_the_beginning_gives(tmp_path, name, codec, options):
@@ -309,7 +337,7 @@ def test_a_later_window_decodes_from_the_key_frame_before_it(tmp_path, monkeypat
     np.testing.assert_array_equal(read, wanted)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
 def test_resampling_takes_the_frame_that_is_shown(tmp_path, name):
     encode(tmp_path / name, moving(50))
     info = probe(tmp_path / name)

@@ -12,24 +12,17 @@ from ltxv_train_core.models.lean import make_lean
 from ltxv_train_core.models.offload import offload, spread
 from ltxv_train_core.models.quantize import quantize_base
 from ltxv_train_core.models.source import MINIATURE, open_model
-from tests.core.kept import kept_bytes
+from tests.core.kept import kept_bytes, small_transformer
 
-TOKENS, WIDTH, TEXT = 48, 64, 12
+TOKENS, WIDTH, TEXT, TEXT_WIDTH = 48, 64, 12, 40
 CPU = torch.device("cpu")
 
 
-def build(lean: bool, layers: int = 2, width: int = WIDTH) -> LTXVideoTransformer3DModel:
-    torch.manual_seed(0)
-    transformer = LTXVideoTransformer3DModel(
-        num_layers=layers,
-        num_attention_heads=width // 32,
-        attention_head_dim=32,
-        cross_attention_dim=width,
-        caption_channels=40,
-    )
+def build(lean: bool) -> LTXVideoTransformer3DModel:
+    transformer = small_transformer(width=WIDTH, text_width=TEXT_WIDTH)
     if lean:
         make_lean(transformer)
-    return transformer.train()
+    return transformer
 
 
 def inputs(timesteps: int = TOKENS, tokens: int = TOKENS) -> dict[str, torch.Tensor]:
@@ -39,7 +32,7 @@ def inputs(timesteps: int = TOKENS, tokens: int = TOKENS) -> dict[str, torch.Ten
     mask[0, 7:] = 0
     return {
         "hidden_states": torch.randn(2, tokens, 128),
-        "encoder_hidden_states": torch.randn(2, TEXT, 40),
+        "encoder_hidden_states": torch.randn(2, TEXT, TEXT_WIDTH),
         "timestep": torch.rand(2, timesteps) * 1000,
         "encoder_attention_mask": mask,
         "video_coords": torch.rand(2, 3, tokens) * torch.tensor([2.0, 300.0, 300.0])[:, None],
@@ -118,7 +111,7 @@ def test_a_quantized_base_with_dropout_gives_the_same_gradients(kind, offloaded)
 
 
 def test_a_compiler_sees_a_block_as_one_graph():
-    block = build(lean=True, layers=1).transformer_blocks[0].requires_grad_(False)
+    block = build(lean=True).transformer_blocks[0].requires_grad_(False)
     hidden = torch.randn(2, 16, WIDTH, requires_grad=True)
     temb, text = torch.randn(2, 16, 6 * WIDTH), torch.randn(2, TEXT, WIDTH)
     rotation = (torch.randn(2, 16, WIDTH), torch.randn(2, 16, WIDTH))
