@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import put_in_place, sync_file, sync_folder, write_safetensors
+from .files import put_in_place, read_torch_file, sync_file, sync_folder, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -63,44 +63,51 @@ def place(folder: Path, step: int) -> Path:
     return folder / f"{step:06d}"
 
 
-def load_latest(folder: Path, report: Reporter = ignore) -> TrainingState | None:
+def load_latest(*folders: Path, report: Reporter = ignore) -> TrainingState | None:
     """The newest checkpoint that can be read, or None when there is none.
+
+    Args:
+        folders: where they lie; of the same step, the one in the first folder is taken.
 
     Raises:
         CheckpointError: there are some, and none can be read.
     """
     damaged = []
-    for path in _newest_first(folder):
+    for path in _newest_first(*folders):
+        name = f"{path.parent.name}/{path.name}"
         try:
             return TrainingState(
                 step=int(path.name),
                 weights=load_file(path / WEIGHTS),
-                state=torch.load(path / STATE, map_location="cpu", weights_only=True),
+                state=read_torch_file(path / STATE),
             )
         except Exception as error:
-            damaged.append(f"{path.name} ({error})")
-            report(Notice(f"checkpoint {path.name} can't be read ({error}); taking the one before"))
+            damaged.append(f"{name} ({error})")
+            report(Notice(f"{name} can't be read ({error}); taking the one before"))
     if damaged:
         raise CheckpointError(
-            f"{folder}: no checkpoint can be read: {'; '.join(damaged)}. Delete the folder to "
+            f"{folders[0].parent}: no checkpoint can be read: {'; '.join(damaged)}. Delete them to "
             "start the run anew"
         )
     return None
 
 
-def exists(folder: Path) -> bool:
+def exists(*folders: Path) -> bool:
     """Whether there is a checkpoint to go on from."""
-    return bool(_newest_first(folder))
+    return bool(_newest_first(*folders))
 
 
-def keep_newest(folder: Path, count: int, report: Reporter = ignore) -> None:
-    """Removes all but the newest checkpoints; a negative count keeps all, and one always stays.
+def keep_newest(newest: Path, count: int, report: Reporter = ignore) -> None:
+    """Removes all but so many checkpoints, the newest and those before it; a negative count keeps
+    all, and the newest always stays.
 
     One that can't be removed now, because somebody reads it, is told and tried again next time.
+    Those of later steps are damaged: the run went on from one before them.
     """
     if count < 0:
         return
-    for old in _newest_first(folder)[max(1, count) :]:
+    before = [p for p in _newest_first(newest.parent) if int(p.name) < int(newest.name)]
+    for old in before[max(0, count - 1) :]:
         try:
             shutil.rmtree(old)
         except OSError as error:
@@ -116,9 +123,8 @@ def remove_leftovers(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _newest_first(*folders: Path) -> list[Path]:
     """The whole checkpoints; half written ones have names that are no numbers."""
-    if not folder.is_dir():
-        return []
-    found = (p for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    there = (folder for folder in folders if folder.is_dir())
+    found = (p for folder in there for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
+    return sorted(found, key=lambda path: -int(path.name))

@@ -79,10 +79,12 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
         )
     if not get_token():
         raise HubError(f"the LoRA is not uploaded to {hub.hub_model_id}: {_NO_TOKEN}")
-    step, loras = _newest_loras(run)
+    state = run.written_state()
+    step, processes = (state.step, max(1, state.processes)) if state else (0, 1)
+    loras = _loras(run, step)
     with TemporaryDirectory() as folder:
         pictures = _write_pictures(config, run, Path(folder), report)
-        card = model_card(config, loras[0].name, step, pictures)
+        card = model_card(config, loras[0].name, step, pictures, processes)
         settings = yaml_file.dump(shareable(config))
         files: dict[str, Path | bytes] = {
             **{file.name: file for file in loras},
@@ -132,14 +134,12 @@ def _configuration(run: RunFolder) -> TrainingConfig:
     return yaml_file.load(run.config_file)
 
 
-def _newest_loras(run: RunFolder) -> tuple[int, list[Path]]:
-    """The step that a run came to and its LoRA files, the trained one first."""
-    state = run.written_state()
-    step = state.step if state else 0
+def _loras(run: RunFolder, step: int) -> list[Path]:
+    """The LoRA files of a step, the trained one first."""
     main = run.lora_file(step)
     if not main.is_file():
         raise HubError(f"{run.folder}: has no LoRA yet; train it first")
-    return step, [main, *sorted(set(main.parent.glob(f"{main.stem}-*.safetensors")) - {main})]
+    return [main, *sorted(set(main.parent.glob(f"{main.stem}-*.safetensors")) - {main})]
 
 
 def _write_pictures(

@@ -44,11 +44,18 @@ def write_picture(video: Path, picture: Path) -> None:
     )
 
 
-def model_card(config: TrainingConfig, lora_file: str, step: int, pictures: list[Picture]) -> str:
+def model_card(
+    config: TrainingConfig,
+    lora_file: str,
+    step: int,
+    pictures: list[Picture],
+    processes: int = 1,
+) -> str:
     """The README.md of the repository.
 
     Args:
         lora_file: its name in the repository.
+        processes: how many trained it together.
     """
     kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
     if _is_full(config):
@@ -71,7 +78,7 @@ def model_card(config: TrainingConfig, lora_file: str, step: int, pictures: list
             "",
             "## Training",
             "",
-            *_facts(config, step),
+            *_facts(config, step, processes),
             "",
             "The whole configuration is in `training_config.yaml`.",
             "",
@@ -123,9 +130,9 @@ def _samples(pictures: list[Picture]) -> list[str]:
     return ["## Samples", "", "| Prompt | Sample |", "|---|---|", *rows, ""]
 
 
-def _facts(config: TrainingConfig, step: int) -> list[str]:
+def _facts(config: TrainingConfig, step: int, processes: int) -> list[str]:
     optimization = config.optimization
-    batch = optimization.batch_size * optimization.gradient_accumulation_steps
+    batch = optimization.batch_size * optimization.gradient_accumulation_steps * processes
     layers = ", ".join(f"`{name}`" for name in config.lora.target_modules)
     lora = f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}"
     return [

@@ -120,7 +120,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
             ]
         )
     start = _start(run, state)
-    if is_stage and start is None and not checkpoint.exists(run.checkpoints):
+    if is_stage and start is None and not checkpoint.exists(run.checkpoints, run.recovery):
         raise ConfigurationError(
             [
                 f"run {run.name}: run {state.continues}, which it trains on from, is gone; put it "

@@ -21,7 +21,7 @@ from .models.device import free_memory
 from .plan import RunPlan, plan_again, plan_run
 from .processes import Processes
 from .runs import Cause, RunFolder, RunState, RunWriter, Status
-from .runs.failures import RunFailedError, cause_of
+from .runs.failures import RunFailedError, cause_of, leave_cause, left_cause
 from .trackers import tracked
 from .training_loop import TrainingLoop
 
@@ -93,9 +93,16 @@ def train(
 def follow_first(processes: Processes) -> None:
     """Trains together with the first process, which calls `train` or `train_plan`."""
     folder = processes.agree(None)
-    if folder is not None:
-        plan = plan_again(RunFolder(Path(folder)))
-        TrainingLoop(plan, RunWriter(plan.run), ignore, Control(), processes).run()
+    if folder is None:
+        return
+    run = RunFolder(Path(folder))
+    try:
+        plan = plan_again(run)
+        TrainingLoop(plan, RunWriter(run), ignore, Control(), processes).run()
+    except Exception as error:
+        if not isinstance(error, Cancelled):
+            leave_cause(run, error, f"process {processes.rank + 1} of {processes.count}")
+        raise
 
 
 def found_finished(plan: RunPlan, report: Reporter) -> TrainingResult:
@@ -131,6 +138,7 @@ def result_of(run: RunFolder, state: RunState) -> TrainingResult:
 def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunState:
     """Puts a run on disk, or one that is there back into the queue."""
     remove_leftovers(plan.run.folder)
+    plan.run.failure_file.unlink(missing_ok=True)
     yaml_file.save(plan.config, plan.run.config_file)
     if plan.graph is not None:
         write_json(plan.run.graph_file, dict(plan.graph))
@@ -175,6 +183,8 @@ def train_plan(
         error = raised
         if not isinstance(raised, Cancelled):
             cause = cause_of(raised)
+            if processes.count > 1 and cause.kind == "error":  # such as a closed connection
+                cause = left_cause(plan.run) or cause
         if not isinstance(raised, LTXVTrainError | Cancelled):
             logger.error("run %s failed\n%s", plan.run.name, traceback.format_exc())
     finally:

@@ -27,6 +27,7 @@ from .models.precision import autocast
 from .optim.moving import Mover
 from .plan import RunPlan, open_source
 from .processes import Processes
+from .recovery import RecoveryPoints
 from .runs import RunFolder, RunWriter
 from .strategies import STRATEGIES
 from .validation import Validator
@@ -70,6 +71,7 @@ class TrainingLoop:
             rank=self.processes.rank,
             processes=self.processes.count,
         )
+        self.recovery = RecoveryPoints(plan.run.recovery, report)
         self.step = 0
         self._saved_step: int | None = None
         self._position = self.batches.state_dict()
@@ -111,9 +113,9 @@ class TrainingLoop:
                     self._abandon_step()
                     return None
                 loss += self._accumulate(generator)
-        self._is_between_steps = False
         self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
+        self._is_between_steps = False
         norm = self.mover.step(self.step + 1, loss)
         self.step += 1
         self._position = self.batches.state_dict()
@@ -145,15 +147,13 @@ class TrainingLoop:
                 self._save_state()
             folder = checkpoint.place(run.checkpoints, self.step)
             self.report(CheckpointWritten(self.step, folder, lora_file))
+        self.recovery.give_way()
         self.writer.move("running", step=self.step, skipped_steps=self.mover.skipped_steps)
 
     def _save_state(self) -> None:
-        run = self.run_folder
-        if run.metrics_file.is_file():
-            sync_file(run.metrics_file)
-        checkpoint.save(run.checkpoints, self._state())
+        saved = checkpoint.save(self.run_folder.checkpoints, self._state())
         keep = self.config.checkpoints.keep_last_n
-        checkpoint.keep_newest(run.checkpoints, keep, self.report)
+        checkpoint.keep_newest(saved, keep, self.report)
         self._saved_step = self.step
 
     def _go_on(self) -> None:
@@ -229,6 +229,8 @@ class TrainingLoop:
         at_interval = interval is not None and self.step % interval == 0
         if asked or at_interval or self.step == self.plan.steps:
             self.save()
+        elif self.recovery.is_due():
+            self.recovery.write(self._state)
 
     def _validate_if_due(self, asked: bool = False) -> None:
         """Samples when it is time; of several processes, the first one does.
@@ -278,6 +280,9 @@ class TrainingLoop:
         self.report(Notice(fit))
 
     def _state(self) -> checkpoint.TrainingState:
+        """What to go on from; the metrics of the steps until here are on the disk then."""
+        if self.run_folder.metrics_file.is_file():
+            sync_file(self.run_folder.metrics_file)
         return checkpoint.TrainingState(
             step=self.step,
             weights={n: p for n, p in self.transformer.named_parameters() if p.requires_grad},
@@ -290,12 +295,16 @@ class TrainingLoop:
         )
 
     def _restore(self) -> None:
-        """Goes on from the newest checkpoint; without one, from that of the run before it."""
-        saved = checkpoint.load_latest(self.run_folder.checkpoints, self.report)
+        """Goes on from the newest checkpoint or recovery point; without one, from the checkpoint of
+        the run before it."""
+        run = self.run_folder
+        saved = checkpoint.load_latest(run.checkpoints, run.recovery, report=self.report)
         if saved is not None:
             self._load(saved, new_schedule=False)
-            self._saved_step = self.step
-            self.report(Notice(f"going on from the checkpoint of step {self.step}"))
+            is_checkpoint = checkpoint.place(run.checkpoints, self.step).is_dir()
+            self._saved_step = self.step if is_checkpoint else None
+            kind = "checkpoint" if is_checkpoint else "recovery point"
+            self.report(Notice(f"going on from the {kind} of step {self.step}"))
         elif self.plan.start is not None:
             self._carry_on(self.plan.start)
         if self.processes.is_first:
@@ -303,7 +312,7 @@ class TrainingLoop:
 
     def _carry_on(self, before: RunFolder) -> None:
         """Begins where another run has ended, with its metrics."""
-        saved = checkpoint.load_latest(before.checkpoints, self.report)
+        saved = checkpoint.load_latest(before.checkpoints, report=self.report)
         if saved is None:
             raise CheckpointError(
                 f"run {before.name}, which this run trains on from, has no checkpoint any more; "

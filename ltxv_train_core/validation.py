@@ -21,6 +21,7 @@ from .models.device import free_memory
 from .models.precision import half_on
 from .models.source import ModelSource
 from .models.video_codec import VideoCodec
+from .runs.failures import PromptMemoryError, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,17 @@ def decode_videos(
 def _encode_prompts(
     prompts: list[str], source: ModelSource, device: torch.device, eight_bits: bool
 ) -> list[Tensor]:
-    encoder = source.load_text_encoder(half_on(device))
-    if eight_bits:
-        encoder.in_eight_bits()
-    encoder.to(device)
-    embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
+    """Raises `PromptMemoryError` where the memory is not enough."""
+    try:
+        encoder = source.load_text_encoder(half_on(device))
+        if eight_bits:
+            encoder.in_eight_bits()
+        encoder.to(device)
+        embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise PromptMemoryError(f"encoding validation.prompts: {error}") from error
     del encoder
     free_memory()
     return embeddings

@@ -175,12 +175,18 @@ def _train(parsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=int,
+        type=_none_or_more,
         default=0,
         metavar="N",
         help="train in N processes of their own, one for each GPU",
     )
     parser.set_defaults(command=commands.train)
+
+
+def _none_or_more(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
+    return int(text)
 
 
 def _check(parsers: argparse._SubParsersAction) -> None:

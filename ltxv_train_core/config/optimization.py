@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
@@ -47,8 +48,9 @@ class OptimizationConfig(Section):
     ] = option("linear", "How the learning rate changes over the run.")
     scheduler_params: dict[str, float] = option(
         {},
-        "Parameters of the schedule, one 'name: value' per line. linear: start_factor, end_factor; "
-        "cosine: eta_min; cosine_with_restarts: cycles, eta_min; polynomial: power.",
+        "Parameters of the schedule, one 'name: value' per line. linear: start_factor, end_factor "
+        "(0 to 1); cosine: eta_min (0 to learning_rate); cosine_with_restarts: cycles, eta_min; "
+        "polynomial: power.",
     )
     enable_gradient_checkpointing: bool = option(
         False, "Compute activations again in the backward pass: less memory, slower."
@@ -86,6 +88,27 @@ class OptimizationConfig(Section):
                 f"scheduler_params {', '.join(unknown)}: the {self.scheduler_type} schedule takes "
                 f"{', '.join(allowed) or 'none'}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _usable_scheduler_params(self) -> "OptimizationConfig":
+        rules: dict[str, tuple[Callable[[float], bool], str]] = {
+            "start_factor": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+            "end_factor": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+            "eta_min": (
+                lambda value: 0 <= value <= self.learning_rate,
+                f"between 0 and learning_rate ({self.learning_rate:g})",
+            ),
+            "cycles": (lambda value: 0 < value <= 10_000, "above 0 and at most 10000"),
+            "power": (lambda value: 0 < value <= 100, "above 0 and at most 100"),
+        }
+        broken = [
+            f"{name} {value:g}: must be {rules[name][1]}"
+            for name, value in self.scheduler_params.items()
+            if not rules[name][0](value)
+        ]
+        if broken:
+            raise ValueError(f"scheduler_params {'; '.join(broken)}")
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,9 @@ class Section(BaseModel):
     Each option's node widget, YAML key, `--set` name and reference line derive from its field.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     summary: ClassVar[str] = ""
 

@@ -11,7 +11,6 @@ There is no embedding of an empty caption, there are no masks, and captions are 
 Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D text width.
 """
 
-import pickle
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..files import sha256_file, sha256_json
+from ..files import read_torch_file, sha256_file, sha256_json
 from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize, VideoSize
 from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, index_path
 
@@ -148,8 +147,8 @@ def _load(path: Path) -> dict[str, Any]:
     """The dictionary in a file; tensors in it are mapped, not read. No code in a file is run."""
     try:
         mapped = zipfile.is_zipfile(path)
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        data = read_torch_file(path, mapped)
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: can't be read as a .pt file of tensors ({reason})") from error
     if not isinstance(data, dict):

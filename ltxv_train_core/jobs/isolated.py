@@ -20,7 +20,7 @@ from ..errors import Cancelled
 from ..events import Control, Reporter, StopSignal
 from ..plan import RunPlan, plan_again, plan_run
 from ..runs import Cause, RunFolder, RunWriter
-from ..runs.failures import RunFailedError
+from ..runs.failures import RunFailedError, left_cause
 from ..trainer import TrainingResult, begin, found_finished, park, result_of, train_plan
 from .link import VARIABLE, Door, Link, to_event
 
@@ -167,10 +167,10 @@ def _outcome(
     if state.status in ("queued", "running"):
         text = log.read_text(encoding="utf-8", errors="replace").strip()
         logger.error("the worker of run %s ended with code %s\n%s", run.name, exit_code, text)
-        cause = Cause(
+        cause = left_cause(run) or Cause(
             "crashed",
             f"the training process ended with code {exit_code} and no word ({_last(text)})",
-            f"{log} has its last words. Queue the run again to go on from its newest checkpoint",
+            f"{log} has its last words. Queue the run again to go on from where it was last saved",
         )
         park(run, writer, report, "failed", cause)
         raise RunFailedError(cause)

@@ -225,11 +225,16 @@ class JobManager:
     def _put_aside(self, job: RunJob, status: Status) -> None:
         """Pauses or ends a job that isn't being trained and whose lock is held."""
         park(job.run, job.writer, self._reporter(job), status)
-        job.writer.release()
-        if status != "paused":
-            del self._jobs[job.run.folder]
+        if status == "paused":
+            job.writer.release()
+        else:
             state = job.run.written_state()
-            job.end(result_of(job.run, state) if state and state.step else None, None)
+            self._end(job, result_of(job.run, state) if state and state.step else None, None)
+
+    def _end(self, job: RunJob, result: TrainingResult | None, error: Exception | None) -> None:
+        job.writer.release()
+        self._jobs.pop(job.run.folder, None)
+        job.end(result, error)
 
     def _start_next(self, device: str) -> None:
         queue = self._queues.get(device, [])
@@ -251,23 +256,34 @@ class JobManager:
                 job.make_room()
             result = job.train(job.plan, job.writer, report, job.control)
         except Exception as raised:
+            error = raised.with_traceback(None)
             if job.status in ("queued", "running"):  # it failed where nothing parks it
                 logger.exception("run %s failed", job.name)
-                park(job.run, job.writer, report, "failed", cause_of(raised))
-            error = raised.with_traceback(None)
+                if job.writer.holds_lock:  # else its state is another program's
+                    park(job.run, job.writer, report, "failed", cause_of(raised))
+        finally:
+            self._hand_over(job, result, error)
+
+    def _hand_over(
+        self, job: RunJob, result: TrainingResult | None, error: Exception | None
+    ) -> None:
+        """Ends or puts aside a job; the next one gets its turn whatever comes of that."""
         with self._lock:
             del self._running[job.device]
-            if job.status != "paused":
-                job.writer.release()
-                del self._jobs[job.run.folder]
-                job.end(result, error)
-            elif job.control.is_pausing:
-                job.writer.release()
-                if job.goes_on:
-                    self._requeue(job)
-            else:  # it was stopped while it made its pause
-                self._put_aside(job, "stopped")
-            self._start_next(job.device)
+            try:
+                if job.status != "paused":
+                    self._end(job, result, error)
+                elif job.control.is_pausing:
+                    job.writer.release()
+                    if job.goes_on:
+                        self._requeue(job)
+                else:  # it was stopped while it made its pause
+                    self._put_aside(job, "stopped")
+            except Exception as raised:
+                logger.exception("run %s can't be put aside or go on", job.name)
+                self._end(job, None, raised.with_traceback(None))
+            finally:
+                self._start_next(job.device)
 
     def _reporter(self, job: RunJob) -> Callable[[Event], None]:
         def report(event: Event) -> None:

@@ -1,10 +1,14 @@
 """Why a run failed, in words that a user can act on."""
 
 import errno
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
 
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
+from .folder import RunFolder
 from .state import Cause
 
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -17,6 +21,28 @@ _DEVICE_MEMORY = re.compile(
     r"(CUDA|HIP|MPS|XPU)\b.*out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.IGNORECASE
 )
 _HOST_MEMORY = re.compile(r"can't allocate memory|not enough memory|Cannot allocate", re.IGNORECASE)
+
+_SPARE_DEVICE_MEMORY = (
+    "Use a smaller batch_size (and more gradient_accumulation_steps), "
+    "enable_gradient_checkpointing, quantization, or smaller clips; or close what else "
+    "uses the memory and queue the run again"
+)
+_SPARE_HOST_MEMORY = (
+    "Close other programs, use fewer num_dataloader_workers or a smaller batch_size, and "
+    "queue the run again"
+)
+_SPARE_TEXT_ENCODER = (
+    "take a T5 file in fp8 for model.text_encoder_source, or leave the samples out "
+    "(validation.interval null, or no validation.prompts); then queue the run again"
+)
+_SPARE_DEVICE_MEMORY_OF_PROMPTS = (
+    f"Set acceleration.load_text_encoder_in_8bit, {_SPARE_TEXT_ENCODER}"
+)
+_SPARE_HOST_MEMORY_OF_PROMPTS = f"Close other programs, {_SPARE_TEXT_ENCODER}"
+
+
+class PromptMemoryError(RuntimeError):
+    """The memory was not enough to encode the prompts of samples."""
 
 
 class RunFailedError(LTXVTrainError):
@@ -31,6 +57,7 @@ def cause_of(error: BaseException) -> Cause:
     """Names what happened, from an error and those behind it."""
     chain = list(_chain(error))
     text = _first_line(error)
+    is_of_prompts = isinstance(error, PromptMemoryError)
     if any(_is_disk_full(each) for each in chain):
         return Cause(
             "disk_full",
@@ -41,16 +68,13 @@ def cause_of(error: BaseException) -> Cause:
         return Cause(
             "out_of_memory",
             f"the accelerator's memory is not enough ({text})",
-            "Use a smaller batch_size (and more gradient_accumulation_steps), "
-            "enable_gradient_checkpointing, quantization, or smaller clips; or close what else "
-            "uses the memory and queue the run again",
+            _SPARE_DEVICE_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_DEVICE_MEMORY,
         )
     if any(_is_host_memory(each) for each in chain):
         return Cause(
             "out_of_host_memory",
             f"the computer's memory is not enough ({text})",
-            "Close other programs, use fewer num_dataloader_workers or a smaller batch_size, and "
-            "queue the run again",
+            _SPARE_HOST_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_HOST_MEMORY,
         )
     if isinstance(error, NotFiniteError):
         return Cause("not_finite", text, "Changed options make a new run")
@@ -64,8 +88,32 @@ def cause_of(error: BaseException) -> Cause:
     return Cause(
         "error",
         f"{type(error).__name__}: {text}",
-        "The log has the details. Queue the run again to go on from its newest checkpoint",
+        "The log has the details. Queue the run again to go on from where it was last saved",
     )
+
+
+def leave_cause(run: RunFolder, error: BaseException, process: str) -> None:
+    """Writes down why a process failed that trains a run together with the first one.
+
+    The first one sees its connection closed, or is ended by the launcher. What is written first
+    stays: the others fail because of it.
+    """
+    cause = cause_of(error)
+    cause = replace(cause, message=f"{process}: {cause.message}")
+    with suppress(OSError), run.failure_file.open("x", encoding="utf-8") as file:
+        json.dump(asdict(cause), file)
+
+
+def left_cause(run: RunFolder) -> Cause | None:
+    """What `leave_cause` has written since the run began, if anything."""
+    try:
+        return Cause(**json.loads(run.failure_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    return _is_device_memory(error) or _is_host_memory(error)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -6,6 +6,7 @@
     graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
     checkpoints/000100/     full state to go on from
+    recovery/000150/        the same, newer than every checkpoint, while it trains
     loras/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
     samples/000100/         one mp4 per prompt and sheet.png
 <output_dir>/.locks/<run>.lock
@@ -64,6 +65,10 @@ class RunFolder:
         return self.folder / "checkpoints"
 
     @property
+    def recovery(self) -> Path:
+        return self.folder / "recovery"
+
+    @property
     def config_file(self) -> Path:
         return self.folder / "training_config.yaml"
 
@@ -74,6 +79,11 @@ class RunFolder:
     @property
     def metrics_file(self) -> Path:
         return self.folder / "metrics.jsonl"
+
+    @property
+    def failure_file(self) -> Path:
+        """What another process than the first one failed with, before that one can tell of it."""
+        return self.folder / "failure.json"
 
     def samples(self, step: int) -> Path:
         return self.folder / "samples" / f"{step:06d}"

@@ -13,7 +13,7 @@ from .writer import RunWriter, is_held
 CRASHED = Cause(
     "crashed",
     "the program that trained it ended without a word (it crashed, was killed, or the power went)",
-    "Queue it again: it goes on from its newest checkpoint",
+    "Queue it again: it goes on from where it was last saved",
 )
 
 

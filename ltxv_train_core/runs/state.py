@@ -50,7 +50,7 @@ class RunState:
     """State of a run. Times are UTC, ISO 8601.
 
     Attributes:
-        step: the step of the newest checkpoint, where the run goes on.
+        step: the step of the newest checkpoint; after a kill a recovery point may be newer.
         steps: its last step.
         created, updated, ended: when it was made, when this was written, when it last stopped
             training (None while it trains or waits).

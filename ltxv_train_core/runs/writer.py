@@ -51,11 +51,15 @@ class RunWriter:
             ) from error
         return self
 
+    @property
+    def holds_lock(self) -> bool:
+        return self._lock.is_locked
+
     def release(self) -> None:
         self._lock.release()
 
     def __enter__(self) -> "RunWriter":
-        return self if self._lock.is_locked else self.acquire()
+        return self if self.holds_lock else self.acquire()
 
     def __exit__(
         self,
@@ -76,7 +80,7 @@ class RunWriter:
         return self._write(state.moved(status, **changes))
 
     def _write(self, state: RunState) -> RunState:
-        assert self._lock.is_locked, f"the lock of {self.run.name} is not held"
+        assert self.holds_lock, f"the lock of {self.run.name} is not held"
         self.run.write_state(state)
         return state
 

@@ -13,7 +13,7 @@ const ACTIONS = [
   {
     action: "resume",
     label: "Resume",
-    title: "Go on from the newest checkpoint, in the background",
+    title: "Go on from where it was last saved, in the background",
     fits: (run) => ["paused", "stopped", "failed"].includes(run.status),
   },
   {

@@ -1,6 +1,8 @@
 """Trains a run in a process that is killed (SIGKILL) at random moments, until it is finished.
 
-    python killing.py CONFIG.yaml KILLS LONGEST_SECONDS
+    python killing.py CONFIG.yaml KILLS LONGEST_SECONDS [recovery]
+
+With `recovery` every step that makes no checkpoint makes a recovery point.
 
 Prints one line of JSON: the LoRA file, and for each kill the step it came in and the newest
 checkpoint. Everything is imported once; each attempt is a fork of it.
@@ -14,12 +16,15 @@ import sys
 import time
 from pathlib import Path
 
+from ltxv_train_core import recovery
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.trainer import train
 
 
-def main(config_file: str, kills: int, longest_seconds: float) -> None:
+def main(config_file: str, kills: int, longest_seconds: float, recover: bool) -> None:
+    if recover:
+        recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
     config = yaml_file.load(Path(config_file))
     run = plan_run(config).run
     moments, draw = [], random.Random(6)
@@ -41,4 +46,4 @@ def main(config_file: str, kills: int, longest_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4:] == ["recovery"])

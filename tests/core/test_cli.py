@@ -130,6 +130,11 @@ def test_errors_go_to_standard_error_with_an_exit_code(config_file, tmp_path, ca
     with pytest.raises(SystemExit) as caught:
         main(["generate", "unknown", "--output", str(tmp_path)])
     assert caught.value.code == 2
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(["train", str(config_file), "--processes", "-1"])
+    assert caught.value.code == 2
+    assert "argument --processes: must be 0 or more, not -1" in capsys.readouterr().err
 
 
 def test_the_miniature_is_exported(tmp_path, capsys):

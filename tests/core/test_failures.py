@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core import files
+from ltxv_train_core import files, recovery
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import CheckpointWritten, Notice, StepCompleted
+from ltxv_train_core.models.builtin import MiniatureModel
 from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.runs.failures import RunFailedError, cause_of
@@ -96,6 +97,32 @@ def test_a_disk_that_takes_no_more_parks_the_run(training_config, whole):
     state = plan_run(config).run.written_state()
     assert (state.status, state.step, state.cause.kind) == ("failed", 2, "disk_full")
     assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
+def test_a_disk_that_takes_no_recovery_point_stops_nothing(training_config, whole, monkeypatch):
+    import resource
+
+    monkeypatch.setattr(recovery, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(recovery, "LEAST_TIMES_ITS_DURATION", 0)
+    kind = resource.RLIMIT_FSIZE
+    limits = resource.getrlimit(kind)
+    told: list = []
+
+    def report(event):
+        told.append(event)
+        at_step(2, lambda: resource.setrlimit(kind, (50_000, limits[1])))(event)
+        at_step(5, lambda: resource.setrlimit(kind, limits))(event)
+
+    try:
+        result = train(training_config(**STEPS), report)
+    finally:
+        resource.setrlimit(kind, limits)
+    lines = [e.message for e in told if isinstance(e, Notice)]
+    (line,) = [line for line in lines if "no recovery point can be written" in line]
+    assert "File too large" in line
+    assert tensor_bytes(result.lora_file) == whole
+    assert list(result.run_folder.rglob(".*.part*")) == []
 
 
 @pytest.fixture
@@ -181,6 +208,32 @@ def test_out_of_memory_gives_the_memory_back_and_keeps_the_steps(
     assert caught.value.cause.kind == "out_of_host_memory"
     assert plan_run(config).run.written_state().step == 3
     assert tensor_bytes(train(config).lora_file) == whole
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "first"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out_of_memory", "Set acceleration"),
+        (RuntimeError("[enforce fail] can't allocate memory"), "out_of_host_memory", "Close"),
+    ],
+)
+def test_prompts_that_take_too_much_memory_say_what_spares_it(
+    training_config, monkeypatch, error, kind, first
+):
+    def full(self, dtype):
+        raise error
+
+    monkeypatch.setattr(MiniatureModel, "load_text_encoder", full)
+    samples = {"prompts": ["a ring"], "video_dims": [64, 64, 9]}
+    with pytest.raises(RunFailedError, match=r"encoding validation\.prompts: ") as caught:
+        train(training_config(**STEPS, validation=samples))
+    cause = caught.value.cause
+    assert cause.kind == kind
+    assert cause.advice.startswith(first)
+    assert ("acceleration.load_text_encoder_in_8bit" in cause.advice) == (kind == "out_of_memory")
+    for way in ("T5 file in fp8 for model.text_encoder_source", "validation.interval null"):
+        assert way in cause.advice
+    assert "batch_size" not in cause.advice
 
 
 def test_a_step_that_is_not_finite_is_left_out_and_counted(training_config, monkeypatch):

@@ -169,6 +169,20 @@ def test_the_card_of_a_whole_transformer_speaks_of_no_lora(settings):
     )
 
 
+def test_the_card_counts_the_samples_of_all_processes(server, finished, settings):
+    options = settings.optimization.model_copy(
+        update={"batch_size": 3, "gradient_accumulation_steps": 2}
+    )
+    yaml_file.save(settings.model_copy(update={"optimization": options}), finished.config_file)
+    for processes, samples in ((0, 6), (1, 6), (4, 24)):
+        with RunWriter(finished) as writer:
+            for status in ("running", "finished"):
+                writer.move(status, processes=processes)
+        hub.push(finished)
+        card = server.repositories["ada/rings"].files["README.md"].decode("utf-8")
+        assert f"- 3 steps of {samples} samples, " in card
+
+
 def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, finished, settings):
     server.refuse = "/commit/main"
     told = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from ltxv_train_core.checkpoint import CheckpointError
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder
@@ -69,18 +71,32 @@ def stopped_at(config, step: int) -> RunFolder:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.kills)])
+@pytest.mark.parametrize(
+    ("kills", "interval"),
+    [
+        (2, 2),
+        pytest.param(20, 2, marks=pytest.mark.kills),
+        pytest.param(20, None, marks=pytest.mark.kills),
+    ],
+)
 def test_a_run_killed_at_random_moments_comes_to_the_same_bytes(
-    training_config, whole_run, tmp_path, kills
+    training_config, whole_run, tmp_path, kills, interval
 ):
+    """Without an interval, it goes on from its recovery points."""
     steps = {"steps": 8 if kills == 2 else 60}
     config = training_config(
-        **EVERYTHING | {"optimization": EVERYTHING["optimization"] | steps},
+        **EVERYTHING
+        | {
+            "optimization": EVERYTHING["optimization"] | steps,
+            "checkpoints": {"interval": interval},
+        },
     )
     yaml_file.save(config, tmp_path / "config.yaml")
     command = [sys.executable, str(ROOT / "tests" / "core" / "killing.py")]
+    longest_seconds = 0.7 if kills == 2 else 1.2
+    command += [str(tmp_path / "config.yaml"), str(kills), str(longest_seconds)]
     ran = subprocess.run(
-        [*command, str(tmp_path / "config.yaml"), str(kills), str(0.7 if kills == 2 else 1.2)],
+        command if interval else [*command, "recovery"],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -128,7 +144,36 @@ def test_torn_and_damaged_checkpoints_are_never_loaded(training_config, whole_ru
     newest.write_bytes(newest.read_bytes()[:1000])
     told = []
     result = train(config, lambda event: told.append(getattr(event, "message", None) or ""))
-    assert "checkpoint 000006 can't be read" in " ".join(told)
+    assert "checkpoints/000006 can't be read" in " ".join(told)
     assert "going on from the checkpoint of step 4" in told
     assert_same(result, whole_run(config))
     assert list(run.folder.rglob(".*.part*")) == []
+
+
+@pytest.mark.parametrize("content", [b"torn", b"", pickle.dumps({"step": Path()})])
+def test_what_is_said_of_a_damaged_checkpoint_is_no_advice_of_torch(training_config, content):
+    run = stopped_at(training_config(**EVERYTHING), 1)
+    (run.checkpoints / "000001" / "state.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="more in it than tensors and plain values") as caught:
+        train(run.configuration())
+    assert "weights_only" not in str(caught.value)
+    assert "Delete them to start the run anew" in str(caught.value)
+
+
+def test_a_damaged_checkpoint_is_not_kept_in_the_place_of_a_good_one(training_config, whole_run):
+    config = training_config(**EVERYTHING | {"checkpoints": {"interval": 1, "keep_last_n": 1}})
+    run = stopped_at(config, 6)
+    whole = stopped_at(config.model_copy(update={"output_dir": config.output_dir + "2"}), 3)
+    (run.checkpoints / "000006" / "weights.safetensors").write_bytes(b"torn")
+    (whole.checkpoints / "000003").rename(run.checkpoints / "000003")
+
+    def cut_off(event):
+        if isinstance(event, StepCompleted) and event.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, cut_off)
+    told = []
+    result = train(config, lambda event: told.append(getattr(event, "message", "")))
+    assert "going on from the checkpoint of step 4" in told
+    assert_same(result, whole_run(config))

@@ -16,7 +16,7 @@ ORDER = [
     {"flow", "adapters", "data", "optim"},
     {"strategies", "checkpoint", "runs", "model_card"},
     {"hub"},
-    {"validation", "preflight", "lora_metadata"},
+    {"validation", "preflight", "lora_metadata", "recovery"},
     {"plan", "processes", "fit"},
     {"training_loop"},
     {"trainer"},

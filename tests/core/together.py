@@ -1,8 +1,8 @@
 """Trains a configuration in forks that train together, each sample with noise of its own.
 
-    python together.py CONFIG.yaml PROCESSES
+    python together.py CONFIG.yaml PROCESSES [SAMPLES]
 
-The noise of a sample depends on its name and the step alone, so that the same samples make the same
+The last process has no more memory after so many samples. The noise of a sample depends on its name and the step alone, so that the same samples make the same
 gradients however they are spread over processes.
 """
 
@@ -34,7 +34,20 @@ def by_sample(self, batch: Batch, generator: torch.Generator) -> StepInputs:
     return StepInputs(**{n: torch.cat([getattr(p, n) for p in parts]) for n in vars(parts[0])})
 
 
-def main(config_file: str, count: int) -> None:
+def fail_after(samples: int) -> None:
+    """Lets this process have no more memory."""
+    left = [samples]
+
+    def prepared(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+        if not left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        left[0] -= len(batch.names)
+        return by_sample(self, batch, generator)
+
+    StandardStrategy.prepare = prepared
+
+
+def main(config_file: str, count: int, samples: int | None) -> None:
     StandardStrategy.prepare = by_sample
     config = yaml_file.load(Path(config_file))
     os.environ |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
@@ -42,7 +55,12 @@ def main(config_file: str, count: int) -> None:
         if os.fork() == 0:
             os.environ["RANK"] = str(rank)
             processes = Processes.join()
-            follow_first(processes)
+            if samples is not None and rank == count - 1:
+                fail_after(samples)
+            try:
+                follow_first(processes)
+            except torch.OutOfMemoryError:
+                os._exit(1)
             processes.leave()
             os._exit(0)
     os.environ["RANK"] = "0"
@@ -53,4 +71,4 @@ def main(config_file: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -174,6 +175,36 @@ def test_a_missing_data_section_is_named():
         ({"validation": {"prompts": ["a"], "reference_videos": ["x.mp4"]}}, "would be ignored"),
         ({"hub": {"push_to_hub": True}}, "hub_model_id"),
         ({"optimization": {"scheduler_params": {"eta_min": 0}}}, "linear schedule takes"),
+        *(
+            (
+                {"optimization": {"scheduler_type": kind, "scheduler_params": params}},
+                f"scheduler_params {message}",
+            )
+            for kind, params, message in (
+                ("polynomial", {"power": -1}, "power -1: must be above 0 and at most 100"),
+                ("polynomial", {"power": 0}, "power 0: must be above 0"),
+                ("cosine", {"eta_min": -1e-6}, "eta_min -1e-06: must be between 0 and learning_r"),
+                ("cosine", {"eta_min": 2e-4}, r"eta_min 0.0002: .* learning_rate \(0.0001\)"),
+                ("cosine_with_restarts", {"cycles": 0}, "cycles 0: must be above 0"),
+                ("linear", {"end_factor": 1.5}, "end_factor 1.5: must be between 0 and 1"),
+                (
+                    "linear",
+                    {"start_factor": 0, "end_factor": -1},
+                    "start_factor 0: must be above 0 and at most 1; end_factor -1: must be between",
+                ),
+            )
+        ),
+        ({"optimization": {"learning_rate": math.nan}}, "learning_rate: .*finite"),
+        (
+            {
+                "optimization": {
+                    "scheduler_type": "cosine",
+                    "scheduler_params": {"eta_min": math.nan},
+                }
+            },
+            "scheduler_params.eta_min: .*finite",
+        ),
+        ({"flow_matching": {"timestep_sampling_params": {"shift": math.inf}}}, "shift: .*finite"),
         (
             {"model": {"training_mode": "full"}, "acceleration": {"quantization": "int8-quanto"}},
             "quantization int8-quanto: is for weights that stay",

@@ -137,8 +137,11 @@ def test_damaged_and_malicious_files_are_named(folder):
     path.write_bytes(whole[:-100])
     with pytest.raises(DataError, match=r"b\.pt: can't be read"):
         TrainingDataset(folder)
+    path.write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"b\.pt: can't be read .*more in it than tensors"):
+        TrainingDataset(folder)
     path.write_bytes(pickle.dumps({"latents": Evil()}, protocol=2))
-    with pytest.raises(DataError, match=r"b\.pt: can't be read"):
+    with pytest.raises(DataError, match=r"b\.pt: can't be read .*more in it than tensors"):
         TrainingDataset(folder)
     save(path, {"latents": Evil()})
     with pytest.raises(DataError, match=r"b\.pt: can't be read"):

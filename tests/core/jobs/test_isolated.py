@@ -18,6 +18,7 @@ from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
 from ltxv_train_core.jobs import isolated
 from ltxv_train_core.jobs.link import Door, call, to_event, to_message
 from ltxv_train_core.plan import plan_run
+from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.failures import RunFailedError
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.trainer import train
@@ -118,6 +119,26 @@ def test_a_crash_is_told_in_the_words_of_the_process_that_fell(
         manager.submit(plan_run(training_config(), processes=1)).result()
 
 
+def test_the_queue_goes_on_when_another_program_takes_the_run_of_a_worker(
+    manager, training_config, tmp_path, monkeypatch
+):
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path(__file__).with_name('taken').exists(): time.sleep(0.01)"
+    )
+    monkeypatch.setattr(isolated, "WORKER", worker)
+    monkeypatch.setattr(isolated, "LOCK_SECONDS", 0.1)
+    plan = plan_run(training_config(name="a"), processes=1)
+    job = manager.submit(plan)
+    after = manager.submit(plan_run(training_config(name="b")))
+    with RunWriter(plan.run).acquire(60):
+        (tmp_path / "taken").touch()
+        with pytest.raises(RunBusyError):
+            job.result()
+    assert after.result().finished
+
+
 @pytest.mark.kills
 def test_two_processes_train_one_run(manager, training_config):
     config = training_config(optimization={"steps": 6, "batch_size": 1, "learning_rate": 1e-3})
@@ -133,26 +154,67 @@ def test_two_processes_train_one_run(manager, training_config):
     assert len(plan.run.loras()) == 1
 
 
+def test_a_crash_is_told_by_what_another_process_has_left(
+    manager, training_config, tmp_path, monkeypatch
+):
+    """The launcher ends the first process when another one fails."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
+        "from ltxv_train_core.runs import RunFolder\n"
+        "from ltxv_train_core.runs.failures import leave_cause\n"
+        "run = RunFolder(Path(sys.argv[1]))\n"
+        "leave_cause(run, MemoryError('9 GiB'), 'process 2 of 3')\n"
+        "leave_cause(run, OSError('closed'), 'process 3 of 3')\n"
+        "sys.exit(1)"
+    )
+    monkeypatch.setattr(isolated, "WORKER", worker)
+    plan = plan_run(training_config(), processes=1)
+    with pytest.raises(RunFailedError, match=r"not enough \(9 GiB") as caught:
+        manager.submit(plan).result()
+    assert caught.value.cause.kind == "out_of_host_memory"
+    until(lambda: manager.find(plan.run.name) is None)
+    worker.write_text("raise SystemExit('no word of it')")
+    with pytest.raises(RunFailedError, match="no word of it"):
+        manager.submit(plan).result()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_the_cause_of_a_run_is_that_of_the_process_that_failed(training_config, tmp_path):
+    config = training_config(optimization={"steps": 4, "batch_size": 1})
+    yaml_file.save(config, tmp_path / "config.yaml")
+    ran = train_together(tmp_path / "config.yaml", 2, "2")
+    assert ran.returncode != 0
+    state = current_state(plan_run(config, processes=2).run)
+    assert (state.status, state.step, state.cause.kind) == ("failed", 2, "out_of_memory")
+    assert state.cause.message.startswith("process 2 of 2: the accelerator's memory is not enough")
+    assert "smaller batch_size" in state.cause.advice
+
+
+def train_together(config_file: Path, count: int, *options: str) -> subprocess.CompletedProcess:
+    script = Path(__file__).parents[1] / "together.py"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return subprocess.run(
+        [sys.executable, str(script), str(config_file), str(count), *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MASTER_PORT": str(port)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.kills
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_two_processes_with_a_clip_each_are_one_with_both(training_config, tmp_path):
     """The same samples, with the same noise: the same gradients but for their last bits."""
-    script = Path(__file__).parents[1] / "together.py"
     loras = []
     for count, batch_size in ((1, 2), (2, 1)):
         options = {"steps": 4, "batch_size": batch_size, "learning_rate": 1e-3}
         config = training_config(optimization=options)
         file = tmp_path / f"{count}.yaml"
         yaml_file.save(config, file)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        ran = subprocess.run(
-            [sys.executable, str(script), str(file), str(count)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "MASTER_PORT": str(port)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ran = train_together(file, count)
         assert ran.returncode == 0, ran.stderr
         loras.append(load_file(ran.stdout.splitlines()[-1]))
     one, two = loras

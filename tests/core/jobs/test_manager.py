@@ -165,6 +165,27 @@ def test_a_failing_run_is_parked_and_the_next_one_trains(manager, training_confi
     assert (state.status, state.cause.kind) == ("failed", "configuration")
 
 
+@pytest.mark.parametrize("error", [RunBusyError("another has it"), OSError("no space")])
+def test_the_queue_goes_on_when_a_run_can_not(manager, training_config, monkeypatch, error):
+    """Somebody takes the run, or the disk is full, between its pause and its going on."""
+    first, second = (manager.submit(long(training_config, name=name)) for name in ("a", "b"))
+    until(lambda: first.step >= 1)
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(first.writer, "acquire", refuse)
+    manager.pause(first.name)
+    manager.resume(first.run)
+    with pytest.raises(type(error), match=str(error)):
+        first.result()
+    assert manager.find(first.name) is None
+    assert current_state(first.run).status == "paused"
+    until(lambda: second.step >= 1)
+    manager.stop(second.name)
+    second.wait()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of a file's size is Linux's")
 def test_a_waiting_run_can_be_stopped_on_a_full_disk(manager, training_config):
     import resource
