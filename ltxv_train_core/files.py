@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections import deque
@@ -34,6 +35,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`; it takes the place of `path` when the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        shutil.rmtree(path, ignore_errors=True)
+        put_in_place(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def put_in_place(source: Path, target: Path) -> None:

@@ -9,6 +9,8 @@ from .config import TrainingConfig
 from .data.dataset import TrainingDataset
 from .geometry import VideoSize
 from .models.device import free_bytes
+from .models.fp8 import has_float8
+from .models.quantize import frozen_bytes
 from .step_memory import GIB, KEPT
 
 GRADIENT_BYTES = 4
@@ -89,8 +91,8 @@ def _savings(
     if config.model.training_mode != "lora":
         return
     blocks = transformer.transformer_blocks
-    frozen = [p for p in blocks.parameters() if not p.requires_grad]
-    size, in_eight_bits = sum(p.nbytes for p in frozen), sum(p.numel() for p in frozen)
-    if config.acceleration.quantization is None and size > in_eight_bits:
+    size = frozen_bytes(blocks)
+    if config.acceleration.quantization is None and not has_float8(blocks):
+        in_eight_bits = sum(p.numel() for p in blocks.parameters() if not p.requires_grad)
         yield f"acceleration.quantization int8-quanto {(size - in_eight_bits) / GIB:.1f} GiB"
     yield f"acceleration.blocks_to_offload {size / len(blocks) / GIB:.2f} GiB for each block"

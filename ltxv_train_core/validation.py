@@ -18,6 +18,7 @@ from .media.tensors import frames_to_tensor, tensor_to_frames
 from .media.video import read_frames
 from .media.write import write_video
 from .models.device import free_memory
+from .models.precision import half_on
 from .models.source import ModelSource
 from .models.video_codec import VideoCodec
 from .runs.failures import PromptMemoryError, is_out_of_memory
@@ -107,7 +108,7 @@ def decode_videos(
     The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
     is another: in fp16 its activations overflow.
     """
-    codec = source.load_video_codec(_half_on(device)).to(device)
+    codec = source.load_video_codec(half_on(device)).to(device)
     videos = []
     with torch.autocast(device.type, enabled=False):
         for number, one in enumerate(latents, start=1):
@@ -124,7 +125,7 @@ def _encode_prompts(
 ) -> list[Tensor]:
     """Raises `PromptMemoryError` where the memory is not enough."""
     try:
-        encoder = source.load_text_encoder(_half_on(device))
+        encoder = source.load_text_encoder(half_on(device))
         if eight_bits:
             encoder.in_eight_bits()
         encoder.to(device)
@@ -145,7 +146,7 @@ def _encode_media(
     nothing = [None] * len(config.prompts)
     if config.reference_videos is None and config.images is None:
         return nothing, nothing
-    codec = source.load_video_codec(_half_on(device)).to(device)
+    codec = source.load_video_codec(half_on(device)).to(device)
     whole = config.size
     image = VideoSize(whole.width, whole.height, 1)
     references = [_encode(codec, path, whole) for path in config.reference_videos or ()]
@@ -159,8 +160,3 @@ def _encode_media(
 def _encode(codec: VideoCodec, path: str, size: VideoSize) -> Tensor:
     """The normalised latents [128, f, h, w] of a media file brought to a size."""
     return codec.encode(frames_to_tensor(read_frames(Path(path).expanduser(), size)))[0]
-
-
-def _half_on(device: torch.device) -> torch.dtype:
-    """bfloat16 on an accelerator, where memory is short; float32 on the CPU."""
-    return torch.float32 if device.type == "cpu" else torch.bfloat16

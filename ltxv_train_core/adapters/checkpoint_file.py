@@ -4,6 +4,7 @@ Any file with an LTX-Video transformer in one piece: a whole checkpoint, a trans
 ComfyUI's names or diffusers'. Weights are read when they are asked for.
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import ModelError
-from ..layout.contents import FP8, READABLE, SCALES
+from ..layout.contents import READABLE, SCALES
 from ..layout.header import Header, TensorInfo, read_header
 from ..layout.names import diffusers_name
 from .layer_names import layer_name
 from .lora_file import name_some
 
+FP8_LIMITS = {"F8_E4M3": 448.0, "F8_E5M2": 57344.0}
 _PREFIX = re.compile(r"^(?:(?:model\.)?diffusion_model\.|model\.)")
 _TRANSFORMER = (
     *("transformer_blocks.", "proj_in.", "proj_out.", "time_embed.", "caption_projection."),
@@ -68,7 +70,7 @@ class CheckpointFile:
         scaled block by block."""
         for layer in layers:
             kind = self.info(layer).dtype
-            scale = self._scale_key(self.layers[layer])
+            scale = self.scale_key(layer)
             if scale is not None and self.tensors[scale].shape[-1:] not in ((), (1,)):
                 raise ModelError(
                     f"{self.path}: {scale} scales blocks of its weight; expected one scale for a "
@@ -86,26 +88,35 @@ class CheckpointFile:
 
     def weight(self, layer: str) -> Tensor:
         """A layer's weight as it is used, float32."""
-        key = self.layers[layer]
-        return self.tensor(key).float() * self._scale(key)
+        found = self.scale_key(layer)
+        weight = self.tensor(self.layers[layer]).float()
+        return weight if found is None else weight * self.tensor(found).float()
 
-    def stored(self, layer: str, weight: Tensor) -> Tensor:
-        """A layer's weight float32 as this file stores it."""
-        key = self.layers[layer]
-        dtype = self.tensor(key).dtype
-        weight = weight / self._scale(key)
-        if self.info(layer).dtype in FP8:
-            limit = torch.finfo(dtype).max
-            weight = weight.clamp(-limit, limit)
-        return weight.to(dtype)
+    def scale_for(self, layer: str, weight: Tensor) -> Tensor | None:
+        """What another weight of a layer, float32, is multiplied with when it is used, as this file
+        stores it: the layer's own scale, or a larger one if the weight needs it; None where it has
+        none."""
+        found = self.scale_key(layer)
+        if found is None:
+            return None
+        own = self.tensor(found)
+        needed = weight.abs().max() / self._limit(layer)
+        return torch.maximum(own.float(), needed).to(own.dtype)
 
-    def _scale(self, key: str) -> Tensor:
-        """What an 8-bit weight is multiplied with when it is used."""
-        found = self._scale_key(key)
-        return torch.ones(()) if found is None else self.tensor(found).float()
+    def stored(self, layer: str, weight: Tensor, scale: Tensor | None) -> Tensor:
+        """A layer's weight float32 as this file stores it, to be multiplied with a scale."""
+        if scale is not None:
+            weight = weight / scale.float()
+        limit = self._limit(layer)
+        return weight.clamp(-limit, limit).to(self.tensor(self.layers[layer]).dtype)
 
-    def _scale_key(self, key: str) -> str | None:
-        stem = key.removesuffix(".weight")
+    def _limit(self, layer: str) -> float:
+        """The largest number that a layer's format is clipped to; others than fp8 aren't."""
+        return FP8_LIMITS.get(self.info(layer).dtype, math.inf)
+
+    def scale_key(self, layer: str) -> str | None:
+        """The key of what an 8-bit weight is multiplied with when it is used."""
+        stem = self.layers[layer].removesuffix(".weight")
         return next((stem + end for end in SCALES if stem + end in self.tensors), None)
 
 

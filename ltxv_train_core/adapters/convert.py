@@ -33,7 +33,7 @@ def convert_lora(source: Path, form: LoRAForm, output: Path) -> Conversion:
     found = read_lora(source)
     require_new(output)
     write_lora(output, found.lora, found.metadata, form)
-    notes = [f"not converted, as no layer of LTX-Video's: {key}" for key in found.foreign]
+    notes = [*found.notes("not converted")]
     if form == "comfy":
         notes += unknown_to_diffusers(found.lora)
     return Conversion(output, len(found.lora), tuple(notes))

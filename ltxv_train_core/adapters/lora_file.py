@@ -7,6 +7,9 @@ kohya: `lora_unet_<layer_with_underscores>.lora_down.weight`, `.lora_up.weight`,
 diffusers: `transformer.<layer>.lora_A.weight`, `.lora_B.weight` with diffusers' layer names, and its
     adapter metadata.
 
+A state dict that peft's model gives has its adapter's name in the keys (`.lora_A.default.weight`), which
+are read as well.
+
 comfy and diffusers have alpha / rank folded into lora_B and no alpha key: a loader that finds none
 takes the scale for 1, which then is right. Rank and alpha of the training stand in the metadata.
 """
@@ -36,19 +39,13 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 _OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
-_PARTS = {
-    "lora_A.weight": "down",
-    "lora_down.weight": "down",
-    "lora_B.weight": "up",
-    "lora_up.weight": "up",
-    "alpha": "alpha",
-}
+_PARTS = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", None: "alpha"}
 _KEY = re.compile(
     r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
-    rf"(?P<layer>.+?)\.(?P<part>{'|'.join(map(re.escape, _PARTS))})"
+    r"(?P<layer>.+?)\.(?:(?P<part>lora_(?:A|B|down|up))(?:\.(?P<adapter>\w+))?\.weight|alpha)"
 )
 _DORA_KEY = re.compile(r".+\.(dora_scale|lora_magnitude_vector(\.\w+)*)")
-_DOWN_KEY = re.compile(r".+\.lora_(A|down)\.weight")
+_DOWN_KEY = re.compile(r".+\.lora_(A|down)(\.\w+)?\.weight")
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,17 @@ class FoundLoRA:
                 f"layers, found {name_some(self.foreign)}"
             )
         return self.lora
+
+    def notes(self, what: str) -> tuple[str, ...]:
+        """A line on foreign keys, if there are any.
+
+        Args:
+            what: was not done with them, for example "not converted".
+        """
+        if not self.foreign:
+            return ()
+        count = f"{len(self.foreign)} keys " if len(self.foreign) > 1 else ""
+        return (f"{count}{what}, as of no layer of LTX-Video's: {name_some(self.foreign)}",)
 
 
 def read_lora(path: Path) -> FoundLoRA:
@@ -228,6 +236,7 @@ def _layers(
 ) -> tuple[LoRA, list[str]]:
     """The layers of a LoRA, and the keys that are no part of one."""
     parts: dict[str, dict[str, Tensor]] = {}
+    adapters: set[str] = set()
     keys: dict[str, list[str]] = {}
     foreign: list[str] = []
     for key, tensor in tensors.items():
@@ -236,8 +245,12 @@ def _layers(
         if found and name:
             parts.setdefault(name, {})[_PARTS[found["part"]]] = tensor
             keys.setdefault(name, []).append(key)
+            adapters |= {found["adapter"]} if found["part"] else set()
         else:
             foreign.append(key)
+    if len(adapters) > 1:
+        named = ", ".join(sorted(adapter or "unnamed" for adapter in adapters))
+        raise ModelError(f"{where}: holds several LoRAs ({named}); expected a file with one")
     alpha_of = _declared_alphas(metadata, where)
     lora = {}
     for name, own in parts.items():

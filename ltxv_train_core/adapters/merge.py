@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -57,16 +57,27 @@ def merge_lora(
         _require_fit(base, found.lora, lora_file)
         _require_room(checkpoint, output)
         layers = {base.layers[name]: name for name in found.lora}
+        scales = {base.scale_key(name): name for name in found.lora}
         total = len(base.tensors)
+
+        def changed(name: str) -> Tensor:
+            return base.weight(name) + found.lora[name].change() * strength
+
+        @cache
+        def scale_of(name: str) -> Tensor | None:
+            return base.scale_for(name, changed(name)) if base.scale_key(name) else None
 
         def make(number: int, key: str) -> Tensor:
             raise_if_stopped(stop)
             report(Progress("merge", number, total, "tensor"))
+            if key in scales:
+                scale = scale_of(scales[key])
+                assert scale is not None
+                return scale
             if key not in layers:
                 return base.tensor(key)
-            name = layers[key]
-            change = found.lora[name].change() * strength
-            return base.stored(name, base.weight(name) + change)
+            scale = scale_of(layers[key])
+            return base.stored(layers[key], changed(layers[key]), scale)
 
         entries = [
             StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, n, key))
@@ -75,7 +86,7 @@ def merge_lora(
         merged = json.loads(base.metadata.get(MERGED, "[]"))
         merged.append({"lora": lora_file.name, "strength": strength})
         stream_safetensors(output, entries, base.metadata | {MERGED: json.dumps(merged)})
-        notes = [f"not merged, as no layer of LTX-Video's: {key}" for key in found.foreign]
+        notes = [*found.notes("not merged")]
         rounded = sum(base.info(name).dtype in FP8 for name in found.lora)
         if rounded:
             notes.append(f"{rounded} layers are stored in 8 bit and were rounded to it again")

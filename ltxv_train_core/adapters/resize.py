@@ -87,7 +87,7 @@ def resize_lora(
     resized: LoRA = {name: f.layer(rank) for name, f in factors.items()}
     facts = {"rank": str(rank), "alpha": str(rank), "resized_from_rank": str(old)}
     write_lora(output, resized, found.metadata | facts | {"resize_error": f"{error**0.5:.6g}"})
-    notes = tuple(f"left out, as no layer of LTX-Video's: {key}" for key in found.foreign)
+    notes = found.notes("left out")
     worst_error = float(lost[worst]) ** 0.5 if worst else 0.0
     return Resize(output, rank, error**0.5, (worst, worst_error), notes)
 

@@ -14,6 +14,7 @@ from ..errors import ModelError
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from .lora_file import lora_ranks, read_lora
 
+_DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
 _STEP = re.compile(r"(\d+)(-ema)?$")
 
 
@@ -163,9 +164,12 @@ def _age(path: Path) -> tuple[int, bool, float]:
 
 
 def _is_lora(path: Path) -> bool:
+    """Not the weights in a run's checkpoints: their keys have the adapter's name, and no file beside
+    them tells alpha."""
     try:
-        return bool(lora_ranks(path))
-    except ModelError:
+        with safe_open(path, "pt") as file:
+            return any(_DOWN_KEY.search(key) for key in file.keys())  # noqa: SIM118
+    except (OSError, SafetensorError):
         return False
 
 

@@ -1,17 +1,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import LTXVideoTransformer3DModel
+from torch import Tensor
 
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
-from ..files import write_safetensors
+from ..files import atomic_folder, write_json, write_safetensors
 from ..layout.single_file import config_metadata, transformer_tensors
 from ..models.compile import compile_blocks
 from ..models.lean import make_lean
 from ..models.precision import base_dtype
 from ..models.source import ModelSource
+from ..models.tensor_file import on_meta
 from .start import find_start, load_transformer_file
 
 
@@ -42,19 +45,27 @@ class TrainableModel:
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         """Writes the transformer in the run's precision, as ComfyUI's loaders for diffusion models
-        and for checkpoints read it; with `checkpoints.write_diffusers` a diffusers folder
-        `<name>-diffusers` beside it."""
-        tensors = transformer_tensors(self.transformer.state_dict())
+        and for checkpoints read it; with `checkpoints.write_diffusers` a folder
+        `<name>-diffusers` beside it, in the diffusers layout with the transformer alone."""
+        state = {
+            name: value.to("cpu", self.file_dtype)
+            for name, value in self.transformer.state_dict().items()
+        }
         described = config_metadata(self.transformer.config, self.causal_positions)
-        write_safetensors(
-            path,
-            {name: value.to("cpu", self.file_dtype) for name, value in tensors.items()},
-            {**facts, **described},
-        )
+        write_safetensors(path, transformer_tensors(state), {**facts, **described})
         if self.as_folder:
-            self._write_folder(path.with_name(f"{path.stem}-diffusers"))
+            self._write_folder(path.with_name(f"{path.stem}-diffusers"), state)
 
-    def _write_folder(self, folder: Path) -> None:
-        copy = LTXVideoTransformer3DModel.from_config(self.transformer.config)
-        copy.load_state_dict(self.transformer.state_dict())
-        copy.to(self.file_dtype).save_pretrained(folder)
+    def _write_folder(self, path: Path, state: dict[str, Tensor]) -> None:
+        config = self.transformer.config
+        written = on_meta(lambda: LTXVideoTransformer3DModel.from_config(config))
+        written.load_state_dict(state, assign=True)
+        pipeline = "LTXConditionPipeline" if self.causal_positions else "LTXPipeline"
+        index = {
+            "_class_name": pipeline,
+            "_diffusers_version": diffusers.__version__,
+            "transformer": ["diffusers", "LTXVideoTransformer3DModel"],
+        }
+        with atomic_folder(path) as folder:
+            written.save_pretrained(folder / "transformer")
+            write_json(folder / "model_index.json", index)

@@ -10,7 +10,7 @@ from ..models.compile import compile_blocks
 from ..models.lean import make_lean
 from ..models.offload import offload, place, spread
 from ..models.precision import base_dtype, file_dtype
-from ..models.quantize import quantize_base
+from ..models.quantize import frozen_bytes, quantize_base
 from ..models.source import ModelSource
 from .convert import unknown_to_diffusers, write_other_forms
 from .inject import add_lora
@@ -65,7 +65,6 @@ def _offloaded_size(
     transformer: LTXVideoTransformer3DModel, offloaded: list[int], device: torch.device
 ) -> str:
     blocks = transformer.transformer_blocks
-    frozen = [p for n in offloaded for p in blocks[n].parameters() if not p.requires_grad]
-    size = sum(p.nbytes for p in frozen) / 2**30
+    size = sum(frozen_bytes(blocks[number]) for number in offloaded) / 2**30
     saved = "; on a CPU that saves nothing" if device.type == "cpu" else ""
     return f"{len(offloaded)} of {len(blocks)} blocks ({size:.2f} GiB) live in host memory{saved}"

@@ -27,7 +27,8 @@ class CheckpointsConfig(Section):
     write_diffusers: bool = option(
         False,
         "Beside each LoRA file write one with diffusers' names and adapter metadata (-diffusers) "
-        "into the run's folder; of full training, a folder in the diffusers layout.",
+        "into the run's folder; of full training, a folder in the diffusers layout with the "
+        "transformer alone.",
     )
     embed_workflow: bool = option(
         True,

@@ -104,7 +104,9 @@ class PreprocessSettings(Section):
     )
     vae_batch_size: int = option(1, "Clips of one size that the VAE encodes at once.", ge=1, le=64)
     vae_dtype: Precision = option(
-        "auto", "Precision of the VAE; auto is bfloat16 on a CUDA device, float32 elsewhere."
+        "auto",
+        "Precision of the VAE; auto is bfloat16 on a CUDA device that computes in it (NVIDIA since "
+        "Ampere), float32 elsewhere.",
     )
     text_encoder_dtype: Precision = option(
         "auto", "Precision of the text encoder; auto as for the VAE."

@@ -6,6 +6,7 @@ from ..config import PreprocessSettings
 from ..errors import ConfigurationError
 from ..events import Reporter, StopSignal, ignore
 from ..models.device import default_device
+from ..models.precision import half_on
 from ..models.quantize import eight_bit_problem
 from ..models.source import ModelSource, open_model
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
@@ -67,5 +68,5 @@ def _text_encoder_of(
 
 def _dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return half_on(device) if device.type == "cuda" else torch.float32
     return getattr(torch, name)

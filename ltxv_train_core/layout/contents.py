@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -155,11 +156,23 @@ def _transformer(header: Header) -> TransformerPart | None:
         part = {diffusers_name(name): info for name, info in header.below(prefix).items()}
         signs = [part.get(name) for name in (_TRANSFORMER_SIGN, "proj_in.weight")]
         if all(sign is not None and len(sign.shape) == 2 for sign in signs):
-            described = header.config.get("transformer", {})
-            return TransformerPart(
-                prefix, _sizes(part, described), bool(described.get(CAUSAL_POSITIONS, False))
-            )
+            with _description_of(header, "transformer"):
+                described = header.config.get("transformer", {})
+                causal = bool(described.get(CAUSAL_POSITIONS, False))
+                return TransformerPart(prefix, _sizes(part, described), causal)
     return None
+
+
+@contextmanager
+def _description_of(header: Header, part: str) -> Iterator[None]:
+    """Raises `ModelError` with the file's name where its metadata say what no part can be."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = error if isinstance(error, ModelError) else repr(error)
+        raise ModelError(
+            f"{header.path}: what its metadata `config` say of the {part} can't be used ({reason})"
+        ) from error
 
 
 def _sizes(part: Mapping[str, TensorInfo], described: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +200,9 @@ def _vae(header: Header) -> VaePart | None:
             continue
         described = header.config.get("vae")
         if described:
-            padding = described.get("spatial_padding_mode")
-            config = diffusers_vae_config(described)
+            with _description_of(header, "vae"):
+                padding = described.get("spatial_padding_mode")
+                config = diffusers_vae_config(described)
         else:
             padding, config = None, _public_vae(part)
         return VaePart(prefix, config, (padding or "zeros", padding or "reflect"))

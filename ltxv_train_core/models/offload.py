@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import ConfigurationError
+from .quantize import plain_tensors
 
 
 def spread(blocks: int, count: int) -> list[int]:
@@ -132,17 +133,8 @@ class _Fetcher:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
         for tensor in tensors:
-            for plain in _plain(tensor):
+            for plain in plain_tensors(tensor):
                 plain.record_stream(current)
-
-
-def _plain(tensor: Any) -> Iterator[Tensor]:
-    """The tensors that hold a tensor's memory: a quantized one is made of several."""
-    if type(tensor) in (Tensor, nn.Parameter):
-        yield tensor
-        return
-    for name in tensor.__tensor_flatten__()[0]:
-        yield from _plain(getattr(tensor, name))
 
 
 class _Turn:

@@ -10,6 +10,21 @@ def base_dtype(mode: str) -> torch.dtype:
     return _HALF.get(mode, torch.float32)
 
 
+def half_on(device: torch.device) -> torch.dtype:
+    """What a device holds a VAE or a text encoder in to save memory: bfloat16, which every
+    accelerator but NVIDIA's before Ampere computes in; float32 elsewhere, as both overflow in fp16.
+    """
+    if device.type == "cpu" or (device.type == "cuda" and not _computes_bfloat16(device)):
+        return torch.float32
+    return torch.bfloat16
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Not only in software, as PyTorch does on older GPUs."""
+    is_amd = torch.version.hip is not None
+    return is_amd or torch.cuda.get_device_capability(device)[0] >= 8
+
+
 def file_dtype(name: str) -> torch.dtype:
     """The number format of `checkpoints.lora_dtype`."""
     return _HALF.get(name, torch.float32)

@@ -2,10 +2,11 @@
 
 import importlib.util
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .fp8 import Fp8Linear
 
@@ -49,6 +50,21 @@ def quantize_base(
         quanto.freeze(block)
         block.to(home)
     return transformer
+
+
+def plain_tensors(tensor: Any) -> Iterator[Tensor]:
+    """The tensors that hold a tensor's memory: a quantized one is made of several."""
+    if type(tensor) in (Tensor, nn.Parameter):
+        yield tensor
+        return
+    for name in tensor.__tensor_flatten__()[0]:
+        yield from plain_tensors(getattr(tensor, name))
+
+
+def frozen_bytes(module: nn.Module) -> int:
+    """What a module's frozen weights take, in the bits that they are held in."""
+    frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
+    return sum(plain.nbytes for parameter in frozen for plain in plain_tensors(parameter))
 
 
 def quantization_problem(kind: str, device: torch.device) -> str | None:

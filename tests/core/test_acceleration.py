@@ -11,7 +11,7 @@ from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.models import quantize
 from ltxv_train_core.models.compile import compile_blocks
 from ltxv_train_core.models.precision import base_dtype
-from ltxv_train_core.models.quantize import quantize_base
+from ltxv_train_core.models.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.optim.capabilities import unavailable_here
 from ltxv_train_core.trainer import train
@@ -118,6 +118,11 @@ def test_quantization_is_for_the_blocks_alone_and_shrinks_them(mode):
     assert all(torch.equal(parameters[name], value) for name, value in whole.items())
     weight = parameters["transformer_blocks.0.attn1.to_q.weight"].data
     assert weight._data.dtype == torch.int8
+    rows = sum(parameters[name].shape[0] for name in quantized)
+    scales = rows * parameters["proj_in.weight"].element_size()
+    rest = sum(p.nbytes for n, p in whole.items() if n.startswith("transformer_blocks."))
+    exact = sum(parameters[name].numel() for name in quantized) + scales + rest
+    assert frozen_bytes(small.transformer_blocks.requires_grad_(False)) == exact
 
 
 @pytest.mark.slow

@@ -77,3 +77,19 @@ def test_a_run_tells_what_it_needs_and_which_options_would_save_it(training_conf
     assert "checkpointing" not in line
     expected = needed - float(saved["optimization.enable_gradient_checkpointing true"])
     assert less == pytest.approx(expected, abs=0.2)
+
+
+def test_savings_count_the_base_as_it_is_held(training_config, monkeypatch):
+    """Of one block in float32: 1.05 million weights of linear layers in 4 bytes, or in 1."""
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(fit, "GIB", GIB // 2**10)
+    lines = {}
+    for kind in (None, "int8-quanto"):
+        options = {"quantization": kind, "blocks_to_offload": 1}
+        config = training_config(acceleration=options, optimization={"steps": 1})
+        _, lines[kind] = needed_gib(run(config)[2])
+    each = {k: float(re.search(r"([\d.]+) GiB for each", v).group(1)) for k, v in lines.items()}
+    assert each == {None: pytest.approx(4.0, abs=0.1), "int8-quanto": pytest.approx(1.0, abs=0.1)}
+    saved = re.search(r"acceleration.quantization int8-quanto ([\d.]+) GiB", lines[None])
+    assert float(saved.group(1)) == pytest.approx(4 * 3.0, abs=0.1)
+    assert "acceleration.quantization" not in lines["int8-quanto"]

@@ -99,22 +99,31 @@ def test_merging_back_gives_the_base_again(tmp_path, state, lora_file):
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_an_8_bit_checkpoint_stays_one(tmp_path, state, lora_file, scaled):
+@pytest.mark.parametrize("strength", [0.0, 1.0, 400.0])
+def test_an_8_bit_checkpoint_stays_one(tmp_path, state, lora_file, scaled, strength):
+    """Also where the LoRA makes values larger than the old scale would allow."""
     base = checkpoint(tmp_path / "base.safetensors", state)
     tensors = load_file(base)
     key = f"{TRANSFORMER_PREFIX}transformer_blocks.3.attn1.to_q.weight"
     scale = tensors[key].abs().max() / 448 if scaled else torch.tensor(1.0)
+    scale_key = key.replace("weight", "scale_weight")
     if scaled:
-        tensors[key.replace("weight", "scale_weight")] = scale
+        tensors[scale_key] = scale
     tensors[key] = (tensors[key] / scale).to(torch.float8_e4m3fn)
     save_file(tensors, base)
-    done = merge_lora(base, lora_file, tmp_path / "merged.safetensors")
+    done = merge_lora(base, lora_file, tmp_path / "merged.safetensors", strength)
     assert "1 layers are stored in 8 bit" in done.notes[0]
     merged = load_file(done.output)
     assert merged[key].dtype == torch.float8_e4m3fn
-    wanted = tensors[key].float() * scale + lora()["transformer_blocks.3.attn1.to_q"].change()
-    error = (merged[key].float() * scale - wanted).norm() / wanted.norm()
-    assert error < 0.04  # three bits of mantissa
+    change = lora()["transformer_blocks.3.attn1.to_q"].change() * strength
+    wanted = tensors[key].float() * scale + change
+    new_scale = merged[scale_key] if scaled else scale
+    if scaled:
+        assert new_scale.item() == pytest.approx(max(scale.item(), wanted.abs().max().item() / 448))
+    found = merged[key].float() * new_scale
+    assert (found - wanted).norm() / wanted.norm() < 0.04  # three bits of mantissa
+    if strength == 0:
+        assert all(torch.equal(merged[k].float(), t.float()) for k, t in tensors.items())
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, state, lora_file):

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.lora import LoRA, LoRALayer
 from ltxv_train_core.adapters.lora_file import read_lora, write_lora
+from ltxv_train_core.adapters.resize import resize_lora
+from ltxv_train_core.adapters.start import require_rank
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.layout.lora_forms import LORA_FORMS, LoRAForm
 from ltxv_train_core.layout.names import comfy_name
@@ -131,6 +133,28 @@ def test_what_peft_writes_is_read(tmp_path):
     assert_same_change(tmp_path / "adapter_model.safetensors", made)
 
 
+@pytest.mark.parametrize("prefix", ["", "base_model.model."])
+def test_what_a_model_of_peft_has_in_its_state_is_read(tmp_path, prefix):
+    """With the adapter's name in the keys; two adapters in one file are refused."""
+    made, path = lora(IN_BLOCKS, alpha=4.0), tmp_path / "state.safetensors"
+
+    def state(adapter: str) -> dict[str, torch.Tensor]:
+        return {
+            f"{prefix}{name}.lora_{x}.{adapter}.weight": tensor
+            for name, layer in made.items()
+            for x, tensor in (("A", layer.down), ("B", layer.up))
+        }
+
+    save_file(state("default"), path)
+    assert_same_change(path, made)
+    require_rank(path, 4)
+    convert_lora(path, "comfy", tmp_path / "comfy.safetensors")
+    assert_same_change(tmp_path / "comfy.safetensors", made)
+    save_file(state("default") | {k: v + 1 for k, v in state("other").items()}, path)
+    with pytest.raises(ModelError, match=r"holds several LoRAs \(default, other\)"):
+        read_lora(path)
+
+
 def test_alpha_by_layer_and_rslora(tmp_path):
     made = lora(alpha=4.0)
     path = tmp_path / "peft.safetensors"
@@ -187,11 +211,24 @@ def test_what_has_no_place_is_named(tmp_path):
     save_file(load_file(path) | others, path)
     done = convert_lora(path, "diffusers", tmp_path / "out.safetensors")
     assert done.layers == len(IN_BLOCKS)
-    named = {note.rpartition(": ")[2] for note in done.notes}
-    assert named == set(others)
+    (note,) = done.notes
+    assert note.startswith("3 keys not converted")
+    assert set(note.rpartition(": ")[2].split(", ")) == set(others)
     save_file(others, path)
     with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
         convert_lora(path, "diffusers", tmp_path / "none.safetensors")
+
+
+def test_many_keys_of_a_text_encoder_are_one_note(tmp_path):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    others = {
+        f"text_encoders.{n}.q.lora_{x}.weight": torch.zeros(4, 4) for n in range(100) for x in "AB"
+    }
+    save_file(load_file(path) | others, path)
+    small = resize_lora(path, tmp_path / "small.safetensors", rank=2)
+    (note,) = small.notes
+    assert note.startswith("200 keys left out, as of no layer of LTX-Video's: text_encoders.")
+    assert note.endswith(" and 197 more")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Full training: every weight of the transformer, written as ComfyUI loads it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,12 +9,14 @@ from diffusers import LTXVideoTransformer3DModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ltxv_train_core.adapters.trainable import TRAINABLES
+from ltxv_train_core.adapters.trainable import TRAINABLES, load_trainable
 from ltxv_train_core.config import ModelConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
+from ltxv_train_core.events import ignore
 from ltxv_train_core.layout.single_file import transformer_tensors
 from ltxv_train_core.miniature.comfy_file import export
 from ltxv_train_core.miniature.weights import load_transformer
+from ltxv_train_core.models.source import open_model
 from tests.core.training import run
 
 FULL = {"training_mode": "full"}
@@ -77,8 +80,65 @@ def test_a_diffusers_folder_is_written_beside_the_file_by_wish(training_config):
     )
     path = run(config)[0].lora_file
     folder = path.with_name(f"{path.stem}-diffusers")
-    loaded = LTXVideoTransformer3DModel.from_pretrained(folder)
+    loaded = LTXVideoTransformer3DModel.from_pretrained(folder, subfolder="transformer")
     assert same(transformer_tensors(loaded.state_dict()), load_file(path))
+
+
+def test_the_diffusers_folder_is_a_model_source_with_the_parts_of_another(training_config):
+    once = {"optimization": {"steps": 1}, "checkpoints": {"write_diffusers": True}}
+    path = run(training_config(model=FULL, **once))[0].lora_file
+    folder = path.with_name(f"{path.stem}-diffusers")
+    alone = open_model(str(folder))
+    assert alone.causal_positions == open_model("LTXV_MINIATURE").causal_positions
+    with pytest.raises(ModelError, match=r"vae: expected a folder with config.json"):
+        alone.require_video_codec()
+    with pytest.raises(ModelError, match=r"text_encoder: expected a folder with config.json"):
+        alone.require_text_encoder()
+    checkpoint = export(path.with_name("base.safetensors"))
+    model = {"model_source": str(folder), "text_encoder_source": "LTXV_MINIATURE"}
+    model["vae_source"] = str(checkpoint)
+    validation = {"prompts": ["a red ring"], "video_dims": [64, 64, 9], "inference_steps": 1}
+    config = training_config(model=model, validation=validation, optimization={"steps": 1})
+    assert run(config)[0].finished
+
+
+def test_a_diffusers_folder_appears_whole_or_not_at_all(training_config, monkeypatch):
+    config = training_config(
+        model=FULL, optimization={"steps": 1}, checkpoints={"write_diffusers": True}
+    )
+    trained = load_trainable(config, open_model("LTXV_MINIATURE"), torch.device("cpu"), ignore)
+    path = Path(config.output_dir) / "model.safetensors"
+
+    def fail(model, folder):
+        folder.mkdir()
+        (folder / "half").touch()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(LTXVideoTransformer3DModel, "save_pretrained", fail)
+    with pytest.raises(OSError, match="no space"):
+        trained.write(path, {})
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    monkeypatch.undo()
+    for _ in range(2):
+        trained.write(path, {})
+        names = {file.name for file in path.parent.iterdir()}
+        assert names == {path.name, "model-diffusers"}
+
+
+def test_a_diffusers_folder_costs_no_second_copy(training_config, monkeypatch):
+    config = training_config(
+        model=FULL, optimization={"steps": 1}, checkpoints={"write_diffusers": True}
+    )
+    trained = load_trainable(config, open_model("LTXV_MINIATURE"), torch.device("cpu"), ignore)
+    own = {p.data_ptr() for p in trained.transformer.parameters()}
+    written = []
+
+    def note(model, folder):
+        written.extend(p.data_ptr() for p in model.parameters())
+
+    monkeypatch.setattr(LTXVideoTransformer3DModel, "save_pretrained", note)
+    trained.write(Path(config.output_dir) / "model.safetensors", {})
+    assert set(written) == own, "in the run's precision it needs none"
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(training_config, tmp_path):

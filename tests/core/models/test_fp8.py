@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ltxv_train_core import config
+from ltxv_train_core import config, fit
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import LoRAConfig
@@ -14,6 +14,7 @@ from ltxv_train_core.models import device
 from ltxv_train_core.models.fp8 import Fp8Linear
 from ltxv_train_core.models.source import open_model
 from ltxv_train_core.trainer import train
+from tests.core.training import run
 
 TRANSFORMER = "model.diffusion_model."
 FP8 = torch.float8_e4m3fn
@@ -182,6 +183,16 @@ def test_a_run_trains_on_fp8(fp8_file, training_config):
     for name, tensor in load_file(again.lora_file).items():
         assert torch.equal(tensor, load_file(result.lora_file)[name])
     assert (result.run_folder / "samples" / "000004" / "sheet.png").is_file()
+
+
+def test_quantization_is_no_advice_for_what_has_8_bits(fp8_file, training_config, monkeypatch):
+    monkeypatch.setattr(fit, "free_bytes", lambda device: 0)
+    config = training_config(
+        model={"model_source": str(fp8_file("plain"))}, optimization={"steps": 1}
+    )
+    line = next(line for line in run(config)[2] if line.startswith("a step needs"))
+    assert "What saves memory" in line
+    assert "quantization" not in line
 
 
 def test_what_needs_whole_weights_is_refused_before_loading(

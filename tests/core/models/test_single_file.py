@@ -170,6 +170,29 @@ def test_other_files_are_refused_by_what_they_are(write):
             open_model(str(write(tensors)))
 
 
+@pytest.mark.parametrize(
+    ("name", "described", "reason"),
+    [
+        ("transformer", None, "NoneType"),
+        ("transformer", [1], "list"),
+        ("transformer", {"num_attention_heads": "4"}, "TypeError"),
+        ("transformer", {"num_attention_heads": 0}, "ZeroDivisionError"),
+        ("vae", {"latent_channels": 128}, "NoneType"),
+        ("vae", "CausalVideoAutoencoder", "str"),
+        ("vae", {"latent_channels": 128, "blocks": []}, "ValueError"),
+        ("vae", {"latent_channels": 128, "blocks": [["res_x", {}]]}, "num_layers"),
+        ("vae", {"latent_channels": 128, "blocks": [["res_z", 4]]}, "VAE block 'res_z'"),
+    ],
+)
+def test_metadata_that_describe_nothing_are_one_line(contents, write, name, described, reason):
+    tensors, metadata = contents
+    path = write(tensors, json.loads(metadata["config"]) | {name: described})
+    with pytest.raises(ModelError, match=reason) as caught:
+        open_model(str(path))
+    assert str(caught.value).startswith(f"{path}: what its metadata `config` say of the {name} ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_damaged_file_is_named(checkpoint, tmp_path):
     whole = checkpoint.read_bytes()
     cut = tmp_path / "cut.safetensors"

@@ -1,0 +1,47 @@
+"""Which number format the VAE and the text encoder have on a device."""
+
+import pytest
+import torch
+
+from ltxv_train_core.config import PreprocessSettings
+from ltxv_train_core.data import model_encoders
+from ltxv_train_core.models.precision import half_on
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Makes CUDA devices be of a generation, or of another maker."""
+
+    def set_gpu(major, hip=None):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, 0))
+        monkeypatch.setattr(torch.version, "hip", hip)
+
+    return set_gpu
+
+
+@pytest.mark.parametrize(
+    ("kind", "major", "hip", "dtype"),
+    [
+        ("cuda", 7, None, torch.float32),
+        ("cuda", 8, None, torch.bfloat16),
+        ("cuda", 12, None, torch.bfloat16),
+        ("cuda", 7, "6.2", torch.bfloat16),
+        ("mps", 0, None, torch.bfloat16),
+        ("cpu", 0, None, torch.float32),
+    ],
+)
+def test_a_gpu_without_bfloat16_has_float32(gpu, kind, major, hip, dtype):
+    gpu(major, hip)
+    assert half_on(torch.device(kind)) == dtype
+
+
+@pytest.mark.parametrize(
+    ("kind", "major", "dtype"),
+    [("cuda", 7, "float32"), ("cuda", 8, "bfloat16"), ("mps", 0, "float32"), ("cpu", 0, "float32")],
+)
+def test_preprocessing_with_auto_asks_the_device(gpu, monkeypatch, tmp_path, kind, major, dtype):
+    gpu(major)
+    monkeypatch.setattr(model_encoders, "default_device", lambda: torch.device(kind))
+    settings = PreprocessSettings(tmp_path, "LTXV_MINIATURE", "64x64x9")
+    identities = model_encoders.find_encoders(settings).identities
+    assert [identity.split()[-1] for identity in identities] == [f"torch.{dtype}"] * 2
