@@ -18,7 +18,7 @@ from .media.tensors import frames_to_tensor, tensor_to_frames
 from .media.video import read_frames
 from .media.write import write_video
 from .models.device import free_memory
-from .models.precision import half_on
+from .models.precision import text_encoder_dtype, vae_dtype
 from .models.source import ModelSource
 from .models.video_codec import VideoCodec
 from .runs.failures import PromptMemoryError, is_out_of_memory
@@ -108,7 +108,7 @@ def decode_videos(
     The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
     is another: in fp16 its activations overflow.
     """
-    codec = source.load_video_codec(half_on(device)).to(device)
+    codec = source.load_video_codec(vae_dtype(device)).to(device)
     videos = []
     with torch.autocast(device.type, enabled=False):
         for number, one in enumerate(latents, start=1):
@@ -125,7 +125,7 @@ def _encode_prompts(
 ) -> list[Tensor]:
     """Raises `PromptMemoryError` where the memory is not enough."""
     try:
-        encoder = source.load_text_encoder(half_on(device))
+        encoder = source.load_text_encoder(text_encoder_dtype(device))
         if eight_bits:
             encoder.in_eight_bits()
         encoder.to(device)
@@ -146,7 +146,7 @@ def _encode_media(
     nothing = [None] * len(config.prompts)
     if config.reference_videos is None and config.images is None:
         return nothing, nothing
-    codec = source.load_video_codec(half_on(device)).to(device)
+    codec = source.load_video_codec(vae_dtype(device)).to(device)
     whole = config.size
     image = VideoSize(whole.width, whole.height, 1)
     references = [_encode(codec, path, whole) for path in config.reference_videos or ()]

@@ -109,7 +109,8 @@ class PreprocessSettings(Section):
         "Ampere), float32 elsewhere.",
     )
     text_encoder_dtype: Precision = option(
-        "auto", "Precision of the text encoder; auto as for the VAE."
+        "auto",
+        "Precision of the text encoder; auto is bfloat16 on a CUDA device, float32 elsewhere.",
     )
     load_text_encoder_in_8bit: bool = option(
         False, "Hold the text encoder in 8 bit (bitsandbytes): a quarter of float32's memory."

@@ -1,12 +1,14 @@
 """The VAE and the text encoder of the base model, in the precision that is asked for."""
 
+from collections.abc import Callable
+
 import torch
 
 from ..config import PreprocessSettings
 from ..errors import ConfigurationError
 from ..events import Reporter, StopSignal, ignore
 from ..models.device import default_device
-from ..models.precision import half_on
+from ..models.precision import text_encoder_dtype, vae_dtype
 from ..models.quantize import eight_bit_problem
 from ..models.source import ModelSource, open_model
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
@@ -38,7 +40,7 @@ def find_encoders(
 
 def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
     device = default_device()
-    dtype = _dtype(settings.vae_dtype, device)
+    dtype = _dtype(settings.vae_dtype, device, vae_dtype)
 
     def load() -> VideoEncoder:
         codec = model.load_video_codec(dtype)
@@ -53,7 +55,7 @@ def _text_encoder_of(
     model: ModelSource, settings: PreprocessSettings
 ) -> EncoderSource[CaptionEncoder]:
     device = default_device()
-    dtype = _dtype(settings.text_encoder_dtype, device)
+    dtype = _dtype(settings.text_encoder_dtype, device, text_encoder_dtype)
     in_8bit = settings.load_text_encoder_in_8bit
     if in_8bit and (problem := eight_bit_problem(device)):
         raise ConfigurationError([problem.removeprefix("acceleration.")])
@@ -66,7 +68,9 @@ def _text_encoder_of(
     return EncoderSource(identity, load, model.require_text_encoder)
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def _dtype(
+    name: str, device: torch.device, usual: Callable[[torch.device], torch.dtype]
+) -> torch.dtype:
     if name == "auto":
-        return half_on(device) if device.type == "cuda" else torch.float32
+        return usual(device) if device.type == "cuda" else torch.float32
     return getattr(torch, name)

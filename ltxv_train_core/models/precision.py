@@ -10,13 +10,20 @@ def base_dtype(mode: str) -> torch.dtype:
     return _HALF.get(mode, torch.float32)
 
 
-def half_on(device: torch.device) -> torch.dtype:
-    """What a device holds a VAE or a text encoder in to save memory: bfloat16, which every
-    accelerator but NVIDIA's before Ampere computes in; float32 elsewhere, as both overflow in fp16.
-    """
-    if device.type == "cpu" or (device.type == "cuda" and not _computes_bfloat16(device)):
+def vae_dtype(device: torch.device) -> torch.dtype:
+    """What a device holds the VAE in: bfloat16, which every accelerator but NVIDIA's before Ampere
+    computes in; float32 elsewhere, as it overflows in fp16."""
+    if device.type == "cuda" and not _computes_bfloat16(device):
         return torch.float32
-    return torch.bfloat16
+    return text_encoder_dtype(device)
+
+
+def text_encoder_dtype(device: torch.device) -> torch.dtype:
+    """What a device holds the text encoder in: float32 on a CPU, bfloat16 elsewhere.
+
+    Older GPUs imitate it, slowly, but T5-XXL in float32 is larger than most of them.
+    """
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

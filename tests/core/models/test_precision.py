@@ -5,7 +5,7 @@ import torch
 
 from ltxv_train_core.config import PreprocessSettings
 from ltxv_train_core.data import model_encoders
-from ltxv_train_core.models.precision import half_on
+from ltxv_train_core.models.precision import text_encoder_dtype, vae_dtype
 
 
 @pytest.fixture
@@ -30,18 +30,27 @@ def gpu(monkeypatch):
         ("cpu", 0, None, torch.float32),
     ],
 )
-def test_a_gpu_without_bfloat16_has_float32(gpu, kind, major, hip, dtype):
+def test_a_gpu_without_bfloat16_has_the_vae_in_float32(gpu, kind, major, hip, dtype):
     gpu(major, hip)
-    assert half_on(torch.device(kind)) == dtype
+    assert vae_dtype(torch.device(kind)) == dtype
+    text = torch.float32 if kind == "cpu" else torch.bfloat16
+    assert text_encoder_dtype(torch.device(kind)) == text
 
 
 @pytest.mark.parametrize(
-    ("kind", "major", "dtype"),
-    [("cuda", 7, "float32"), ("cuda", 8, "bfloat16"), ("mps", 0, "float32"), ("cpu", 0, "float32")],
+    ("kind", "major", "dtypes"),
+    [
+        ("cuda", 7, ["float32", "bfloat16"]),
+        ("cuda", 8, ["bfloat16", "bfloat16"]),
+        ("mps", 0, ["float32", "float32"]),
+        ("cpu", 0, ["float32", "float32"]),
+    ],
 )
-def test_preprocessing_with_auto_asks_the_device(gpu, monkeypatch, tmp_path, kind, major, dtype):
+def test_preprocessing_with_auto_asks_the_device(gpu, monkeypatch, tmp_path, kind, major, dtypes):
     gpu(major)
     monkeypatch.setattr(model_encoders, "default_device", lambda: torch.device(kind))
     settings = PreprocessSettings(tmp_path, "LTXV_MINIATURE", "64x64x9")
     identities = model_encoders.find_encoders(settings).identities
-    assert [identity.split()[-1] for identity in identities] == [f"torch.{dtype}"] * 2
+    assert [identity.split()[-1] for identity in identities] == [
+        f"torch.{dtype}" for dtype in dtypes
+    ]
