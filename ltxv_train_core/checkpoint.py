@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
-from .files import put_in_place, read_torch_file, sync_file, sync_folder, write_safetensors
+from .files import put_in_place, sync_file, sync_folder
+from .tensor_files import read_torch_file, write_safetensors
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"

@@ -6,7 +6,8 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
-from ..ltxv_train_core.files import files_below, sha256_json
+from ..ltxv_train_core.files import sha256_json
+from ..ltxv_train_core.paths import files_below
 from .folders import input_path
 from .times import Given
 

@@ -11,8 +11,9 @@ from safetensors import safe_open
 
 from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
-from ..ltxv_train_core.files import atomic_path, sha256_file, unquoted
+from ..ltxv_train_core.files import atomic_path, sha256_file
 from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
+from ..ltxv_train_core.paths import unquoted
 from ..ltxv_train_core.runs import RunFolder
 
 LORA_SUBFOLDER = "ltxv_train"

@@ -28,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ModelError
-from ..files import write_safetensors
 from ..layout.lora_forms import LoRAForm
 from ..layout.names import comfy_name
+from ..tensor_files import write_safetensors
 from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
 

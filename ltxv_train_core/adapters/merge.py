@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
-from ..files import StoredTensor, stream_safetensors
 from ..layout.contents import FP8
+from ..tensor_files import StoredTensor, stream_safetensors
 from .checkpoint_file import CheckpointFile, open_checkpoint
 from .convert import require_new
 from .lora import LoRA

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
-from ..files import atomic_folder, write_json, write_safetensors
+from ..files import atomic_folder, write_json
 from ..layout.single_file import config_metadata, transformer_tensors
 from ..models.compile import compile_blocks
 from ..models.lean import make_lean
 from ..models.precision import base_dtype
 from ..models.source import ModelSource
 from ..models.tensor_file import on_meta
+from ..tensor_files import write_safetensors
 from .start import find_start, load_transformer_file
 
 

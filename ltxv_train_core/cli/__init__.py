@@ -15,8 +15,8 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from ..files import unquoted
 from ..miniature.tasks import DATASETS
+from ..paths import unquoted
 from . import commands, loras, models, runs
 
 

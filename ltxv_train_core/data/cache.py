@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from ..files import remove, write_safetensors
+from ..files import remove
 from ..layout.header import read_header
+from ..tensor_files import write_safetensors
 from .index import (
     CONDITIONS,
     LATENTS,

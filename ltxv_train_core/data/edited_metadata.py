@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..events import Notice, Reporter
-from ..files import unquoted
+from ..paths import unquoted
 from .clip_files import write_rows
 from .manifest import captions_of, read_records
 

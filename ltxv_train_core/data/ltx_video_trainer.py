@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..files import read_torch_file, sha256_file, sha256_json
+from ..files import sha256_file, sha256_json
 from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize, VideoSize
+from ..tensor_files import read_torch_file
 from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, index_path
 
 SUFFIX = ".pt"

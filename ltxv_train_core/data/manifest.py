@@ -11,8 +11,8 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
-from ..files import files_below, unquoted
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..paths import files_below, unquoted
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 

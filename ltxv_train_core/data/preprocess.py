@@ -15,7 +15,7 @@ from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from ..files import require_short
+from ..paths import require_short
 from .buckets import read_buckets
 from .cache import Cache
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder

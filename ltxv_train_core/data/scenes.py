@@ -24,10 +24,11 @@ from ..events import (
     ignore,
     raise_if_stopped,
 )
-from ..files import files_below, sha256_file, sha256_json, write_json
+from ..files import sha256_file, sha256_json, write_json
 from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
+from ..paths import files_below
 from .clip_files import row
 from .edited_metadata import tell_left_out, write_edited
 from .manifest import shortened

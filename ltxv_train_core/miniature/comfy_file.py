@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files import write_safetensors
 from ..layout.names import VAE_PREFIX
 from ..layout.single_file import config_metadata, transformer_tensors, vae_tensors
+from ..tensor_files import write_safetensors
 from .shipped import CAUSAL
 from .vae import build_vae
 from .weights import TRANSFORMER_CONFIG, load_transformer, load_vae_factors

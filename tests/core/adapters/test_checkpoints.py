@@ -17,9 +17,9 @@ from ltxv_train_core.adapters.merge import merge_lora
 from ltxv_train_core.adapters.resize import resize_lora
 from ltxv_train_core.errors import Cancelled, ModelError
 from ltxv_train_core.events import Progress
-from ltxv_train_core.files import StoredTensor, stream_safetensors
 from ltxv_train_core.layout.names import TRANSFORMER_PREFIX, comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
+from ltxv_train_core.tensor_files import StoredTensor, stream_safetensors
 
 LAYERS = {
     "proj_in": (128, 256),

@@ -102,7 +102,7 @@ def test_a_path_that_windows_can_not_write_costs_its_clip_only(
     write_clip("a.mp4")
     write_clip("a longer name.mp4")
     longest = len(str(tmp_path / ".precomputed/conditions/a.mp4.safetensors")) + 15
-    monkeypatch.setattr("ltxv_train_core.files.longest_path", lambda: longest)
+    monkeypatch.setattr("ltxv_train_core.paths.longest_path", lambda: longest)
     summary = make([row("a.mp4", "A"), row("a longer name.mp4", "B")])
     assert [item.name for item in read_index(summary.root).items] == ["a.mp4"]
     ((name, reason),) = summary.skipped

@@ -142,7 +142,7 @@ def test_a_name_as_long_as_file_systems_allow(tmp_path):
 
 def test_a_path_that_windows_can_not_write_costs_its_video_only(films, monkeypatch):
     longest = len(str(films.with_name("films-scenes") / "a.mp4-000000-000030.mp4")) + 15
-    monkeypatch.setattr("ltxv_train_core.files.longest_path", lambda: longest)
+    monkeypatch.setattr("ltxv_train_core.paths.longest_path", lambda: longest)
     summary = split_videos(SplitSettings(source=films, min_seconds=1))
     assert summary.written == 2
     skipped = dict(summary.skipped)
