@@ -30,9 +30,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know that stops nothing."""
+    """Something the user should know that stops nothing.
+
+    Attributes:
+        lasting: it stays true as long as this goes on.
+    """
 
     message: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True)

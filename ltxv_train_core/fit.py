@@ -7,6 +7,7 @@ from diffusers import LTXVideoTransformer3DModel
 
 from .config import TrainingConfig
 from .data.dataset import TrainingDataset
+from .events import Notice
 from .geometry import VideoSize
 from .models.device import free_bytes
 from .models.fp8 import has_float8
@@ -25,7 +26,7 @@ def tell_fit(
     transformer: LTXVideoTransformer3DModel,
     dataset: TrainingDataset,
     device: torch.device,
-) -> str:
+) -> Notice:
     """What a step needs beside the weights, and what is free; options that save, if it is too much.
 
     An estimate: attention's and the allocator's working memory come on top.
@@ -39,9 +40,10 @@ def tell_fit(
         f"free on {device}"
     )
     if needed <= free:
-        return line
+        return Notice(line)
     savings = ", ".join(_savings(config, transformer, dataset))
-    return f"{line}: it may fail or become very slow. What saves memory: {savings}; smaller clips"
+    advice = f"it may fail or become very slow. What saves memory: {savings}; smaller clips"
+    return Notice(f"{line}: {advice}", lasting=True)
 
 
 def step_bytes(

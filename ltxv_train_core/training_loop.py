@@ -275,8 +275,7 @@ class TrainingLoop:
                 f"{self.plan.steps}, on {self.device}"
             )
         )
-        fit = tell_fit(self.config, self.transformer, self.plan.dataset, self.device)
-        self.report(Notice(fit))
+        self.report(tell_fit(self.config, self.transformer, self.plan.dataset, self.device))
 
     def _state(self) -> checkpoint.TrainingState:
         """What to go on from; the metrics of the steps until here are on the disk then."""

@@ -193,7 +193,7 @@ export class NodeWidget {
   #drawMessage({ status, cause }) {
     const problem = status === "failed" && cause ? `${cause.message}. ${cause.advice}` : this.feed.error;
     const said = this.said?.status === status ? this.said : null;
-    this.message.textContent = problem || said?.line || this.feed.activity;
+    this.message.textContent = problem || said?.line || this.feed.activity || this.feed.warning;
     this.message.dataset.error = Boolean(problem || (said?.line && said.isError));
   }
 

@@ -58,6 +58,8 @@ export class RunFeed extends EventTarget {
     this.last = null;
     /** What the run does besides steps, for example "sample: 3 of 9". */
     this.activity = "";
+    /** What stays true while the run goes on. */
+    this.warning = "";
     this.error = "";
     this.load();
   }
@@ -74,9 +76,9 @@ export class RunFeed extends EventTarget {
   take(data) {
     if (data.kind === "StepCompleted") this.#takeStep(data);
     else if (data.kind === "Progress") this.activity = `${data.phase}: ${data.done} of ${data.total}`;
-    else if (data.kind === "Notice") this.activity = data.message;
+    else if (data.kind === "Notice") this.#takeNotice(data);
     else if (data.kind === "RunMoved") {
-      this.activity = "";
+      this.activity = this.warning = "";
       if (this.details) Object.assign(this.details, { status: data.status, steps: data.steps });
       this.#refresh();
     } else this.#refresh();
@@ -92,6 +94,11 @@ export class RunFeed extends EventTarget {
 
   #loading = null;
   #refreshing = null;
+
+  #takeNotice({ message, lasting }) {
+    if (lasting) this.warning = message;
+    else this.activity = message;
+  }
 
   #takeStep(data) {
     const { step } = this.columns;
