@@ -309,7 +309,7 @@ def test_a_run_that_began_in_another_tab_shows_there(host: Host, interface: Inte
     while away() != ["finished"]:
         assert time.monotonic() < deadline, host.log()
         page.wait_for_timeout(200)
-    page.get_by_text("first", exact=True).first.click()
+    page.get_by_text("first", exact=True).first.dispatch_event("click")
     page.wait_for_function("type => app.graph.nodes.some(node => node.type === type)", arg=TRAIN)
     interface.until(lambda: interface.text("status") == "finished")
     assert interface.text("name").startswith("away-")
