@@ -83,7 +83,8 @@ def read_manifest(
     Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
     jsonl), or stand in one text with a line `---` between two of them. References and masks are
     read when the metadata has their column. Media without a caption get the default one, also
-    where the metadata has no column "caption". An example that lacks something else is skipped with its reason, alone.
+    where the metadata has no column "caption". An example that lacks something else is skipped
+    with its reason, alone.
 
     Args:
         require_captions: an example without any is skipped; otherwise it has none.
