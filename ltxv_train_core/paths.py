@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import deque
+from functools import cache
 from pathlib import Path
 
 from .errors import DataError
@@ -35,6 +36,7 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+@cache
 def longest_path() -> int | None:
     """The most characters of a file's path, where there is such a limit that somebody may meet.
 

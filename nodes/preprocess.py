@@ -8,14 +8,14 @@ from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
 from ..ltxv_train_core.config import PreprocessSettings, from_widgets, options
-from ..ltxv_train_core.config.preprocessing import WITHOUT_EFFECT
 from ..ltxv_train_core.data.manifest import Columns
-from ..ltxv_train_core.errors import DataError, LTXVTrainError
+from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
 from .dataset_state import state_of_source
 from .folders import input_path
 from .images import image_from_pil
 from .model_files import inputs_with_lists, missing_files, with_files
+from .own_folder import require_own_folder
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
@@ -32,18 +32,12 @@ _FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "n
 _given = Given()
 """The folders of preprocessed data sets that nodes gave."""
 
-_NODE = "LTXVTrainDatasetPreprocess"
-_PATHS = frozenset({"dataset_path", "output_dir"})
-
-_ran: dict[str, tuple[Any, PreprocessSettings]] = {}
-"""The prompt in which each node ran last, and its settings."""
-
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id=_NODE,
+            node_id="LTXVTrainDatasetPreprocess",
             display_name="Preprocess LTXV Dataset",
             category=CATEGORY,
             description="Reads a data set of videos and captions and writes their latents and "
@@ -122,7 +116,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         from .canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
-        _require_own_folder(cls.hidden.prompt or {}, cls.hidden.unique_id, values, settings)
+        require_own_folder(cls.hidden.prompt or {}, cls.hidden.unique_id, values, _settings)
         progress = NodeProgress(cls.hidden.unique_id)
         video_encoder = None if vae is None else vae_source(vae)
         caption_encoder = None if clip is None else clip_source(clip)
@@ -161,44 +155,3 @@ def _settings(values: dict[str, Any]) -> PreprocessSettings:
     if located["output_dir"].strip():
         located["output_dir"] = str(input_path(located["output_dir"]))
     return from_widgets(PreprocessSettings, located)
-
-
-def _require_own_folder(
-    prompt: dict[str, Any], me: str, values: dict[str, Any], settings: PreprocessSettings
-) -> None:
-    """Refuses a graph in which another node replaces this one's data set, so that whatever trains
-    would read the last one, whichever it is connected to.
-
-    Raises:
-        DataError: naming the other node.
-    """
-    _ran[me] = prompt, settings
-    mine = prompt[me]["inputs"] if me in prompt else {}
-    for other, node in prompt.items():
-        inputs = node["inputs"]
-        if other == me or node["class_type"] != _NODE:
-            continue
-        links = {name for name in values.keys() & inputs.keys() if isinstance(inputs[name], list)}
-        unknown = {name for name in links if inputs[name] != mine.get(name)}
-        if other in _ran and _ran[other][0] is prompt:
-            others, unknown = _ran[other][1], set()
-        elif unknown & _PATHS:
-            continue  # that node looks when it runs
-        else:
-            written = {name: inputs[name] for name in values.keys() & inputs.keys() - links}
-            try:
-                others = _settings(values | written)
-            except LTXVTrainError:
-                continue  # that node says so itself
-        encoders = [[node.get("vae"), node.get("clip")] for node in (mine, inputs)]
-        same = not unknown and encoders[0] == encoders[1] and _content(others) == _content(settings)
-        if others.root == settings.root and not same:
-            raise DataError(
-                f"node {other} of this graph preprocesses another data set, or with other options, into "
-                f"the same folder {settings.root}: give one of the two an output_dir of its own"
-            )
-
-
-def _content(settings: PreprocessSettings) -> dict[str, Any]:
-    """What decides what is written."""
-    return settings.model_dump(exclude=set(WITHOUT_EFFECT | {"output_dir"}))
