@@ -1,5 +1,25 @@
 """Errors that a user can act on. Each message says what was given, what is allowed, what to change."""
 
+from typing import Any
+
+SHOWN_CHARACTERS = 80
+
+
+def shown(value: Any, characters: int = SHOWN_CHARACTERS) -> str:
+    """A value as a message shows it: its `repr`, cut off where it is long.
+
+    What is wrong may be a whole file, or somebody's secret that a path led to.
+    """
+    if isinstance(value, str):
+        text = repr(value[: characters + 1])
+    elif isinstance(value, dict | list | tuple | set):
+        text = f"{type(value).__name__} of {len(value)}"
+    elif isinstance(value, int) and value.bit_length() > 300:
+        text = "a number of hundreds of digits"
+    else:
+        text = repr(value)
+    return text if len(text) <= characters else f"{text[: characters - 4]} ..."
+
 
 class LTXVTrainError(ValueError):
     """Base of every error that is the user's to solve."""

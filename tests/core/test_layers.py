@@ -8,7 +8,7 @@ import ltxv_train_core
 CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors"},
-    {"events", "files", "paths", "geometry", "memory", "step_memory"},
+    {"events", "files", "paths", "geometry", "memory", "reading", "step_memory"},
     {"tensor_files"},
     {"media", "layout"},
     {"config"},

@@ -1,0 +1,92 @@
+"""Text and JSON out of files that anybody may have written: regular ones only, of bounded size.
+
+What is wrong is an `OSError` (the file) or a `ValueError` (its content), whatever the content is.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+LARGEST_TEXT_BYTES = 64 * 2**20
+
+
+class NotRegularError(OSError):
+    """A folder, a pipe, a device or a socket where a file is wanted."""
+
+
+class TooLargeError(OSError):
+    """A file beyond the size that is read at once."""
+
+
+def regular_status(path: Path) -> os.stat_result:
+    """The status of a regular file; a link counts as what it points to.
+
+    Raises:
+        NotRegularError: it is none. It is not opened: some would block, or never end.
+        OSError: it can't be looked at.
+    """
+    try:
+        status = path.stat()
+    except ValueError as error:  # a name with a null character
+        raise FileNotFoundError(2, str(error), str(path)) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularError(22, "is no regular file", str(path))
+    return status
+
+
+def is_regular(path: Path) -> bool:
+    try:
+        regular_status(path)
+    except OSError:
+        return False
+    return True
+
+
+def open_regular(path: Path, largest_bytes: int | None = None) -> BinaryIO:
+    """Opens a regular file to read bytes. Raises `OSError`, also for a size beyond the bound."""
+    size = regular_status(path).st_size
+    if largest_bytes is not None and size > largest_bytes:
+        raise TooLargeError(
+            27, f"has {size:,} bytes, and at most {largest_bytes:,} are read", str(path)
+        )
+    return path.open("rb")
+
+
+def read_bytes(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> bytes:
+    """Raises `OSError`: it can't be read, is no regular file, or is too large."""
+    with open_regular(path, largest_bytes) as file:
+        return file.read(largest_bytes)
+
+
+def read_text(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES, errors: str = "strict") -> str:
+    """UTF-8 text, with or without a byte order mark, with line ends as "\\n".
+
+    Raises:
+        OSError: it can't be read, is no regular file, or is too large.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    text = read_bytes(path, largest_bytes).decode("utf-8-sig", errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> Any:
+    """Raises `OSError` as `read_text`, and `ValueError` for what is no JSON."""
+    return parse_json(read_text(path, largest_bytes))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Strict JSON: without NaN and infinities.
+
+    Raises:
+        ValueError: it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number of JSON")
