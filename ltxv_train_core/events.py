@@ -49,6 +49,17 @@ class ClipSkipped:
 
 
 @dataclass(frozen=True)
+class PermissionAsked:
+    """Something was left out, or ended, because this machine's user has not allowed it.
+
+    `kind` and `value` are those of `permissions.Ask`.
+    """
+
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True)
 class StepCompleted:
     """One optimizer step. `eta_seconds` counts to the last step."""
 
@@ -108,6 +119,7 @@ Event: TypeAlias = (
     Progress
     | Notice
     | ClipSkipped
+    | PermissionAsked
     | StepCompleted
     | SamplesWritten
     | CheckpointWritten

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError
 from ..files import remove
 from ..layout.header import read_header
+from ..permissions import Ledger
+from ..reading import read_json
 from ..tensor_files import write_safetensors
 from .index import (
     CONDITIONS,
     LATENTS,
     MASKS,
     REFERENCE_LATENTS,
-    SUFFIX,
     Index,
     Stored,
     index_path,
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDERS = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS)
-UNFINISHED = ".part"
+_TABLES = {"index.json": "fingerprint", "files.json": "files"}
+"""What else lies in a data set, and a key of it: earlier versions wrote no ledger."""
 
 
 class Cache:
@@ -31,6 +33,35 @@ class Cache:
 
     def __init__(self, root: Path):
         self.root = root
+        self._ledger = Ledger(root)
+
+    def claim(self) -> None:
+        """Makes the folder this program's.
+
+        Raises:
+            DataError: it holds files of somebody else.
+            NotAllowedError: it may not be written.
+        """
+        self._ledger.claim(self._is_of_an_earlier_version)
+        self._ledger.add(_TABLES)
+
+    def _is_of_an_earlier_version(self) -> bool:
+        def has(name: str, key: str) -> bool:
+            try:
+                return key in read_json(self.root / name)
+            except (OSError, ValueError, TypeError):
+                return False
+
+        return any(has(name, key) for name, key in _TABLES.items())
+
+    def begin(self, index: Index | None, files: Iterable[Stored]) -> None:
+        """Takes files for the data set's, before they are written.
+
+        Args:
+            index: of the data set as it is.
+        """
+        named = (*files, *(index.files if index else ()))
+        self._ledger.add(stored.path for stored in named)
 
     def holds(self, stored: Stored) -> bool:
         """Whether the file is there, whole and made from the same."""
@@ -40,12 +71,13 @@ class Cache:
             return False
 
     def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
-        """Writes a tensor, atomically.
+        """Writes a tensor, atomically. Raises `DataError` where a link leads out of the folder.
 
         The index goes first: should this pass be interrupted, it would vouch for a mixture.
         """
+        path = self._ledger.path(stored.path)
         remove(index_path(self.root))
-        write_safetensors(self.root / stored.path, {name: tensor}, about | {"key": stored.key})
+        write_safetensors(path, {name: tensor}, about | {"key": stored.key})
 
     def first_dimension(self, stored: Stored, name: str) -> int:
         """The length of a stored tensor; only the file's head is read."""
@@ -57,14 +89,20 @@ class Cache:
         return sum((self.root / path).stat().st_size for path in paths)
 
     def orphans(self, index: Index) -> list[Path]:
-        """Cached files that the index doesn't name, and what interrupted writes left."""
-        needed = {self.root / stored.path for stored in index.files}
-        cached = (path for folder in FOLDERS for path in (self.root / folder).rglob(f"*{SUFFIX}"))
-        unfinished = self.root.glob(f".*{UNFINISHED}.*")
-        return sorted(path for path in (*cached, *unfinished) if path not in needed)
+        """Files that this program has cached and the index doesn't name, and what interrupted writes
+        left of them. Files of somebody else are none.
+
+        Raises:
+            DataError: a link leads out of the folder.
+        """
+        spare = self._ledger.files - {stored.path for stored in index.files}
+        cached = (self._ledger.path(name) for name in spare if name.startswith(FOLDERS))
+        return sorted([*filter(Path.is_file, cached), *self._ledger.unfinished()])
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Deletes files, and folders that are empty then."""
+        """Deletes orphans, and folders that are empty then."""
+        paths = list(paths)
+        self._ledger.forget(path.relative_to(self.root).as_posix() for path in paths)
         for path in paths:
             remove(path)
             folder = path.parent

@@ -1,6 +1,6 @@
 """Captions for media that have none, by a vision-language model, in a file that people can edit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ..models.captioner import VideoCaptioner
 from ..models.device import free_memory
 from .captions import without_opening
 from .clip_files import relative_paths, row
-from .edited_metadata import tell_left_out, write_edited
+from .edited_metadata import require_edited, tell_left_out, write_edited
 from .manifest import Clip, Columns, captions_of, read_manifest
 
 
@@ -46,7 +46,8 @@ def write_captions(
     caption. Nothing is loaded if nothing is missing.
 
     Raises:
-        DataError: the source or the file to write can't be read.
+        DataError: the source or the file to write can't be read, or that file is somebody else's.
+        NotAllowedError: the source may not be read, or the file may not be written.
         ModelError: there is no such model.
         Cancelled: stopped; the captions that are written are kept.
     """
@@ -57,7 +58,7 @@ def write_captions(
         report(ClipSkipped(name, reason))
 
     path = settings.metadata
-    clips = _write(path, _clips(settings, skip))
+    clips = _write(path, _clips(settings, skip, report))
     tell_left_out(path, report)
     missing = [i for i, clip in enumerate(clips) if not clip.captions]
     written = 0
@@ -84,7 +85,9 @@ def write_captions(
     return CaptionSummary(path, written, len(clips) - len(missing), tuple(skipped))
 
 
-def _clips(settings: CaptionSettings, skip) -> list[Clip]:
+def _clips(
+    settings: CaptionSettings, skip: Callable[[str, str], None], report: Reporter
+) -> list[Clip]:
     """The clips of the source, with the captions that it has."""
     columns = Columns(
         settings.caption_column,
@@ -95,9 +98,11 @@ def _clips(settings: CaptionSettings, skip) -> list[Clip]:
     path = settings.metadata
     if path.suffix.lower() != ".json" or path.absolute() == settings.source.absolute():
         raise DataError(f"{path}: expected a .json file that is not the source itself")
+    require_edited(path)
     manifest = read_manifest(settings.source, columns, require_captions=False)
     for skipped in manifest.skipped:
         skip(skipped.name, skipped.reason)
+    manifest.report_asks(report)
     if not manifest.clips:
         raise DataError(f"{settings.source}: holds no media that can be read")
     if settings.source.is_dir() and path.is_file():

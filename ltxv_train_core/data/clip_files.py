@@ -7,7 +7,8 @@ is what was given. F frames, H W pixels.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,17 @@ from ..events import (
     ignore,
     raise_if_stopped,
 )
-from ..files import atomic_path, write_text
+from ..files import atomic_path
 from ..media.info import IMAGE_FPS, MediaInfo
 from ..media.video import iterate_frames, probe
 from ..media.write import write_exact_video
+from ..permissions import Ledger, require_own, write_own
+from ..reading import is_regular, parse_json, read_text
 from .manifest import Clip, Manifest, read_manifest
 
 METADATA = "dataset.json"
 CLIPS = "clips"
+COLUMNS = ("caption", "media_path", "reference_path", "mask_path")
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,12 @@ def write_dataset(
         The metadata file.
 
     Raises:
-        DataError: the data set to add to can't be read.
+        DataError: the data set to add to can't be read, or the folder holds files of somebody else.
+        NotAllowedError: the folder may not be written, or the data set may not be read.
         Cancelled: when it was stopped.
     """
+    Ledger(folder).claim(lambda: _is_named_by_content(folder / METADATA))
+    require_own(folder / METADATA, _has_clips_named_by_content)
     before = read_manifest(add_to).clips if add_to else ()
     rows = [row(clip.captions, *relative_paths(clip, folder)) for clip in before]
     for done, clip in enumerate(clips):
@@ -76,7 +83,16 @@ def write_dataset(
         path = write_footage(folder / CLIPS, clip.frames, clip.fps)
         rows.append(row(clip.captions, path.relative_to(folder).as_posix()))
     report(Progress("write clips", total, total, "clip"))
-    return write_rows(folder / METADATA, rows)
+    return write_rows(folder / METADATA, rows, _has_clips_named_by_content)
+
+
+def _is_named_by_content(path: Path) -> bool:
+    """Whether a data set's metadata is one that an earlier version has written."""
+    return is_regular(path) and _has_clips_named_by_content(read_text(path, errors="replace"))
+
+
+def _has_clips_named_by_content(text: str) -> bool:
+    return has_our_form(text) and bool(re.search(rf'"{CLIPS}/[0-9a-f]{{20}}\.(mp4|png)"', text))
 
 
 def write_footage(folder: Path, frames: np.ndarray, fps: float) -> Path:
@@ -115,6 +131,7 @@ def read_footage(
     """
     for skipped in manifest.skipped:
         report(ClipSkipped(skipped.name, skipped.reason))
+    manifest.report_asks(report)
     readable: list[tuple[Clip, MediaInfo]] = []
     for clip in manifest.clips:
         try:
@@ -163,12 +180,27 @@ def relative_paths(clip: Clip, folder: Path) -> tuple[str, str, str]:
     return paths[0], paths[1], paths[2]
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Writes a json metadata file, unless it is there already just so."""
-    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-    if not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-        write_text(path, text)
-    return path
+def write_rows(
+    path: Path,
+    rows: list[dict[str, Any]],
+    is_ours: Callable[[str], bool] = lambda text: False,
+) -> Path:
+    """Writes a json metadata file, unless it is there already just so. Raises as `write_own`."""
+    return write_own(path, _text_of(rows), is_ours)
+
+
+def has_our_form(text: str) -> bool:
+    """Whether metadata is just as `write_rows` writes it, maybe with other captions."""
+    try:
+        rows = parse_json(text)
+        is_known = all(row.keys() <= set(COLUMNS) for row in rows)
+    except (ValueError, AttributeError, TypeError):
+        return False
+    return is_known and text == _text_of(rows)
+
+
+def _text_of(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 
 def _first_frames(path: Path, max_frames: int) -> np.ndarray:

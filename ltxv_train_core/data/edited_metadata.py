@@ -11,7 +11,8 @@ from typing import Any
 
 from ..events import Notice, Reporter
 from ..paths import unquoted
-from .clip_files import write_rows
+from ..permissions import require_own
+from .clip_files import has_our_form, write_rows
 from .manifest import captions_of, read_records
 
 Row = dict[str, Any]
@@ -27,8 +28,11 @@ def write_edited(path: Path, rows: list[Row]) -> list[Row]:
         The rows that were written.
 
     Raises:
-        DataError: what people wrote can't be read; nothing is written then.
+        DataError: what people wrote can't be read, or the file is somebody else's; nothing is
+            written then.
+        NotAllowedError: the file may not be written.
     """
+    require_edited(path)
     aside = _left_out(path)
     known: dict[str, deque[Row]] = defaultdict(deque)
     for old in (*_read(path), *_read(aside)):
@@ -41,11 +45,17 @@ def write_edited(path: Path, rows: list[Row]) -> list[Row]:
         written.append(new | captions)
     left = [old for olds in known.values() for old in olds if captions_of(old.get("caption"))]
     if left:
-        write_rows(aside, left)
-    write_rows(path, written)
+        write_rows(aside, left, has_our_form)
+    write_rows(path, written, has_our_form)
     if not left:
         aside.unlink(missing_ok=True)
     return written
+
+
+def require_edited(path: Path) -> None:
+    """Raises as `write_edited` for a file that it would not write, before any work is done."""
+    for each in (path, _left_out(path)):
+        require_own(each, has_our_form)
 
 
 def tell_left_out(path: Path, report: Reporter) -> None:

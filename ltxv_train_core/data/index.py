@@ -146,6 +146,14 @@ def read_index(root: Path) -> Index:
         raise DataError(f"{path}: is no index of a data set ({error!r})") from error
 
 
+def index_if_any(root: Path) -> Index | None:
+    """The index in a folder itself, None where there is none that can be read."""
+    try:
+        return read_index(root) if index_path(root).is_file() else None
+    except DataError:
+        return None
+
+
 def find_root(folder: Path) -> Path:
     """The folder with the index: the one given, or `.precomputed` in it.
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
+from ..events import PermissionAsked, Reporter
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..paths import files_below, unquoted
+from ..permissions import Ask, NotAllowedError, policy
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 
@@ -60,16 +62,22 @@ class Clip:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An example that can't be used, and why."""
+    """An example that can't be used, and why; `ask` is what would have to be allowed for it."""
 
     name: str
     reason: str
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True)
 class Manifest:
     clips: tuple[Clip, ...]
     skipped: tuple[Skipped, ...]
+
+    def report_asks(self, report: Reporter) -> None:
+        """Tells what would have to be allowed for the examples that were skipped."""
+        for ask in dict.fromkeys(skip.ask for skip in self.skipped if skip.ask):
+            report(PermissionAsked(ask.kind, ask.value))
 
 
 def read_manifest(
@@ -91,8 +99,10 @@ def read_manifest(
 
     Raises:
         DataError: the source as a whole can't be read.
+        NotAllowedError: it may not be read, or none of what it names.
     """
     source = _absolute(source)
+    policy().require_read(source)
     if source.is_dir():
         return _collect(source, _folder_rows(source), default_caption, require_captions)
     if not source.is_file():
@@ -123,6 +133,7 @@ def _collect(
     clips: list[Clip] = []
     skipped: list[Skipped] = []
     taken: set[str] = set()
+    refused: NotAllowedError | None = None
     for row in rows:
         try:
             _require_text(row)
@@ -136,11 +147,15 @@ def _collect(
                 else None
             )
             mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
-        except DataError as error:
-            skipped.append(Skipped(_printable(row.media or row.label), str(error)))
+        except (DataError, NotAllowedError) as error:
+            ask = error.ask if isinstance(error, NotAllowedError) else None
+            skipped.append(Skipped(_printable(row.media or row.label), str(error), ask))
+            refused = refused or (error if ask else None)
             continue
         name = _unique(_output_name(root, media), taken)
         clips.append(Clip(name, media, captions, reference, mask))
+    if refused and not clips:
+        raise refused
     return Manifest(tuple(clips), tuple(skipped))
 
 
@@ -162,6 +177,7 @@ def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
         raise DataError(row.problem or f"the {what} is empty")
     for spelling in (text, unquoted(text), unquoted(text).replace("\\", "/")):
         path = _absolute(root / spelling)
+        policy().require_read(path)
         try:
             if path.is_file():
                 return path

@@ -20,7 +20,7 @@ from .buckets import read_buckets
 from .cache import Cache
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .file_facts import FactsMemory
-from .index import SHEET_NAME, VERIFICATION_NAME, Index, write_index
+from .index import SHEET_NAME, VERIFICATION_NAME, Index, index_if_any, write_index
 from .manifest import Clip, Columns, read_manifest
 from .pass_log import PassLog
 from .plan import Planned, Planner, plan_empty_caption
@@ -53,8 +53,9 @@ def preprocess(
         video_encoder, caption_encoder: in place of those of `settings.model_source`.
 
     Raises:
-        DataError: the source can't be read, no clip of it can be used, or another program has
-            preprocessed into the same folder meanwhile.
+        DataError: the source can't be read, no clip of it can be used, the folder to write holds
+            files of somebody else, or another program has preprocessed into it meanwhile.
+        NotAllowedError: the source may not be read, or the folder may not be written.
         ConfigurationError: a bucket is off the grid, or this machine can't do what is asked for.
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
@@ -62,8 +63,10 @@ def preprocess(
     log = PassLog(report, stop or NeverStop())
     work = _Pass(settings, log, video_encoder, caption_encoder)
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+    work.cache.claim()
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
+    manifest.report_asks(report)
     known = remembered_encoders(settings, video_encoder, caption_encoder)
     if known:
         clips = work.look_at(manifest.clips)
@@ -184,12 +187,15 @@ class _Pass:
         from .encoding import MediaEncoding, encode_captions
 
         self._require(encoders, planned)
+        empty = plan_empty_caption(encoders.text.identity)
+        self.cache.begin(
+            index_if_any(self.cache.root), [empty, *(s for p in planned for s in p.item.files)]
+        )
         media = MediaEncoding(self.cache, self.settings, self.log)
         planned = media.run(planned, encoders.video)
         self.facts.add_failures(media.failures)
         self.facts.save(finished=True)
         self._refuse_nothing(planned)
-        empty = plan_empty_caption(encoders.text.identity)
         encode_captions(planned, empty, encoders.text, self.cache, self.log)
         if not self.is_complete(planned, encoders):
             raise DataError(
@@ -213,7 +219,7 @@ class _Pass:
 
             write_sheet(planned, root, self.strips)
         orphans = self.cache.orphans(index)
-        if settings.remove_orphans:
+        if settings.remove_orphans and orphans:
             self.cache.remove(orphans)
         return PreprocessSummary(
             root=root,

@@ -24,7 +24,8 @@ from ..events import (
 from ..files import sha256_file, sha256_json
 from ..media.video import iterate_frames, probe
 from ..media.write import write_exact_video
-from .clip_files import relative_paths, row, write_footage, write_rows
+from ..permissions import policy, require_own
+from .clip_files import has_our_form, relative_paths, row, write_footage, write_rows
 from .filters import GREY_KINDS, apply_filter, filter_identity
 from .manifest import Clip, Columns, Manifest, read_manifest
 
@@ -48,11 +49,13 @@ def make_references(
     source, effect = settings.source, settings.effect
     path = settings.output or _metadata(source, effect.kind)
     _require_place(path, source)
+    require_own(path, _names_references)
     columns = Columns(settings.caption_column, settings.video_column, "", settings.mask_column)
     manifest = read_manifest(source, columns)
     for skipped in manifest.skipped:
         report(ClipSkipped(skipped.name, skipped.reason))
-    folder = _root(source) / FOLDER / effect.kind
+    manifest.report_asks(report)
+    folder = _folder(source, effect.kind)
     made: dict[str, Path] = {}
     phase, total = f"make {effect.kind} references", len(manifest.clips)
     for done, clip in enumerate(manifest.clips):
@@ -100,6 +103,8 @@ def add_references(
         )
     if not kind or kind != Path(kind).name or kind.startswith("."):
         raise DataError(f"kind {kind!r}: expected a word that can be part of a file name")
+    require_own(_metadata(source, kind), _names_references)
+    folder = _folder(source, kind)
     made: dict[str, Path] = {}
     remaining = iter(references)
     for done, name in enumerate(names):
@@ -109,7 +114,7 @@ def add_references(
         if frames is None:
             raise DataError(f"{done} references for {len(names)} names: give one for each clip")
         fps = probe(clips[name].media).fps
-        made[name] = write_footage(_root(source) / FOLDER / kind, frames, fps)
+        made[name] = write_footage(folder, frames, fps)
     if next(remaining, None) is not None:
         raise DataError(f"more references than the {len(names)} names: give one for each clip")
     report(Progress("write references", len(names), len(names), "clip"))
@@ -137,7 +142,19 @@ def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Pa
         if clip.name in references
     ]
     rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in paired]
-    return write_rows(path, rows)
+    return write_rows(path, rows, _names_references)
+
+
+def _names_references(text: str) -> bool:
+    """Whether metadata is what an earlier version has written here."""
+    return has_our_form(text) and f'"reference_path": "{FOLDER}/' in text
+
+
+def _folder(source: Path, kind: str) -> Path:
+    """Raises `NotAllowedError` where it may not be written."""
+    folder = _root(source) / FOLDER / kind
+    policy().require_write(folder)
+    return folder
 
 
 def _root(source: Path) -> Path:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..config import PreprocessSettings
-from ..errors import DataError
 from ..files import sha256_json
 from ..miniature.shipped import FOLDER as BUILT_IN
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
-from .index import index_path, read_index
+from .index import index_if_any
 
 MODEL_OPTIONS = (
     "model_source",
@@ -50,12 +49,10 @@ def remembered_encoders(
     What is remembered can't be loaded. None where nothing is, or where everything is to be looked
     at again.
     """
-    if settings.recheck_files or not index_path(settings.root).is_file():
+    index = None if settings.recheck_files else index_if_any(settings.root)
+    if index is None:
         return None
-    try:
-        model = read_index(settings.root).model
-    except DataError:
-        return None
+    model = index.model
     if model.get("stamp") != model_stamp(settings, video, text):
         return None
     return Encoders(

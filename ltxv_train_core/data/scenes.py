@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..events import (
     ClipSkipped,
     NeverStop,
+    PermissionAsked,
     Progress,
     Reporter,
     StopSignal,
@@ -29,8 +30,9 @@ from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
 from ..paths import files_below
+from ..permissions import Ledger, NotAllowedError, policy
 from .clip_files import row
-from .edited_metadata import tell_left_out, write_edited
+from .edited_metadata import require_edited, tell_left_out, write_edited
 from .manifest import shortened
 from .scene_detection import find_scenes
 
@@ -57,14 +59,20 @@ def split_videos(
     options are not looked at again, as long as their scenes are there.
 
     Raises:
-        DataError: there is no video, none can be read, or PySceneDetect is not installed.
+        DataError: there is no video, none can be read, the folder to write holds files of somebody
+            else, or PySceneDetect is not installed.
+        NotAllowedError: the videos may not be read, or the folder may not be written.
         Cancelled: stopped; the videos that are split are kept.
     """
     run = _Run(settings, report, stop or NeverStop())
     for path in run.videos:
         raise_if_stopped(run.stop)
         try:
+            policy().require_read(path)
             run.split(path)
+        except NotAllowedError as error:
+            run.skip(path.relative_to(run.source).as_posix(), str(error))
+            report(PermissionAsked(error.ask.kind, error.ask.value))
         except DataError as error:
             run.skip(path.relative_to(run.source).as_posix(), str(error))
     return run.finish()
@@ -78,6 +86,10 @@ class _Run:
         self.root = settings.root
         self.source, self.videos = _videos(settings.source, self.root)
         self.found = _read_found(self.root / FOUND)
+        self.ledger = Ledger(self.root)
+        self.ledger.claim(lambda: bool(self.found))
+        self.ledger.add([FOUND])
+        require_edited(settings.metadata)
         self.written = self.kept = self.short = 0
         self.files: list[Path] = []
         self.skipped: list[tuple[str, str]] = []
@@ -119,13 +131,16 @@ class _Run:
                 + (f" ({reasons})" if reasons else "; lower min_seconds")
             )
         path = self.settings.metadata
-        write_edited(path, [row((), file.relative_to(self.root).as_posix()) for file in self.files])
+        write_edited(path, [row((), self._name(file)) for file in self.files])
         tell_left_out(path, self.report)
         return SplitSummary(path, self.written, self.kept, self.short, tuple(self.skipped))
 
     def _file(self, name: str, first: int, end: int) -> Path:
         video = self.root / name
         return video.with_name(f"{shortened(video.name)}-{first:06d}-{end:06d}.mp4")
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.root).as_posix()
 
     def _write(self, path: Path, fps: float, scenes: dict[Path, tuple[int, int]]) -> None:
         """Writes scenes in the order of the video, which is decoded once."""
@@ -138,7 +153,7 @@ class _Run:
                 self.report(Progress(f"write scenes of {path.name}", done, len(scenes), "scene"))
                 for _ in islice(frames, first - position):
                     pass
-                write_video(file, islice(frames, end - first), fps)
+                write_video(self.ledger.path(self._name(file)), islice(frames, end - first), fps)
                 position = end
                 self.written += 1
         self.report(Progress(f"write scenes of {path.name}", len(scenes), len(scenes), "scene"))
@@ -146,6 +161,7 @@ class _Run:
 
 def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
     """The folder of the videos, and the videos; what lies in the output is none."""
+    policy().require_read(source)
     if source.is_file():
         return source.parent, [source]
     if not source.is_dir():

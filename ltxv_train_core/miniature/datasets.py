@@ -15,6 +15,8 @@ from ..errors import DataError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..files import write_json, write_text
 from ..media.write import write_video
+from ..permissions import Ledger
+from ..reading import read_json
 from .clips import FPS, ClipSpec, caption, random_spec, render
 from .tasks import DATASETS, TASKS, Task
 
@@ -63,7 +65,8 @@ def generate(
         clips: how many; the task's own number by default.
 
     Raises:
-        DataError: for an unknown name, or less than one clip.
+        DataError: for an unknown name, less than one clip, or a folder with files of somebody else.
+        NotAllowedError: the folder may not be written.
         Cancelled: when it was stopped.
     """
     stop = stop or NeverStop()
@@ -71,6 +74,7 @@ def generate(
     count = task.clips if clips is None else clips
     if count < 1:
         raise DataError(f"clips {count!r}: a data set needs at least 1")
+    Ledger(output_dir).claim(lambda: _is_of_an_earlier_version(output_dir))
     evaluation = evaluation_items(name, seed)
     rng = random.Random(f"{name} clips {seed}")
     reserved = {item.spec.combination for item in evaluation}
@@ -80,6 +84,14 @@ def generate(
         rows.append(_write_clip(task, _draw(task, rng, reserved), output_dir, f"{number:03d}.mp4"))
         report(Progress("generate", number + 1, count, "clip"))
     return DemoDataset(_write_metadata(output_dir, rows), evaluation)
+
+
+def _is_of_an_earlier_version(folder: Path) -> bool:
+    try:
+        rows = read_json(folder / "dataset.json")
+        return all(row["media_path"] == f"videos/{i:03d}.mp4" for i, row in enumerate(rows))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def evaluation_items(

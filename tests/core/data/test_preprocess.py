@@ -48,6 +48,7 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert summary.root == root
     assert (summary.written, summary.reused, summary.skipped) == (2, 0, ())
     assert files_below(root) == [
+        ".ltxv_train.json",
         "conditions/clips/a.mp4.safetensors",
         "contact_sheet.png",
         "empty_caption.safetensors",
