@@ -13,6 +13,7 @@ from .errors import ConfigurationError
 from .events import Notice, Reporter, StopSignal, ignore
 from .models.device import default_device
 from .models.source import ModelSource, open_model
+from .permissions import policy
 from .preflight import require_ready
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
 from .strategies import STRATEGIES
@@ -69,6 +70,7 @@ def plan_run(
         LTXVTrainError: when configuration, data or model can't be used.
         Cancelled: when a download was stopped.
     """
+    policy().require_write(config.output_path)
     _require_devices(processes)
     dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None

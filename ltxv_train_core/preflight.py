@@ -12,10 +12,12 @@ from .config.sharing import is_path
 from .errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
+from .models.allowed import require_allowed
 from .models.device import default_device
 from .models.single_file import SingleFileModel
 from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
+from .permissions import policy
 from .strategies import STRATEGIES
 
 _SOURCES = ("model_source", "text_encoder_source", "vae_source")
@@ -47,7 +49,13 @@ def check(config: TrainingConfig, strict: bool = False) -> tuple[list[str], list
 
 
 def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
-    """Raises `ConfigurationError` with every problem; tells of options that will not be used."""
+    """Looks at everything that a run needs; tells of options that will not be used.
+
+    Raises:
+        NotAllowedError: something may not be read or downloaded; nothing was opened then.
+        ConfigurationError: with every problem.
+    """
+    _require_allowed(config)
     if found := problems(config):
         raise ConfigurationError(found)
     for line in _remarks(config):
@@ -56,7 +64,12 @@ def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
 
 def _remarks(config: TrainingConfig) -> list[str]:
     """What stops nothing and should be known."""
-    return [*ignored(config), *_unsaid_positions(config.model.model_source)]
+    return [
+        *ignored(config),
+        *_unsaid_positions(config.model.model_source),
+        *hub.remarks(config),
+        *trackers.remarks(config),
+    ]
 
 
 def _unsaid_positions(model_source: str) -> list[str]:
@@ -111,6 +124,16 @@ def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
         for name in ("images", "reference_videos"):
             for path in getattr(validation, name) or ():
                 yield f"validation.{name}", path
+
+
+def _require_allowed(config: TrainingConfig) -> None:
+    """Everything that it names, whether or not this run reads it: samples may be asked for later."""
+    model, validation = config.model, config.validation
+    require_allowed(getattr(model, name) for name in _SOURCES)
+    media = (*(validation.images or ()), *(validation.reference_videos or ()))
+    for path in (model.load_checkpoint, config.data.preprocessed_data_root, *media):
+        if path is not None:
+            policy().require_read(Path(path))
 
 
 def _exists(path: str) -> bool:

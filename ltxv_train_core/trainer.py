@@ -18,6 +18,7 @@ from .events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
 from .files import write_json
 from .hub import push_when_finished
 from .models.device import free_memory
+from .permissions import policy
 from .plan import RunPlan, plan_again, plan_run
 from .processes import Processes
 from .runs import Cause, RunFolder, RunState, RunWriter, Status
@@ -136,7 +137,14 @@ def result_of(run: RunFolder, state: RunState) -> TrainingResult:
 
 
 def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunState:
-    """Puts a run on disk, or one that is there back into the queue."""
+    """Puts a run on disk, or one that is there back into the queue.
+
+    Raises:
+        NotAllowedError: a link in its folder leads where nothing may be written.
+    """
+    if plan.run.folder.is_dir():
+        for part in (plan.run.folder, *plan.run.folder.iterdir()):
+            policy().require_write(part)
     remove_leftovers(plan.run.folder)
     plan.run.failure_file.unlink(missing_ok=True)
     yaml_file.save(plan.config, plan.run.config_file)

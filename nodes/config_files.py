@@ -6,15 +6,19 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..ltxv_train_core.config import SECTIONS, TrainingConfig, build, yaml_file
-from ..ltxv_train_core.errors import ConfigurationError, DataError
+from ..ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ..ltxv_train_core.files import sha256_json, write_text
+from ..ltxv_train_core.reading import is_regular, read_text
 from .config_builders import PATHS
 from .folders import input_path, runs_folder
 from .model_files import with_listed_files
+from .permissions import AskingNode
 from .sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 
+LARGEST_CONFIG_BYTES = 2**20
 
-class LTXVTrainLoadConfig(io.ComfyNode):
+
+class LTXVTrainLoadConfig(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -51,7 +55,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
         """A file that was changed is read again."""
         try:
             return sha256_json(_text_of(file or "", text or ""))
-        except (ConfigurationError, DataError) as error:
+        except LTXVTrainError as error:
             return str(error)
 
     @classmethod
@@ -64,7 +68,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})
 
 
-class LTXVTrainSaveConfig(io.ComfyNode):
+class LTXVTrainSaveConfig(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -107,9 +111,11 @@ def _text_of(file: str, text: str) -> str:
         return text
     path = input_path(file)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"file: {path} can't be read ({error})"]) from None
+        return read_text(path, LARGEST_CONFIG_BYTES)
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"file: {path} is not UTF-8 text: save it as UTF-8"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"file: {path} can't be read ({error.strerror})"]) from None
 
 
 def _located(section: Any) -> Any:
@@ -136,6 +142,6 @@ def _free_file(name: str, text: str) -> Path:
         if not file.exists():
             write_text(file, text)
             return file
-        if file.read_text(encoding="utf-8") == text:
+        if is_regular(file) and read_text(file, errors="replace") == text:
             return file
         number += 1

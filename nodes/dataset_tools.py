@@ -11,12 +11,13 @@ from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
 from .dataset_state import state_of_files
 from .folders import input_path
+from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY, dataset_output
 
 
-class LTXVTrainSplitScenes(io.ComfyNode):
+class LTXVTrainSplitScenes(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -48,7 +49,7 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
-class LTXVTrainDatasetCaption(io.ComfyNode):
+class LTXVTrainDatasetCaption(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

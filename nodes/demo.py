@@ -3,6 +3,7 @@
 The model's code is imported when it is first needed, so that ComfyUI starts quickly.
 """
 
+import os
 from pathlib import Path
 
 import folder_paths
@@ -14,8 +15,9 @@ from ..ltxv_train_core.miniature.clips import FPS, render
 from ..ltxv_train_core.miniature.datasets import EVALUATION_PROMPTS, generate
 from ..ltxv_train_core.miniature.tasks import DATASETS
 from .dataset_state import WritesDataset, written
-from .folders import input_path
+from .folders import LORA_SUBFOLDER, input_path
 from .images import image_from_frames
+from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import run_job
 from .sockets import CATEGORY, dataset_output
@@ -112,7 +114,7 @@ class LTXVTrainDemoDataset(WritesDataset):
         )
 
 
-class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
+class LTXVTrainMiniatureCheckpoint(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -145,10 +147,10 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
         path = _checkpoint_path()
         if not path.exists():
             export(path)
-        return io.NodeOutput(path.name)
+        return io.NodeOutput(os.path.join(LORA_SUBFOLDER, path.name))  # noqa: PTH118
 
 
-class LTXVTrainMiniaturePrompt(io.ComfyNode):
+class LTXVTrainMiniaturePrompt(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -191,5 +193,5 @@ def _checkpoint_path() -> Path:
     """Named after the weights, so that an update of the pack writes a new file."""
     from ..ltxv_train_core.miniature.shipped import identity
 
-    folder = Path(folder_paths.get_folder_paths("checkpoints")[0])
+    folder = Path(folder_paths.get_folder_paths("checkpoints")[0], LORA_SUBFOLDER)
     return folder / f"ltxv_miniature-{identity()[:8]}.safetensors"

@@ -52,6 +52,11 @@ def show_at(run: str, place: Place) -> None:
     _shown_at[run] = place
 
 
+def place_of(run: str) -> Place | None:
+    """The node that shows a run."""
+    return _shown_at.get(run)
+
+
 def tell(run: str, state: RunState) -> None:
     """Tells browsers how a run was found."""
     announce(RunMoved(run, state.status, state.step, state.steps), _shown_at.get(run), run)

@@ -15,6 +15,7 @@ from ..ltxv_train_core.errors import ModelError
 from ..ltxv_train_core.files import sha256_json
 from ..ltxv_train_core.layout.lora_forms import LORA_FORMS
 from .folders import LORA_SUBFOLDER
+from .permissions import AskingNode
 from .progress import NodeProgress, logger
 from .run_job import run_job
 from .sockets import CATEGORY
@@ -22,7 +23,7 @@ from .sockets import CATEGORY
 MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 
 
-class LTXVTrainConvertLoRA(io.ComfyNode):
+class LTXVTrainConvertLoRA(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -56,7 +57,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
         return _told("loras", output, notes)
 
 
-class LTXVTrainResizeLoRA(io.ComfyNode):
+class LTXVTrainResizeLoRA(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -106,7 +107,7 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
         return _told("loras", output, [f"rank {size}, error {error:.4f}"], error)
 
 
-class LTXVTrainExtractLoRA(io.ComfyNode):
+class LTXVTrainExtractLoRA(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -149,7 +150,7 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
         return _told("loras", output, [f"error {error:.4f}", *notes], error)
 
 
-class LTXVTrainMergeLoRA(io.ComfyNode):
+class LTXVTrainMergeLoRA(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

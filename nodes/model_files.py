@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.config import ModelConfig, Option
 from ..ltxv_train_core.config.options import NONE
+from ..ltxv_train_core.models.allowed import require_allowed
 from ..ltxv_train_core.models.tokenizer import look_in
 
 # For each option: the widget beside it, and the folders whose files it lists.
@@ -35,6 +36,9 @@ def with_files(values: dict[str, Any]) -> dict[str, Any]:
     """Option values in which a chosen file stands for what is written, and the lists are gone.
 
     What is written is taken as the name of a listed file where it is one.
+
+    Raises:
+        NotAllowedError: a model may not be read or downloaded on this machine.
     """
     chosen = dict(values)
     for option, (widget, folders) in FILES.items():
@@ -43,6 +47,7 @@ def with_files(values: dict[str, Any]) -> dict[str, Any]:
             chosen[option] = _path(file)
         elif isinstance(chosen.get(option), str):
             chosen[option] = _found(chosen[option].strip(), folders)
+    require_allowed(chosen.get(option) for option in FILES)
     return chosen
 
 

@@ -15,6 +15,7 @@ from .config_builders import widget
 from .dataset_state import state_of_source
 from .folders import input_path
 from .images import frames_from_image, image_from_frames
+from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import run_job
 from .sockets import CATEGORY, dataset_output
@@ -27,7 +28,7 @@ _DATASET_OPTIONS = tuple(
 )
 
 
-class LTXVTrainDatasetReferences(io.ComfyNode):
+class LTXVTrainDatasetReferences(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         source, *others = _DATASET_OPTIONS
@@ -79,7 +80,7 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
         return io.NodeOutput(str(metadata), ui={"text": [str(metadata)]})
 
 
-class LTXVTrainApplyReferenceFilter(io.ComfyNode):
+class LTXVTrainApplyReferenceFilter(AskingNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -19,10 +19,11 @@ from aiohttp import web
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.runs import RunFolder, RunNotFoundError
 from ..ltxv_train_core.runs.library import current_state
-from . import run_views
+from . import permission_routes, run_views
 from .folders import publish
 from .jobs import ask_for_room, job_manager, run_library, tell_deleted
 
+PERMISSIONS = "/ltxv_train/permissions"
 ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
 
@@ -115,16 +116,40 @@ def _publish(request: web.Request, body: Body) -> dict[str, str]:
     return {"name": publish(weights), "folder": "diffusion_models" if is_full else "loras"}
 
 
+def _permissions(request: web.Request) -> dict[str, Any]:
+    return permission_routes.allowed()
+
+
+def _allow(request: web.Request, body: Body) -> dict[str, Any]:
+    return permission_routes.allow(body)
+
+
+def _remove_permission(request: web.Request, body: Body) -> dict[str, Any]:
+    return permission_routes.remove(body)
+
+
+def _upload(request: web.Request) -> dict[str, Any]:
+    return {"upload": permission_routes.upload(_run(request))}
+
+
+def _answer_upload(request: web.Request, body: Body) -> dict[str, Any]:
+    return {"upload": permission_routes.answer_upload(_run(request), body)}
+
+
 _READ: dict[str, Callable[[web.Request], Any]] = {
+    PERMISSIONS: _permissions,
     ROOT: _list_runs,
     RUN: _details,
     f"{RUN}/metrics": _metrics,
     f"{RUN}/config": _configuration,
     f"{RUN}/samples/{{file:.+}}": _sample,
+    f"{RUN}/upload": _upload,
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
 }
 _CHANGE: dict[str, Callable[[web.Request, Body], Any]] = {
+    f"{PERMISSIONS}/allow": _allow,
+    f"{PERMISSIONS}/remove": _remove_permission,
     f"{RUN}/pause": _pause,
     f"{RUN}/resume": _resume,
     f"{RUN}/stop": _stop,
@@ -132,6 +157,7 @@ _CHANGE: dict[str, Callable[[web.Request, Body], Any]] = {
     f"{RUN}/checkpoint": _ask_for_checkpoint,
     f"{RUN}/delete": _delete,
     f"{RUN}/publish": _publish,
+    f"{RUN}/upload": _answer_upload,
 }
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
+from ..permissions import policy
 from .lora_file import lora_ranks, read_lora
 
 _DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
@@ -28,8 +29,10 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
     Raises:
         ModelError: if there is none.
+        NotAllowedError: it may not be read.
     """
     path = path.expanduser()
+    policy().require_read(path)
     if path.is_file():
         return path
     suits = {"lora": _is_lora, "full": _is_transformer}[training_mode]

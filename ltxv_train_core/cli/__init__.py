@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .. import permissions
 from ..config import (
     CaptionSettings,
     Option,
@@ -17,7 +18,7 @@ from ..config import (
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from ..miniature.tasks import DATASETS
 from ..paths import unquoted
-from . import commands, loras, models, runs
+from . import allow, commands, loras, models, runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # It warns on every import of an optional kernel that nothing here uses.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     args = _parser().parse_args(arguments)
+    grants = permissions.GrantFile(permissions.default_file())
+    permissions.use(permissions.CommandLine(grants, leaves=getattr(args, "push", False)))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     loras.add_parsers(parsers)
     models.add_parsers(parsers)
     runs.add_parsers(parsers)
+    allow.add_parsers(parsers)
     return parser
 
 
@@ -179,6 +183,11 @@ def _train(parsers: argparse._SubParsersAction) -> None:
         default=0,
         metavar="N",
         help="train in N processes of their own, one for each GPU",
+    )
+    parser.add_argument(
+        "--push",
+        action="store_true",
+        help="send to the Hugging Face Hub and to Weights & Biases what the configuration asks to",
     )
     parser.set_defaults(command=commands.train)
 

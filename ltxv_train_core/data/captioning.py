@@ -98,7 +98,6 @@ def _clips(
     path = settings.metadata
     if path.suffix.lower() != ".json" or path.absolute() == settings.source.absolute():
         raise DataError(f"{path}: expected a .json file that is not the source itself")
-    require_edited(path)
     manifest = read_manifest(settings.source, columns, require_captions=False)
     for skipped in manifest.skipped:
         skip(skipped.name, skipped.reason)
@@ -108,6 +107,7 @@ def _clips(
     if settings.source.is_dir() and path.is_file():
         done = read_manifest(path, require_captions=False).clips
         _require_nothing_lost(path, done, manifest.clips)
+    require_edited(path)
     return list(manifest.clips)
 
 

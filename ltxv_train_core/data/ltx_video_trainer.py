@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import DataError
 from ..files import sha256_file, sha256_json
 from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize, VideoSize
+from ..permissions import policy
 from ..tensor_files import read_torch_file
 from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, index_path
 
@@ -146,6 +147,7 @@ def _content(path: Path) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     """The dictionary in a file; tensors in it are mapped, not read. No code in a file is run."""
+    policy().require_read(path)  # it may be a link
     try:
         mapped = zipfile.is_zipfile(path)
         data = read_torch_file(path, mapped)

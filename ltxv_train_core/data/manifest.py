@@ -148,9 +148,10 @@ def _collect(
             )
             mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
         except (DataError, NotAllowedError) as error:
-            ask = error.ask if isinstance(error, NotAllowedError) else None
+            ask = None
+            if isinstance(error, NotAllowedError):
+                refused, ask = refused or error, error.ask
             skipped.append(Skipped(_printable(row.media or row.label), str(error), ask))
-            refused = refused or (error if ask else None)
             continue
         name = _unique(_output_name(root, media), taken)
         clips.append(Clip(name, media, captions, reference, mask))

@@ -15,6 +15,7 @@ from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..models.allowed import require_allowed
 from ..paths import require_short
 from .buckets import read_buckets
 from .cache import Cache
@@ -55,11 +56,12 @@ def preprocess(
     Raises:
         DataError: the source can't be read, no clip of it can be used, the folder to write holds
             files of somebody else, or another program has preprocessed into it meanwhile.
-        NotAllowedError: the source may not be read, or the folder may not be written.
+        NotAllowedError: the source or the model may not be read, or the folder may not be written.
         ConfigurationError: a bucket is off the grid, or this machine can't do what is asked for.
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
     """
+    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
     log = PassLog(report, stop or NeverStop())
     work = _Pass(settings, log, video_encoder, caption_encoder)
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)

@@ -9,6 +9,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ..errors import DataError
+from ..permissions import policy
 from . import ltx_video_trainer
 from .index import Index, Stored, find_root, read_index
 
@@ -50,7 +51,9 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
 
     Raises:
         DataError: it is no data set.
+        NotAllowedError: it may not be read.
     """
+    policy().require_read(folder)
     theirs = ltx_video_trainer.find_root(folder)
     if theirs is not None:
         wanted = reference_dir if reference_dir and (theirs / reference_dir).is_dir() else None
@@ -79,6 +82,7 @@ class SafetensorsFiles:
     def _load(self, stored: Stored, name: str) -> Tensor:
         """Reads the whole file: faster than mapping it, and it isn't held open."""
         path = self.root / stored.path
+        policy().require_read(path)  # it may be a link
         try:
             content = path.read_bytes()
             tensor = load(content)[name]

@@ -18,6 +18,7 @@ from typing import Any
 from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Control, Reporter, StopSignal
+from ..permissions import environment
 from ..plan import RunPlan, plan_again, plan_run
 from ..runs import Cause, RunFolder, RunWriter
 from ..runs.failures import RunFailedError, left_cause
@@ -58,7 +59,7 @@ class Isolated:
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     _command(plan.run, self.processes),
-                    env=os.environ | {VARIABLE: door.address},
+                    env=os.environ | environment() | {VARIABLE: door.address},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -14,10 +14,12 @@ from pathlib import Path
 
 
 def main(run_folder: str) -> int:
+    from ltxv_train_core import permissions
     from ltxv_train_core.errors import Cancelled, LTXVTrainError
     from ltxv_train_core.processes import Processes
     from ltxv_train_core.trainer import follow_first
 
+    permissions.join()
     processes = Processes.join()
     try:
         if processes.is_first:

@@ -22,7 +22,9 @@ from transformers import (
     Qwen2VLImageProcessor,
 )
 
+from ..config.sharing import is_path
 from ..errors import ModelError
+from ..permissions import policy
 from .device import default_device
 
 SMALLEST_PICTURE_PX = 16 * 28 * 28
@@ -54,6 +56,7 @@ class VideoCaptioner:
 
         Raises:
             ModelError: there is no such model, or it isn't a Qwen2.5-VL.
+            NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
         """
         place = _place(model)
         local = isinstance(place, Path)
@@ -145,8 +148,15 @@ class VideoCaptioner:
 
 
 def _place(model: str) -> Path | str:
-    """A folder, or the name of a repository."""
+    """A folder, or the name of a repository.
+
+    Raises:
+        ModelError: it is neither.
+        NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
+    """
     folder = Path(model).expanduser()
+    if is_path(model) or folder.exists():
+        policy().require_read(folder)
     if folder.is_dir():
         return folder
     if folder.exists() or not re.fullmatch(r"\w[\w.\-]*/\w[\w.\-]*", model):
@@ -154,4 +164,5 @@ def _place(model: str) -> Path | str:
             f"captioning model {model!r}: no such folder; expected one with a Qwen2.5-VL "
             '(config.json, weights, tokenizer), or a Hugging Face repository "owner/name"'
         )
+    policy().require_download(model)
     return model

@@ -1,11 +1,12 @@
 """Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
 
-import re
 from pathlib import Path
 
 from ..errors import ModelError
 from ..events import Reporter, StopSignal, ignore
 from ..layout.versions import MAIN_REPOSITORY, VERSIONS, Version
+from ..permissions import policy
+from .allowed import REPOSITORY, readable
 from .assembled import AssembledModel
 from .builtin import MINIATURE, MiniatureEncoder, MiniatureModel
 from .download import download_file, is_cached, require_reachable
@@ -29,7 +30,6 @@ _REPOSITORY_POSITIONS = {
     for version in VERSIONS.values()
     if version.file is None
 }
-_REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
 def open_model(
@@ -53,6 +53,7 @@ def open_model(
 
     Raises:
         ModelError: if there is no such model, or it isn't an LTX-Video model.
+        NotAllowedError: a file may not be read, or nothing may be downloaded from a repository.
         Cancelled: when a download was stopped.
     """
     place = locate_model(model_source)
@@ -84,21 +85,23 @@ def locate_model(model_source: str) -> Path | Version | str:
 
     Raises:
         ModelError: if it can be none of them. Nothing is downloaded to find out.
+        NotAllowedError: it may not be read, or not be downloaded.
     """
-    path = Path(model_source).expanduser()
     if model_source == MINIATURE:
         return MINIATURE
+    path = readable(model_source)
     if model_source in VERSIONS and not path.exists():
         return VERSIONS[model_source]
     if path.exists():
         return path
-    if not _REPOSITORY.fullmatch(model_source):
+    if not REPOSITORY.fullmatch(model_source):
         raise ModelError(
             f"model_source {model_source!r}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
             "checkpoint or transformer file (.safetensors), a folder in the diffusers layout "
             "(transformer, vae, text_encoder, tokenizer, model_index.json) or a Hugging Face "
             'repository "owner/name" in that layout'
         )
+    policy().require_download(model_source)
     return model_source
 
 
@@ -121,14 +124,15 @@ def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = N
 def _place(
     option: str, source: str, report: Reporter, stop: StopSignal | None
 ) -> Path | LocalFolder | HubFolder:
-    path = Path(source).expanduser()
+    path = readable(source)
     if path.exists():
         return LocalFolder(path) if path.is_dir() else path
-    if not _REPOSITORY.fullmatch(source):
+    if not REPOSITORY.fullmatch(source):
         raise ModelError(
             f"{option} {source!r}: expected a file (.safetensors), a folder or a Hugging Face "
             'repository "owner/name"; there is no such file'
         )
+    policy().require_download(source)
     return HubFolder(source, report, stop)
 
 

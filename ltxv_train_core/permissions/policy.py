@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ..errors import LTXVTrainError, shown
 from .grants import OWN_ENTITY
-from .store import GrantFile
+from .store import GrantFile, default_file
 
-VARIABLE = "LTXV_TRAIN_CANVAS"
-"""Environment variable of a process that trains for a canvas."""
+VARIABLE = "LTXV_TRAIN_POLICY"
+"""Environment variable of a process that trains for another one."""
 
 Kind: TypeAlias = Literal["folders", "downloads"]
 
@@ -38,41 +38,22 @@ class NotAllowedError(LTXVTrainError):
         super().__init__(message)
 
 
-class Policy(Protocol):
-    """What a process may do."""
-
-    def require_read(self, path: Path) -> None:
-        """Raises `NotAllowedError` for a file or folder that may not be read, whether or not it is
-        there."""
-        ...
-
-    def require_write(self, path: Path) -> None:
-        """Raises `NotAllowedError` for a file or folder that may not be made."""
-        ...
-
-    def require_download(self, repository: str) -> None:
-        """Raises `NotAllowedError` for a repository that nothing may be downloaded from."""
-        ...
-
-    def may_upload(self, repository: str, private: bool) -> bool:
-        """Whether trained files may be uploaded to a repository of the Hub."""
-        ...
-
-    def may_log_to(self, entity: str | None) -> bool:
-        """Whether a run may be logged to an entity at Weights & Biases; None is the login's own."""
-        ...
-
-
 class _Leaving:
-    """What leaves the machine goes only where its user has allowed it."""
+    """What leaves the machine goes only where its user has allowed it.
+
+    Attributes:
+        grants: what was allowed.
+    """
 
     def __init__(self, grants: GrantFile):
         self.grants = grants
 
     def may_upload(self, repository: str, private: bool) -> bool:
+        """Whether trained files may be uploaded to a repository of the Hub."""
         return any(each.covers(repository, private) for each in self.grants.read().uploads)
 
     def may_log_to(self, entity: str | None) -> bool:
+        """Whether a run may be logged to an entity at Weights & Biases; None is the login's own."""
         return (entity or OWN_ENTITY) in self.grants.read().entities
 
 
@@ -131,15 +112,19 @@ class Canvas(_Leaving):
         self.places, self.named = places, frozenset(named)
 
     def require_read(self, path: Path) -> None:
+        """Raises `NotAllowedError` for a file or folder that may not be read, whether or not it is
+        there."""
         places = self.places()
         if not _is_below(_plain(path), map(_plain, places.models)):
             self._require(path, (*places.written, *places.made, *places.models), "read")
 
     def require_write(self, path: Path) -> None:
+        """Raises `NotAllowedError` for a file or folder that may not be made."""
         places = self.places()
         self._require(path, (*places.written, *places.made), "write")
 
     def require_download(self, repository: str) -> None:
+        """Raises `NotAllowedError` for a repository that nothing may be downloaded from."""
         if repository in self.named or repository in self.grants.read().downloads:
             return
         raise NotAllowedError(
@@ -156,8 +141,8 @@ class Canvas(_Leaving):
         )
         if may_be_looked_at and _is_below(_real(path), _real_folders(folders)):
             return
-        is_folder = may_be_looked_at and os.path.isdir(_real(path))  # noqa: PTH112
-        folder = path if is_folder else path.parent
+        path = Path(os.path.abspath(_expanded(path)))  # noqa: PTH100
+        folder = path if may_be_looked_at and path.is_dir() else path.parent
         raise NotAllowedError(
             f"{path}: this graph wants to {what} outside of ComfyUI's folders, in {folder}, which "
             "was not allowed on this machine. Press *Allow this folder* at the node, run `python "
@@ -167,6 +152,8 @@ class Canvas(_Leaving):
         )
 
 
+Policy: TypeAlias = CommandLine | Canvas
+
 _policy: Policy | None = None
 
 
@@ -174,8 +161,6 @@ def policy() -> Policy:
     """That of this process: a command line's, until `use` was called."""
     global _policy
     if _policy is None:
-        from .store import default_file
-
         _policy = CommandLine(GrantFile(default_file()))
     return _policy
 
@@ -188,23 +173,23 @@ def use(new: Policy | None) -> None:
 
 def environment() -> dict[str, str]:
     """What a process that works for this one needs in its environment, to `join`."""
-    if not isinstance(_policy, Canvas):
-        return {}
-    value = {
-        "file": str(_policy.grants.path),
-        "places": asdict(_policy.places()),
-        "named": sorted(_policy.named),
-    }
+    mine = policy()
+    value: dict[str, Any] = {"file": str(mine.grants.path)}
+    if isinstance(mine, Canvas):
+        value |= {"places": asdict(mine.places()), "named": sorted(mine.named)}
+    else:
+        value |= {"leaves": mine.leaves}
     return {VARIABLE: json.dumps(value)}
 
 
 def join() -> None:
     """Takes the policy of the process that started this one."""
-    text = os.environ.get(VARIABLE)
-    if text is not None:
-        value = json.loads(text)
-        places = Places(**{name: tuple(paths) for name, paths in value["places"].items()})
-        use(Canvas(GrantFile(Path(value["file"])), lambda: places, value["named"]))
+    value = json.loads(os.environ[VARIABLE])
+    grants = GrantFile(Path(value["file"]))
+    if "places" not in value:
+        return use(CommandLine(grants, value["leaves"]))
+    places = Places(**{name: tuple(paths) for name, paths in value["places"].items()})
+    use(Canvas(grants, lambda: places, value["named"]))
 
 
 def is_of_network(path: str, windows: bool = os.name == "nt") -> bool:

@@ -10,17 +10,25 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..config import TrainingConfig
-from ..events import Event, Notice, Reporter, SamplesWritten, StepCompleted
+from ..events import (
+    Event,
+    Notice,
+    PermissionAsked,
+    Reporter,
+    SamplesWritten,
+    StepCompleted,
+)
+from ..permissions import OWN_ENTITY
 from .base import Tracker
 from .tensorboard_logs import TensorBoardLogs
-from .wandb_run import WandbRun
+from .wandb_run import WandbRun, is_allowed, leaves
 
 TRACKERS: dict[str, Callable[[TrainingConfig, Path, int], Tracker]] = {
     "tensorboard": TensorBoardLogs,
     "wandb": WandbRun,
 }
 
-__all__ = ["TRACKERS", "Tracker", "missing_packages", "tracked"]
+__all__ = ["TRACKERS", "Tracker", "missing_packages", "remarks", "tracked"]
 
 
 def missing_packages(config: TrainingConfig) -> list[str]:
@@ -33,6 +41,18 @@ def missing_packages(config: TrainingConfig) -> list[str]:
     ]
 
 
+def remarks(config: TrainingConfig) -> list[str]:
+    """That logs will stay on this machine, where it was not allowed to send them."""
+    if not leaves(config) or is_allowed(config):
+        return []
+    entity = config.trackers.entity
+    whose = f"of {entity}" if entity else "of your own login"
+    return [
+        f"trackers.wandb: logs to Weights & Biases {whose} were not allowed on this machine: they stay "
+        "in the run's folder. Allow it for runs to come; `wandb sync` sends what is there"
+    ]
+
+
 @contextmanager
 def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[Reporter]:
     """Yields a reporter that tells the trackers of a run too, and closes them at the end.
@@ -41,6 +61,8 @@ def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[
         folder: the run's folder.
     """
     followers = _Followers(config, folder, report)
+    if remarks(config):
+        report(PermissionAsked("entities", config.trackers.entity or OWN_ENTITY))
     try:
         yield followers
     finally:

@@ -7,16 +7,28 @@ from ..config.sharing import shareable
 from ..errors import LTXVTrainError
 from ..events import SamplesWritten, StepCompleted
 from ..files import write_text
+from ..permissions import policy
 from .base import scalars
 
-WITHOUT_LOGIN = {"offline", "dryrun", "disabled"}
+_STAYS_HERE = {"offline", "dryrun", "disabled"}
+
+
+def leaves(config: TrainingConfig) -> bool:
+    """Whether a run asks for logs that go to Weights & Biases."""
+    return config.trackers.wandb and os.environ.get("WANDB_MODE") not in _STAYS_HERE
+
+
+def is_allowed(config: TrainingConfig) -> bool:
+    """Whether this machine's user lets them go to the entity that is asked for."""
+    return policy().may_log_to(config.trackers.entity)
 
 
 class WandbRun:
     """A run at Weights & Biases. The run's folder knows its id, so that it goes on there too.
 
     W&B's own counter of log calls is not used: everything is drawn over `step`. Steps that it
-    shows already, made again after a crash, are the same and are left out.
+    shows already, made again after a crash, are the same and are left out. Where it was not allowed,
+    nothing is sent: the logs stay in the run's folder, as with WANDB_MODE=offline.
 
     Raises:
         LTXVTrainError: when nobody is logged in.
@@ -25,7 +37,8 @@ class WandbRun:
     def __init__(self, config: TrainingConfig, folder: Path, first_step: int):
         import wandb
 
-        if os.environ.get("WANDB_MODE") not in WITHOUT_LOGIN and not wandb.login(prompt=False):
+        stays = leaves(config) and not is_allowed(config)
+        if leaves(config) and not stays and not wandb.login(prompt=False):
             raise LTXVTrainError(
                 "not logged in; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
             )
@@ -36,6 +49,7 @@ class WandbRun:
             tags=wanted.tags,
             name=folder.name,
             id=_run_id(folder),
+            mode="offline" if stays else None,
             resume="allow",
             reinit="create_new",
             dir=str(folder),

@@ -147,6 +147,7 @@ class _Execution:
         hidden = io.HiddenHolder(unique_id=node_id, prompt=copy.deepcopy(self.prompt))
         running = type(node.__name__, (node,), {"hidden": hidden})
         schema = node.define_schema()
+        self.host._server.last_node_id = node_id
         try:
             done = [running.execute(**values) for values in _calls(inputs, schema.is_input_list)]
         except Exception as error:

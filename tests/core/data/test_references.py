@@ -229,7 +229,8 @@ def test_a_data_set_from_frames_in_memory(tmp_path):
     for clip, footage in zip(manifest.clips, clips, strict=False):
         assert np.array_equal(np.stack(list(iterate_frames(clip.media))), footage.frames)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "set").rglob("*.*")}
-    assert len(before) == 3
+    assert {p.suffix for p in before} == {".json", ".mp4", ".png"}
+    assert len(before) == 4
     write_dataset(tmp_path / "set", iter(clips), 3)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "set").rglob("*.*")} == before
 

@@ -4,6 +4,17 @@ import os
 from pathlib import Path
 
 base_path = ""
+folder_names_and_paths = dict.fromkeys(
+    (
+        "checkpoints",
+        "configs",
+        "custom_nodes",
+        "diffusion_models",
+        "loras",
+        "text_encoders",
+        "vae",
+    )
+)
 
 
 def get_input_directory() -> str:
@@ -16,6 +27,10 @@ def get_output_directory() -> str:
 
 def get_temp_directory() -> str:
     return str(Path(base_path, "temp"))
+
+
+def get_user_directory() -> str:
+    return str(Path(base_path, "user"))
 
 
 def get_folder_paths(folder_name: str) -> list[str]:

@@ -1,0 +1,85 @@
+"""The command that says what graphs may do on this machine, where there is no browser to be asked."""
+
+import argparse
+from argparse import Namespace
+from pathlib import Path
+
+from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
+
+OK = 0
+
+
+def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    parser = parsers.add_parser(
+        "allow", help="say what graphs may read, write and send on this machine; or list it"
+    )
+    parser.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="that graphs may read, and write where it is empty or ours",
+    )
+    parser.add_argument(
+        "--download",
+        action="append",
+        default=[],
+        metavar="OWNER/NAME",
+        help="a repository of the Hugging Face Hub that models may come from",
+    )
+    parser.add_argument(
+        "--upload",
+        action="append",
+        default=[],
+        metavar="OWNER[/NAME]",
+        help="a repository or namespace of the Hub that trained files may go to, in private",
+    )
+    parser.add_argument("--public", action="store_true", help="with --upload: also in public")
+    parser.add_argument(
+        "--entity",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f'at Weights & Biases; "{OWN_ENTITY}" is that of the login',
+    )
+    parser.add_argument("--remove", action="store_true", help="take back what is named")
+    parser.add_argument(
+        "--comfyui",
+        type=Path,
+        metavar="DIR",
+        help="ComfyUI's base folder; by default the one in whose custom_nodes this pack lies",
+    )
+    parser.set_defaults(command=allow)
+
+
+def allow(args: Namespace) -> int:
+    file = GrantFile(default_file(args.comfyui))
+    visibility = "public" if args.public else "private"
+    named = Grants.from_json(
+        {
+            "folders": [str(Path(each).expanduser().absolute()) for each in args.folder],
+            "downloads": args.download,
+            "uploads": [{"to": each, "visibility": visibility} for each in args.upload],
+            "entities": args.entity,
+        }
+    )
+    allowed = file.read()
+    if named != Grants():
+        allowed = file.remove(named) if args.remove else file.add(named)
+    for line in _lines(allowed):
+        print(line)
+    print(f"({file.path})")
+    return OK
+
+
+def _lines(allowed: Grants) -> list[str]:
+    def upload(each: Upload) -> str:
+        return f"{each.to} ({'public or private' if each.visibility == 'public' else 'private'})"
+
+    lines = [
+        *(f"folder    {each}" for each in allowed.folders),
+        *(f"download  {each}" for each in allowed.downloads),
+        *(f"upload    {upload(each)}" for each in allowed.uploads),
+        *(f"entity    {each}" for each in allowed.entities),
+    ]
+    return lines or ["nothing was allowed"]
