@@ -52,10 +52,10 @@ class ClipSkipped:
 class PermissionAsked:
     """Something was left out, or ended, because this machine's user has not allowed it.
 
-    `kind` and `value` are those of `permissions.Ask`.
+    `what` is a field of `permissions.Grants`, `value` would have to be in it.
     """
 
-    kind: str
+    what: str
     value: str
 
 

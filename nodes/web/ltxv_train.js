@@ -5,6 +5,7 @@ import { app } from "../../scripts/app.js";
 import { loadStyle } from "./dom.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
+import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
 
@@ -21,6 +22,7 @@ api.addEventListener("b_preview_with_metadata", (event) => {
 
 app.registerExtension({
   name: "ltxv_train",
+  settings: [permissionSetting()],
 
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!followsRuns(nodeData)) return;
@@ -38,6 +40,7 @@ app.registerExtension({
   setup() {
     loadStyle();
     listen();
+    askAtNodes();
     onEvent(({ node, graph, run }) => {
       if (!node || !run) return;
       if (isOpen(graph)) widgets.get(nodeAt(node))?.follow(run);

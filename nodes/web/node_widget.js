@@ -8,11 +8,12 @@ import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
 import { sampleUrl } from "./rest.js";
 import { feedOf } from "./runs.js";
 import { bytes, duration, shortNumber } from "./series.js";
+import { UploadQuestion } from "./upload.js";
 
 const WIDGET = "ltxv_train_panel";
 const SPEED_STEPS = 20;
 const SAID_MS = 6000;
-const HEIGHT_PX = { empty: 34, chart: 240, sample: 90 };
+const HEIGHT_PX = { empty: 34, chart: 240, sample: 90, upload: 84 };
 const WIDTH_PX = 380;
 
 export class NodeWidget {
@@ -93,6 +94,7 @@ export class NodeWidget {
     });
     this.sample = element("div", { class: "ltxv-sample" }, this.video, this.nextSample);
     this.message = element("div", { class: "ltxv-message" });
+    this.upload = new UploadQuestion(() => this.redraw());
     const { buttons, show } = actionButtons(
       () => this.feed.name,
       (line, isError) => this.say(line, isError),
@@ -105,6 +107,7 @@ export class NodeWidget {
       element("div", { class: "ltxv-row" }, status, name, step),
       element("div", { class: "ltxv-bar" }, this.bar),
       element("div", { class: "ltxv-row ltxv-numbers" }, loss, eta, speed, memory),
+      this.upload.root,
       this.canvas,
       element(
         "div",
@@ -167,6 +170,7 @@ export class NodeWidget {
     }
     this.#drawNumbers(details);
     this.showActions(details);
+    this.upload.show(details);
     this.#drawMessage(details);
     this.#drawSample(details);
     const line = { label: feed.name, colour: COLOURS[0], columns: feed.columns };
@@ -216,7 +220,11 @@ export class NodeWidget {
   /** Makes the node as large as what there is to show needs it. */
   #fit(details) {
     const hasSample = details?.samples.some((each) => each.videos.length);
-    const height = details ? HEIGHT_PX.chart + (hasSample ? HEIGHT_PX.sample : 0) : HEIGHT_PX.empty;
+    const height = details
+      ? HEIGHT_PX.chart +
+        (hasSample ? HEIGHT_PX.sample : 0) +
+        (this.upload.root.hidden ? 0 : HEIGHT_PX.upload)
+      : HEIGHT_PX.empty;
     if (height === this.#height) return;
     this.#height = height;
     const { node } = this;

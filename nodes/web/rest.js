@@ -25,21 +25,31 @@ export function metrics(run, since, points) {
   return get(`/ltxv_train/runs/${part(run)}/metrics?since=${since}&points=${points}`);
 }
 
-/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"delete"|"publish"} action */
-export async function act(run, action, body = {}) {
-  const answer = await api.fetchApi(`/ltxv_train/runs/${part(run)}/${action}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  return content(answer);
-}
+/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"delete"|"publish"|"upload"} action */
+export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run)}/${action}`, body);
+
+/** The upload that a run asks for. */
+export const upload = (run) => get(`/ltxv_train/runs/${part(run)}/upload`);
+
+/** What graphs may do on this machine; the other two change it and answer the same. */
+export const permissions = () => get("/ltxv_train/permissions");
+export const allow = (grants) => post("/ltxv_train/permissions/allow", grants);
+export const removePermission = (grants) => post("/ltxv_train/permissions/remove", grants);
 
 /** Used and total memory in bytes of the device that ComfyUI runs on. */
 export async function deviceMemory() {
   const { devices } = await get("/system_stats");
   const { vram_total: total, vram_free: free } = devices[0];
   return { used: total - free, total };
+}
+
+async function post(path, body) {
+  const answer = await api.fetchApi(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return content(answer);
 }
 
 async function get(path) {

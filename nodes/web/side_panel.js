@@ -9,6 +9,7 @@ import { OptionsView } from "./view_options.js";
 import { SamplesView } from "./view_samples.js";
 import * as rest from "./rest.js";
 import { feedOf, forget, onEvent } from "./runs.js";
+import { UploadQuestion } from "./upload.js";
 
 const VIEWS = [ChartView, SamplesView, OptionsView, LoRAView];
 const LIST_DELAY_MS = 300;
@@ -196,6 +197,7 @@ class Row {
     this.remove = deletion(name, deleted, say);
     this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, this.remove);
     this.cause = element("div", { class: "ltxv-message" });
+    this.upload = new UploadQuestion();
     this.root = element(
       "div",
       { class: "ltxv-run", role: "listitem" },
@@ -209,6 +211,7 @@ class Row {
         this.step,
       ),
       this.cause,
+      this.upload.root,
       this.actions,
     );
   }
@@ -223,6 +226,7 @@ class Row {
     this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
     this.cause.dataset.error = Boolean(run.cause);
     this.actions.hidden = colour === null;
+    if (colour !== null) this.upload.show(run);
     this.showActions(run);
     this.remove.hidden = ["running", "queued"].includes(run.status);
   }
