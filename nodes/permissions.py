@@ -45,7 +45,7 @@ def places() -> Places:
             folder_paths.get_output_directory(),
             folder_paths.get_temp_directory(),
         ),
-        models=_absolute(*models),
+        models=_absolute(folder_paths.models_dir, *models),
         made=_absolute(*(os.path.join(path, LORA_SUBFOLDER) for path in models)),  # noqa: PTH118
     )
 

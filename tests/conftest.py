@@ -19,28 +19,29 @@ PACK = Path(__file__).parent.parent
 PROBES = PACK / "tests" / "nodes" / "probes"
 
 
-def _standin(base: Path) -> Host:
+def _standin(base: Path, environment: dict[str, str] | None = None) -> Host:
     from tests.standin.host import StandInHost
 
+    os.environ.update(environment or {})
     return StandInHost(base, [PACK, PROBES])
 
 
-def _comfyui(base: Path) -> Host:
+def _comfyui(base: Path, environment: dict[str, str] | None = None) -> Host:
     from tests.comfyui.host import ComfyUIHost
 
     path = os.environ.get("COMFYUI_PATH")
     if not path:
         pytest.skip("COMFYUI_PATH is not set")
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    return ComfyUIHost(base, [PACK, PROBES], Path(path), Path(python))
+    return ComfyUIHost(base, [PACK, PROBES], Path(path), Path(python), environment)
 
 
-@pytest.fixture(
-    scope="session",
-    params=["standin", pytest.param("comfyui", marks=pytest.mark.comfyui)],
-)
+START = {"standin": _standin, "comfyui": _comfyui}
+KINDS = ["standin", pytest.param("comfyui", marks=pytest.mark.comfyui)]
+
+
+@pytest.fixture(scope="session", params=KINDS)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    start = {"standin": _standin, "comfyui": _comfyui}[request.param]
-    host = start(tmp_path_factory.mktemp(request.param).resolve() / "base")
+    host = START[request.param](tmp_path_factory.mktemp(request.param).resolve() / "base")
     yield host
     host.close()

@@ -13,7 +13,7 @@ OWN_ENTITY = "(own)"
 
 Visibility: TypeAlias = Literal["private", "public"]
 
-_NAME = r"[\w.\-]+"
+_NAME = r"[\w\-][\w.\-]*"
 _REPOSITORY = re.compile(f"{_NAME}/{_NAME}")
 _DESTINATION = re.compile(f"{_NAME}(/{_NAME})?")
 _ENTITY = re.compile(f"{_NAME}|{re.escape(OWN_ENTITY)}")

@@ -21,7 +21,7 @@ from ..events import (
 from ..permissions import OWN_ENTITY
 from .base import Tracker
 from .tensorboard_logs import TensorBoardLogs
-from .wandb_run import WandbRun, is_allowed, leaves
+from .wandb_run import WandbRun, is_refused
 
 TRACKERS: dict[str, Callable[[TrainingConfig, Path, int], Tracker]] = {
     "tensorboard": TensorBoardLogs,
@@ -42,14 +42,14 @@ def missing_packages(config: TrainingConfig) -> list[str]:
 
 
 def remarks(config: TrainingConfig) -> list[str]:
-    """That logs will stay on this machine, where it was not allowed to send them."""
-    if not leaves(config) or is_allowed(config):
+    """That a run is not logged to where it was not allowed."""
+    if not is_refused(config):
         return []
     entity = config.trackers.entity
     whose = f"of {entity}" if entity else "of your own login"
     return [
-        f"trackers.wandb: logs to Weights & Biases {whose} were not allowed on this machine: they stay "
-        "in the run's folder. Allow it for runs to come; `wandb sync` sends what is there"
+        f"trackers.wandb: logs to Weights & Biases {whose} were not allowed on this machine: nothing "
+        "is sent there. Allow it for runs to come, or with `train --push` on the command line"
     ]
 
 
@@ -70,7 +70,8 @@ def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[
 
 
 def _wanted(config: TrainingConfig) -> list[str]:
-    return [name for name in TRACKERS if getattr(config.trackers, name)]
+    refused = ["wandb"] if is_refused(config) else []
+    return [n for n in TRACKERS if getattr(config.trackers, n) and n not in refused]
 
 
 class _Followers:

@@ -18,17 +18,17 @@ def leaves(config: TrainingConfig) -> bool:
     return config.trackers.wandb and os.environ.get("WANDB_MODE") not in _STAYS_HERE
 
 
-def is_allowed(config: TrainingConfig) -> bool:
-    """Whether this machine's user lets them go to the entity that is asked for."""
-    return policy().may_log_to(config.trackers.entity)
+def is_refused(config: TrainingConfig) -> bool:
+    """Whether it asks for logs that this machine's user has not allowed. Its client is not even
+    started then: offline too, it sends counts of its use."""
+    return leaves(config) and not policy().may_log_to(config.trackers.entity)
 
 
 class WandbRun:
     """A run at Weights & Biases. The run's folder knows its id, so that it goes on there too.
 
     W&B's own counter of log calls is not used: everything is drawn over `step`. Steps that it
-    shows already, made again after a crash, are the same and are left out. Where it was not allowed,
-    nothing is sent: the logs stay in the run's folder, as with WANDB_MODE=offline.
+    shows already, made again after a crash, are the same and are left out.
 
     Raises:
         LTXVTrainError: when nobody is logged in.
@@ -37,8 +37,7 @@ class WandbRun:
     def __init__(self, config: TrainingConfig, folder: Path, first_step: int):
         import wandb
 
-        stays = leaves(config) and not is_allowed(config)
-        if leaves(config) and not stays and not wandb.login(prompt=False):
+        if leaves(config) and not wandb.login(prompt=False):
             raise LTXVTrainError(
                 "not logged in; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
             )
@@ -49,7 +48,6 @@ class WandbRun:
             tags=wanted.tags,
             name=folder.name,
             id=_run_id(folder),
-            mode="offline" if stays else None,
             resume="allow",
             reinit="create_new",
             dir=str(folder),

@@ -24,7 +24,7 @@ const KINDS = {
   entities: {
     wants: (entity) => `This graph wants to log its run to Weights & Biases: ${entity}`,
     label: "Always for this entity",
-    hint: "Runs to come are logged there with your login; this one stays on this machine",
+    hint: "Runs to come are logged there, with your login; this one is not",
   },
 };
 

@@ -26,7 +26,14 @@ PREVIEW_IMAGE, TEXT, PREVIEW_WITH_METADATA = 1, 3, 4
 class ComfyUIHost:
     """ComfyUI at `comfyui`, run by `python`, with links to the packs in its custom_nodes."""
 
-    def __init__(self, base: Path, packs: list[Path], comfyui: Path, python: Path):
+    def __init__(
+        self,
+        base: Path,
+        packs: list[Path],
+        comfyui: Path,
+        python: Path,
+        environment: dict[str, str] | None = None,
+    ):
         self.base = base
         (base / "custom_nodes").mkdir(parents=True)
         (base / "user").mkdir()
@@ -40,7 +47,7 @@ class ComfyUIHost:
             self._process = subprocess.Popen(
                 [*_command(python, base), "--port", str(self._port)],
                 cwd=comfyui,
-                env=_environment(),
+                env={**_environment(), **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

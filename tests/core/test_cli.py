@@ -114,8 +114,8 @@ def test_check_says_what_would_be_ignored(config_file, capsys):
 def test_an_upload_without_a_login_is_found_before_training(config_file, capsys):
     words = ["--set", "hub.push_to_hub=true", "--set", "hub.hub_model_id=ada/rings"]
     assert main(["check", str(config_file), *words]) == 0
-    assert "warning: hub.push_to_hub: no token" in capsys.readouterr().out
-    assert main(["train", str(config_file), *words]) == 2
+    assert "warning: hub.push_to_hub: uploads to ada/rings (private)" in capsys.readouterr().out
+    assert main(["train", str(config_file), *words, "--push"]) == 2
     assert "hub.push_to_hub: no token" in capsys.readouterr().err
 
 

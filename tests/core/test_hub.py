@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from ltxv_train_core import config, hub
 from ltxv_train_core.adapters.lora_file import write_lora_file
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import TrainingConfig, yaml_file
-from ltxv_train_core.events import Notice
+from ltxv_train_core.events import Notice, PermissionAsked
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.model_card import model_card
+from ltxv_train_core.permissions import CommandLine, GrantFile, Grants, Upload, use
 from ltxv_train_core.runs import RunFolder, RunState, RunWriter
 from ltxv_train_core.trainer import train
 from tests.core.hub_server import TOKEN, HubServer
@@ -35,6 +37,21 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     yield server
     server.close()
+
+
+@pytest.fixture
+def grants(tmp_path) -> Iterator[GrantFile]:
+    """Nothing is allowed but what a test allows."""
+    file = GrantFile(tmp_path / "home" / "allowed.json")
+    use(CommandLine(file))
+    yield file
+    use(None)
+
+
+@pytest.fixture
+def allowed(grants) -> GrantFile:
+    grants.add(Grants(uploads=(Upload("ada"),)))
+    return grants
 
 
 @pytest.fixture
@@ -132,20 +149,22 @@ def test_a_folder_that_is_no_run_is_refused(server, tmp_path, capsys):
     assert server.calls == []
 
 
-def test_a_finished_run_is_uploaded_once(server, finished, settings):
+def test_a_finished_run_is_uploaded_once(server, allowed, finished, settings):
     for _ in range(2):
         hub.push_when_finished(settings, finished)
     assert len(server.repositories["ada/rings"].commits) == 1
 
 
-def test_another_repository_gets_its_own_upload(server, finished, settings):
+def test_another_repository_gets_its_own_upload(server, allowed, finished, settings):
     hub.push_when_finished(settings, finished)
     other = settings.hub.model_copy(update={"hub_model_id": "ada/moved"})
     hub.push_when_finished(settings.model_copy(update={"hub": other}), finished)
     assert [len(each.commits) for each in server.repositories.values()] == [1, 1]
 
 
-def test_a_disk_that_is_full_after_the_upload_costs_no_run(server, finished, settings, monkeypatch):
+def test_a_disk_that_is_full_after_the_upload_costs_no_run(
+    server, allowed, finished, settings, monkeypatch
+):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -183,7 +202,7 @@ def test_the_card_counts_the_samples_of_all_processes(server, finished, settings
         assert f"- 3 steps of {samples} samples, " in card
 
 
-def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, finished, settings):
+def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, allowed, finished, settings):
     server.refuse = "/commit/main"
     told = []
     hub.push_when_finished(settings, finished, told.append)
@@ -196,14 +215,16 @@ def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, finished, s
     assert len(server.repositories["ada/rings"].commits) == 1
 
 
-def test_a_missing_token_is_found_before_training(server, settings, monkeypatch):
+def test_a_missing_token_is_found_before_training(server, allowed, settings, monkeypatch):
     assert hub.problems(settings) == []
     monkeypatch.delenv("HF_TOKEN")
     (problem,) = hub.problems(settings)
     assert problem.startswith("hub.push_to_hub: no token")
 
 
-def test_training_ends_with_the_upload_and_a_run_found_again_makes_it_up(server, training_config):
+def test_training_ends_with_the_upload_and_a_run_found_again_makes_it_up(
+    server, allowed, training_config
+):
     wanted = training_config(hub={"push_to_hub": True, "hub_model_id": "ada/stripes"})
     server.refuse = "/commit/main"
     result = train(wanted)
@@ -215,3 +236,52 @@ def test_training_ends_with_the_upload_and_a_run_found_again_makes_it_up(server,
     assert repository.files[result.lora_file.name] == result.lora_file.read_bytes()
     train(wanted)
     assert len(repository.commits) == 1
+
+
+def test_what_was_not_allowed_waits_and_nothing_is_sent(server, grants, training_config):
+    wanted = training_config(hub={"push_to_hub": True, "hub_model_id": "ada/stripes"})
+    told = []
+    result = train(wanted, told.append)
+    assert result.finished
+    assert server.calls == []
+    assert PermissionAsked("uploads", "ada/stripes") in told
+    lines = [event.message for event in told if isinstance(event, Notice)]
+    assert any("uploads to ada/stripes (private) were not allowed" in line for line in lines)
+    assert any(f'push "{result.run_folder}"' in line for line in lines)
+
+    upload = hub.upload_of(RunFolder(result.run_folder))
+    assert (upload.repository, upload.private, upload.status) == ("ada/stripes", True, "waiting")
+    assert upload.files == (result.lora_file.name, "training_config.yaml", "README.md")
+    assert upload.account == "the token in HF_TOKEN"
+    grants.add(Grants(uploads=(Upload("ada/stripes"),)))
+    train(wanted)
+    assert hub.upload_of(RunFolder(result.run_folder)).status == "uploaded"
+    assert server.repositories["ada/stripes"].private
+
+
+def test_a_permission_for_private_uploads_is_none_for_public_ones(server, allowed, settings):
+    public = settings.hub.model_copy(update={"private": False})
+    assert hub.remarks(settings) == []
+    (line,) = hub.remarks(settings.model_copy(update={"hub": public}))
+    assert "ada/rings (public)" in line
+    allowed.add(Grants(uploads=(Upload("ada/rings", "public"),)))
+    assert hub.remarks(settings.model_copy(update={"hub": public})) == []
+
+
+def test_a_refused_upload_is_not_asked_for_again(server, grants, finished, settings):
+    hub.refuse(finished)
+    told = []
+    hub.push_when_finished(settings, finished, told.append)
+    assert told == []
+    assert hub.upload_of(finished).status == "refused"
+
+
+def test_on_the_command_line_a_configuration_sends_nothing_without_push(
+    server, grants, tmp_path, training_config, capsys
+):
+    wanted = training_config(hub={"push_to_hub": True, "hub_model_id": "ada/stripes"})
+    yaml_file.save(wanted, tmp_path / "run.yaml")
+    assert main(["train", str(tmp_path / "run.yaml")]) == 0
+    assert server.calls == []
+    assert main(["train", str(tmp_path / "run.yaml"), "--push"]) == 0
+    assert len(server.repositories["ada/stripes"].commits) == 1

@@ -3,6 +3,7 @@
 import builtins
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 
 from ltxv_train_core import config, trackers
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.events import Notice, PermissionAsked, SamplesWritten, StepCompleted
 from ltxv_train_core.media.write import write_video
+from ltxv_train_core.permissions import CommandLine, GrantFile, default_file, use
 from ltxv_train_core.trainer import train
 
 ACCOUNT = "ada-lovelace"
@@ -88,7 +90,27 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(folder):
     assert notice.startswith("the run goes on without tensorboard: ")
 
 
-def test_a_missing_package_is_named_before_training(monkeypatch):
+@pytest.fixture
+def sending() -> Iterator[None]:
+    """As with `train --push`."""
+    use(CommandLine(GrantFile(default_file()), leaves=True))
+    yield
+    use(None)
+
+
+def test_a_run_is_not_logged_where_that_was_not_allowed(folder, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    told = tell(settings(wandb=True, entity=ACCOUNT), folder, range(1, 3))
+    assert [type(event) for event in told[1:]] == [StepCompleted, StepCompleted, SamplesWritten]
+    assert told[0] == PermissionAsked("entities", ACCOUNT)
+    assert not (folder / "wandb").exists()
+    (line,) = trackers.remarks(settings(wandb=True))
+    assert "Weights & Biases of your own login were not allowed" in line
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert trackers.remarks(settings(wandb=True)) == []
+
+
+def test_a_missing_package_is_named_before_training(sending, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     lines = trackers.missing_packages(settings(tensorboard=True, wandb=True))
     assert [line.split(":")[0] for line in lines] == ["trackers.tensorboard", "trackers.wandb"]

@@ -56,7 +56,7 @@ def test_widgets_become_options(host: Host) -> None:
 
 
 def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
-    root = str(host.base / "elsewhere")
+    root = str(host.base / "output" / "elsewhere")
     assert configured(host, "LTXVTrainDataConfig", preprocessed_data_root=root) == {
         "preprocessed_data_root": root,
         "num_dataloader_workers": 2,

@@ -35,7 +35,7 @@ def test_the_lists_hold_the_files(host: Host, checkpoint: Path, node: str) -> No
 
 
 def test_an_absolute_path_is_no_name_of_a_listed_file(host: Host, checkpoint: Path) -> None:
-    written = f"/{NAME}"
+    written = str(host.base / "output" / NAME)
     node = "LTXVTrainModelConfig"
     assert configured(host, node, model_source=written)["model_source"] == written
 

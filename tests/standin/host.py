@@ -33,6 +33,7 @@ class StandInHost:
         import server
 
         folder_paths.base_path = str(base)
+        folder_paths.models_dir = str(base / "models")
         self._memory = comfy.model_management
         self._server = server.PromptServer.instance
         self._records = _Records()

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 base_path = ""
+models_dir = ""
 folder_names_and_paths = dict.fromkeys(
     (
         "checkpoints",
