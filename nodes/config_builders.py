@@ -13,7 +13,6 @@ from ..ltxv_train_core.config import SECTIONS, Option, from_widgets, options
 from ..ltxv_train_core.errors import ConfigurationError
 from .folders import input_path
 from .model_files import inputs_with_lists, missing_files, with_files
-from .permissions import AskingNode
 from .sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 
 _NAMES = {
@@ -33,7 +32,7 @@ _NAMES = {
 PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
 
 
-class SectionNode(AskingNode):
+class SectionNode(io.ComfyNode):
     """The node of one section; `section` is its name in the configuration."""
 
     section: ClassVar[str]

@@ -12,13 +12,12 @@ from ..ltxv_train_core.reading import is_regular, read_text
 from .config_builders import PATHS
 from .folders import input_path, runs_folder
 from .model_files import with_listed_files
-from .permissions import AskingNode
 from .sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 
 LARGEST_CONFIG_BYTES = 2**20
 
 
-class LTXVTrainLoadConfig(AskingNode):
+class LTXVTrainLoadConfig(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -68,7 +67,7 @@ class LTXVTrainLoadConfig(AskingNode):
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})
 
 
-class LTXVTrainSaveConfig(AskingNode):
+class LTXVTrainSaveConfig(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -5,11 +5,10 @@ from comfy_api.latest import io
 from ..ltxv_train_core.config import SECTIONS, TrainingConfig
 from ..ltxv_train_core.errors import ConfigurationError
 from .folders import runs_folder
-from .permissions import AskingNode
 from .sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 
 
-class LTXVTrainConfig(AskingNode):
+class LTXVTrainConfig(io.ComfyNode):
     """Hands on the sections unjudged: whether they fit together depends on the training node."""
 
     @classmethod

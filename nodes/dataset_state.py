@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
+from comfy_api.latest import io
+
 from ..ltxv_train_core.data.manifest import Columns, Manifest, read_manifest
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.files import sha256_json
 from ..ltxv_train_core.paths import files_below
 from .folders import input_path
-from .permissions import AskingNode
 from .times import Given
 
 written = Given()
 """The metadata files that nodes have written."""
 
 
-class WritesDataset(AskingNode):
+class WritesDataset(io.ComfyNode):
     """A node whose data set is written again when it was deleted."""
 
     @classmethod

@@ -11,13 +11,12 @@ from ..ltxv_train_core.errors import LTXVTrainError
 from .config_builders import widget
 from .dataset_state import state_of_files
 from .folders import input_path
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY, dataset_output
 
 
-class LTXVTrainSplitScenes(AskingNode):
+class LTXVTrainSplitScenes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -49,7 +48,7 @@ class LTXVTrainSplitScenes(AskingNode):
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
-class LTXVTrainDatasetCaption(AskingNode):
+class LTXVTrainDatasetCaption(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -19,7 +19,6 @@ from .config_builders import widget
 from .dataset_state import WritesDataset, state_of_source, written
 from .folders import input_path
 from .images import frames_from_image, image_from_frames
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import run_job
 from .sockets import CATEGORY, dataset_output
@@ -125,7 +124,7 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
         return io.NodeOutput(str(metadata))
 
 
-class LTXVTrainDatasetVideos(AskingNode):
+class LTXVTrainDatasetVideos(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -17,7 +17,6 @@ from ..ltxv_train_core.miniature.tasks import DATASETS
 from .dataset_state import WritesDataset, written
 from .folders import LORA_SUBFOLDER, input_path
 from .images import image_from_frames
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import run_job
 from .sockets import CATEGORY, dataset_output
@@ -114,7 +113,7 @@ class LTXVTrainDemoDataset(WritesDataset):
         )
 
 
-class LTXVTrainMiniatureCheckpoint(AskingNode):
+class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -150,7 +149,7 @@ class LTXVTrainMiniatureCheckpoint(AskingNode):
         return io.NodeOutput(os.path.join(LORA_SUBFOLDER, path.name))  # noqa: PTH118
 
 
-class LTXVTrainMiniaturePrompt(AskingNode):
+class LTXVTrainMiniaturePrompt(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -21,6 +21,7 @@ from .lora_files import (
     LTXVTrainResizeLoRA,
 )
 from .model_files import know_comfyui_tokenizer
+from .permissions import show_what_is_asked
 from .preprocess import LTXVTrainDatasetPreprocess
 from .reference import LTXVTrainApplyReference
 from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
@@ -55,6 +56,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
 )
+for _node in NODES:
+    show_what_is_asked(_node)
 
 
 class LTXVTrainExtension(ComfyExtension):

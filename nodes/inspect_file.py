@@ -8,13 +8,12 @@ from comfy_api.latest import io
 
 from ..ltxv_train_core.layout.inspect_file import as_text, inspect_file
 from .model_files import listed
-from .permissions import AskingNode
 from .sockets import CATEGORY
 
 FOLDERS = ("loras", "checkpoints", "diffusion_models", "text_encoders", "vae")
 
 
-class LTXVTrainInspectFile(AskingNode):
+class LTXVTrainInspectFile(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

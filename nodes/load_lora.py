@@ -14,14 +14,13 @@ from safetensors import SafetensorError, safe_open
 
 from ..ltxv_train_core.errors import ModelError
 from .folders import lora_of_step
-from .permissions import AskingNode
 from .sockets import CATEGORY, LORA_MODEL
 
 NAMED_MODULES = 5
 ADAPTER_METADATA = "lora_adapter_metadata"
 
 
-class LTXVTrainLoadLoRA(AskingNode):
+class LTXVTrainLoadLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -15,7 +15,6 @@ from ..ltxv_train_core.errors import ModelError
 from ..ltxv_train_core.files import sha256_json
 from ..ltxv_train_core.layout.lora_forms import LORA_FORMS
 from .folders import LORA_SUBFOLDER
-from .permissions import AskingNode
 from .progress import NodeProgress, logger
 from .run_job import run_job
 from .sockets import CATEGORY
@@ -23,7 +22,7 @@ from .sockets import CATEGORY
 MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 
 
-class LTXVTrainConvertLoRA(AskingNode):
+class LTXVTrainConvertLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,7 +56,7 @@ class LTXVTrainConvertLoRA(AskingNode):
         return _told("loras", output, notes)
 
 
-class LTXVTrainResizeLoRA(AskingNode):
+class LTXVTrainResizeLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -107,7 +106,7 @@ class LTXVTrainResizeLoRA(AskingNode):
         return _told("loras", output, [f"rank {size}, error {error:.4f}"], error)
 
 
-class LTXVTrainExtractLoRA(AskingNode):
+class LTXVTrainExtractLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -150,7 +149,7 @@ class LTXVTrainExtractLoRA(AskingNode):
         return _told("loras", output, [f"error {error:.4f}", *notes], error)
 
 
-class LTXVTrainMergeLoRA(AskingNode):
+class LTXVTrainMergeLoRA(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -2,7 +2,6 @@
 
 import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,29 +49,21 @@ def places() -> Places:
     )
 
 
-class AskingNode(io.ComfyNode):
-    """A node of this pack. Where it needs what was not allowed, browsers show what that is, with a
-    button that allows it."""
+def show_what_is_asked(node: type[io.ComfyNode]) -> None:
+    """Lets browsers show at a node what it needs and was not allowed, with a button that allows it."""
+    execute = node.execute.__func__
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        execute = vars(cls).get("execute")
-        if isinstance(execute, classmethod):
-            cls.execute = classmethod(_asking(execute.__func__))  # type: ignore[method-assign]
-
-
-def _asking(execute: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(execute)
     def asks(*arguments: Any, **values: Any) -> Any:
         try:
             return execute(*arguments, **values)
         except NotAllowedError as error:
-            node = PromptServer.instance.last_node_id
-            if node is not None:
-                announce(PermissionAsked(error.ask.kind, error.ask.value), Place(node))
+            place = PromptServer.instance.last_node_id
+            if place is not None:
+                announce(PermissionAsked(error.ask.kind, error.ask.value), Place(place))
             raise
 
-    return asks
+    node.execute = classmethod(asks)  # type: ignore[method-assign]
 
 
 def _absolute(*paths: str) -> tuple[str, ...]:

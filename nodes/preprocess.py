@@ -16,7 +16,6 @@ from .folders import input_path
 from .images import image_from_pil
 from .model_files import inputs_with_lists, missing_files, with_files
 from .own_folder import require_own_folder
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import make_room, run_job
 from .sockets import CATEGORY
@@ -34,7 +33,7 @@ _given = Given()
 """The folders of preprocessed data sets that nodes gave."""
 
 
-class LTXVTrainDatasetPreprocess(AskingNode):
+class LTXVTrainDatasetPreprocess(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

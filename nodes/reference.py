@@ -14,11 +14,10 @@ from torch.nn.functional import interpolate
 
 from ..ltxv_train_core.errors import DataError
 from ..ltxv_train_core.geometry import TEMPORAL_COMPRESSION
-from .permissions import AskingNode
 from .sockets import CATEGORY
 
 
-class LTXVTrainApplyReference(AskingNode):
+class LTXVTrainApplyReference(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -15,7 +15,6 @@ from .config_builders import widget
 from .dataset_state import state_of_source
 from .folders import input_path
 from .images import frames_from_image, image_from_frames
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .run_job import run_job
 from .sockets import CATEGORY, dataset_output
@@ -28,7 +27,7 @@ _DATASET_OPTIONS = tuple(
 )
 
 
-class LTXVTrainDatasetReferences(AskingNode):
+class LTXVTrainDatasetReferences(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         source, *others = _DATASET_OPTIONS
@@ -80,7 +79,7 @@ class LTXVTrainDatasetReferences(AskingNode):
         return io.NodeOutput(str(metadata), ui={"text": [str(metadata)]})
 
 
-class LTXVTrainApplyReferenceFilter(AskingNode):
+class LTXVTrainApplyReferenceFilter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

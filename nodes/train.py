@@ -12,7 +12,6 @@ from ..ltxv_train_core.errors import ConfigurationError
 from .announce import Place
 from .folders import graph_to_share
 from .jobs import ask_for_room, job_manager, run_library, show_at, tell
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .results import LORA_NAME, MODEL_NAME, given, results, results_later, run_outputs
 from .run_job import follow_run, make_room, run_job
@@ -22,7 +21,7 @@ from .times import every_time
 WAIT, DETACHED = "wait", "detached"
 
 
-class TrainNode(AskingNode):
+class TrainNode(io.ComfyNode):
     """What all training nodes do; they differ in what is trained, and on what it is
     conditioned."""
 

@@ -6,7 +6,6 @@ from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.runs.library import current_state
 from .announce import Place
 from .jobs import job_manager, run_library, show_at
-from .permissions import AskingNode
 from .progress import NodeProgress
 from .results import results, run_outputs
 from .run_job import follow_run
@@ -14,7 +13,7 @@ from .sockets import CATEGORY, TRAINING_RUN
 from .times import every_time
 
 
-class LTXVTrainWait(AskingNode):
+class LTXVTrainWait(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -10,8 +10,9 @@ class HubConfig(Section):
 
     push_to_hub: bool = option(
         False,
-        "Upload LoRA, configuration and samples when training ends. The token comes from HF_TOKEN "
-        "or `hf auth login`, never from a file of the run.",
+        "Upload LoRA, configuration and samples when training ends. Where you have not allowed the "
+        "repository on this machine, the upload waits and the node asks. The token comes from "
+        "HF_TOKEN or `hf auth login`, never from a file of the run.",
     )
     hub_model_id: str | None = option(
         None, 'Repository to upload to, as "username/name".', pattern=r"^[\w.\-]+/[\w.\-]+$"

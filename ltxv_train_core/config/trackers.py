@@ -11,8 +11,8 @@ class TrackersConfig(Section):
     )
     wandb: bool = option(
         False,
-        "Log to Weights & Biases (extra 'wandb'), with the key of its login or WANDB_API_KEY; "
-        "WANDB_MODE=offline keeps the logs on this machine.",
+        "Log to Weights & Biases (extra 'wandb'), with the key of its login or WANDB_API_KEY, once "
+        "you have allowed the entity on this machine; WANDB_MODE=offline keeps the logs here.",
     )
     project: str = option("ltxv-train", "Project at Weights & Biases.", min_length=1)
     entity: str | None = option(None, "User or team at Weights & Biases.")
