@@ -13,7 +13,7 @@ import { UploadQuestion } from "./upload.js";
 const WIDGET = "ltxv_train_panel";
 const SPEED_STEPS = 20;
 const SAID_MS = 6000;
-const HEIGHT_PX = { empty: 34, chart: 240, sample: 90, upload: 84 };
+const HEIGHT_PX = { empty: 34, chart: 240, sample: 90, upload: 120 };
 const WIDTH_PX = 380;
 
 export class NodeWidget {
@@ -199,6 +199,8 @@ export class NodeWidget {
     const said = this.said?.status === status ? this.said : null;
     this.message.textContent = problem || said?.line || this.feed.activity || this.feed.warning;
     this.message.dataset.error = Boolean(problem || (said?.line && said.isError));
+    // The question of the upload says the same, with buttons.
+    this.message.hidden = !problem && !said?.line && !this.upload.root.hidden;
   }
 
   #drawSample({ samples }) {

@@ -1,5 +1,6 @@
 /** What graphs may do on this machine: asked at the node that needs it, listed in the settings. */
 
+import { app } from "../../scripts/app.js";
 import { button, element } from "./dom.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import * as rest from "./rest.js";
@@ -7,7 +8,7 @@ import { onEvent } from "./runs.js";
 
 const WIDGET = "ltxv_train_permission";
 const WIDTH_PX = 380;
-const LINE_PX = 84;
+const LINE_PX = 96;
 
 /** Of each kind: what a graph wants, and what the button says. */
 const KINDS = {
@@ -38,6 +39,13 @@ export function askAtNodes() {
     if (!found) return;
     if (!asked.has(found)) asked.set(found, new Question(found, () => asked.delete(found)));
     asked.get(found).ask(what, value);
+    // The node may be long, or out of sight.
+    app.extensionManager?.toast?.add({
+      severity: "warn",
+      summary: KINDS[what].wants(value),
+      detail: `Allow it at the bottom of the node "${found.title}", or change the node.`,
+      life: 12_000,
+    });
   });
 }
 

@@ -56,7 +56,9 @@ def test_an_own_data_set_on_another_disk_costs_one_click(
     page.evaluate("prompt => window.app.loadApiJson(prompt, 'permission')", graph.prompt)
     interface.show("LTXVTrainDatasetPreprocess")
     assert ran(host, interface) == "error"
-    page.get_by_text(f"This graph wants to use files in {metadata.parent}").wait_for()
+    wish = f"This graph wants to use files in {metadata.parent}"
+    page.locator(".ltxv-ask").get_by_text(wish).wait_for()
+    page.locator(".p-toast-message").get_by_text(wish).wait_for()
     close_dialogs(interface)
     page.screenshot(path=str(host.base / "permission.png"))
     # A script's click allows nothing.
@@ -97,7 +99,8 @@ def test_a_left_out_clip_is_asked_for_too(
     interface.page.evaluate("prompt => window.app.loadApiJson(prompt, 'mixed')", graph.prompt)
     interface.show(node)
     assert ran(host, interface) == "success"
-    interface.page.get_by_text(f"wants to use files in {tmp_path / 'far'}").wait_for()
+    wish = f"wants to use files in {tmp_path / 'far'}"
+    interface.page.locator(".ltxv-ask").get_by_text(wish).wait_for()
     interface.page.get_by_role("button", name="No", exact=True).click()
     interface.page.wait_for_function("!document.querySelector('.ltxv-ask')")
     assert host.get("/ltxv_train/permissions")["folders"] == []
