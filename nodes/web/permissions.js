@@ -9,6 +9,8 @@ import { onEvent } from "./runs.js";
 const WIDGET = "ltxv_train_permission";
 const WIDTH_PX = 380;
 const LINE_PX = 96;
+const MARGIN_PX = 100;
+const VIEW_DELAY_MS = 150;
 
 /** Of each kind: what a graph wants, and what the button says. */
 const KINDS = {
@@ -72,6 +74,21 @@ class Question {
     this.rows.set(key, this.#row(key, kind, value));
     this.root.replaceChildren(...this.rows.values());
     this.#fit();
+    setTimeout(() => this.#bringIntoView(), VIEW_DELAY_MS);
+  }
+
+  /** Moves the canvas where the question is out of sight: the graph waits for an answer. */
+  #bringIntoView() {
+    const { ds } = app.canvas;
+    const view = app.canvas.canvas.getBoundingClientRect();
+    const box = this.root.getBoundingClientRect();
+    const into = (low, high, least, most) => Math.min(0, most - high) || Math.max(0, least - low);
+    const right = into(box.left, box.right, view.left + MARGIN_PX, view.right - MARGIN_PX);
+    const down = into(box.top, box.bottom, view.top + MARGIN_PX, view.bottom - MARGIN_PX);
+    if (!right && !down) return;
+    ds.offset[0] += right / ds.scale;
+    ds.offset[1] += down / ds.scale;
+    app.canvas.setDirty(true, true);
   }
 
   #row(key, kind, value) {
