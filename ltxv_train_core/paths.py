@@ -68,6 +68,12 @@ def require_short(path: Path) -> None:
         )
 
 
+def as_path(written: str | Path) -> Path:
+    """A path as people write it: maybe in quotes, with ~ for the home."""
+    # Not `Path.expanduser`, which fails for the home of somebody whom nobody knows.
+    return Path(os.path.expanduser(unquoted(str(written))))  # noqa: PTH111
+
+
 def unquoted(path: str) -> str:
     """A path as written, without the quotes that Windows puts around it ("Copy as path")."""
     path = path.strip()

@@ -17,6 +17,7 @@ from .models.device import default_device
 from .models.single_file import SingleFileModel
 from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
+from .paths import as_path
 from .permissions import policy
 from .strategies import STRATEGIES
 
@@ -73,7 +74,7 @@ def _remarks(config: TrainingConfig) -> list[str]:
 
 
 def _unsaid_positions(model_source: str) -> list[str]:
-    path = Path(model_source).expanduser()
+    path = as_path(model_source)
     if not path.is_file():
         return []
     try:
@@ -133,11 +134,11 @@ def _require_allowed(config: TrainingConfig) -> None:
     media = (*(validation.images or ()), *(validation.reference_videos or ()))
     for path in (model.load_checkpoint, config.data.preprocessed_data_root, *media):
         if path is not None:
-            policy().require_read(Path(path))
+            policy().require_read(as_path(path))
 
 
 def _exists(path: str) -> bool:
-    return Path(path).expanduser().exists()
+    return as_path(path).exists()
 
 
 def _unusable_start(config: TrainingConfig) -> list[str]:
@@ -156,7 +157,7 @@ def _unusable_media(validation: ValidationConfig) -> list[str]:
         for name, frames in (("images", 1), ("reference_videos", validation.size.frames))
         for path in getattr(validation, name) or ()
         if _exists(path)
-        for problem in _errors(partial(_require_frames, Path(path).expanduser(), frames))
+        for problem in _errors(partial(_require_frames, as_path(path), frames))
     ]
 
 

@@ -21,6 +21,7 @@ from .models.device import free_memory
 from .models.precision import text_encoder_dtype, vae_dtype
 from .models.source import ModelSource
 from .models.video_codec import VideoCodec
+from .paths import as_path
 from .runs.failures import PromptMemoryError, is_out_of_memory
 
 
@@ -159,4 +160,4 @@ def _encode_media(
 
 def _encode(codec: VideoCodec, path: str, size: VideoSize) -> Tensor:
     """The normalised latents [128, f, h, w] of a media file brought to a size."""
-    return codec.encode(frames_to_tensor(read_frames(Path(path).expanduser(), size)))[0]
+    return codec.encode(frames_to_tensor(read_frames(as_path(path), size)))[0]

@@ -13,7 +13,7 @@ from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
 from ..ltxv_train_core.files import atomic_path, sha256_file
 from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
-from ..ltxv_train_core.paths import unquoted
+from ..ltxv_train_core.paths import as_path, unquoted
 from ..ltxv_train_core.permissions import policy
 from ..ltxv_train_core.runs import RunFolder
 
@@ -30,10 +30,9 @@ def input_path(text: str) -> Path:
         DataError: for an empty text.
         NotAllowedError: it lies where graphs may not read on this machine.
     """
-    path = unquoted(text)
-    if not path:
+    written = as_path(text)
+    if not unquoted(text):
         raise DataError("a path is empty: write one, or connect a node that gives it")
-    written = Path(path).expanduser()
     located = Path(os.path.abspath(Path(folder_paths.get_input_directory(), written)))  # noqa: PTH100
     policy().require_read(located)
     return located

@@ -11,6 +11,7 @@ from ..ltxv_train_core.config import ModelConfig, Option
 from ..ltxv_train_core.config.options import NONE
 from ..ltxv_train_core.models.allowed import require_allowed
 from ..ltxv_train_core.models.tokenizer import look_in
+from ..ltxv_train_core.paths import as_path
 
 # For each option: the widget beside it, and the folders whose files it lists.
 FILES = {
@@ -115,7 +116,7 @@ def _found(text: str, folders: tuple[str, ...]) -> str:
     """The path of a listed file that a text names, or the text."""
     written = Path(text)
     # ComfyUI looks for an absolute path below its folders, and fails for one of another drive.
-    if not text.endswith(_SUFFIXES) or written.is_absolute() or written.expanduser().is_file():
+    if not text.endswith(_SUFFIXES) or written.is_absolute() or as_path(text).is_file():
         return text
     paths = (folder_paths.get_full_path(folder, text) for folder in folders)
     return next((path for path in (*paths, _full_path(text)) if path), text)

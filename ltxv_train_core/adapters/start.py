@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
+from ..paths import as_path
 from ..permissions import policy
 from .lora_file import lora_ranks, read_lora
 
@@ -31,7 +32,7 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
         ModelError: if there is none.
         NotAllowedError: it may not be read.
     """
-    path = path.expanduser()
+    path = as_path(path)
     policy().require_read(path)
     if path.is_file():
         return path

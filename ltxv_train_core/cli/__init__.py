@@ -4,7 +4,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from .. import permissions
 from ..config import (
@@ -17,7 +16,7 @@ from ..config import (
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from ..miniature.tasks import DATASETS
-from ..paths import unquoted
+from ..paths import as_path
 from . import allow, commands, loras, models, runs
 
 
@@ -79,7 +78,7 @@ def _demo(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("demo", help="the whole job on the built-in miniature model")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=None,
         metavar="DIR",
         help="default: outputs/demo, or outputs/demo-ic-lora",
@@ -92,7 +91,7 @@ def _demo(parsers: argparse._SubParsersAction) -> None:
 def _generate(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("generate", help="write a demo data set")
     parser.add_argument("name", choices=list(DATASETS))
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
     parser.add_argument("--clips", type=int, default=None, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.set_defaults(command=commands.generate)
@@ -110,7 +109,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     text = option.description.replace("%", "%%")
     flag = f"--{option.name.replace('_', '-')}"
     if option.name == "source":
-        parser.add_argument("source", type=unquoted, metavar="METADATA_OR_FOLDER", help=text)
+        parser.add_argument("source", type=as_path, metavar="METADATA_OR_FOLDER", help=text)
     elif option.kind == "bool":
         action = argparse.BooleanOptionalAction
         parser.add_argument(flag, action=action, default=argparse.SUPPRESS, help=text)
@@ -148,14 +147,14 @@ def _references(parsers: argparse._SubParsersAction) -> None:
 
 def _export(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("export", help="write a preprocessed data set for another trainer")
-    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("dataset", type=as_path, metavar="DATASET")
     parser.add_argument(
         "--format",
         choices=("reference",),
         required=True,
         help="reference: the .pt files of LTX-Video-Trainer",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
     parser.add_argument(
         "--dtype",
         choices=("bfloat16", "float32"),
@@ -173,7 +172,7 @@ def _train(parsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--continue-from",
-        type=Path,
+        type=as_path,
         metavar="RUN",
         help="folder of a finished run to train on from, for optimization.steps more steps",
     )
@@ -208,7 +207,7 @@ def _check(parsers: argparse._SubParsersAction) -> None:
 
 
 def _configuration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    parser.add_argument("config", type=as_path, metavar="CONFIG.yaml")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.OPTION=VALUE", help="may be repeated"
     )
@@ -216,7 +215,7 @@ def _configuration(parser: argparse.ArgumentParser) -> None:
 
 def _push(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("push", help="upload a run to the Hugging Face Hub")
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=as_path, metavar="RUN", help="the run's folder")
     parser.add_argument("--to", default=None, metavar="USERNAME/NAME")
     parser.add_argument(
         "--public", action="store_true", help="make a new repository public (with --to)"
@@ -228,5 +227,5 @@ def _miniature(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("miniature", help="the built-in miniature model")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     export = actions.add_parser("export", help="write it as a single file for ComfyUI")
-    export.add_argument("--output", type=Path, required=True, metavar="FILE")
+    export.add_argument("--output", type=as_path, required=True, metavar="FILE")
     export.set_defaults(command=commands.miniature_export)

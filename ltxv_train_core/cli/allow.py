@@ -2,8 +2,8 @@
 
 import argparse
 from argparse import Namespace
-from pathlib import Path
 
+from ..paths import as_path
 from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
 
 OK = 0
@@ -45,7 +45,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--remove", action="store_true", help="take back what is named")
     parser.add_argument(
         "--comfyui",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="ComfyUI's base folder; by default the one in whose custom_nodes this pack lies",
     )
@@ -57,7 +57,7 @@ def allow(args: Namespace) -> int:
     visibility = "public" if args.public else "private"
     named = Grants.from_json(
         {
-            "folders": [str(Path(each).expanduser().absolute()) for each in args.folder],
+            "folders": [str(as_path(each).absolute()) for each in args.folder],
             "downloads": args.download,
             "uploads": [{"to": each, "visibility": visibility} for each in args.upload],
             "entities": args.entity,

@@ -4,9 +4,9 @@ import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
 
 from ..layout.lora_forms import LORA_FORMS
+from ..paths import as_path
 from .terminal import run
 
 OK = 0
@@ -66,7 +66,7 @@ def extract(args: Namespace) -> int:
 
 def _convert(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("convert", help="write a LoRA in another form")
-    parser.add_argument("lora", type=Path, metavar="LORA")
+    parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--to", choices=LORA_FORMS, required=True)
     _output(parser)
     parser.set_defaults(command=convert)
@@ -74,8 +74,8 @@ def _convert(parsers: argparse._SubParsersAction) -> None:
 
 def _merge(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("merge", help="fold a LoRA into a checkpoint")
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("lora", type=Path, metavar="LORA")
+    parser.add_argument("checkpoint", type=as_path, metavar="CHECKPOINT")
+    parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="default: 1")
     _output(parser)
     parser.set_defaults(command=merge)
@@ -83,7 +83,7 @@ def _merge(parsers: argparse._SubParsersAction) -> None:
 
 def _resize(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("resize", help="make a LoRA's rank smaller")
-    parser.add_argument("lora", type=Path, metavar="LORA")
+    parser.add_argument("lora", type=as_path, metavar="LORA")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--rank", type=int, default=None, metavar="N")
     size.add_argument(
@@ -99,8 +99,8 @@ def _resize(parsers: argparse._SubParsersAction) -> None:
 
 def _extract(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("extract", help="a LoRA from the difference of two checkpoints")
-    parser.add_argument("base", type=Path, metavar="BASE")
-    parser.add_argument("tuned", type=Path, metavar="TUNED")
+    parser.add_argument("base", type=as_path, metavar="BASE")
+    parser.add_argument("tuned", type=as_path, metavar="TUNED")
     parser.add_argument("--rank", type=int, required=True, metavar="N")
     _output(parser)
     parser.set_defaults(command=extract)
@@ -108,7 +108,7 @@ def _extract(parsers: argparse._SubParsersAction) -> None:
 
 def _output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="a new .safetensors file"
+        "--output", type=as_path, required=True, metavar="FILE", help="a new .safetensors file"
     )
 
 

@@ -3,14 +3,15 @@
 import argparse
 import json
 from argparse import Namespace
-from pathlib import Path
+
+from ..paths import as_path
 
 OK = 0
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
     parser = parsers.add_parser("inspect", help="say what a model or LoRA file is")
-    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("file", type=as_path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(command=inspect)
 

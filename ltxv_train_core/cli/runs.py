@@ -5,6 +5,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+from ..paths import as_path
 from ..runs import RunLibrary, RunSummary
 from .terminal import run
 
@@ -27,7 +28,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
         action.add_argument(
             "--in",
             dest="folder",
-            type=Path,
+            type=as_path,
             default=Path("outputs"),
             metavar="DIR",
             help="folder that holds the runs (output_dir); default: outputs",

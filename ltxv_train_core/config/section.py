@@ -1,8 +1,11 @@
 """What every section of the configuration is: frozen, bounded, described data."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from ..paths import as_path
 
 
 class Section(BaseModel):
@@ -16,6 +19,11 @@ class Section(BaseModel):
     )
 
     summary: ClassVar[str] = ""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        return as_path(value) if isinstance(value, Path) else value
 
 
 def option(

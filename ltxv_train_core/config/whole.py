@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from ..errors import ConfigurationError
+from ..paths import as_path
 from .acceleration import AccelerationConfig
 from .checkpoints import CheckpointsConfig
 from .conditioning import ConditioningConfig
@@ -79,7 +80,7 @@ class TrainingConfig(Section):
 
     @property
     def output_path(self) -> Path:
-        return Path(self.output_dir).expanduser()
+        return as_path(self.output_dir)
 
 
 SECTIONS: dict[str, type[Section]] = {

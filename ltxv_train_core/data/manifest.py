@@ -13,7 +13,7 @@ from ..config import PreprocessSettings
 from ..errors import DataError
 from ..events import PermissionAsked, Reporter
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from ..paths import files_below, unquoted
+from ..paths import as_path, files_below
 from ..permissions import Ask, NotAllowedError, policy
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
@@ -172,12 +172,12 @@ def _printable(text: str) -> str:
 
 
 def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
-    """Finds a file named in a row; on any system either separator may have been written, and quotes
-    around it."""
+    """Finds a file named in a row; on any system either separator may have been written, quotes
+    around it, and ~ for the home."""
     if not text:
         raise DataError(row.problem or f"the {what} is empty")
-    for spelling in (text, unquoted(text), unquoted(text).replace("\\", "/")):
-        path = _absolute(root / spelling)
+    for spelling in (text, text.replace("\\", "/")):
+        path = _absolute(root / as_path(spelling))
         policy().require_read(path)
         try:
             if path.is_file():

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from ..config import PreprocessSettings
 from ..files import sha256_json
 from ..miniature.shipped import FOLDER as BUILT_IN
+from ..paths import as_path
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .index import index_if_any
 
@@ -34,7 +35,7 @@ def model_stamp(
     """Changes with the options that name the encoders, with files that they name, and with which
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
-    paths = [Path(options[name]).expanduser() for name in MODEL_SOURCES if options[name]]
+    paths = [as_path(options[name]) for name in MODEL_SOURCES if options[name]]
     states = [_state(path) for path in (*paths, BUILT_IN)]
     return sha256_json([options, states, video is not None, text is not None])
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..config.sharing import is_path
+from ..paths import as_path
 from ..permissions import policy
 
 REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
@@ -16,7 +17,7 @@ def readable(source: str) -> Path:
     Raises:
         NotAllowedError: it may not.
     """
-    path = Path(source).expanduser()
+    path = as_path(source)
     if is_path(source) or path.exists():
         policy().require_read(path)
     return path

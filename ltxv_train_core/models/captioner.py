@@ -24,6 +24,7 @@ from transformers import (
 
 from ..config.sharing import is_path
 from ..errors import ModelError
+from ..paths import as_path
 from ..permissions import policy
 from .device import default_device
 
@@ -154,7 +155,7 @@ def _place(model: str) -> Path | str:
         ModelError: it is neither.
         NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
     """
-    folder = Path(model).expanduser()
+    folder = as_path(model)
     if is_path(model) or folder.exists():
         policy().require_read(folder)
     if folder.is_dir():

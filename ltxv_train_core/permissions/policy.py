@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import LTXVTrainError, shown
+from ..paths import as_path
 from .grants import OWN_ENTITY
 from .store import GrantFile, default_file
 
@@ -216,7 +217,7 @@ def _real_folders(folders: tuple[str, ...]) -> tuple[str, ...]:
 def _expanded(path: Path | str) -> Path:
     if "\0" in str(path):
         raise LTXVTrainError(f"{shown(str(path))}: no path holds a null character")
-    return Path(path).expanduser()
+    return as_path(path)
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..files import write_json
+from ..paths import as_path
 from ..reading import read_json
 from .grants import VERSION, Grants
 
@@ -89,7 +90,7 @@ def require_grantable(folder: str) -> Path:
     Raises:
         ConfigurationError: it is no folder, or a whole drive.
     """
-    path = Path(folder).expanduser()
+    path = as_path(folder)
     try:
         real = Path(os.path.realpath(path))
         is_folder = path.is_absolute() and real.is_dir()
@@ -120,4 +121,4 @@ def default_file(comfyui: Path | None = None) -> Path:
 
 def _folders_of_environment() -> tuple[str, ...]:
     parts = os.environ.get(VARIABLE, "").split(os.pathsep)
-    return tuple(os.path.realpath(Path(part).expanduser()) for part in parts if part.strip())
+    return tuple(os.path.realpath(as_path(part)) for part in parts if part.strip())

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import torch
 
 from ..config import TrainingConfig
@@ -8,6 +6,7 @@ from ..errors import DataError
 from ..flow.noise_levels import draw_noise_levels
 from ..flow.tokens import latent_size, positions, to_tokens
 from ..geometry import VideoSize
+from ..paths import as_path
 from .base import StepInputs
 from .conditions import draw_given
 
@@ -47,7 +46,7 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     Raises:
         DataError: it lacks something, or no clip is longer than what is to be given of it.
     """
-    root, wanted = Path(config.data.preprocessed_data_root), config.conditioning
+    root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
     longest = max(VideoSize.parse(group).latent.frames for group in dataset.groups)
     for name in ("prefix", "suffix"):
