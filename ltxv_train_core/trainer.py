@@ -136,14 +136,26 @@ def result_of(run: RunFolder, state: RunState) -> TrainingResult:
 
 
 def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunState:
-    """Puts a run on disk, or one that is there back into the queue."""
-    remove_leftovers(plan.run.folder)
-    plan.run.failure_file.unlink(missing_ok=True)
-    yaml_file.save(plan.config, plan.run.config_file)
-    if plan.graph is not None:
-        write_json(plan.run.graph_file, dict(plan.graph))
-    writer.begin(plan.state)
-    return tell(report, plan.run, writer.move("queued", processes=plan.state.processes))
+    """Puts a run on disk, or one that is there back into the queue.
+
+    Raises:
+        LTXVTrainError: its folder can't be written.
+    """
+    plan.run.require_no_links()
+    try:
+        remove_leftovers(plan.run.folder)
+        plan.run.failure_file.unlink(missing_ok=True)
+        yaml_file.save(plan.config, plan.run.config_file)
+        if plan.graph is not None:
+            write_json(plan.run.graph_file, dict(plan.graph))
+        writer.begin(plan.state)
+        state = writer.move("queued", processes=plan.state.processes)
+    except OSError as error:
+        raise LTXVTrainError(
+            f"run {plan.run.name} can't be written: {error}; make room, delete what is in the way, "
+            "or change who may write"
+        ) from error
+    return tell(report, plan.run, state)
 
 
 def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:
