@@ -51,7 +51,7 @@ def run_library() -> RunLibrary:
 @lru_cache(maxsize=2)
 def _library(folder: Path) -> RunLibrary:
     """Kept, for what it remembers."""
-    return RunLibrary(folder)
+    return RunLibrary(folder, trust_seconds=0.25)
 
 
 def show_at(run: str, place: Place) -> None:

@@ -12,6 +12,7 @@
 <output_dir>/.locks/<run>.lock
 """
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,14 @@ STATE_FILE = "run.json"
 LARGEST_STATE_BYTES = 2**16
 LARGEST_GRAPH_BYTES = 2**25
 LARGEST_CONFIGURATION_BYTES = 2**22
+
+_counter = itertools.count(1)
+_states_written = 0
+
+
+def states_written() -> int:
+    """Another number after this process has written the state of a run."""
+    return _states_written
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,8 @@ class RunFolder:
 
     def write_state(self, state: RunState) -> None:
         write_json(self.folder / STATE_FILE, state.to_json())
+        global _states_written
+        _states_written = next(_counter)
 
     def configuration(self) -> TrainingConfig:
         """The configuration that it is trained with.

@@ -3,8 +3,7 @@
 import os
 import shutil
 import stat
-import time
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import LTXVTrainError, shown
@@ -23,38 +22,39 @@ class RunNotFoundError(LTXVTrainError):
 class RunLibrary:
     """Runs by name. A name is looked up among the runs there are, never joined to a path.
 
-    A run is a folder with a regular `run.json`, not a link to one. Thread-safe; one that is kept
-    remembers what it has read.
+    A run is a folder with a regular `run.json`, not a link to one. Thread-safe.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, trust_seconds: float = 0.0):
+        """
+        Args:
+            trust_seconds: how old a list may be of runs that other programs write; see
+                `SummaryCache`.
+        """
         self.folder = folder
-        self._cache = SummaryCache()
+        self._cache = SummaryCache(folder, trust_seconds)
 
     def runs(self) -> list[RunFolder]:
         """All runs, the ones that changed last first."""
-        found = [(status.st_mtime_ns, name) for name, status in self._states()]
+        found = [
+            (status.st_mtime_ns, name)
+            for name in self._names()
+            if (status := self._status(name)) is not None
+        ]
         return [RunFolder(self.folder / name) for _, name in sorted(found, reverse=True)]
 
     def find(self, name: str) -> RunFolder:
         """Raises `RunNotFoundError` where there is none."""
-        for there in self._names():
-            if there == name and _status_of_state(f"{self.folder}{os.sep}{there}") is not None:
-                return RunFolder(self.folder / there)
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            if any(each.name == name and _may_be_run(each) for each in found) and self._status(
+                name
+            ):
+                return RunFolder(self.folder / name)
         raise RunNotFoundError(f"no run is named {shown(name)}")
 
     def summaries(self) -> list[RunSummary]:
         """All runs that can be read, the ones that changed last first."""
-        found, names, now_ns = [], set(), time.time_ns()
-        for name, status in self._states():
-            names.add(name)
-            run = self._cache.run(name) or RunFolder(self.folder / name)
-            summary = self._cache.summary(run, status, now_ns)
-            if summary is not None:
-                found.append((status.st_mtime_ns, name, summary))
-        self._cache.keep_only(names)
-        found.sort(key=lambda each: each[:2], reverse=True)
-        return [summary for *_, summary in found]
+        return self._cache.summaries(self._names())
 
     def summary(self, run: RunFolder) -> RunSummary:
         """What a run is like now.
@@ -62,10 +62,7 @@ class RunLibrary:
         Raises:
             RunNotFoundError: it was deleted, or its state is damaged.
         """
-        now_ns = time.time_ns()
-        status = _status_of_state(str(run.folder))
-        summary = self._cache.summary(run, status, now_ns) if status else None
-        if summary is None:
+        if (summary := self._cache.summary(run.name)) is None:
             raise RunNotFoundError(f"run {shown(run.name)} has no state that can be read")
         return summary
 
@@ -91,37 +88,27 @@ class RunLibrary:
                 ) from error
         shutil.rmtree(away, ignore_errors=True)
 
-    def _states(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The name of each run and the status of its `run.json`."""
-        folder = f"{self.folder}{os.sep}"
-        for name in self._names():
-            if (status := _status_of_state(folder + name)) is not None:
-                yield name, status
-
     def _names(self) -> list[str]:
         """The folders that may be runs."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            return [each.name for each in found if _may_be_run(each)]
+        return []
+
+    def _status(self, name: str) -> os.stat_result | None:
+        """The status of a run's `run.json`, where it is a regular file."""
         try:
-            with os.scandir(self.folder) as found:
-                return [
-                    each.name
-                    for each in found
-                    if each.is_dir(follow_symlinks=False)
-                    and not each.name.startswith(".")
-                    and can_be_shown(each.name)
-                ]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+            status = (self.folder / name / STATE_FILE).lstat()
+        except OSError:
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _may_be_run(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return name[0] != "." and entry.is_dir(follow_symlinks=False) and can_be_shown(name)
 
 
 def current_state(run: RunFolder) -> RunState | None:
     """What is true of a run now; None where `run.json` is missing or damaged."""
-    return true_state(run, run.written_state())
-
-
-def _status_of_state(folder: str) -> os.stat_result | None:
-    """The status of a run's `run.json`, where it is a regular file."""
-    try:
-        status = os.lstat(f"{folder}{os.sep}{STATE_FILE}")
-    except OSError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
+    written = run.written_state()
+    return None if written is None else true_state(run, written)

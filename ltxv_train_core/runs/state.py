@@ -16,6 +16,8 @@ from pydantic import AfterValidator, Field, TypeAdapter
 
 Status = Literal["queued", "running", "paused", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+ACTIVE = ("queued", "running")
+"""Somebody holds the run's lock, or has died."""
 
 STATE_VERSION = 1
 
@@ -104,7 +106,7 @@ class RunState:
         """The next state. A cause is only kept by `failed`."""
         assert status in _NEXT[self.status], f"{self.status} -> {status}"
         time = now()
-        ended = None if status in ("queued", "running") else time
+        ended = None if status in ACTIVE else time
         values: dict[str, Any] = {"cause": None, "ended": ended, **changes}
         return replace(self, status=status, updated=time, **values)
 

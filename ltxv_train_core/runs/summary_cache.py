@@ -7,12 +7,17 @@ still holds the lock of a run that trains.
 
 import json
 import os
+import stat
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from .folder import RunFolder
-from .state import Cause, RunState
+from .folder import STATE_FILE, RunFolder, states_written
+from .state import ACTIVE, Cause, RunState
 from .writer import is_held
 
 CRASHED = Cause(
@@ -22,7 +27,7 @@ CRASHED = Cause(
 )
 
 Stamp: TypeAlias = tuple[int, int, int, int]
-"""Size, times and number of a file: another one for other content."""
+"""Times, size and number of a file: another one for other content."""
 
 _NO_FILE: Stamp = (0, 0, 0, 0)
 _FINE_TICK_NS, _COARSE_TICK_NS = 20_000_000, 2_000_000_000
@@ -49,93 +54,132 @@ class RunSummary:
 
 
 class _Known(NamedTuple):
-    """What is remembered of a run. A stamp is None where the next look must read again.
+    """What is remembered of a run.
 
     Attributes:
+        is_settled: the file can't be written again without another stamp; else it is read again.
         written: what `run.json` says; None where it is damaged.
+        metrics_file: its path as text, which the system takes much sooner than a `Path`; empty
+            where `run.json` alone tells all.
+        summary: None where `run.json` is damaged.
     """
 
     run: RunFolder
-    state_stamp: Stamp | None
+    stamp: Stamp
+    is_settled: bool
     written: RunState | None
+    metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
 
 
 class SummaryCache:
-    """The summaries of the runs of one folder. Thread-safe: an entry is only replaced as a whole."""
+    """The summaries of the runs in a folder. Thread-safe: what is remembered is replaced as a whole."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
-
-    def summary(self, run: RunFolder, status: os.stat_result, now_ns: int) -> RunSummary | None:
-        """What a run is like now; None where its state is damaged.
-
-        Args:
-            status: of its `run.json`, taken after `now_ns`.
+    def __init__(self, folder: Path, trust_seconds: float = 0.0) -> None:
         """
-        stamp = _stamp(status, now_ns)
-        known = self._known.get(run.name)
-        if known is None or stamp is None or stamp != known.state_stamp:
-            known = _Known(run, stamp, run.written_state())
-        elif known.written is None or known.written.status == "finished":
-            return known.summary
-        known = _looked_at(known, now_ns)
-        self._known[run.name] = known
+        Args:
+            trust_seconds: for so long after a look, a run that rests is taken to be as it was,
+                unless this process writes states. One that trains is looked at each time.
+        """
+        self._folder, self._trust_ns = str(folder), int(trust_seconds * 1e9)
+        self._known: dict[str, _Known] = {}
+        self._last_look = (0, 0)
+        """When all were looked at, and how often this process had written states."""
+
+    def summaries(self, names: Iterable[str]) -> list[RunSummary]:
+        """Those of the folders of these names that are runs, the ones that changed last first."""
+        now_ns, writes = time.time_ns(), states_written()
+        looked_ns, writes_then = self._last_look
+        trusts = writes == writes_then and 0 <= now_ns - looked_ns < self._trust_ns
+        before, after, found = self._known, {}, []
+        for name in names:
+            known = before.get(name)
+            if known is None or not trusts or _is_active(known.summary):
+                known = self._look(name, known, now_ns)
+            if known is not None:
+                after[name] = known
+                if known.summary is not None:
+                    found.append((known.stamp[0], name, known.summary))
+        self._known = after
+        if not trusts:
+            self._last_look = (now_ns, writes)
+        found.sort(key=itemgetter(0, 1), reverse=True)
+        return [summary for *_, summary in found]
+
+    def summary(self, name: str) -> RunSummary | None:
+        """That of one as it is now; None where there is none, or its state is damaged."""
+        known = self._look(name, self._known.get(name), time.time_ns())
+        if known is None:
+            return None
+        self._known[name] = known
         return known.summary
 
-    def run(self, name: str) -> RunFolder | None:
-        """The folder of a remembered run: making a path takes longer than looking it up."""
-        known = self._known.get(name)
-        return known.run if known else None
+    def _look(self, name: str, known: _Known | None, now_ns: int) -> _Known | None:
+        try:
+            status = os.lstat(f"{self._folder}{os.sep}{name}{os.sep}{STATE_FILE}")
+        except OSError:
+            return None
+        stamp = _stamp(status)
+        if known is None or known.stamp != stamp or not known.is_settled:
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            known = _read(Path(self._folder, name), stamp, now_ns)
+        return _looked_at(known, now_ns) if known.metrics_file else known
 
-    def keep_only(self, names: set[str]) -> None:
-        """Forgets the runs that are gone."""
-        for name in self._known.keys() - names:
-            self._known.pop(name, None)
 
-
-def true_state(run: RunFolder, written: RunState | None) -> RunState | None:
+def true_state(run: RunFolder, written: RunState) -> RunState:
     """What is true of a run now, from what `run.json` says."""
-    if written is None or written.status not in ("queued", "running") or is_held(run):
+    if written.status not in ACTIVE or is_held(run):
         return written
     if written.status == "queued":
         return replace(written, status="stopped", ended=written.updated)
     return replace(written, status="failed", cause=CRASHED, ended=written.updated)
 
 
+def _is_active(summary: RunSummary | None) -> bool:
+    return summary is not None and summary.state.status in ACTIVE
+
+
+def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
+    run = RunFolder(folder)
+    known = _Known(run, stamp, _is_settled(stamp, now_ns), run.written_state())
+    if known.written is None:
+        return known
+    if known.written.status == "finished":
+        return known._replace(summary=RunSummary(run.name, known.written, known.written.step))
+    return known._replace(metrics_file=str(run.metrics_file))
+
+
 def _looked_at(known: _Known, now_ns: int) -> _Known:
     """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
+    assert known.written is not None
     before = known.summary
-    # Who takes the lock of a run that rests writes its `run.json`.
-    rests = before is not None and before.state.status not in ("queued", "running")
+    # Who takes the lock of a run that rests writes its run.json.
+    rests = before is not None and before.state.status not in ACTIVE
     state = before.state if before and rests else true_state(known.run, known.written)
-    if state is None:
-        return known
-    stamp = _stamp_of_metrics(known.run, now_ns)
-    if before and state is before.state and stamp is not None and stamp == known.metrics_stamp:
+    try:
+        stamp = _stamp(os.lstat(known.metrics_file))
+    except OSError:
+        stamp = _NO_FILE
+    if before and state is before.state and stamp == known.metrics_stamp:
         return known
     step = max(known.run.last_step(), state.step)
-    summary = RunSummary(known.run.name, state, step)
-    if summary == before:
-        summary = before  # which has its JSON
-    return known._replace(metrics_stamp=stamp, summary=summary)
+    if not (before and (state, step) == (before.state, before.step)):  # which has its JSON
+        before = RunSummary(known.run.name, state, step)
+    seen = stamp if _is_settled(stamp, now_ns) else None
+    return known._replace(metrics_stamp=seen, summary=before)
 
 
-def _stamp_of_metrics(run: RunFolder, now_ns: int) -> Stamp | None:
-    try:
-        return _stamp(run.metrics_file.lstat(), now_ns)
-    except OSError:
-        return _NO_FILE
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ctime_ns, status.st_ino
 
 
-def _stamp(status: os.stat_result, now_ns: int) -> Stamp | None:
-    """None for a file that was written just now: the next writing may leave the same times.
+def _is_settled(stamp: Stamp, now_ns: int) -> bool:
+    """Whether a file is so old that the next writing leaves another time.
 
     Times in whole seconds come from disks that count no finer (FAT counts two seconds).
     """
-    written_ns = status.st_mtime_ns
+    written_ns = stamp[0]
     tick_ns = _FINE_TICK_NS if written_ns % 1_000_000_000 else _COARSE_TICK_NS
-    if abs(now_ns - written_ns) <= tick_ns:
-        return None
-    return status.st_size, written_ns, status.st_ctime_ns, status.st_ino
+    return abs(now_ns - written_ns) > tick_ns
