@@ -125,8 +125,9 @@ class RunFolder:
         for path in (*parts, *(each for part in parts if part.is_dir() for each in part.iterdir())):
             if is_link(path):
                 raise LTXVTrainError(
-                    f"run {self.name}: {shown(str(path))} is a link, and training would write where "
-                    "it leads; put what it leads to in its place, or delete it"
+                    f"run {self.name}: {shown(path.relative_to(self.folder.parent).as_posix())} is a "
+                    "link, and training would write where it leads; put what it leads to in its "
+                    "place, or delete it"
                 )
 
     def written_state(self) -> RunState | None:
@@ -184,10 +185,11 @@ class RunFolder:
         for path in own_files(self.weights, ".safetensors"):
             if not path.name.startswith(f"{self.name}-"):
                 continue
-            number, _, kind = path.stem[len(self.name) + 1 :].partition("-")
-            step = number_of(number)
-            if step is not None and kind in ("", "ema"):
-                found.append(LoRAFile(step, path, kind == "ema"))
+            number = path.stem[len(self.name) + 1 :]
+            is_average = number.endswith("-ema")
+            step = number_of(number.removesuffix("-ema"))
+            if step is not None:
+                found.append(LoRAFile(step, path, is_average))
         return sorted(found, key=lambda lora: (lora.step, lora.is_average))
 
     def sample_sets(self) -> list[SampleSet]:
