@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import LTXVTrainError
+from ..errors import LTXVTrainError, shown
 from ..events import Control, Event, Request
 from ..models.device import default_device
 from ..plan import RunPlan, plan_again
@@ -49,7 +49,13 @@ class JobManager:
 
         Raises:
             RunBusyError: another program trains it.
+            LTXVTrainError: it says that it trains on from a run outside of its own folder.
         """
+        if plan.start is not None and plan.start.folder.parent != plan.run.folder.parent:
+            raise LTXVTrainError(
+                f"run {plan.run.name} trains on from a run in another folder "
+                f"({shown(str(plan.start.folder))}): resume it from a command line"
+            )
         with self._lock:
             job = self._jobs.get(plan.run.folder)
             if job is not None:
