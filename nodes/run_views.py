@@ -15,13 +15,23 @@ _ELSEWHERE = {"position": None, "here": False}
 _MAY_BE_HERE = ("queued", "running", "paused")
 
 
+_last: tuple[Sequence[RunSummary], dict[str, int | None], bytes] = ([], {}, b"[]")
+"""The list that was encoded last, with the positions in it."""
+
+
 def listed(runs: Sequence[RunSummary]) -> bytes:
     """A list of runs, encoded: what was encoded before is not encoded again."""
+    global _last
     here = _positions(runs)
+    runs_then, here_then, encoded = _last
+    if runs is runs_then and here == here_then:
+        return encoded
     places = {name: _json(_place(name, here)) for name in here}
     elsewhere = _json(_ELSEWHERE)
     entries = (each.json[:-1] + b", " + places.get(each.name, elsewhere)[1:] for each in runs)
-    return b"[" + b", ".join(entries) + b"]"
+    encoded = b"[" + b", ".join(entries) + b"]"
+    _last = runs, here, encoded
+    return encoded
 
 
 def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:

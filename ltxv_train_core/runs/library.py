@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import LTXVTrainError, shown
 from ..files import put_in_place
 from .folder import STATE_FILE, RunFolder
-from .own_files import can_be_shown
+from .own_files import may_be_run
 from .state import RunState
 from .summary_cache import RunSummary, SummaryCache, true_state
 from .writer import RunWriter
@@ -46,15 +46,15 @@ class RunLibrary:
     def find(self, name: str) -> RunFolder:
         """Raises `RunNotFoundError` where there is none."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
-            if any(each.name == name and _may_be_run(each) for each in found) and self._status(
-                name
-            ):
+            if any(each.name == name and may_be_run(each) for each in found) and self._status(name):
                 return RunFolder(self.folder / name)
         raise RunNotFoundError(f"no run is named {shown(name)}")
 
     def summaries(self) -> list[RunSummary]:
         """All runs that can be read, the ones that changed last first."""
-        return self._cache.summaries(self._names())
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            return self._cache.summaries(list(found))
+        return []
 
     def summary(self, run: RunFolder) -> RunSummary:
         """What a run is like now.
@@ -91,7 +91,7 @@ class RunLibrary:
     def _names(self) -> list[str]:
         """The folders that may be runs."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
-            return [each.name for each in found if _may_be_run(each)]
+            return [each.name for each in found if may_be_run(each)]
         return []
 
     def _status(self, name: str) -> os.stat_result | None:
@@ -101,11 +101,6 @@ class RunLibrary:
         except OSError:
             return None
         return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _may_be_run(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return name[0] != "." and entry.is_dir(follow_symlinks=False) and can_be_shown(name)
 
 
 def current_state(run: RunFolder) -> RunState | None:

@@ -20,6 +20,12 @@ def can_be_shown(name: str) -> bool:
     return _NOT_TO_SHOW.search(name) is None
 
 
+def may_be_run(entry: os.DirEntry[str]) -> bool:
+    """Whether what lies in a folder of runs is a folder, no link, with a name to show."""
+    name = entry.name
+    return name[0] != "." and entry.is_dir(follow_symlinks=False) and can_be_shown(name)
+
+
 def number_of(name: str) -> int | None:
     """The number that a name is, in ordinary digits."""
     return int(name) if _NUMBER.fullmatch(name) else None

@@ -9,14 +9,14 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from .folder import STATE_FILE, RunFolder, states_written
+from .own_files import may_be_run
 from .state import ACTIVE, Cause, RunState
 from .writer import is_held
 
@@ -64,6 +64,7 @@ class _Known(NamedTuple):
         summary: None where `run.json` is damaged.
     """
 
+    name: str
     run: RunFolder
     stamp: Stamp
     is_settled: bool
@@ -71,6 +72,16 @@ class _Known(NamedTuple):
     metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
+
+
+class _List(NamedTuple):
+    """What was listed, when all were looked at, and how often this process had written states."""
+
+    looked_ns: int
+    writes: int
+    names: list[str]
+    found: list[RunSummary]
+    active: list[_Known]
 
 
 class SummaryCache:
@@ -84,28 +95,37 @@ class SummaryCache:
         """
         self._folder, self._trust_ns = str(folder), int(trust_seconds * 1e9)
         self._known: dict[str, _Known] = {}
-        self._last_look = (0, 0)
-        """When all were looked at, and how often this process had written states."""
+        self._last = _List(0, 0, [], [], [])
 
-    def summaries(self, names: Iterable[str]) -> list[RunSummary]:
-        """Those of the folders of these names that are runs, the ones that changed last first."""
-        now_ns, writes = time.time_ns(), states_written()
-        looked_ns, writes_then = self._last_look
-        trusts = writes == writes_then and 0 <= now_ns - looked_ns < self._trust_ns
-        before, after, found = self._known, {}, []
-        for name in names:
+    def summaries(self, entries: Sequence[os.DirEntry[str]]) -> list[RunSummary]:
+        """Those of the runs in the folder, the ones that changed last first.
+
+        Args:
+            entries: what is in the folder.
+
+        Returns:
+            The same list as before, where nothing is known to have changed.
+        """
+        now_ns, writes, last = time.time_ns(), states_written(), self._last
+        names = [each.name for each in entries]
+        trusts = writes == last.writes and 0 <= now_ns - last.looked_ns < self._trust_ns
+        is_same = trusts and names == last.names
+        if is_same and all(self._look(each.name, each, now_ns) is each for each in last.active):
+            return last.found
+        before, after = self._known, {}
+        for entry, name in zip(entries, names, strict=True):
             known = before.get(name)
             if known is None or not trusts or _is_active(known.summary):
-                known = self._look(name, known, now_ns)
+                known = self._look(name, known, now_ns) if may_be_run(entry) else None
             if known is not None:
                 after[name] = known
-                if known.summary is not None:
-                    found.append((known.stamp[0], name, known.summary))
         self._known = after
-        if not trusts:
-            self._last_look = (now_ns, writes)
-        found.sort(key=itemgetter(0, 1), reverse=True)
-        return [summary for *_, summary in found]
+        known_now = sorted(after.values(), key=_change, reverse=True)
+        found = [each.summary for each in known_now if each.summary is not None]
+        active = [each for each in known_now if _is_active(each.summary)]
+        looked_ns = last.looked_ns if trusts else now_ns
+        self._last = _List(looked_ns, writes, names, found, active)
+        return found
 
     def summary(self, name: str) -> RunSummary | None:
         """That of one as it is now; None where there is none, or its state is damaged."""
@@ -137,13 +157,17 @@ def true_state(run: RunFolder, written: RunState) -> RunState:
     return replace(written, status="failed", cause=CRASHED, ended=written.updated)
 
 
+def _change(known: _Known) -> tuple[int, str]:
+    return known.stamp[0], known.name
+
+
 def _is_active(summary: RunSummary | None) -> bool:
     return summary is not None and summary.state.status in ACTIVE
 
 
 def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
     run = RunFolder(folder)
-    known = _Known(run, stamp, _is_settled(stamp, now_ns), run.written_state())
+    known = _Known(run.name, run, stamp, _is_settled(stamp, now_ns), run.written_state())
     if known.written is None:
         return known
     if known.written.status == "finished":
