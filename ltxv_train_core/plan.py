@@ -15,7 +15,8 @@ from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .permissions import policy
 from .preflight import require_ready
-from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
+from .runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
+from .runs.own_files import number_of
 from .strategies import STRATEGIES
 
 
@@ -179,7 +180,12 @@ def _start(run: RunFolder, state: RunState) -> RunFolder | None:
     """The run that one trains on from, where it still is."""
     if state.continues is None:
         return None
-    start = RunFolder(run.folder.parent / state.continues)
+    place = Path(state.continues)
+    library = RunLibrary(place.parent if place.is_absolute() else run.folder.parent)
+    try:
+        start = library.find(place.name if place.is_absolute() else state.continues)
+    except RunNotFoundError:
+        return None
     return start if start.written_state() else None
 
 
@@ -189,8 +195,9 @@ def _choose(config: TrainingConfig, runs: list[RunFolder], name: str, again: boo
     numbers = {1: RunFolder(config.output_path / base)}
     for run in runs:
         suffix = run.name.removeprefix(f"{base}-")
-        if run.name.startswith(f"{base}-") and suffix.isdigit():
-            numbers[int(suffix)] = run
+        number = number_of(suffix) if run.name.startswith(f"{base}-") else None
+        if number is not None:
+            numbers[number] = run
     newest = max(numbers)
     if again and numbers[newest].is_finished():
         return RunFolder(config.output_path / f"{base}-{newest + 1}")

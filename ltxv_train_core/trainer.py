@@ -18,7 +18,6 @@ from .events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
 from .files import write_json
 from .hub import push_when_finished
 from .models.device import free_memory
-from .permissions import policy
 from .plan import RunPlan, plan_again, plan_run
 from .processes import Processes
 from .runs import Cause, RunFolder, RunState, RunWriter, Status
@@ -140,18 +139,23 @@ def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunSta
     """Puts a run on disk, or one that is there back into the queue.
 
     Raises:
-        NotAllowedError: a link in its folder leads where nothing may be written.
+        LTXVTrainError: its folder can't be written.
     """
-    if plan.run.folder.is_dir():
-        for part in (plan.run.folder, *plan.run.folder.iterdir()):
-            policy().require_write(part)
-    remove_leftovers(plan.run.folder)
-    plan.run.failure_file.unlink(missing_ok=True)
-    yaml_file.save(plan.config, plan.run.config_file)
-    if plan.graph is not None:
-        write_json(plan.run.graph_file, dict(plan.graph))
-    writer.begin(plan.state)
-    return tell(report, plan.run, writer.move("queued", processes=plan.state.processes))
+    plan.run.require_no_links()
+    try:
+        remove_leftovers(plan.run.folder)
+        plan.run.failure_file.unlink(missing_ok=True)
+        yaml_file.save(plan.config, plan.run.config_file)
+        if plan.graph is not None:
+            write_json(plan.run.graph_file, dict(plan.graph))
+        writer.begin(plan.state)
+        state = writer.move("queued", processes=plan.state.processes)
+    except OSError as error:
+        raise LTXVTrainError(
+            f"run {plan.run.name} can't be written: {error}; make room, delete what is in the way, "
+            "or change who may write"
+        ) from error
+    return tell(report, plan.run, state)
 
 
 def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:

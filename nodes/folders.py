@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
@@ -16,6 +16,7 @@ from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
 from ..ltxv_train_core.paths import as_path, unquoted
 from ..ltxv_train_core.permissions import policy
 from ..ltxv_train_core.runs import RunFolder
+from ..ltxv_train_core.runs.own_files import own_files
 
 LORA_SUBFOLDER = "ltxv_train"
 
@@ -60,9 +61,16 @@ def publish(trained: Path) -> str:
 
     Returns:
         The name to give to a loader, relative to the folder of LoRAs or diffusion models.
+
+    Raises:
+        ModelError: it is no safetensors file.
     """
-    with safe_open(trained, "pt") as file:
-        is_lora = (file.metadata() or {}).get("modelspec.architecture") != TRANSFORMER_ARCHITECTURE
+    try:
+        with safe_open(trained, "pt") as file:
+            facts = file.metadata() or {}
+    except SafetensorError as error:
+        raise ModelError(f"{trained}: is no safetensors file, or is damaged ({error})") from None
+    is_lora = facts.get("modelspec.architecture") != TRANSFORMER_ARCHITECTURE
     folder = _loader_folder("loras" if is_lora else "diffusion_models")
     content = sha256_file(trained)
     number = 1
@@ -102,12 +110,11 @@ def lora_of_step(lora_name: str, step: int) -> str:
     run, kind = named["run"], named["kind"] or ""
     published = Path(folder_paths.get_full_path_or_raise("loras", lora_name)).parent
     # The run's own file counts: among ComfyUI's LoRAs may be that of a deleted run of this name.
-    places = [published, RunFolder(runs_folder() / run).weights]
+    own = own_files(RunFolder(runs_folder() / run).weights, ".safetensors")
     of_a_run = re.compile(rf"{re.escape(run)}-(\d{{6,}}){kind}")
     found = {
         int(name[1]): path
-        for place in places
-        for path in place.glob("*.safetensors")
+        for path in (*published.glob("*.safetensors"), *own)
         if (name := of_a_run.fullmatch(path.stem))
     }
     if step not in found:

@@ -4,7 +4,8 @@ The manager is imported when it is first needed: it imports the trainer.
 """
 
 import threading
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server import PromptServer
@@ -44,7 +45,13 @@ def _job_manager() -> "JobManager":
 
 
 def run_library() -> RunLibrary:
-    return RunLibrary(runs_folder())
+    return _library(runs_folder())
+
+
+@lru_cache(maxsize=2)
+def _library(folder: Path) -> RunLibrary:
+    """Kept, for what it remembers."""
+    return RunLibrary(folder, trust_seconds=0.25)
 
 
 def show_at(run: str, place: Place) -> None:

@@ -1,5 +1,6 @@
 """What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
 
+import logging
 import math
 from typing import Any
 
@@ -24,6 +25,8 @@ MODEL_NAME = io.AnyType.Output(
     tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
     "input of Load Diffusion Model.",
 )
+
+logger = logging.getLogger("ltxv_train")
 
 given = Given()
 """The LoRA files of runs whose results nodes gave."""
@@ -63,16 +66,29 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
     name = publish_loras(run, state.step)
     given.add(run.lora_file(state.step))
     losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
-    sheet = run.latest_sheet()
+    sheet = _latest_sheet(run)
     return io.NodeOutput(
         name,
         image_from_pil(loss_chart(losses, state.steps)),
-        image_from_pil(Image.open(sheet)) if sheet else ExecutionBlocker(None),
+        image_from_pil(sheet) if sheet else ExecutionBlocker(None),
         str(run.folder),
         run.name,
         {"loss": losses},
         ui={"text": [f"{name}, {line}"]},
     )
+
+
+def _latest_sheet(run: RunFolder) -> Image.Image | None:
+    """The newest contact sheet; None where there is none, or it is no picture."""
+    path = run.latest_sheet()
+    if path is None:
+        return None
+    try:
+        with Image.open(path) as sheet:
+            return sheet.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        logger.warning("%s can't be shown: %s", path, error)
+        return None
 
 
 def results_later(run: RunFolder, line: str) -> io.NodeOutput:

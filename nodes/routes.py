@@ -18,7 +18,6 @@ from aiohttp import web
 
 from ..ltxv_train_core.errors import LTXVTrainError
 from ..ltxv_train_core.runs import RunFolder, RunNotFoundError
-from ..ltxv_train_core.runs.library import current_state
 from . import permission_routes, run_views
 from .folders import publish
 from .jobs import ask_for_room, job_manager, run_library, tell_deleted
@@ -47,13 +46,13 @@ class _Refused(Exception):
         super().__init__(message)
 
 
-def _list_runs(request: web.Request) -> list[dict[str, Any]]:
-    states = [(run, current_state(run)) for run in run_library().runs()]
-    return [run_views.summary(run, state) for run, state in states if state is not None]
+def _list_runs(request: web.Request) -> bytes:
+    return run_views.listed(run_library().summaries())
 
 
 def _details(request: web.Request) -> dict[str, Any]:
-    return run_views.details(_run(request))
+    run = _run(request)
+    return run_views.details(run, run_library().summary(run))
 
 
 def _metrics(request: web.Request) -> dict[str, Any]:
@@ -71,7 +70,7 @@ def _configuration(request: web.Request) -> dict[str, Any]:
 
 
 def _loras(request: web.Request) -> list[dict[str, Any]]:
-    return run_views.details(_run(request))["loras"]
+    return run_views.loras(_run(request))
 
 
 def _lora_file(request: web.Request) -> Path:
@@ -247,12 +246,14 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
             "Cross-Origin-Resource-Policy": "same-origin",
         }
         return web.FileResponse(value, headers=headers)
-    return web.json_response({"ok": True} if value is None else value, dumps=_json)
+    if not isinstance(value, bytes):
+        value = _json({"ok": True} if value is None else value)
+    return web.Response(body=value, content_type="application/json", charset="utf-8")
 
 
 def _failed(status: int, error: Exception) -> web.Response:
     return web.json_response({"error": str(error)}, status=status)
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode("ascii")

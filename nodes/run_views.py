@@ -1,43 +1,48 @@
 """Runs as JSON for browsers; docs/rest.md gives the types."""
 
+import json
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..ltxv_train_core.curves import curves
-from ..ltxv_train_core.runs import LoRAFile, RunFolder, RunNotFoundError, RunState, SampleSet
-from ..ltxv_train_core.runs.library import current_state
+from ..ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
 from .jobs import job_manager
 
-if TYPE_CHECKING:
-    from ..ltxv_train_core.jobs import JobManager
+_ELSEWHERE = {"position": None, "here": False}
+_MAY_BE_HERE = ("queued", "running", "paused")
 
 
-def summary(run: RunFolder, state: RunState) -> dict[str, Any]:
-    """A run in a list."""
-    manager = _manager_of(state)
+_last: tuple[Sequence[RunSummary], dict[str, int | None], bytes] = ([], {}, b"[]")
+"""The list that was encoded last, with the positions in it."""
+
+
+def listed(runs: Sequence[RunSummary]) -> bytes:
+    """A list of runs, encoded: what was encoded before is not encoded again."""
+    global _last
+    here = _positions(runs)
+    runs_then, here_then, encoded = _last
+    if runs is runs_then and here == here_then:
+        return encoded
+    places = {name: _json(_place(name, here)) for name in here}
+    elsewhere = _json(_ELSEWHERE)
+    entries = (each.json[:-1] + b", " + places.get(each.name, elsewhere)[1:] for each in runs)
+    encoded = b"[" + b", ".join(entries) + b"]"
+    _last = runs, here, encoded
+    return encoded
+
+
+def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
+    """A run with its samples and LoRA files."""
     return {
         "name": run.name,
-        **state.to_json(),
-        "step": max(run.last_step(), state.step),
-        "position": manager.position(run.name) if manager else None,
-        "here": manager is not None and manager.find(run.name) is not None,
-    }
-
-
-def details(run: RunFolder) -> dict[str, Any]:
-    """A run with its samples and LoRA files.
-
-    Raises:
-        RunNotFoundError: it was deleted, or its state is damaged.
-    """
-    state = current_state(run)
-    if state is None:
-        raise RunNotFoundError(f"run {run.name!r} has no state that can be read")
-    return {
-        **summary(run, state),
+        **summary.state.to_json(),
+        "step": summary.step,
+        **_place(run.name, _positions([summary])),
         "samples": [_samples(each) for each in run.sample_sets()],
-        "loras": [_lora(each) for each in run.loras()],
+        "loras": loras(run),
     }
 
 
@@ -57,7 +62,16 @@ def configuration(run: RunFolder) -> dict[str, Any]:
             options |= {f"{name}.{option}": each for option, each in value.items()}
         else:
             options[name] = value
-    return {"yaml": run.config_file.read_text(encoding="utf-8"), "options": options}
+    return {"yaml": run.configuration_text(), "options": options}
+
+
+def loras(run: RunFolder) -> list[dict[str, Any]]:
+    """Its LoRA files; one that is deleted at this moment is left out."""
+    found = []
+    for each in run.loras():
+        with suppress(FileNotFoundError):
+            found.append(_lora(each))
+    return found
 
 
 def _samples(samples: SampleSet) -> dict[str, Any]:
@@ -82,6 +96,15 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _manager_of(state: RunState) -> "JobManager | None":
-    """The manager, for a run that it may work on; asking it imports the trainer."""
-    return job_manager() if state.status in ("queued", "running", "paused") else None
+def _positions(runs: Sequence[RunSummary]) -> dict[str, int | None]:
+    """Positions of the runs that this ComfyUI works on. Asking imports the trainer."""
+    is_asked = any(each.state.status in _MAY_BE_HERE for each in runs)
+    return job_manager().positions() if is_asked else {}
+
+
+def _place(name: str, here: dict[str, int | None]) -> dict[str, Any]:
+    return {"position": here[name], "here": True} if name in here else _ELSEWHERE
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode("ascii")

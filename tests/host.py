@@ -56,7 +56,16 @@ class Host(Protocol):
         """Where its web server answers, with no slash at the end."""
         ...
 
+    @property
+    def pid(self) -> int:
+        """The process that executes prompts."""
+        ...
+
     def object_info(self) -> dict[str, Any]: ...
+
+    def get(self, path: str) -> Any:
+        """The JSON that its web server answers."""
+        ...
 
     def start(self, prompt: Prompt) -> str:
         """Queues a prompt and returns its id. Raises `PromptRefused`."""

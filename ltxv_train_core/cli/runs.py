@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -36,13 +37,17 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def list_runs(args: Namespace) -> int:
-    for summary in RunLibrary(args.folder).summaries():
+    library = RunLibrary(args.folder)
+    summaries = library.summaries()
+    for summary in summaries:
         if args.json:
             print(
                 json.dumps({"name": summary.name, "made": summary.step} | summary.state.to_json())
             )
         else:
             print(_line(summary))
+    for name in {each.name for each in library.runs()} - {each.name for each in summaries}:
+        print(f"{name}: left out, its run.json is damaged", file=sys.stderr)
     return OK
 
 
@@ -64,4 +69,6 @@ def delete_run(args: Namespace) -> int:
 def _line(summary: RunSummary) -> str:
     state = summary.state
     text = f"{summary.name}  {state.status}  step {summary.step} of {state.steps}"
-    return f"{text}  {state.cause}" if state.cause else text
+    # It may be another's: nothing in it moves the terminal's cursor.
+    cause = "".join(each if each.isprintable() else " " for each in str(state.cause or ""))
+    return f"{text}  {cause}" if cause else text

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import LTXVTrainError
+from ..errors import LTXVTrainError, shown
 from ..events import Control, Event, Request
 from ..models.device import default_device
 from ..plan import RunPlan, plan_again
@@ -49,7 +49,13 @@ class JobManager:
 
         Raises:
             RunBusyError: another program trains it.
+            LTXVTrainError: it says that it trains on from a run outside of its own folder.
         """
+        if plan.start is not None and plan.start.folder.parent != plan.run.folder.parent:
+            raise LTXVTrainError(
+                f"run {plan.run.name} trains on from a run in another folder "
+                f"({shown(str(plan.start.folder))}): resume it from a command line"
+            )
         with self._lock:
             job = self._jobs.get(plan.run.folder)
             if job is not None:
@@ -76,12 +82,20 @@ class JobManager:
     def position(self, name: str) -> int | None:
         """How many runs are before one in its queue: 0 while it trains, None for no job or a
         paused one."""
+        return self.positions().get(name)
+
+    def positions(self) -> dict[str, int | None]:
+        """The position of every run that has a job."""
         with self._lock:
-            job = self.find(name)
-            if job is None or job.status == "paused":
-                return None
-            queue = self._queues.get(job.device, [])
-            return queue.index(job) + 1 if job in queue else 0
+            waiting = {
+                job: place
+                for queue in self._queues.values()
+                for place, job in enumerate(queue, start=1)
+            }
+            return {
+                job.name: None if job.status == "paused" else waiting.get(job, 0)
+                for job in self._jobs.values()
+            }
 
     def pause(self, name: str) -> None:
         """Asks a run to write a checkpoint and give its memory back; `resume` goes on.

@@ -2,8 +2,9 @@
 
 from .fingerprint import RECIPE, family, fingerprint
 from .folder import LoRAFile, RunFolder, SampleSet
-from .library import RunLibrary, RunNotFoundError, RunSummary
+from .library import RunLibrary, RunNotFoundError
 from .state import STATUSES, Cause, RunState, Status
+from .summary_cache import RunSummary
 from .writer import RunBusyError, RunWriter
 
 __all__ = [

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 
+from pydantic import TypeAdapter
+
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
-from .folder import RunFolder
+from .folder import LARGEST_STATE_BYTES, RunFolder
+from .own_files import read_own
 from .state import Cause
 
 _DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -39,6 +42,10 @@ _SPARE_DEVICE_MEMORY_OF_PROMPTS = (
     f"Set acceleration.load_text_encoder_in_8bit, {_SPARE_TEXT_ENCODER}"
 )
 _SPARE_HOST_MEMORY_OF_PROMPTS = f"Close other programs, {_SPARE_TEXT_ENCODER}"
+
+_CAUSE = TypeAdapter(Cause)
+_LONGEST_MESSAGE = 8000
+"""A state has to stay small: one is read for each run of a list."""
 
 
 class PromptMemoryError(RuntimeError):
@@ -80,11 +87,11 @@ def cause_of(error: BaseException) -> Cause:
         return Cause("not_finite", text, "Changed options make a new run")
     if isinstance(error, DataError):
         return Cause(
-            "data", str(error), "Put the data set back or preprocess it again, then queue the run"
+            "data", _cut(error), "Put the data set back or preprocess it again, then queue the run"
         )
     for kind, name in ((ModelError, "model"), (ConfigurationError, "configuration")):
         if isinstance(error, kind):
-            return Cause(name, str(error), "Solve this, then queue the run again")
+            return Cause(name, _cut(error), "Solve this, then queue the run again")
     return Cause(
         "error",
         f"{type(error).__name__}: {text}",
@@ -107,8 +114,9 @@ def leave_cause(run: RunFolder, error: BaseException, process: str) -> None:
 def left_cause(run: RunFolder) -> Cause | None:
     """What `leave_cause` has written since the run began, if anything."""
     try:
-        return Cause(**json.loads(run.failure_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        text = read_own(run.failure_file, LARGEST_STATE_BYTES)
+        return _CAUSE.validate_json(text, strict=True)
+    except (OSError, ValueError):
         return None
 
 
@@ -142,6 +150,10 @@ def _is_host_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError | OSError) and bool(_HOST_MEMORY.search(str(error)))
 
 
+def _cut(error: BaseException) -> str:
+    return str(error)[:_LONGEST_MESSAGE]
+
+
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    lines = _cut(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -12,19 +12,33 @@
 <output_dir>/.locks/<run>.lock
 """
 
-import json
-import os
-from bisect import bisect_right
-from dataclasses import asdict, dataclass
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import TrainingConfig, yaml_file
+from ..config import TrainingConfig, build, yaml_file
+from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..events import StepCompleted
-from ..files import write_json, write_text
+from ..files import write_json
+from ..reading import parse_json
+from .metrics_file import append_step, last_step, steps_after, write_steps
+from .own_files import is_link, is_own_file, number_of, own_entries, own_files, read_own
 from .state import RunState
 
 SHEET = "sheet.png"
 STATE_FILE = "run.json"
+
+LARGEST_STATE_BYTES = 2**16
+LARGEST_GRAPH_BYTES = 2**25
+LARGEST_CONFIGURATION_BYTES = 2**22
+
+_counter = itertools.count(1)
+_states_written = 0
+
+
+def states_written() -> int:
+    """Another number after this process has written the state of a run."""
+    return _states_written
 
 
 @dataclass(frozen=True)
@@ -99,16 +113,34 @@ class RunFolder:
     def ema_file(self, step: int) -> Path:
         return self.weights / f"{self.name}-{step:06d}-ema.safetensors"
 
+    def require_no_links(self) -> None:
+        """Raises `LTXVTrainError` where training would write through a link in this folder."""
+        parts = (
+            self.folder,
+            self.checkpoints,
+            self.recovery,
+            self.weights,
+            self.folder / "samples",
+        )
+        for path in (*parts, *(each for part in parts if part.is_dir() for each in part.iterdir())):
+            if is_link(path):
+                raise LTXVTrainError(
+                    f"run {self.name}: {shown(path.relative_to(self.folder.parent).as_posix())} is a "
+                    "link, and training would write where it leads; put what it leads to in its "
+                    "place, or delete it"
+                )
+
     def written_state(self) -> RunState | None:
         """What `run.json` says, or None where there is none that can be read."""
         try:
-            text = (self.folder / STATE_FILE).read_text(encoding="utf-8")
-            return RunState.from_json(json.loads(text))
-        except (OSError, ValueError, KeyError, TypeError):
+            return RunState.from_json(read_own(self.folder / STATE_FILE, LARGEST_STATE_BYTES))
+        except (OSError, ValueError):
             return None
 
     def write_state(self, state: RunState) -> None:
         write_json(self.folder / STATE_FILE, state.to_json())
+        global _states_written
+        _states_written = next(_counter)
 
     def configuration(self) -> TrainingConfig:
         """The configuration that it is trained with.
@@ -116,13 +148,27 @@ class RunFolder:
         Raises:
             ConfigurationError: it is missing or damaged.
         """
-        return yaml_file.load(self.config_file)
+        sections = yaml_file.parse(self.configuration_text(), where=str(self.config_file))
+        return build(TrainingConfig, sections)
+
+    def configuration_text(self) -> str:
+        """The configuration as it is written. Raises `ConfigurationError`: it can't be read."""
+        try:
+            return read_own(self.config_file, LARGEST_CONFIGURATION_BYTES)
+        except OSError as error:
+            problem = f"can't be read ({error.strerror})"
+        except UnicodeDecodeError as error:
+            problem = f"is not UTF-8 text ({error.reason} at byte {error.start})"
+        raise ConfigurationError([f"{self.config_file}: {problem}"])
 
     def graph(self) -> dict[str, str] | None:
-        """The graph to put into its LoRA files."""
-        if not self.graph_file.is_file():
+        """The graph to put into its LoRA files; None where there is none that can be read."""
+        try:
+            graph = parse_json(read_own(self.graph_file, LARGEST_GRAPH_BYTES))
+        except (OSError, ValueError):
             return None
-        return json.loads(self.graph_file.read_text(encoding="utf-8"))
+        is_one = isinstance(graph, dict) and all(isinstance(each, str) for each in graph.values())
+        return graph if is_one else None
 
     def is_finished(self) -> bool:
         """Whether the last step was made and its LoRA is still there."""
@@ -130,25 +176,35 @@ class RunFolder:
         return (
             state is not None
             and state.status == "finished"
-            and self.lora_file(state.steps).is_file()
+            and is_own_file(self.lora_file(state.steps))
         )
 
     def loras(self) -> list[LoRAFile]:
         """The LoRA files, by step; the average behind the trained weights."""
         found = []
-        for path in self.weights.glob(f"{self.name}-*.safetensors"):
-            step, _, kind = path.stem[len(self.name) + 1 :].partition("-")
-            if step.isdigit() and kind in ("", "ema"):
-                found.append(LoRAFile(int(step), path, kind == "ema"))
+        for path in own_files(self.weights, ".safetensors"):
+            if not path.name.startswith(f"{self.name}-"):
+                continue
+            number = path.stem[len(self.name) + 1 :]
+            is_average = number.endswith("-ema")
+            step = number_of(number.removesuffix("-ema"))
+            if step is not None:
+                found.append(LoRAFile(step, path, is_average))
         return sorted(found, key=lambda lora: (lora.step, lora.is_average))
 
     def sample_sets(self) -> list[SampleSet]:
         """The validation samples, by step."""
-        return [
-            SampleSet(int(sheet.parent.name), tuple(sorted(sheet.parent.glob("*.mp4"))), sheet)
-            for sheet in sorted((self.folder / "samples").glob(f"*/{SHEET}"))
-            if sheet.parent.name.isdigit()
-        ]
+        found = []
+        for each in own_entries(self.folder / "samples"):
+            step = number_of(each.name)
+            if step is None:
+                continue
+            files = own_files(Path(each.path), "")
+            sheet = next((path for path in files if path.name == SHEET), None)
+            if sheet is not None:
+                videos = tuple(path for path in files if path.suffix == ".mp4")
+                found.append(SampleSet(step, videos, sheet))
+        return sorted(found, key=lambda samples: (samples.step, samples.sheet))
 
     def sample_file(self, name: str) -> Path | None:
         """A file of the samples by its name "000100/sheet.png", looked up among those there are."""
@@ -161,45 +217,24 @@ class RunFolder:
 
     def latest_sheet(self) -> Path | None:
         """The newest contact sheet of validation samples."""
-        return max((self.folder / "samples").glob(f"*/{SHEET}"), default=None)
+        sets = self.sample_sets()
+        return sets[-1].sheet if sets else None
 
     def metrics(self, since: int = 0) -> list[StepCompleted]:
-        """What was recorded of each step after `since`."""
-        lines = self._metric_lines()
-        first = bisect_right(lines, since, key=_step_of)
-        return [StepCompleted(**json.loads(line)) for line in lines[first:]]
+        """What was recorded of each step after `since`. Raises `OSError`: it can't be read."""
+        return steps_after(self.metrics_file, since)
 
     def last_step(self) -> int:
         """The last step that was made, whether or not a checkpoint has it."""
-        try:
-            with self.metrics_file.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 2048))
-                lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
-            return _step_of(lines[-1]) if lines else 0
-        except (OSError, ValueError, KeyError):
-            return 0
+        return last_step(self.metrics_file)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drops what was recorded after the step that a run goes on from."""
-        lines = self._metric_lines()
-        kept = lines[: bisect_right(lines, step, key=_step_of)]
-        write_text(self.metrics_file, "".join(f"{line}\n" for line in kept))
+        write_steps(self.metrics_file, [each for each in self.metrics() if each.step <= step])
 
     def take_metrics_of(self, before: "RunFolder") -> None:
         """Begins with what was recorded of another run."""
-        write_text(self.metrics_file, "".join(f"{line}\n" for line in before._metric_lines()))
+        write_steps(self.metrics_file, before.metrics())
 
     def append_metrics(self, metrics: StepCompleted) -> None:
-        with self.metrics_file.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
-
-    def _metric_lines(self) -> list[str]:
-        """The whole lines; the last one may be half written while a run trains."""
-        if not self.metrics_file.is_file():
-            return []
-        lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line for line in lines if line.startswith("{") and line.endswith("}")]
-
-
-def _step_of(line: str) -> int:
-    return int(json.loads(line)["step"])
+        append_step(self.metrics_file, metrics)

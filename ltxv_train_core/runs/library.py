@@ -1,71 +1,70 @@
 """The runs of an output folder."""
 
+import os
 import shutil
-from dataclasses import dataclass, replace
+import stat
+from contextlib import suppress
 from pathlib import Path
 
-from ..errors import LTXVTrainError
+from ..errors import LTXVTrainError, shown
 from ..files import put_in_place
 from .folder import STATE_FILE, RunFolder
-from .state import Cause, RunState
-from .writer import RunWriter, is_held
-
-CRASHED = Cause(
-    "crashed",
-    "the program that trained it ended without a word (it crashed, was killed, or the power went)",
-    "Queue it again: it goes on from where it was last saved",
-)
+from .own_files import may_be_run
+from .state import RunState
+from .summary_cache import RunSummary, SummaryCache, true_state
+from .writer import RunWriter
 
 
 class RunNotFoundError(LTXVTrainError):
     """There is no run of that name."""
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """A run in a list.
+class RunLibrary:
+    """Runs by name. A name is looked up among the runs there are, never joined to a path.
 
-    Attributes:
-        state: as it is now: a run whose program died has failed, whatever `run.json` says.
-        step: the last step that was made.
+    A run is a folder with a regular `run.json`, not a link to one. Thread-safe.
     """
 
-    name: str
-    state: RunState
-    step: int
-
-
-class RunLibrary:
-    """Runs by name. A name is looked up among the runs there are, never joined to a path."""
-
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, trust_seconds: float = 0.0):
+        """
+        Args:
+            trust_seconds: how old a list may be of runs that other programs write; see
+                `SummaryCache`.
+        """
         self.folder = folder
+        self._cache = SummaryCache(folder, trust_seconds)
 
     def runs(self) -> list[RunFolder]:
         """All runs, the ones that changed last first."""
-        if not self.folder.is_dir():
-            return []
-        found = []
-        for path in self.folder.iterdir():
-            state = path / STATE_FILE
-            if not path.name.startswith(".") and state.is_file():
-                found.append((state.stat().st_mtime_ns, path.name, RunFolder(path)))
-        return [run for *_, run in sorted(found, key=lambda each: each[:2], reverse=True)]
+        found = [
+            (status.st_mtime_ns, name)
+            for name in self._names()
+            if (status := self._status(name)) is not None
+        ]
+        return [RunFolder(self.folder / name) for _, name in sorted(found, reverse=True)]
 
     def find(self, name: str) -> RunFolder:
         """Raises `RunNotFoundError` where there is none."""
-        for run in self.runs():
-            if run.name == name:
-                return run
-        raise RunNotFoundError(f"no run is named {name!r}")
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            if any(each.name == name and may_be_run(each) for each in found) and self._status(name):
+                return RunFolder(self.folder / name)
+        raise RunNotFoundError(f"no run is named {shown(name)}")
 
     def summaries(self) -> list[RunSummary]:
         """All runs that can be read, the ones that changed last first."""
-        return [
-            RunSummary(run.name, state, max(run.last_step(), state.step))
-            for run in self.runs()
-            if (state := current_state(run)) is not None
-        ]
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            return self._cache.summaries(list(found))
+        return []
+
+    def summary(self, run: RunFolder) -> RunSummary:
+        """What a run is like now.
+
+        Raises:
+            RunNotFoundError: it was deleted, or its state is damaged.
+        """
+        if (summary := self._cache.summary(run.name)) is None:
+            raise RunNotFoundError(f"run {shown(run.name)} has no state that can be read")
+        return summary
 
     def delete(self, name: str) -> None:
         """Deletes a run with all its files. LoRAs that were copied elsewhere stay.
@@ -89,12 +88,22 @@ class RunLibrary:
                 ) from error
         shutil.rmtree(away, ignore_errors=True)
 
+    def _names(self) -> list[str]:
+        """The folders that may be runs."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
+            return [each.name for each in found if may_be_run(each)]
+        return []
+
+    def _status(self, name: str) -> os.stat_result | None:
+        """The status of a run's `run.json`, where it is a regular file."""
+        try:
+            status = (self.folder / name / STATE_FILE).lstat()
+        except OSError:
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
+
 
 def current_state(run: RunFolder) -> RunState | None:
     """What is true of a run now; None where `run.json` is missing or damaged."""
-    state = run.written_state()
-    if state is None or state.status not in ("queued", "running") or is_held(run):
-        return state
-    if state.status == "queued":
-        return replace(state, status="stopped", ended=state.updated)
-    return replace(state, status="failed", cause=CRASHED, ended=state.updated)
+    written = run.written_state()
+    return None if written is None else true_state(run, written)

@@ -10,12 +10,19 @@ trains on from it.
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, Field, TypeAdapter
 
 Status = Literal["queued", "running", "paused", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+ACTIVE = ("queued", "running")
+"""Somebody holds the run's lock, or has died."""
 
 STATE_VERSION = 1
+
+MOST_STEPS = 1_000_000_000
+"""More than a configuration can ask for, run after run."""
 
 _NEXT: dict[Status, tuple[Status, ...]] = {
     "queued": ("queued", "running", "paused", "stopped", "failed"),
@@ -25,6 +32,16 @@ _NEXT: dict[Status, tuple[Status, ...]] = {
     "failed": ("queued", "running"),
     "finished": ("queued", "running"),
 }
+
+
+def _require_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+_Count: TypeAlias = Annotated[int, Field(ge=0, le=MOST_STEPS)]
+_Steps: TypeAlias = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+_Time: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_require_time)]
 
 
 @dataclass(frozen=True)
@@ -65,19 +82,19 @@ class RunState:
     """
 
     status: Status
-    step: int
-    steps: int
-    created: str
-    updated: str
-    ended: str | None = None
+    step: _Count
+    steps: _Steps
+    created: _Time
+    updated: _Time
+    ended: _Time | None = None
     cause: Cause | None = None
     fingerprint: str = ""
     family: str = ""
     data: str = ""
     continues: str | None = None
-    first_step: int = 0
-    skipped_steps: int = 0
-    processes: int = 0
+    first_step: _Count = 0
+    skipped_steps: _Count = 0
+    processes: _Count = 0
 
     @classmethod
     def new(cls, steps: int, **facts: Any) -> "RunState":
@@ -89,7 +106,7 @@ class RunState:
         """The next state. A cause is only kept by `failed`."""
         assert status in _NEXT[self.status], f"{self.status} -> {status}"
         time = now()
-        ended = None if status in ("queued", "running") else time
+        ended = None if status in ACTIVE else time
         values: dict[str, Any] = {"cause": None, "ended": ended, **changes}
         return replace(self, status=status, updated=time, **values)
 
@@ -97,17 +114,16 @@ class RunState:
         return {"version": STATE_VERSION, **asdict(self)}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "RunState":
+    def from_json(cls, text: str) -> "RunState":
         """Reads a state; of a newer version, what is known here.
 
         Raises:
-            KeyError, TypeError, ValueError: it is none.
+            ValueError: it is none.
         """
-        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-        if known["status"] not in STATUSES:
-            raise ValueError(f"status {known['status']!r}")
-        cause = known.get("cause")
-        return cls(**known | {"cause": Cause(**cause) if cause else None})
+        return _STATE.validate_json(text, strict=True)
+
+
+_STATE = TypeAdapter(RunState)
 
 
 def now() -> str:

@@ -4,6 +4,8 @@ The lock is the operating system's, on a file beside the runs: it is gone with t
 held it, however that ended.
 """
 
+import os
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,10 +13,14 @@ from filelock import FileLock, Timeout
 
 from ..errors import LTXVTrainError
 from .folder import RunFolder
+from .own_files import is_link, is_own_file
 from .state import RunState, Status
 
 PATIENCE_SECONDS = 2.0
 """Longer than anybody holds a lock only to look whether it is free."""
+
+_held_here: set[str] = set()
+"""The locks that this process holds: of these nobody has to ask the system."""
 
 
 class RunBusyError(LTXVTrainError):
@@ -36,6 +42,7 @@ class RunWriter:
             RunBusyError: somebody else has it.
             LTXVTrainError: the folder of the runs can't be written.
         """
+        _require_lock_file(self.run.lock_file)
         try:
             self.run.lock_file.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=patience_seconds)
@@ -49,6 +56,7 @@ class RunWriter:
                 f"{self.run.folder}: no run can be written there ({error.strerror}); change "
                 "output_dir or name, or who may write"
             ) from error
+        _held_here.add(str(self.run.lock_file))
         return self
 
     @property
@@ -56,6 +64,7 @@ class RunWriter:
         return self._lock.is_locked
 
     def release(self) -> None:
+        _held_here.discard(str(self.run.lock_file))
         self._lock.release()
 
     def __enter__(self) -> "RunWriter":
@@ -87,7 +96,9 @@ class RunWriter:
 
 def is_held(run: RunFolder) -> bool:
     """Whether somebody works on a run at this moment."""
-    if not run.lock_file.is_file():
+    if str(run.lock_file) in _held_here:
+        return True
+    if not is_own_file(run.lock_file):
         return False
     lock = FileLock(run.lock_file, thread_local=False)
     try:
@@ -98,3 +109,9 @@ def is_held(run: RunFolder) -> bool:
         return False
     lock.release()
     return False
+
+
+def _require_lock_file(path: Path) -> None:
+    """Opening a lock empties it: it must not lead to somebody's file."""
+    if is_link(path.parent) or (os.path.lexists(path) and not is_own_file(path)):
+        raise LTXVTrainError(f"{path}: is no file of a lock; delete it")

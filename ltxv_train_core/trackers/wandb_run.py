@@ -1,4 +1,5 @@
 import os
+import re
 import uuid
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from ..errors import LTXVTrainError
 from ..events import SamplesWritten, StepCompleted
 from ..files import write_text
 from ..permissions import policy
+from ..reading import read_text
 from .base import scalars
 
 _STAYS_HERE = {"offline", "dryrun", "disabled"}
@@ -22,6 +24,9 @@ def is_refused(config: TrainingConfig) -> bool:
     """Whether it asks for logs that this machine's user has not allowed. Its client is not even
     started then: offline too, it sends counts of its use."""
     return leaves(config) and not policy().may_log_to(config.trackers.entity)
+
+
+_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 class WandbRun:
@@ -72,7 +77,13 @@ class WandbRun:
 
 
 def _run_id(folder: Path) -> str:
+    """The one that the folder knows, or a new one: what is no id there is nothing to send away."""
     file = folder / "wandb_id.txt"
-    if not file.is_file():
-        write_text(file, uuid.uuid4().hex[:12])
-    return file.read_text(encoding="utf-8").strip()
+    try:
+        known = "" if file.is_symlink() else read_text(file, 1000).strip()
+    except (OSError, UnicodeDecodeError):
+        known = ""
+    if not _ID.fullmatch(known):
+        known = uuid.uuid4().hex[:12]
+        write_text(file, known)
+    return known

@@ -60,6 +60,10 @@ class ComfyUIHost:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
 

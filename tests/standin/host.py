@@ -3,8 +3,11 @@
 import asyncio
 import copy
 import itertools
+import json
 import logging
+import os
 import threading
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,14 @@ class StandInHost:
     @property
     def url(self) -> str:
         return self._web.url
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=30) as reply:
+            return json.loads(reply.read())
 
     def object_info(self) -> dict[str, Any]:
         return {name: node.define_schema().info() for name, node in self.nodes.items()}

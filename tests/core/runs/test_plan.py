@@ -1,13 +1,15 @@
 """Which run a configuration means."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.jobs import JobManager
 from ltxv_train_core.plan import plan_again, plan_run
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter, fingerprint
 from ltxv_train_core.trainer import begin, train
@@ -160,9 +162,23 @@ def test_a_stage_finds_the_run_before_it_in_another_folder(training_config, tmp_
         begin(plan, writer)
     again = plan_again(plan.run)
     assert (again.start, again.steps) == (before, 4)
+    with pytest.raises(LTXVTrainError, match="from a run in another folder"):
+        JobManager().submit(again)
     RunLibrary(elsewhere.output_path).delete(before.name)
     with pytest.raises(ConfigurationError, match="which it trains on from, is gone"):
         plan_again(plan.run)
+
+
+@pytest.mark.parametrize("place", ["../{0}", "./{0}", "x/../{0}", "..", ".", "", "\0", "a" * 5000])
+def test_a_run_trains_on_from_none_that_is_no_name(training_config, place):
+    first, _ = steps_of(training_config(optimization=CONSTANT | {"steps": 1}))
+    plan = plan_run(training_config(optimization=CONSTANT | {"steps": 2}))
+    assert plan.start == RunFolder(first.run_folder)
+    with RunWriter(plan.run) as writer:
+        begin(plan, writer)
+        state = plan.run.written_state()
+        plan.run.write_state(replace(state, continues=place.format(first.run_folder.name)))
+    assert plan_again(plan.run).start is None
 
 
 def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):

@@ -1,0 +1,115 @@
+"""`metrics.jsonl`: a line of JSON for each step, in order.
+
+It is read from its end, because who asks again and again wants the newest steps. A line that is no
+step, or comes after a later one, costs itself.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import TypeAdapter
+
+from ..events import StepCompleted
+from ..files import write_text
+from ..reading import NotRegularError
+from .own_files import open_own
+from .state import MOST_STEPS
+
+MOST_LINES = 200_000
+MOST_BYTES = 64 * 2**20
+"""As much is read, from the end."""
+
+_LONGEST_LINE_BYTES = 4096
+_FIRST_BLOCK_BYTES, _LARGEST_BLOCK_BYTES = 4096, 2**20
+_LARGEST_VALUE = 1e100
+"""Sums and differences of such values are numbers."""
+
+_STEP = TypeAdapter(StepCompleted)
+
+
+def steps_after(path: Path, since: int = 0) -> list[StepCompleted]:
+    """What was recorded of each step after `since`, in order; nothing where there is no such file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    found: list[StepCompleted] = []
+    try:
+        with open_own(path) as file:
+            for each in _steps_from_end(file):
+                if each.step <= since:
+                    break
+                if not found or each.step < found[-1].step:
+                    found.append(each)
+    except (FileNotFoundError, NotRegularError):
+        return []
+    return found[::-1]
+
+
+def last_step(path: Path) -> int:
+    """The newest step; 0 where there is none that can be read."""
+    try:
+        with open_own(path) as file:
+            return next((each.step for each in _steps_from_end(file)), 0)
+    except OSError:
+        return 0
+
+
+def append_step(path: Path, step: StepCompleted) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(_line(step))
+
+
+def write_steps(path: Path, steps: list[StepCompleted]) -> None:
+    """Puts a file with these steps in the place of the one there is."""
+    write_text(path, "".join(map(_line, steps)))
+
+
+def _line(step: StepCompleted) -> str:
+    return json.dumps(asdict(step)) + "\n"
+
+
+def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
+    for number, line in enumerate(_lines_from_end(file)):
+        if number == MOST_LINES:
+            return
+        if (step := _parsed(line)) is not None:
+            yield step
+
+
+def _parsed(line: bytes) -> StepCompleted | None:
+    try:
+        step = _STEP.validate_json(line, strict=True)
+    except ValueError:
+        return None
+    values = (step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds)
+    if any(_LARGEST_VALUE < abs(value) < math.inf for value in values):
+        return None
+    return step if 0 < step.step <= MOST_STEPS and 0 < step.steps <= MOST_STEPS else None
+
+
+def _lines_from_end(file: BinaryIO) -> Iterator[bytes]:
+    """The whole lines, the last first. What is behind the last line end is still being written.
+
+    Of a line that is too long to be a step, only some is held.
+    """
+    end = file.seek(0, os.SEEK_END)
+    first = max(0, end - MOST_BYTES)
+    block_bytes, later, is_whole = _FIRST_BLOCK_BYTES, b"", False
+    while end > first:
+        start = max(first, end - block_bytes)
+        file.seek(start)
+        head, *lines = (file.read(end - start) + later).split(b"\n")
+        for line in reversed(lines):
+            if is_whole:
+                yield line
+            is_whole = True
+        later = head[: _LONGEST_LINE_BYTES + 1]
+        end, block_bytes = start, min(4 * block_bytes, _LARGEST_BLOCK_BYTES)
+    if is_whole and first == 0:
+        yield later

@@ -1,0 +1,209 @@
+"""Remembers what runs are like for as long as their files stay the same.
+
+A list of runs is asked for again and again. Looking at a file's status tells whether it was written
+since; only then it is read. What may change without a file is looked at each time: whether somebody
+still holds the lock of a run that trains.
+"""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from .folder import STATE_FILE, RunFolder, states_written
+from .own_files import may_be_run
+from .state import ACTIVE, Cause, RunState
+from .writer import is_held
+
+CRASHED = Cause(
+    "crashed",
+    "the program that trained it ended without a word (it crashed, was killed, or the power went)",
+    "Queue it again: it goes on from where it was last saved",
+)
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""Times, size and number of a file: another one for other content."""
+
+_NO_FILE: Stamp = (0, 0, 0, 0)
+_FINE_TICK_NS, _COARSE_TICK_NS = 20_000_000, 2_000_000_000
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in a list.
+
+    Attributes:
+        state: as it is now: a run whose program died has failed, whatever `run.json` says.
+        step: the last step that was made.
+    """
+
+    name: str
+    state: RunState
+    step: int
+
+    @cached_property
+    def json(self) -> bytes:
+        """`name` and all of the state, with this `step`, as a JSON object."""
+        value = {"name": self.name, **self.state.to_json(), "step": self.step}
+        return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+class _Known(NamedTuple):
+    """What is remembered of a run.
+
+    Attributes:
+        is_settled: the file can't be written again without another stamp; else it is read again.
+        written: what `run.json` says; None where it is damaged.
+        metrics_file: its path as text, which the system takes much sooner than a `Path`; empty
+            where `run.json` alone tells all.
+        summary: None where `run.json` is damaged.
+    """
+
+    name: str
+    run: RunFolder
+    stamp: Stamp
+    is_settled: bool
+    written: RunState | None
+    metrics_file: str = ""
+    metrics_stamp: Stamp | None = None
+    summary: RunSummary | None = None
+
+
+class _List(NamedTuple):
+    """What was listed, when all were looked at, and how often this process had written states."""
+
+    looked_ns: int
+    writes: int
+    names: list[str]
+    found: list[RunSummary]
+    active: list[_Known]
+
+
+class SummaryCache:
+    """The summaries of the runs in a folder. Thread-safe: what is remembered is replaced as a whole."""
+
+    def __init__(self, folder: Path, trust_seconds: float = 0.0) -> None:
+        """
+        Args:
+            trust_seconds: for so long after a look, a run that rests is taken to be as it was,
+                unless this process writes states. One that trains is looked at each time.
+        """
+        self._folder, self._trust_ns = str(folder), int(trust_seconds * 1e9)
+        self._known: dict[str, _Known] = {}
+        self._last = _List(0, 0, [], [], [])
+
+    def summaries(self, entries: Sequence[os.DirEntry[str]]) -> list[RunSummary]:
+        """Those of the runs in the folder, the ones that changed last first.
+
+        Args:
+            entries: what is in the folder.
+
+        Returns:
+            The same list as before, where nothing is known to have changed.
+        """
+        now_ns, writes, last = time.time_ns(), states_written(), self._last
+        names = [each.name for each in entries]
+        trusts = writes == last.writes and 0 <= now_ns - last.looked_ns < self._trust_ns
+        is_same = trusts and names == last.names
+        if is_same and all(self._look(each.name, each, now_ns) is each for each in last.active):
+            return last.found
+        before, after = self._known, {}
+        for entry, name in zip(entries, names, strict=True):
+            known = before.get(name)
+            if known is None or not trusts or _is_active(known.summary):
+                known = self._look(name, known, now_ns) if may_be_run(entry) else None
+            if known is not None:
+                after[name] = known
+        self._known = after
+        known_now = sorted(after.values(), key=_change, reverse=True)
+        found = [each.summary for each in known_now if each.summary is not None]
+        active = [each for each in known_now if _is_active(each.summary)]
+        looked_ns = last.looked_ns if trusts else now_ns
+        self._last = _List(looked_ns, writes, names, found, active)
+        return found
+
+    def summary(self, name: str) -> RunSummary | None:
+        """That of one as it is now; None where there is none, or its state is damaged."""
+        known = self._look(name, self._known.get(name), time.time_ns())
+        if known is None:
+            return None
+        self._known[name] = known
+        return known.summary
+
+    def _look(self, name: str, known: _Known | None, now_ns: int) -> _Known | None:
+        try:
+            status = os.lstat(f"{self._folder}{os.sep}{name}{os.sep}{STATE_FILE}")
+        except OSError:
+            return None
+        stamp = _stamp(status)
+        if known is None or known.stamp != stamp or not known.is_settled:
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            known = _read(Path(self._folder, name), stamp, now_ns)
+        return _looked_at(known, now_ns) if known.metrics_file else known
+
+
+def true_state(run: RunFolder, written: RunState) -> RunState:
+    """What is true of a run now, from what `run.json` says."""
+    if written.status not in ACTIVE or is_held(run):
+        return written
+    if written.status == "queued":
+        return replace(written, status="stopped", ended=written.updated)
+    return replace(written, status="failed", cause=CRASHED, ended=written.updated)
+
+
+def _change(known: _Known) -> tuple[int, str]:
+    return known.stamp[0], known.name
+
+
+def _is_active(summary: RunSummary | None) -> bool:
+    return summary is not None and summary.state.status in ACTIVE
+
+
+def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
+    run = RunFolder(folder)
+    known = _Known(run.name, run, stamp, _is_settled(stamp, now_ns), run.written_state())
+    if known.written is None:
+        return known
+    if known.written.status == "finished":
+        return known._replace(summary=RunSummary(run.name, known.written, known.written.step))
+    return known._replace(metrics_file=str(run.metrics_file))
+
+
+def _looked_at(known: _Known, now_ns: int) -> _Known:
+    """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
+    assert known.written is not None
+    before = known.summary
+    # Who takes the lock of a run that rests writes its run.json.
+    rests = before is not None and before.state.status not in ACTIVE
+    state = before.state if before and rests else true_state(known.run, known.written)
+    try:
+        stamp = _stamp(os.lstat(known.metrics_file))
+    except OSError:
+        stamp = _NO_FILE
+    if before and state is before.state and stamp == known.metrics_stamp:
+        return known
+    step = max(known.run.last_step(), state.step)
+    if not (before and (state, step) == (before.state, before.step)):  # which has its JSON
+        before = RunSummary(known.run.name, state, step)
+    seen = stamp if _is_settled(stamp, now_ns) else None
+    return known._replace(metrics_stamp=seen, summary=before)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ctime_ns, status.st_ino
+
+
+def _is_settled(stamp: Stamp, now_ns: int) -> bool:
+    """Whether a file is so old that the next writing leaves another time.
+
+    Times in whole seconds come from disks that count no finer (FAT counts two seconds).
+    """
+    written_ns = stamp[0]
+    tick_ns = _FINE_TICK_NS if written_ns % 1_000_000_000 else _COARSE_TICK_NS
+    return abs(now_ns - written_ns) > tick_ns
