@@ -76,16 +76,23 @@ def read_json(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> Any:
     return parse_json(read_text(path, largest_bytes))
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str, nan_as_null: bool = False) -> Any:
     """Strict JSON: without NaN and infinities.
+
+    Args:
+        nan_as_null: take them for null, as tables write them for an empty cell.
 
     Raises:
         ValueError: it is none, or nested too deeply.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_null if nan_as_null else _refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _null(constant: str) -> None:
+    return None
 
 
 def _refuse(constant: str) -> Any:
