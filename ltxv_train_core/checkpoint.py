@@ -13,7 +13,8 @@ from torch import Tensor
 from .errors import LTXVTrainError
 from .events import Notice, Reporter, ignore
 from .files import put_in_place, sync_file, sync_folder
-from .tensor_files import read_torch_file, write_safetensors
+from .tensor_files import write_safetensors
+from .torch_files import read_torch_file
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"

@@ -60,10 +60,14 @@ class VideoSize:
     @classmethod
     def parse(cls, text: str) -> "VideoSize":
         """Reads "WxHxF", for example "768x448x89"."""
-        match = re.fullmatch(r"\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*", text)
+        match = re.fullmatch(
+            r"\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*", text
+        )
         if not match:
             raise ConfigurationError(
-                [f'video size {shown(text)}: expected WIDTHxHEIGHTxFRAMES, for example "768x448x89"']
+                [
+                    f'video size {shown(text)}: expected WIDTHxHEIGHTxFRAMES, for example "768x448x89"'
+                ]
             )
         width, height, frames = map(int, match.groups())
         return cls(width, height, frames)

@@ -17,7 +17,9 @@ DEEPEST = 32
 LONGEST_NUMBER = 300
 
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
-_KNOWN_TAGS = {f"tag:yaml.org,2002:{n}" for n in ("null", "bool", "int", "float", "str", "seq", "map")}
+_KNOWN_TAGS = {
+    f"tag:yaml.org,2002:{n}" for n in ("null", "bool", "int", "float", "str", "seq", "map")
+}
 _PATH_HINT = (
     "in double quotes a backslash begins an escape: write a Windows path in single quotes, or with "
     "forward slashes"
@@ -28,7 +30,10 @@ _HINTS = (
     ("'\\t'", "indent with spaces, not with tabs"),
     ("cannot start any token", "put text that begins with this character in quotes"),
     ("expected a single document", "keep one document, without a line --- between two"),
-    ("expected <block end>", "indent the options of a section alike, and close quotes and brackets"),
+    (
+        "expected <block end>",
+        "indent the options of a section alike, and close quotes and brackets",
+    ),
     ("could not find expected ':'", "write 'option: value', and indent a text of several lines"),
     ("unexpected end of stream", "a quote or a bracket is never closed"),
     ("alias", "put text that begins with * or & in quotes"),

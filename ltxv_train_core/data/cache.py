@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import DataError
 from ..files import remove
+from ..geometry import VideoSize
 from ..layout.header import read_header
 from ..tensor_files import write_safetensors
+from .cached_tensors import require_tensor
 from .index import (
     CONDITIONS,
     LATENTS,
@@ -32,12 +34,13 @@ class Cache:
     def __init__(self, root: Path):
         self.root = root
 
-    def holds(self, stored: Stored) -> bool:
-        """Whether the file is there, whole and made from the same."""
+    def holds(self, stored: Stored, size: VideoSize | None = None) -> bool:
+        """Whether the file is there, whole, made from the same, and of its clip's size."""
         try:
-            return read_header(self.root / stored.path).metadata.get("key") == stored.key
-        except ModelError:
+            require_tensor(self.root, stored, size)
+        except DataError:
             return False
+        return True
 
     def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
         """Writes a tensor, atomically.

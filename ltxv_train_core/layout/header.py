@@ -151,7 +151,7 @@ def _tensor(name: str, entry: Any, data: int) -> TensorInfo:
     info = TensorInfo(dtype, tuple(shape), data + offsets[0], data + offsets[1])
     if info.elements * _BITS[dtype] != 8 * (info.end - info.start):
         raise ValueError(
-            f"{where} is {dtype} of the shape {shown(info.shape)} and has "
+            f"{where} is {dtype} of the shape {cut(str(list(info.shape)))} and has "
             f"{info.end - info.start:,} bytes"
         )
     return info

@@ -235,7 +235,7 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
         tmp_path / "empty": "holds no media; known are .avi, ",
         metadata("a.xlsx", "x"): "expected a .csv, .tsv, .json or .jsonl file, or a folder",
         metadata("a.json", '{"caption": "A"}'): "expected a list of objects, found dict",
-        metadata("b.json", "[{]"): "can't be read",
+        metadata("b.json", "[{]"): "is not JSON",
         metadata("a.csv", "caption,media_path\n"): "holds no rows",
         metadata("b.csv", "caption,media_path\ngrün,a.mp4\n", "latin-1"): "is not UTF-8 text",
     }
