@@ -14,6 +14,7 @@ from .events import Notice, Reporter, StopSignal, ignore
 from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .preflight import require_ready
+from .reading import whole_number
 from .runs import RunFolder, RunLibrary, RunState, family, fingerprint
 from .strategies import STRATEGIES
 
@@ -186,9 +187,9 @@ def _choose(config: TrainingConfig, runs: list[RunFolder], name: str, again: boo
     base = f"{config.name}-{name}"
     numbers = {1: RunFolder(config.output_path / base)}
     for run in runs:
-        suffix = run.name.removeprefix(f"{base}-")
-        if run.name.startswith(f"{base}-") and suffix.isdigit():
-            numbers[int(suffix)] = run
+        number = whole_number(run.name.removeprefix(f"{base}-"))
+        if run.name.startswith(f"{base}-") and number is not None:
+            numbers[number] = run
     newest = max(numbers)
     if again and numbers[newest].is_finished():
         return RunFolder(config.output_path / f"{base}-{newest + 1}")

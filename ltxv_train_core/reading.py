@@ -91,6 +91,11 @@ def parse_json(text: str, nan_as_null: bool = False) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a name is, such as that of a step's folder; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
 def _null(constant: str) -> None:
     return None
 
