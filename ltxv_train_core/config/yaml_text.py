@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         self._values += 1
         if isinstance(event, yaml.AliasEvent):
-            node = super().compose_node(parent, index)
+            node: Any = super().compose_node(parent, index)
             if node not in self._sizes:
                 raise _problem("an alias stands in what it is an alias of", event.start_mark)
             self._values += self._sizes[node]

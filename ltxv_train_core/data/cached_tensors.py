@@ -6,7 +6,7 @@ Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from ..errors import DataError, ModelError, cut, shown
+from ..errors import DataError, ModelError, cut
 from ..geometry import LATENT_CHANNELS, VideoSize
 from ..layout.header import TensorInfo, read_header
 from .index import LATENTS, MASKS, REFERENCE_LATENTS, Stored

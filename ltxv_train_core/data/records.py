@@ -37,7 +37,7 @@ def read_records(source: Path) -> list[Record]:
     if reader is None:
         raise DataError(f"{source}: expected a .csv, .tsv, .json or .jsonl file, or a folder")
     try:
-        records = []
+        records: list[Record] = []
         for record in reader(source):
             if len(records) == MOST_RECORDS:
                 raise DataError(f"{source}: has more than {MOST_RECORDS:,} records; split it")

@@ -141,7 +141,9 @@ def _tensor(name: str, entry: Any, data: int) -> TensorInfo:
     where = f"tensor {shown(name)}"
     if not isinstance(entry, dict):
         raise ValueError(f"{where} is no object")
-    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    dtype: Any = entry.get("dtype")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in _BITS:
         raise ValueError(f"{where} has the unknown number format {shown(dtype)}")
     if not _are_sizes(shape):
