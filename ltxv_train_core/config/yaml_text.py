@@ -94,6 +94,12 @@ class _Loader(yaml.SafeLoader):
             raise _problem("has a character that no text can hold; remove it", node.start_mark)
         return node
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError):
+            raise _problem("this tag and its value don't fit", node.start_mark) from None
+
     def construct_number(self, node: Any) -> Any:
         if ":" in node.value:
             return node.value

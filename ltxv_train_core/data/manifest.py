@@ -13,7 +13,7 @@ from ..paths import files_below, unquoted
 from ..reading import read_text
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
-from .records import read_records
+from .records import SHOWN_COLUMN, read_records
 
 DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
@@ -278,8 +278,8 @@ def _check_columns(
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
-            f"{source}: has no column {' or '.join(map(shown, missing))}; "
-            f"it has {cut(', '.join(sorted(map(shown, found))), 400)}"
+            f"{source}: has no column {' or '.join(map(shown, missing))}; it has "
+            + cut(", ".join(sorted(shown(name, SHOWN_COLUMN) for name in found)), 400)
         )
 
 

@@ -18,6 +18,10 @@ LARGEST_BYTES = 64 * 2**20
 LARGEST_JSON_BYTES = 32 * 2**20
 LONGEST_LINE_BYTES = 2**20
 MOST_RECORDS = 50_000
+MOST_COLUMNS = 500
+SHOWN_COLUMN = 24
+"""Letters of a column's name in a message: too few for a secret in a file that is no metadata."""
+
 _DELIMITERS = (",", ";", "\t")
 _SUFFIXES = "|".join(suffix.lstrip(".") for suffix in sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
 _ROW_IN_A_CELL = re.compile(rf"\n[^\n]{{0,1000}}\.({_SUFFIXES})\"?\s*(?=[,;\t\n]|$)", re.IGNORECASE)
@@ -57,8 +61,7 @@ def _csv_rows(source: Path) -> Iterator[Record]:
     number = 0
     try:
         names = [name.strip() for name in next(reader, [])]
-        if twice := next((name for name in names if name and names.count(name) > 1), None):
-            raise DataError(f"{source}: has the column {shown(twice)} twice; rename one of them")
+        _require_columns(source, names)
         for number, cells in enumerate(filter(None, reader), start=1):
             yield f"row {number}", _csv_record(names, cells, delimiter)
     except csv.Error as error:
@@ -66,6 +69,16 @@ def _csv_rows(source: Path) -> Iterator[Record]:
             f"{source}: row {number + 1}, which ends in line {reader.line_num}: can't be read "
             f"({cut(str(error))}); put a cell with quotes in it in quotes, and double those in it"
         ) from error
+
+
+def _require_columns(source: Path, names: list[str]) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{source}: has more than {MOST_COLUMNS:,} columns")
+    for name in names:
+        if name and names.count(name) > 1:
+            raise DataError(
+                f"{source}: has the column {shown(name, SHOWN_COLUMN)} twice; rename one of them"
+            )
 
 
 def _csv_record(names: list[str], cells: list[str], delimiter: str) -> dict[str, str] | str:
