@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LARGEST_TEXT_BYTES = 64 * 2**20
+MOST_CONTAINERS = 1_000_000
+"""Of a JSON text: each takes many times the memory of its letters."""
 
 
 class NotRegularError(OSError):
@@ -83,8 +85,10 @@ def parse_json(text: str, nan_as_null: bool = False) -> Any:
         nan_as_null: take them for null, as tables write them for an empty cell.
 
     Raises:
-        ValueError: it is none, or nested too deeply.
+        ValueError: it is none, nested too deeply, or of too many lists and objects.
     """
+    if text.count("[") + text.count("{") > MOST_CONTAINERS:
+        raise ValueError(f"it has more than {MOST_CONTAINERS:,} lists and objects")
     try:
         return json.loads(text, parse_constant=_null if nan_as_null else _refuse)
     except RecursionError:

@@ -33,6 +33,9 @@ CPU_SECONDS = 2.0
 WALL_SECONDS = 20.0
 GROWN_BYTES = 2**30
 MESSAGE_CHARACTERS = 3000
+EXIT_CODES = (1, 2, 130)
+"""Of commands that failed."""
+
 SECRET = "hf_cOrPuSsEcReTcOrPuSsEcReT"
 """A token, to be put where it must never come back from. Messages are searched for it."""
 
@@ -143,7 +146,7 @@ def _judge_words(case: Case, value: Any, error: Exception | None, printed: str) 
         raise Misbehaved("wrong", f"a problem of several lines: {problems}")
     if len(text) > MESSAGE_CHARACTERS:
         raise Misbehaved("wrong", f"{len(text):,} characters of message: {text[:200]}")
-    failed = error is not None or (isinstance(value, int) and value not in (0, True, False))
+    failed = error is not None or (type(value) is int and value in EXIT_CODES)
     if case.ends == "value" and failed:
         raise Misbehaved("wrong", f"refused: {text[:300]}")
     if case.ends == "error" and not failed:

@@ -32,7 +32,7 @@ ACTIONS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "long": ("wrong", lambda folder: _raise(DataError("a" * 4000))),
     "lines": ("wrong", lambda folder: _raise(ConfigurationError(["a\nb"]))),
     "silent": ("wrong", lambda folder: _raise(DataError(""))),
-    "value": ("good", lambda folder: (folder / "a").write_text("a")),
+    "value": ("good", lambda folder: (folder / "a").write_text("abc")),
     "error": ("good", lambda folder: _raise(DataError("a: can't be read"))),
 }
 
