@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .errors import LTXVTrainError
+from .errors import LTXVTrainError, cut, shown
 from .events import Notice, Reporter, ignore
 from .files import put_in_place, sync_file, sync_folder
-from .tensor_files import read_torch_file, write_safetensors
+from .layout.header import read_header
+from .reading import whole_number
+from .tensor_files import write_safetensors
+from .torch_files import read_torch_file
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -64,11 +68,17 @@ def place(folder: Path, step: int) -> Path:
     return folder / f"{step:06d}"
 
 
-def load_latest(*folders: Path, report: Reporter = ignore) -> TrainingState | None:
-    """The newest checkpoint that can be read, or None when there is none.
+def load_latest(
+    *folders: Path,
+    report: Reporter = ignore,
+    use: Callable[[TrainingState], None] = lambda state: None,
+) -> TrainingState | None:
+    """The newest checkpoint that can be read and used, or None when there is none.
 
     Args:
         folders: where they lie; of the same step, the one in the first folder is taken.
+        use: takes a state; what it raises means that the checkpoint is damaged, unless it is a
+            `CheckpointError`.
 
     Raises:
         CheckpointError: there are some, and none can be read.
@@ -77,20 +87,33 @@ def load_latest(*folders: Path, report: Reporter = ignore) -> TrainingState | No
     for path in _newest_first(*folders):
         name = f"{path.parent.name}/{path.name}"
         try:
-            return TrainingState(
-                step=int(path.name),
-                weights=load_file(path / WEIGHTS),
-                state=read_torch_file(path / STATE),
-            )
+            state = _read(path)
+            use(state)
+            return state
+        except (CheckpointError, MemoryError, torch.cuda.OutOfMemoryError):
+            raise
         except Exception as error:
-            damaged.append(f"{name} ({error})")
-            report(Notice(f"{name} can't be read ({error}); taking the one before"))
+            reason = cut(f"{type(error).__name__}: {error}".partition("\n")[0], 200)
+            damaged.append(f"{name} ({reason})")
+            report(Notice(f"{name} can't be read ({reason}); taking the one before"))
     if damaged:
+        more = f" and {len(damaged) - 3} more" if damaged[3:] else ""
         raise CheckpointError(
-            f"{folders[0].parent}: no checkpoint can be read: {'; '.join(damaged)}. Delete them to "
-            "start the run anew"
+            f"{folders[0].parent}: no checkpoint can be read: {'; '.join(damaged[:3])}{more}. Delete "
+            "them to start the run anew"
         )
     return None
+
+
+def _read(path: Path) -> TrainingState:
+    step = int(path.name)
+    written = read_header(path / WEIGHTS).metadata.get("step", str(step))
+    if written != str(step):
+        raise ValueError(f"its weights are of step {shown(written)}")
+    state = read_torch_file(path / STATE)
+    if not isinstance(state, dict):
+        raise ValueError(f"{STATE} is no dictionary")
+    return TrainingState(step, load_file(path / WEIGHTS), state)
 
 
 def exists(*folders: Path) -> bool:
@@ -125,7 +148,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _newest_first(*folders: Path) -> list[Path]:
-    """The whole checkpoints; half written ones have names that are no numbers."""
-    there = (folder for folder in folders if folder.is_dir())
-    found = (p for folder in there for p in folder.iterdir() if p.is_dir() and p.name.isdigit())
-    return sorted(found, key=lambda path: -int(path.name))
+    """The whole checkpoints; half written ones have other names than `place` gives."""
+    there = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    steps = [whole_number(path.name) for path in there]
+    found = [
+        (step, path)
+        for step, path in zip(steps, there, strict=True)
+        if step is not None and path == place(path.parent, step) and path.is_dir()
+    ]
+    return [path for _, path in sorted(found, key=lambda each: -each[0])]

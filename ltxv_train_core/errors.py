@@ -18,6 +18,12 @@ def shown(value: Any, characters: int = SHOWN_CHARACTERS) -> str:
         text = "a number of hundreds of digits"
     else:
         text = repr(value)
+    return cut(text, characters)
+
+
+def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """A text as a message shows it: one line, cut off where it is long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: characters + 1])
     return text if len(text) <= characters else f"{text[: characters - 4]} ..."
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, shown
 
 SPATIAL_COMPRESSION = 32
 TEMPORAL_COMPRESSION = 8
@@ -60,10 +60,14 @@ class VideoSize:
     @classmethod
     def parse(cls, text: str) -> "VideoSize":
         """Reads "WxHxF", for example "768x448x89"."""
-        match = re.fullmatch(r"\s*(\d+)\s*[x×]\s*(\d+)\s*[x×]\s*(\d+)\s*", text)
+        match = re.fullmatch(
+            r"\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*[x×]\s*([0-9]{1,6})\s*", text
+        )
         if not match:
             raise ConfigurationError(
-                [f'video size {text!r}: expected WIDTHxHEIGHTxFRAMES, for example "768x448x89"']
+                [
+                    f'video size {shown(text)}: expected WIDTHxHEIGHTxFRAMES, for example "768x448x89"'
+                ]
             )
         width, height, frames = map(int, match.groups())
         return cls(width, height, frames)
@@ -82,6 +86,6 @@ def parse_buckets(text: str) -> tuple[VideoSize, ...]:
     sizes = tuple(VideoSize.parse(part) for part in text.split(";") if part.strip())
     if not sizes:
         raise ConfigurationError(
-            [f'resolution buckets {text!r}: expected at least one, for example "768x448x89"']
+            [f'resolution buckets {shown(text)}: expected at least one, for example "768x448x89"']
         )
     return sizes

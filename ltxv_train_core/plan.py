@@ -15,8 +15,8 @@ from .models.device import default_device
 from .models.source import ModelSource, open_model
 from .permissions import policy
 from .preflight import require_ready
+from .reading import whole_number
 from .runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
-from .runs.own_files import number_of
 from .strategies import STRATEGIES
 
 
@@ -194,9 +194,8 @@ def _choose(config: TrainingConfig, runs: list[RunFolder], name: str, again: boo
     base = f"{config.name}-{name}"
     numbers = {1: RunFolder(config.output_path / base)}
     for run in runs:
-        suffix = run.name.removeprefix(f"{base}-")
-        number = number_of(suffix) if run.name.startswith(f"{base}-") else None
-        if number is not None:
+        number = whole_number(run.name.removeprefix(f"{base}-"))
+        if run.name.startswith(f"{base}-") and number is not None:
             numbers[number] = run
     newest = max(numbers)
     if again and numbers[newest].is_finished():

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LARGEST_TEXT_BYTES = 64 * 2**20
+MOST_CONTAINERS = 1_000_000
+"""Of a JSON text: each takes many times the memory of its letters."""
 
 
 class NotRegularError(OSError):
@@ -76,16 +78,30 @@ def read_json(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> Any:
     return parse_json(read_text(path, largest_bytes))
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str, nan_as_null: bool = False) -> Any:
     """Strict JSON: without NaN and infinities.
 
+    Args:
+        nan_as_null: take them for null, as tables write them for an empty cell.
+
     Raises:
-        ValueError: it is none, or nested too deeply.
+        ValueError: it is none, nested too deeply, or of too many lists and objects.
     """
+    if text.count("[") + text.count("{") > MOST_CONTAINERS:
+        raise ValueError(f"it has more than {MOST_CONTAINERS:,} lists and objects")
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_null if nan_as_null else _refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a name is, such as that of a step's folder; None where it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
+
+
+def _null(constant: str) -> None:
+    return None
 
 
 def _refuse(constant: str) -> Any:

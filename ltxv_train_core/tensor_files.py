@@ -1,4 +1,4 @@
-"""Files of tensors, in and out."""
+"""Safetensors files, written."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -22,27 +22,6 @@ def write_safetensors(path: Path, tensors: dict[str, Any], metadata: dict[str, s
         mode = temporary.stat().st_mode
         save_file({k: v.contiguous() for k, v in tensors.items()}, str(temporary), metadata)
         temporary.chmod(mode)
-
-
-def read_torch_file(path: Path, mmap: bool = False) -> Any:
-    """What `torch.save` has written, on the CPU. No code in the file is run.
-
-    Raises:
-        OSError, RuntimeError: it can't be read.
-        ValueError: it is damaged, or has more in it than tensors and plain values.
-    """
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except Exception as error:
-        # torch's words say how to run the code in it.
-        is_told = isinstance(error, OSError | RuntimeError | MemoryError)
-        if is_told and "weights_only" not in str(error):
-            raise
-        raise ValueError(
-            f"{path.name} is damaged, or has more in it than tensors and plain values"
-        ) from None
 
 
 @dataclass(frozen=True)

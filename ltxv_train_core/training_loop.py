@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from . import checkpoint
 from .adapters.trainable import load_trainable
 from .checkpoint import CheckpointError
 from .data.dataset import batches
-from .errors import Cancelled
+from .errors import Cancelled, shown
 from .events import CheckpointWritten, Control, Notice, Reporter, StepCompleted
 from .files import sha256_json, sync_file
 from .fit import tell_fit
@@ -33,6 +34,7 @@ from .strategies import STRATEGIES
 from .validation import Validator
 
 ETA_WINDOW_STEPS = 50
+MOST_BATCHES_PER_STEP = 1000
 
 
 class TrainingLoop:
@@ -296,9 +298,10 @@ class TrainingLoop:
         """Goes on from the newest checkpoint or recovery point; without one, from the checkpoint of
         the run before it."""
         run = self.run_folder
-        saved = checkpoint.load_latest(run.checkpoints, run.recovery, report=self.report)
+        saved = checkpoint.load_latest(
+            run.checkpoints, run.recovery, report=self.report, use=self._load
+        )
         if saved is not None:
-            self._load(saved, new_schedule=False)
             is_checkpoint = checkpoint.place(run.checkpoints, self.step).is_dir()
             self._saved_step = self.step if is_checkpoint else None
             kind = "checkpoint" if is_checkpoint else "recovery point"
@@ -310,18 +313,21 @@ class TrainingLoop:
 
     def _carry_on(self, before: RunFolder) -> None:
         """Begins where another run has ended, with its metrics."""
-        saved = checkpoint.load_latest(before.checkpoints, report=self.report)
+        use = partial(self._load, new_schedule=self.plan.state.first_step > 0)
+        saved = checkpoint.load_latest(before.checkpoints, report=self.report, use=use)
         if saved is None:
             raise CheckpointError(
                 f"run {before.name}, which this run trains on from, has no checkpoint any more; "
                 "train it again, or queue this run without it"
             )
-        self._load(saved, new_schedule=self.plan.state.first_step > 0)
         if self.processes.is_first:
             self.run_folder.take_metrics_of(before)
         self.report(Notice(f"training on from step {self.step} of {before.name}"))
 
-    def _load(self, saved: checkpoint.TrainingState, new_schedule: bool) -> None:
+    def _load(self, saved: checkpoint.TrainingState, new_schedule: bool = False) -> None:
+        """Takes over a state. What is damaged in it raises `ValueError` and the like."""
+        if saved.step > self.plan.steps:
+            raise ValueError(f"it is of step {saved.step}, and the run has {self.plan.steps}")
         parameters = dict(self.transformer.named_parameters())
         trained = {name: p.shape for name, p in parameters.items() if p.requires_grad}
         if trained != {name: value.shape for name, value in saved.weights.items()}:
@@ -339,7 +345,7 @@ class TrainingLoop:
             self.report(Notice("another optimizer_type: the optimizer begins anew"))
             self.mover.begin_average()
         if saved.state["data"] == self.plan.dataset.fingerprint():
-            self.batches.load_state_dict(saved.state["batches"])
+            self.batches.load_state_dict(_position(saved))
         self._position = self.batches.state_dict()
         self.step = saved.step
 
@@ -356,3 +362,11 @@ class TrainingLoop:
             self.save()
         except Exception as second:
             self.report(Notice(f"no checkpoint of step {self.step}: {second}"))
+
+
+def _position(saved: checkpoint.TrainingState) -> dict[str, int]:
+    """Where in the data a checkpoint stands. Raises `ValueError` where it can't have come."""
+    consumed = saved.state["batches"]["consumed"]
+    if type(consumed) is not int or not 0 <= consumed <= saved.step * MOST_BATCHES_PER_STEP:
+        raise ValueError(f"{shown(consumed)} batches can't be taken in {saved.step} steps")
+    return {"consumed": consumed}

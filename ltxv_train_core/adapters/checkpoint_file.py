@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, cut
 from ..layout.contents import READABLE, SCALES
 from ..layout.header import Header, TensorInfo, read_header
 from ..layout.names import diffusers_name
@@ -69,7 +69,12 @@ class CheckpointFile:
         """Raises `ModelError` for a layer whose weights are packed in another way than as floats, or
         scaled block by block."""
         for layer in layers:
-            kind = self.info(layer).dtype
+            kind, shape = self.info(layer).dtype, self.info(layer).shape
+            if len(shape) != 2 or 0 in shape:
+                raise ModelError(
+                    f"{self.path}: {self.layers[layer]} has the shape {cut(str(list(shape)))}; expected "
+                    "[outputs, inputs]"
+                )
             scale = self.scale_key(layer)
             if scale is not None and self.tensors[scale].shape[-1:] not in ((), (1,)):
                 raise ModelError(

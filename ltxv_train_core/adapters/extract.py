@@ -52,6 +52,8 @@ def extract_lora(
     """
     stop = stop or NeverStop()
     require_new(output)
+    if rank < 1:
+        raise ModelError(f"rank {rank}: give a rank from 1 on")
     with open_checkpoint(base) as before, open_checkpoint(tuned) as after:
         _require_alike(before, after)
         lora: dict[str, LoRALayer] = {}
@@ -62,6 +64,8 @@ def extract_lora(
             report(Progress("extract", number, len(before.layers), "layer"))
             if not difference.any():
                 continue
+            if not difference.isfinite().all():
+                raise ModelError(f"{tuned}: {name} differs by numbers that are not finite")
             lora[name] = _closest(difference, rank)
             whole += float(difference.square().sum())
             lost += float((difference - lora[name].change()).square().sum())

@@ -8,7 +8,7 @@ from diffusers import LTXVideoTransformer3DModel
 
 from ..layout.names import comfy_name
 
-_BLOCK = re.compile(r"transformer_blocks_(\d+)_")
+_BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
 
 
 def layer_name(written: str) -> str | None:

@@ -15,11 +15,11 @@ takes the scale for 1, which then is right. Rank and alpha of the training stand
 """
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
@@ -27,15 +27,19 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, cut
+from ..layout.contents import READABLE
+from ..layout.header import read_header
 from ..layout.lora_forms import LoRAForm
 from ..layout.names import comfy_name
+from ..reading import read_text
 from ..tensor_files import write_safetensors
+from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."
-ADAPTER_METADATA = "lora_adapter_metadata"
+LARGEST_CONFIG_BYTES = 2**20
 _OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
@@ -87,13 +91,15 @@ def read_lora(path: Path) -> FoundLoRA:
     Raises:
         ModelError: if it can't be read, is a DoRA, or no key is a LoRA's of an LTX-Video transformer.
     """
+    header = read_header(path)
+    keys = list(header.tensors)
+    wanted = [k for k in keys if header.tensors[k].dtype in READABLE and _KEY.fullmatch(k)]
     try:
         with safe_open(path, "pt") as file:
-            keys = list(file.keys())
-            tensors = {key: file.get_tensor(key) for key in keys if _KEY.fullmatch(key)}
-            metadata = {**_peft_config(path), **(file.metadata() or {})}
+            tensors = {key: file.get_tensor(key) for key in wanted}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+    metadata = _peft_config(path) | header.metadata
     if dora := next(filter(_DORA_KEY.fullmatch, keys), None):
         raise ModelError(
             f"{path}: is a DoRA ({dora}): it also changes the lengths of the weights, and without "
@@ -117,12 +123,8 @@ def lora_ranks(path: Path) -> set[int]:
     Raises:
         ModelError: if it can't be read.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            keys = [key for key in file.keys() if _DOWN_KEY.fullmatch(key)]  # noqa: SIM118
-            return {file.get_slice(key).get_shape()[0] for key in keys}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+    tensors = read_header(path).tensors.items()
+    return {info.shape[0] for key, info in tensors if info.shape and _DOWN_KEY.fullmatch(key)}
 
 
 def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
@@ -220,7 +222,7 @@ def add_trained_lora(transformer: LTXVideoTransformer3DModel, path: Path) -> Non
 def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
     """The first of many names, and how many there are besides."""
     more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
+    return ", ".join(cut(name) for name in names[:count]) + more
 
 
 def _peft_config(path: Path) -> dict[str, str]:
@@ -228,7 +230,10 @@ def _peft_config(path: Path) -> dict[str, str]:
     config = path.with_name("adapter_config.json")
     if path.name != "adapter_model.safetensors" or not config.is_file():
         return {}
-    return {ADAPTER_METADATA: config.read_text(encoding="utf-8")}
+    try:
+        return {ADAPTER_METADATA: read_text(config, LARGEST_CONFIG_BYTES)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{config}: can't be read ({cut(str(error))})") from error
 
 
 def _layers(
@@ -239,11 +244,14 @@ def _layers(
     adapters: set[str] = set()
     keys: dict[str, list[str]] = {}
     foreign: list[str] = []
+    twice: list[str] = []
     for key, tensor in tensors.items():
         found = _KEY.fullmatch(key)
         name = layer_name(found["layer"]) if found else None
         if found and name:
-            parts.setdefault(name, {})[_PARTS[found["part"]]] = tensor
+            part = _PARTS[found["part"]]
+            twice += [name] if part in parts.setdefault(name, {}) else []
+            parts[name][part] = tensor
             keys.setdefault(name, []).append(key)
             adapters |= {found["adapter"]} if found["part"] else set()
         else:
@@ -251,15 +259,19 @@ def _layers(
     if len(adapters) > 1:
         named = ", ".join(sorted(adapter or "unnamed" for adapter in adapters))
         raise ModelError(f"{where}: holds several LoRAs ({named}); expected a file with one")
-    alpha_of = _declared_alphas(metadata, where)
+    if twice:
+        raise ModelError(f"{where}: holds {twice[0]} twice, under two names; remove one of them")
+    alpha_of = declared_alphas(metadata, where)
     lora = {}
     for name, own in parts.items():
         if not _is_pair(own):
             foreign += keys[name]
             continue
         rank = own["down"].shape[0]
-        alpha = own["alpha"].item() if "alpha" in own else alpha_of(name, rank)
-        lora[name] = LoRALayer(own["down"], own["up"], float(alpha))
+        alpha = _alpha(own["alpha"]) if "alpha" in own else alpha_of(name, rank)
+        if not math.isfinite(alpha):
+            raise ModelError(f"{where}: the alpha of {name} is no number")
+        lora[name] = LoRALayer(own["down"], own["up"], alpha)
     return lora, foreign
 
 
@@ -267,32 +279,12 @@ def _is_pair(own: dict[str, Tensor]) -> bool:
     if not {"down", "up"} <= set(own):
         return False
     down, up = own["down"], own["up"]
-    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1]
+    empty = 0 in (*down.shape, *up.shape)
+    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] and not empty
 
 
-def _declared_alphas(metadata: dict[str, str], where: str) -> Callable[[str, int], float]:
-    """alpha by layer and rank, as diffusers' adapter metadata says; rank itself where there is none.
-
-    A pattern there stands for the layers whose names it ends; with rslora the scale is
-    alpha / sqrt(rank).
-    """
-    try:
-        given = json.loads(metadata.get(ADAPTER_METADATA) or "{}")
-        values: dict[str, Any] = {k.removeprefix("transformer."): v for k, v in given.items()}
-        default = values.get("lora_alpha")
-        patterns: dict[str, float] = values.get("alpha_pattern") or {}
-        root = bool(values.get("use_rslora"))
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise ModelError(f"{where}: its {ADAPTER_METADATA} can't be read ({error!r})") from error
-
-    def alpha_of(name: str, rank: int) -> float:
-        matches = (a for p, a in patterns.items() if re.fullmatch(rf"(.*\.)?({p})", name))
-        alpha = next(matches, default)
-        if alpha is None:
-            return float(rank)
-        return alpha * rank**0.5 if root else alpha
-
-    return alpha_of
+def _alpha(tensor: Tensor) -> float:
+    return float(tensor.float().item()) if tensor.numel() == 1 else math.nan
 
 
 def _form_metadata(lora: LoRA, form: LoRAForm) -> dict[str, str]:

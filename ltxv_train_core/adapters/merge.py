@@ -1,16 +1,19 @@
 """Folds a LoRA into a checkpoint, so that it is sampled without one."""
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from ..errors import ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..layout.contents import FP8
+from ..reading import parse_json
 from ..tensor_files import StoredTensor, stream_safetensors
 from .checkpoint_file import CheckpointFile, open_checkpoint
 from .convert import require_new
@@ -51,6 +54,8 @@ def merge_lora(
             Nothing is written then.
     """
     stop = stop or NeverStop()
+    if not math.isfinite(strength):
+        raise ModelError(f"strength {strength}: give a number, for example 1")
     found = read_lora(lora_file)
     require_new(output)
     with open_checkpoint(checkpoint) as base:
@@ -83,7 +88,7 @@ def merge_lora(
             StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, n, key))
             for n, (key, info) in enumerate(base.tensors.items(), start=1)
         ]
-        merged = json.loads(base.metadata.get(MERGED, "[]"))
+        merged = _merged_before(base)
         merged.append({"lora": lora_file.name, "strength": strength})
         stream_safetensors(output, entries, base.metadata | {MERGED: json.dumps(merged)})
         notes = [*found.notes("not merged")]
@@ -91,6 +96,15 @@ def merge_lora(
         if rounded:
             notes.append(f"{rounded} layers are stored in 8 bit and were rounded to it again")
     return Merge(output, len(found.lora), tuple(notes))
+
+
+def _merged_before(base: CheckpointFile) -> list[Any]:
+    """What a checkpoint says of LoRAs that were merged into it before."""
+    try:
+        merged = parse_json(base.metadata.get(MERGED, "[]"))
+    except ValueError:
+        return []
+    return merged if isinstance(merged, list) else []
 
 
 def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:

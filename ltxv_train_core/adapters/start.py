@@ -7,10 +7,11 @@ from typing import Literal
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ..config import LoRAConfig, TrainingConfig
-from ..errors import ModelError
+from ..errors import ModelError, shown
+from ..layout.header import read_header
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from ..paths import as_path
 from ..permissions import policy
@@ -44,7 +45,7 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
             "full": f"a transformer file (.safetensors with keys {TRANSFORMER_PREFIX}*)",
         }[training_mode]
         raise ModelError(
-            f"model.load_checkpoint {str(path)!r}: expected {wanted}, or a folder that holds one"
+            f"model.load_checkpoint {shown(str(path), 300)}: expected {wanted}, or a folder that holds one"
         )
     return max(found, key=_age)
 
@@ -83,7 +84,7 @@ def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -
         )
         if wrong:
             raise ModelError(
-                f"model.load_checkpoint {str(path)!r}: is of another model than model.model_source; "
+                f"model.load_checkpoint {shown(str(path), 300)}: is of another model than model.model_source; "
                 f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
                 f"{wrong[0]}"
             )
@@ -97,7 +98,7 @@ def require_rank(path: Path, rank: int) -> None:
     Raises:
         ModelError: if it isn't a LoRA, or its rank is another.
     """
-    where = f"model.load_checkpoint {str(path)!r}"
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
         ranks = sorted(lora_ranks(path))
     except ModelError as error:
@@ -127,7 +128,7 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
             run doesn't train.
     """
     require_rank(path, config.rank)
-    where = f"model.load_checkpoint {str(path)!r}"
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
     lora = read_lora(path).require_no_foreign(where)
     trained = trained_layers(transformer)
     missing = sorted(set(lora) - set(trained))
@@ -171,9 +172,8 @@ def _is_lora(path: Path) -> bool:
     """Not the weights in a run's checkpoints: their keys have the adapter's name, and no file beside
     them tells alpha."""
     try:
-        with safe_open(path, "pt") as file:
-            return any(_DOWN_KEY.search(key) for key in file.keys())  # noqa: SIM118
-    except (OSError, SafetensorError):
+        return any(map(_DOWN_KEY.search, read_header(path).tensors))
+    except ModelError:
         return False
 
 
@@ -185,12 +185,11 @@ def _is_transformer(path: Path) -> bool:
 
 
 def _transformer_keys(path: Path) -> list[str]:
-    where = f"model.load_checkpoint {str(path)!r}"
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
-        with safe_open(path, "pt") as file:
-            keys = [key for key in file.keys() if key.startswith(TRANSFORMER_PREFIX)]  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{where}: can't be read as a safetensors file ({error})") from error
+        keys = [key for key in read_header(path).tensors if key.startswith(TRANSFORMER_PREFIX)]
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
     if not keys:
         raise ModelError(
             f"{where}: has no tensors {TRANSFORMER_PREFIX}*; full training starts from a "

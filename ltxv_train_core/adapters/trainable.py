@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ..config import TrainingConfig
 from ..events import Reporter
@@ -55,9 +55,12 @@ def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
     """Whether the numbers of a finished LoRA file have the format that is wanted now."""
     if config.model.training_mode != "lora":
         return True
-    with safe_open(path, "pt") as file:
-        names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
-        return file.get_tensor(names[0]).dtype == file_dtype(config.checkpoints.lora_dtype)
+    try:
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+            return file.get_tensor(names[0]).dtype == file_dtype(config.checkpoints.lora_dtype)
+    except (OSError, SafetensorError, IndexError):
+        return False
 
 
 TRAINABLES: dict[str, Callable[..., Trainable]] = {"lora": TrainableLoRA, "full": TrainableModel}

@@ -13,9 +13,10 @@ that a configuration without them is one of its files.
     quantization "no_change", or "none"             null
 """
 
+import math
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, cut, shown
 
 Values = dict[str, Any]
 
@@ -90,7 +91,7 @@ def read(document: Values) -> Values:
     _put_all({key: value for key, value in document.items() if key != OWN_KEY}, found, twice)
     _put_all(own if isinstance(own, dict) else {}, found, twice)
     if own is not None and not isinstance(own, dict):
-        twice.append(f"{OWN_KEY}: expected sections, found {own!r}")
+        twice.append(f"{OWN_KEY}: expected sections, found {shown(own)}")
     if twice:
         raise ConfigurationError(twice)
     return found
@@ -167,11 +168,11 @@ def _put_all(source: Values, found: Values, twice: list[str]) -> None:
 
 def _put(path: str, target: Any, name: str, value: Any, twice: list[str]) -> None:
     if not isinstance(target, dict):
-        twice.append(f"{path}: given twice, once outside of a section")
+        twice.append(f"{cut(path)}: given twice, once outside of a section")
     elif isinstance(target.get(name), dict) and isinstance(value, dict):
         target[name] = target[name] | value
     elif name in target:
-        twice.append(f"{path}: given twice, {target[name]!r} and {value!r}")
+        twice.append(f"{cut(path)}: given twice, {shown(target[name])} and {shown(value)}")
     else:
         target[name] = value
 
@@ -181,7 +182,7 @@ def _scheduled_steps(optimization: Values) -> float:
     try:
         steps = optimization.get("steps", DEFAULT_STEPS)
         return float(steps) - float(optimization.get("warmup_steps", 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0
 
 
@@ -191,7 +192,7 @@ def _our_schedule(params: Values, steps: float) -> Values:
     if params.get("T_mult") == 1:
         del params["T_mult"]
     length = params.get("T_0")
-    if "cycles" not in params and isinstance(length, int | float) and length > 0:
+    if "cycles" not in params and isinstance(length, int | float) and 0 < length < math.inf:
         del params["T_0"]
         params["cycles"] = steps / length
     return params

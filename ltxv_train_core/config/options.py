@@ -14,10 +14,11 @@ import yaml
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, shown
 from ..geometry import VideoSize
 from .section import Section
 from .whole import SECTIONS, TrainingConfig, build
+from .yaml_text import read_yaml
 
 SectionT = TypeVar("SectionT", bound=Section)
 Kind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
@@ -180,10 +181,9 @@ def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def _mapping(name: str, text: str) -> dict[str, Any]:
-    try:
-        value = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigurationError([f"{name}: can't be read ({error})"]) from None
+    value = read_yaml(text, name)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
-        raise ConfigurationError([f"{name} {text!r}: expected one 'name: value' per line"])
+        raise ConfigurationError([f"{name} {shown(text)}: expected one 'name: value' per line"])
     return value

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, cut, shown
 from ..paths import as_path
 from .acceleration import AccelerationConfig
 from .checkpoints import CheckpointsConfig
@@ -21,6 +21,9 @@ from .trackers import TrackersConfig
 from .validation import ValidationConfig
 
 SectionT = TypeVar("SectionT", bound=Section)
+
+LONGEST_MESSAGE = 400
+MOST_PROBLEMS = 40
 
 
 class TrainingConfig(Section):
@@ -102,12 +105,14 @@ def build(section: type[SectionT], values: dict[str, Any], where: str = "") -> S
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError([_line(problem, where) for problem in error.errors()]) from None
+        problems = [_line(problem, where) for problem in error.errors()]
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if problems[MOST_PROBLEMS:] else []
+        raise ConfigurationError(problems[:MOST_PROBLEMS] + more) from None
 
 
 def _line(problem: Any, where: str) -> str:
-    path = ".".join(str(part) for part in ((where,) if where else ()) + tuple(problem["loc"]))
-    message = problem["msg"].removeprefix("Value error, ")
+    path = cut(".".join(str(part) for part in ((where,) if where else ()) + tuple(problem["loc"])))
+    message = cut(problem["msg"].removeprefix("Value error, "), LONGEST_MESSAGE)
     if problem["type"] == "missing":
         return f"{path}: must be given"
     if problem["type"] == "extra_forbidden":
@@ -116,4 +121,4 @@ def _line(problem: Any, where: str) -> str:
         return f"{path}: {message}" if path else message
     if problem["type"] == "tuple_type":
         message = "must be a list"
-    return f"{path}: {message} (given: {problem['input']!r})"
+    return f"{path}: {message} (given: {shown(problem['input'])})"

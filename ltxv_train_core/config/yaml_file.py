@@ -5,32 +5,12 @@ from typing import Any
 
 import yaml
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, shown
 from ..files import write_text
+from ..reading import read_text
 from . import ltx_video_trainer as other
 from .whole import TrainingConfig, build
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads the tags that LTX-Video-Trainer's saved configurations have, and makes no objects."""
-
-
-def _as_list(loader: yaml.SafeLoader, node: yaml.Node) -> list[Any]:
-    assert isinstance(node, yaml.SequenceNode)
-    return loader.construct_sequence(node, deep=True)
-
-
-def _enum_value(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-    arguments = _as_list(loader, node) if isinstance(node, yaml.SequenceNode) else []
-    if len(arguments) != 1:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"can't read a Python object {suffix!r}", node.start_mark
-        )
-    return arguments[0]
-
-
-_Loader.add_constructor("tag:yaml.org,2002:python/tuple", _as_list)
-_Loader.add_multi_constructor("tag:yaml.org,2002:python/object/apply:ltxv_trainer.", _enum_value)
+from .yaml_text import LARGEST_BYTES, read_yaml
 
 
 def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
@@ -44,11 +24,11 @@ def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
         ConfigurationError: with one line for each problem.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, LARGEST_BYTES)
     except OSError as error:
         raise ConfigurationError([f"{path}: can't be read ({error.strerror})"]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{path}: is not UTF-8 text ({error})"]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"{path}: is not UTF-8 text; save it as UTF-8"]) from None
     return build(TrainingConfig, parse(text, overrides, str(path)))
 
 
@@ -60,10 +40,9 @@ def parse(
     Raises:
         ConfigurationError: if it isn't YAML of sections, or an override can't be read.
     """
-    try:
-        document = yaml.load(text, _Loader) or {}
-    except yaml.YAMLError as error:
-        raise ConfigurationError([f"{where}: is not YAML ({error})"]) from None
+    document = read_yaml(text, where)
+    if document is None:
+        document = {}
     if not isinstance(document, dict):
         raise ConfigurationError([f"{where}: expected sections, found {type(document).__name__}"])
     values = other.read(document)
@@ -88,16 +67,14 @@ def save(config: TrainingConfig, path: Path) -> None:
 
 
 def _override(values: dict[str, Any], word: str) -> None:
+    where = f"--set {shown(word)}"
     name, equals, text = word.partition("=")
     *sections, last = other.canonical(name.strip().split("."))
-    if not equals or not last:
-        raise ConfigurationError([f"--set {word!r}: expected section.option=value"])
+    if not equals or not last or len(sections) > 3:
+        raise ConfigurationError([f"{where}: expected section.option=value"])
     target = values
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
-            raise ConfigurationError([f"--set {word!r}: {section} is not a section"])
-    try:
-        target[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError([f"--set {word!r}: the value is not YAML ({error})"]) from None
+            raise ConfigurationError([f"{where}: {section} is not a section"])
+    target[last] = read_yaml(text, where)

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import DataError
 from ..files import remove
+from ..geometry import VideoSize
 from ..layout.header import read_header
 from ..permissions import Ledger
 from ..reading import read_json
 from ..tensor_files import write_safetensors
+from .cached_tensors import require_tensor
 from .index import (
     CONDITIONS,
     LATENTS,
@@ -63,12 +65,13 @@ class Cache:
         named = (*files, *(index.files if index else ()))
         self._ledger.add(stored.path for stored in named)
 
-    def holds(self, stored: Stored) -> bool:
-        """Whether the file is there, whole and made from the same."""
+    def holds(self, stored: Stored, size: VideoSize | None = None) -> bool:
+        """Whether the file is there, whole, made from the same, and of its clip's size."""
         try:
-            return read_header(self.root / stored.path).metadata.get("key") == stored.key
-        except ModelError:
+            require_tensor(self.root, stored, size)
+        except DataError:
             return False
+        return True
 
     def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
         """Writes a tensor, atomically. Raises `DataError` where a link leads out of the folder.

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from .index import Stored
 from .order import batch_order
 from .stored_files import open_files
@@ -149,13 +149,13 @@ class TrainingDataset(Dataset):
         masks = [self._wanted(i.mask, self.mask_dir) for i in self.items]
         if self.reference_dir is not None and None in references:
             raise DataError(
-                f"{self.root}: has no references (no folder {self.reference_dir!r}). Training on "
+                f"{self.root}: has no references (no folder {shown(self.reference_dir)}). Training on "
                 "reference videos needs a data set whose metadata has a reference column "
                 '(default "reference_path"): add it and preprocess again'
             )
         if self.mask_dir is not None and None in masks:
             raise DataError(
-                f"{self.root}: has no masks (no folder {self.mask_dir!r}). Training on masks needs "
+                f"{self.root}: has no masks (no folder {shown(self.mask_dir)}). Training on masks needs "
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
                 "preprocess again"
             )
@@ -175,6 +175,7 @@ class TrainingDataset(Dataset):
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
                 f"{missing[0]}; preprocess again to restore them"
             )
+        self.files.require(stored for stored in needed if stored)
 
 
 def collate(samples: list[Sample]) -> Batch:

@@ -79,7 +79,7 @@ class MediaEncoding:
         """Those whose file isn't there; in batches of one size, where there are batches."""
         missing = []
         for job in filter(None, jobs):
-            if self._cache.holds(job.stored):
+            if self._cache.holds(job.stored, job.size):
                 self._log.reused += 1
             else:
                 missing.append(job)

@@ -1,13 +1,18 @@
 """The table of contents of a preprocessed data set: `index.json` at its root."""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from ..config.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
-from ..errors import DataError
+from ..errors import DataError, cut, shown
 from ..files import sha256_json, write_text
+from ..geometry import VideoSize
+from ..reading import read_bytes
 
 INDEX_VERSION = 1
 LATENTS = "latents"
@@ -18,13 +23,30 @@ EMPTY_CAPTION = "empty_caption"
 SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
 VERIFICATION_NAME = "verification.png"
+LARGEST_INDEX_BYTES = 32 * 2**20
+
+
+def _below(text: str) -> str:
+    """Refuses a path that leads out of the folder that it is put behind."""
+    path = Path(text)
+    if path.anchor or ".." in path.parts or not path.parts or "\0" in text:
+        raise ValueError("is no path below the data set's folder")
+    return text
+
+
+def _size(text: str) -> str:
+    VideoSize.parse(text)
+    return text
+
+
+PathBelow = Annotated[str, AfterValidator(_below)]
 
 
 @dataclass(frozen=True)
 class Stored:
     """A file below the root, and the key of everything that its content depends on."""
 
-    path: str
+    path: PathBelow
     key: str
 
 
@@ -43,10 +65,10 @@ class Item:
     Training takes one of `captions` at a time: `caption`, or one of `more_captions`.
     """
 
-    name: str
+    name: PathBelow
     caption: str
-    size: str
-    fps: float
+    size: Annotated[str, AfterValidator(_size)]
+    fps: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
     latents: Stored
     conditions: Stored
     reference_latents: Stored | None
@@ -104,6 +126,17 @@ class Index:
         return sha256_json([item.keys for item in self.items])
 
 
+@dataclass(frozen=True)
+class _Head:
+    """What stands before the index itself."""
+
+    version: Any
+    fingerprint: Any = None
+
+
+_HEAD, _INDEX = TypeAdapter(_Head), TypeAdapter(Index)
+
+
 def index_path(root: Path) -> Path:
     return root / "index.json"
 
@@ -130,20 +163,38 @@ def read_index(root: Path) -> Index:
     """
     path = index_path(find_root(root))
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["version"] != INDEX_VERSION:
+        text = read_bytes(path, LARGEST_INDEX_BYTES)
+        head = _HEAD.validate_json(text)
+        if head.version != INDEX_VERSION:
             raise DataError(
-                f"{path}: is of version {value['version']}, this program reads {INDEX_VERSION}; "
-                "preprocess the data set again"
+                f"{path}: is of version {shown(head.version)}, this program reads "
+                f"{INDEX_VERSION}; preprocess the data set again"
             )
-        return Index(
-            value["model"],
-            value["settings"],
-            tuple(map(_item, value["items"])),
-            _stored(value.get("empty_caption")),
+        index = _INDEX.validate_json(text, strict=True)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        where = cut(".".join(map(str, problem["loc"])) or "the file")
+        raise DataError(
+            f"{path}: is no index of a data set ({where}: {cut(problem['msg'], 200)}); preprocess "
+            "the data set again"
+        ) from error
+    if head.fingerprint != index.fingerprint:
+        raise DataError(
+            f"{path}: its items are not those that its fingerprint is of: the file was changed. "
+            "Preprocess the data set again"
         )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no index of a data set ({error!r})") from error
+    _require_own_names(path, index)
+    return index
+
+
+def _require_own_names(path: Path, index: Index) -> None:
+    for name, count in Counter(item.name for item in index.items).most_common(1):
+        if count > 1:
+            raise DataError(
+                f"{path}: has {count} clips named {shown(name)}; preprocess the data set again"
+            )
 
 
 def index_if_any(root: Path) -> Index | None:
@@ -171,21 +222,3 @@ def find_root(folder: Path) -> Path:
         f'holds {FOLDER_NAME}/; make it with the node "Preprocess LTXV Dataset" or with '
         "`python -m ltxv_train_core preprocess METADATA_OR_FOLDER`"
     )
-
-
-def _item(value: dict[str, Any]) -> Item:
-    captions = value.get("more_captions", ())
-    return Item(
-        **value
-        | {
-            "latents": Stored(**value["latents"]),
-            "conditions": Stored(**value["conditions"]),
-            "reference_latents": _stored(value["reference_latents"]),
-            "mask": _stored(value.get("mask")),
-            "more_captions": tuple(Caption(c["text"], Stored(**c["conditions"])) for c in captions),
-        }
-    )
-
-
-def _stored(value: dict[str, str] | None) -> Stored | None:
-    return Stored(**value) if value else None

@@ -12,21 +12,30 @@ Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D t
 """
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError
-from ..files import sha256_file, sha256_json
-from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize, VideoSize
+from ..errors import DataError, cut, shown
+from ..files import sha256_json
+from ..geometry import (
+    LATENT_CHANNELS,
+    SPATIAL_COMPRESSION,
+    TEMPORAL_COMPRESSION,
+    LatentSize,
+    VideoSize,
+)
 from ..permissions import policy
-from ..tensor_files import read_torch_file
+from ..torch_files import read_torch_file, require_stored
+from .cached_tensors import require_one_width
 from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, index_path
 
 SUFFIX = ".pt"
 DEFAULT_FPS = 24.0
+LARGEST_COUNT = 100_000
 
 
 def find_root(folder: Path) -> Path | None:
@@ -82,6 +91,11 @@ class PtFiles:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
         self.index = Index(model={}, settings={}, items=tuple(items))
 
+    def require(self, stored: Iterable[Stored]) -> None:
+        """Looks at the texts; at all else it was looked when the folder was opened."""
+        texts = {one.path for one in stored if one.path.startswith(f"{CONDITIONS}/")}
+        require_one_width(self.root, {_text(self.root / path)[0].shape[-1] for path in texts})
+
     def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
         path = self.root / stored.path
@@ -97,11 +111,8 @@ class PtFiles:
     def prompt_embeds(self, stored: Stored) -> Tensor:
         """[L, D], without padding."""
         path = self.root / stored.path
-        data = _load(path)
-        embeds = _entry(path, data, "prompt_embeds", Tensor)
-        mask = _entry(path, data, "prompt_attention_mask", Tensor)
-        width = embeds.shape[-1]
-        return embeds.reshape(-1, width)[mask.reshape(-1).bool()].clone()
+        embeds, mask = _text(path)
+        return embeds.flatten(0, -2)[mask.flatten().bool()].clone()
 
     def mask(self, stored: Stored) -> Tensor:
         raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
@@ -129,7 +140,7 @@ class PtFiles:
             size.height * SPATIAL_COMPRESSION,
             (size.frames - 1) * TEMPORAL_COMPRESSION + 1,
         )
-        return str(pixels), float(data.get("fps") or DEFAULT_FPS)
+        return str(pixels), _fps(path, data)
 
     def _stored(self, path: str) -> Stored:
         return Stored(path, _content(self.root / path))
@@ -137,11 +148,12 @@ class PtFiles:
 
 def _content(path: Path) -> str:
     """Changes with what is in a file. The checksums that it carries itself spare reading it all."""
-    if not zipfile.is_zipfile(path):
-        return sha256_file(path)
-    with zipfile.ZipFile(path) as archive:
-        # The first folder in the archive is called after the file.
-        parts = [(i.filename.partition("/")[2], i.file_size, i.CRC) for i in archive.infolist()]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # The first folder in the archive is called after the file.
+            parts = [(i.filename.partition("/")[2], i.file_size, i.CRC) for i in archive.infolist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
     return sha256_json(sorted(part for part in parts if part[0].startswith("data")))
 
 
@@ -149,33 +161,89 @@ def _load(path: Path) -> dict[str, Any]:
     """The dictionary in a file; tensors in it are mapped, not read. No code in a file is run."""
     policy().require_read(path)  # it may be a link
     try:
-        mapped = zipfile.is_zipfile(path)
-        data = read_torch_file(path, mapped)
+        data = read_torch_file(path, mmap=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: can't be read as a .pt file of tensors ({reason})") from error
+        raise _unreadable(path, error) from error
     if not isinstance(data, dict):
         raise DataError(f"{path}: expected a dictionary, found {type(data).__name__}")
     return data
 
 
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = cut(str(error).partition("\n")[0], 200) or type(error).__name__
+    return DataError(f"{path}: can't be read as a .pt file of tensors ({reason})")
+
+
 def _size(path: Path, data: dict[str, Any]) -> LatentSize:
     """Of the latents; checks that they have it."""
-    latents = _entry(path, data, "latents", Tensor)
-    frames, height, width = (
-        int(_entry(path, data, name, (int, Tensor))) for name in ("num_frames", "height", "width")
-    )
+    latents = _tensor(path, data, "latents")
+    frames, height, width = (_count(path, data, name) for name in ("num_frames", "height", "width"))
     size = LatentSize(frames, height, width)
-    if latents.numel() != size.tokens * latents.shape[-1]:
+    if latents.shape[-1] != LATENT_CHANNELS or latents.numel() != size.tokens * LATENT_CHANNELS:
         raise DataError(
-            f"{path}: latents of shape {list(latents.shape)} are not {frames} frames of "
-            f"{height} rows and {width} columns; expected [{size.tokens}, channels]"
+            f"{path}: latents of shape {cut(str(list(latents.shape)))} are not {frames} frames of "
+            f"{height} rows and {width} columns; expected [{size.tokens}, {LATENT_CHANNELS}]"
         )
     return size
+
+
+def _text(path: Path) -> tuple[Tensor, Tensor]:
+    """The embedding [..., D] and the mask of its tokens; checks that they belong together."""
+    data = _load(path)
+    embeds = _tensor(path, data, "prompt_embeds")
+    mask = _entry(path, data, "prompt_attention_mask", Tensor)
+    if mask.numel() != embeds.numel() // embeds.shape[-1] or not mask.any():
+        raise DataError(
+            f"{path}: prompt_attention_mask of shape {cut(str(list(mask.shape)))} marks no tokens of "
+            f"prompt_embeds of shape {cut(str(list(embeds.shape)))}"
+        )
+    return embeds, mask
+
+
+def _tensor(path: Path, data: dict[str, Any], name: str) -> Tensor:
+    """Floats of two or more dimensions, none of them empty."""
+    tensor: Tensor = _entry(path, data, name, Tensor)
+    if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() == 0:
+        raise DataError(
+            f"{path}: {name} is {tensor.dtype} of shape {cut(str(list(tensor.shape)))}, expected floats "
+            "[tokens, channels]"
+        )
+    return tensor
+
+
+def _count(path: Path, data: dict[str, Any], name: str) -> int:
+    value = _number(_entry(path, data, name, (int, float, Tensor)))
+    if value is None or not 1 <= value <= LARGEST_COUNT:
+        raise DataError(f"{path}: {name} is no count from 1 to {LARGEST_COUNT:,}")
+    return int(value)
+
+
+def _fps(path: Path, data: dict[str, Any]) -> float:
+    if data.get("fps") is None:
+        return DEFAULT_FPS
+    value = _number(_entry(path, data, "fps", (int, float, Tensor)))
+    if value is None or not 0 <= value <= LARGEST_COUNT:
+        raise DataError(f"{path}: fps is no rate above 0 and up to {LARGEST_COUNT:,}")
+    return float(value) or DEFAULT_FPS
+
+
+def _number(value: float | Tensor) -> float | None:
+    """A number, or a tensor of one; None where it is none."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1 or value.is_complex():
+            return None
+        value = value.item()
+    return value
 
 
 def _entry(path: Path, data: dict[str, Any], name: str, kind: Any) -> Any:
     value = data.get(name)
     if not isinstance(value, kind):
-        raise DataError(f"{path}: has no {name!r}; it has {', '.join(map(repr, data))}")
+        found = cut(", ".join(shown(key, 40) for key in data), 200)
+        raise DataError(f"{path}: has no {name!r}; it has {found or 'nothing'}")
+    if isinstance(value, Tensor):
+        try:
+            require_stored(path, value)
+        except ValueError as error:
+            raise DataError(f"{path}: {name}: {error}") from error
     return value

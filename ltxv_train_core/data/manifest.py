@@ -1,27 +1,27 @@
 """What a data set consists of: media with captions, from a metadata file or a folder."""
 
-import csv
 import hashlib
-import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import PreprocessSettings
-from ..errors import DataError
+from ..errors import DataError, cut, shown
 from ..events import PermissionAsked, Reporter
 from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..paths import as_path, files_below
 from ..permissions import Ask, NotAllowedError, policy
+from ..reading import read_text
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
+from .records import SHOWN_COLUMN, read_records
 
 DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 LONGEST_NAME_BYTES = 200
+LARGEST_CAPTION_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _collect(
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
     skipped: list[Skipped] = []
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     refused: NotAllowedError | None = None
     for row in rows:
         try:
@@ -151,7 +151,8 @@ def _collect(
             ask = None
             if isinstance(error, NotAllowedError):
                 refused, ask = refused or error, error.ask
-            skipped.append(Skipped(_printable(row.media or row.label), str(error), ask))
+            name = cut(_printable(row.media or row.label), 200)
+            skipped.append(Skipped(name, str(error), ask))
             continue
         name = _unique(_output_name(root, media), taken)
         clips.append(Clip(name, media, captions, reference, mask))
@@ -176,15 +177,15 @@ def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
     around it, and ~ for the home."""
     if not text:
         raise DataError(row.problem or f"the {what} is empty")
-    for spelling in (text, text.replace("\\", "/")):
+    for spelling in dict.fromkeys((text, text.replace("\\", "/"))):
         path = _absolute(root / as_path(spelling))
         policy().require_read(path)
         try:
             if path.is_file():
                 return path
         except OSError as error:
-            raise DataError(f"the {what} {text[:80]!r} can't be read ({error.strerror})") from error
-    raise DataError(f"the {what} {text!r} is no file (looked for {path})")
+            raise DataError(f"the {what} {shown(text)} can't be read ({error.strerror})") from error
+    raise DataError(f"the {what} {shown(text)} is no file (looked for {cut(str(path), 300)})")
 
 
 def _absolute(path: Path) -> Path:
@@ -210,13 +211,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    """Numbers a name that was given before, also where only upper and lower case differ."""
-    unique, count = name, 1
+def _unique(name: str, taken: dict[str, int]) -> str:
+    """Numbers a name that was given before, also where only upper and lower case differ.
+
+    `taken` counts how often each name was wanted.
+    """
+    unique, known = name, name.casefold()
     while unique.casefold() in taken:
-        count += 1
-        unique = f"{name}~{count}"
-    taken.add(unique.casefold())
+        taken[known] += 1
+        unique = f"{name}~{taken[known]}"
+    taken[unique.casefold()] = 1
     return unique
 
 
@@ -232,10 +236,12 @@ def _folder_rows(folder: Path) -> list[_Row]:
             rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
             continue
         try:
-            captions = split_captions(text.read_text(encoding="utf-8-sig"))
+            captions = split_captions(read_text(text, LARGEST_CAPTION_BYTES))
             rows.append(_Row(label, label, captions))
+        except OSError as error:
+            rows.append(_Row(label, problem=f"{text.name} can't be read ({error.strerror})"))
         except UnicodeDecodeError:
-            rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text"))
+            rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text; save it as UTF-8"))
     if not rows:
         raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
     return rows
@@ -246,24 +252,6 @@ def _is_of_a_cache(path: Path) -> bool:
     return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
-def read_records(source: Path) -> list[tuple[str, Any]]:
-    """What a metadata file holds: (label, object), or (label, problem) of what is none.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    readers = {".csv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
-    reader = readers.get(source.suffix.lower())
-    if reader is None:
-        raise DataError(f"{source}: expected a .csv, .json or .jsonl file, or a folder")
-    try:
-        return list(reader(source))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source}: is not UTF-8 text; save it as UTF-8") from error
-    except (csv.Error, json.JSONDecodeError) as error:
-        raise DataError(f"{source}: can't be read: {error}") from error
-
-
 def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
     records = read_records(source)
     _check_columns(source, records, columns, needs_captions)
@@ -272,18 +260,27 @@ def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list
         if isinstance(record, str):
             rows.append(_Row(label, problem=record))
             continue
-        row = _Row(
-            label,
-            media=_text(record.get(columns.media)),
-            captions=captions_of(record.get(columns.caption)),
-            reference=_text(record.get(columns.reference)),
-            mask=_text(record.get(columns.mask)),
-        )
-        if row.media or row.captions or row.reference:
+        row = _row(label, record, columns)
+        if row.media or row.captions or row.reference or row.problem:
             rows.append(row)
     if not rows:
         raise DataError(f"{source}: holds no rows")
     return rows
+
+
+def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:
+    media = record.get(columns.media)
+    try:
+        return _Row(
+            label,
+            media=_text(media, "media path"),
+            captions=captions_of(record.get(columns.caption)),
+            reference=_text(record.get(columns.reference), "reference path"),
+            mask=_text(record.get(columns.mask), "mask path"),
+        )
+    except DataError as error:
+        named = f"{label}: {media.strip()}" if isinstance(media, str) else label
+        return _Row(named, problem=str(error))
 
 
 def _check_columns(
@@ -299,46 +296,23 @@ def _check_columns(
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
-            f"{source}: has no column {' or '.join(map(repr, missing))}; "
-            f"it has {', '.join(sorted(map(repr, found)))}"
+            f"{source}: has no column {' or '.join(map(shown, missing))}; it has "
+            + cut(", ".join(sorted(shown(name, SHOWN_COLUMN) for name in found)), 400)
         )
 
 
-def _csv_rows(source: Path) -> Iterator[tuple[str, Any]]:
-    with source.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        reader.fieldnames = [(name or "").strip() for name in reader.fieldnames or []]
-        for number, record in enumerate(reader, start=1):
-            yield f"row {number}", record
-
-
-def _json_rows(source: Path) -> Iterator[tuple[str, Any]]:
-    records = json.loads(source.read_text(encoding="utf-8-sig"))
-    if not isinstance(records, list):
-        raise DataError(f"{source}: expected a list of objects, found {type(records).__name__}")
-    for number, record in enumerate(records, start=1):
-        yield f"entry {number}", record if isinstance(record, dict) else "is not an object"
-
-
-def _jsonl_rows(source: Path) -> Iterator[tuple[str, Any]]:
-    """A line that isn't an object costs that line alone."""
-    with source.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                yield f"line {number}", f"is not JSON: {error}"
-                continue
-            yield f"line {number}", record if isinstance(record, dict) else "is not an object"
-
-
 def captions_of(value: Any) -> tuple[str, ...]:
-    """A list of captions, or the text of one or several."""
+    """A list of captions, or the text of one or several.
+
+    Raises:
+        DataError: it is something else.
+    """
     texts = value if isinstance(value, list) else [value]
-    return tuple(caption for text in texts for caption in split_captions(_text(text)))
+    found = [_text(text, "caption") for text in texts]
+    return tuple(caption for text in found for caption in split_captions(text))
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str | None):
+        raise DataError(f"the {what} is no text ({shown(value)}): write it as one")
+    return (value or "").strip()

@@ -181,8 +181,9 @@ class _Pass:
 
     def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
         """Whether everything is there that training reads."""
-        files = (stored for p in planned for stored in p.item.files)
-        return all(map(self.cache.holds, (plan_empty_caption(encoders.text.identity), *files)))
+        return self.cache.holds(plan_empty_caption(encoders.text.identity)) and all(
+            self.cache.holds(stored, p.video.size) for p in planned for stored in p.item.files
+        )
 
     def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
         """Encodes what is missing; returns the clips that could be read."""
@@ -250,7 +251,7 @@ class _Pass:
         """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
         if not all(self.cache.holds(p.item.conditions) for p in planned):
             encoders.text.require()
-        if not all(self.cache.holds(p.video.stored) for p in planned):
+        if not all(self.cache.holds(p.video.stored, p.video.size) for p in planned):
             encoders.video.require()
 
     def _refuse_nothing(self, planned: list[Planned]) -> None:

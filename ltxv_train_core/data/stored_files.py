@@ -1,6 +1,6 @@
 """Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -9,8 +9,10 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ..errors import DataError
+from ..geometry import VideoSize
 from ..permissions import policy
 from . import ltx_video_trainer
+from .cached_tensors import require_one_width, require_tensor, tensor_name
 from .index import Index, Stored, find_root, read_index
 
 
@@ -28,6 +30,11 @@ class StoredFiles(Protocol):
     index: Index
     reference_sizes: list[str]
     notices: list[str]
+
+    def require(self, stored: Iterable[Stored]) -> None:
+        """Raises `DataError` for a file that is missing or isn't what the index says; the weights
+        aren't read."""
+        ...
 
     def latents(self, stored: Stored) -> Tensor:
         """[128, f, h, w] float32."""
@@ -68,6 +75,12 @@ class SafetensorsFiles:
         self.root = find_root(folder)
         self.index = read_index(self.root)
         self.reference_sizes = [item.size for item in self.index.items]
+        self._sizes = {
+            stored: VideoSize.parse(item.size)
+            for item in self.index.items
+            for stored in (item.latents, item.reference_latents, item.mask)
+            if stored
+        }
         self.notices: list[str] = []
 
     def latents(self, stored: Stored) -> Tensor:
@@ -79,22 +92,22 @@ class SafetensorsFiles:
     def mask(self, stored: Stored) -> Tensor:
         return self._load(stored, "mask")
 
+    def require(self, stored: Iterable[Stored]) -> None:
+        widths = set()
+        for one in dict.fromkeys(stored):
+            info = require_tensor(self.root, one, self._sizes.get(one))
+            if tensor_name(one) == "prompt_embeds":
+                widths.add(info.shape[1])
+        require_one_width(self.root, widths)
+
     def _load(self, stored: Stored, name: str) -> Tensor:
         """Reads the whole file: faster than mapping it, and it isn't held open."""
         path = self.root / stored.path
         policy().require_read(path)  # it may be a link
+        require_tensor(self.root, stored, self._sizes.get(stored))
         try:
-            content = path.read_bytes()
-            tensor = load(content)[name]
+            return load(path.read_bytes())[name]
         except (OSError, SafetensorError, KeyError) as error:
             raise DataError(
                 f"{path}: can't be read ({error}); delete it and preprocess again"
             ) from error
-        head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        if head["__metadata__"]["key"] != stored.key:
-            raise DataError(
-                f"{path}: was preprocessed anew since the data set was opened. Preprocess as before "
-                "to go on with it as it was, or start again with what it is now; other options can "
-                "have an output_dir of their own"
-            )
-        return tensor

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ..errors import ModelError
+from ..errors import ModelError, cut, shown
 from .header import Header, TensorInfo, read_header
 from .names import TRANSFORMER_PREFIX, VAE_PREFIX, diffusers_name
 from .single_file import CAUSAL_POSITIONS
@@ -17,6 +17,9 @@ from .versions import TRANSFORMER_2B, TRANSFORMER_13B, VAE_090, VAE_091, VAE_095
 
 CHECKPOINT, TRANSFORMER, VAE = "checkpoint", "transformer", "VAE"
 TEXT_ENCODER, LORA, UPSCALER = "text encoder", "LoRA", "latent upscaler"
+
+LARGEST_SIZE, MOST_LAYERS = 1_000_000, 200
+"""Of a layer, and of a model: far beyond those that there are."""
 
 FP8 = {"F8_E4M3", "F8_E5M2"}
 READABLE = {"F64", "F32", "F16", "BF16", *FP8}
@@ -33,6 +36,7 @@ _VAE_SIGN = "decoder.up_blocks.0.res_blocks.0.conv1.conv.weight"
 _T5_SIGN = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _LORA_END = re.compile(r"\.(lora_(A|B|down|up)(\.\w+)?\.weight|alpha)$")
 Padding = Literal["zeros", "reflect", "replicate", "circular"]
+_PADDINGS = (None, *get_args(Padding))
 _VAE_VERSIONS = {"0.9.0": VAE_090, "0.9.1": VAE_091, "0.9.5 and later": VAE_095}
 
 
@@ -134,7 +138,7 @@ def read_contents(path: Path) -> Contents:
     elif text_encoder is not None:
         kind = TEXT_ENCODER
     else:
-        shown = ", ".join(list(header.tensors)[:3]) or "none"
+        shown = ", ".join(map(cut, list(header.tensors)[:3])) or "none"
         kind = f"something unknown ({len(header.tensors)} tensors: {shown}, ...)"
     return Contents(header, kind, transformer, vae, text_encoder)
 
@@ -169,7 +173,7 @@ def _description_of(header: Header, part: str) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, ZeroDivisionError) as error:
-        reason = error if isinstance(error, ModelError) else repr(error)
+        reason = cut(str(error) if isinstance(error, ModelError) else repr(error), 200)
         raise ModelError(
             f"{header.path}: what its metadata `config` say of the {part} can't be used ({reason})"
         ) from error
@@ -182,6 +186,8 @@ def _sizes(part: Mapping[str, TensorInfo], described: dict[str, Any]) -> dict[st
     caption = part.get("caption_projection.linear_1.weight")
     out = part.get("proj_out.weight")
     blocks = {name.split(".")[1] for name in part if name.startswith("transformer_blocks.")}
+    require_sizes(width, channels, heads, *part[_TRANSFORMER_SIGN].shape)
+    require_sizes(len(blocks), largest=MOST_LAYERS)
     return {
         "in_channels": channels,
         "out_channels": out.shape[0] if out else channels,
@@ -193,6 +199,13 @@ def _sizes(part: Mapping[str, TensorInfo], described: dict[str, Any]) -> dict[st
     }
 
 
+def require_sizes(*sizes: Any, largest: int = LARGEST_SIZE) -> None:
+    """Raises `ModelError` for sizes that no model has, before modules are made of them."""
+    wrong = [size for size in sizes if type(size) is not int or not 1 <= size <= largest]
+    if wrong:
+        raise ModelError(f"the size {shown(wrong[0])} is none from 1 to {largest:,}")
+
+
 def _vae(header: Header) -> VaePart | None:
     for prefix in (VAE_PREFIX, ""):
         part = header.below(prefix)
@@ -202,11 +215,22 @@ def _vae(header: Header) -> VaePart | None:
         if described:
             with _description_of(header, "vae"):
                 padding = described.get("spatial_padding_mode")
+                if padding not in _PADDINGS:
+                    raise ModelError(f"spatial_padding_mode {shown(padding)} is not known")
                 config = diffusers_vae_config(described)
+                _require_vae_sizes(config)
         else:
             padding, config = None, _public_vae(part)
         return VaePart(prefix, config, (padding or "zeros", padding or "reflect"))
     return None
+
+
+def _require_vae_sizes(config: Mapping[str, Any]) -> None:
+    names = ("latent_channels", "in_channels", "out_channels", "patch_size", "patch_size_t")
+    widths = (*config["block_out_channels"], *config["decoder_block_out_channels"])
+    require_sizes(*(config[name] for name in names), *widths)
+    layers = (*config["layers_per_block"], *config["decoder_layers_per_block"])
+    require_sizes(len(layers), *(count + 1 for count in layers), largest=MOST_LAYERS)
 
 
 def _public_vae(part: Mapping[str, TensorInfo]) -> dict[str, Any]:
@@ -232,9 +256,9 @@ def differences(
         expected: shapes by name.
         besides: names that may be there and are not read. Scales of fp8 weights always may.
     """
-    missing = [f"no {name}" for name in expected if name not in part]
+    missing = [f"no {cut(name)}" for name in expected if name not in part]
     shapes = [
-        f"{name} has the shape {list(part[name].shape)} instead of {list(shape)}"
+        f"{cut(name)} has the shape {cut(str(list(part[name].shape)))} instead of {list(shape)}"
         for name, shape in expected.items()
         if name in part and part[name].shape != shape and (part[name].shape, shape) != ((1,), ())
     ]
@@ -249,7 +273,7 @@ def differences(
         if name.endswith(SCALES) and info.elements != 1
     ]
     extra = [
-        f"{name} is unknown"
+        f"{cut(name)} is unknown"
         for name in part
         if name not in expected
         and name not in besides

@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .contents import LORA, Contents, read_contents
+from ..errors import cut
+from ..reading import open_regular, parse_json
+from .contents import LORA, READABLE, Contents, read_contents
 from .header import Header
 
 _DOWN = re.compile(r"\.(lora_A(\.\w+)?|lora_down)\.weight$")
@@ -18,6 +20,7 @@ _FORMS = {
 }
 _NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
 _SHOWN_LETTERS = 300
+_SHOWN_METADATA = 100
 
 
 def inspect_file(path: Path) -> dict[str, Any]:
@@ -50,7 +53,10 @@ def as_text(facts: dict[str, Any]) -> str:
         lines.append(f"{name.replace('_', ' ')}: {_words(name, value)}")
     if facts["metadata"]:
         lines.append("metadata:")
-        lines += [f"  {key}: {_short(value)}" for key, value in facts["metadata"].items()]
+        shown = list(facts["metadata"].items())
+        lines += [f"  {cut(key)}: {_short(value)}" for key, value in shown[:_SHOWN_METADATA]]
+        if shown[_SHOWN_METADATA:]:
+            lines.append(f"  and {len(shown) - _SHOWN_METADATA} more")
     return "\n".join(lines)
 
 
@@ -75,9 +81,8 @@ def _lora(header: Header) -> dict[str, Any]:
     downs = {name: info for name, info in header.tensors.items() if _DOWN.search(name)}
     ranks = Counter(info.shape[0] for info in downs.values() if info.shape)
     layers = {_DOWN.sub("", name) for name in downs}
-    alphas = {
-        _number(header, f"{layer}.alpha") for layer in layers if f"{layer}.alpha" in header.tensors
-    }
+    named = (f"{layer}.alpha" for layer in layers if f"{layer}.alpha" in header.tensors)
+    alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}
     kinds = Counter(re.sub(r"^.*?(attn\d|ff)\b", r"\1", layer) for layer in layers)
     first = next(iter(downs), "")
     form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
@@ -91,10 +96,12 @@ def _lora(header: Header) -> dict[str, Any]:
     }
 
 
-def _number(header: Header, name: str) -> float:
-    """A tensor of one number."""
+def _number(header: Header, name: str) -> float | None:
+    """A tensor of one number; None where it is none."""
     info = header.tensors[name]
-    with header.path.open("rb") as file:
+    if info.elements != 1 or info.dtype not in READABLE | {"I64", "I32"}:
+        return None
+    with open_regular(header.path) as file:
         file.seek(info.start)
         content = file.read(info.end - info.start)
     if info.dtype == "BF16":
@@ -111,7 +118,7 @@ def _number(header: Header, name: str) -> float:
 def _value(text: str) -> Any:
     """Metadata are texts; what is JSON in them is read."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 
@@ -120,12 +127,12 @@ def _words(name: str, value: Any) -> str:
     if name == "size_bytes":
         return f"{value:,}"
     if name == "dtypes":
-        total = sum(value.values())
+        total = sum(value.values()) or 1
         return ", ".join(f"{kind} {count / total:.1%}" for kind, count in value.items())
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {v!r}" for key, v in value.items())
+        return cut(", ".join(f"{k.replace('_', ' ')} {v!r}" for k, v in value.items()), 500)
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return cut(", ".join(map(str, value)), 500)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
@@ -133,4 +140,4 @@ def _words(name: str, value: Any) -> str:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]} ..."
+    return cut(text, _SHOWN_LETTERS)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import ModelError, shown
 
 Config = Mapping[str, Any]
 
@@ -107,7 +107,9 @@ def diffusers_vae_config(config: Config) -> dict[str, Any]:
     Raises:
         ModelError: for a block that diffusers' autoencoder can't be built from.
     """
-    both = config.get("blocks")
+    if not isinstance(config, dict):
+        raise ModelError("it is no object")
+    both: Any = config.get("blocks", ())
     encoder = _levels(config.get("encoder_blocks", both), _ENCODER_ORDER)
     decoder = _levels(list(reversed(config.get("decoder_blocks", both))), _DECODER_ORDER)
     return {
@@ -137,7 +139,7 @@ def _levels(blocks: Sequence[Any], order: Sequence[str]) -> list[Level]:
         options = value if isinstance(value, dict) else {"num_layers": value}
         role = "compress" if kind.startswith("compress_") else kind
         if role not in order:
-            raise ModelError(f"VAE block {kind!r}: expected res_x, res_x_y or compress_*")
+            raise ModelError(f"VAE block {shown(kind)}: expected res_x, res_x_y or compress_*")
         if order.index(role) <= last:
             levels.append({})
         last = order.index(role)

@@ -1,7 +1,6 @@
 """Parts of a model from the Hugging Face Hub, once, into its cache: only the files that are needed."""
 
 import inspect
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from ..errors import Cancelled, ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from .part_config import shards
 
 PHASE = "download model"
 
@@ -110,12 +110,14 @@ def _is_complete(snapshot: Path, folder: str) -> bool:
     configurations = {n for n in names if n.endswith("config.json")}
     indexes = [n for n in names if n.endswith(".index.json") and n != "model_index.json"]
     weights = {n for n in names if n.endswith(_WEIGHTS)}
-    shards: set[str] = set()
+    wanted: set[str] = set()
     for name in indexes:
-        index = json.loads((snapshot / folder / name).read_text(encoding="utf-8"))
-        shards |= set(index.get("weight_map", {}).values())
+        try:
+            wanted |= set(shards(snapshot / folder / name))
+        except ModelError:
+            return False
     needs_weights = "config.json" in configurations
-    return bool(configurations) and shards <= names and (bool(weights) or not needs_weights)
+    return bool(configurations) and wanted <= names and (bool(weights) or not needs_weights)
 
 
 def _sizes(repository: str) -> dict[str, int]:

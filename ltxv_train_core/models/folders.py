@@ -4,7 +4,6 @@ A folder of the Hub is downloaded when its part is loaded, so that training with
 asks for the text encoder.
 """
 
-import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -12,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
-from ..errors import ModelError
+from ..errors import ModelError, cut
 from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
 from ..layout.header import read_header
+from ..reading import read_text
 from .download import (
     ENCODER_FOLDERS,
     TOP,
@@ -26,6 +25,7 @@ from .download import (
     is_cached,
     require_reachable,
 )
+from .part_config import LARGEST_CONFIG_BYTES, part_config, require_shards
 from .text_encoder import TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .video_codec import VideoCodec
@@ -238,25 +238,22 @@ def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
     """A number of a part's configuration; None where it isn't on this machine yet."""
     if isinstance(place, HubFolder):
         return None
-    value: int | None = _config(place.part(part)).get(name)
-    return value
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """A part's configuration; empty where it can't be read."""
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config
+        value = part_config(place.part(part)).get(name)
+    except ModelError:
+        return None  # told where it is loaded
+    return value if type(value) is int else None
 
 
 def _require_kind(folder: Path, part: str) -> None:
     """Raises `ModelError` for a folder of another model, which libraries would fill at random."""
     key, wanted = _KINDS[part]
-    found = _config(folder).get(key, wanted)
+    found = part_config(folder).get(key, wanted)
     if found != wanted:
-        raise ModelError(f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {found}")
+        raise ModelError(
+            f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {cut(str(found))}"
+        )
+    require_shards(folder)
 
 
 def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
@@ -264,8 +261,11 @@ def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
     load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
     try:
         return load(torch_dtype=dtype)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{folder}: can't be loaded ({error})") from error
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # libraries raise what their code happens to meet
+        reason = cut(f"{type(error).__name__}: {error}", 200)
+        raise ModelError(f"{folder}: can't be loaded ({reason})") from error
 
 
 def _positions(folder: Path) -> bool:
@@ -274,14 +274,20 @@ def _positions(folder: Path) -> bool:
     Its pipeline says so; where that is the one that works for every version, the VAE tells those
     from 0.9.5 on.
     """
-    index = folder / "model_index.json"
-    text = index.read_text(encoding="utf-8") if index.is_file() else ""
+    text = _text(folder / "model_index.json")
     found = re.search(r'"_class_name"\s*:\s*"(\w+)"', text)
     if not found or found.group(1) not in _CAUSAL_PIPELINES:
         raise ModelError(
             f"{folder}: expected a model_index.json of {' or '.join(_CAUSAL_PIPELINES)}, found "
-            f"{found.group(1) if found else 'none'}"
+            f"{cut(found.group(1)) if found else 'none'}"
         )
-    vae = folder / "vae" / "config.json"
-    is_later = vae.is_file() and _LATER_VAE in vae.read_text(encoding="utf-8")
+    is_later = _LATER_VAE in _text(folder / "vae" / "config.json")
     return _CAUSAL_PIPELINES[found.group(1)] or is_later
+
+
+def _text(path: Path) -> str:
+    """What is in a small file; nothing where it can't be read."""
+    try:
+        return read_text(path, LARGEST_CONFIG_BYTES)
+    except (OSError, UnicodeDecodeError):
+        return ""

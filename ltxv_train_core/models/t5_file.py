@@ -6,7 +6,14 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..layout.contents import TEXT_ENCODER, Contents, read_contents, require_kind
+from ..layout.contents import (
+    MOST_LAYERS,
+    TEXT_ENCODER,
+    Contents,
+    read_contents,
+    require_kind,
+    require_sizes,
+)
 from .quantize import TEXT_ENCODER_KEPT_WHOLE
 from .tensor_file import fill, on_meta, require_match
 from .text_encoder import TextEncoder
@@ -86,9 +93,16 @@ def _config(contents: Contents) -> dict[str, Any]:
         hidden = part[gated if gated in part else gated.replace("wi_0", "wi")].shape[0]
     except KeyError as error:
         raise ModelError(f"{path}: is no complete T5 encoder, it has no {error}") from error
+    except (ValueError, IndexError) as error:
+        raise ModelError(f"{path}: is no T5 encoder: its tensors have other dimensions") from error
     if "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" in part:
         raise ModelError(f"{path}: expected T5-XXL, found UMT5, another text encoder")
     layers = {name.split(".")[2] for name in part if name.startswith("encoder.block.")}
+    try:
+        require_sizes(vocabulary, width, buckets, heads, inner, hidden)
+        require_sizes(len(layers), largest=MOST_LAYERS)
+    except ModelError as error:
+        raise ModelError(f"{path}: is no T5 encoder ({error})") from error
     return {
         "vocab_size": vocabulary,
         "d_model": width,

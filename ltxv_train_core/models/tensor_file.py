@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, cut
 from ..layout.contents import FP8, PREFIXES, SCALES, differences
 from ..layout.header import Header
 from .device import holds_float8
@@ -31,9 +31,16 @@ _SHOWN = 4
 
 
 def on_meta(build: Callable[[], ModuleT]) -> ModuleT:
-    """A module without memory for its weights."""
-    with torch.device("meta"):
-        return build()
+    """A module without memory for its weights.
+
+    Raises:
+        ModelError: the library knows none of these sizes.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        raise ModelError(f"no model of the file's sizes can be built ({cut(str(e))})") from e
 
 
 def require_match(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import ModelError, cut
 from ..layout.versions import MAIN_REPOSITORY
 from .download import download_folders, is_cached, require_reachable
 
@@ -26,9 +26,10 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: holds no tokenizer that can be loaded ({error})") from error
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # each of its kinds raises others
+        reason = cut(f"{type(error).__name__}: {error}", 200)
+        raise ModelError(f"{folder}: holds no tokenizer that can be loaded ({reason})") from error
 
 
 def find_t5_tokenizer(beside: Path) -> Path:

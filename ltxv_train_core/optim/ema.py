@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .optimizers import put_weights
+from .saved_state import count
 
 WARMUP_OFFSET = 10
 
@@ -45,6 +46,8 @@ class WeightAverage:
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates = state["updates"]
+        self.updates = count(state["updates"])
         for average, saved in zip(self.average, state["average"], strict=True):
+            if average.shape != saved.shape:
+                raise ValueError("the average is of another model")
             average.copy_(saved)

@@ -14,6 +14,7 @@ from ..errors import NotFiniteError
 from ..events import Notice, Reporter
 from .ema import WeightAverage
 from .optimizers import build_optimizer, final_weights
+from .saved_state import count, known_numbers, load_optimizer, load_schedule
 from .schedules import build_schedule, set_learning_rates
 
 LEAST_GRADIENT_SCALE = 1.0
@@ -123,14 +124,17 @@ class Mover:
         Args:
             new_schedule: begin this run's schedule, learning rate and average instead of going on
                 with those of the state; the optimizer keeps what it has gathered.
+
+        Raises:
+            KeyError, TypeError, ValueError, RuntimeError: the state is damaged, or of another run.
         """
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.scaler.is_enabled() and state["scaler"]:
-            self.scaler.load_state_dict(state["scaler"])
+            self.scaler.load_state_dict(known_numbers(self.scaler.state_dict(), state["scaler"]))
         if not new_schedule:
-            self.schedule.load_state_dict(state["schedule"])
-            self.skipped_steps = state["skipped_steps"]
-            self._in_a_row = state["skipped_in_a_row"]
+            load_schedule(self.schedule, state["schedule"])
+            self.skipped_steps = count(state["skipped_steps"])
+            self._in_a_row = count(state["skipped_in_a_row"])
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
         else:

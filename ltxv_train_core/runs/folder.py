@@ -20,9 +20,9 @@ from ..config import TrainingConfig, build, yaml_file
 from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..events import StepCompleted
 from ..files import write_json
-from ..reading import parse_json
+from ..reading import parse_json, whole_number
 from .metrics_file import append_step, last_step, steps_after, write_steps
-from .own_files import is_link, is_own_file, number_of, own_entries, own_files, read_own
+from .own_files import is_link, is_own_file, own_entries, own_files, read_own
 from .state import RunState
 
 SHEET = "sheet.png"
@@ -187,7 +187,7 @@ class RunFolder:
                 continue
             number = path.stem[len(self.name) + 1 :]
             is_average = number.endswith("-ema")
-            step = number_of(number.removesuffix("-ema"))
+            step = whole_number(number.removesuffix("-ema"))
             if step is not None:
                 found.append(LoRAFile(step, path, is_average))
         return sorted(found, key=lambda lora: (lora.step, lora.is_average))
@@ -196,7 +196,7 @@ class RunFolder:
         """The validation samples, by step."""
         found = []
         for each in own_entries(self.folder / "samples"):
-            step = number_of(each.name)
+            step = whole_number(each.name)
             if step is None:
                 continue
             files = own_files(Path(each.path), "")

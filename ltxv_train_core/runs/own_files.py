@@ -12,7 +12,6 @@ from typing import BinaryIO
 from ..reading import NotRegularError, open_regular, read_text
 
 _NOT_TO_SHOW = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def can_be_shown(name: str) -> bool:
@@ -24,11 +23,6 @@ def may_be_run(entry: os.DirEntry[str]) -> bool:
     """Whether what lies in a folder of runs is a folder, no link, with a name to show."""
     name = entry.name
     return name[0] != "." and entry.is_dir(follow_symlinks=False) and can_be_shown(name)
-
-
-def number_of(name: str) -> int | None:
-    """The number that a name is, in ordinary digits."""
-    return int(name) if _NUMBER.fullmatch(name) else None
 
 
 def own_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -9,7 +9,7 @@ CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors"},
     {"events", "files", "paths", "geometry", "memory", "reading", "step_memory"},
-    {"tensor_files", "permissions"},
+    {"tensor_files", "torch_files", "permissions"},
     {"media", "layout"},
     {"config"},
     {"miniature", "trackers"},

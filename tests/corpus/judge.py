@@ -33,6 +33,9 @@ CPU_SECONDS = 2.0
 WALL_SECONDS = 20.0
 GROWN_BYTES = 2**30
 MESSAGE_CHARACTERS = 3000
+EXIT_CODES = (1, 2, 130)
+"""Of commands that failed."""
+
 SECRET = "hf_cOrPuSsEcReTcOrPuSsEcReT"
 """A token, to be put where it must never come back from. Messages are searched for it."""
 
@@ -101,9 +104,13 @@ def judge(case: Case, parent: Path) -> None:
     error: Exception | None = None
     before, started = _peak_bytes(reset=True), time.process_time()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            with opened.watched(), _bounded():
-                value = action()
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            opened.watched(),
+            _bounded(),
+        ):
+            value = action()
     except (LTXVTrainError, Cancelled) as ended:
         error = ended
     except SystemExit as ended:
@@ -139,7 +146,7 @@ def _judge_words(case: Case, value: Any, error: Exception | None, printed: str) 
         raise Misbehaved("wrong", f"a problem of several lines: {problems}")
     if len(text) > MESSAGE_CHARACTERS:
         raise Misbehaved("wrong", f"{len(text):,} characters of message: {text[:200]}")
-    failed = error is not None or (isinstance(value, int) and value not in (0, True, False))
+    failed = error is not None or (type(value) is int and value in EXIT_CODES)
     if case.ends == "value" and failed:
         raise Misbehaved("wrong", f"refused: {text[:300]}")
     if case.ends == "error" and not failed:
@@ -233,9 +240,12 @@ class _Opened:
             self._note(arguments[1], True)
 
     def _note(self, path: Any, writes: bool) -> None:
-        name = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes) else ""
+        name = str(Path(os.fsdecode(path)).absolute()) if isinstance(path, str | bytes) else ""
         if not writes:
             self.read.add(name)
-        elif name and not name.startswith((self.folder, "/dev/", "/proc/")):
-            if "__pycache__" not in name:
-                self.outside.add(name)
+        elif (
+            name
+            and not name.startswith((self.folder, "/dev/", "/proc/"))
+            and "__pycache__" not in name
+        ):
+            self.outside.add(name)

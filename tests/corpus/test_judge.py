@@ -1,6 +1,5 @@
 """The judge itself: each way to end badly is seen."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,13 @@ ACTIONS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "much memory": ("memory", lambda folder: len(b"1" * (3 * 2**29))),
     "too much memory": ("memory", lambda folder: len(b"1" * 2**36)),
     "beside": ("outside", lambda folder: (folder.parent / "a").write_text("")),
-    "elsewhere": ("outside", lambda folder: os.mkdir(folder.parent.parent / "corpus-judge")),
+    "elsewhere": ("outside", lambda folder: (folder.parent.parent / "corpus-judge").mkdir()),
     "unread": ("outside", lambda folder: (folder / "unread").read_text()),
     "told": ("wrong", lambda folder: _raise(DataError(f"can't read {SECRET}"))),
     "long": ("wrong", lambda folder: _raise(DataError("a" * 4000))),
     "lines": ("wrong", lambda folder: _raise(ConfigurationError(["a\nb"]))),
     "silent": ("wrong", lambda folder: _raise(DataError(""))),
-    "value": ("good", lambda folder: (folder / "a").write_text("a")),
+    "value": ("good", lambda folder: (folder / "a").write_text("abc")),
     "error": ("good", lambda folder: _raise(DataError("a: can't be read"))),
 }
 

@@ -216,7 +216,7 @@ validation:
 
 
 def test_no_other_python_object_is_made():
-    with pytest.raises(ConfigurationError, match="is not YAML"):
+    with pytest.raises(ConfigurationError, match="tag is not known here"):
         read("seed: !!python/object/apply:os.getcwd []")
 
 

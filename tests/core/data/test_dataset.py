@@ -149,5 +149,5 @@ def test_a_clip_that_was_preprocessed_anew_is_not_mixed_in(own):
 
 def test_a_damaged_file_is_named(own):
     (own / "latents/0.mp4.safetensors").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"0\.mp4\.safetensors: can't be read"):
+    with pytest.raises(DataError, match=r"0\.mp4\.safetensors: is no safetensors file"):
         TrainingDataset(own)[0]

@@ -223,7 +223,9 @@ def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
     metadata("a.txt", "grün", "latin-1")
     manifest = read_manifest(tmp_path, default_caption="given")
     assert pairs(manifest) == {"b.mp4": "given"}
-    assert [(s.name, s.reason) for s in manifest.skipped] == [("a.mp4", "a.txt is not UTF-8 text")]
+    assert [(s.name, s.reason) for s in manifest.skipped] == [
+        ("a.mp4", "a.txt is not UTF-8 text; save it as UTF-8")
+    ]
 
 
 def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
@@ -231,9 +233,9 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
     cases = {
         tmp_path / "absent.csv": "no such file or folder",
         tmp_path / "empty": "holds no media; known are .avi, ",
-        metadata("a.xlsx", "x"): "expected a .csv, .json or .jsonl file, or a folder",
+        metadata("a.xlsx", "x"): "expected a .csv, .tsv, .json or .jsonl file, or a folder",
         metadata("a.json", '{"caption": "A"}'): "expected a list of objects, found dict",
-        metadata("b.json", "[{]"): "can't be read",
+        metadata("b.json", "[{]"): "is not JSON",
         metadata("a.csv", "caption,media_path\n"): "holds no rows",
         metadata("b.csv", "caption,media_path\ngrün,a.mp4\n", "latin-1"): "is not UTF-8 text",
     }

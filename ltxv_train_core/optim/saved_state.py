@@ -1,0 +1,66 @@
+"""Takes over saved states of optimizers and schedules, which anybody may have written.
+
+What is damaged, or of another run, raises `KeyError`, `TypeError`, `ValueError` or `RuntimeError`.
+"""
+
+import math
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+# Of the optimizers that `optimizers` builds: what is as large as the parameter.
+_LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
+
+
+def count(value: Any) -> int:
+    """A number of steps."""
+    if type(value) is not int or value < 0:
+        raise ValueError("a number of steps is none")
+    return value
+
+
+def known_numbers(own: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a saved state under the names that its reader has."""
+    for name in own:
+        if type(saved[name]) not in (int, float) or not math.isfinite(saved[name]):
+            raise ValueError(f"{name} is no number")
+    return {name: saved[name] for name in own}
+
+
+def load_schedule(schedule: LambdaLR, saved: dict[str, Any]) -> None:
+    """Another release of torch may have saved other names: those that this one knows are taken."""
+    own = schedule.state_dict()
+    count(saved["last_epoch"])
+    if not all(math.isfinite(rate) for rate in saved["base_lrs"]):
+        raise ValueError("a learning rate is not finite")
+    for name in own.keys() & saved.keys():
+        if type(saved[name]) is not type(own[name]):
+            raise TypeError(f"{name} of the schedule is of another kind")
+    if len(saved["base_lrs"]) != len(own["base_lrs"]):
+        raise ValueError("the schedule is of another optimizer")
+    schedule.load_state_dict({name: saved.get(name, own[name]) for name in own})
+
+
+def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    for own, group in zip(groups, saved["param_groups"], strict=True):
+        for name in own.keys() & group.keys():
+            if _kind(group[name]) != _kind(own[name]):
+                raise TypeError(f"{name} of the optimizer is of another kind")
+    optimizer.load_state_dict(saved)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            like = name in _LIKE_THE_PARAMETER
+            if like and not (isinstance(value, Tensor) and value.shape == parameter.shape):
+                raise ValueError(f"{name} of the optimizer is of another model")
+
+
+def _kind(value: Any) -> Any:
+    """What may stand in the place of a value: a number for a number, one of two for one of two."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number" if math.isfinite(value) else "not finite"
+    if isinstance(value, list | tuple):
+        return [_kind(one) for one in value]
+    return type(value)
