@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
-from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.formats import FORMATS, is_media
 from ..paths import files_below, unquoted
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
@@ -204,10 +204,9 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _folder_rows(folder: Path) -> list[_Row]:
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     rows = []
     for path in files_below(folder):
-        if path.suffix.lower() not in suffixes or _is_of_a_cache(path):
+        if not is_media(path) or _is_of_a_cache(path):
             continue
         label = path.relative_to(folder).as_posix()
         text = path.with_suffix(".txt")
@@ -220,7 +219,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
         except UnicodeDecodeError:
             rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text"))
     if not rows:
-        raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
+        raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(FORMATS))}")
     return rows
 
 

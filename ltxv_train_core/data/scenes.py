@@ -25,7 +25,7 @@ from ..events import (
     raise_if_stopped,
 )
 from ..files import sha256_file, sha256_json, write_json
-from ..media.info import VIDEO_SUFFIXES
+from ..media.formats import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
 from ..paths import files_below

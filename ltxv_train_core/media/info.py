@@ -2,16 +2,9 @@
 
 from dataclasses import dataclass
 from math import floor
-from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi", ".m4v"})
 IMAGE_FPS = 25.0
 ROUNDING = 1e-4
-
-
-def is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
