@@ -9,6 +9,7 @@ from pathlib import Path
 from .errors import DataError
 
 WINDOWS_MAX_PATH = 259
+MOST_FILES = 200_000
 TEMPORARY_CHARACTERS = len("..12345678.part")
 """What the name of a file that is being written has more."""
 
@@ -18,9 +19,13 @@ def files_below(folder: Path) -> list[Path]:
 
     Linked folders are followed. Each folder is looked at once: by the path that it really has where
     that is among them, by a link otherwise.
+
+    Raises:
+        DataError: there are more than 200,000 files and folders.
     """
     found: list[Path] = []
     seen: set[str] = set()
+    count = 0
     waiting = deque([folder])
     while waiting:
         for place, folders, names in os.walk(waiting.popleft()):
@@ -29,6 +34,12 @@ def files_below(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add(real)
+            count += len(folders) + len(names)
+            if count > MOST_FILES:
+                raise DataError(
+                    f"{folder}: holds more than {MOST_FILES:,} files and folders: give a smaller folder, "
+                    "or a metadata file"
+                )
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             found += [Path(place, name) for name in names if not name.startswith(".")]
             # Links among them, which this walk doesn't follow, have their turn after it.

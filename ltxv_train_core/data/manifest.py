@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError
-from ..media.formats import FORMATS, is_media
+from ..media.formats import FORMATS, is_media, listed
 from ..paths import files_below, unquoted
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
@@ -219,7 +219,7 @@ def _folder_rows(folder: Path) -> list[_Row]:
         except UnicodeDecodeError:
             rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text"))
     if not rows:
-        raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(FORMATS))}")
+        raise DataError(f"{folder}: holds no media; known are {listed(FORMATS)}")
     return rows
 
 

@@ -17,9 +17,6 @@ from .formats import VIDEO_READERS
 from .mp4_boxes import require_modest_tables
 from .readable import LARGE_PIXELS, one_large_at_a_time, printable, require_pixels
 
-MOST_FRAMES = 1_000_000
-SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
-
 
 @contextmanager
 def open_video(
@@ -56,17 +53,6 @@ def open_video(
         codec.thread_count = 1 if large else max(1, (os.cpu_count() or 1) // 2)
         with one_large_at_a_time(pixels if in_turn else 0):
             yield container, stream
-
-
-def require_plausible(path: Path, frames: int, fps: float) -> None:
-    """Raises `DataError` for a length or a rate that no video has."""
-    if frames > MOST_FRAMES:
-        raise DataError(
-            f"{printable(path)}: says that it has {frames:,} frames, and at most {MOST_FRAMES:,} are "
-            "read: cut it into clips"
-        )
-    if not SLOWEST_FPS <= fps <= FASTEST_FPS:
-        raise DataError(f"{printable(path)}: says that it has {fps:g} frames per second")
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:

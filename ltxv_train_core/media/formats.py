@@ -4,6 +4,7 @@ Content decides among the formats of one kind, as pictures and videos often have
 is in none of them is not opened, whatever it is called. Imports nothing that decodes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,11 @@ VIDEO_SUFFIXES = frozenset(suffix for suffix, f in FORMATS.items() if f.kind == 
 IMAGE_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in IMAGE_SUFFIXES))
 VIDEO_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in VIDEO_SUFFIXES))
 IMAGE_SHARES = {f.reader: f.share for f in FORMATS.values() if f.kind == "image"}
+
+
+def listed(suffixes: Iterable[str]) -> str:
+    """Suffixes as a message lists them."""
+    return ", ".join(sorted(suffixes, key=lambda suffix: (suffix[1].isdigit(), suffix)))
 
 
 def is_image(path: Path) -> bool:

@@ -126,7 +126,9 @@ def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
     hundreds of refinements of a progressive JPEG."""
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        require_pixels(path, int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_HEIGHT, 0)), megapixels)
+        require_pixels(
+            path, int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_HEIGHT, 0)), megapixels
+        )
     if image.info.get("progressive"):
         scans = path.read_bytes().count(START_OF_SCAN)
         if scans > MOST_SCANS or scans * image.width * image.height > MOST_SCANNED_PIXELS:

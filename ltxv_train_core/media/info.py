@@ -5,6 +5,8 @@ from math import floor
 
 IMAGE_FPS = 25.0
 ROUNDING = 1e-4
+MOST_FRAMES = 1_000_000
+SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,8 @@ class Selection:
 
 
 BEGINNING = Selection()
+
+
+def is_plausible(frames: int, fps: float) -> bool:
+    """Whether a video can have this length and this rate."""
+    return frames <= MOST_FRAMES and SLOWEST_FPS <= fps <= FASTEST_FPS

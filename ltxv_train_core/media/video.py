@@ -20,10 +20,10 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import DataError
 from ..geometry import VideoSize
-from .container import MOST_FRAMES, open_video, require_plausible
+from .container import open_video
 from .formats import is_image
 from .images import image_size, read_image
-from .info import BEGINNING, IMAGE_FPS, MediaInfo, Selection
+from .info import BEGINNING, FASTEST_FPS, IMAGE_FPS, MOST_FRAMES, MediaInfo, Selection, is_plausible
 from .readable import (
     DEFAULT_MEGAPIXELS,
     one_large_at_a_time,
@@ -65,7 +65,11 @@ def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
         if not frames or abs(frames - seconds * fps) > 1:
             frames, fps = _count_frames(path, fps, megapixels)
         fps = fps or IMAGE_FPS
-        require_plausible(path, frames, fps)
+        if not is_plausible(frames, fps):
+            raise DataError(
+                f"{printable(path)}: says that it has {frames:,} frames, {fps:g} in a second; at most "
+                f"{MOST_FRAMES:,} are read, {FASTEST_FPS:g} in a second"
+            )
         return MediaInfo(width, height, max(1, frames), fps, False)
 
 
@@ -104,9 +108,7 @@ def read_frames(
             frames[count + 1 : count + times] = frames[count]
             count += times
     if count < size.frames:
-        raise DataError(
-            f"{printable(path)}: ends after {count} of the {size.frames} frames needed"
-        )
+        raise DataError(f"{printable(path)}: ends after {count} of the {size.frames} frames needed")
     return frames
 
 
@@ -167,8 +169,8 @@ def _selected(
                 yield frame, pixel_aspect, 1
         return
     times, tick = _frame_times(path, megapixels)
-    shown, shown_tick = _frame_times(like, megapixels) if like else (times, tick)
-    wanted = deque(_wanted_times(times, shown, shown_tick, selection, count))
+    seen, seen_tick = _frame_times(like, megapixels) if like else (times, tick)
+    wanted = deque(_wanted_times(times, seen, seen_tick, selection, count))
     if not wanted:
         return
     with closing(_decode_from(path, wanted[0], times, megapixels)) as decoded:
@@ -184,16 +186,16 @@ def _selected(
 
 
 def _wanted_times(
-    times: list[int], shown: list[int], tick: Fraction, selection: Selection, count: int
+    times: list[int], seen: list[int], tick: Fraction, selection: Selection, count: int
 ) -> list[int]:
     """Timestamps of the selected frames, as far as the video goes; found without decoding.
 
     Args:
-        shown: timestamps in ticks that say which frame is on the screen when.
+        seen: timestamps in ticks that say which frame is on the screen when.
     """
     if selection.fps is None:
         return times[selection.start : selection.start + count]
-    chosen = _on_screen(shown, tick, selection.start, selection.fps, count)
+    chosen = _on_screen(seen, tick, selection.start, selection.fps, count)
     return [times[number] for number in chosen if number < len(times)]
 
 
@@ -212,9 +214,7 @@ def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: 
     ]
 
 
-def _decode(
-    path: Path, megapixels: float, in_turn: bool = True
-) -> Generator[Decoded, None, None]:
+def _decode(path: Path, megapixels: float, in_turn: bool = True) -> Generator[Decoded, None, None]:
     """Yields every frame; large ones while no other thread reads large ones too (`in_turn`)."""
     if is_image(path):
         width, height = image_size(path, megapixels)
