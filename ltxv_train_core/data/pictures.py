@@ -55,7 +55,7 @@ def write_sheet(planned: list[Planned], root: Path, strips: Strips, megapixels: 
         if strip is None:
             try:
                 size, selection = _few(video.size), video.selection
-                strip = strip_of(read_frames(video.media, size, selection, megapixels=megapixels))
+                strip = strip_of(read_frames(video.media, size, selection, video.like, megapixels))
             except DataError:
                 continue
         rows.append([strip])
@@ -82,7 +82,7 @@ def verify(
     for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.item.name):
         video = clip.video
         try:
-            original = read_frames(video.media, video.size, video.selection, megapixels=megapixels)
+            original = read_frames(video.media, video.size, video.selection, video.like, megapixels)
         except DataError:
             continue
         latents = load_file(cache.root / video.stored.path)["latents"]
