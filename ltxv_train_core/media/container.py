@@ -4,8 +4,9 @@ FFmpeg would follow playlists, patterns of names and addresses in a file into ot
 """
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import av
@@ -15,7 +16,9 @@ from av.video.stream import VideoStream
 from ..errors import DataError
 from .formats import VIDEO_READERS
 from .mp4_boxes import require_modest_tables
-from .readable import LARGE_PIXELS, one_large_at_a_time, printable, require_pixels
+from .readable import LARGE_PIXELS, printable, require_pixels
+
+_large = threading.RLock()
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def open_video(
         codec.options = {"max_pixels": options["max_pixels"]}
         stream.thread_type = "AUTO" if decode_ahead and not large else "SLICE"
         codec.thread_count = 1 if large else max(1, (os.cpu_count() or 1) // 2)
-        with one_large_at_a_time(pixels if in_turn else 0):
+        with _large if large and in_turn else nullcontext():
             yield container, stream
 
 

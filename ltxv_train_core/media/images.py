@@ -1,19 +1,19 @@
 """Still images, as they are meant to be seen: upright, sRGB, on black."""
 
 import io
-import threading
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageCms, features
 
 from ..errors import DataError
 from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
 from .readable import (
     DEFAULT_MEGAPIXELS,
+    LARGE_PIXELS,
     one_large_at_a_time,
     printable,
     readable,
@@ -21,8 +21,10 @@ from .readable import (
 )
 
 LARGEST_FILE_BYTES = 400_000_000
+HEAD_BYTES = 16
 STRIPE_PIXELS = 4_000_000
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of a TIFF
+PROGRESSIVE_SHARE = 0.9
 START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_000_000_000
@@ -41,8 +43,6 @@ _AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 """By EXIF orientation: a picture turned back to how its file holds it, without a copy."""
 
-_opening = threading.Lock()
-
 
 def read_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> np.ndarray:
     """Reads an image as uint8 RGB [height, width, 3].
@@ -56,19 +56,37 @@ def read_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> np.ndarray
     Raises:
         DataError: the file is missing, broken, too large or of no known format.
     """
-    with (
-        readable(path),
-        _open(path, megapixels) as image,
-        one_large_at_a_time(image.width * image.height),
-    ):
-        image.load()
-        return _pixels(image)
+    return one_large_at_a_time(
+        pixels_of_image(path, megapixels), partial(decode_image, path, megapixels)
+    )
 
 
-def image_size(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[int, int]:
-    """Width and height as stored, of an image that isn't decoded. Raises as `read_image`."""
+def decode_image(
+    path: Path,
+    megapixels: float = DEFAULT_MEGAPIXELS,
+    make_room: Callable[[int, int], np.ndarray] = lambda height, width: np.empty(
+        (height, width, 3), np.uint8
+    ),
+) -> np.ndarray:
+    """As `read_image`, without waiting for other threads.
+
+    Args:
+        make_room: an array for an image of this height and width.
+    """
     with readable(path), _open(path, megapixels) as image:
-        return image.size
+        if image.width * image.height < LARGE_PIXELS:
+            image.load()
+        else:
+            with warnings.catch_warnings():  # tells of tiles below a bound of our own
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image.load()
+        return _pixels(image, make_room)
+
+
+def pixels_of_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> int:
+    """How many an image has, which isn't decoded. Raises as `read_image`."""
+    with readable(path), _open(path, megapixels) as image:
+        return image.width * image.height
 
 
 def _open(path: Path, megapixels: float) -> Image.Image:
@@ -78,18 +96,7 @@ def _open(path: Path, megapixels: float) -> Image.Image:
             f"{printable(path)}: has {path.stat().st_size:,} bytes, and pictures of at most "
             f"{LARGEST_FILE_BYTES:,} are read"
         )
-    try:
-        with _opening, warnings.catch_warnings():
-            # A bound of our own follows.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_readers())
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{printable(path)}: has more than the {megapixels:g} million pixels that are read: "
-            "make it smaller"
-        ) from None
-    except UnidentifiedImageError:
-        raise ValueError(_unknown(path)) from None
+    image = _identify(path)
     try:
         require_pixels(path, *image.size, megapixels * IMAGE_SHARES.get(image.format or "", 1.0))
         _require_modest(path, image, megapixels)
@@ -97,6 +104,18 @@ def _open(path: Path, megapixels: float) -> Image.Image:
         image.close()
         raise
     return image
+
+
+def _identify(path: Path) -> Image.Image:
+    """As `Image.open`, without its own bound of pixels: it warns below ours."""
+    Image.init()
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for name in _readers():
+        open_format, accepts = Image.OPEN[name]
+        if accepts and accepts(head) is True:
+            return open_format(str(path), str(path))
+    raise ValueError(_unknown(path))
 
 
 @cache
@@ -130,18 +149,18 @@ def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
             path, int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_HEIGHT, 0)), megapixels
         )
     if image.info.get("progressive"):
+        require_pixels(path, *image.size, megapixels * PROGRESSIVE_SHARE)
         scans = path.read_bytes().count(START_OF_SCAN)
         if scans > MOST_SCANS or scans * image.width * image.height > MOST_SCANNED_PIXELS:
             raise DataError(f"{printable(path)}: has {scans} scans: save it as a plain JPEG")
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
+def _pixels(image: Image.Image, make_room: Callable[[int, int], np.ndarray]) -> np.ndarray:
     """A decoded image as uint8 RGB, brought there in stripes: whole copies would fill the memory."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     as_stored = _AS_STORED.get(orientation, lambda shown: shown)
     turned = orientation in (5, 6, 7, 8)
-    height, width = image.size if turned else image.size[::-1]
-    shown = np.empty((height, width, 3), np.uint8)
+    shown = make_room(*(image.size if turned else image.size[::-1]))
     stored = as_stored(shown)
     to_srgb = _srgb_transform(image)
     rows = max(1, STRIPE_PIXELS // image.width)

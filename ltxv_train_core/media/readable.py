@@ -1,10 +1,11 @@
 """What may be opened, and how large it may be. Whatever a decoder throws names the file."""
 
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import DataError, LTXVTrainError
 from ..events import Cancelled
@@ -12,13 +13,15 @@ from ..reading import regular_status
 
 DEFAULT_MEGAPIXELS = 100
 LARGEST_MEGAPIXELS = 178
-"""Beyond it Pillow opens nothing (`Image.MAX_IMAGE_PIXELS`, twice)."""
+"""Pillow reads no tiles or WebP canvases beyond (`Image.MAX_IMAGE_PIXELS`, twice)."""
 LARGE_PIXELS = 16_000_000
 SPARSE_FILE_BYTES = 2**30
 LEAST_SHARE_ON_DISK = 0.1
 LONGEST_REASON = 200
 
-_large = threading.RLock()
+_large = ThreadPoolExecutor(1, "ltxv-large")
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -49,14 +52,13 @@ def require_pixels(path: Path, width: int, height: int, megapixels: float) -> No
         )
 
 
-@contextmanager
-def one_large_at_a_time(pixels: int) -> Iterator[None]:
-    """Threads take turns with pictures that need much memory."""
-    if pixels < LARGE_PIXELS:
-        yield
-        return
-    with _large:
-        yield
+def one_large_at_a_time(pixels: int, work: Callable[[], Result]) -> Result:
+    """Does work on a picture: on a large one in a thread that all of them share.
+
+    They take turns so, and each uses the memory of the one before: a thread keeps to itself what
+    Pillow gives back.
+    """
+    return work() if pixels < LARGE_PIXELS else _large.submit(work).result()
 
 
 def _require_file(path: Path) -> None:

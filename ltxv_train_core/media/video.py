@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
@@ -22,7 +23,7 @@ from ..errors import DataError
 from ..geometry import VideoSize
 from .container import open_video
 from .formats import is_image
-from .images import image_size, read_image
+from .images import decode_image, pixels_of_image, read_image
 from .info import BEGINNING, FASTEST_FPS, IMAGE_FPS, MOST_FRAMES, MediaInfo, Selection, is_plausible
 from .readable import (
     DEFAULT_MEGAPIXELS,
@@ -95,6 +96,15 @@ def read_frames(
     Raises:
         DataError: the file is missing, broken, too large or too short.
     """
+    read = partial(_read_frames, path, size, selection, like, megapixels)
+    return (
+        one_large_at_a_time(pixels_of_image(path, megapixels), read) if is_image(path) else read()
+    )
+
+
+def _read_frames(
+    path: Path, size: VideoSize, selection: Selection, like: Path | None, megapixels: float
+) -> np.ndarray:
     frames = np.empty((size.frames, size.height, size.width, 3), dtype=np.uint8)
     reformatter = VideoReformatter()
     count = 0
@@ -215,15 +225,28 @@ def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: 
 
 
 def _decode(path: Path, megapixels: float, in_turn: bool = True) -> Generator[Decoded, None, None]:
-    """Yields every frame; large ones while no other thread reads large ones too (`in_turn`)."""
+    """Yields every frame; those of large videos while no other thread reads one (`in_turn`)."""
     if is_image(path):
-        width, height = image_size(path, megapixels)
-        with one_large_at_a_time(width * height if in_turn else 0):
-            yield av.VideoFrame.from_ndarray(read_image(path, megapixels), format="rgb24"), None
+        yield _image_frame(path, megapixels), None
         return
     with open_video(path, megapixels, in_turn=in_turn) as (container, stream):
         for frame in container.decode(stream):
             yield frame, stream.sample_aspect_ratio
+
+
+def _image_frame(path: Path, megapixels: float) -> av.VideoFrame:
+    """An image, written into a frame at once: PyAV's own `from_ndarray` makes two copies more."""
+    frame = av.VideoFrame()
+
+    def make_room(height: int, width: int) -> np.ndarray:
+        nonlocal frame
+        frame = av.VideoFrame(width, height, "rgb24")
+        plane = frame.planes[0]
+        shape = (height, width, 3)
+        return np.ndarray(shape, np.uint8, plane, strides=(plane.line_size, 3, 1))
+
+    decode_image(path, megapixels, make_room)
+    return frame
 
 
 def _decode_from(
