@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import DataError
-from .formats import VIDEO_READERS
+from .formats import VIDEO_READERS, VIDEO_SHARE
 from .mp4_boxes import require_modest_tables
 from .readable import LARGE_PIXELS, printable, require_pixels
 
@@ -31,7 +31,7 @@ def open_video(
     at a time: each takes half of the processor.
 
     Args:
-        megapixels: larger frames are not decoded.
+        megapixels: of pictures; frames of more than 0.4 times that are not decoded.
         in_turn: threads read large videos one at a time.
 
     Raises:
@@ -39,6 +39,7 @@ def open_video(
         Exception: whatever PyAV raises.
     """
     require_modest_tables(path)
+    megapixels *= VIDEO_SHARE
     # An absolute name is no address. What is in the file must be neither.
     options = {
         "format_whitelist": ",".join(VIDEO_READERS),
