@@ -179,8 +179,8 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
-def animated(format: str, width: int, height: int, frames: int = 3) -> bytes:
+def animated(format: str, width: int, height: int, frames: int = 2) -> bytes:
     file = io.BytesIO()
-    pictures = [Image.new("RGB", (width, height), (LEVEL + i,) * 3) for i in range(frames)]
+    pictures = [Image.new("RGB", (width, height), (LEVEL + 60 * i,) * 3) for i in range(frames)]
     pictures[0].save(file, format, save_all=True, append_images=pictures[1:])
     return file.getvalue()

@@ -78,7 +78,9 @@ DAMAGE = [
     *(_flipped(name, number) for name in NAMES for number in range(FLIPS)),
     *(_noise(name, number) for name in NAMES for number in range(FLIPS)),
 ]
-WHOLE = [Case(name, _files(name, lambda n=name: media(n)), "value", right=is_grey) for name in NAMES]
+WHOLE = [
+    Case(name, _files(name, lambda n=name: media(n)), "value", right=is_grey) for name in NAMES
+]
 SWAPS = [
     Case(
         f"{name} as {other}",
