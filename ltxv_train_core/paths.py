@@ -23,7 +23,7 @@ def files_below(folder: Path) -> list[Path]:
     Raises:
         DataError: there are more than 200,000 files and folders.
     """
-    found: list[Path] = []
+    found: list[tuple[str, str]] = []
     seen: set[str] = set()
     count = 0
     waiting = deque([folder])
@@ -41,10 +41,10 @@ def files_below(folder: Path) -> list[Path]:
                     "or a metadata file"
                 )
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [Path(place, name) for name in names if not name.startswith(".")]
+            found += [(place, name) for name in names if not name.startswith(".")]
             # Links among them, which this walk doesn't follow, have their turn after it.
             waiting += [Path(place, name) for name in folders]
-    return sorted(found)
+    return sorted(Path(place, name) for place, name in found)
 
 
 @cache

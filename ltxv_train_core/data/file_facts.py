@@ -19,7 +19,7 @@ from typing import Any
 from ..files import sha256_file, write_json
 from ..media.formats import is_image
 from ..media.info import MediaInfo, is_plausible
-from ..media.readable import DEFAULT_MEGAPIXELS, readable, require_pixels
+from ..media.readable import DEFAULT_MEGAPIXELS, readable
 from ..reading import read_json
 
 FILE_NAME = "files.json"
@@ -80,8 +80,8 @@ class FactsMemory:
         known = self._known.get(name)
         if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
             facts = _facts(known)
-            if facts.info.is_image == is_image(media):
-                require_pixels(media, facts.info.width, facts.info.height, self._megapixels)
+            pixels = facts.info.width * facts.info.height
+            if facts.info.is_image == is_image(media) and pixels <= self._megapixels * 1e6:
                 self._asked[name] = known
                 return facts
         from ..media.video import probe

@@ -184,3 +184,18 @@ def animated(format: str, width: int, height: int, frames: int = 2) -> bytes:
     pictures = [Image.new("RGB", (width, height), (LEVEL + 60 * i,) * 3) for i in range(frames)]
     pictures[0].save(file, format, save_all=True, append_images=pictures[1:])
     return file.getvalue()
+
+
+def samples(count: int) -> bytes:
+    """An MP4 whose tables claim so many samples of one byte."""
+    content = replaced(media("mp4"), b"stsz", 4, struct.pack(">II", 1, count))
+    content = replaced(content, b"stsc", 8, struct.pack(">III", 1, count, 1))
+    content = replaced(content, b"stts", 8, struct.pack(">II", count, 512))
+    return content.replace(b"ctts", b"free").replace(b"stss", b"free")
+
+
+def fragment(count: int, times: int = 1) -> bytes:
+    """A fragmented MP4 with runs that claim so many samples, without a size for each."""
+    run = box(b"trun", struct.pack(">II", 0, count)) * times
+    header = box(b"tfhd", struct.pack(">IIII", 0x000018, 1, 512, 1))
+    return media("fragments.mp4") + box(b"moof", box(b"traf", header + run))

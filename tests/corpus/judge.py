@@ -101,9 +101,13 @@ def judge(case: Case, parent: Path) -> None:
     error: Exception | None = None
     before, started = _peak_bytes(reset=True), time.process_time()
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            with opened.watched(), _bounded():
-                value = action()
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            opened.watched(),
+            _bounded(),
+        ):
+            value = action()
     except (LTXVTrainError, Cancelled) as ended:
         error = ended
     except SystemExit as ended:
@@ -233,9 +237,12 @@ class _Opened:
             self._note(arguments[1], True)
 
     def _note(self, path: Any, writes: bool) -> None:
-        name = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes) else ""
+        name = str(Path(os.fsdecode(path)).absolute()) if isinstance(path, str | bytes) else ""
         if not writes:
             self.read.add(name)
-        elif name and not name.startswith((self.folder, "/dev/", "/proc/")):
-            if "__pycache__" not in name:
-                self.outside.add(name)
+        elif (
+            name
+            and not name.startswith((self.folder, "/dev/", "/proc/"))
+            and "__pycache__" not in name
+        ):
+            self.outside.add(name)

@@ -20,6 +20,7 @@ from tests.corpus.hostile_media import (
     LEVEL,
     animated,
     box,
+    fragment,
     has_shape,
     is_grey,
     look,
@@ -27,6 +28,7 @@ from tests.corpus.hostile_media import (
     png,
     png_chunk,
     replaced,
+    samples,
     write_sound,
     write_video,
 )
@@ -155,36 +157,19 @@ def _profile_chunk(path: Path) -> None:
     path.write_bytes(png(64, 64, zlib.compress(bytes(65 * 64)), chunk))
 
 
-def _samples(count: int) -> bytes:
-    """An MP4 whose tables claim so many samples of one byte."""
-    content = replaced(media("mp4"), b"stsz", 4, struct.pack(">II", 1, count))
-    content = replaced(content, b"stsc", 8, struct.pack(">III", 1, count, 1))
-    content = replaced(content, b"stts", 8, struct.pack(">II", count, 512))
-    return content.replace(b"ctts", b"free").replace(b"stss", b"free")
-
-
-def _fragment(count: int, times: int = 1) -> bytes:
-    """A fragmented MP4 with runs that claim so many samples, without a size for each."""
-    run = box(b"trun", struct.pack(">II", 0, count)) * times
-    header = box(b"tfhd", struct.pack(">IIII", 0x000018, 1, 512, 1))
-    return media("fragments.mp4") + box(b"moof", box(b"traf", header + run))
-
-
 def _box_cases() -> list[Case]:
     def fields(mark: bytes, skip: int, value: bytes) -> Callable[[], bytes]:
         return lambda: replaced(media("mp4"), mark, skip, value)
 
     full = b"\xff\xff\xff\xff"
     contents = {
+        **{f"{count:,} samples": lambda c=count: samples(c) for count in (10**6, 10**7, 5 * 10**7)},
+        **{f"{count:,} samples, too": lambda c=count: samples(c) for count in (10**9, 2**32 - 1)},
         **{
-            f"{count:,} samples": lambda c=count: _samples(c) for count in (10**6, 10**7, 5 * 10**7)
-        },
-        **{f"{count:,} samples, too": lambda c=count: _samples(c) for count in (10**9, 2**32 - 1)},
-        **{
-            f"run of {count:,}": lambda c=count: _fragment(c)
+            f"run of {count:,}": lambda c=count: fragment(c)
             for count in (10**6, 5 * 10**7, 2**32 - 1)
         },
-        "many runs": lambda: _fragment(3000, 2000),
+        "many runs": lambda: fragment(3000, 2000),
         "stts count": fields(b"stts", 4, full),
         "stts duration 0": fields(b"stts", 12, bytes(4)),
         "stts duration": fields(b"stts", 12, full),
