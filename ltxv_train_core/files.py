@@ -96,12 +96,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def sha256_file(path: Path) -> str:
-    """Hex digest of a file's content."""
+def sha256_file(path: Path, between: Callable[[], object] | None = None) -> str:
+    """Hex digest of a file's content.
+
+    Args:
+        between: called after every megabyte; what it raises ends the reading.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            if between:
+                between()
     return digest.hexdigest()
 
 

@@ -3,37 +3,55 @@
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from .errors import DataError
 
 WINDOWS_MAX_PATH = 259
+MOST_FILES = 200_000
 TEMPORARY_CHARACTERS = len("..12345678.part")
 """What the name of a file that is being written has more."""
 
 
-def files_below(folder: Path) -> list[Path]:
+def files_below(
+    folder: Path, may_enter: Callable[[Path], bool] = lambda folder: True
+) -> list[Path]:
     """All files of a folder and of those in it, sorted; what begins with a dot is left out.
 
     Linked folders are followed. Each folder is looked at once: by the path that it really has where
     that is among them, by a link otherwise.
+
+    Args:
+        may_enter: whether a folder may be looked at, links among them.
+
+    Raises:
+        DataError: there are more than 200,000 files and folders.
     """
-    found: list[Path] = []
+    found: list[tuple[str, str]] = []
     seen: set[str] = set()
+    count = 0
     waiting = deque([folder])
     while waiting:
-        for place, folders, names in os.walk(waiting.popleft()):
+        top = waiting.popleft()
+        for place, folders, names in os.walk(top) if may_enter(top) else ():
             real = os.path.realpath(place)
             if real in seen:
                 folders.clear()
                 continue
             seen.add(real)
+            count += len(folders) + len(names)
+            if count > MOST_FILES:
+                raise DataError(
+                    f"{folder}: holds more than {MOST_FILES:,} files and folders: give a smaller folder, "
+                    "or a metadata file"
+                )
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [Path(place, name) for name in names if not name.startswith(".")]
+            found += [(place, name) for name in names if not name.startswith(".")]
             # Links among them, which this walk doesn't follow, have their turn after it.
             waiting += [Path(place, name) for name in folders]
-    return sorted(found)
+    return sorted(Path(place, name) for place, name in found)
 
 
 @cache

@@ -14,6 +14,7 @@ from .events import Notice, Reporter, ignore
 from .media.video import probe
 from .models.allowed import require_allowed
 from .models.device import default_device
+from .models.prompt_bounds import require_few_characters
 from .models.single_file import SingleFileModel
 from .models.source import ModelSource, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
@@ -108,6 +109,7 @@ def _unusable(config: TrainingConfig) -> list[str]:
         *(_errors(lambda: strategy.open_data(config)) if _exists(root) else []),
         *_unusable_start(config),
         *_unusable_media(config.validation),
+        *_unusable_prompts(config.validation),
     ]
 
 
@@ -158,6 +160,15 @@ def _unusable_media(validation: ValidationConfig) -> list[str]:
         for path in getattr(validation, name) or ()
         if _exists(path)
         for problem in _errors(partial(_require_frames, as_path(path), frames))
+    ]
+
+
+def _unusable_prompts(validation: ValidationConfig) -> list[str]:
+    """Prompts that are too long by far; tokens are counted when they are encoded."""
+    return [
+        f"validation.prompts: {problem}"
+        for prompt in (*validation.prompts, validation.negative_prompt)
+        for problem in _errors(partial(require_few_characters, prompt))
     ]
 
 

@@ -9,6 +9,7 @@ from diffusers import LTXVideoTransformer3DModel
 from torch import Tensor
 
 from .config import TrainingConfig, ValidationConfig
+from .errors import DataError
 from .events import Progress, Reporter, SamplesWritten, StopSignal, ignore
 from .files import atomic_path
 from .flow.sampler import Given, SampleRequest, SamplerSettings, sample
@@ -124,13 +125,15 @@ def decode_videos(
 def _encode_prompts(
     prompts: list[str], source: ModelSource, device: torch.device, eight_bits: bool
 ) -> list[Tensor]:
-    """Raises `PromptMemoryError` where the memory is not enough."""
+    """Raises `PromptMemoryError` where the memory is not enough, `DataError` for one too long."""
     try:
         encoder = source.load_text_encoder(text_encoder_dtype(device))
         if eight_bits:
             encoder.in_eight_bits()
         encoder.to(device)
         embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
+    except DataError as error:
+        raise DataError(f"validation.prompts: {error}") from error
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..ltxv_train_core.data.encoders import EncoderSource
 from ..ltxv_train_core.errors import ModelError
 from ..ltxv_train_core.geometry import LATENT_CHANNELS
+from ..ltxv_train_core.models.prompt_bounds import require_few_characters, require_few_tokens
 
 SAMPLED_BYTES = 256
 
@@ -51,12 +52,21 @@ class CanvasClip:
 
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> list[Tensor]:
-        """One embedding [L, D] per prompt on the CPU, padding cut off."""
+        """One embedding [L, D] per prompt on the CPU, padding cut off.
+
+        Raises:
+            DataError: a prompt is too long.
+        """
         return [self._encode(prompt) for prompt in prompts]
 
     def _encode(self, prompt: str) -> Tensor:
+        require_few_characters(prompt)
         literal = prompt.replace("(", "\\(").replace(")", "\\)")
-        encoded = self._clip.encode_from_tokens(self._clip.tokenize(literal), return_dict=True)
+        tokens = self._clip.tokenize(literal)
+        # Those of each tokenizer are lists of batches, padded to less than is allowed.
+        counts = (len(batch) for batches in tokens.values() for batch in batches)
+        require_few_tokens(prompt, max(counts, default=0))
+        encoded = self._clip.encode_from_tokens(tokens, return_dict=True)
         mask = encoded.get("attention_mask")
         if mask is None:
             raise ModelError(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from ..media.readable import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS
 from .section import Section, option
 
 OUTPUT_FOLDER = ".precomputed"
@@ -129,6 +130,13 @@ class PreprocessSettings(Section):
     )
     remove_orphans: bool = option(
         False, "Delete cached files that no clip needs any more; otherwise they are reported."
+    )
+    max_megapixels: int = option(
+        DEFAULT_MEGAPIXELS,
+        "Pictures and frames of more than this many million pixels are left out, before they take "
+        "memory.",
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
     )
 
     def __init__(self, *arguments: Any, **options: Any):

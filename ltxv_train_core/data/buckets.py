@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from ..errors import DataError
+from ..errors import ConfigurationError, DataError
 from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, VideoSize, parse_buckets
 from ..media.info import MediaInfo
 
 AUTOMATIC = "auto:"
 LARGEST_ASPECT_RATIO = 3.0
+LARGEST_BUDGET_PX = 4096 * 4096
 SMALLEST_SHARE_OF_BUDGET = 4
 
 
@@ -26,7 +27,7 @@ def read_buckets(text: str) -> tuple[BucketSet, ...]:
         sets of buckets; a clip goes to the first set that has one for it.
 
     Raises:
-        ConfigurationError: a size is off the grid, or can't be read.
+        ConfigurationError: a size is off the grid, too large, or can't be read.
     """
     if text.strip().lower().startswith(AUTOMATIC):
         return automatic_buckets(VideoSize.parse(text.strip()[len(AUTOMATIC) :]))
@@ -43,6 +44,10 @@ def automatic_buckets(budget: VideoSize) -> tuple[BucketSet, BucketSet]:
     counts in steps of 5 %, so that a better fitting shape costs no great part of the pixels.
     """
     pixels = budget.width * budget.height
+    if pixels > LARGEST_BUDGET_PX:
+        raise ConfigurationError(
+            [f"{AUTOMATIC}{budget}: a budget has at most {LARGEST_BUDGET_PX:,} pixels (4096x4096)"]
+        )
     lengths = _lengths(budget.frames)
     shapes = [
         (width, height)

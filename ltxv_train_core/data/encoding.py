@@ -66,7 +66,12 @@ class MediaEncoding:
             self._convert("encode references", references, "latents", encode, size)
             remaining = self._remaining(planned)
             self.verified = verify(
-                encoder, remaining, self._settings.verify_clips, self._cache, self._log
+                encoder,
+                remaining,
+                self._settings.verify_clips,
+                self._cache,
+                self._log,
+                self._settings.max_megapixels,
             )
             del encoder, encode
             empty_cache()
@@ -108,7 +113,9 @@ class MediaEncoding:
     def _read(self, phase: str, jobs: list[MediaJob]) -> Iterator[Read]:
         """Frames of those jobs that can be read; the others take their clip along."""
         jobs = [job for job in jobs if job.name not in self._broken]
-        with closing(read_ahead(_frames, jobs, self._settings.decode_threads)) as read:
+        settings = self._settings
+        frames_of = partial(_frames, megapixels=settings.max_megapixels)
+        with closing(read_ahead(frames_of, jobs, settings.decode_threads)) as read:
             for job, frames in self._log.each(phase, read, len(jobs), lambda pair: pair[0].name):
                 try:
                     pixels = frames.result()
@@ -132,11 +139,14 @@ def encode_captions(
     source: EncoderSource[CaptionEncoder],
     cache: Cache,
     log: PassLog,
-) -> None:
+) -> dict[str, str]:
     """Encodes each different caption once, alone: no other one touches its numbers.
 
     Args:
         empty: where the embedding of no text at all goes; it isn't counted.
+
+    Returns:
+        why captions could not be encoded, by their keys.
     """
     missing: dict[str, list[Stored]] = {}
     captions = {c.conditions: c.text for p in planned for c in p.item.captions}
@@ -147,20 +157,26 @@ def encode_captions(
             missing.setdefault(text, []).append(stored)
     if not cache.holds(empty):
         missing.setdefault("", []).append(empty)
+    failures: dict[str, str] = {}
     if not missing:
-        return
+        return failures
     encoder = source.load()
     for text in log.each("encode captions", list(missing), len(missing), lambda text: text[:60]):
-        embeds = encoder.encode([text])[0]
+        try:
+            embeds = encoder.encode([text])[0]
+        except DataError as error:
+            failures |= {stored.key: str(error) for stored in missing[text]}
+            continue
         for stored in missing[text]:
             cache.write(stored, "prompt_embeds", embeds, {"caption": text})
             log.written += stored != empty
     del encoder
     empty_cache()
+    return failures
 
 
-def _frames(job: MediaJob) -> np.ndarray:
-    return read_frames(job.media, job.size, job.selection, job.like)
+def _frames(job: MediaJob, megapixels: float) -> np.ndarray:
+    return read_frames(job.media, job.size, job.selection, job.like, megapixels)
 
 
 def _batches(read: Iterator[Read], size: int) -> Iterator[list[Read]]:

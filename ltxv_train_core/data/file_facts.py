@@ -8,20 +8,25 @@ Some files look whole and can't be decoded. What came of trying is remembered by
 be made of them, which changes with their content, and with the frames that are wanted.
 """
 
-import json
 import os
+import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
 from ..files import sha256_file, write_json
-from ..media.info import MediaInfo
+from ..media.formats import is_image
+from ..media.info import MediaInfo, is_plausible
+from ..media.readable import DEFAULT_MEGAPIXELS, readable
+from ..reading import read_json
 
 FILE_NAME = "files.json"
 VERSION = 1
 COARSEST_CLOCK_NS = 2_000_000_000
+LONGEST_REASON = 2000
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,23 @@ class FileFacts:
 class FactsMemory:
     """Facts by path relative to the data set's folder. Threads may ask at the same time."""
 
-    def __init__(self, root: Path, base: Path, recheck: bool = False):
+    def __init__(
+        self,
+        root: Path,
+        base: Path,
+        recheck: bool = False,
+        megapixels: float = DEFAULT_MEGAPIXELS,
+        between: Callable[[], object] | None = None,
+    ):
         """Args:
         root: the folder of the cache, which keeps the memory.
         base: the folder that paths are relative to.
         recheck: read every file again.
+        megapixels: larger pictures and frames are refused.
+        between: called while a file is read; what it raises ends that.
         """
+        self._megapixels = megapixels
+        self._between = between
         self._path = root / FILE_NAME
         self._base = base
         remembered = {} if recheck else _read(self._path)
@@ -53,24 +69,27 @@ class FactsMemory:
         """Facts of a file, read from it where they aren't known.
 
         Raises:
-            DataError: the file is missing or broken.
+            DataError: the file is missing, broken or too large.
         """
         name = _relative(media, self._base)
-        try:
+        with readable(media):
             status = media.stat()
-        except OSError as error:
-            raise DataError(f"{media}: can't be read ({error.strerror})") from error
         stamp = [status.st_size, status.st_mtime_ns]
         if (entry := self._asked.get(name)) and entry["stamp"] == stamp:
             return _facts(entry)
         known = self._known.get(name)
         if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
-            self._asked[name] = known
-            return _facts(known)
+            facts = _facts(known)
+            pixels = facts.info.width * facts.info.height
+            if facts.info.is_image == is_image(media) and pixels <= self._megapixels * 1e6:
+                self._asked[name] = known
+                return facts
         from ..media.video import probe
 
         read_ns = time.time_ns()
-        facts = FileFacts(sha256_file(media), probe(media))
+        info = probe(media, self._megapixels)
+        with readable(media):
+            facts = FileFacts(sha256_file(media, self._between), info)
         entry = {"stamp": stamp, "sha256": facts.sha256, "info": asdict(facts.info)}
         same = known and {name: known[name] for name in entry} == entry
         self._asked[name] = known if same else {**entry, "read_ns": read_ns}
@@ -101,12 +120,46 @@ def _facts(entry: dict[str, Any]) -> FileFacts:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What was remembered; nothing, if it can't be read."""
+    """What was remembered, as far as it can be: whoever hands a data set around may have changed it."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return value if value["version"] == VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        value = read_json(path)
+    except (OSError, ValueError):
         return {}
+    if not isinstance(value, dict) or value.get("version") != VERSION:
+        return {}
+    files, failures = value.get("files"), value.get("failures")
+    read: dict[str, Any] = {"version": VERSION, "files": {}}
+    if isinstance(files, dict):
+        read["files"] = {name: entry for name, entry in files.items() if _is_entry(entry)}
+    if isinstance(failures, dict):
+        reasons = {key: text for key, text in failures.items() if _is_reason(text)}
+        read |= {"failures": reasons} if reasons else {}
+    return read
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether it has the shape of what is written here, and numbers that a file can have."""
+    if not isinstance(entry, dict) or entry.keys() != {"stamp", "sha256", "info", "read_ns"}:
+        return False
+    stamp, sha256, info = entry["stamp"], entry["sha256"], entry["info"]
+    if not (isinstance(sha256, str) and SHA256.fullmatch(sha256) and _is_count(entry["read_ns"])):
+        return False
+    if not (isinstance(stamp, list) and len(stamp) == 2 and all(type(n) is int for n in stamp)):
+        return False
+    names = MediaInfo.__dataclass_fields__.keys()
+    if not isinstance(info, dict) or info.keys() != names or type(info["is_image"]) is not bool:
+        return False
+    if not all(_is_count(info[name]) and info[name] for name in ("width", "height", "frames")):
+        return False
+    return type(info["fps"]) in (int, float) and is_plausible(info["frames"], info["fps"])
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_reason(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_REASON
 
 
 def _relative(media: Path, base: Path) -> str:

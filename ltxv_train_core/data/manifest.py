@@ -9,7 +9,7 @@ from typing import Any
 from ..config import PreprocessSettings
 from ..errors import DataError, cut, shown
 from ..events import PermissionAsked, Reporter
-from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.formats import FORMATS, is_media, listed
 from ..paths import as_path, files_below
 from ..permissions import Ask, NotAllowedError, policy
 from ..reading import read_text
@@ -115,7 +115,8 @@ def read_manifest(
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the source, as written. `problem` is set where it can't be read."""
+    """One line of the source, as written. `problem` is set where it can't be read, `refused` where it
+    may not be."""
 
     label: str
     media: str = ""
@@ -123,6 +124,7 @@ class _Row:
     reference: str = ""
     mask: str = ""
     problem: str = ""
+    refused: NotAllowedError | None = None
 
 
 def _collect(
@@ -136,6 +138,8 @@ def _collect(
     refused: NotAllowedError | None = None
     for row in rows:
         try:
+            if row.refused:
+                raise row.refused
             _require_text(row)
             media = _existing_file(root, row, row.media, "media path")
             captions = row.captions or split_captions(default_caption)
@@ -225,10 +229,20 @@ def _unique(name: str, taken: dict[str, int]) -> str:
 
 
 def _folder_rows(folder: Path) -> list[_Row]:
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     rows = []
-    for path in files_below(folder):
-        if path.suffix.lower() not in suffixes or _is_of_a_cache(path):
+
+    def may_enter(place: Path) -> bool:
+        if not place.is_symlink():
+            return True
+        try:
+            policy().require_read(place)
+        except NotAllowedError as error:
+            rows.append(_Row(place.relative_to(folder).as_posix(), refused=error))
+            return False
+        return True
+
+    for path in files_below(folder, may_enter):
+        if not is_media(path) or _is_of_a_cache(path):
             continue
         label = path.relative_to(folder).as_posix()
         text = path.with_suffix(".txt")
@@ -236,14 +250,17 @@ def _folder_rows(folder: Path) -> list[_Row]:
             rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
             continue
         try:
+            policy().require_read(text)  # it may be a link
             captions = split_captions(read_text(text, LARGEST_CAPTION_BYTES))
             rows.append(_Row(label, label, captions))
+        except NotAllowedError as error:
+            rows.append(_Row(label, refused=error))
         except OSError as error:
             rows.append(_Row(label, problem=f"{text.name} can't be read ({error.strerror})"))
         except UnicodeDecodeError:
             rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text; save it as UTF-8"))
     if not rows:
-        raise DataError(f"{folder}: holds no media; known are {', '.join(sorted(suffixes))}")
+        raise DataError(f"{folder}: holds no media; known are {listed(FORMATS)}")
     return rows
 
 

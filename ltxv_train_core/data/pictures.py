@@ -43,7 +43,7 @@ def strip_of(frames: np.ndarray) -> np.ndarray:
     return _strip(frames[:SHEET_DECODED_FRAMES])
 
 
-def write_sheet(planned: list[Planned], root: Path, strips: Strips) -> None:
+def write_sheet(planned: list[Planned], root: Path, strips: Strips, megapixels: float) -> None:
     """Draws a contact sheet of some clips, as they are trained.
 
     Those of which there is no strip are read; files that are gone are left out.
@@ -54,7 +54,8 @@ def write_sheet(planned: list[Planned], root: Path, strips: Strips) -> None:
         strip = strips.get(video)
         if strip is None:
             try:
-                strip = strip_of(read_frames(video.media, _few(video.size), video.selection))
+                size, selection = _few(video.size), video.selection
+                strip = strip_of(read_frames(video.media, size, selection, video.like, megapixels))
             except DataError:
                 continue
         rows.append([strip])
@@ -64,7 +65,12 @@ def write_sheet(planned: list[Planned], root: Path, strips: Strips) -> None:
 
 
 def verify(
-    encoder: VideoEncoder, planned: list[Planned], count: int, cache: Cache, log: PassLog
+    encoder: VideoEncoder,
+    planned: list[Planned],
+    count: int,
+    cache: Cache,
+    log: PassLog,
+    megapixels: float,
 ) -> tuple[Verified, ...]:
     """Decodes latents of some clips and draws them beside what they were made from.
 
@@ -76,7 +82,7 @@ def verify(
     for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.item.name):
         video = clip.video
         try:
-            original = read_frames(video.media, video.size, video.selection)
+            original = read_frames(video.media, video.size, video.selection, video.like, megapixels)
         except DataError:
             continue
         latents = load_file(cache.root / video.stored.path)["latents"]

@@ -10,6 +10,7 @@ from ..errors import DataError
 from ..files import sha256_json
 from ..geometry import VideoSize
 from ..media.info import MediaInfo, Selection
+from ..models.prompt_bounds import require_few_characters
 from .buckets import BucketSet, choose_bucket
 from .captions import without_opening
 from .file_facts import FileFacts
@@ -112,7 +113,7 @@ class Planner:
         Keys stand for content, selection, size and encoder, not for names.
 
         Raises:
-            DataError: a file is broken, or fits no bucket.
+            DataError: a file is broken, or fits no bucket, or a caption is too long.
         """
         video = _File(clip.media, self._facts(clip.media))
         reference = _File(clip.reference, self._facts(clip.reference)) if clip.reference else None
@@ -182,6 +183,8 @@ class Planner:
     def _captions(self, clip: Clip) -> list[Caption]:
         """All windows of a clip share them."""
         texts = dict.fromkeys(map(self._style.apply, clip.captions))
+        for text in texts:
+            require_few_characters(text)
         return [
             Caption(text, Stored(_captions_path(clip, number), _key(self._text_identity, text)))
             for number, text in enumerate(texts, start=1)

@@ -9,12 +9,13 @@ is recognised without it.
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
 from ..config.preprocessing import WITHOUT_EFFECT
 from ..errors import DataError
-from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..events import NeverStop, Reporter, StopSignal, ignore, raise_if_stopped
 from ..models.allowed import require_allowed
 from ..paths import require_short
 from .buckets import read_buckets
@@ -109,7 +110,13 @@ class _Pass:
         self.buckets = read_buckets(settings.resolution_buckets)
         self.cache = Cache(settings.root)
         base = settings.source if settings.source.is_dir() else settings.source.parent
-        self.facts = FactsMemory(settings.root, base, settings.recheck_files)
+        self.facts = FactsMemory(
+            settings.root,
+            base,
+            settings.recheck_files,
+            settings.max_megapixels,
+            partial(raise_if_stopped, log.stop),
+        )
 
     def find_encoders(self) -> Encoders:
         """The encoders themselves; importing their code takes seconds."""
@@ -173,8 +180,10 @@ class _Pass:
         """
         for stored in planned.item.files:
             require_short(self.cache.root / stored.path)
-        for job in filter(None, (planned.video, planned.reference, planned.mask)):
-            if reason := self.facts.failure(job.stored.key):
+        jobs = filter(None, (planned.video, planned.reference, planned.mask))
+        keys = [job.stored.key for job in jobs]
+        for key in keys + [caption.conditions.key for caption in planned.item.captions]:
+            if reason := self.facts.failure(key):
                 self.log.skip(planned.item.name, f"{reason}. {FAILED_BEFORE}")
                 return False
         return True
@@ -199,7 +208,11 @@ class _Pass:
         self.facts.add_failures(media.failures)
         self.facts.save(finished=True)
         self._refuse_nothing(planned)
-        encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        failures = encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        if failures:
+            self.facts.add_failures(failures)
+            self.facts.save(finished=True)
+            planned = self._without(planned, failures)
         if not self.is_complete(planned, encoders):
             raise DataError(
                 f"{self.cache.root}: was changed by another program meanwhile: preprocess again when "
@@ -207,6 +220,18 @@ class _Pass:
             )
         self.strips, self.verified = media.strips, media.verified
         return planned
+
+    def _without(self, planned: list[Planned], failures: dict[str, str]) -> list[Planned]:
+        """Leaves out the clips of which a caption could not be encoded."""
+        remaining = []
+        for p in planned:
+            keys = {caption.conditions.key for caption in p.item.captions} & failures.keys()
+            if keys:
+                self.log.skip(p.item.name, failures[min(keys)])
+            else:
+                remaining.append(p)
+        self._refuse_nothing(remaining)
+        return remaining
 
     def finish(self, planned: list[Planned], encoders: Encoders) -> PreprocessSummary:
         """Writes the index: from here on the data set can be trained on."""
@@ -220,7 +245,7 @@ class _Pass:
         if write_index(root, index) or not (root / SHEET_NAME).is_file():
             from .pictures import write_sheet
 
-            write_sheet(planned, root, self.strips)
+            write_sheet(planned, root, self.strips, settings.max_megapixels)
         orphans = self.cache.orphans(index)
         if settings.remove_orphans and orphans:
             self.cache.remove(orphans)

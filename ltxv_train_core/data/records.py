@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, cut, shown
-from ..media.info import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..reading import parse_json, read_bytes, read_text
 
 LARGEST_BYTES = 64 * 2**20

@@ -6,9 +6,9 @@
 <output>/scenes.json             what was found where, so that nothing is done twice
 """
 
-import json
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from ..events import (
     raise_if_stopped,
 )
 from ..files import sha256_file, sha256_json, write_json
-from ..media.info import VIDEO_SUFFIXES
+from ..media.formats import VIDEO_SUFFIXES, listed
+from ..media.info import MOST_FRAMES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
 from ..paths import files_below
 from ..permissions import Ledger, NotAllowedError, policy
+from ..reading import read_json
 from .clip_files import row
 from .edited_metadata import require_edited, tell_left_out, write_edited
 from .manifest import shortened
@@ -100,7 +102,9 @@ class _Run:
 
     def split(self, path: Path) -> None:
         name = path.relative_to(self.source).as_posix()
-        key = sha256_json([sha256_file(path), self.settings.detector, self.settings.threshold])
+        fps = probe(path).fps
+        content = sha256_file(path, partial(raise_if_stopped, self.stop))
+        key = sha256_json([content, self.settings.detector, self.settings.threshold])
         known = self.found.get(name, {})
         if known.get("key") == key:
             scenes = [(first, end) for first, end in known["scenes"]]
@@ -111,7 +115,6 @@ class _Run:
                 self.report(Progress(phase, done, max(done, total), "frame"))
 
             scenes = find_scenes(path, self.settings, progress, self.stop)
-        fps = probe(path).fps
         wanted = [(a, b) for a, b in scenes if (b - a) / fps >= self.settings.min_seconds]
         files = [self._file(name, a, b) for a, b in wanted]
         self.short += len(scenes) - len(wanted)
@@ -168,18 +171,35 @@ def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
         raise DataError(f"{source}: no such file or folder")
     videos = [
         path
-        for path in files_below(source)
+        for path in files_below(source, policy().may_read)
         if path.suffix.lower() in VIDEO_SUFFIXES
         and not path.absolute().is_relative_to(root.absolute())
     ]
     if not videos:
-        raise DataError(f"{source}: holds no video; known are {', '.join(sorted(VIDEO_SUFFIXES))}")
+        raise DataError(f"{source}: holds no video; known are {listed(VIDEO_SUFFIXES)}")
     return source, videos
 
 
 def _read_found(path: Path) -> dict[str, dict[str, Any]]:
+    """What was found before, as far as it can be read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {name: entry for name, entry in value.items() if _is_found(entry)}
+
+
+def _is_found(entry: Any) -> bool:
+    """Whether it holds scenes one after the other, as they are written here."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("scenes"), list):
+        return False
+    end = 0
+    for scene in entry["scenes"]:
+        if not isinstance(scene, list) or [type(number) for number in scene] != [int, int]:
+            return False
+        if not end <= scene[0] < scene[1] <= MOST_FRAMES:
+            return False
+        end = scene[1]
+    return isinstance(entry.get("key"), str)

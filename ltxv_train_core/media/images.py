@@ -1,39 +1,204 @@
 """Still images, as they are meant to be seen: upright, sRGB, on black."""
 
 import io
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, features
+
+from ..errors import DataError
+from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
+from .readable import (
+    DEFAULT_MEGAPIXELS,
+    LARGE_PIXELS,
+    one_large_at_a_time,
+    printable,
+    readable,
+    require_pixels,
+)
+
+LARGEST_FILE_BYTES = 400_000_000
+HEAD_BYTES = 16
+STRIPE_PIXELS = 4_000_000
+TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of a TIFF
+PROGRESSIVE_SHARE = 0.9
+START_OF_SCAN = b"\xff\xda"
+MOST_SCANS = 100
+MOST_SCANNED_PIXELS = 2_000_000_000
+INSTALL = {
+    "AVIF": "this Pillow reads no AVIF: pip install --upgrade pillow",
+    "HEIF": "HEIC needs pillow-heif: pip install pillow-heif",
+}
+_AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda shown: shown[:, ::-1],
+    3: lambda shown: shown[::-1, ::-1],
+    4: lambda shown: shown[::-1],
+    5: lambda shown: shown.swapaxes(0, 1),
+    6: lambda shown: np.rot90(shown),
+    7: lambda shown: shown.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda shown: np.rot90(shown, -1),
+}
+"""By EXIF orientation: a picture turned back to how its file holds it, without a copy."""
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> np.ndarray:
     """Reads an image as uint8 RGB [height, width, 3].
 
     EXIF orientation is applied, an embedded colour profile is converted to sRGB, transparent
-    parts are laid over black, 16-bit grey is brought to 8 bits.
+    parts are laid over black, 16-bit grey is brought to 8 bits. Threads read large ones in turn.
+
+    Args:
+        megapixels: larger ones are not read.
+
+    Raises:
+        DataError: the file is missing, broken, too large or of no known format.
     """
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
-        profile = file.info.get("icc_profile")
+    return one_large_at_a_time(
+        pixels_of_image(path, megapixels), partial(decode_image, path, megapixels)
+    )
+
+
+def decode_image(
+    path: Path,
+    megapixels: float = DEFAULT_MEGAPIXELS,
+    make_room: Callable[[int, int], np.ndarray] = lambda height, width: np.empty(
+        (height, width, 3), np.uint8
+    ),
+) -> np.ndarray:
+    """As `read_image`, without waiting for other threads.
+
+    Args:
+        make_room: an array for an image of this height and width.
+    """
+    with readable(path), _open(path, megapixels) as image:
+        if image.width * image.height < LARGE_PIXELS:
+            image.load()
+        else:
+            with warnings.catch_warnings():  # tells of tiles below a bound of our own
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image.load()
+        return _pixels(image, make_room)
+
+
+def pixels_of_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> int:
+    """How many an image has, which isn't decoded. Raises as `read_image`."""
+    with readable(path), _open(path, megapixels) as image:
+        return image.width * image.height
+
+
+def _open(path: Path, megapixels: float) -> Image.Image:
+    """Looks at an image's head. What stands there decides how much memory decoding takes."""
+    if path.stat().st_size > LARGEST_FILE_BYTES:
+        raise DataError(
+            f"{printable(path)}: has {path.stat().st_size:,} bytes, and pictures of at most "
+            f"{LARGEST_FILE_BYTES:,} are read"
+        )
+    image = _identify(path)
+    try:
+        require_pixels(path, *image.size, megapixels * IMAGE_SHARES.get(image.format or "", 1.0))
+        _require_modest(path, image, megapixels)
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _identify(path: Path) -> Image.Image:
+    """As `Image.open`, without its own bound of pixels: it warns below ours."""
+    Image.init()
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for name in _readers():
+        open_format, accepts = Image.OPEN[name]
+        if accepts and accepts(head) is True:
+            return open_format(str(path), str(path))
+    raise ValueError(_unknown(path))
+
+
+@cache
+def _readers() -> tuple[str, ...]:
+    """The formats that are installed, by their names in Pillow."""
+    missing = set()
+    if "avif" not in features.modules or not features.check("avif"):
+        missing.add("AVIF")
+    try:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    except ImportError:
+        missing.add("HEIF")
+    return tuple(name for name in IMAGE_READERS if name not in missing)
+
+
+def _unknown(path: Path) -> str:
+    known = FORMATS.get(path.suffix.lower())
+    if known and known.reader in INSTALL and known.reader not in _readers():
+        return INSTALL[known.reader]
+    return f"is no picture of a known format ({', '.join(_readers())})"
+
+
+def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
+    """Refuses small files that would take long or much memory: tiles larger than any picture, and
+    hundreds of refinements of a progressive JPEG."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        require_pixels(
+            path, int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_HEIGHT, 0)), megapixels
+        )
+    if image.info.get("progressive"):
+        require_pixels(path, *image.size, megapixels * PROGRESSIVE_SHARE)
+        scans = path.read_bytes().count(START_OF_SCAN)
+        if scans > MOST_SCANS or scans * image.width * image.height > MOST_SCANNED_PIXELS:
+            raise DataError(f"{printable(path)}: has {scans} scans: save it as a plain JPEG")
+
+
+def _pixels(image: Image.Image, make_room: Callable[[int, int], np.ndarray]) -> np.ndarray:
+    """A decoded image as uint8 RGB, brought there in stripes: whole copies would fill the memory."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    as_stored = _AS_STORED.get(orientation, lambda shown: shown)
+    turned = orientation in (5, 6, 7, 8)
+    shown = make_room(*(image.size if turned else image.size[::-1]))
+    stored = as_stored(shown)
+    to_srgb = _srgb_transform(image)
+    rows = max(1, STRIPE_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        stored[top:bottom] = _rgb(image.crop((0, top, image.width, bottom)), to_srgb)
+    return shown
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    return image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info
+
+
+def _rgb(image: Image.Image, to_srgb: ImageCms.ImageCmsTransform | None) -> np.ndarray:
     if image.mode.startswith("I"):
-        return np.repeat((np.asarray(image) / 257).round().astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
+        grey = (np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if _is_transparent(image):
         image = image.convert("RGBA")
-    if profile:
-        image = _to_srgb(image, profile)
+    if to_srgb:
+        image = to_srgb.apply(image)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.asarray(image.convert("RGB"))
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
     """Converts colours from an embedded profile; an unusable profile leaves them as they are."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode.startswith("I"):
+        return None
+    mode = "RGBA" if _is_transparent(image) else image.mode
     try:
-        converted = ImageCms.profileToProfile(
-            image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode=mode
+        return ImageCms.buildTransform(
+            io.BytesIO(profile),
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGBA" if mode == "RGBA" else "RGB",
         )
     except ImageCms.PyCMSError:
-        return image
-    return image if converted is None else converted
+        return None

@@ -2,16 +2,11 @@
 
 from dataclasses import dataclass
 from math import floor
-from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".gif", ".avi", ".m4v"})
 IMAGE_FPS = 25.0
 ROUNDING = 1e-4
-
-
-def is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+MOST_FRAMES = 1_000_000
+SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 
 @dataclass(frozen=True)
@@ -52,3 +47,8 @@ class Selection:
 
 
 BEGINNING = Selection()
+
+
+def is_plausible(frames: int, fps: float) -> bool:
+    """Whether a video can have this length and this rate."""
+    return frames <= MOST_FRAMES and SLOWEST_FPS <= fps <= FASTEST_FPS

@@ -5,12 +5,12 @@ nothing aliases) with full chroma and accurate rounding. Against decoding to RGB
 Pillow's bicubic filter this costs a fifth, and the pixels differ by 0.002 on [-1, 1] on average.
 """
 
-import os
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeAlias
@@ -18,12 +18,20 @@ from typing import TypeAlias
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from PIL import Image
 
 from ..errors import DataError
 from ..geometry import VideoSize
-from .images import read_image
-from .info import BEGINNING, IMAGE_FPS, MediaInfo, Selection, is_image
+from .container import open_video
+from .formats import is_image
+from .images import decode_image, pixels_of_image, read_image
+from .info import BEGINNING, FASTEST_FPS, IMAGE_FPS, MOST_FRAMES, MediaInfo, Selection, is_plausible
+from .readable import (
+    DEFAULT_MEGAPIXELS,
+    one_large_at_a_time,
+    printable,
+    readable,
+    require_pixels,
+)
 
 FPS_TOLERANCE = 0.02
 TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
@@ -34,30 +42,44 @@ SWS_ACCURATE_ROUNDING = 0x40000
 RESIZE = SWS_BICUBIC | SWS_FULL_CHROMA | SWS_ACCURATE_ROUNDING
 
 
-def probe(path: Path) -> MediaInfo:
+def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
     """Reads a file's size, length and rate; decodes one frame.
 
+    Args:
+        megapixels: larger pictures and frames are not decoded.
+
     Raises:
-        DataError: the file is missing, broken or holds no video.
+        DataError: the file is missing, broken, too large or holds no video.
     """
-    with _readable(path):
+    with readable(path):
         if is_image(path):
-            height, width = read_image(path).shape[:2]
+            height, width = read_image(path, megapixels).shape[:2]
             return MediaInfo(width, height, 1, IMAGE_FPS, True)
-        with _open_video(path, decode_ahead=False) as (container, stream):
+        with open_video(path, megapixels, decode_ahead=False) as (container, stream):
             frame = next(container.decode(stream), None)
             if frame is None:
-                raise DataError(f"{path}: holds no video frame")
+                raise DataError(f"{printable(path)}: holds no video frame")
             width, height = _display_size(frame, stream.sample_aspect_ratio)
+            require_pixels(path, width, height, megapixels)
             frames, fps = stream.frames, float(stream.average_rate or 0)
             seconds = float((stream.duration or 0) * (stream.time_base or 0))
         if not frames or abs(frames - seconds * fps) > 1:
-            frames, fps = _count_frames(path, fps)
-        return MediaInfo(width, height, frames, fps or IMAGE_FPS, False)
+            frames, fps = _count_frames(path, fps, megapixels)
+        fps = fps or IMAGE_FPS
+        if not is_plausible(frames, fps):
+            raise DataError(
+                f"{printable(path)}: says that it has {frames:,} frames, {fps:g} in a second; at most "
+                f"{MOST_FRAMES:,} are read, {FASTEST_FPS:g} in a second"
+            )
+        return MediaInfo(width, height, max(1, frames), fps, False)
 
 
 def read_frames(
-    path: Path, size: VideoSize, selection: Selection = BEGINNING, like: Path | None = None
+    path: Path,
+    size: VideoSize,
+    selection: Selection = BEGINNING,
+    like: Path | None = None,
+    megapixels: float = DEFAULT_MEGAPIXELS,
 ) -> np.ndarray:
     """Reads the selected frames of a video, or the one of an image.
 
@@ -66,89 +88,68 @@ def read_frames(
 
     Args:
         like: a video of as many frames, whose timestamps say which are selected.
+        megapixels: larger pictures and frames are not decoded.
 
     Returns:
         uint8 RGB [size.frames, size.height, size.width, 3].
 
     Raises:
-        DataError: the file is missing, broken or too short.
+        DataError: the file is missing, broken, too large or too short.
     """
+    read = partial(_read_frames, path, size, selection, like, megapixels)
+    return (
+        one_large_at_a_time(pixels_of_image(path, megapixels), read) if is_image(path) else read()
+    )
+
+
+def _read_frames(
+    path: Path, size: VideoSize, selection: Selection, like: Path | None, megapixels: float
+) -> np.ndarray:
     frames = np.empty((size.frames, size.height, size.width, 3), dtype=np.uint8)
     reformatter = VideoReformatter()
     count = 0
-    with _readable(path), closing(_selected(path, selection, size.frames, like)) as selected:
+    selected = _selected(path, selection, size.frames, like, megapixels)
+    with readable(path), closing(selected):
         for frame, pixel_aspect, times in selected:
+            _require_modest_whole(path, frame, pixel_aspect, size, megapixels)
             frames[count] = _cover(
                 frame, pixel_aspect, size.width, size.height, selection, reformatter
             )
             frames[count + 1 : count + times] = frames[count]
             count += times
     if count < size.frames:
-        raise DataError(f"{path}: ends after {count} of the {size.frames} frames needed")
+        raise DataError(f"{printable(path)}: ends after {count} of the {size.frames} frames needed")
     return frames
 
 
-def iterate_frames(path: Path) -> Generator[np.ndarray, None, None]:
+def iterate_frames(
+    path: Path, megapixels: float = DEFAULT_MEGAPIXELS
+) -> Generator[np.ndarray, None, None]:
     """Yields every frame of a video, or the one of an image, at its own size, as it is shown.
 
     Each is uint8 RGB [height, width, 3]; only one is in memory. The size is that of `probe`: where
     it changes in the middle, later frames cover that of the first.
 
     Raises:
-        DataError: the file is missing or broken.
+        DataError: the file is missing, broken or too large.
     """
     reformatter = VideoReformatter()
     size: tuple[int, int] | None = None
-    with _readable(path), closing(_decode(path)) as decoded:
+    with readable(path), closing(_decode(path, megapixels, in_turn=False)) as decoded:
         for frame, pixel_aspect in decoded:
             size = size or _display_size(frame, pixel_aspect)
+            require_pixels(path, *size, megapixels)
             yield _cover(frame, pixel_aspect, *size, BEGINNING, reformatter)
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turns what decoders raise into one error that names the file."""
-    try:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file")
-        yield
-    except DataError:
-        raise
-    except (
-        av.FFmpegError,
-        OSError,
-        ValueError,
-        SyntaxError,  # Pillow, for a broken PNG
-        Image.DecompressionBombError,
-    ) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: can't be read as a video or image ({reason})") from error
-
-
-@contextmanager
-def _open_video(path: Path, decode_ahead: bool = True):
-    """Yields the container and its first video stream; sound is never decoded.
-
-    Threads decode some frames ahead, which is wasted on one frame alone. Two clips are usually read
-    at a time: each takes half of the processor.
-    """
-    with av.open(str(path)) as container:
-        if not container.streams.video:
-            raise DataError(f"{path}: holds no video")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO" if decode_ahead else "SLICE"
-        stream.codec_context.thread_count = max(1, (os.cpu_count() or 1) // 2)
-        yield container, stream
-
-
-def _count_frames(path: Path, stated_fps: float) -> tuple[int, float]:
+def _count_frames(path: Path, stated_fps: float, megapixels: float) -> tuple[int, float]:
     """Length and rate from the packets, where a container doesn't state its number of frames, or
     states another than fits its duration: one that was trimmed without encoding it anew keeps frames
     that aren't shown, one in fragments counts the first.
 
     Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.
     """
-    times, tick = _frame_times(path)
+    times, tick = _frame_times(path, megapixels)
     seconds = float((times[-1] - times[0]) * tick) if times else 0.0
     if not seconds:
         return len(times), stated_fps
@@ -156,12 +157,12 @@ def _count_frames(path: Path, stated_fps: float) -> tuple[int, float]:
     return len(times), stated_fps if abs(stated_fps / fps - 1) < FPS_TOLERANCE else fps
 
 
-def _frame_times(path: Path) -> tuple[list[int], Fraction]:
+def _frame_times(path: Path, megapixels: float) -> tuple[list[int], Fraction]:
     """Timestamps of all frames in ticks, and the seconds of a tick; nothing is decoded."""
-    with _open_video(path) as (container, stream):
+    with open_video(path, megapixels) as (container, stream):
         packets = container.demux(stream)
-        times = [p.pts for p in packets if p.pts is not None and not p.is_discard]
-        return sorted(times), stream.time_base or Fraction(1)
+        shown = (p.pts for p in packets if p.pts is not None and not p.is_discard)
+        return sorted(islice(shown, MOST_FRAMES + 1)), stream.time_base or Fraction(1)
 
 
 Decoded: TypeAlias = tuple[av.VideoFrame, Fraction | None]
@@ -169,19 +170,20 @@ Decoded: TypeAlias = tuple[av.VideoFrame, Fraction | None]
 
 
 def _selected(
-    path: Path, selection: Selection, count: int, like: Path | None
+    path: Path, selection: Selection, count: int, like: Path | None, megapixels: float
 ) -> Generator[tuple[av.VideoFrame, Fraction | None, int], None, None]:
     """Yields up to `count` frames, each with how often it is shown in a row."""
     if is_image(path) or (selection.start == 0 and selection.fps is None):
-        with closing(_decode(path)) as decoded:
+        with closing(_decode(path, megapixels)) as decoded:
             for frame, pixel_aspect in islice(decoded, count):
                 yield frame, pixel_aspect, 1
         return
-    times, tick = _frame_times(path)
-    wanted = deque(_wanted_times(times, tick, selection, count, like))
+    times, tick = _frame_times(path, megapixels)
+    seen, seen_tick = _frame_times(like, megapixels) if like else (times, tick)
+    wanted = deque(_wanted_times(times, seen, seen_tick, selection, count))
     if not wanted:
         return
-    with closing(_decode_from(path, wanted[0], times)) as decoded:
+    with closing(_decode_from(path, wanted[0], times, megapixels)) as decoded:
         for frame, pixel_aspect in decoded:
             shown = 0
             while wanted and frame.pts is not None and wanted[0] <= frame.pts:
@@ -194,13 +196,16 @@ def _selected(
 
 
 def _wanted_times(
-    times: list[int], tick: Fraction, selection: Selection, count: int, like: Path | None
+    times: list[int], seen: list[int], tick: Fraction, selection: Selection, count: int
 ) -> list[int]:
-    """Timestamps of the selected frames, as far as the video goes; found without decoding."""
+    """Timestamps of the selected frames, as far as the video goes; found without decoding.
+
+    Args:
+        seen: timestamps in ticks that say which frame is on the screen when.
+    """
     if selection.fps is None:
         return times[selection.start : selection.start + count]
-    shown, tick = _frame_times(like) if like else (times, tick)
-    chosen = _on_screen(shown, tick, selection.start, selection.fps, count)
+    chosen = _on_screen(seen, tick, selection.start, selection.fps, count)
     return [times[number] for number in chosen if number < len(times)]
 
 
@@ -219,23 +224,40 @@ def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: 
     ]
 
 
-def _decode(path: Path) -> Generator[Decoded, None, None]:
-    """Yields every frame."""
+def _decode(path: Path, megapixels: float, in_turn: bool = True) -> Generator[Decoded, None, None]:
+    """Yields every frame; those of large videos while no other thread reads one (`in_turn`)."""
     if is_image(path):
-        yield av.VideoFrame.from_ndarray(read_image(path), format="rgb24"), None
+        yield _image_frame(path, megapixels), None
         return
-    with _open_video(path) as (container, stream):
+    with open_video(path, megapixels, in_turn=in_turn) as (container, stream):
         for frame in container.decode(stream):
             yield frame, stream.sample_aspect_ratio
 
 
-def _decode_from(path: Path, time: int, times: list[int]) -> Generator[Decoded, None, None]:
+def _image_frame(path: Path, megapixels: float) -> av.VideoFrame:
+    """An image, written into a frame at once: PyAV's own `from_ndarray` makes two copies more."""
+    frame = av.VideoFrame()
+
+    def make_room(height: int, width: int) -> np.ndarray:
+        nonlocal frame
+        frame = av.VideoFrame(width, height, "rgb24")
+        plane = frame.planes[0]
+        shape = (height, width, 3)
+        return np.ndarray(shape, np.uint8, plane, strides=(plane.line_size, 3, 1))
+
+    decode_image(path, megapixels, make_room)
+    return frame
+
+
+def _decode_from(
+    path: Path, time: int, times: list[int], megapixels: float
+) -> Generator[Decoded, None, None]:
     """Yields frames from a timestamp or before it on; from the first one where seeking misses.
 
     An AVI holds no timestamps, and what is made up for its frames is out of order where they are
     not stored in the order that they are shown in: they get the video's `times` by their number.
     """
-    with _open_video(path) as (container, stream):
+    with open_video(path, megapixels) as (container, stream):
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             for frame, shown_at in zip(container.decode(stream), times, strict=False):
                 frame.pts = shown_at
@@ -248,12 +270,43 @@ def _decode_from(path: Path, time: int, times: list[int]) -> Generator[Decoded, 
             for frame in chain([first], frames):
                 yield frame, stream.sample_aspect_ratio
             return
-    yield from _decode(path)
+    yield from _decode(path, megapixels)
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """How often a frame is turned to the left to be shown: 0 to 3."""
+    return round(frame.rotation / 90) % 4
 
 
 def _display_size(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
     width = max(1, round(frame.width * (pixel_aspect or 1)))
-    return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
+    return (frame.height, width) if _quarter_turns(frame) % 2 else (width, frame.height)
+
+
+def _covering_size(
+    frame: av.VideoFrame, pixel_aspect: Fraction | None, width: int, height: int
+) -> tuple[int, int]:
+    """The size that a whole frame gets to cover a size."""
+    own_width, own_height = _display_size(frame, pixel_aspect)
+    scale = max(width / own_width, height / own_height)
+    return max(width, round(own_width * scale)), max(height, round(own_height * scale))
+
+
+def _require_modest_whole(
+    path: Path,
+    frame: av.VideoFrame,
+    pixel_aspect: Fraction | None,
+    size: VideoSize,
+    megapixels: float,
+) -> None:
+    """Raises `DataError` for a strip that would become huge before most of it is cut off."""
+    own = _display_size(frame, pixel_aspect)
+    whole = _covering_size(frame, pixel_aspect, size.width, size.height)
+    if whole[0] * whole[1] > max(megapixels * 1e6, own[0] * own[1], size.width * size.height):
+        raise DataError(
+            f"{printable(path)}: is {own[0]}x{own[1]}, too narrow to be enlarged to "
+            f"{size.width}x{size.height}"
+        )
 
 
 def _cover(
@@ -265,12 +318,7 @@ def _cover(
     reformatter: VideoReformatter,
 ) -> np.ndarray:
     """Resizes a frame to cover a size, turns it upright and cuts out the selected part."""
-    own_width, own_height = _display_size(frame, pixel_aspect)
-    scale = max(width / own_width, height / own_height)
-    whole_width, whole_height = (
-        max(width, round(own_width * scale)),
-        max(height, round(own_height * scale)),
-    )
+    whole_width, whole_height = _covering_size(frame, pixel_aspect, width, height)
     pixels = _upright(frame, whole_width, whole_height, reformatter)
     top = int(selection.y * (whole_height - height))
     left = int(selection.x * (whole_width - width))
@@ -281,7 +329,7 @@ def _upright(
     frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter
 ) -> np.ndarray:
     """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
-    stored_width, stored_height = (height, width) if frame.rotation % 180 else (width, height)
+    stored_width, stored_height = (height, width) if _quarter_turns(frame) % 2 else (width, height)
     has_alpha = any(component.is_alpha for component in frame.format.components)
     pixels = reformatter.reformat(
         frame,
@@ -294,4 +342,4 @@ def _upright(
     ).to_ndarray()
     if has_alpha:
         pixels = (pixels[..., :3] * (pixels[..., 3:] / 255)).round().astype(np.uint8)
-    return np.rot90(pixels, round(frame.rotation / 90))
+    return np.rot90(pixels, _quarter_turns(frame))

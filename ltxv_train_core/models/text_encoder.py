@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .prompt_bounds import require_few_characters, require_few_tokens
 from .quantize import to_eight_bits
 
 if TYPE_CHECKING:
@@ -29,8 +30,16 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> list[Tensor]:
-        """One embedding [L, D] per prompt on the CPU, padding cut off (L real tokens with the end)."""
+        """One embedding [L, D] per prompt on the CPU, padding cut off (L real tokens with the end).
+
+        Raises:
+            DataError: a prompt is too long.
+        """
+        for prompt in prompts:
+            require_few_characters(prompt)
         tokens = self.tokenizer(prompts, padding=True, truncation=False, return_tensors="pt")
+        for prompt, count in zip(prompts, tokens.attention_mask.sum(1).tolist(), strict=True):
+            require_few_tokens(prompt, count)
         mask = tokens.attention_mask.to(self.encoder.device)
         hidden = self.encoder(
             input_ids=tokens.input_ids.to(self.encoder.device), attention_mask=mask

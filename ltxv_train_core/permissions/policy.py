@@ -39,7 +39,7 @@ class NotAllowedError(LTXVTrainError):
         super().__init__(message)
 
 
-class _Leaving:
+class _Common:
     """What leaves the machine goes only where its user has allowed it.
 
     Attributes:
@@ -48,6 +48,17 @@ class _Leaving:
 
     def __init__(self, grants: GrantFile):
         self.grants = grants
+
+    def require_read(self, path: Path) -> None:
+        """Raises `NotAllowedError` for a file or folder that may not be read, whether or not it is
+        there."""
+
+    def may_read(self, path: Path) -> bool:
+        try:
+            self.require_read(path)
+        except NotAllowedError:
+            return False
+        return True
 
     def may_upload(self, repository: str, private: bool) -> bool:
         """Whether trained files may be uploaded to a repository of the Hub."""
@@ -58,7 +69,7 @@ class _Leaving:
         return (entity or OWN_ENTITY) in self.grants.read().entities
 
 
-class CommandLine(_Leaving):
+class CommandLine(_Common):
     """The policy of a command line: its paths are consent.
 
     Attributes:
@@ -68,9 +79,6 @@ class CommandLine(_Leaving):
     def __init__(self, grants: GrantFile, leaves: bool = False):
         super().__init__(grants)
         self.leaves = leaves
-
-    def require_read(self, path: Path) -> None:
-        pass
 
     def require_write(self, path: Path) -> None:
         pass
@@ -100,7 +108,7 @@ class Places:
     made: tuple[str, ...]
 
 
-class Canvas(_Leaving):
+class Canvas(_Common):
     """The policy of ComfyUI's process, and of those that train for it."""
 
     def __init__(self, grants: GrantFile, places: Callable[[], Places], named: Iterable[str]):
@@ -113,8 +121,6 @@ class Canvas(_Leaving):
         self.places, self.named = places, frozenset(named)
 
     def require_read(self, path: Path) -> None:
-        """Raises `NotAllowedError` for a file or folder that may not be read, whether or not it is
-        there."""
         places = self.places()
         if not _is_below(_plain(path), map(_plain, places.models)):
             self._require(path, (*places.written, *places.made, *places.models), "read")

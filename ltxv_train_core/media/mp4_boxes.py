@@ -1,0 +1,80 @@
+"""The tables of an mp4 or mov file: whether they claim more than the file can hold.
+
+FFmpeg makes an entry of 72 bytes for every sample of a track when it opens a file, and a few bytes are
+enough to claim a billion samples. Boxes: ISO/IEC 14496-12.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import DataError
+from .readable import printable
+
+HEAD_BYTES = 8
+PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
+HANDLER = b"hdlr"
+SOUND = b"soun"
+SAMPLE_SIZES = b"stsz"
+FRAGMENT_SAMPLES = b"trun"
+MOST_BOXES = 300_000
+SOUND_SAMPLES_PER_BYTE = 4
+"""QuickTime counts the samples of compressed sound as they are when decoded."""
+
+
+def require_modest_tables(path: Path) -> None:
+    """Raises `DataError` where a file claims more samples than it has bytes, or has too many boxes.
+
+    A file of another kind has none of these tables.
+    """
+    size = path.stat().st_size
+    claimed, handler = 0, b""
+    with path.open("rb") as file:
+        for number, (kind, start) in enumerate(_boxes(file, 0, size)):
+            if kind == HANDLER:
+                handler = _content(file, start)[8:12]
+            elif kind in (SAMPLE_SIZES, FRAGMENT_SAMPLES):
+                per_byte = SOUND_SAMPLES_PER_BYTE if handler == SOUND else 1
+                claimed += _samples(kind, _content(file, start)) // per_byte
+            if claimed > size:
+                raise DataError(f"{printable(path)}: claims more frames than the file can hold")
+            if number >= MOST_BOXES:
+                raise DataError(f"{printable(path)}: has more than {MOST_BOXES:,} boxes")
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """Yields kind and start of content of every box, also of those in boxes."""
+    ends = [end]
+    while ends:
+        if start + HEAD_BYTES > ends[-1]:
+            start = ends.pop()
+            continue
+        file.seek(start)
+        head = file.read(2 * HEAD_BYTES)
+        length, kind, content = int.from_bytes(head[:4], "big"), head[4:8], start + HEAD_BYTES
+        if length == 1:
+            length, content = int.from_bytes(head[8:], "big"), start + 2 * HEAD_BYTES
+        if length == 0 or start + length > ends[-1]:
+            length = ends[-1] - start
+        if start + length < content:
+            return  # no file of this kind
+        yield kind, content
+        if kind in PARENTS:
+            ends.append(start + length)
+            start = content
+        else:
+            start += length
+
+
+def _content(file: BinaryIO, start: int) -> bytes:
+    """Where the fields of the boxes of interest are."""
+    file.seek(start)
+    return file.read(12)
+
+
+def _samples(kind: bytes, content: bytes) -> int:
+    """How many samples a table claims without a size for each."""
+    if kind == SAMPLE_SIZES:
+        one_size, count = int.from_bytes(content[4:8], "big"), int.from_bytes(content[8:], "big")
+        return count if one_size else 0
+    return int.from_bytes(content[4:8], "big")
