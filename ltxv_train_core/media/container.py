@@ -19,6 +19,9 @@ from .mp4_boxes import require_modest_tables
 from .readable import LARGE_PIXELS, printable, require_pixels
 
 _large = threading.RLock()
+BOUNDED_PROBING = tuple(map(int, av.__version__.split(".")[:2])) >= (17, 1)
+"""Older PyAV crashes where decoders have options while it looks for the streams of an MPEG program
+stream or an FLV. With those the bound of pixels counts from there on."""
 
 
 @contextmanager
@@ -41,18 +44,19 @@ def open_video(
     require_modest_tables(path)
     megapixels *= VIDEO_SHARE
     # An absolute name is no address. What is in the file must be neither.
-    options = {
-        "format_whitelist": ",".join(VIDEO_READERS),
-        "protocol_whitelist": "file",
-        "max_pixels": str(int(megapixels * 1e6)),
-    }
-    with av.open(str(path.absolute()), options=options) as container:
+    whitelists = {"format_whitelist": ",".join(VIDEO_READERS), "protocol_whitelist": "file"}
+    bound = {"max_pixels": str(int(megapixels * 1e6))}
+    with av.open(
+        str(path.absolute()),
+        container_options=whitelists,
+        options=bound if BOUNDED_PROBING else {},
+    ) as container:
         stream = _video_stream(path, container)
         codec = stream.codec_context
         require_pixels(path, codec.width, codec.height, megapixels)
         pixels = codec.width * codec.height
         large = pixels >= LARGE_PIXELS
-        codec.options = {"max_pixels": options["max_pixels"]}
+        codec.options = bound
         stream.thread_type = "AUTO" if decode_ahead and not large else "SLICE"
         codec.thread_count = 1 if large else max(1, (os.cpu_count() or 1) // 2)
         with _large if large and in_turn else nullcontext():

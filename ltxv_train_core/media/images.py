@@ -114,7 +114,8 @@ def _identify(path: Path) -> Image.Image:
     for name in _readers():
         open_format, accepts = Image.OPEN[name]
         if accepts and accepts(head) is True:
-            return open_format(str(path), str(path))
+            # A path is closed with its image; only its type doesn't say that it is taken.
+            return open_format(str(path), str(path))  # type: ignore[arg-type]
     raise ValueError(_unknown(path))
 
 

@@ -242,8 +242,8 @@ def _image_frame(path: Path, megapixels: float) -> av.VideoFrame:
         nonlocal frame
         frame = av.VideoFrame(width, height, "rgb24")
         plane = frame.planes[0]
-        shape = (height, width, 3)
-        return np.ndarray(shape, np.uint8, plane, strides=(plane.line_size, 3, 1))
+        shape, strides = (height, width, 3), (plane.line_size, 3, 1)
+        return np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
 
     decode_image(path, megapixels, make_room)
     return frame
