@@ -6,11 +6,27 @@ import pytest
 import torch
 from PIL import Image
 
+from ltxv_train_core.demo import recipe
 from ltxv_train_core.demo.report import DemoReport
 from ltxv_train_core.demo.run import run_demo
 from ltxv_train_core.miniature import weights
 
 pytestmark = pytest.mark.slow
+
+SHORTER = {"stripes": {"steps": 100, "batch_size": 4}, "mirror": {"steps": 260, "batch_size": 4}}
+"""The promised numbers are reached sooner than the demo ends."""
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch):
+    whole = recipe.training_config
+
+    def training_config(task, *arguments):
+        config = whole(task, *arguments)
+        optimization = config.optimization.model_copy(update=SHORTER[task])
+        return config.model_copy(update={"optimization": optimization})
+
+    monkeypatch.setattr(recipe, "training_config", training_config)
 
 
 def learned_stripes(report: DemoReport) -> bool:

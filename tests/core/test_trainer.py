@@ -222,9 +222,11 @@ def test_the_last_step_is_saved_before_it_is_sampled(training_config):
 
 
 def test_validation_changes_no_weight(training_config):
-    quiet, _ = run(training_config())
+    short = {"steps": 2}
+    quiet, _ = run(training_config(optimization=short))
     watched, _ = run(
         training_config(
+            optimization=short,
             output_dir=str(quiet.run_folder.parent) + "2",
             validation={
                 "prompts": ["a ring"],

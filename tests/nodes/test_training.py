@@ -25,8 +25,8 @@ def trained(host: Host) -> dict:
     dataset, preprocessed = prepare(graph, host)
     validation = {
         "prompts": "a red circle moves right on a teal background",
-        "video_dims": SIZE,
-        "inference_steps": 2,
+        "video_dims": "64x64x9",
+        "inference_steps": 1,
         "interval": 3,
     }
     config = configure(graph, host, preprocessed, steps=6, validation=validation)

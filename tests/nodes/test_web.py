@@ -42,3 +42,9 @@ def test_text_of_users_never_becomes_html() -> None:
     for module in MODULES:
         text = module.read_text(encoding="utf-8")
         assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|eval\(", text)
+
+
+def test_names_of_runs_never_become_markup() -> None:
+    for module in MODULES:
+        text = module.read_text(encoding="utf-8")
+        assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write", text), module
