@@ -21,6 +21,7 @@ from .model_card import Picture, model_card, write_picture
 from .permissions import policy
 from .reading import read_json
 from .runs import RunFolder
+from .runs.own_files import own_files
 
 PHASE = "upload"
 
@@ -237,9 +238,10 @@ def _configuration(run: RunFolder) -> TrainingConfig:
 def _loras(run: RunFolder, step: int) -> list[Path]:
     """The LoRA files of a step, the trained one first."""
     main = run.lora_file(step)
-    if not main.is_file():
+    files = own_files(run.weights, ".safetensors")
+    if main not in files:
         raise HubError(f"{run.folder}: has no LoRA yet; train it first")
-    return [main, *sorted(set(main.parent.glob(f"{main.stem}-*.safetensors")) - {main})]
+    return [main, *(file for file in files if file.stem.startswith(f"{main.stem}-"))]
 
 
 def _write_pictures(
@@ -263,4 +265,4 @@ def _videos(config: TrainingConfig, run: RunFolder) -> list[tuple[Path, str]]:
         return []
     per_prompt = config.validation.videos_per_prompt
     prompts = [prompt for prompt in config.validation.prompts for _ in range(per_prompt)]
-    return list(zip(sorted(sheet.parent.glob("*.mp4")), prompts, strict=False))
+    return list(zip(own_files(sheet.parent, ".mp4"), prompts, strict=False))
