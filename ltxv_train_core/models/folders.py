@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ModelError, cut, shown
+from ..errors import ModelError, cut
 from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
 from ..layout.header import read_header
