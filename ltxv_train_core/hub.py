@@ -4,7 +4,6 @@ Everything is made from the run's folder, so that it can be uploaded later, and 
 the Hub client's own: HF_TOKEN, or the login on this machine.
 """
 
-import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +15,11 @@ from .errors import LTXVTrainError
 from .events import Notice, Progress, Reporter, ignore
 from .files import write_json
 from .model_card import Picture, model_card, write_picture
+from .reading import read_json
 from .runs import RunFolder
 
 PHASE = "upload"
+LARGEST_RECORD_BYTES = 2**16
 
 
 class HubError(LTXVTrainError):
@@ -123,9 +124,13 @@ def _record(run: RunFolder) -> Path:
 
 
 def _uploaded_to(run: RunFolder) -> str | None:
-    if not _record(run).is_file():
+    """None also where the record is damaged."""
+    try:
+        record = read_json(_record(run), LARGEST_RECORD_BYTES)
+    except (OSError, ValueError):
         return None
-    return str(json.loads(_record(run).read_text(encoding="utf-8"))["repository"])
+    repository = record.get("repository") if isinstance(record, dict) else None
+    return repository if isinstance(repository, str) else None
 
 
 def _configuration(run: RunFolder) -> TrainingConfig:

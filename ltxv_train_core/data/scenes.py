@@ -6,7 +6,6 @@
 <output>/scenes.json             what was found where, so that nothing is done twice
 """
 
-import json
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -29,12 +28,14 @@ from ..media.info import VIDEO_SUFFIXES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
 from ..paths import files_below
+from ..reading import read_json
 from .clip_files import row
 from .edited_metadata import tell_left_out, write_edited
 from .manifest import shortened
 from .scene_detection import find_scenes
 
 FOUND = "scenes.json"
+LARGEST_FOUND_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,9 @@ class _Run:
     def split(self, path: Path) -> None:
         name = path.relative_to(self.source).as_posix()
         key = sha256_json([sha256_file(path), self.settings.detector, self.settings.threshold])
-        known = self.found.get(name, {})
-        if known.get("key") == key:
-            scenes = [(first, end) for first, end in known["scenes"]]
-        else:
+        scenes = _known_scenes(self.found.get(name), key)
+        same = scenes is not None
+        if scenes is None:
             phase = f"find scenes of {name}"
 
             def progress(done: int, total: int) -> None:
@@ -103,7 +103,6 @@ class _Run:
         wanted = [(a, b) for a, b in scenes if (b - a) / fps >= self.settings.min_seconds]
         files = [self._file(name, a, b) for a, b in wanted]
         self.short += len(scenes) - len(wanted)
-        same = known.get("key") == key
         missing = {f: s for f, s in zip(files, wanted, strict=True) if not (same and f.is_file())}
         self.kept += len(files) - len(missing)
         self._write(path, fps, missing)
@@ -163,7 +162,26 @@ def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
 
 def _read_found(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, LARGEST_FOUND_BYTES)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _known_scenes(known: Any, key: str) -> list[tuple[int, int]] | None:
+    """What was found in a video; None where it is another one now, or what is written is damaged."""
+    if not isinstance(known, dict) or known.get("key") != key:
+        return None
+    scenes = known.get("scenes")
+    if not isinstance(scenes, list) or not all(map(_is_scene, scenes)):
+        return None
+    return [(first, end) for first, end in scenes]
+
+
+def _is_scene(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(frame) is int for frame in value)
+        and 0 <= value[0] < value[1] < 10**7
+    )

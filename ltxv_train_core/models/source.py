@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..layout.versions import MAIN_REPOSITORY, VERSIONS, Version
 from .assembled import AssembledModel
@@ -94,7 +94,7 @@ def locate_model(model_source: str) -> Path | Version | str:
         return path
     if not _REPOSITORY.fullmatch(model_source):
         raise ModelError(
-            f"model_source {model_source!r}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
+            f"model_source {shown(model_source)}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
             "checkpoint or transformer file (.safetensors), a folder in the diffusers layout "
             "(transformer, vae, text_encoder, tokenizer, model_index.json) or a Hugging Face "
             'repository "owner/name" in that layout'
@@ -126,7 +126,7 @@ def _place(
         return LocalFolder(path) if path.is_dir() else path
     if not _REPOSITORY.fullmatch(source):
         raise ModelError(
-            f"{option} {source!r}: expected a file (.safetensors), a folder or a Hugging Face "
+            f"{option} {shown(source)}: expected a file (.safetensors), a folder or a Hugging Face "
             'repository "owner/name"; there is no such file'
         )
     return HubFolder(source, report, stop)
