@@ -24,6 +24,7 @@ from .runs import RunFolder
 from .runs.own_files import own_files
 
 PHASE = "upload"
+LARGEST_RECORD_BYTES = 2**16
 
 
 class HubError(LTXVTrainError):
@@ -223,7 +224,7 @@ def _record(run: RunFolder) -> Path:
 def _record_of(run: RunFolder) -> dict[str, Any]:
     """What became of the run's upload; empty where that can't be read."""
     try:
-        value = read_json(_record(run))
+        value = read_json(_record(run), LARGEST_RECORD_BYTES)
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

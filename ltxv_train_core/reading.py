@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 LARGEST_TEXT_BYTES = 64 * 2**20
-MOST_CONTAINERS = 1_000_000
+MOST_CONTAINERS = 300_000
 """Of a JSON text: each takes many times the memory of its letters."""
 
 

@@ -38,13 +38,10 @@ def declared_alphas(metadata: Mapping[str, str], where: str) -> Callable[[str, i
         if not isinstance(declared, dict):
             raise ValueError("alpha_pattern is no object")
         names = {name: _number(alpha) for name, alpha in declared.items() if _NAME.fullmatch(name)}
-        patterns = [
-            (_compiled(pattern), _number(alpha))
-            for pattern, alpha in declared.items()
-            if pattern not in names
-        ]
-        if len(patterns) > MOST_PATTERNS:
+        others = {name: alpha for name, alpha in declared.items() if name not in names}
+        if len(others) > MOST_PATTERNS:
             raise ValueError(f"alpha_pattern has more than {MOST_PATTERNS} patterns")
+        patterns = [(_compiled(name), _number(alpha)) for name, alpha in others.items()]
     except ValueError as error:
         raise ModelError(
             f"{where}: its {ADAPTER_METADATA} can't be read ({cut(str(error), 200)})"

@@ -9,7 +9,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 
 from ..config import LoRAConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, shown
 from ..models.fp8 import Fp8Linear
 
 
@@ -77,7 +77,7 @@ def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> li
         found |= dict.fromkeys(matches)
         if not matches:
             problems.append(
-                f"lora.target_modules {pattern!r} matches no layer; near names: "
+                f"lora.target_modules {shown(pattern)} matches no layer; near names: "
                 f"{', '.join(_near(pattern, layers))}"
             )
     if problems:

@@ -11,6 +11,9 @@ from ..geometry import LATENT_CHANNELS, VideoSize
 from ..layout.header import TensorInfo, read_header
 from .index import LATENTS, MASKS, REFERENCE_LATENTS, Stored
 
+MOST_TOKENS, WIDEST = 8192, 16384
+"""Of a text: far beyond what T5 gives."""
+
 _FLOATS = ("F32", "BF16", "F16", "F64")
 
 
@@ -67,7 +70,7 @@ def _fits(name: str, info: TensorInfo, size: VideoSize | None) -> bool:
     if 0 in info.shape or info.dtype not in (("BOOL",) if name == "mask" else _FLOATS):
         return False
     if name == "prompt_embeds":
-        return len(info.shape) == 2
+        return len(info.shape) == 2 and info.shape[0] <= MOST_TOKENS and info.shape[1] <= WIDEST
     latent = info.shape[1:] if name == "latents" else info.shape
     if len(latent) != 3 or (name == "latents" and info.shape[0] != LATENT_CHANNELS):
         return False

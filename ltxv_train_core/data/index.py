@@ -6,13 +6,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    FailFast,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
 
 from ..config.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
 from ..errors import DataError, cut, shown
 from ..files import sha256_json, write_text
 from ..geometry import VideoSize
-from ..reading import read_bytes
+from ..reading import read_json
 
 INDEX_VERSION = 1
 LATENTS = "latents"
@@ -24,6 +32,9 @@ SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
 VERIFICATION_NAME = "verification.png"
 LARGEST_INDEX_BYTES = 32 * 2**20
+LONGEST_NAME, LONGEST_PATH = 235, 2000
+MOST_TOKENS = 1_000_000
+"""Of a clip: half a gigabyte of latents."""
 
 
 def _below(text: str) -> str:
@@ -31,12 +42,22 @@ def _below(text: str) -> str:
     path = Path(text)
     if path.anchor or ".." in path.parts or not path.parts or "\0" in text:
         raise ValueError("is no path below the data set's folder")
+    lengths = [len(part.encode("utf-8")) for part in path.parts]
+    if max(lengths) > 255 or lengths[-1] > LONGEST_NAME or len(text) > LONGEST_PATH:
+        raise ValueError("is longer than a path can be")
     return text
 
 
 def _size(text: str) -> str:
-    VideoSize.parse(text)
+    if VideoSize.parse(text).latent.tokens > MOST_TOKENS:
+        raise ValueError("is larger than a clip can be")
     return text
+
+
+def _small(model: Any) -> Any:
+    if isinstance(model, dict) and len(model) > 100:
+        raise ValueError("says more of a model than there is")
+    return model
 
 
 PathBelow = Annotated[str, AfterValidator(_below)]
@@ -68,12 +89,12 @@ class Item:
     name: PathBelow
     caption: str
     size: Annotated[str, AfterValidator(_size)]
-    fps: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+    fps: Annotated[float, Strict(), Field(gt=0, le=100_000, allow_inf_nan=False)]
     latents: Stored
     conditions: Stored
     reference_latents: Stored | None
     mask: Stored | None = None
-    more_captions: tuple[Caption, ...] = ()
+    more_captions: Annotated[tuple[Caption, ...], FailFast()] = ()
 
     @property
     def captions(self) -> tuple[Caption, ...]:
@@ -109,9 +130,9 @@ class Index:
     `empty_caption` is the embedding of no text at all; data sets of older versions have none.
     """
 
-    model: dict[str, str]
+    model: Annotated[dict[str, str], BeforeValidator(_small)]
     settings: dict[str, Any]
-    items: tuple[Item, ...]
+    items: Annotated[tuple[Item, ...], FailFast()]
     empty_caption: Stored | None = None
 
     @property
@@ -126,15 +147,7 @@ class Index:
         return sha256_json([item.keys for item in self.items])
 
 
-@dataclass(frozen=True)
-class _Head:
-    """What stands before the index itself."""
-
-    version: Any
-    fingerprint: Any = None
-
-
-_HEAD, _INDEX = TypeAdapter(_Head), TypeAdapter(Index)
+_INDEX = TypeAdapter(Index)
 
 
 def index_path(root: Path) -> Path:
@@ -163,14 +176,14 @@ def read_index(root: Path) -> Index:
     """
     path = index_path(find_root(root))
     try:
-        text = read_bytes(path, LARGEST_INDEX_BYTES)
-        head = _HEAD.validate_json(text)
-        if head.version != INDEX_VERSION:
+        value = read_json(path, LARGEST_INDEX_BYTES)
+        version = value.get("version") if isinstance(value, dict) else None
+        if version != INDEX_VERSION:
             raise DataError(
-                f"{path}: is of version {shown(head.version)}, this program reads "
-                f"{INDEX_VERSION}; preprocess the data set again"
+                f"{path}: is of version {shown(version)}, this program reads {INDEX_VERSION}; "
+                "preprocess the data set again"
             )
-        index = _INDEX.validate_json(text, strict=True)
+        index = _INDEX.validate_python(value)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
     except ValidationError as error:
@@ -180,7 +193,13 @@ def read_index(root: Path) -> Index:
             f"{path}: is no index of a data set ({where}: {cut(problem['msg'], 200)}); preprocess "
             "the data set again"
         ) from error
-    if head.fingerprint != index.fingerprint:
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is no index of a data set ({cut(str(error), 200)}); preprocess the data set again"
+        ) from error
+    if value.get("fingerprint") != index.fingerprint:
         raise DataError(
             f"{path}: its items are not those that its fingerprint is of: the file was changed. "
             "Preprocess the data set again"

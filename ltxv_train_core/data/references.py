@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import ReferenceFilter, ReferenceSettings
-from ..errors import DataError
+from ..errors import DataError, shown
 from ..events import (
     ClipSkipped,
     NeverStop,
@@ -99,10 +99,10 @@ def add_references(
     unknown = [name for name in names if name not in clips]
     if unknown:
         raise DataError(
-            f"{source}: has no clip {unknown[0]!r}; it has {', '.join(list(clips)[:5])}"
+            f"{source}: has no clip {shown(unknown[0])}; it has {', '.join(list(clips)[:5])}"
         )
     if not kind or kind != Path(kind).name or kind.startswith("."):
-        raise DataError(f"kind {kind!r}: expected a word that can be part of a file name")
+        raise DataError(f"kind {shown(kind)}: expected a word that can be part of a file name")
     require_own(_metadata(source, kind), _names_references)
     folder = _folder(source, kind)
     made: dict[str, Path] = {}

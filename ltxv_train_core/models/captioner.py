@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from ..config.sharing import is_path
-from ..errors import ModelError
+from ..errors import ModelError, cut, shown
 from ..paths import as_path
 from ..permissions import policy
 from .device import default_device
@@ -85,7 +85,7 @@ class VideoCaptioner:
             )
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise ModelError(
-                f"captioning model {model!r}: can't be loaded as a Qwen2.5-VL ({error})"
+                f"captioning model {shown(model)}: can't be loaded as a Qwen2.5-VL ({cut(str(error), 200)})"
             ) from error
 
     @torch.no_grad()
@@ -162,7 +162,7 @@ def _place(model: str) -> Path | str:
         return folder
     if folder.exists() or not re.fullmatch(r"\w[\w.\-]*/\w[\w.\-]*", model):
         raise ModelError(
-            f"captioning model {model!r}: no such folder; expected one with a Qwen2.5-VL "
+            f"captioning model {shown(model)}: no such folder; expected one with a Qwen2.5-VL "
             '(config.json, weights, tokenizer), or a Hugging Face repository "owner/name"'
         )
     policy().require_download(model)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import ModelError
+from ..errors import ModelError, shown
 from ..layout.contents import (
     CHECKPOINT,
     FP8,
@@ -150,7 +150,7 @@ class SingleFileModel:
     def _vae(self) -> VaeFile:
         if self.contents.vae is None:
             raise ModelError(
-                f"model_source {self.name!r}: holds no VAE; give one in vae_source (a VAE file, a "
+                f"model_source {shown(self.name)}: holds no VAE; give one in vae_source (a VAE file, a "
                 "checkpoint, a folder in the diffusers layout or a Hugging Face repository)"
             )
         return VaeFile(self.contents)
@@ -158,7 +158,7 @@ class SingleFileModel:
     def _text_encoder(self) -> T5File:
         if self.contents.text_encoder_prefix is None:
             raise ModelError(
-                f"model_source {self.name!r}: holds no text encoder; give one in "
+                f"model_source {shown(self.name)}: holds no text encoder; give one in "
                 "text_encoder_source (ComfyUI's T5-XXL file, a folder, or a Hugging Face "
                 "repository such as Lightricks/LTX-Video)"
             )

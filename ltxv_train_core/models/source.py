@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..layout.versions import MAIN_REPOSITORY, VERSIONS, Version
 from ..permissions import policy
@@ -96,7 +96,7 @@ def locate_model(model_source: str) -> Path | Version | str:
         return path
     if not REPOSITORY.fullmatch(model_source):
         raise ModelError(
-            f"model_source {model_source!r}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
+            f"model_source {shown(model_source)}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
             "checkpoint or transformer file (.safetensors), a folder in the diffusers layout "
             "(transformer, vae, text_encoder, tokenizer, model_index.json) or a Hugging Face "
             'repository "owner/name" in that layout'
@@ -129,7 +129,7 @@ def _place(
         return LocalFolder(path) if path.is_dir() else path
     if not REPOSITORY.fullmatch(source):
         raise ModelError(
-            f"{option} {source!r}: expected a file (.safetensors), a folder or a Hugging Face "
+            f"{option} {shown(source)}: expected a file (.safetensors), a folder or a Hugging Face "
             'repository "owner/name"; there is no such file'
         )
     policy().require_download(source)

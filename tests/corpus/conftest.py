@@ -19,6 +19,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
         report.user_properties.append(("verdict", "good" if verdict == "passed" else verdict))
 
 
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """The first letter of how a case ended in the place of F."""
+    verdict = dict(report.user_properties).get("verdict", "good")
+    if report.when != "call" or verdict == "good":
+        return None
+    return report.outcome, verdict[0].upper(), verdict.upper()
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
     verdicts = Counter(dict(r.user_properties).get("verdict") for r in reports if r.when == "call")

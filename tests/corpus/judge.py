@@ -124,10 +124,10 @@ def judge(case: Case, parent: Path) -> None:
             raise
         raise Misbehaved("traceback", f"{type(ended).__name__}: {str(ended)[:300]}") from ended
     seconds, grown = time.process_time() - started, _peak_bytes() - before
-    if seconds > CPU_SECONDS:
-        raise Misbehaved("hang", f"{seconds:.1f} seconds of CPU")
     if grown > GROWN_BYTES:
         raise Misbehaved("memory", f"{grown / 2**20:,.0f} MiB more")
+    if seconds > CPU_SECONDS:
+        raise Misbehaved("hang", f"{seconds:.1f} seconds of CPU")
     if opened.outside or _listing(parent) != beside:
         raise Misbehaved("outside", f"written: {opened.outside or _listing(parent) - beside}")
     if read := {str(folder / name) for name in case.unread} & opened.read:

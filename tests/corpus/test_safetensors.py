@@ -111,7 +111,7 @@ BAD: dict[str, bytes] = {
     "data too long": file_of(json.dumps(GOOD), DATA + b"a"),
     "data missing": file_of(json.dumps(GOOD)),
     "name twice": file_of(
-        '{"x": %s, "x": %s}' % (json.dumps(entry()), json.dumps(entry(start=8, end=16))), DATA
+        f'{{"x": {json.dumps(entry())}, "x": {json.dumps(entry(start=8, end=16))}}}', DATA
     ),
     "name with half an emoji": file_of('{"\\ud83d": ' + json.dumps(entry()) + "}", bytes(8)),
     "name that is long": head(x=entry(end=0, shape=[0]), **{"n" * 100_000: entry()}),
