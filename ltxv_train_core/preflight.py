@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from . import hub, trackers
 from .adapters.start import require_start
 from .config import TrainingConfig, ValidationConfig, ignored
 from .config.sharing import is_path
+from .data import encoded_with
+from .data.dataset import TrainingDataset
 from .errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from .events import Notice, Reporter, ignore
 from .media.video import probe
@@ -21,6 +23,8 @@ from .optim.capabilities import unavailable_here
 from .paths import as_path
 from .permissions import policy
 from .strategies import STRATEGIES
+
+T = TypeVar("T")
 
 _SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
@@ -102,11 +106,17 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
 
 def _unusable(config: TrainingConfig) -> list[str]:
     """What can't be followed, or is there and can't be used."""
-    strategy = STRATEGIES[config.conditioning.mode]
-    root = config.data.preprocessed_data_root
+    found: list[str] = []
+    model = dataset = None
+    if not _missing_model_paths(config):
+        model = _attempt(lambda: _usable_model(config), found)
+    if _exists(config.data.preprocessed_data_root):
+        strategy = STRATEGIES[config.conditioning.mode]
+        dataset = _attempt(lambda: strategy.open_data(config), found)
+    if model is not None and dataset is not None:
+        found += _attempt(lambda: _strangers(config, dataset, model), found) or []
     return [
-        *(_unusable_model(config) if not _missing_model_paths(config) else []),
-        *(_errors(lambda: strategy.open_data(config)) if _exists(root) else []),
+        *found,
         *_unusable_start(config),
         *_unusable_media(config.validation),
         *_unusable_prompts(config.validation),
@@ -183,21 +193,33 @@ def _missing_model_paths(config: TrainingConfig) -> bool:
     return any(s is not None and is_path(s) and not _exists(s) for s in sources)
 
 
-def _unusable_model(config: TrainingConfig) -> list[str]:
-    """Looks at a model's parts, those that this run needs, without downloading or loading them."""
+def _usable_model(config: TrainingConfig) -> ModelSource | None:
+    """Looks at a model's parts, those that this run needs, without downloading or loading them.
+
+    Returns:
+        the model, None where it must be downloaded first.
+
+    Raises:
+        LTXVTrainError: it can't be used.
+    """
     model, samples = config.model, bool(config.validation.prompts and config.validation.interval)
+    if must_be_downloaded(model.model_source):
+        return None
+    source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
+    source.require_transformer()
+    _require_whole_weights(config, source)
+    if samples:
+        source.require_video_codec()
+        source.require_text_encoder()
+    return source
 
-    def look() -> None:
-        if must_be_downloaded(model.model_source):
-            return
-        source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
-        source.require_transformer()
-        _require_whole_weights(config, source)
-        if samples:
-            source.require_video_codec()
-            source.require_text_encoder()
 
-    return [f"model.{line}" if line.startswith(_SOURCES) else line for line in _errors(look)]
+def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: ModelSource) -> list[str]:
+    """What of a data set and a model doesn't belong together."""
+    found = encoded_with.other_width(dataset, model)
+    if config.data.allow_other_encoders:
+        return found
+    return [*found, *encoded_with.differences(dataset, model)]
 
 
 def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
@@ -216,8 +238,16 @@ def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
 
 
 def _errors(attempt: Callable[[], Any]) -> list[str]:
+    found: list[str] = []
+    _attempt(attempt, found)
+    return found
+
+
+def _attempt(attempt: Callable[[], T], found: list[str]) -> T | None:
+    """What an attempt gives; where it fails, the reason is added to what was found."""
     try:
-        attempt()
+        return attempt()
     except LTXVTrainError as error:
-        return [str(error)]
-    return []
+        line = str(error)
+        found.append(f"model.{line}" if line.startswith(_SOURCES) else line)
+        return None

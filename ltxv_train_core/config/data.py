@@ -14,3 +14,8 @@ class DataConfig(Section):
     num_dataloader_workers: int = option(
         2, "Loaders that run ahead of training; 0 loads in the training thread.", ge=0, le=64
     )
+    allow_other_encoders: bool = option(
+        False,
+        "Train on a data set that another VAE or text encoder made than the model's. Only where you "
+        "know that both give the same numbers, such as the same weights in another precision.",
+    )

@@ -132,6 +132,20 @@ class TrainingDataset(Dataset):
         return self.index.fingerprint
 
     @property
+    def made_with(self) -> dict[str, str]:
+        """What the data set says of the model that it was encoded with; nothing, of other trainers'."""
+        return self.index.model
+
+    @property
+    def text_width(self) -> int:
+        """Numbers of each text token."""
+        return self.files.prompt_embeds(self.items[0].conditions).shape[-1]
+
+    def latents(self, index: int) -> Tensor:
+        """Those of a clip, [128, f, h, w]."""
+        return self.files.latents(self.items[index].latents)
+
+    @property
     def notices(self) -> list[str]:
         """What the user should know of the data set, for example what is left out."""
         return self.files.notices

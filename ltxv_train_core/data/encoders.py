@@ -1,7 +1,7 @@
 """What the VAE and the text encoder are to preprocessing. Imports no torch."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -41,11 +41,19 @@ class EncoderSource(Generic[Encoder]):
     Attributes:
         identity: changes with the weights and the precision; part of the key of what it encodes.
         require: raises `ModelError` when it can't be loaded, without loading it.
+        content: names the weights alone, see `models.parts.Part`; None where that isn't known.
+        former: the identity that earlier versions gave it.
     """
 
     identity: str
     load: Callable[[], Encoder]
     require: Callable[[], None] = _nothing
+    content: str | None = None
+    former: str | None = None
+
+    def known_as(self, name: str | None) -> "EncoderSource[Encoder]":
+        """With its former identity, where a data set knows it by that."""
+        return replace(self, identity=name) if name is not None and name == self.former else self
 
 
 @dataclass(frozen=True)
@@ -58,3 +66,9 @@ class Encoders:
     @property
     def identities(self) -> tuple[str, str]:
         return self.video.identity, self.text.identity
+
+    def known_as(self, model: Mapping[str, str]) -> "Encoders":
+        """As the index of a data set calls them, so that what earlier versions encoded stays valid."""
+        return Encoders(
+            self.video.known_as(model.get("vae")), self.text.known_as(model.get("text_encoder"))
+        )

@@ -177,10 +177,9 @@ def read_index(root: Path) -> Index:
     path = index_path(find_root(root))
     try:
         value = read_json(path, LARGEST_INDEX_BYTES)
-        version = value.get("version") if isinstance(value, dict) else None
-        if version != INDEX_VERSION:
+        if isinstance(value, dict) and value.get("version", INDEX_VERSION) != INDEX_VERSION:
             raise DataError(
-                f"{path}: is of version {shown(version)}, this program reads {INDEX_VERSION}; "
+                f"{path}: is of version {shown(value['version'])}, this program reads {INDEX_VERSION}; "
                 "preprocess the data set again"
             )
         index = _INDEX.validate_python(value)

@@ -8,10 +8,11 @@ from ..config import PreprocessSettings
 from ..errors import ConfigurationError
 from ..events import Reporter, StopSignal, ignore
 from ..models.device import default_device
+from ..models.parts import Part
 from ..models.precision import text_encoder_dtype, vae_dtype
 from ..models.quantize import eight_bit_problem
 from ..models.source import ModelSource, open_model
-from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
+from .encoders import CaptionEncoder, Encoder, Encoders, EncoderSource, VideoEncoder
 
 
 def find_encoders(
@@ -48,7 +49,7 @@ def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[V
             codec.in_tiles(settings.vae_tile_px)
         return codec.to(device)
 
-    return EncoderSource(f"{model.identity} {dtype}", load, model.require_video_codec)
+    return _source(model, model.vae, str(dtype), load, model.require_video_codec)
 
 
 def _text_encoder_of(
@@ -64,8 +65,22 @@ def _text_encoder_of(
         encoder = model.load_text_encoder(dtype)
         return (encoder.in_eight_bits() if in_8bit else encoder).to(device)
 
-    identity = f"{model.identity} {'8bit' if in_8bit else dtype}"
-    return EncoderSource(identity, load, model.require_text_encoder)
+    precision = "8bit" if in_8bit else str(dtype)
+    return _source(model, model.text_encoder, precision, load, model.require_text_encoder)
+
+
+def _source(
+    model: ModelSource,
+    part: Part | None,
+    precision: str,
+    load: Callable[[], Encoder],
+    require: Callable[[], None],
+) -> EncoderSource[Encoder]:
+    """Named by the part's weights alone, where they are known: another transformer changes nothing."""
+    content = part.content if part else None
+    former = f"{model.identity} {precision}"
+    identity = former if content is None else f"{content} {precision}"
+    return EncoderSource(identity, load, require, content, former)
 
 
 def _dtype(

@@ -20,6 +20,7 @@ from ..models.allowed import require_allowed
 from ..paths import require_short
 from .buckets import read_buckets
 from .cache import Cache
+from .encoded_with import TEXT_CONTENT, VAE_CONTENT
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .file_facts import FactsMemory
 from .index import SHEET_NAME, VERIFICATION_NAME, Index, index_if_any, write_index
@@ -122,7 +123,9 @@ class _Pass:
         """The encoders themselves; importing their code takes seconds."""
         from .model_encoders import find_encoders
 
-        return find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
+        found = find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
+        index = index_if_any(self.cache.root)
+        return found.known_as(index.model) if index else found
 
     def look_at(
         self, clips: tuple[Clip, ...], finding: Future[Encoders] | None = None
@@ -265,11 +268,13 @@ class _Pass:
 
     def _model(self, encoders: Encoders) -> dict[str, str]:
         vae, text_encoder = encoders.identities
+        contents = {VAE_CONTENT: encoders.video.content, TEXT_CONTENT: encoders.text.content}
         return {
             "name": self.settings.model_source,
             "vae": vae,
             "text_encoder": text_encoder,
             "stamp": model_stamp(self.settings, *self.given),
+            **{name: content for name, content in contents.items() if content is not None},
         }
 
     def _require(self, encoders: Encoders, planned: list[Planned]) -> None:

@@ -13,6 +13,7 @@ from ..config import PreprocessSettings
 from ..files import sha256_json
 from ..miniature.shipped import FOLDER as BUILT_IN
 from ..paths import as_path
+from .encoded_with import TEXT_CONTENT, VAE_CONTENT
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .index import index_if_any
 
@@ -57,8 +58,9 @@ def remembered_encoders(
     if model.get("stamp") != model_stamp(settings, video, text):
         return None
     return Encoders(
-        video or EncoderSource(model["vae"], _can_not_load),
-        text or EncoderSource(model["text_encoder"], _can_not_load),
+        video or EncoderSource(model["vae"], _can_not_load, content=model.get(VAE_CONTENT)),
+        text
+        or EncoderSource(model["text_encoder"], _can_not_load, content=model.get(TEXT_CONTENT)),
     )
 
 

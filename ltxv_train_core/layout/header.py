@@ -2,9 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import ModelError, cut, shown
 from ..reading import open_regular, parse_json
@@ -13,7 +14,7 @@ LONGEST_HEAD_BYTES = 16 * 2**20
 MOST_TENSORS = 100_000
 LONGEST_NAME = 500
 _LARGEST = 2**63
-_SAMPLE_BYTES = 256
+SAMPLE_BYTES = 256
 _BITS = {
     **dict.fromkeys(("F4",), 4),
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
@@ -76,9 +77,32 @@ class Header:
         with open_regular(self.path) as file:
             for name, tensor in sorted(self.tensors.items(), key=lambda item: item[1].start):
                 digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
-                file.seek(max(tensor.start, (tensor.start + tensor.end - _SAMPLE_BYTES) // 2))
-                digest.update(file.read(min(_SAMPLE_BYTES, tensor.end - tensor.start)))
+                digest.update(_sample(file, tensor))
         return digest.hexdigest()[:32]
+
+    def samples(self, prefix: str) -> set[bytes]:
+        """What stands for each tensor of two dimensions or more below a prefix, whatever it is called:
+        number format, shape and 256 bytes out of its middle."""
+        with open_regular(self.path) as file:
+            return {
+                f"{tensor.dtype} {tensor.shape}".encode() + _sample(file, tensor)
+                for tensor in self.below(prefix).values()
+                if len(tensor.shape) > 1
+            }
+
+
+def content_of(samples: Iterable[bytes]) -> str:
+    """Names weights by the samples of their tensors: the same in every layout and file, one or
+    several."""
+    digest = hashlib.sha256()
+    for each in sorted(samples):
+        digest.update(hashlib.sha256(each).digest())
+    return digest.hexdigest()[:32]
+
+
+def _sample(file: BinaryIO, tensor: TensorInfo) -> bytes:
+    file.seek(max(tensor.start, (tensor.start + tensor.end - SAMPLE_BYTES) // 2))
+    return file.read(min(SAMPLE_BYTES, tensor.end - tensor.start))
 
 
 def read_header(path: Path) -> Header:

@@ -28,10 +28,19 @@ class AssembledModel:
         vae: VaePart | None,
         chosen: list[str],
     ):
-        self.model, self.text_encoder, self.vae = model, text_encoder, vae
+        self.model = model
+        self._vae, self._text_encoder = vae, text_encoder
         self.name = model.name
         own = model.identity
         self.identity = sha256_json([own, *chosen])[:32] if chosen else own
+
+    @property
+    def vae(self) -> VaePart | None:
+        return self._vae or self.model.vae
+
+    @property
+    def text_encoder(self) -> TextEncoderPart | None:
+        return self._text_encoder or self.model.text_encoder
 
     @property
     def causal_positions(self) -> bool:
@@ -49,30 +58,30 @@ class AssembledModel:
         self.model.require_transformer()
 
     def require_video_codec(self) -> None:
-        if self.vae is None:
+        if self._vae is None:
             self.model.require_video_codec()
         else:
-            self.vae.require()
+            self._vae.require()
 
     def require_text_encoder(self) -> None:
-        if self.text_encoder is None:
+        if self._text_encoder is None:
             self.model.require_text_encoder()
             return
-        wanted, width = self.text_width, self.text_encoder.width
+        wanted, width = self.text_width, self._text_encoder.width
         if None not in (wanted, width) and wanted != width:
             raise ModelError(
                 f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "
                 f"{wanted}; LTX-Video needs T5-XXL (4096)"
             )
-        self.text_encoder.require()
+        self._text_encoder.require()
 
     def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         return self.model.load_transformer(dtype)
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
-        return self.model.load_video_codec(dtype) if self.vae is None else self.vae.load(dtype)
+        return self.model.load_video_codec(dtype) if self._vae is None else self._vae.load(dtype)
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        if self.text_encoder is None:
+        if self._text_encoder is None:
             return self.model.load_text_encoder(dtype)
-        return self.text_encoder.load(dtype)
+        return self._text_encoder.load(dtype)

@@ -1,10 +1,12 @@
 """The small model that comes with this package."""
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..miniature import shipped
+from .content import content_of_state
 from .text_encoder import TextEncoder
 from .video_codec import VideoCodec
 
@@ -26,6 +28,14 @@ class MiniatureModel:
     def identity(self) -> str:
         return shipped.identity()
 
+    @property
+    def vae(self) -> "MiniatureVae":
+        return MiniatureVae()
+
+    @property
+    def text_encoder(self) -> "MiniatureEncoder":
+        return MiniatureEncoder()
+
     def require_transformer(self) -> None:
         pass
 
@@ -41,12 +51,30 @@ class MiniatureModel:
         return load_transformer(dtype)
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
+        return self.vae.load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        return self.text_encoder.load(dtype)
+
+
+class MiniatureVae:
+    """The VAE of the small model."""
+
+    @property
+    def identity(self) -> str:
+        return shipped.identity()
+
+    @property
+    def content(self) -> str:
+        return _content("load_vae")
+
+    def require(self) -> None:
+        pass
+
+    def load(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
         from ..miniature.weights import load_vae
 
         return VideoCodec(load_vae(dtype))
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        return MiniatureEncoder().load(dtype)
 
 
 class MiniatureEncoder:
@@ -58,6 +86,10 @@ class MiniatureEncoder:
     def identity(self) -> str:
         return shipped.identity()
 
+    @property
+    def content(self) -> str:
+        return _content("load_text_encoder")
+
     def require(self) -> None:
         pass
 
@@ -65,3 +97,11 @@ class MiniatureEncoder:
         from ..miniature.weights import load_text_encoder, load_tokenizer
 
         return TextEncoder(load_text_encoder(dtype), load_tokenizer())
+
+
+@cache
+def _content(load: str) -> str:
+    """That of its weights as files of them have it."""
+    from ..miniature import weights
+
+    return content_of_state(getattr(weights, load)().state_dict())

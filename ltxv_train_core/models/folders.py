@@ -17,6 +17,7 @@ from ..events import Reporter, StopSignal, ignore
 from ..files import sha256_file, sha256_json
 from ..layout.header import read_header
 from ..reading import read_text
+from .content import content_of_folder
 from .download import (
     ENCODER_FOLDERS,
     TOP,
@@ -72,6 +73,10 @@ class LocalFolder:
         ]
         return sha256_json(described)[:32]
 
+    def content(self, name: str) -> str | None:
+        """Names the weights of a part."""
+        return content_of_folder(self.part(name))
+
     def part(self, name: str) -> Path:
         """The folder of a part; the folder itself where it holds that part alone."""
         alone = (self.folder / "config.json").is_file() and not (self.folder / name).is_dir()
@@ -94,6 +99,9 @@ class HubFolder:
     def identity(self) -> str:
         """From the name: what was downloaded once is kept."""
         return sha256_json(["hub", self.repository])[:32]
+
+    def content(self, name: str) -> None:
+        """Isn't known: nothing is downloaded to find out."""
 
     def part(self, name: str) -> Path:
         return download_folders(self.repository, (name,), self.report, self.stop) / name
@@ -134,6 +142,14 @@ class DiffusersModel:
         return self._causal
 
     @property
+    def vae(self) -> "VaeFolder":
+        return VaeFolder(self.place)
+
+    @property
+    def text_encoder(self) -> "EncoderFolder":
+        return EncoderFolder(self.place)
+
+    @property
     def text_width(self) -> int | None:
         return _number(self.place, "transformer", "caption_channels")
 
@@ -144,7 +160,7 @@ class DiffusersModel:
         self.place.require("vae")
 
     def require_text_encoder(self) -> None:
-        EncoderFolder(self.place).require()
+        self.text_encoder.require()
 
     def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         from diffusers import LTXVideoTransformer3DModel
@@ -154,10 +170,10 @@ class DiffusersModel:
         )
 
     def load_video_codec(self, dtype: torch.dtype = torch.float32) -> VideoCodec:
-        return VaeFolder(self.place).load(dtype)
+        return self.vae.load(dtype)
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        return EncoderFolder(self.place).load(dtype)
+        return self.text_encoder.load(dtype)
 
 
 class VaeFolder:
@@ -169,6 +185,10 @@ class VaeFolder:
     @property
     def identity(self) -> str:
         return self.place.identity
+
+    @property
+    def content(self) -> str | None:
+        return self.place.content("vae")
 
     def require(self) -> None:
         self.place.require("vae")
@@ -188,6 +208,10 @@ class EncoderFolder:
     @property
     def identity(self) -> str:
         return self.place.identity
+
+    @property
+    def content(self) -> str | None:
+        return self.place.content("text_encoder")
 
     @property
     def width(self) -> int | None:

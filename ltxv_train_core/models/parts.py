@@ -24,6 +24,7 @@ class ModelSource(Protocol):
             (`causal_temporal_positioning`).
         is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
         text_width: of the text embeddings that it reads; None where that isn't known yet.
+        vae, text_encoder: what the model takes for them; None where it has none.
     """
 
     @property
@@ -41,6 +42,12 @@ class ModelSource(Protocol):
     @property
     def text_width(self) -> int | None: ...
 
+    @property
+    def vae(self) -> "VaePart | None": ...
+
+    @property
+    def text_encoder(self) -> "TextEncoderPart | None": ...
+
     def require_transformer(self) -> None: ...
 
     def require_video_codec(self) -> None: ...
@@ -54,11 +61,25 @@ class ModelSource(Protocol):
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder: ...
 
 
-class TextEncoderPart(Protocol):
-    """A text encoder that stands for the model's own."""
+class Part(Protocol):
+    """A part of a model, of one kind.
+
+    Attributes:
+        identity: changes when its weights change; where they are part of a file with more in it, when
+            any of that changes.
+        content: names its weights alone, the same in every layout; None where that isn't known before
+            a download, or can't be read.
+    """
 
     @property
     def identity(self) -> str: ...
+
+    @property
+    def content(self) -> str | None: ...
+
+
+class TextEncoderPart(Part, Protocol):
+    """A text encoder, a model's own or one that stands for it."""
 
     @property
     def width(self) -> int | None: ...
@@ -68,11 +89,8 @@ class TextEncoderPart(Protocol):
     def load(self, dtype: torch.dtype) -> TextEncoder: ...
 
 
-class VaePart(Protocol):
-    """A VAE that stands for the model's own."""
-
-    @property
-    def identity(self) -> str: ...
+class VaePart(Part, Protocol):
+    """A VAE, a model's own or one that stands for it."""
 
     def require(self) -> None: ...
 

@@ -17,6 +17,7 @@ from ..layout.contents import (
     read_contents,
     require_kind,
 )
+from ..layout.header import content_of
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
 from ..layout.single_file import CAUSAL_POSITIONS
 from .device import holds_float8
@@ -47,6 +48,13 @@ class VaeFile:
     @property
     def identity(self) -> str:
         return self.header.identity()
+
+    @property
+    def content(self) -> str:
+        """Padding of another kind makes other latents of the same weights."""
+        content = content_of(self.header.samples(self.part.prefix))
+        padding = [kind for kind in self.part.padding if kind != "zeros"]
+        return "-".join([content, *padding])
 
     def require(self) -> None:
         """Raises `ModelError` when tensors are missing or have other shapes."""
@@ -111,6 +119,14 @@ class SingleFileModel:
         width: int = self._part.config["caption_channels"]
         return width
 
+    @property
+    def vae(self) -> VaeFile | None:
+        return VaeFile(self.contents) if self.contents.vae else None
+
+    @property
+    def text_encoder(self) -> T5File | None:
+        return T5File(self.contents) if self.contents.text_encoder_prefix is not None else None
+
     def require_transformer(self) -> None:
         self._built()
 
@@ -148,18 +164,18 @@ class SingleFileModel:
         return module, names
 
     def _vae(self) -> VaeFile:
-        if self.contents.vae is None:
+        if (vae := self.vae) is None:
             raise ModelError(
                 f"model_source {shown(self.name)}: holds no VAE; give one in vae_source (a VAE file, a "
                 "checkpoint, a folder in the diffusers layout or a Hugging Face repository)"
             )
-        return VaeFile(self.contents)
+        return vae
 
     def _text_encoder(self) -> T5File:
-        if self.contents.text_encoder_prefix is None:
+        if (encoder := self.text_encoder) is None:
             raise ModelError(
                 f"model_source {shown(self.name)}: holds no text encoder; give one in "
                 "text_encoder_source (ComfyUI's T5-XXL file, a folder, or a Hugging Face "
                 "repository such as Lightricks/LTX-Video)"
             )
-        return T5File(self.contents)
+        return encoder

@@ -14,6 +14,7 @@ from ..layout.contents import (
     require_kind,
     require_sizes,
 )
+from ..layout.header import content_of
 from .quantize import TEXT_ENCODER_KEPT_WHOLE
 from .tensor_file import fill, on_meta, require_match
 from .text_encoder import TextEncoder
@@ -48,6 +49,10 @@ class T5File:
     @property
     def identity(self) -> str:
         return self.header.identity()
+
+    @property
+    def content(self) -> str:
+        return content_of(self.header.samples(self.prefix))
 
     def require(self) -> None:
         """Raises `ModelError` when tensors are missing, or there is no tokenizer."""
