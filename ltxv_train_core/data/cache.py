@@ -14,6 +14,7 @@ from ..tensor_files import write_safetensors
 from .cached_tensors import require_tensor
 from .index import (
     CONDITIONS,
+    FOLDER_NAME,
     LATENTS,
     MASKS,
     REFERENCE_LATENTS,
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FOLDERS = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS)
-_TABLES = {"index.json": "fingerprint", "files.json": "files"}
+FACTS = "files.json"
+_TABLES = {"index.json": "fingerprint", FACTS: "files"}
 """What else lies in a data set, and a key of it: earlier versions wrote no ledger."""
 
 
@@ -54,7 +56,9 @@ class Cache:
             except (OSError, ValueError, TypeError):
                 return False
 
-        return any(has(name, key) for name, key in _TABLES.items())
+        # That is what an interrupted first pass has left, even where it was damaged since.
+        first = self.root.name == FOLDER_NAME and {p.name for p in self.root.iterdir()} == {FACTS}
+        return first or any(has(name, key) for name, key in _TABLES.items())
 
     def begin(self, index: Index | None, files: Iterable[Stored]) -> None:
         """Takes files for the data set's, before they are written.

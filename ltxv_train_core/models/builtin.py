@@ -100,6 +100,17 @@ class MiniatureEncoder:
 
 
 @cache
+def vae_content_in_comfyui() -> str:
+    """That of the miniature's VAE in its file for ComfyUI: wider, with zeros, and with the same
+    latents."""
+    from ..miniature.comfy_file import VAE_WIDTH
+    from ..miniature.vae import build_vae
+    from ..miniature.weights import load_vae_factors
+
+    return content_of_state(build_vae(load_vae_factors(), VAE_WIDTH).state_dict())
+
+
+@cache
 def _content(load: str) -> str:
     """That of its weights as files of them have it."""
     from ..miniature import weights

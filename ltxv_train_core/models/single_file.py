@@ -20,6 +20,7 @@ from ..layout.contents import (
 from ..layout.header import content_of
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
 from ..layout.single_file import CAUSAL_POSITIONS
+from .builtin import MiniatureVae, vae_content_in_comfyui
 from .device import holds_float8
 from .t5_file import T5File
 from .tensor_file import fill, on_meta, require_match
@@ -53,6 +54,8 @@ class VaeFile:
     def content(self) -> str:
         """Padding of another kind makes other latents of the same weights."""
         content = content_of(self.header.samples(self.part.prefix))
+        if self.part.layout == "other" and content == vae_content_in_comfyui():
+            content = MiniatureVae().content
         padding = [kind for kind in self.part.padding if kind != "zeros"]
         return "-".join([content, *padding])
 

@@ -56,7 +56,7 @@ def test_content_is_the_same_in_every_layout(model, tmp_path):
     assert built_in.vae.content == folder.vae.content == open_vae(str(shards)).content
     assert built_in.text_encoder.content == folder.text_encoder.content
     file = open_model(str(export(tmp_path / "file.safetensors")))
-    assert open_vae(str(export(tmp_path / "again.safetensors"))).content == file.vae.content
+    assert file.vae.content == folder.vae.content  # wider with zeros, as ComfyUI wants it
     assert file.text_encoder is None
     other = open_model(str(changed(model, "vae", tmp_path / "other")))
     assert other.vae.content != folder.vae.content

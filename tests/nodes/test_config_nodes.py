@@ -60,6 +60,7 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
     assert configured(host, "LTXVTrainDataConfig", preprocessed_data_root=root) == {
         "preprocessed_data_root": root,
         "num_dataloader_workers": 2,
+        "allow_other_encoders": False,
     }
 
 

@@ -170,12 +170,15 @@ def test_a_run_trains_on_fp8(fp8_file, training_config):
     file = fp8_file("scaled")
     model = {"model_source": str(file), "text_encoder_source": "LTXV_MINIATURE"}
     validation = {"prompts": ["a red ring"], "video_dims": [64, 64, 9], "inference_steps": 2}
-    result = train(training_config(model=model, validation=validation))
+    # The whole file is in fp8 here, its VAE too.
+    data = {"allow_other_encoders": True}
+    result = train(training_config(model=model, validation=validation, data=data))
     assert result.finished
     offloaded = training_config(
         model=model,
         output_dir=str(result.run_folder.parent / "offloaded"),
         acceleration={"blocks_to_offload": 2},
+        data=data,
     )
     again = train(offloaded)
     assert again.run_folder.name == result.run_folder.name
@@ -188,7 +191,9 @@ def test_a_run_trains_on_fp8(fp8_file, training_config):
 def test_quantization_is_no_advice_for_what_has_8_bits(fp8_file, training_config, monkeypatch):
     monkeypatch.setattr(fit, "free_bytes", lambda device: 0)
     config = training_config(
-        model={"model_source": str(fp8_file("plain"))}, optimization={"steps": 1}
+        model={"model_source": str(fp8_file("plain"))},
+        optimization={"steps": 1},
+        data={"allow_other_encoders": True},
     )
     line = next(line for line in run(config)[2] if line.startswith("a step needs"))
     assert "What saves memory" in line
