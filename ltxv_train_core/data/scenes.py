@@ -102,9 +102,10 @@ class _Run:
 
     def split(self, path: Path) -> None:
         name = path.relative_to(self.source).as_posix()
-        fps = probe(path).fps
+        info = probe(path)
+        fps = info.fps
         content = sha256_file(path, partial(raise_if_stopped, self.stop))
-        key = sha256_json([content, self.settings.detector, self.settings.threshold])
+        key = sha256_json([content, self.settings.detector, self.settings.threshold, *info.reading])
         known = self.found.get(name, {})
         if known.get("key") == key:
             scenes = [(first, end) for first, end in known["scenes"]]

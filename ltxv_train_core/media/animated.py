@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import DataError
+from .formats import is_image
 from .readable import printable
 
 TICKS_PER_SECOND = 1_000_000
@@ -39,6 +40,11 @@ def shown_at(path: Path) -> list[int]:
             return []
     shown = (ticks if ticks > SHORTEST_TICKS else INSTEAD_TICKS for ticks in durations)
     return list(accumulate(shown, initial=0)) if len(durations) > 1 else []
+
+
+def is_still(path: Path) -> bool:
+    """Whether a file is a picture that doesn't move. Raises as `shown_at`."""
+    return is_image(path) and not shown_at(path)
 
 
 def _webp_durations(path: Path, file: BinaryIO) -> list[int]:

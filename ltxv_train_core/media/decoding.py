@@ -23,11 +23,6 @@ from .readable import printable
 from .showing import Decoded
 
 
-def is_still(path: Path) -> bool:
-    """Whether a file is a picture that doesn't move. Raises as `shown_at`."""
-    return is_image(path) and not shown_at(path)
-
-
 def frame_times(path: Path, megapixels: float) -> tuple[list[int], Fraction]:
     """Timestamps of all frames in ticks, and the seconds of a tick; nothing is decoded."""
     if is_image(path):

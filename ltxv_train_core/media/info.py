@@ -41,6 +41,10 @@ class MediaInfo:
     traits: tuple[str, ...] = ()
 
     @property
+    def suffix_is_of_an_image(self) -> bool:
+        return self.is_image or "animated" in self.traits
+
+    @property
     def reading(self) -> tuple[str, ...]:
         """Goes into what names files that were made of this one; empty for most."""
         return tuple(trait for trait in self.traits if trait in READ_ANOTHER_WAY)

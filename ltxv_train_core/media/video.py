@@ -14,8 +14,9 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import DataError
 from ..geometry import VideoSize
+from .animated import is_still
 from .container import open_video
-from .decoding import decode, decode_from, first_frame, frame_times, is_still
+from .decoding import decode, decode_from, first_frame, frame_times
 from .formats import is_image
 from .images import pixels_of_image, probe_image
 from .info import (
