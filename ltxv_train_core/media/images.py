@@ -2,8 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
@@ -70,7 +69,8 @@ def decode_image(
     Args:
         make_room: an array for an image of this height and width.
     """
-    with _decoded(path, megapixels) as image:
+    with readable(path), _open(path, megapixels) as image:
+        _load(image)
         return _pixels(image, make_room)
 
 
@@ -101,23 +101,22 @@ def probe_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[int
     """
 
     def look() -> tuple[int, int, bool]:
-        with _decoded(path, megapixels) as image:
+        with readable(path), _open(path, megapixels) as image:
+            turned = _orientation(image) != AS_STORED  # of a TIFF it is gone when that is loaded
+            _load(image)
             height, width = _pixels(image, _room).shape[:2]
-            return width, height, _orientation(image) != AS_STORED
+            return width, height, turned
 
     return one_large_at_a_time(pixels_of_image(path, megapixels), look)
 
 
-@contextmanager
-def _decoded(path: Path, megapixels: float) -> Iterator[Image.Image]:
-    with readable(path), _open(path, megapixels) as image:
-        if image.width * image.height < LARGE_PIXELS:
-            image.load()
-        else:
-            with warnings.catch_warnings():  # tells of tiles below a bound of our own
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image.load()
-        yield image
+def _load(image: Image.Image) -> None:
+    if image.width * image.height < LARGE_PIXELS:
+        image.load()
+        return
+    with warnings.catch_warnings():  # tells of tiles below a bound of our own
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image.load()
 
 
 def _orientation(image: Image.Image) -> int:
