@@ -111,5 +111,5 @@ def test_an_animation_that_ends_early_is_named(tmp_path, suffix):
 def test_an_animated_avif_is_left_out_by_name(tmp_path):
     images = [Image.fromarray(quarters(letters)) for letters in MOVING]
     images[0].save(tmp_path / "a.avif", save_all=True, append_images=images[1:])
-    with pytest.raises(DataError, match="a.avif: is an animated AVIF"):
+    with pytest.raises(DataError, match=r"a\.avif: is an animated AVIF"):
         probe(tmp_path / "a.avif")

@@ -21,7 +21,13 @@ def code_of(codes: tuple[float, float, float]) -> tuple[int, int, int]:
     return round(64 + 876 * y), round(512 + 896 * blue), round(512 + 896 * red)
 
 
-def write(path: Path, codes: tuple[float, float, float], transfer: int, matrix: int = BT2020):
+def write(
+    path: Path,
+    codes: tuple[float, float, float],
+    transfer: int,
+    matrix: int = BT2020,
+    count: int = 3,
+):
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx265", rate=25, options={"x265-params": "log-level=none", "crf": "1"}
@@ -30,7 +36,7 @@ def write(path: Path, codes: tuple[float, float, float], transfer: int, matrix: 
         context = stream.codec_context
         context.color_trc, context.color_primaries, context.color_range = transfer, BT2020, 1
         context.colorspace = matrix
-        for number in range(3):
+        for number in range(count):
             frame = av.VideoFrame(64, 64, "yuv420p10le")
             frame.pts = number
             for plane, code in zip(frame.planes, code_of(codes), strict=True):
