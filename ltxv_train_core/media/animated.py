@@ -15,7 +15,7 @@ from .readable import printable
 TICKS_PER_SECOND = 1_000_000
 SHORTEST_TICKS, INSTEAD_TICKS = 10_000, 100_000
 """Browsers show a picture that is meant for 10 ms or less for 100 ms."""
-MOST_CHUNKS = 300_000
+MOST_CHUNKS = 100_000
 HEAD_BYTES = 40
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 WEBP_FLAGS, WEBP_ANIMATION = 20, 0x02

@@ -16,7 +16,7 @@ from .animated import TICKS_PER_SECOND, shown_at
 from .container import open_video
 from .deinterlace import deinterlaced
 from .formats import is_image
-from .hdr import TRANSFERS
+from .hdr import transfer_of
 from .images import decode_image, pictures_of_animation
 from .info import MOST_FRAMES
 from .readable import printable
@@ -111,8 +111,8 @@ def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.Vid
 
 def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterator[Decoded]:
     for frame in frames:
-        transfer = TRANSFERS.get(int(stream.codec_context.color_trc or 0))
-        yield Decoded(frame, stream.sample_aspect_ratio, transfer, is_beside(stream))
+        aspect = stream.sample_aspect_ratio
+        yield Decoded(frame, aspect, transfer_of(stream), is_beside(stream))
 
 
 def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:

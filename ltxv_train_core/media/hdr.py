@@ -7,13 +7,20 @@ stay. Colours go from BT.2020 to BT.709 (ITU-R BT.2087) and are clipped there.
 """
 
 from functools import cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
+from av.video.stream import VideoStream
+
+from ..errors import DataError
+from .readable import printable
 
 Transfer: TypeAlias = Literal["pq", "hlg"]
 TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 """By its number in ITU-T H.273."""
+DOLBY_VISION_ALONE = frozenset({"dvh1", "dvhe", "dav1", "dva1", "dvav"})
+"""Tags of streams whose colours are Dolby's own, where no transfer is stated (profile 5)."""
 PEAK_NITS, WHITE_NITS = 1000.0, 203.0
 HLG_GAMMA = 1.2
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
@@ -22,6 +29,22 @@ TO_BT709 = np.array(
 )
 STRIPE_PIXELS = 250_000
 STEPS = 2**14
+
+
+def transfer_of(stream: VideoStream) -> Transfer | None:
+    """None for a standard one. To be asked after the first frame: some codecs state it there.
+
+    Raises:
+        DataError: colours are those of Dolby Vision, which FFmpeg does not convert.
+    """
+    codec = stream.codec_context
+    transfer = TRANSFERS.get(int(codec.color_trc or 0))
+    if codec.codec_tag in DOLBY_VISION_ALONE and transfer is None:
+        raise DataError(
+            f"{printable(Path(stream.container.name))}: is Dolby Vision without a base layer that "
+            "others show (profile 5): save it as HLG, PQ or SDR"
+        )
+    return transfer
 
 
 def tone_mapped(pixels: np.ndarray, transfer: Transfer) -> np.ndarray:

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.hdr import tone_mapped
 from ltxv_train_core.media.video import iterate_frames, probe, read_frames
@@ -98,3 +99,15 @@ def test_a_standard_video_of_ten_bits_is_left_alone(tmp_path):
     assert probe(tmp_path / "a.mp4").traits == ()
     frame = next(iter(iterate_frames(tmp_path / "a.mp4")))
     assert np.abs(frame.astype(int) - 128).max() <= 1
+
+
+def test_dolby_vision_without_a_base_layer_is_left_out_by_name(tmp_path):
+    for name, transfer in (("alone.mp4", 2), ("with.mp4", PQ)):
+        path = tmp_path / name
+        write(path, (0.5, 0.5, 0.5), transfer)
+        content = path.read_bytes()
+        assert content.count(b"hev1") == 1
+        path.write_bytes(content.replace(b"hev1", b"dvh1"))
+    with pytest.raises(DataError, match=r"alone\.mp4: is Dolby Vision without a base layer"):
+        probe(tmp_path / "alone.mp4")
+    assert probe(tmp_path / "with.mp4").traits == ("pq",)
