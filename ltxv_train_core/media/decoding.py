@@ -19,6 +19,7 @@ from .formats import is_image
 from .hdr import transfer_of
 from .images import decode_image, pictures_of_animation
 from .info import MOST_FRAMES
+from .orientation import orientation_of
 from .readable import printable
 from .showing import Decoded
 
@@ -110,9 +111,11 @@ def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.Vid
 
 
 def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterator[Decoded]:
-    for frame in frames:
+    for number, frame in enumerate(frames):
+        if number == 0:  # some codecs state it there
+            transfer, beside = transfer_of(stream), is_beside(stream)
         aspect = stream.sample_aspect_ratio
-        yield Decoded(frame, aspect, transfer_of(stream), is_beside(stream))
+        yield Decoded(frame, aspect, orientation_of(frame), transfer, beside)
 
 
 def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:

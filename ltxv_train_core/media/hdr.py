@@ -29,6 +29,7 @@ TO_BT709 = np.array(
 )
 STRIPE_PIXELS = 250_000
 STEPS = 2**14
+LEVELS = 2**16 - 1
 
 
 def transfer_of(stream: VideoStream) -> Transfer | None:
@@ -61,9 +62,9 @@ def tone_mapped(pixels: np.ndarray, transfer: Transfer) -> np.ndarray:
     for top in range(0, len(pixels), rows):
         light = _nits(pixels[top : top + rows], transfer)
         light *= _gain(light.max(axis=-1))[..., None]
-        light = (light / WHITE_NITS) @ TO_BT709.T
-        codes = (light.clip(0, 1) * (2**16 - 1)).round().astype(np.uint16)
-        shown[top : top + rows] = _srgb()[codes]
+        light = light @ (TO_BT709.T * (LEVELS / WHITE_NITS))
+        np.clip(light, 0, LEVELS, out=light)
+        shown[top : top + rows] = _srgb()[(light + 0.5).astype(np.uint16)]
     return shown
 
 
@@ -90,9 +91,9 @@ def _light_of_codes(transfer: Transfer) -> np.ndarray:
 
 def _gain(brightest: np.ndarray) -> np.ndarray:
     """What light of this brightness is multiplied by."""
-    place = np.sqrt(brightest.clip(0, PEAK_NITS) / PEAK_NITS) * STEPS
-    gain = np.interp(place, np.arange(STEPS + 1), _gains())
-    return (gain * np.minimum(1, PEAK_NITS / np.maximum(brightest, 1))).astype(np.float32)
+    place = np.sqrt(np.minimum(brightest / PEAK_NITS, 1)) * STEPS
+    gain = _gains()[(place + 0.5).astype(np.int32)]
+    return gain * (PEAK_NITS / np.maximum(brightest, PEAK_NITS))
 
 
 @cache
@@ -100,7 +101,7 @@ def _gains() -> np.ndarray:
     """By the square root of brightness."""
     nits = (np.arange(STEPS + 1) / STEPS) ** 2 * PEAK_NITS
     nits[0] = nits[1]
-    return _compressed(nits) / nits
+    return (_compressed(nits) / nits).astype(np.float32)
 
 
 def _compressed(nits: np.ndarray) -> np.ndarray:

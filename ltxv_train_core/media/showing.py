@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from .hdr import Transfer, tone_mapped
 from .info import Selection
-from .orientation import TURNED_BY_A_QUARTER, as_shown, orientation_of
+from .orientation import AS_STORED, TURNED_BY_A_QUARTER, as_shown
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 """Matrices by their numbers in ITU-T H.273, which are those of swscale."""
@@ -29,12 +29,14 @@ class Decoded(NamedTuple):
     """A frame with what its stream says.
 
     Attributes:
+        orientation: 1 to 8, as in EXIF.
         transfer: where it is of high dynamic range.
         has_alpha_beside: its transparency is not a part of what FFmpeg's own decoder gives.
     """
 
     frame: av.VideoFrame
     pixel_aspect: Fraction | None
+    orientation: int = AS_STORED
     transfer: Transfer | None = None
     has_alpha_beside: bool = False
 
@@ -50,7 +52,7 @@ def display_size(decoded: Decoded) -> tuple[int, int]:
     """Width and height as it is shown."""
     frame = decoded.frame
     width = max(1, round(frame.width * (decoded.pixel_aspect or 1)))
-    turned = orientation_of(frame) in TURNED_BY_A_QUARTER
+    turned = decoded.orientation in TURNED_BY_A_QUARTER
     return (frame.height, width) if turned else (width, frame.height)
 
 
@@ -85,13 +87,12 @@ def _upright(
 ) -> np.ndarray:
     """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
     frame, transfer = decoded.frame, decoded.transfer
-    orientation = orientation_of(frame)
-    turned = orientation in TURNED_BY_A_QUARTER
+    turned = decoded.orientation in TURNED_BY_A_QUARTER
     has_alpha = any(component.is_alpha for component in frame.format.components)
     layout = "rgba" if has_alpha else "rgb24"
     if transfer:
         layout = "rgba64le" if has_alpha else "rgb48le"
-    pixels = reformatter.reformat(
+    resized = reformatter.reformat(
         frame,
         width=height if turned else width,
         height=width if turned else height,
@@ -100,14 +101,22 @@ def _upright(
         src_colorspace=_matrix(decoded),
         # Means nothing for RGB, but PyAV 14 minds the frame's own matrix only if this one differs.
         dst_colorspace=None if frame.format.is_rgb else BT601,
-    ).to_ndarray()
+    )
+    pixels = _samples(resized, 4 if has_alpha else 3) if transfer else resized.to_ndarray()
     opacity = pixels[..., 3:] / (65535 if transfer else 255) if has_alpha else None
     pixels = pixels[..., :3]
     if transfer:
         pixels = tone_mapped(pixels, transfer)
     if opacity is not None:
         pixels = (pixels * opacity).round().astype(np.uint8)
-    return as_shown(pixels, orientation)
+    return as_shown(pixels, decoded.orientation)
+
+
+def _samples(frame: av.VideoFrame, channels: int) -> np.ndarray:
+    """A view of RGB in 16 bits, [H, W, channels]: PyAV would copy it."""
+    plane = frame.planes[0]
+    shape, strides = (frame.height, frame.width, channels), (plane.line_size, 2 * channels, 2)
+    return np.ndarray(shape, "<u2", memoryview(plane), strides=strides)
 
 
 def _matrix(decoded: Decoded) -> int | None:

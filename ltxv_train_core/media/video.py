@@ -30,7 +30,7 @@ from .info import (
     Selection,
     is_plausible,
 )
-from .orientation import AS_STORED, MIRRORED, orientation_of
+from .orientation import AS_STORED, MIRRORED
 from .readable import (
     DEFAULT_MEGAPIXELS,
     one_large_at_a_time,
@@ -90,7 +90,7 @@ def _look_at_video(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
 
 def _traits(path: Path, first: Decoded) -> tuple[str, ...]:
     """What shows in the first frame."""
-    frame, orientation = first.frame, orientation_of(first.frame)
+    frame, orientation = first.frame, first.orientation
     found = {
         "turned": orientation != AS_STORED and orientation not in MIRRORED,
         "mirrored": orientation in MIRRORED,

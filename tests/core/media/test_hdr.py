@@ -94,6 +94,28 @@ def test_a_stripe_is_as_the_whole(monkeypatch):
     np.testing.assert_array_equal(tone_mapped(pixels, "hlg"), whole)
 
 
+def test_transparent_parts_are_black(tmp_path):
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("prores_ks", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 90, 64, "yuva444p10le"
+        context = stream.codec_context
+        context.color_trc, context.color_primaries, context.colorspace = HLG, BT2020, BT2020
+        frame = av.VideoFrame(90, 64, "yuva444p10le")
+        frame.colorspace = BT2020
+        if hasattr(frame, "color_trc"):  # newer encoders write what the frame says
+            frame.color_trc, frame.color_primaries = HLG, BT2020
+        codes = (*code_of((0.75,) * 3), np.where(np.arange(90) < 45, 1023, 0))
+        for plane, code in zip(frame.planes, codes, strict=True):
+            np.frombuffer(plane, np.uint16).reshape(64, -1)[:, :90] = code
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert probe(path).traits == ("hlg",)
+    frame = next(iter(iterate_frames(path)))
+    assert np.abs(frame[:, 2:40].astype(int) - 228).max() <= 3
+    assert frame[:, 50:].max() == 0
+
+
 def test_a_standard_video_of_ten_bits_is_left_alone(tmp_path):
     write(tmp_path / "a.mp4", (0.5, 0.5, 0.5), 1)
     assert probe(tmp_path / "a.mp4").traits == ()
