@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..events import (
     ClipSkipped,
     NeverStop,
+    Notice,
     PermissionAsked,
     Progress,
     Reporter,
@@ -104,6 +105,8 @@ class _Run:
         name = path.relative_to(self.source).as_posix()
         info = probe(path)
         fps = info.fps
+        if info.told:
+            self.report(Notice(f"{name}: {info.told}"))
         content = sha256_file(path, partial(raise_if_stopped, self.stop))
         key = sha256_json([content, self.settings.detector, self.settings.threshold, *info.reading])
         known = self.found.get(name, {})

@@ -1,4 +1,4 @@
-"""Transparency that FFmpeg's own decoders leave out without a word.
+"""Which frames are transparent, and transparency that FFmpeg's own decoders leave out without a word.
 
 VP8 and VP9 in WebM and Matroska hold it beside each frame (`alpha_mode`), which libvpx alone decodes; HEVC
 holds it in a second layer, which FFmpeg decodes since 8.0.
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from av.video.stream import VideoStream
 
 from ..errors import DataError
@@ -22,6 +23,21 @@ ALPHA_CHANNEL_INFORMATION = (b"\x4e\x01\xa5", b"\x4e\x09\xa5")
 def is_beside(stream: VideoStream) -> bool:
     """Whether a stream has transparency that its usual decoder leaves out."""
     return stream.codec_context.name in LIBVPX and stream.metadata.get("alpha_mode") == "1"
+
+
+def has_alpha(frame: av.VideoFrame) -> bool:
+    """Whether a frame has a channel of transparency, or a palette with colours that use it."""
+    has_channel = any(component.is_alpha for component in frame.format.components)
+    return has_channel or has_transparent_palette(frame)
+
+
+def has_transparent_palette(frame: av.VideoFrame) -> bool:
+    """Whether any pixel is of a colour that is not opaque."""
+    if frame.format.name != "pal8":
+        return False
+    pixels, palette = (np.frombuffer(memoryview(plane), np.uint8) for plane in frame.planes[:2])
+    rows = pixels.reshape(-1, frame.planes[0].line_size)[: frame.height, : frame.width]
+    return bool((palette.view(np.uint32)[np.unique(rows)] >> 24 < 255).any())
 
 
 def frames_with_alpha(
@@ -47,11 +63,10 @@ def require_whole(
     container: av.container.InputContainer, stream: VideoStream, frame: av.VideoFrame
 ) -> None:
     """Raises `DataError` where a layer of transparency was left out."""
-    has_alpha = any(component.is_alpha for component in frame.format.components)
     setup = stream.codec_context.extradata or b""
     if (
         stream.codec_context.name == "hevc"
-        and not has_alpha
+        and not has_alpha(frame)
         and any(mark in setup for mark in ALPHA_CHANNEL_INFORMATION)
     ):
         raise DataError(_undecoded(container, stream.codec_context.name))

@@ -16,7 +16,7 @@ TRAITS = {
     "interlaced": "deinterlaced",
     "hlg": "tone-mapped from HLG",
     "pq": "tone-mapped from PQ",
-    "alpha_beside": "with transparency in VP8 or VP9, laid over black",
+    "alpha_beside": "with transparency beside the colours (VP8, VP9, palettes), laid over black",
     "hd_matrix": "of HD size without a stated matrix, read as BT.709",
 }
 """What is done to show a file right, as a summary says it."""
@@ -48,6 +48,11 @@ class MediaInfo:
     def reading(self) -> tuple[str, ...]:
         """Goes into what names files that were made of this one; empty for most."""
         return tuple(trait for trait in self.traits if trait in READ_ANOTHER_WAY)
+
+    @property
+    def told(self) -> str:
+        """What is done to show it right, in words; empty where little is."""
+        return ", ".join(TRAITS[trait] for trait in self.reading)
 
     def frames_at(self, fps: float | None) -> int:
         """How many frames there are after resampling; an image has one at every rate."""

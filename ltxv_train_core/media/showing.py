@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from .alpha import has_alpha
 from .hdr import Transfer, tone_mapped
 from .info import Selection
 from .orientation import AS_STORED, TURNED_BY_A_QUARTER, as_shown
@@ -88,10 +89,10 @@ def _upright(
     """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
     frame, transfer = decoded.frame, decoded.transfer
     turned = decoded.orientation in TURNED_BY_A_QUARTER
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    layout = "rgba" if has_alpha else "rgb24"
+    transparent = has_alpha(frame)
+    layout = "rgba" if transparent else "rgb24"
     if transfer:
-        layout = "rgba64le" if has_alpha else "rgb48le"
+        layout = "rgba64le" if transparent else "rgb48le"
     resized = reformatter.reformat(
         frame,
         width=height if turned else width,
@@ -102,8 +103,8 @@ def _upright(
         # Means nothing for RGB, but PyAV 14 minds the frame's own matrix only if this one differs.
         dst_colorspace=None if frame.format.is_rgb else BT601,
     )
-    pixels = _samples(resized, 4 if has_alpha else 3) if transfer else resized.to_ndarray()
-    opacity = pixels[..., 3:] / (65535 if transfer else 255) if has_alpha else None
+    pixels = _samples(resized, 4 if transparent else 3) if transfer else resized.to_ndarray()
+    opacity = pixels[..., 3:] / (65535 if transfer else 255) if transparent else None
     pixels = pixels[..., :3]
     if transfer:
         pixels = tone_mapped(pixels, transfer)

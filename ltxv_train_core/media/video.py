@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import DataError
 from ..geometry import VideoSize
+from .alpha import has_transparent_palette
 from .animated import is_still
 from .container import open_video
 from .decoding import decode, decode_from, first_frame, frame_times
@@ -96,7 +97,7 @@ def _traits(path: Path, first: Decoded) -> tuple[str, ...]:
         "mirrored": orientation in MIRRORED,
         "animated": is_image(path),
         "interlaced": bool(frame.interlaced_frame),
-        "alpha_beside": first.has_alpha_beside,
+        "alpha_beside": first.has_alpha_beside or has_transparent_palette(frame),
         "hd_matrix": not first.transfer and is_hd_without_matrix(frame),
         **{transfer: first.transfer == transfer for transfer in HDR},
     }

@@ -8,12 +8,18 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from ltxv_train_core.config import ReferenceSettings, SplitSettings
 from ltxv_train_core.data.index import read_index
+from ltxv_train_core.data.manifest import read_manifest
+from ltxv_train_core.data.references import make_references
+from ltxv_train_core.data.scenes import split_videos
 from ltxv_train_core.errors import DataError
+from ltxv_train_core.events import Notice
 from ltxv_train_core.files import sha256_file, sha256_json
 from ltxv_train_core.media import info
+from ltxv_train_core.media.video import iterate_frames
 from tests.core.media import test_hdr
-from tests.core.media.quarters import quarters
+from tests.core.media.quarters import letters_of, quarters
 from tests.core.media.test_deinterlace import fields
 from tests.core.media.test_orientation import MATRICES, set_matrix
 from tests.core.media.test_video import encode
@@ -165,3 +171,34 @@ def test_a_mask_is_mirrored_as_its_clip_is(tmp_path, make):
     mask = load_file(summary.root / item.mask.path)["mask"]
     assert not mask[..., 0].any()
     assert mask[..., -1].all()
+
+
+def test_scenes_are_cut_from_films_as_they_are_shown(tmp_path):
+    pytest.importorskip("scenedetect")
+    film = tmp_path / "films" / "a.mp4"
+    film.parent.mkdir()
+    frames = [quarters("RGBW")] * 12 + [quarters("kkWB")] * 12
+    encode(film, np.stack(frames))
+    settings = SplitSettings(source=film.parent, output=tmp_path / "scenes", min_seconds=0.2)
+    plain = split_videos(settings)
+    set_matrix(film, MATRICES[2])
+    told = []
+    split_videos(settings, told.append)
+    assert Notice("a.mp4: mirrored") in told
+    seen = [
+        letters_of(next(iter(iterate_frames(clip.media))))
+        for clip in read_manifest(plain.metadata, require_captions=False).clips
+    ]
+    assert seen == ["GRWB", "kkBW"]
+
+
+def test_a_reference_is_made_of_a_clip_as_it_is_shown(tmp_path, monkeypatch):
+    mirrored(tmp_path / "a.mp4")
+    (tmp_path / "d.json").write_text(json.dumps([row("a.mp4")]), encoding="utf-8")
+    settings = ReferenceSettings(source=tmp_path / "d.json", kind="blur")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(info, "READ_ANOTHER_WAY", frozenset())
+        (before,) = read_manifest(make_references(settings)).clips
+    (clip,) = read_manifest(make_references(settings)).clips
+    assert clip.reference != before.reference
+    assert letters_of(next(iter(iterate_frames(clip.reference)))) == "GRWB"

@@ -10,7 +10,7 @@ from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media import alpha
 from ltxv_train_core.media.info import Selection
 from ltxv_train_core.media.video import iterate_frames, probe, read_frames
-from tests.core.media.quarters import letters_of, quarters
+from tests.core.media.quarters import COLORS, letters_of, quarters
 from tests.core.media.test_video import encode
 
 COUNT = 20
@@ -44,6 +44,23 @@ def test_transparent_parts_of_a_video_are_black(tmp_path, name):
     assert seen == ["RkBk", "kGkW"] * (COUNT // 2)
     window = read_frames(path, VideoSize(96, 64, 9), Selection(start=7))
     assert [letters_of(frame) for frame in window] == seen[7:16]
+
+
+@pytest.mark.parametrize("opacity", [0, 255])
+def test_a_video_with_a_palette(tmp_path, opacity):
+    path = tmp_path / "a.mov"
+    places = np.repeat(np.repeat(np.arange(4, dtype=np.uint8).reshape(2, 2), 32, 0), 48, 1)
+    palette = np.zeros((256, 4), np.uint8)  # the others are used by no pixel
+    palette[:4, 0], palette[:4, 1:] = 255, [COLORS[letter] for letter in "RGBW"]
+    palette[1, 0] = opacity
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "pal8"
+        frame = av.VideoFrame.from_ndarray((places, palette), format="pal8")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert probe(path).traits == (() if opacity else ("alpha_beside",))
+    assert letters_of(next(iter(iterate_frames(path)))) == ("RGBW" if opacity else "RkBW")
 
 
 def test_transparent_parts_of_a_gif_are_black(tmp_path):
