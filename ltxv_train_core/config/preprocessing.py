@@ -138,6 +138,11 @@ class PreprocessSettings(Section):
         ge=1,
         le=LARGEST_MEGAPIXELS,
     )
+    hdr: Literal["tone_map", "refuse"] = option(
+        "tone_map",
+        "What becomes of clips in HLG or PQ, as phones record them: they are tone-mapped to sRGB, or "
+        "left out.",
+    )
 
     def __init__(self, *arguments: Any, **options: Any):
         """Takes options by name; the first ones also by position."""

@@ -88,6 +88,7 @@ class MediaEncoding:
                 self._log.reused += 1
             else:
                 missing.append(job)
+                self._log.reread += bool(job.earlier and self._cache.holds(job.earlier, job.size))
         if self._settings.vae_batch_size > 1:
             missing.sort(key=lambda job: job.size)
         return missing

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256_file, write_json
+from ..media.animated import is_still
 from ..media.formats import is_image
-from ..media.info import MediaInfo, is_plausible
+from ..media.info import TRAITS, MediaInfo, is_plausible
 from ..media.readable import DEFAULT_MEGAPIXELS, readable
 from ..reading import read_json
 
@@ -79,9 +80,12 @@ class FactsMemory:
             return _facts(entry)
         known = self._known.get(name)
         if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
+            if "traits" not in known["info"]:
+                known = self._with_traits(media, known)
             facts = _facts(known)
             pixels = facts.info.width * facts.info.height
-            if facts.info.is_image == is_image(media) and pixels <= self._megapixels * 1e6:
+            is_of_its_kind = facts.info.suffix_is_of_an_image == is_image(media)
+            if is_of_its_kind and pixels <= self._megapixels * 1e6:
                 self._asked[name] = known
                 return facts
         from ..media.video import probe
@@ -90,10 +94,24 @@ class FactsMemory:
         info = probe(media, self._megapixels)
         with readable(media):
             facts = FileFacts(sha256_file(media, self._between), info)
-        entry = {"stamp": stamp, "sha256": facts.sha256, "info": asdict(facts.info)}
+        entry = {"stamp": stamp, "sha256": facts.sha256, "info": _described(facts.info)}
         same = known and {name: known[name] for name in entry} == entry
         self._asked[name] = known if same else {**entry, "read_ns": read_ns}
         return facts
+
+    def _with_traits(self, media: Path, known: dict[str, Any]) -> dict[str, Any]:
+        """What an earlier version knew of a file, and how it is shown, for which one frame is read.
+
+        It showed pictures as this version does, but for those that move; which AVIF do is not asked of
+        their heads alone.
+        """
+        with readable(media):
+            still = is_still(media) and media.suffix.lower() != ".avif"
+        if still and known["info"]["is_image"]:
+            return {**known, "info": {**known["info"], "traits": []}}
+        from ..media.video import probe
+
+        return {**known, "info": _described(probe(media, self._megapixels))}
 
     def failure(self, key: str) -> str | None:
         """Why a file could not be made in an earlier pass."""
@@ -115,8 +133,14 @@ class FactsMemory:
             write_json(self._path, value)
 
 
+def _described(info: MediaInfo) -> dict[str, Any]:
+    """As JSON has it."""
+    return {**asdict(info), "traits": list(info.traits)}
+
+
 def _facts(entry: dict[str, Any]) -> FileFacts:
-    return FileFacts(entry["sha256"], MediaInfo(**entry["info"]))
+    traits = tuple(entry["info"]["traits"])
+    return FileFacts(entry["sha256"], MediaInfo(**{**entry["info"], "traits": traits}))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -147,11 +171,17 @@ def _is_entry(entry: Any) -> bool:
     if not (isinstance(stamp, list) and len(stamp) == 2 and all(type(n) is int for n in stamp)):
         return False
     names = MediaInfo.__dataclass_fields__.keys()
-    if not isinstance(info, dict) or info.keys() != names or type(info["is_image"]) is not bool:
+    if not isinstance(info, dict) or info.keys() | {"traits"} != names:
+        return False
+    if type(info["is_image"]) is not bool or not _are_traits(info.get("traits", [])):
         return False
     if not all(_is_count(info[name]) and info[name] for name in ("width", "height", "frames")):
         return False
     return type(info["fps"]) in (int, float) and is_plausible(info["frames"], info["fps"])
+
+
+def _are_traits(value: Any) -> bool:
+    return isinstance(value, list) and value == [trait for trait in TRAITS if trait in value]
 
 
 def _is_count(value: Any) -> bool:

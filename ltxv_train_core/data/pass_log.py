@@ -12,6 +12,7 @@ Item = TypeVar("Item")
 class PassLog:
     """Attributes:
     written, reused: counts of the clips' files.
+    reread: those of the written ones that an earlier version had made, from another reading.
     skipped: (name, reason) of clips left out.
     """
 
@@ -20,6 +21,7 @@ class PassLog:
         self.stop = stop
         self.written = 0
         self.reused = 0
+        self.reread = 0
         self.skipped: list[tuple[str, str]] = []
 
     def skip(self, name: str, reason: str) -> None:

@@ -1,6 +1,6 @@
 """What a clip becomes: decided from its files, before any model is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -9,7 +9,7 @@ from ..config import PreprocessSettings
 from ..errors import DataError
 from ..files import sha256_json
 from ..geometry import VideoSize
-from ..media.info import MediaInfo, Selection
+from ..media.info import HDR, MediaInfo, Selection
 from ..models.prompt_bounds import require_few_characters
 from .buckets import BucketSet, choose_bucket
 from .captions import without_opening
@@ -47,6 +47,8 @@ class MediaJob:
     selection: Selection
     stored: Stored
     like: Path | None = None
+    earlier: Stored | None = None
+    """What an earlier version made of it, which read it another way."""
 
     @property
     def description(self) -> dict[str, str]:
@@ -122,6 +124,8 @@ class Planner:
             _require_same_shape(mask.info, video.info)
         long = [video, reference, mask if mask and not mask.info.is_image else None]
         infos = [file.info for file in long if file]
+        if self._settings.hdr == "refuse":
+            _require_sdr(file for file in (video, reference, mask) if file)
         size = choose_bucket(
             self._buckets,
             *infos,
@@ -156,12 +160,18 @@ class Planner:
         def job(folder: str, file: _File, size: VideoSize) -> MediaJob:
             still = file.info.is_image
             chosen = replace(selection, start=0, fps=None) if still else selection
-            key = self._media_key(folder, file.facts.sha256, size, chosen)
             like = video.path if chosen.fps and file.goes_with(video) else None
-            if like:
-                key = _key(key, video.facts.sha256)
-            stored = Stored(f"{folder}/{name}{SUFFIX}", key)
-            return MediaJob(name, file.path, file.info, size, chosen, stored, like)
+
+            def stored(*reading: str) -> Stored:
+                key = self._media_key(folder, file.facts.sha256, size, chosen, *reading)
+                key = _key(key, video.facts.sha256) if like else key
+                return Stored(f"{folder}/{name}{SUFFIX}", key)
+
+            reading = file.info.reading
+            earlier = stored() if reading else None
+            return MediaJob(
+                name, file.path, file.info, size, chosen, stored(*reading), like, earlier
+            )
 
         mask_frames = 1 if mask and mask.info.is_image else size.frames
         videos = job(LATENTS, video, size)
@@ -204,13 +214,15 @@ class Planner:
             x, y = random.random(), random.random()
         return Selection(start, self._settings.target_fps, x, y)
 
-    def _media_key(self, folder: str, sha256: str, size: VideoSize, chosen: Selection) -> str:
-        """Masks don't go through the VAE."""
+    def _media_key(
+        self, folder: str, sha256: str, size: VideoSize, chosen: Selection, *reading: str
+    ) -> str:
+        """Masks don't go through the VAE. Most files have no `reading` (`MediaInfo.reading`)."""
         if folder == MASKS:
-            return _key(sha256, str(size), *map(repr, astuple(chosen)))
+            return _key(sha256, str(size), *map(repr, astuple(chosen)), *reading)
         tile = self._settings.vae_tile_px or max(size.width, size.height)
         tile = 0 if max(size.width, size.height) <= tile else tile
-        content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile))
+        content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile), *reading)
         return _key(self._vae_identity, *content)
 
 
@@ -237,6 +249,15 @@ def _captions_path(clip: Clip, number: int) -> str:
 def _key(*content: str) -> str:
     """Stands for everything that a cached file depends on."""
     return sha256_json([RECIPE_VERSION, *content])
+
+
+def _require_sdr(files: Iterable[_File]) -> None:
+    for file in files:
+        for transfer in HDR.intersection(file.info.traits):
+            raise DataError(
+                f"{file.path.name} is of high dynamic range ({transfer.upper()}): save it in SDR, or "
+                "set hdr to tone_map"
+            )
 
 
 def _require_same_shape(mask: MediaInfo, clip: MediaInfo) -> None:

@@ -29,7 +29,7 @@ from .pass_log import PassLog
 from .plan import Planned, Planner, plan_empty_caption
 from .read_ahead import read_ahead
 from .remembered import model_stamp, remembered_encoders
-from .summary import PreprocessSummary, Verified, summarize
+from .summary import PreprocessSummary, Verified, count_traits, summarize
 
 if TYPE_CHECKING:
     from .pictures import Strips
@@ -256,6 +256,10 @@ class _Pass:
             root=root,
             written=self.log.written,
             reused=self.log.reused,
+            reread=self.log.reread,
+            shown=count_traits(
+                job.info for p in planned for job in (p.video, p.reference, p.mask) if job
+            ),
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,
             dataset=summarize(index, self.cache),

@@ -124,7 +124,7 @@ def add_references(
 def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
     """A reference is called after everything that it depends on."""
     info = probe(clip.media)
-    name = sha256_json([sha256_file(clip.media), filter_identity(effect)])[:20]
+    name = sha256_json([sha256_file(clip.media), filter_identity(effect), *info.reading])[:20]
     path = folder / f"{name}.{'png' if info.is_image else 'mp4'}"
     if path.is_file():
         return path

@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..events import (
     ClipSkipped,
     NeverStop,
+    Notice,
     PermissionAsked,
     Progress,
     Reporter,
@@ -102,9 +103,12 @@ class _Run:
 
     def split(self, path: Path) -> None:
         name = path.relative_to(self.source).as_posix()
-        fps = probe(path).fps
+        info = probe(path)
+        fps = info.fps
+        if info.told:
+            self.report(Notice(f"{name}: {info.told}"))
         content = sha256_file(path, partial(raise_if_stopped, self.stop))
-        key = sha256_json([content, self.settings.detector, self.settings.threshold])
+        key = sha256_json([content, self.settings.detector, self.settings.threshold, *info.reading])
         known = self.found.get(name, {})
         if known.get("key") == key:
             scenes = [(first, end) for first, end in known["scenes"]]

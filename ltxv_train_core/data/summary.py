@@ -1,12 +1,14 @@
 """What a preprocessed data set holds, and what it takes to train on it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
 from ..geometry import VideoSize
+from ..media.info import TRAITS, MediaInfo
 from ..step_memory import GIB, LORA_IN_HALF
 from .cache import Cache
 from .index import Index
@@ -87,6 +89,12 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     )
 
 
+def count_traits(infos: Iterable[MediaInfo]) -> dict[str, int]:
+    """How many files, or windows of them, were brought to how they are shown, and by what."""
+    traits = Counter(trait for info in infos for trait in info.traits)
+    return {TRAITS[trait]: traits[trait] for trait in TRAITS if traits[trait]}
+
+
 def training_memory_bytes(model: ModelSize, tokens: int, checkpointing: bool) -> int:
     """Frozen weights in bfloat16 and what is kept for backward, for one sample of that many tokens.
 
@@ -103,6 +111,8 @@ class PreprocessSummary:
 
     Attributes:
         written, reused: counts of the clips' files.
+        reread: those of the written ones that an earlier version had made, from another reading.
+        shown: what was done to show files right, and to how many.
         skipped: (name, reason) of clips left out.
         orphans: cached files that no clip needs any more, relative to the root.
         orphans_removed: whether they were deleted.
@@ -114,6 +124,8 @@ class PreprocessSummary:
     root: Path
     written: int
     reused: int
+    reread: int
+    shown: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
     seconds: float
     dataset: DatasetSummary
@@ -129,6 +141,14 @@ class PreprocessSummary:
         skipped = f"{len(self.skipped)} skipped"
         lines = [f"{self.written} written, {self.reused} kept, {skipped}, {self.seconds:.1f} s"]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
+        if self.reread:
+            lines.append(
+                f"{self.reread} of the written files were there, made by an earlier version that did "
+                "not read them as they are shown"
+            )
+        if self.shown:
+            told = ", ".join(f"{count} {done}" for done, count in self.shown.items())
+            lines.append(f"read as they are shown: {told}")
         lines += self.dataset.lines
         lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
         if self.orphans and self.orphans_removed:

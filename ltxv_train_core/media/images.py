@@ -2,15 +2,17 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, features
 
 from ..errors import DataError
 from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
+from .orientation import AS_STORED, ORIENTATIONS, TURNED_BY_A_QUARTER, as_stored
 from .readable import (
     DEFAULT_MEGAPIXELS,
     LARGE_PIXELS,
@@ -32,16 +34,12 @@ INSTALL = {
     "AVIF": "this Pillow reads no AVIF: pip install --upgrade pillow",
     "HEIF": "HEIC needs pillow-heif: pip install pillow-heif",
 }
-_AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda shown: shown[:, ::-1],
-    3: lambda shown: shown[::-1, ::-1],
-    4: lambda shown: shown[::-1],
-    5: lambda shown: shown.swapaxes(0, 1),
-    6: lambda shown: np.rot90(shown),
-    7: lambda shown: shown.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda shown: np.rot90(shown, -1),
-}
-"""By EXIF orientation: a picture turned back to how its file holds it, without a copy."""
+MakeRoom: TypeAlias = Callable[[int, int], np.ndarray]
+"""Gives an array [height, width, 3] for a picture."""
+
+
+def _room(height: int, width: int) -> np.ndarray:
+    return np.empty((height, width, 3), np.uint8)
 
 
 def read_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> np.ndarray:
@@ -64,9 +62,7 @@ def read_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> np.ndarray
 def decode_image(
     path: Path,
     megapixels: float = DEFAULT_MEGAPIXELS,
-    make_room: Callable[[int, int], np.ndarray] = lambda height, width: np.empty(
-        (height, width, 3), np.uint8
-    ),
+    make_room: MakeRoom = _room,
 ) -> np.ndarray:
     """As `read_image`, without waiting for other threads.
 
@@ -74,13 +70,58 @@ def decode_image(
         make_room: an array for an image of this height and width.
     """
     with readable(path), _open(path, megapixels) as image:
-        if image.width * image.height < LARGE_PIXELS:
-            image.load()
-        else:
-            with warnings.catch_warnings():  # tells of tiles below a bound of our own
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image.load()
+        _load(image)
         return _pixels(image, make_room)
+
+
+def pictures_of_animation(
+    path: Path, count: int, megapixels: float, make_room: MakeRoom
+) -> Generator[np.ndarray, None, None]:
+    """Yields each picture of an animated PNG or WebP as `decode_image` returns the one of an image.
+
+    Pillow lays pictures that hold a part alone over those before, and takes them away, as browsers do;
+    it holds several of them.
+
+    Raises:
+        DataError: as `read_image`, and beyond 16 million pixels.
+    """
+    with readable(path), _open(path, min(megapixels, LARGE_PIXELS / 1e6)) as image:
+        first = 1 if image.info.get("default_image") else 0  # which is not a part of the animation
+        for number in range(first, first + count):
+            image.seek(number)
+            image.load()
+            yield _pixels(image, make_room)
+
+
+def probe_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[int, int, bool]:
+    """Decodes an image. Raises as `read_image`.
+
+    Returns:
+        width and height as it is shown, and whether it is turned or mirrored for that.
+    """
+
+    def look() -> tuple[int, int, bool]:
+        with readable(path), _open(path, megapixels) as image:
+            turned = _orientation(image) != AS_STORED  # of a TIFF it is gone when that is loaded
+            _load(image)
+            height, width = _pixels(image, _room).shape[:2]
+            return width, height, turned
+
+    return one_large_at_a_time(pixels_of_image(path, megapixels), look)
+
+
+def _load(image: Image.Image) -> None:
+    if image.width * image.height < LARGE_PIXELS:
+        image.load()
+        return
+    with warnings.catch_warnings():  # tells of tiles below a bound of our own
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image.load()
+
+
+def _orientation(image: Image.Image) -> int:
+    orientation = image.getexif().get(ExifTags.Base.Orientation, AS_STORED)
+    return orientation if orientation in ORIENTATIONS else AS_STORED
 
 
 def pixels_of_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> int:
@@ -143,7 +184,9 @@ def _unknown(path: Path) -> str:
 
 def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
     """Refuses small files that would take long or much memory: tiles larger than any picture, and
-    hundreds of refinements of a progressive JPEG."""
+    hundreds of refinements of a progressive JPEG. Also animated AVIF, which would be read as a still."""
+    if image.format == "AVIF" and getattr(image, "n_frames", 1) > 1:
+        raise DataError(f"{printable(path)}: is an animated AVIF: save it as a video (H.264)")
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         require_pixels(
@@ -158,11 +201,10 @@ def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
 
 def _pixels(image: Image.Image, make_room: Callable[[int, int], np.ndarray]) -> np.ndarray:
     """A decoded image as uint8 RGB, brought there in stripes: whole copies would fill the memory."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    as_stored = _AS_STORED.get(orientation, lambda shown: shown)
-    turned = orientation in (5, 6, 7, 8)
+    orientation = _orientation(image)
+    turned = orientation in TURNED_BY_A_QUARTER
     shown = make_room(*(image.size if turned else image.size[::-1]))
-    stored = as_stored(shown)
+    stored = as_stored(shown, orientation)
     to_srgb = _srgb_transform(image)
     rows = max(1, STRIPE_PIXELS // image.width)
     for top in range(0, image.height, rows):

@@ -9,11 +9,28 @@ MOST_FRAMES = 1_000_000
 SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 
+TRAITS = {
+    "turned": "turned upright",
+    "mirrored": "mirrored",
+    "animated": "animated pictures, read as videos",
+    "interlaced": "deinterlaced",
+    "hlg": "tone-mapped from HLG",
+    "pq": "tone-mapped from PQ",
+    "alpha_beside": "with transparency beside the colours (VP8, VP9, palettes), laid over black",
+    "hd_matrix": "of HD size without a stated matrix, read as BT.709",
+}
+"""What is done to show a file right, as a summary says it."""
+HDR = frozenset({"hlg", "pq"})
+READ_ANOTHER_WAY = frozenset(TRAITS) - {"turned"}
+"""Such files were not read so by the first versions: what was made of them then is made again."""
+
+
 @dataclass(frozen=True)
 class MediaInfo:
-    """A video or image as it is shown: display rotation and pixel aspect ratio are applied.
+    """A video or image as it is shown: display matrix and pixel aspect ratio are applied.
 
-    `fps` is the average rate of the stream, also where the rate varies; 25 for an image.
+    `fps` is the average rate of the stream, also where the rate varies; 25 for an image. `traits` are of
+    `TRAITS`, in that order.
     """
 
     width: int
@@ -21,6 +38,21 @@ class MediaInfo:
     frames: int
     fps: float
     is_image: bool
+    traits: tuple[str, ...] = ()
+
+    @property
+    def suffix_is_of_an_image(self) -> bool:
+        return self.is_image or "animated" in self.traits
+
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """Goes into what names files that were made of this one; empty for most."""
+        return tuple(trait for trait in self.traits if trait in READ_ANOTHER_WAY)
+
+    @property
+    def told(self) -> str:
+        """What is done to show it right, in words; empty where little is."""
+        return ", ".join(TRAITS[trait] for trait in self.reading)
 
     def frames_at(self, fps: float | None) -> int:
         """How many frames there are after resampling; an image has one at every rate."""

@@ -1,4 +1,4 @@
-"""The tables of an mp4 or mov file: whether they claim more than the file can hold.
+"""The boxes of an mp4 or mov file: whether they hold a video, and claim more than the file can hold.
 
 FFmpeg makes an entry of 72 bytes for every sample of a track when it opens a file, and a few bytes are
 enough to claim a billion samples. Boxes: ISO/IEC 14496-12.
@@ -13,6 +13,7 @@ from .readable import printable
 
 HEAD_BYTES = 8
 PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
+ITEMS, MOVIE = b"meta", b"moov"
 HANDLER = b"hdlr"
 SOUND = b"soun"
 SAMPLE_SIZES = b"stsz"
@@ -23,14 +24,18 @@ SOUND_SAMPLES_PER_BYTE = 4
 
 
 def require_modest_tables(path: Path) -> None:
-    """Raises `DataError` where a file claims more samples than it has bytes, or has too many boxes.
+    """Raises `DataError` where a file claims more samples than it has bytes, or has too many boxes; also
+    for a HEIC or AVIF picture, of which FFmpeg would give the first tile.
 
     A file of another kind has none of these tables.
     """
     size = path.stat().st_size
     claimed, handler = 0, b""
+    has_items = has_movie = False
     with path.open("rb") as file:
         for number, (kind, start) in enumerate(_boxes(file, 0, size)):
+            has_items |= kind == ITEMS
+            has_movie |= kind == MOVIE
             if kind == HANDLER:
                 handler = _content(file, start)[8:12]
             elif kind in (SAMPLE_SIZES, FRAGMENT_SAMPLES):
@@ -40,6 +45,11 @@ def require_modest_tables(path: Path) -> None:
                 raise DataError(f"{printable(path)}: claims more frames than the file can hold")
             if number >= MOST_BOXES:
                 raise DataError(f"{printable(path)}: has more than {MOST_BOXES:,} boxes")
+    if has_items and not has_movie:
+        raise DataError(
+            f"{printable(path)}: is a picture (HEIC or AVIF) with the suffix of a video: give it .heic "
+            "or .avif"
+        )
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:

@@ -1,9 +1,4 @@
-"""Videos out of files; an image reads as a video of one frame.
-
-Frames are resized while they are decoded, by swscale's bicubic filter (it widens when shrinking, so
-nothing aliases) with full chroma and accurate rounding. Against decoding to RGB and resizing with
-Pillow's bicubic filter this costs a fifth, and the pixels differ by 0.002 on [-1, 1] on average.
-"""
+"""Videos out of files; an image reads as a video of one frame. Frames are resized as they are decoded."""
 
 from bisect import bisect_right
 from collections import deque
@@ -11,20 +6,32 @@ from collections.abc import Generator
 from contextlib import closing
 from fractions import Fraction
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
-import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from ..errors import DataError
 from ..geometry import VideoSize
+from .alpha import has_transparent_palette
+from .animated import is_still
 from .container import open_video
+from .decoding import decode, decode_from, first_frame, frame_times
 from .formats import is_image
-from .images import decode_image, pixels_of_image, read_image
-from .info import BEGINNING, FASTEST_FPS, IMAGE_FPS, MOST_FRAMES, MediaInfo, Selection, is_plausible
+from .images import pixels_of_image, probe_image
+from .info import (
+    BEGINNING,
+    FASTEST_FPS,
+    HDR,
+    IMAGE_FPS,
+    MOST_FRAMES,
+    TRAITS,
+    MediaInfo,
+    Selection,
+    is_plausible,
+)
+from .orientation import AS_STORED, MIRRORED
 from .readable import (
     DEFAULT_MEGAPIXELS,
     one_large_at_a_time,
@@ -32,14 +39,10 @@ from .readable import (
     readable,
     require_pixels,
 )
+from .showing import Decoded, cover, covering_size, display_size, is_hd_without_matrix
 
 FPS_TOLERANCE = 0.02
 TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
-BT601 = 5
-SWS_BICUBIC = 4
-SWS_FULL_CHROMA = 0x2000 | 0x4000
-SWS_ACCURATE_ROUNDING = 0x40000
-RESIZE = SWS_BICUBIC | SWS_FULL_CHROMA | SWS_ACCURATE_ROUNDING
 
 
 def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
@@ -52,26 +55,53 @@ def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
         DataError: the file is missing, broken, too large or holds no video.
     """
     with readable(path):
-        if is_image(path):
-            height, width = read_image(path, megapixels).shape[:2]
-            return MediaInfo(width, height, 1, IMAGE_FPS, True)
-        with open_video(path, megapixels, decode_ahead=False) as (container, stream):
-            frame = next(container.decode(stream), None)
-            if frame is None:
-                raise DataError(f"{printable(path)}: holds no video frame")
-            width, height = _display_size(frame, stream.sample_aspect_ratio)
-            require_pixels(path, width, height, megapixels)
-            frames, fps = stream.frames, float(stream.average_rate or 0)
-            seconds = float((stream.duration or 0) * (stream.time_base or 0))
-        if not frames or abs(frames - seconds * fps) > 1:
-            frames, fps = _count_frames(path, fps, megapixels)
+        if is_still(path):
+            width, height, turned = probe_image(path, megapixels)
+            return MediaInfo(width, height, 1, IMAGE_FPS, True, ("turned",) if turned else ())
+        look = _look_at_animation if is_image(path) else _look_at_video
+        first, frames, fps = look(path, megapixels)
+        width, height = display_size(first)
+        require_pixels(path, width, height, megapixels)
         fps = fps or IMAGE_FPS
         if not is_plausible(frames, fps):
             raise DataError(
                 f"{printable(path)}: says that it has {frames:,} frames, {fps:g} in a second; at most "
                 f"{MOST_FRAMES:,} are read, {FASTEST_FPS:g} in a second"
             )
-        return MediaInfo(width, height, max(1, frames), fps, False)
+        return MediaInfo(width, height, max(1, frames), fps, False, _traits(path, first))
+
+
+def _look_at_animation(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
+    """The first picture, the number of pictures, and the rate."""
+    with closing(decode(path, megapixels)) as decoded:
+        first = next(decoded)
+    return first, *_count_frames(path, 0.0, megapixels)
+
+
+def _look_at_video(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
+    """The first frame, the number of frames, and the rate; 0 where it is unknown."""
+    with open_video(path, megapixels, decode_ahead=False) as (container, stream):
+        first = first_frame(path, container, stream)
+        frames, fps = stream.frames, float(stream.average_rate or 0)
+        seconds = float((stream.duration or 0) * (stream.time_base or 0))
+    if not frames or abs(frames - seconds * fps) > 1:
+        frames, fps = _count_frames(path, fps, megapixels)
+    return first, frames, fps
+
+
+def _traits(path: Path, first: Decoded) -> tuple[str, ...]:
+    """What shows in the first frame."""
+    frame, orientation = first.frame, first.orientation
+    found = {
+        "turned": orientation != AS_STORED and orientation not in MIRRORED,
+        "mirrored": orientation in MIRRORED,
+        "animated": is_image(path),
+        "interlaced": bool(frame.interlaced_frame),
+        "alpha_beside": first.has_alpha_beside or has_transparent_palette(frame),
+        "hd_matrix": not first.transfer and is_hd_without_matrix(frame),
+        **{transfer: first.transfer == transfer for transfer in HDR},
+    }
+    return tuple(trait for trait in TRAITS if found[trait])
 
 
 def read_frames(
@@ -110,11 +140,9 @@ def _read_frames(
     count = 0
     selected = _selected(path, selection, size.frames, like, megapixels)
     with readable(path), closing(selected):
-        for frame, pixel_aspect, times in selected:
-            _require_modest_whole(path, frame, pixel_aspect, size, megapixels)
-            frames[count] = _cover(
-                frame, pixel_aspect, size.width, size.height, selection, reformatter
-            )
+        for decoded, times in selected:
+            _require_modest_whole(path, decoded, size, megapixels)
+            frames[count] = cover(decoded, size.width, size.height, selection, reformatter)
             frames[count + 1 : count + times] = frames[count]
             count += times
     if count < size.frames:
@@ -135,11 +163,11 @@ def iterate_frames(
     """
     reformatter = VideoReformatter()
     size: tuple[int, int] | None = None
-    with readable(path), closing(_decode(path, megapixels, in_turn=False)) as decoded:
-        for frame, pixel_aspect in decoded:
-            size = size or _display_size(frame, pixel_aspect)
+    with readable(path), closing(decode(path, megapixels, in_turn=False)) as frames:
+        for decoded in frames:
+            size = size or display_size(decoded)
             require_pixels(path, *size, megapixels)
-            yield _cover(frame, pixel_aspect, *size, BEGINNING, reformatter)
+            yield cover(decoded, *size, BEGINNING, reformatter)
 
 
 def _count_frames(path: Path, stated_fps: float, megapixels: float) -> tuple[int, float]:
@@ -149,7 +177,7 @@ def _count_frames(path: Path, stated_fps: float, megapixels: float) -> tuple[int
 
     Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.
     """
-    times, tick = _frame_times(path, megapixels)
+    times, tick = frame_times(path, megapixels)
     seconds = float((times[-1] - times[0]) * tick) if times else 0.0
     if not seconds:
         return len(times), stated_fps
@@ -157,40 +185,28 @@ def _count_frames(path: Path, stated_fps: float, megapixels: float) -> tuple[int
     return len(times), stated_fps if abs(stated_fps / fps - 1) < FPS_TOLERANCE else fps
 
 
-def _frame_times(path: Path, megapixels: float) -> tuple[list[int], Fraction]:
-    """Timestamps of all frames in ticks, and the seconds of a tick; nothing is decoded."""
-    with open_video(path, megapixels) as (container, stream):
-        packets = container.demux(stream)
-        shown = (p.pts for p in packets if p.pts is not None and not p.is_discard)
-        return sorted(islice(shown, MOST_FRAMES + 1)), stream.time_base or Fraction(1)
-
-
-Decoded: TypeAlias = tuple[av.VideoFrame, Fraction | None]
-"""A frame with the aspect ratio of its pixels."""
-
-
 def _selected(
     path: Path, selection: Selection, count: int, like: Path | None, megapixels: float
-) -> Generator[tuple[av.VideoFrame, Fraction | None, int], None, None]:
+) -> Generator[tuple[Decoded, int], None, None]:
     """Yields up to `count` frames, each with how often it is shown in a row."""
-    if is_image(path) or (selection.start == 0 and selection.fps is None):
-        with closing(_decode(path, megapixels)) as decoded:
-            for frame, pixel_aspect in islice(decoded, count):
-                yield frame, pixel_aspect, 1
+    if is_still(path) or (selection.start == 0 and selection.fps is None):
+        with closing(decode(path, megapixels)) as frames:
+            for decoded in islice(frames, count):
+                yield decoded, 1
         return
-    times, tick = _frame_times(path, megapixels)
-    seen, seen_tick = _frame_times(like, megapixels) if like else (times, tick)
+    times, tick = frame_times(path, megapixels)
+    seen, seen_tick = frame_times(like, megapixels) if like else (times, tick)
     wanted = deque(_wanted_times(times, seen, seen_tick, selection, count))
     if not wanted:
         return
-    with closing(_decode_from(path, wanted[0], times, megapixels)) as decoded:
-        for frame, pixel_aspect in decoded:
-            shown = 0
-            while wanted and frame.pts is not None and wanted[0] <= frame.pts:
+    with closing(decode_from(path, wanted[0], times, megapixels)) as frames:
+        for decoded in frames:
+            shown, pts = 0, decoded.frame.pts
+            while wanted and pts is not None and wanted[0] <= pts:
                 wanted.popleft()
                 shown += 1
             if shown:
-                yield frame, pixel_aspect, shown
+                yield decoded, shown
             if not wanted:
                 return
 
@@ -224,122 +240,12 @@ def _on_screen(times: list[int], tick: Fraction, start: int, fps: float, count: 
     ]
 
 
-def _decode(path: Path, megapixels: float, in_turn: bool = True) -> Generator[Decoded, None, None]:
-    """Yields every frame; those of large videos while no other thread reads one (`in_turn`)."""
-    if is_image(path):
-        yield _image_frame(path, megapixels), None
-        return
-    with open_video(path, megapixels, in_turn=in_turn) as (container, stream):
-        for frame in container.decode(stream):
-            yield frame, stream.sample_aspect_ratio
-
-
-def _image_frame(path: Path, megapixels: float) -> av.VideoFrame:
-    """An image, written into a frame at once: PyAV's own `from_ndarray` makes two copies more."""
-    frame = av.VideoFrame()
-
-    def make_room(height: int, width: int) -> np.ndarray:
-        nonlocal frame
-        frame = av.VideoFrame(width, height, "rgb24")
-        plane = frame.planes[0]
-        shape, strides = (height, width, 3), (plane.line_size, 3, 1)
-        return np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
-
-    decode_image(path, megapixels, make_room)
-    return frame
-
-
-def _decode_from(
-    path: Path, time: int, times: list[int], megapixels: float
-) -> Generator[Decoded, None, None]:
-    """Yields frames from a timestamp or before it on; from the first one where seeking misses.
-
-    An AVI holds no timestamps, and what is made up for its frames is out of order where they are
-    not stored in the order that they are shown in: they get the video's `times` by their number.
-    """
-    with open_video(path, megapixels) as (container, stream):
-        if container.format.name == "avi" and stream.codec_context.has_b_frames:
-            for frame, shown_at in zip(container.decode(stream), times, strict=False):
-                frame.pts = shown_at
-                yield frame, stream.sample_aspect_ratio
-            return
-        container.seek(time, stream=stream)
-        frames = container.decode(stream)
-        first = next(frames, None)
-        if first and first.pts is not None and first.pts <= time and not first.is_corrupt:
-            for frame in chain([first], frames):
-                yield frame, stream.sample_aspect_ratio
-            return
-    yield from _decode(path, megapixels)
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """How often a frame is turned to the left to be shown: 0 to 3."""
-    return round(frame.rotation / 90) % 4
-
-
-def _display_size(frame: av.VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    width = max(1, round(frame.width * (pixel_aspect or 1)))
-    return (frame.height, width) if _quarter_turns(frame) % 2 else (width, frame.height)
-
-
-def _covering_size(
-    frame: av.VideoFrame, pixel_aspect: Fraction | None, width: int, height: int
-) -> tuple[int, int]:
-    """The size that a whole frame gets to cover a size."""
-    own_width, own_height = _display_size(frame, pixel_aspect)
-    scale = max(width / own_width, height / own_height)
-    return max(width, round(own_width * scale)), max(height, round(own_height * scale))
-
-
-def _require_modest_whole(
-    path: Path,
-    frame: av.VideoFrame,
-    pixel_aspect: Fraction | None,
-    size: VideoSize,
-    megapixels: float,
-) -> None:
+def _require_modest_whole(path: Path, decoded: Decoded, size: VideoSize, megapixels: float) -> None:
     """Raises `DataError` for a strip that would become huge before most of it is cut off."""
-    own = _display_size(frame, pixel_aspect)
-    whole = _covering_size(frame, pixel_aspect, size.width, size.height)
+    own = display_size(decoded)
+    whole = covering_size(decoded, size.width, size.height)
     if whole[0] * whole[1] > max(megapixels * 1e6, own[0] * own[1], size.width * size.height):
         raise DataError(
             f"{printable(path)}: is {own[0]}x{own[1]}, too narrow to be enlarged to "
             f"{size.width}x{size.height}"
         )
-
-
-def _cover(
-    frame: av.VideoFrame,
-    pixel_aspect: Fraction | None,
-    width: int,
-    height: int,
-    selection: Selection,
-    reformatter: VideoReformatter,
-) -> np.ndarray:
-    """Resizes a frame to cover a size, turns it upright and cuts out the selected part."""
-    whole_width, whole_height = _covering_size(frame, pixel_aspect, width, height)
-    pixels = _upright(frame, whole_width, whole_height, reformatter)
-    top = int(selection.y * (whole_height - height))
-    left = int(selection.x * (whole_width - width))
-    return pixels[top : top + height, left : left + width]
-
-
-def _upright(
-    frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter
-) -> np.ndarray:
-    """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
-    stored_width, stored_height = (height, width) if _quarter_turns(frame) % 2 else (width, height)
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    pixels = reformatter.reformat(
-        frame,
-        width=stored_width,
-        height=stored_height,
-        format="rgba" if has_alpha else "rgb24",
-        interpolation=RESIZE,
-        # Means nothing for RGB, but PyAV 14 minds the frame's own matrix only if this one differs.
-        dst_colorspace=None if frame.format.is_rgb else BT601,
-    ).to_ndarray()
-    if has_alpha:
-        pixels = (pixels[..., :3] * (pixels[..., 3:] / 255)).round().astype(np.uint8)
-    return np.rot90(pixels, _quarter_turns(frame))

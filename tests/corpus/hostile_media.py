@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,6 +38,10 @@ VIDEOS: dict[str, tuple[str, str, dict[str, str]]] = {
     "png.mov": ("png", "rgb24", {}),
     "ffv1.mkv": ("ffv1", "yuv420p", {}),
     "mjpeg.avi": ("mjpeg", "yuvj420p", {}),
+    "alpha.webm": ("libvpx-vp9", "yuva420p", {}),
+    "interlaced.mp4": ("libx264", "yuv420p", {}),
+    "interlaced.ts": ("mpeg2video", "yuv420p", {}),
+    "hlg.mp4": ("libx264", "yuv420p10le", {}),
 }
 IMAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "png": ("RGB", {}),
@@ -56,7 +60,8 @@ IMAGES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 if not features.check("avif"):
     del IMAGES["avif"]
-NAMES = (*VIDEOS, *IMAGES)
+ANIMATIONS = ("animated.webp", "animated.png")
+NAMES = (*VIDEOS, *IMAGES, *ANIMATIONS)
 
 
 def suffix(name: str) -> str:
@@ -70,11 +75,20 @@ def media(name: str) -> bytes:
         path = Path(folder, f"a.{name}")
         if name in VIDEOS:
             codec, pixel_format, options = VIDEOS[name]
-            write_video(path, codec, pixel_format, options)
+            write_video(path, codec, pixel_format, options, change=partial(_set, name))
+        elif name in ANIMATIONS:
+            path.write_bytes(animated(path.suffix[1:].upper(), WIDTH, HEIGHT, FRAMES, step=1))
         else:
             mode, options = IMAGES[name]
             picture(mode).save(path, **options)
         return path.read_bytes()
+
+
+def _set(name: str, stream: Any) -> None:
+    if name.startswith("interlaced"):
+        stream.options = {"flags": "+ilme+ildct"}
+    if name.startswith("hlg"):
+        stream.codec_context.color_trc, stream.codec_context.colorspace = 18, 9
 
 
 def picture(mode: str, width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
@@ -179,9 +193,9 @@ def box(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", 8 + len(content)) + kind + content
 
 
-def animated(format: str, width: int, height: int, frames: int = 2) -> bytes:
+def animated(format: str, width: int, height: int, frames: int = 2, step: int = 60) -> bytes:
     file = io.BytesIO()
-    pictures = [Image.new("RGB", (width, height), (LEVEL + 60 * i,) * 3) for i in range(frames)]
+    pictures = [Image.new("RGB", (width, height), (LEVEL + step * i,) * 3) for i in range(frames)]
     pictures[0].save(file, format, save_all=True, append_images=pictures[1:])
     return file.getvalue()
 

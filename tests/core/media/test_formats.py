@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.formats import FORMATS, listed
 from ltxv_train_core.media.info import Selection
@@ -66,3 +67,12 @@ def test_images(tmp_path, suffix):
 def test_every_suffix_is_tried():
     assert {s for s in FORMATS if FORMATS[s].kind == "video"} == set(CODECS)
     assert listed([".3gp", ".mp4", ".avi"]) == ".avi, .mp4, .3gp"
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_a_picture_with_the_suffix_of_a_video_is_named(tmp_path):
+    """FFmpeg would read it, and of a tiled one the first tile."""
+    Image.fromarray(moving(1)[0]).save(tmp_path / "a.avif")
+    path = (tmp_path / "a.avif").rename(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match=r"a\.mp4: is a picture \(HEIC or AVIF\)"):
+        probe(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from PIL import Image
 
 from ltxv_train_core.errors import DataError
@@ -40,6 +41,8 @@ def encode(
     rotation: int = 0,
     aspect: Fraction | None = None,
     with_sound: bool = False,
+    matrix: list[int] | None = None,
+    options: dict[str, str] | None = None,
 ) -> None:
     """Writes a file as other programs might; `ticks` are times of frames in hundredths."""
     with av.open(str(path), "w") as container:
@@ -48,6 +51,10 @@ def encode(
         stream.pix_fmt = pixel_format
         if codec in ("libx264", "libvpx-vp9"):
             stream.options = {"crf": "8"}
+        if options:
+            stream.options = options
+        if matrix:
+            stream.set_display_matrix(matrix)
         if rotation:
             stream.set_display_rotation(rotation)
         if aspect:
@@ -156,7 +163,7 @@ def test_transparent_parts_are_black(tmp_path):
 
 
 @pytest.mark.skipif(
-    not hasattr(av.video.stream.VideoStream, "set_display_rotation"),
+    not hasattr(VideoStream, "set_display_rotation"),
     reason="this PyAV can't write rotated files",
 )
 @pytest.mark.parametrize("rotation", [90, 180, -90])
