@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import ModelError, cut, shown
 from .header import Header, TensorInfo, read_header
+from .lora_kinds import adapter_kind
 from .names import TRANSFORMER_PREFIX, VAE_PREFIX, diffusers_name
 from .single_file import CAUSAL_POSITIONS
 from .vae_blocks import diffusers_vae_config
@@ -148,7 +149,7 @@ def _other(header: Header) -> str | None:
     names = header.tensors
     if any(name.endswith("audio_adaln_single.linear.weight") for name in names):
         return "an LTX-2 checkpoint (video and audio), which is another model"
-    if any(_LORA_END.search(name) for name in names):
+    if any(_LORA_END.search(name) for name in names) or adapter_kind(names):
         return LORA
     if {"initial_conv.weight", "final_conv.weight"} <= names.keys():
         return UPSCALER

@@ -137,6 +137,10 @@ class DiffusersModel:
     def text_width(self) -> int | None:
         return _number(self.place, "transformer", "caption_channels")
 
+    @property
+    def block_count(self) -> int | None:
+        return _number(self.place, "transformer", "num_layers")
+
     def require_transformer(self) -> None:
         self.place.require("transformer")
 

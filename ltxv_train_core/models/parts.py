@@ -24,6 +24,7 @@ class ModelSource(Protocol):
             (`causal_temporal_positioning`).
         is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
         text_width: of the text embeddings that it reads; None where that isn't known yet.
+        block_count: of its transformer; None where that isn't known yet.
     """
 
     @property
@@ -40,6 +41,9 @@ class ModelSource(Protocol):
 
     @property
     def text_width(self) -> int | None: ...
+
+    @property
+    def block_count(self) -> int | None: ...
 
     def require_transformer(self) -> None: ...
 

@@ -111,6 +111,11 @@ class SingleFileModel:
         width: int = self._part.config["caption_channels"]
         return width
 
+    @property
+    def block_count(self) -> int:
+        count: int = self._part.config["num_layers"]
+        return count
+
     def require_transformer(self) -> None:
         self._built()
 
