@@ -12,6 +12,7 @@ from ..reading import open_regular, parse_json
 from .contents import LORA, READABLE, Contents, read_contents
 from .header import Header
 from .lora_kinds import adapter_kind, is_difference, other_family
+from .rotated import ROTATED, is_rotated
 
 _DOWN = re.compile(r"\.(lora_A(\.\w+)?|lora_down)\.weight$")
 _FORMS = {
@@ -72,6 +73,8 @@ def _parts(contents: Contents) -> dict[str, Any]:
             "attention_head_dim": part.config["attention_head_dim"],
             "prefix": part.prefix,
         }
+        if is_rotated(contents.header):
+            facts["rotated"] = ROTATED
         facts["causal_positions"] = part.causal_positions
     if vae := contents.vae:
         facts["vae"] = {"layout": vae.layout, "prefix": vae.prefix}

@@ -18,6 +18,7 @@ from ..layout.contents import (
     require_kind,
 )
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
+from ..layout.rotated import ROTATED, is_rotated
 from ..layout.single_file import CAUSAL_POSITIONS
 from .device import holds_float8
 from .t5_file import T5File
@@ -150,6 +151,8 @@ class SingleFileModel:
         theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str
         names = {name: prefix + theirs(name) for name in module.state_dict()}
         require_match(header, prefix, names, module)
+        if is_rotated(header):
+            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
         return module, names
 
     def _vae(self) -> VaeFile:
