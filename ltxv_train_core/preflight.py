@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import hub, trackers
-from .adapters.start import require_start
+from .adapters.inject import match_names
+from .adapters.layer_names import module_names
+from .adapters.start import require_start, start_notes
 from .config import TrainingConfig, ValidationConfig, ignored
 from .config.sharing import is_path
 from .data import encoded_with
 from .data.dataset import TrainingDataset
 from .errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from .events import Notice, Reporter, ignore
+from .layout.versions import TRANSFORMER_13B
 from .media.video import probe
 from .models.allowed import require_allowed
 from .models.device import default_device
 from .models.prompt_bounds import require_few_characters
 from .models.single_file import SingleFileModel
-from .models.source import ModelSource, must_be_downloaded, open_model
+from .models.source import ModelSource, block_count, must_be_downloaded, open_model
 from .optim.capabilities import unavailable_here
 from .paths import as_path
 from .permissions import policy
@@ -26,6 +29,7 @@ from .strategies import STRATEGIES
 
 T = TypeVar("T")
 
+_MOST_BLOCKS = TRANSFORMER_13B["num_layers"]
 _SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
 
@@ -73,6 +77,7 @@ def _remarks(config: TrainingConfig) -> list[str]:
     return [
         *ignored(config),
         *_unsaid_positions(config.model.model_source),
+        *_unused_of_start(config),
         *hub.remarks(config),
         *trackers.remarks(config),
     ]
@@ -117,6 +122,7 @@ def _unusable(config: TrainingConfig) -> list[str]:
         found += _attempt(lambda: _strangers(config, dataset, model), found) or []
     return [
         *found,
+        *_unusable_targets(config),
         *_unusable_start(config),
         *_unusable_media(config.validation),
         *_unusable_prompts(config.validation),
@@ -153,11 +159,30 @@ def _exists(path: str) -> bool:
     return as_path(path).exists()
 
 
+def _unusable_targets(config: TrainingConfig) -> list[str]:
+    """Target modules that match no linear layer, by the names of the model's version."""
+    if config.model.training_mode != "lora" or _missing_model_paths(config):
+        return []
+    try:
+        blocks = block_count(config.model.model_source)
+    except ModelError:
+        return []  # told as a problem of the model
+    linear, others = module_names(blocks or _MOST_BLOCKS)
+    return _errors(lambda: match_names(linear, others, config.lora.target_modules))
+
+
 def _unusable_start(config: TrainingConfig) -> list[str]:
     start = config.model.load_checkpoint
     if start is None or not _exists(start):
         return []
     return _errors(lambda: require_start(config))
+
+
+def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:
+    try:
+        return start_notes(config)
+    except (LTXVTrainError, OSError):
+        return ()  # told as a problem
 
 
 def _unusable_media(validation: ValidationConfig) -> list[str]:

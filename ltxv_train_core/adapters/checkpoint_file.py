@@ -19,6 +19,8 @@ from ..errors import ModelError, cut
 from ..layout.contents import READABLE, SCALES
 from ..layout.header import Header, TensorInfo, read_header
 from ..layout.names import diffusers_name
+from ..layout.quantized import quantization
+from ..layout.rotated import ROTATED, is_rotated
 from .layer_names import layer_name
 from .lora_file import name_some
 
@@ -133,5 +135,9 @@ def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
         ModelError: if it can't be read, is damaged, or has no LTX-Video transformer.
     """
     header = read_header(path)
+    if how := quantization(header):
+        raise ModelError(f"{path}: is quantized ({how}), which is not read; use the file in bf16")
+    if is_rotated(header):
+        raise ModelError(f"{path}: {ROTATED}")
     with safe_open(path, "pt") as file:
         yield CheckpointFile(header, file)

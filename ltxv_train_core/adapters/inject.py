@@ -69,20 +69,37 @@ def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> li
     Raises:
         ConfigurationError: names every pattern that matches nothing, with near names.
     """
-    layers = [n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear)]
+    modules = dict(transformer.named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
+    return match_names(linear, [name for name in modules if name not in linear], patterns)
+
+
+def match_names(linear: list[str], others: list[str], patterns: tuple[str, ...]) -> list[str]:
+    """As `match_modules`, from the names of linear layers and of other modules alone."""
     found: dict[str, None] = {}
     problems = []
     for pattern in patterns:
-        matches = [n for n in layers if fnmatchcase(n, pattern) or fnmatchcase(n, f"*.{pattern}")]
+        matches = _matching(pattern, linear)
         found |= dict.fromkeys(matches)
-        if not matches:
+        if not matches and (other := next(iter(_matching(pattern, others)), None)):
+            below = [name for name in linear if name.startswith(f"{other}.")]
+            helps = "add .* to take those in it" if below else "leave it out"
+            problems.append(
+                f"lora.target_modules {shown(pattern)} names no linear layer ({other} is none), and "
+                f"only those can have a LoRA; {helps}"
+            )
+        elif not matches:
             problems.append(
                 f"lora.target_modules {shown(pattern)} matches no layer; near names: "
-                f"{', '.join(_near(pattern, layers))}"
+                f"{', '.join(_near(pattern, linear))}"
             )
     if problems:
         raise ConfigurationError(problems)
     return list(found)
+
+
+def _matching(pattern: str, names: list[str]) -> list[str]:
+    return [n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, f"*.{pattern}")]
 
 
 def _near(pattern: str, layers: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which layer of the transformer a LoRA file means, by whatever name."""
+"""The layers of the transformer, and which of them a LoRA file means, by whatever name."""
 
 import re
 from functools import cache
@@ -27,10 +27,35 @@ def layer_name(written: str) -> str | None:
     return name
 
 
+def module_names(blocks: int) -> tuple[list[str], list[str]]:
+    """The modules of a transformer with so many blocks: linear layers, and others.
+
+    The names are the same for every version; only the number of blocks differs.
+    """
+    linear, others = _of_one_block()
+    return _in_blocks(linear, blocks), _in_blocks(others, blocks)
+
+
+def _in_blocks(names: list[str], blocks: int) -> list[str]:
+    first = "transformer_blocks.0"
+    return [
+        name.replace(first, f"transformer_blocks.{number}", 1)
+        for name in names
+        for number in range(blocks if name.startswith(first) else 1)
+    ]
+
+
+@cache
+def _of_one_block() -> tuple[list[str], list[str]]:
+    """The linear layers and the other modules of a transformer with one block."""
+    with torch.device("meta"):
+        modules = dict(LTXVideoTransformer3DModel(num_layers=1).named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
+    return linear, [name for name in modules if name and name not in linear]
+
+
 @cache
 def _by_flat_name() -> dict[str, str]:
     """The linear layers of a transformer with one block, by both names with underscores."""
-    with torch.device("meta"):
-        transformer = LTXVideoTransformer3DModel(num_layers=1)
-    layers = [n for n, m in transformer.named_modules() if isinstance(m, torch.nn.Linear)]
+    layers = _of_one_block()[0]
     return {alias.replace(".", "_"): name for name in layers for alias in (name, comfy_name(name))}

@@ -17,7 +17,7 @@ takes the scale for 1, which then is right. Rank and alpha of the training stand
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +29,9 @@ from torch import Tensor
 
 from ..errors import ModelError, cut
 from ..layout.contents import READABLE
-from ..layout.header import read_header
+from ..layout.header import Header, read_header
 from ..layout.lora_forms import LoRAForm
+from ..layout.lora_kinds import is_difference, why_not_plain
 from ..layout.names import comfy_name
 from ..reading import read_text
 from ..tensor_files import write_safetensors
@@ -48,7 +49,6 @@ _KEY = re.compile(
     r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
     r"(?P<layer>.+?)\.(?:(?P<part>lora_(?:A|B|down|up))(?:\.(?P<adapter>\w+))?\.weight|alpha)"
 )
-_DORA_KEY = re.compile(r".+\.(dora_scale|lora_magnitude_vector(\.\w+)*)")
 _DOWN_KEY = re.compile(r".+\.lora_(A|down)(\.\w+)?\.weight")
 
 
@@ -67,31 +67,53 @@ class FoundLoRA:
     def require_no_foreign(self, where: str) -> LoRA:
         """The LoRA. Raises `ModelError` that names foreign keys, if there are any."""
         if self.foreign:
-            raise ModelError(
-                f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of LTX-Video's "
-                f"layers, found {name_some(self.foreign)}"
-            )
+            raise _foreign(where, self.foreign)
+        return self.lora
+
+    def require_pairs(self, where: str) -> LoRA:
+        """The LoRA, without changes of biases and norms that stand beside it.
+
+        Raises:
+            ModelError: names other foreign keys, if there are any.
+        """
+        if others := [key for key in self.foreign if not is_difference(key)]:
+            raise _foreign(where, others)
         return self.lora
 
     def notes(self, what: str) -> tuple[str, ...]:
-        """A line on foreign keys, if there are any.
+        """Lines on foreign keys, if there are any.
 
         Args:
             what: was not done with them, for example "not converted".
         """
-        if not self.foreign:
-            return ()
-        count = f"{len(self.foreign)} keys " if len(self.foreign) > 1 else ""
-        return (f"{count}{what}, as of no layer of LTX-Video's: {name_some(self.foreign)}",)
+        differences = [key for key in self.foreign if is_difference(key)]
+        others = [key for key in self.foreign if not is_difference(key)]
+        return tuple(
+            f"{f'{len(keys)} keys ' if len(keys) > 1 else ''}{what}, as {reason}: {name_some(keys)}"
+            for keys, reason in (
+                (others, "of no layer of LTX-Video's"),
+                (differences, "changes of biases and norms, which are no LoRA"),
+            )
+            if keys
+        )
+
+
+def _foreign(where: str, keys: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of LTX-Video's "
+        f"layers, found {name_some(list(keys))}"
+    )
 
 
 def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.
 
     Raises:
-        ModelError: if it can't be read, is a DoRA, or no key is a LoRA's of an LTX-Video transformer.
+        ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), or no key is a
+            LoRA's of an LTX-Video transformer.
     """
     header = read_header(path)
+    require_plain_lora(header)
     keys = list(header.tensors)
     wanted = [k for k in keys if header.tensors[k].dtype in READABLE and _KEY.fullmatch(k)]
     try:
@@ -100,11 +122,6 @@ def read_lora(path: Path) -> FoundLoRA:
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
     metadata = _peft_config(path) | header.metadata
-    if dora := next(filter(_DORA_KEY.fullmatch, keys), None):
-        raise ModelError(
-            f"{path}: is a DoRA ({dora}): it also changes the lengths of the weights, and without "
-            "that does something else. Load it where DoRA is known, as in ComfyUI's LoRA loader"
-        )
     lora, foreign = _layers(tensors, metadata, str(path))
     others = [key for key in keys if key not in tensors]
     found = FoundLoRA(lora, metadata, (*foreign, *others))
@@ -115,6 +132,12 @@ def read_lora(path: Path) -> FoundLoRA:
             f"{name_some(found.foreign) or 'none'}"
         )
     return found
+
+
+def require_plain_lora(header: Header) -> None:
+    """Raises `ModelError` for a LoRA of another model, and for what is only like a LoRA."""
+    if reason := why_not_plain(header):
+        raise ModelError(f"{header.path}: {reason}")
 
 
 def lora_ranks(path: Path) -> set[int]:

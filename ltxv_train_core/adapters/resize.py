@@ -58,7 +58,8 @@ class Factors:
 def resize_lora(
     source: Path, output: Path, rank: int | None = None, energy: float | None = None
 ) -> Resize:
-    """Writes a LoRA of a smaller rank for ComfyUI, the same for all layers.
+    """Writes a LoRA of a smaller rank for ComfyUI, the same for all layers. Where they have several
+    ranks, the largest may be given too: nothing is lost then.
 
     Args:
         rank: the new rank; or
@@ -77,7 +78,7 @@ def resize_lora(
     if rank is None:
         assert energy is not None
         rank = _rank_for(energy, list(factors.values()))
-    elif not 1 <= rank < old:
+    elif not 1 <= rank <= old - (not _is_mixed(found.lora)):
         raise ModelError(f"{source}: has rank {old}; give a smaller rank than that, from 1 on")
     squares = {name: f.values.square() for name, f in factors.items()}
     lost = {name: s[rank:].sum() / s.sum() for name, s in squares.items() if s.sum() > 0}
@@ -90,6 +91,10 @@ def resize_lora(
     notes = found.notes("left out")
     worst_error = float(lost[worst]) ** 0.5 if worst else 0.0
     return Resize(output, rank, error**0.5, (worst, worst_error), notes)
+
+
+def _is_mixed(lora: LoRA) -> bool:
+    return len({layer.rank for layer in lora.values()}) > 1
 
 
 def _decomposed(source: Path, name: str, layer: LoRALayer) -> Factors:

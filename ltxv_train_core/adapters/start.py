@@ -10,12 +10,13 @@ from diffusers import LTXVideoTransformer3DModel
 from safetensors import safe_open
 
 from ..config import LoRAConfig, TrainingConfig
-from ..errors import ModelError, shown
+from ..errors import ModelError, cut, shown
 from ..layout.header import read_header
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from ..paths import as_path
 from ..permissions import policy
-from .lora_file import lora_ranks, read_lora
+from .lora import LoRA
+from .lora_file import lora_ranks, read_lora, require_plain_lora
 
 _DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
 _STEP = re.compile(r"(\d+)(-ema)?$")
@@ -51,7 +52,7 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
 
 def require_start(config: TrainingConfig) -> None:
-    """Looks at the head of the file to start from, if the run has one.
+    """Looks at the file to start from, if the run has one: of a transformer at its head alone.
 
     Raises:
         ModelError: if it doesn't suit what the run trains.
@@ -61,8 +62,17 @@ def require_start(config: TrainingConfig) -> None:
     path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
     if config.model.training_mode == "lora":
         require_rank(path, config.lora.rank)
+        _read_start(path)
     else:
         _transformer_keys(path)
+
+
+def start_notes(config: TrainingConfig) -> tuple[str, ...]:
+    """What of the file to start from isn't used. Raises as `require_start` does."""
+    if config.model.load_checkpoint is None or config.model.training_mode != "lora":
+        return ()
+    path = find_start(Path(config.model.load_checkpoint), "lora")
+    return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
 
 
 def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
@@ -100,12 +110,20 @@ def require_rank(path: Path, rank: int) -> None:
     """
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
+        require_plain_lora(read_header(path))
         ranks = sorted(lora_ranks(path))
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
     if not ranks:
         raise ModelError(
             f"{where}: is not a LoRA file; expected keys *.lora_A.weight and *.lora_B.weight"
+        )
+    if len(ranks) > 1:
+        new = min(rank, ranks[-1])
+        raise ModelError(
+            f"{where}: its layers have the ranks {cut(', '.join(map(str, ranks)))}, and a run trains "
+            f"one for all; give them one with `resize {path.name} --rank {new} --output "
+            f"{path.stem}-{new}.safetensors`, and start from that with lora.rank {new}"
         )
     if ranks != [rank]:
         raise ModelError(
@@ -129,7 +147,7 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
     """
     require_rank(path, config.rank)
     where = f"model.load_checkpoint {shown(str(path), 300)}"
-    lora = read_lora(path).require_no_foreign(where)
+    lora = _read_start(path)
     trained = trained_layers(transformer)
     missing = sorted(set(lora) - set(trained))
     if missing:
@@ -149,6 +167,18 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
             own_down.copy_(layer.down)
             own_up.copy_(layer.up.float() * (layer.scale * config.rank / config.alpha))
     return len(trained) - len(lora)
+
+
+def _read_start(path: Path) -> LoRA:
+    """Raises `ModelError` for keys without a place, and for numbers that are not finite."""
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    lora = read_lora(path).require_pairs(where)
+    for name, layer in lora.items():
+        if not (layer.down.float().isfinite().all() and layer.up.float().isfinite().all()):
+            raise ModelError(
+                f"{where}: {name} holds numbers that are not finite; start from another file"
+            )
+    return lora
 
 
 def trained_layers(

@@ -1,8 +1,9 @@
 """The same configuration in the words of LTX-Video-Trainer's YAML files.
 
-Its files are read as they are. What is written has its names for all that it knows too; options
-of this trainer alone stand under the key `ltxv_train`, and only where they aren't the default, so
-that a configuration without them is one of its files.
+Its files are read as they are. What is written is one of its files: it has its names for all that it
+knows too, and it refuses any other key. Options of this trainer alone therefore stand in comments below
+a line `# ltxv_train:`, each behind `#|`, and only where they aren't the default. A key `ltxv_train` with
+the same in it is read as well.
 
     theirs                                          ours
     wandb.enabled                                   trackers.wandb
@@ -21,6 +22,7 @@ from ..errors import ConfigurationError, cut, shown
 Values = dict[str, Any]
 
 OWN_KEY = "ltxv_train"
+_COMMENTS_BEGIN, _COMMENT = f"# {OWN_KEY}:", "#|"
 KNOWN: dict[str, tuple[str, ...]] = {
     "model": ("model_source", "training_mode", "load_checkpoint"),
     "lora": ("rank", "alpha", "dropout", "target_modules"),
@@ -79,22 +81,44 @@ def canonical(path: list[str]) -> list[str]:
     return path
 
 
-def read(document: Values) -> Values:
+def read(document: Values, own: Values | None = None) -> Values:
     """A document in our words: sections of options.
+
+    Args:
+        own: what stands in its comments.
 
     Raises:
         ConfigurationError: for an option that is given twice.
     """
     found: Values = {}
     twice: list[str] = []
-    own = document.get(OWN_KEY)
     _put_all({key: value for key, value in document.items() if key != OWN_KEY}, found, twice)
-    _put_all(own if isinstance(own, dict) else {}, found, twice)
-    if own is not None and not isinstance(own, dict):
-        twice.append(f"{OWN_KEY}: expected sections, found {shown(own)}")
+    for part in (document.get(OWN_KEY), own):
+        if isinstance(part, dict):
+            _put_all(part, found, twice)
+        elif part is not None:
+            twice.append(f"{OWN_KEY}: expected sections, found {shown(part)}")
     if twice:
         raise ConfigurationError(twice)
     return found
+
+
+def commented(text: str) -> str:
+    """YAML text as comments that `uncommented` finds."""
+    lines = "".join(f"{_COMMENT} {line}\n" for line in text.splitlines())
+    return (
+        f"{_COMMENTS_BEGIN} options that LTX-Video-Trainer doesn't know; they count here\n{lines}"
+    )
+
+
+def uncommented(text: str) -> str:
+    """The options in the comments of a text, on the lines where they stand; all others are empty."""
+    inside, lines = False, []
+    for line in text.replace("\r\n", "\n").split("\n"):
+        is_option = inside and line.startswith(_COMMENT)
+        lines.append(line.removeprefix(_COMMENT).removeprefix(" ") if is_option else "")
+        inside = is_option or line.startswith(_COMMENTS_BEGIN)
+    return "\n".join(lines)
 
 
 def settle(values: Values) -> Values:
@@ -118,12 +142,15 @@ def settle(values: Values) -> Values:
     return values
 
 
-def write(values: Values, defaults: Values) -> Values:
-    """The document of a configuration, with all that LTX-Video-Trainer knows in its words.
+def write(values: Values, defaults: Values) -> tuple[Values, Values]:
+    """A configuration in LTX-Video-Trainer's words, and the options that it doesn't know.
 
     Args:
         values: sections of options, in our words.
         defaults: the same of a configuration that only has its data.
+
+    Returns:
+        its document, and sections of the other options where they aren't the default.
     """
     document: Values = {}
     own: Values = {
@@ -151,7 +178,7 @@ def write(values: Values, defaults: Values) -> Values:
         for name, value in document.pop("trackers").items()
     }
     document |= {name: values[name] for name in TOP_LEVEL}
-    return document | ({OWN_KEY: own} if own else {})
+    return document, own
 
 
 def _put_all(source: Values, found: Values, twice: list[str]) -> None:

@@ -45,7 +45,7 @@ def parse(
         document = {}
     if not isinstance(document, dict):
         raise ConfigurationError([f"{where}: expected sections, found {type(document).__name__}"])
-    values = other.read(document)
+    values = other.read(document, read_yaml(other.uncommented(text), where))
     for word in overrides or []:
         _override(values, word)
     return other.settle(values)
@@ -54,12 +54,20 @@ def parse(
 def dump(config: TrainingConfig) -> str:
     """The configuration as plain YAML, which `load` reads back to an equal one.
 
-    LTX-Video-Trainer reads it too; options that it doesn't know stand under a key of their own.
+    LTX-Video-Trainer reads it too; options that it doesn't know stand in comments.
     """
     values = config.model_dump(mode="json")
     defaults = build(TrainingConfig, {"data": {"preprocessed_data_root": "data"}})
-    document = other.write(values, defaults.model_dump(mode="json"))
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    document, own = other.write(values, defaults.model_dump(mode="json"))
+    return _text(document) + (other.commented(_text(own)) if own else "")
+
+
+def _text(document: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    if len(text.splitlines()) != text.count("\n"):
+        # Rare letters that end a line, and with it a comment; not all come back as they are.
+        text = yaml.safe_dump(document, sort_keys=False)
+    return text
 
 
 def save(config: TrainingConfig, path: Path) -> None:

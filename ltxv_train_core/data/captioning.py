@@ -101,7 +101,7 @@ def _clips(
     manifest = read_manifest(settings.source, columns, require_captions=False)
     for skipped in manifest.skipped:
         skip(skipped.name, skipped.reason)
-    manifest.report_asks(report)
+    manifest.report_notes(report)
     if not manifest.clips:
         raise DataError(f"{settings.source}: holds no media that can be read")
     if settings.source.is_dir() and path.is_file():

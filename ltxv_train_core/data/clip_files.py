@@ -131,7 +131,7 @@ def read_footage(
     """
     for skipped in manifest.skipped:
         report(ClipSkipped(skipped.name, skipped.reason))
-    manifest.report_asks(report)
+    manifest.report_notes(report)
     readable: list[tuple[Clip, MediaInfo]] = []
     for clip in manifest.clips:
         try:

@@ -72,7 +72,7 @@ def _left_out(path: Path) -> Path:
 def _read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
-    return [record for _, record in read_records(path) if isinstance(record, dict)]
+    return [record for _, record in read_records(path)[0] if isinstance(record, dict)]
 
 
 def _file(path: Path, row: Row) -> str:

@@ -84,13 +84,25 @@ def _conditions(embeds: Tensor, length: int) -> dict[str, Tensor]:
 
 
 def _names(names: list[str]) -> list[str]:
-    """Names without suffix, as that trainer gives them, where two clips don't get the same one."""
+    """Names without suffix, as that trainer gives them, where two clips don't get the same one.
+
+    Nor two texts: `latent_<x>` is written as `clip_latent_<x>` where its text would be another clip's.
+    """
     short = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
     count = Counter(name.casefold() for name in short)
-    return [
+    found = [
         long if count[name.casefold()] > 1 else name
         for long, name in zip(names, short, strict=True)
     ]
+    texts = Counter(conditions_name(name).casefold() for name in found)
+    for number, name in enumerate(found):
+        while conditions_name(name) != name and texts[conditions_name(name).casefold()] > 1:
+            name = str(PurePosixPath(name).with_name(f"clip_{PurePosixPath(name).name}"))
+        while name != found[number] and name.casefold() in texts:
+            name = str(PurePosixPath(name).with_name(f"clip_{PurePosixPath(name).name}"))
+        texts[conditions_name(name).casefold()] += name != found[number]
+        found[number] = name
+    return found
 
 
 def _left_behind(index: Index) -> list[str]:

@@ -4,14 +4,16 @@
     conditions/<name>.pt          prompt_embeds [256, D], prompt_attention_mask [256]
     <reference folder>/<name>.pt  as latents/
 
-Tokens are in the order frame, row, column. Older files of the text are called `condition_<x>.pt` where
-those of the latents are called `latent_<x>.pt`; the oldest have no fps, which then counts as 24.
+Tokens are in the order frame, row, column. Where latents are called `latent_<x>.pt`, in whatever folder,
+that trainer looks for their text as `conditions/condition_<x>.pt`. Its oldest files have no fps, which
+then counts as 24.
 There is no embedding of an empty caption, there are no masks, and captions are not recorded.
 
 Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D text width.
 """
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,11 +54,30 @@ def find_root(folder: Path) -> Path | None:
 
 
 def conditions_name(name: str) -> str:
-    """What the text of a clip is called; `name` is a path without suffix."""
-    path = PurePosixPath(name)
-    if path.name.startswith("latent_"):
-        return str(path.with_name("condition_" + path.name.removeprefix("latent_")))
-    return name
+    """What that trainer looks for as a clip's text; `name` is a path without suffix."""
+    file = PurePosixPath(name).name
+    return f"condition_{file.removeprefix('latent_')}" if file.startswith("latent_") else name
+
+
+def _conditions_names(names: list[str]) -> list[tuple[str, ...]]:
+    """What the text of each clip may be called, the first that is there counts: no two have the same.
+
+    `conditions/condition_<x>` is of the clip of that name, or of `latent_<x>` beside no folder, or of the
+    only `latent_<x>`. Other texts lie where the latents do, as `condition_<x>` or under their name.
+    """
+    wanted = Counter(map(conditions_name, names))
+    own = set(names)
+    found: list[tuple[str, ...]] = []
+    for name in names:
+        top, path = conditions_name(name), PurePosixPath(name)
+        if top == name:
+            found.append((name,))
+            continue
+        is_its_own = top not in own and (wanted[top] == 1 or path.parent == PurePosixPath("."))
+        beside = str(path.with_name(top))
+        candidates = ([top] if is_its_own else []) + ([beside] if beside not in {top, *own} else [])
+        found.append((*candidates, name))
+    return found
 
 
 class PtFiles:
@@ -77,9 +98,11 @@ class PtFiles:
         self.notices: list[str] = []
         self.reference_sizes: list[str] = []
         items = []
-        for path in sorted((root / LATENTS).rglob(f"*{SUFFIX}")):
-            name = path.relative_to(root / LATENTS).with_suffix("").as_posix()
-            parts = [f"{CONDITIONS}/{conditions_name(name)}{SUFFIX}"]
+        paths = sorted((root / LATENTS).rglob(f"*{SUFFIX}"))
+        names = [path.relative_to(root / LATENTS).with_suffix("").as_posix() for path in paths]
+        for name, texts in zip(names, _conditions_names(names), strict=True):
+            texts = tuple(f"{CONDITIONS}/{text}{SUFFIX}" for text in texts)
+            parts = [next((text for text in texts if (root / text).is_file()), texts[0])]
             parts += [f"{reference_dir}/{name}{SUFFIX}"] if reference_dir else []
             absent = [part for part in parts if not (root / part).is_file()]
             if absent:

@@ -8,14 +8,16 @@ from typing import Any
 
 from ..config import PreprocessSettings
 from ..errors import DataError, cut, shown
-from ..events import PermissionAsked, Reporter
+from ..events import Notice, PermissionAsked, Reporter
 from ..media.formats import FORMATS, is_media, listed
 from ..paths import as_path, files_below
 from ..permissions import Ask, NotAllowedError, policy
-from ..reading import read_text
+from ..reading import read_bytes
+from .alike_names import AlikeNames
 from .captions import split_captions
 from .index import LATENTS, SHEET_NAME, VERIFICATION_NAME
 from .records import SHOWN_COLUMN, read_records
+from .written_text import UTF8, decoded
 
 DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
@@ -71,11 +73,18 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Manifest:
+    """Attributes:
+    notes: what was taken in another way than it is written, one line each.
+    """
+
     clips: tuple[Clip, ...]
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
-    def report_asks(self, report: Reporter) -> None:
-        """Tells what would have to be allowed for the examples that were skipped."""
+    def report_notes(self, report: Reporter) -> None:
+        """Tells the notes, and what would have to be allowed for the examples that were skipped."""
+        for line in self.notes:
+            report(Notice(line))
         for ask in dict.fromkeys(skip.ask for skip in self.skipped if skip.ask):
             report(PermissionAsked(ask.kind, ask.value))
 
@@ -104,13 +113,14 @@ def read_manifest(
     source = _absolute(source)
     policy().require_read(source)
     if source.is_dir():
-        return _collect(source, _folder_rows(source), default_caption, require_captions)
+        rows, notes = _folder_rows(source)
+        return _collect(source, rows, default_caption, require_captions, notes)
     if not source.is_file():
         raise DataError(f"{source}: no such file or folder")
     columns = columns or Columns()
     has_default = columns.caption == DEFAULT_CAPTION_COLUMN and default_caption.strip()
-    rows = _metadata_rows(source, columns, require_captions and not has_default)
-    return _collect(source.parent, rows, default_caption, require_captions)
+    rows, notes = _metadata_rows(source, columns, require_captions and not has_default)
+    return _collect(source.parent, rows, default_caption, require_captions, notes)
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,14 @@ class _Row:
 
 
 def _collect(
-    root: Path, rows: list[_Row], default_caption: str, require_captions: bool
+    root: Path,
+    rows: list[_Row],
+    default_caption: str,
+    require_captions: bool,
+    notes: list[str],
 ) -> Manifest:
+    named = (text for row in rows for text in (row.media, row.reference, row.mask) if text)
+    names = AlikeNames(_named_path(root, text.replace("\\", "/")) for text in named)
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
     clips: list[Clip] = []
@@ -141,16 +157,16 @@ def _collect(
             if row.refused:
                 raise row.refused
             _require_text(row)
-            media = _existing_file(root, row, row.media, "media path")
+            media = _existing_file(names, root, row, row.media, "media path")
             captions = row.captions or split_captions(default_caption)
             if not captions and require_captions:
                 raise DataError(row.problem or "the caption is empty")
             reference = (
-                _existing_file(root, row, row.reference, "reference path")
+                _existing_file(names, root, row, row.reference, "reference path")
                 if with_references
                 else None
             )
-            mask = _existing_file(root, row, row.mask, "mask path") if with_masks else None
+            mask = _existing_file(names, root, row, row.mask, "mask path") if with_masks else None
         except (DataError, NotAllowedError) as error:
             ask = None
             if isinstance(error, NotAllowedError):
@@ -162,7 +178,7 @@ def _collect(
         clips.append(Clip(name, media, captions, reference, mask))
     if refused and not clips:
         raise refused
-    return Manifest(tuple(clips), tuple(skipped))
+    return Manifest(tuple(clips), tuple(skipped), (*notes, *names.notes()))
 
 
 def _require_text(row: _Row) -> None:
@@ -176,20 +192,28 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _existing_file(root: Path, row: _Row, text: str, what: str) -> Path:
+def _existing_file(names: AlikeNames, root: Path, row: _Row, text: str, what: str) -> Path:
     """Finds a file named in a row; on any system either separator may have been written, quotes
-    around it, and ~ for the home."""
+    around it, ~ for the home, and the name in another case or Unicode form."""
     if not text:
         raise DataError(row.problem or f"the {what} is empty")
     for spelling in dict.fromkeys((text, text.replace("\\", "/"))):
-        path = _absolute(root / as_path(spelling))
+        path = _named_path(root, spelling)
         policy().require_read(path)
         try:
             if path.is_file():
                 return path
         except OSError as error:
             raise DataError(f"the {what} {shown(text)} can't be read ({error.strerror})") from error
+    if not path.is_dir() and (alike := names.find(path)):
+        policy().require_read(alike)
+        if alike.is_file():
+            return alike
     raise DataError(f"the {what} {shown(text)} is no file (looked for {cut(str(path), 300)})")
+
+
+def _named_path(root: Path, text: str) -> Path:
+    return _absolute(root / as_path(text))
 
 
 def _absolute(path: Path) -> Path:
@@ -228,8 +252,9 @@ def _unique(name: str, taken: dict[str, int]) -> str:
     return unique
 
 
-def _folder_rows(folder: Path) -> list[_Row]:
+def _folder_rows(folder: Path) -> tuple[list[_Row], list[str]]:
     rows = []
+    encodings: dict[str, list[str]] = {}
 
     def may_enter(place: Path) -> bool:
         if not place.is_symlink():
@@ -241,18 +266,23 @@ def _folder_rows(folder: Path) -> list[_Row]:
             return False
         return True
 
-    for path in files_below(folder, may_enter):
-        if not is_media(path) or _is_of_a_cache(path):
-            continue
+    found = files_below(folder, may_enter)
+    media = [path for path in found if is_media(path) and not _is_of_a_cache(path)]
+    names = AlikeNames(path.with_suffix(".txt") for path in media)
+    for path in media:
         label = path.relative_to(folder).as_posix()
         text = path.with_suffix(".txt")
-        if not text.is_file():
-            rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
-            continue
         try:
+            text = text if text.is_file() else names.find(text) or text
+            if not text.is_file():
+                rows.append(_Row(label, label, problem=f"no caption: {text.name} is missing"))
+                continue
             policy().require_read(text)  # it may be a link
-            captions = split_captions(read_text(text, LARGEST_CAPTION_BYTES))
-            rows.append(_Row(label, label, captions))
+            caption, encoding = decoded(read_bytes(text, LARGEST_CAPTION_BYTES))
+            rows.append(_Row(label, label, split_captions(caption)))
+            encodings.setdefault(encoding, []).append(text.name)
+        except DataError as error:
+            rows.append(_Row(label, problem=str(error)))
         except NotAllowedError as error:
             rows.append(_Row(label, refused=error))
         except OSError as error:
@@ -261,7 +291,16 @@ def _folder_rows(folder: Path) -> list[_Row]:
             rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text; save it as UTF-8"))
     if not rows:
         raise DataError(f"{folder}: holds no media; known are {listed(FORMATS)}")
-    return rows
+    read_as = [_read_as(files, name) for name, files in encodings.items() if name != UTF8]
+    return rows, [*read_as, *names.notes()]
+
+
+def _read_as(files: list[str], encoding: str) -> str:
+    more = f" and {len(files) - 1} more" if files[1:] else ""
+    return (
+        f"{cut(files[0])}{more}: read as {encoding}, as it is no UTF-8; save it as UTF-8 where letters "
+        "come out wrong"
+    )
 
 
 def _is_of_a_cache(path: Path) -> bool:
@@ -269,8 +308,10 @@ def _is_of_a_cache(path: Path) -> bool:
     return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
 
 
-def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list[_Row]:
-    records = read_records(source)
+def _metadata_rows(
+    source: Path, columns: Columns, needs_captions: bool
+) -> tuple[list[_Row], list[str]]:
+    records, encoding = read_records(source)
     _check_columns(source, records, columns, needs_captions)
     rows = []
     for label, record in records:
@@ -282,7 +323,7 @@ def _metadata_rows(source: Path, columns: Columns, needs_captions: bool) -> list
             rows.append(row)
     if not rows:
         raise DataError(f"{source}: holds no rows")
-    return rows
+    return rows, [] if encoding == UTF8 else [_read_as([source.name], encoding)]
 
 
 def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:

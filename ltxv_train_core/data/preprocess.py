@@ -70,7 +70,7 @@ def preprocess(
     work.cache.claim()
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
-    manifest.report_asks(report)
+    manifest.report_notes(report)
     known = remembered_encoders(settings, video_encoder, caption_encoder)
     if known:
         clips = work.look_at(manifest.clips)

@@ -54,7 +54,7 @@ def make_references(
     manifest = read_manifest(source, columns)
     for skipped in manifest.skipped:
         report(ClipSkipped(skipped.name, skipped.reason))
-    manifest.report_asks(report)
+    manifest.report_notes(report)
     folder = _folder(source, effect.kind)
     made: dict[str, Path] = {}
     phase, total = f"make {effect.kind} references", len(manifest.clips)

@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 
 from ..errors import ModelError, cut, shown
 from .header import Header, TensorInfo, read_header
+from .lora_kinds import adapter_kind
 from .names import TRANSFORMER_PREFIX, VAE_PREFIX, diffusers_name
+from .quantized import quantization
 from .single_file import CAUSAL_POSITIONS
 from .vae_blocks import diffusers_vae_config
 from .versions import TRANSFORMER_2B, TRANSFORMER_13B, VAE_090, VAE_091, VAE_095, VERSIONS
@@ -80,10 +82,15 @@ class VaePart:
 
 @dataclass(frozen=True)
 class Contents:
-    """A file and what was found in it."""
+    """A file and what was found in it.
+
+    Attributes:
+        quantization: how its weights are stored, where that is a way that is not read.
+    """
 
     header: Header
     kind: str
+    quantization: str | None = None
     transformer: TransformerPart | None = None
     vae: VaePart | None = None
     text_encoder_prefix: str | None = None
@@ -129,6 +136,8 @@ def read_contents(path: Path) -> Contents:
     header = read_header(path)
     if other := _other(header):
         return Contents(header, other)
+    if how := quantization(header):
+        return Contents(header, f"a model that is quantized ({how}), which is not read", how)
     transformer, vae = _transformer(header), _vae(header)
     text_encoder = _text_encoder(header)
     if transformer is not None:
@@ -140,7 +149,7 @@ def read_contents(path: Path) -> Contents:
     else:
         shown = ", ".join(map(cut, list(header.tensors)[:3])) or "none"
         kind = f"something unknown ({len(header.tensors)} tensors: {shown}, ...)"
-    return Contents(header, kind, transformer, vae, text_encoder)
+    return Contents(header, kind, None, transformer, vae, text_encoder)
 
 
 def _other(header: Header) -> str | None:
@@ -148,7 +157,7 @@ def _other(header: Header) -> str | None:
     names = header.tensors
     if any(name.endswith("audio_adaln_single.linear.weight") for name in names):
         return "an LTX-2 checkpoint (video and audio), which is another model"
-    if any(_LORA_END.search(name) for name in names):
+    if any(_LORA_END.search(name) for name in names) or adapter_kind(names):
         return LORA
     if {"initial_conv.weight", "final_conv.weight"} <= names.keys():
         return UPSCALER
@@ -285,6 +294,11 @@ def differences(
 
 def require_kind(contents: Contents, option: str, *kinds: str) -> None:
     """Raises `ModelError` when a file is of none of the kinds that an option takes."""
+    if contents.quantization:
+        raise ModelError(
+            f"{option} {str(contents.header.path)!r}: is quantized ({contents.quantization}), which "
+            "is not read; use the file in bf16 or fp16, or in fp8 as ComfyUI scales it"
+        )
     if contents.kind not in kinds:
         raise ModelError(
             f"{option} {str(contents.header.path)!r}: expected {' or '.join(kinds)}, "

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from ..errors import ModelError, cut, shown
 from ..reading import open_regular, parse_json
+from .foreign_files import LONGEST_SIGN, foreign_file
 
 LONGEST_HEAD_BYTES = 16 * 2**20
 MOST_TENSORS = 100_000
@@ -115,10 +116,14 @@ def read_header(path: Path) -> Header:
         with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
-            length = int.from_bytes(file.read(8), "little")
+            start = file.read(LONGEST_SIGN)
+            length = int.from_bytes(start[:8], "little")
+            file.seek(8)
             if not 2 <= length <= min(LONGEST_HEAD_BYTES, size - 8):
+                what = foreign_file(start)
                 raise ModelError(
-                    f"{path}: is no safetensors file, or only the beginning of one ({size} bytes)"
+                    f"{path}: is no safetensors file, "
+                    + (f"but {what}" if what else f"or only the beginning of one ({size} bytes)")
                 )
             head = parse_json(file.read(length).decode("utf-8"))
     except OSError as error:

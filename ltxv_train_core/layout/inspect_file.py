@@ -11,6 +11,8 @@ from ..errors import cut
 from ..reading import open_regular, parse_json
 from .contents import LORA, READABLE, Contents, read_contents
 from .header import Header
+from .lora_kinds import adapter_kind, is_difference, other_family
+from .rotated import ROTATED, is_rotated
 
 _DOWN = re.compile(r"\.(lora_A(\.\w+)?|lora_down)\.weight$")
 _FORMS = {
@@ -71,6 +73,8 @@ def _parts(contents: Contents) -> dict[str, Any]:
             "attention_head_dim": part.config["attention_head_dim"],
             "prefix": part.prefix,
         }
+        if is_rotated(contents.header):
+            facts["rotated"] = ROTATED
         facts["causal_positions"] = part.causal_positions
     if vae := contents.vae:
         facts["vae"] = {"layout": vae.layout, "prefix": vae.prefix}
@@ -81,18 +85,23 @@ def _lora(header: Header) -> dict[str, Any]:
     downs = {name: info for name, info in header.tensors.items() if _DOWN.search(name)}
     ranks = Counter(info.shape[0] for info in downs.values() if info.shape)
     layers = {_DOWN.sub("", name) for name in downs}
+    changes = sum(map(is_difference, header.tensors))
     named = (f"{layer}.alpha" for layer in layers if f"{layer}.alpha" in header.tensors)
     alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}
     kinds = Counter(re.sub(r"^.*?(attn\d|ff)\b", r"\1", layer) for layer in layers)
     first = next(iter(downs), "")
+    kind, family = adapter_kind(header.tensors), other_family(header.tensors, header.metadata)
     form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
     return {
+        **({"adapter": f"{kind[0].name}: it {kind[0].does}"} if kind else {}),
+        **({"model": f"{family[0]}, not LTX-Video ({family[1]})"} if family else {}),
         "form": form,
         "rank": next(iter(ranks)) if len(ranks) == 1 else sorted(ranks),
         # None: the file has no alpha, and samplers apply it at scale 1.
         "alpha": next(iter(alphas)) if len(alphas) == 1 else sorted(alphas) or None,
         "layers": len(layers),
         "layer_kinds": dict(sorted(kinds.items())),
+        **({"biases_and_norms": changes} if changes else {}),
     }
 
 

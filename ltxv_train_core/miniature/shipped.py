@@ -11,6 +11,7 @@ TOKENIZER_FILE = "tokenizer.json"
 
 CAUSAL = True
 CAPTION_CHANNELS = 128
+BLOCKS = 4
 
 
 def identity() -> str:

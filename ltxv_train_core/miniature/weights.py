@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from .shipped import (
+    BLOCKS,
     CAPTION_CHANNELS,
     FOLDER,
     TEXT_ENCODER_FILE,
@@ -19,7 +20,7 @@ from .vae import VaeFactors, build_vae
 
 TRANSFORMER_CONFIG = {
     "in_channels": 128,
-    "num_layers": 4,
+    "num_layers": BLOCKS,
     "num_attention_heads": 4,
     "attention_head_dim": 64,
     "cross_attention_dim": 256,

@@ -54,6 +54,10 @@ class AssembledModel:
     def text_width(self) -> int | None:
         return self.model.text_width
 
+    @property
+    def block_count(self) -> int | None:
+        return self.model.block_count
+
     def require_transformer(self) -> None:
         self.model.require_transformer()
 

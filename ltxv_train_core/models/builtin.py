@@ -23,6 +23,7 @@ class MiniatureModel:
     causal_positions = shipped.CAUSAL
     is_fp8 = False
     text_width = shipped.CAPTION_CHANNELS
+    block_count = shipped.BLOCKS
 
     @property
     def identity(self) -> str:

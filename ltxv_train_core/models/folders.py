@@ -26,7 +26,8 @@ from .download import (
     is_cached,
     require_reachable,
 )
-from .part_config import LARGEST_CONFIG_BYTES, part_config, require_shards
+from .part_config import LARGEST_CONFIG_BYTES, part_config
+from .part_weights import require_weights
 from .text_encoder import TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .video_codec import VideoCodec
@@ -107,7 +108,10 @@ class HubFolder:
         return download_folders(self.repository, (name,), self.report, self.stop) / name
 
     def require(self, name: str) -> None:
-        require_reachable(self.repository, is_cached(self.repository, (name,)))
+        cached = is_cached(self.repository, (name,))
+        require_reachable(self.repository, cached)
+        if cached:
+            _require_kind(self.part(name), name)
 
 
 class DiffusersModel:
@@ -152,6 +156,10 @@ class DiffusersModel:
     @property
     def text_width(self) -> int | None:
         return _number(self.place, "transformer", "caption_channels")
+
+    @property
+    def block_count(self) -> int | None:
+        return _number(self.place, "transformer", "num_layers")
 
     def require_transformer(self) -> None:
         self.place.require("transformer")
@@ -224,7 +232,10 @@ class EncoderFolder:
             require_t5_tokenizer(self.place.part("text_encoder"))
         else:
             name = self.place.repository
-            require_reachable(name, is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP))
+            cached = is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP)
+            require_reachable(name, cached)
+            if cached:
+                _require_kind(self._folder(), "text_encoder")
 
     def load(self, dtype: torch.dtype) -> TextEncoder:
         from transformers import T5EncoderModel
@@ -277,7 +288,7 @@ def _require_kind(folder: Path, part: str) -> None:
         raise ModelError(
             f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {cut(str(found))}"
         )
-    require_shards(folder)
+    require_weights(folder, part)
 
 
 def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:

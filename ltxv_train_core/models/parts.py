@@ -25,6 +25,7 @@ class ModelSource(Protocol):
         is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
         text_width: of the text embeddings that it reads; None where that isn't known yet.
         vae, text_encoder: what the model takes for them; None where it has none.
+        block_count: of its transformer; None where that isn't known yet.
     """
 
     @property
@@ -41,6 +42,9 @@ class ModelSource(Protocol):
 
     @property
     def text_width(self) -> int | None: ...
+
+    @property
+    def block_count(self) -> int | None: ...
 
     @property
     def vae(self) -> "VaePart | None": ...

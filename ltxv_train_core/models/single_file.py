@@ -19,6 +19,7 @@ from ..layout.contents import (
 )
 from ..layout.header import content_of
 from ..layout.names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
+from ..layout.rotated import ROTATED, is_rotated
 from ..layout.single_file import CAUSAL_POSITIONS
 from .builtin import MiniatureVae, vae_content_in_comfyui
 from .device import holds_float8
@@ -123,6 +124,11 @@ class SingleFileModel:
         return width
 
     @property
+    def block_count(self) -> int:
+        count: int = self._part.config["num_layers"]
+        return count
+
+    @property
     def vae(self) -> VaeFile | None:
         return VaeFile(self.contents) if self.contents.vae else None
 
@@ -164,6 +170,8 @@ class SingleFileModel:
         theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str
         names = {name: prefix + theirs(name) for name in module.state_dict()}
         require_match(header, prefix, names, module)
+        if is_rotated(header):
+            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
         return module, names
 
     def _vae(self) -> VaeFile:

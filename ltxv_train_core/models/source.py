@@ -31,6 +31,10 @@ _REPOSITORY_POSITIONS = {
     if version.file is None
 }
 
+_REPOSITORY_BLOCKS = {
+    version.repository: version.block_count for version in VERSIONS.values() if version.file is None
+}
+
 
 def open_model(
     model_source: str,
@@ -143,6 +147,21 @@ def _open_version(
         folder = HubFolder(version.repository, report, stop)
         return DiffusersModel(name, folder, version.causal_positions)
     return SingleFileModel(name, download_file(version.repository, version.file, report, stop))
+
+
+def block_count(model_source: str) -> int | None:
+    """How many transformer blocks a model has; None for a repository that is no known version, and
+    for a model whose description can't be read. Nothing is downloaded.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    place = locate_model(model_source)
+    if isinstance(place, Path):
+        return open_model(model_source).block_count
+    if place == MINIATURE:
+        return MiniatureModel.block_count
+    return place.block_count if isinstance(place, Version) else _REPOSITORY_BLOCKS.get(place)
 
 
 def must_be_downloaded(model_source: str) -> bool:

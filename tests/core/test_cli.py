@@ -11,6 +11,7 @@ import pytest
 import ltxv_train_core
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import yaml_file
+from ltxv_train_core.layout.versions import VERSIONS
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,21 @@ def test_check_lists_every_problem(config_file, capsys):
     assert main(["check", str(config_file), "--set", "lora.rank=0"]) == 2
     assert "lora.rank" in capsys.readouterr().out
     assert main(["check", str(config_file.with_name("missing.yaml"))]) == 2
+
+
+@pytest.mark.parametrize("source", ["LTXV_MINIATURE", *VERSIONS, "owner/unknown"])
+def test_check_finds_targets_that_match_no_layer_before_a_model_is_downloaded(
+    config_file, capsys, monkeypatch, source
+):
+    monkeypatch.setattr("ltxv_train_core.models.source.is_cached", lambda *_, **__: False)
+    words = ["--set", f"model.model_source={source}", "--set"]
+    targets = "lora.target_modules=[to_q, audio_attn1.to_k, norm_k]"
+    assert main(["check", str(config_file), *words, targets]) == 2
+    lines = capsys.readouterr().out
+    assert "lora.target_modules 'audio_attn1.to_k' matches no layer" in lines
+    assert "lora.target_modules 'norm_k' names no linear layer" in lines
+    main(["check", str(config_file), *words, "lora.target_modules=[to_q, ff.net.*, proj_in]"])
+    assert "target_modules" not in capsys.readouterr().out
 
 
 MISSING = [

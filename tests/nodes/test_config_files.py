@@ -81,7 +81,7 @@ def test_what_is_saved_loads_again_and_is_never_overwritten(host: Host) -> None:
     assert files[1].name == "kept-2.yaml"
     whole = yaml_file.load(files[1])
     assert (whole.name, whole.optimization.steps) == ("saved", 4)
-    assert yaml.safe_load(files[0].read_text(encoding="utf-8"))["ltxv_train"] == {"name": "saved"}
+    assert "ltxv_train" not in yaml.safe_load(files[0].read_text(encoding="utf-8"))
     graph, node = load(host, file=str(files[1]))
     probe = graph.probe(node)
     values = seen(run(host, graph.prompt), probe)

@@ -1,6 +1,7 @@
 """The same LoRA in every form: what it does to the weights stays what it is."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.lora import LoRA, LoRALayer
-from ltxv_train_core.adapters.lora_file import read_lora, write_lora
+from ltxv_train_core.adapters.lora_file import lora_ranks, read_lora, write_lora
 from ltxv_train_core.adapters.resize import resize_lora
 from ltxv_train_core.adapters.start import require_rank
 from ltxv_train_core.errors import ModelError
+from ltxv_train_core.layout.inspect_file import inspect_file
 from ltxv_train_core.layout.lora_forms import LORA_FORMS, LoRAForm
 from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
@@ -211,9 +213,13 @@ def test_what_has_no_place_is_named(tmp_path):
     save_file(load_file(path) | others, path)
     done = convert_lora(path, "diffusers", tmp_path / "out.safetensors")
     assert done.layers == len(IN_BLOCKS)
-    (note,) = done.notes
-    assert note.startswith("3 keys not converted")
-    assert set(note.rpartition(": ")[2].split(", ")) == set(others)
+    note, biases = done.notes
+    assert note.startswith("2 keys not converted, as of no layer")
+    assert set(note.rpartition(": ")[2].split(", ")) == set(list(others)[:2])
+    assert biases == (
+        "not converted, as changes of biases and norms, which are no LoRA: "
+        "diffusion_model.transformer_blocks.0.attn1.to_q.diff_b"
+    )
     save_file(others, path)
     with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
         convert_lora(path, "diffusers", tmp_path / "none.safetensors")
@@ -232,14 +238,96 @@ def test_many_keys_of_a_text_encoder_are_one_note(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "end", ["dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight"]
+    ("kind", "end"),
+    [
+        ("DoRA", "dora_scale"),
+        ("DoRA", "lora_magnitude_vector"),
+        ("DoRA", "lora_magnitude_vector.weight"),
+        ("LoKr", "lokr_w1"),
+        ("LoKr", "lokr_w2_a"),
+        ("LoHa", "hada_w1_a"),
+        ("OFT", "oft_blocks"),
+        ("OFT", "oft_R.weight"),
+        ("BOFT", "boft_R"),
+        ("GLoRA", "a1.weight"),
+        ("IA3", "ia3_l"),
+    ],
 )
-def test_a_dora_is_refused(tmp_path, end):
+def test_what_is_like_a_lora_is_refused_and_named(tmp_path, kind, end):
     path = written(tmp_path, "comfy", lora(IN_BLOCKS))
     key = f"diffusion_model.transformer_blocks.3.attn1.to_q.{end}"
-    save_file(load_file(path) | {key: torch.ones(256)}, path)
-    with pytest.raises(ModelError, match=f"is a DoRA \\({key}\\)"):
+    save_file(load_file(path) | {key: torch.ones(2, 4, 4)}, path)
+    assert inspect_file(path)["adapter"].startswith(f"{kind}: it ")
+    for attempt in (convert_lora, resize_lora):
+        form = "kohya" if attempt is convert_lora else None
+        arguments = (form,) if form else ()
+        output = tmp_path / "out.safetensors"
+        rank = {} if form else {"rank": 2}
+        with pytest.raises(ModelError, match=rf"is an? {kind} \({re.escape(key)}\)"):
+            attempt(path, *arguments, output, **rank)
+        assert not output.exists()
+
+
+def test_a_boft_of_lycoris_has_one_dimension_more_than_an_oft(tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file({"lycoris_transformer_blocks_0_attn1_to_q.oft_blocks": torch.ones(2, 4, 8, 8)}, path)
+    with pytest.raises(ModelError, match="is a BOFT"):
         convert_lora(path, "kohya", tmp_path / "out.safetensors")
+
+
+LTX2_LAYERS = [
+    "transformer_blocks.0.audio_attn1.to_q",
+    "transformer_blocks.0.audio_to_video_attn.to_k",
+    "av_ca_video_scale_shift_adaln_single.linear",
+    "audio_patchify_proj",
+]
+
+
+@pytest.mark.parametrize("layer", LTX2_LAYERS)
+@pytest.mark.parametrize("form", ["dots", "underscores"])
+def test_a_lora_of_ltx_2_is_refused(tmp_path, layer, form):
+    """Some of its layers are called as LTX-Video's are."""
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    stem = f"diffusion_model.{layer}" if form == "dots" else f"lora_unet_{layer.replace('.', '_')}"
+    pair = {
+        f"{stem}.lora_down.weight": torch.ones(4, 8),
+        f"{stem}.lora_up.weight": torch.ones(8, 4),
+    }
+    save_file(load_file(path) | pair, path)
+    assert inspect_file(path)["model"].startswith("LTX-2, not LTX-Video")
+    output = tmp_path / "out.safetensors"
+    with pytest.raises(ModelError, match="is a LoRA of LTX-2, another model"):
+        resize_lora(path, output, rank=2)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "other"),
+    [
+        ("ltx-2", True),
+        ("ltx2/lora", True),
+        ("LTX-2.3", True),
+        ("ltx-video", False),
+        ("ltx_2b", False),
+    ],
+)
+def test_metadata_tell_a_lora_of_ltx_2_without_sound(tmp_path, architecture, other):
+    path = written(tmp_path, "comfy", lora(IN_BLOCKS))
+    save_file(load_file(path), path, {"modelspec.architecture": architecture})
+    assert ("model" in inspect_file(path)) is other
+
+
+def test_several_ranks_become_one_without_loss(tmp_path):
+    made = lora(IN_BLOCKS)
+    name = next(iter(made))
+    made[name] = LoRALayer(made[name].down[:2], made[name].up[:, :2], 2.0)
+    path = written(tmp_path, "comfy", made)
+    old = max(layer.rank for layer in made.values())
+    done = resize_lora(path, tmp_path / "one.safetensors", rank=old)
+    assert done.error < 1e-6
+    assert lora_ranks(done.output) == {old}
+    with pytest.raises(ModelError, match="give a smaller rank"):
+        resize_lora(done.output, tmp_path / "again.safetensors", rank=old)
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ltxv_train_core.adapters.inject import add_lora, match_modules
+from ltxv_train_core.adapters.layer_names import module_names
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.miniature.weights import load_transformer
@@ -20,6 +21,22 @@ def test_patterns_match_ends_of_names_and_wildcards():
 def test_a_pattern_without_a_match_names_near_ones():
     with pytest.raises(ConfigurationError, match=r"'to_qq' matches no layer.*to_q"):
         match_modules(load_transformer(), ("to_k", "to_qq"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "helps"),
+    [("norm_q", "leave it out"), ("norm1", "leave it out"), ("attn1", r"add \.\* to take")],
+)
+def test_a_module_that_is_no_linear_layer_is_named(pattern, helps):
+    with pytest.raises(ConfigurationError, match=rf"'{pattern}' names no linear layer.*{helps}"):
+        match_modules(load_transformer(), ("to_k", pattern))
+
+
+def test_names_are_known_without_weights():
+    linear, others = module_names(blocks=4)
+    modules = dict(load_transformer().named_modules())
+    assert set(linear) == {n for n, m in modules.items() if isinstance(m, torch.nn.Linear)}
+    assert set(others) == modules.keys() - set(linear) - {""}
 
 
 def test_the_lora_is_float32_seeded_and_alone_trainable():

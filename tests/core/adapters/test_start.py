@@ -1,3 +1,4 @@
+import math
 import os
 
 import pytest
@@ -7,10 +8,18 @@ from safetensors.torch import load_file, save_file
 from ltxv_train_core.adapters.convert import convert_lora
 from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.adapters.lora_file import PREFIX, lora_tensors, write_lora_file
-from ltxv_train_core.adapters.start import find_start, start_from
-from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.adapters.resize import resize_lora
+from ltxv_train_core.adapters.start import (
+    find_start,
+    require_rank,
+    require_start,
+    start_from,
+    start_notes,
+)
+from ltxv_train_core.config import LoRAConfig, TrainingConfig
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.layout.inspect_file import inspect_file
 from ltxv_train_core.layout.lora_forms import LORA_FORMS
 from ltxv_train_core.layout.names import comfy_name
 from ltxv_train_core.miniature.weights import load_transformer
@@ -130,6 +139,60 @@ def test_what_does_not_fit_is_refused(tensors, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="is no safetensors file"):
         start_from(lora(), path, CONFIG)
+
+
+def test_several_ranks_are_refused_with_the_command_that_gives_one(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    narrow = {
+        n: v[:2] if ".lora_A." in n else v[:, :2] for n, v in tensors.items() if "proj_in" in n
+    }
+    save_file({n: v.contiguous() for n, v in (tensors | narrow).items()}, path)
+    for rank, new in ((2, 2), (4, 4), (16, 4)):
+        with pytest.raises(
+            ModelError, match=rf"ranks 2, 4, .*`resize x\.safetensors --rank {new} "
+        ):
+            require_rank(path, rank)
+        resize_lora(path, tmp_path / f"{rank}.safetensors", rank=new)
+        require_rank(tmp_path / f"{rank}.safetensors", new)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused(tensors, tmp_path, value):
+    path = tmp_path / "x.safetensors"
+    broken = tensors["proj_in.lora_B.weight"].clone()
+    broken[0, 0] = value
+    save_file(tensors | {"proj_in.lora_B.weight": broken}, path)
+    for attempt in (
+        lambda: require_start(starting(path)),
+        lambda: start_from(lora(), path, CONFIG),
+    ):
+        with pytest.raises(ModelError, match="proj_in holds numbers that are not finite"):
+            attempt()
+
+
+def test_pairs_of_comfyuis_own_training_node_are_taken_without_biases_and_norms(tensors, tmp_path):
+    path = tmp_path / "trained.safetensors"
+    layers = sorted({name.split(".lora_")[0] for name in tensors})
+    written = {f"{PREFIX}{comfy_name(n)}.alpha": torch.tensor(1.0) for n in layers}
+    for name in layers:
+        stem = PREFIX + comfy_name(name)
+        written[f"{stem}.lora_down.weight"] = tensors[f"{name}.lora_A.weight"]
+        written[f"{stem}.lora_up.weight"] = tensors[f"{name}.lora_B.weight"]
+        written[f"{stem}.diff_b"] = torch.ones(256)
+    written[f"{PREFIX}transformer_blocks.0.attn1.q_norm.diff"] = torch.ones(256)
+    save_file(written, path)
+    transformer = lora()
+    assert start_from(transformer, path, CONFIG) == 0
+    assert close(effect(transformer), wanted(tensors, scale=0.25))
+    (note,) = start_notes(starting(path))
+    assert f"{len(layers) + 1} keys left out, as changes of biases and norms" in note
+    assert inspect_file(path)["biases_and_norms"] == len(layers) + 1
+
+
+def starting(path):
+    data = {"preprocessed_data_root": "data"}
+    model = {"load_checkpoint": str(path)}
+    return TrainingConfig(data=data, model=model, lora=CONFIG)
 
 
 def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):

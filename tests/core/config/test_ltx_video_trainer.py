@@ -5,7 +5,7 @@ import yaml
 
 from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig, yaml_file
-from ltxv_train_core.config.ltx_video_trainer import KNOWN, OWN_KEY
+from ltxv_train_core.config.ltx_video_trainer import KNOWN, uncommented
 from ltxv_train_core.errors import ConfigurationError
 
 # Every option that its configuration has, with values that are not the defaults.
@@ -173,8 +173,8 @@ def test_a_file_of_theirs_is_written_as_one_of_theirs():
     assert read(yaml_file.dump(whole)) == whole
 
 
-def test_options_of_ours_stand_under_their_own_key_only_when_they_are_set():
-    assert OWN_KEY not in yaml.safe_load(yaml_file.dump(with_data()))
+def test_options_of_ours_stand_in_comments_only_when_they_are_set():
+    assert "#" not in yaml_file.dump(with_data())
     whole = with_data(
         name="ours",
         trackers={"tensorboard": True},
@@ -182,8 +182,14 @@ def test_options_of_ours_stand_under_their_own_key_only_when_they_are_set():
         optimization={"scheduler_type": "cosine_with_restarts", "scheduler_params": {"cycles": 7}},
         flow_matching={"timestep_sampling_params": {"std": 2, "shift_limit": 9}},
     )
-    document = yaml.safe_load(yaml_file.dump(whole))
-    assert document[OWN_KEY] == {
+    text = yaml_file.dump(whole)
+    document = yaml.safe_load(text)
+    assert set(document) == set(yaml.safe_load(THEIRS))
+    assert text.splitlines()[-12:-10] == [
+        "# ltxv_train: options that LTX-Video-Trainer doesn't know; they count here",
+        "#| name: ours",
+    ]
+    assert yaml.safe_load(uncommented(text)) == {
         "name": "ours",
         "trackers": {"tensorboard": True},
         "hub": {"private": False},
@@ -191,7 +197,35 @@ def test_options_of_ours_stand_under_their_own_key_only_when_they_are_set():
         "flow_matching": {"timestep_sampling_params": {"shift_limit": 9.0}},
     }
     assert document["flow_matching"]["timestep_sampling_params"] == {"std": 2.0}
-    assert read(yaml_file.dump(whole)) == whole
+    assert read(text) == read(text.replace("\n", "\r\n")) == whole
+
+
+def test_a_key_of_ours_in_older_files_is_still_read():
+    text = "data: {preprocessed_data_root: d}\nltxv_train: {name: ours, hub: {private: false}}\n"
+    assert read(text) == with_data(name="ours", hub={"private": False})
+
+
+@pytest.mark.parametrize(
+    "name", ["# ltxv_train:", "#| seed: 3", "a: b", "-", "'", "é", "a\u2028seed: 9", "a\x85b"]
+)
+def test_values_that_look_like_comments_come_back(name):
+    prompts = [f"one\n# ltxv_train:\n#| seed: 5\n{name}", name]
+    own = {"trackers": {"tensorboard": True}, "model": {"vae_source": name}}
+    whole = with_data(name="ours", validation={"prompts": prompts}, **own)
+    text = yaml_file.dump(whole)
+    assert read(text) == whole
+    assert set(yaml.safe_load(text)) == set(yaml.safe_load(THEIRS))
+
+
+def test_what_is_wrong_in_the_comments_is_told_with_its_line():
+    start = "data: {preprocessed_data_root: d}\n# a comment\n#| seed: 5\n"
+    assert read(start) == with_data()  # no options of ours: nothing announces them
+    with pytest.raises(ConfigurationError, match=r"line 7"):
+        read(start + "# ltxv_train:\n#| name: a\n#| hub: [\n")
+    with pytest.raises(ConfigurationError, match=r"ltxv_train: expected sections"):
+        read(start + "# ltxv_train:\n#| ours\n")
+    with pytest.raises(ConfigurationError, match=r"lora\.rank: given twice"):
+        read("lora: {rank: 1}\n# ltxv_train:\n#| lora: {rank: 2}")
 
 
 def test_the_configuration_that_it_saves_with_a_run_is_read():

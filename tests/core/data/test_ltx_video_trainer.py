@@ -117,6 +117,67 @@ def test_a_clip_without_its_text_is_left_out_by_name(folder):
         TrainingDataset(folder)
 
 
+def their_text(latents, root):
+    """Where LTX-Video-Trainer looks for the text of a file of latents."""
+    if latents.name.startswith("latent_"):
+        return root / "conditions" / f"condition_{latents.stem[7:]}.pt"
+    return root / "conditions" / latents.relative_to(root / "latents")
+
+
+@pytest.mark.parametrize(
+    ("clip", "text"),
+    [
+        ("latent_7", "condition_7"),
+        ("sub/latent_7", "condition_7"),
+        ("sub/latent_7", "sub/condition_7"),  # as this trainer wrote it before
+        ("sub/latent_7", "sub/latent_7"),
+    ],
+)
+def test_old_names_are_found_in_subfolders_too(tmp_path, clip, text):
+    save(tmp_path / f"latents/{clip}.pt", latents(1, 2, 2))
+    save(tmp_path / f"conditions/{text}.pt", conditions(3, 1.0))
+    (item,) = TrainingDataset(tmp_path).items
+    assert (item.name, item.conditions.path) == (clip, f"conditions/{text}.pt")
+
+
+def test_no_clip_gets_the_text_of_another(tmp_path):
+    for name in ("a/latent_1", "b/latent_1", "latent_2", "condition_2", "latent_3", "c/latent_3"):
+        save(tmp_path / f"latents/{name}.pt", latents(1, 2, 2))
+    for name in ("condition_1", "condition_2", "condition_3", "b/condition_1"):
+        save(tmp_path / f"conditions/{name}.pt", conditions(3, 1.0))
+    dataset = TrainingDataset(tmp_path)
+    assert {item.name: item.conditions.path for item in dataset.items} == {
+        "b/latent_1": "conditions/b/condition_1.pt",
+        "condition_2": "conditions/condition_2.pt",
+        "latent_3": "conditions/condition_3.pt",
+    }
+    assert [line.split(" is left out")[0] for line in dataset.notices] == [
+        "a/latent_1",
+        "c/latent_3",
+        "latent_2",
+    ]
+
+
+def test_what_is_exported_is_found_there_and_here(tmp_path, write_clip):
+    names = ("latent_a", "sub/latent_b", "one/latent_c", "two/latent_c", "latent_d", "condition_d")
+    rows = []
+    for number, name in enumerate((*names, "one/clip_latent_c")):
+        write_clip(f"{name}.mp4")
+        rows.append({"media_path": f"{name}.mp4", "caption": "word " * (number + 1)})
+    (tmp_path / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    root = preprocess(PreprocessSettings(tmp_path / "data.json", MINIATURE, "64x64x9")).root
+    out = export_reference(root, tmp_path / "out", "float32")
+    files = sorted((out / "latents").rglob("*.pt"))
+    texts = [their_text(file, out) for file in files]
+    assert len(set(texts)) == len(files) == len(rows)
+    ours = {sample.prompt_embeds.numpy().tobytes() for sample in TrainingDataset(root)}
+    dataset = TrainingDataset(out)
+    assert {sample.prompt_embeds.numpy().tobytes() for sample in dataset} == ours
+    found = {out / i.latents.path: out / i.conditions.path for i in dataset.items}
+    assert found == dict(zip(files, texts, strict=True))
+    assert {"latent_a", "sub/latent_b", "condition_d"} <= {item.name for item in dataset.items}
+
+
 def test_what_the_layout_lacks_is_refused_by_name(folder):
     with pytest.raises(DataError, match=r"has no references .no folder 'depth'"):
         TrainingDataset(folder, "depth")

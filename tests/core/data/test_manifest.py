@@ -220,7 +220,7 @@ def test_a_caption_that_can_not_be_read_is_not_replaced_by_the_default_one(
     tmp_path, touch, metadata
 ):
     touch("a.mp4", "b.mp4")
-    metadata("a.txt", "grün", "latin-1")
+    metadata("a.txt", "привет", "cp1251")
     manifest = read_manifest(tmp_path, default_caption="given")
     assert pairs(manifest) == {"b.mp4": "given"}
     assert [(s.name, s.reason) for s in manifest.skipped] == [
@@ -237,7 +237,7 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
         metadata("a.json", '{"caption": "A"}'): "expected a list of objects, found dict",
         metadata("b.json", "[{]"): "is not JSON",
         metadata("a.csv", "caption,media_path\n"): "holds no rows",
-        metadata("b.csv", "caption,media_path\ngrün,a.mp4\n", "latin-1"): "is not UTF-8 text",
+        metadata("b.csv", "caption,media_path\nпривет,мир.mp4\n", "cp1251"): "is not UTF-8 text",
     }
     for source, message in cases.items():
         with pytest.raises(DataError, match=message):

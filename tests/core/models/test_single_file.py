@@ -212,7 +212,7 @@ def test_missing_and_foreign_tensors_are_named(contents, write):
     changes = {
         rf"no {name}": {k: v for k, v in tensors.items() if k != name},
         rf"{name} has the shape \[2, 3\] instead": tensors | {name: torch.zeros(2, 3)},
-        rf"{name} is stored as I8, and only BF16": tensors | {name: tensors[name].to(torch.int8)},
+        rf"{name} is stored as I16, and only BF16": tensors | {name: tensors[name].to(torch.int16)},
         r"attn1\.to_q\.weight_scale scales 16 blocks": tensors
         | {name + "_scale": torch.ones(4, 4)},
         rf"{TRANSFORMER}new.weight is unknown": tensors

@@ -1,0 +1,104 @@
+"""What a LoRA-like file is beside a plain LoRA, and of which model, by the names in its head."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..errors import cut
+from .header import Header, TensorInfo
+
+_FAMILY_KEYS = {
+    "LTX-2": r"(^|[._])(audio_(attn\d|ff|adaln|patchify|proj|time|embed|prompt|scale|caption)|"
+    r"audio_to_video_attn|video_to_audio_attn|av_c(a|ross_attn)_|to_gate_logits|prompt_adaln|"
+    r"(video|audio)_(embeddings_)?connector)",
+    "FLUX or HunyuanVideo": r"(^|[._])(double_blocks|single_blocks|single_transformer_blocks)[._]",
+    "Wan": r"(^|[._])blocks[._]\d+[._](self_attn|cross_attn|ffn)[._]",
+    "Stable Diffusion": r"(^|[._])((down|up|mid|input|output|middle)_blocks?[._])",
+}
+_FAMILY_NAMES = {"LTX-2": r"ltx[-_ ]?2(?![b\d])|ltxav"}
+_FAMILY_METADATA = ("modelspec.architecture", "ss_base_model_version", "base_model")
+
+_DIFFERENCE = r"\.(diff|diff_b|set_weight)$"
+
+
+@dataclass(frozen=True)
+class AdapterKind:
+    """A way to change weights that is no plain LoRA.
+
+    Attributes:
+        keys: a pattern that finds its keys.
+        does: what it does to the weights, after "it".
+    """
+
+    name: str
+    keys: str
+    does: str
+
+
+_BOFT = AdapterKind("BOFT", r"\.boft_[A-Za-z]+(\.\w+)*$", "rotates the weights")
+_OFT = AdapterKind("OFT", r"\.oft_(blocks|diag|[A-Z])(\.\w+)*$", "rotates the weights")
+_KINDS = (
+    AdapterKind(
+        "DoRA",
+        r"\.(dora_scale|lora_magnitude_vector(\.\w+)*)$",
+        "also changes the weights' lengths",
+    ),
+    AdapterKind("LoKr", r"\.lokr_(w[12](_[ab])?|t2)$", "is a Kronecker product"),
+    AdapterKind("LoHa", r"\.hada_(w[12]_[ab]|t[12])$", "is a product of two LoRAs, value by value"),
+    _BOFT,
+    _OFT,
+    AdapterKind("GLoRA", r"\.[ab][12]\.weight$", "multiplies the weights"),
+    AdapterKind("IA3", r"(\.ia3_l(\.\w+)*|\.on_input)$", "scales the layers' outputs"),
+    AdapterKind("VeRA", r"\.vera_lambda_[bd](\.\w+)*$", "scales fixed random matrices"),
+    AdapterKind("LoCon", r"\.lora_mid(\.\w+)*$", "has a third matrix for convolutions"),
+)
+
+_ANY_KIND = re.compile("|".join(kind.keys for kind in _KINDS))
+
+
+def adapter_kind(tensors: Mapping[str, TensorInfo]) -> tuple[AdapterKind, str] | None:
+    """What a file is instead of a plain LoRA, and the key that tells it; None for a LoRA."""
+    suspects = [key for key in tensors if _ANY_KIND.search(key)]
+    for kind in _KINDS:
+        found = next((key for key in suspects if re.search(kind.keys, key)), None)
+        if found is not None:
+            # LyCORIS and ComfyUI name both alike; BOFT has one dimension more.
+            is_boft = kind is _OFT and len(tensors[found].shape) == 4
+            return (_BOFT if is_boft else kind), found
+    return None
+
+
+def other_family(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
+    """Of which other model a LoRA is, and the key or metadata entry that tells it."""
+    keys = list(keys)
+    for family, pattern in _FAMILY_KEYS.items():
+        found = next((key for key in keys if re.search(pattern, key)), None)
+        if found is not None:
+            return family, cut(found)
+    for family, pattern in _FAMILY_NAMES.items():
+        for name in _FAMILY_METADATA:
+            if re.search(pattern, metadata.get(name, "")[:200], re.IGNORECASE):
+                return family, f"metadata {name} {cut(metadata[name])}"
+    return None
+
+
+def why_not_plain(header: Header) -> str | None:
+    """Why a file is no plain LoRA for LTX-Video, and what helps; None where nothing speaks against it."""
+    if found := other_family(header.tensors, header.metadata):
+        return (
+            f"is a LoRA of {found[0]}, another model ({found[1]}); take one that was trained on "
+            "LTX-Video 0.9"
+        )
+    if kind := adapter_kind(header.tensors):
+        article = "an" if kind[0].name[0] in "IO" else "a"
+        return (
+            f"is {article} {kind[0].name} ({cut(kind[1])}): it {kind[0].does}, and read as a plain LoRA "
+            f"does something else. Load it where {kind[0].name} is known, as in ComfyUI's LoRA loader"
+        )
+    return None
+
+
+def is_difference(key: str) -> bool:
+    """Whether a key holds a whole difference of a weight or a bias, as ComfyUI's Train LoRA node
+    writes for norms and biases."""
+    return re.search(_DIFFERENCE, key) is not None
