@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def merge_lora(
     Raises:
         ModelError: the files don't fit each other, `output` is there already, or the disk is full.
             Nothing is written then.
+        NotFiniteError: the result would hold NaN or infinite numbers. Nothing is written then.
     """
     stop = stop or NeverStop()
     if not math.isfinite(strength):
@@ -63,7 +65,7 @@ def merge_lora(
         _require_room(checkpoint, output)
         layers = {base.layers[name]: name for name in found.lora}
         scales = {base.scale_key(name): name for name in found.lora}
-        total = len(base.tensors)
+        total, numbers = len(base.tensors), count(1)
 
         def changed(name: str) -> Tensor:
             return base.weight(name) + found.lora[name].change() * strength
@@ -72,9 +74,9 @@ def merge_lora(
         def scale_of(name: str) -> Tensor | None:
             return base.scale_for(name, changed(name)) if base.scale_key(name) else None
 
-        def make(number: int, key: str) -> Tensor:
+        def make(key: str) -> Tensor:
             raise_if_stopped(stop)
-            report(Progress("merge", number, total, "tensor"))
+            report(Progress("merge", next(numbers), total, "tensor"))
             if key in scales:
                 scale = scale_of(scales[key])
                 assert scale is not None
@@ -85,8 +87,8 @@ def merge_lora(
             return base.stored(layers[key], changed(layers[key]), scale)
 
         entries = [
-            StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, n, key))
-            for n, (key, info) in enumerate(base.tensors.items(), start=1)
+            StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, key))
+            for key, info in base.tensors.items()
         ]
         merged = _merged_before(base)
         merged.append({"lora": lora_file.name, "strength": strength})

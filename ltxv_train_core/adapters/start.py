@@ -15,6 +15,7 @@ from ..layout.header import read_header
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from ..paths import as_path
 from ..permissions import policy
+from ..tensor_files import is_finite
 from .lora_file import lora_ranks, read_lora
 
 _DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
@@ -51,16 +52,20 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
 
 def require_start(config: TrainingConfig) -> None:
-    """Looks at the head of the file to start from, if the run has one.
+    """Looks at the file to start from, if the run has one: at all of a LoRA, at the head of a transformer.
 
     Raises:
-        ModelError: if it doesn't suit what the run trains.
+        ModelError: if it doesn't suit what the run trains, or a LoRA's numbers are not finite.
     """
     if config.model.load_checkpoint is None:
         return
     path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
     if config.model.training_mode == "lora":
         require_rank(path, config.lora.rank)
+        try:
+            read_lora(path)
+        except ModelError as error:
+            raise ModelError(f"model.load_checkpoint {error}") from error
     else:
         _transformer_keys(path)
 
@@ -69,7 +74,7 @@ def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -
     """Loads a transformer file in ComfyUI's layout, as full training writes it.
 
     Raises:
-        ModelError: if the file isn't one, or is one of another model.
+        ModelError: if the file isn't one, is one of another model, or holds NaN or infinite numbers.
     """
     keys = _transformer_keys(path)
     own = transformer.state_dict()
@@ -89,7 +94,13 @@ def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -
                 f"{wrong[0]}"
             )
         for name, key in tensors.items():
-            own[name].copy_(file.get_tensor(key))
+            tensor = file.get_tensor(key)
+            if not is_finite(tensor):
+                raise ModelError(
+                    f"model.load_checkpoint {shown(str(path), 300)}: {key} holds NaN or infinite "
+                    "numbers; take another file"
+                )
+            own[name].copy_(tensor)
 
 
 def require_rank(path: Path, rank: int) -> None:
@@ -107,9 +118,15 @@ def require_rank(path: Path, rank: int) -> None:
         raise ModelError(
             f"{where}: is not a LoRA file; expected keys *.lora_A.weight and *.lora_B.weight"
         )
+    if len(ranks) > 1:
+        raise ModelError(
+            f"{where}: its layers have ranks from {ranks[0]} to {ranks[-1]}, and a run has one for all; "
+            f"give them one with: python -m ltxv_train_core resize {shown(str(path), 300)} --rank {ranks[-2]} "
+            "--output NEW.safetensors"
+        )
     if ranks != [rank]:
         raise ModelError(
-            f"{where}: has rank {', '.join(map(str, ranks))} and "
+            f"{where}: has rank {ranks[0]} and "
             f"lora.rank is {rank}; set lora.rank to the file's, or start from another"
         )
 
