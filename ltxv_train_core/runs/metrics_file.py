@@ -71,7 +71,9 @@ def write_steps(path: Path, steps: list[StepCompleted]) -> None:
 
 
 def _line(step: StepCompleted) -> str:
-    return json.dumps(asdict(step)) + "\n"
+    """JSON has no NaN: a number that isn't finite is null."""
+    values = {n: v if math.isfinite(v) else None for n, v in asdict(step).items()}
+    return json.dumps(values, allow_nan=False) + "\n"
 
 
 def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
@@ -84,7 +86,8 @@ def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
 
 def _parsed(line: bytes) -> StepCompleted | None:
     try:
-        step = _STEP.validate_json(line, strict=True)
+        # pydantic's reader knows NaN, as earlier versions wrote it.
+        step = _STEP.validate_json(line.replace(b": null", b": NaN"), strict=True)
     except ValueError:
         return None
     values = (step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds)
