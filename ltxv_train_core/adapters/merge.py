@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..faults import named_faults
 from ..layout.contents import FP8
 from ..reading import parse_json
 from ..tensor_files import StoredTensor, stream_safetensors
@@ -127,7 +128,8 @@ def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
 
 
 def _require_room(checkpoint: Path, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with named_faults(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     needed, free = checkpoint.stat().st_size, shutil.disk_usage(output.parent).free
     if free < needed:
         raise ModelError(

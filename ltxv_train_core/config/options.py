@@ -176,7 +176,8 @@ def _bounds(field: FieldInfo, step: float) -> tuple[float | None, float | None]:
         if isinstance(bound, annotated_types.Le):
             maximum = bound.le
         if isinstance(bound, annotated_types.Lt):
-            maximum = bound.lt - step
+            below: Any = bound.lt
+            maximum = below - step
     return minimum, maximum
 
 

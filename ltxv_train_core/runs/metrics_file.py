@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pydantic import TypeAdapter
 
 from ..events import StepCompleted
-from ..files import write_text
+from ..files import append_text, write_text
 from ..reading import NotRegularError
 from .own_files import open_own
 from .state import MOST_STEPS
@@ -61,8 +61,7 @@ def last_step(path: Path) -> int:
 
 
 def append_step(path: Path, step: StepCompleted) -> None:
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(_line(step))
+    append_text(path, _line(step))
 
 
 def write_steps(path: Path, steps: list[StepCompleted]) -> None:

@@ -1,0 +1,152 @@
+"""Whenever the system refuses to write: a named cause, a true state, and the same bytes later."""
+
+import errno
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ltxv_train_core.adapters.convert import convert_lora
+from ltxv_train_core.adapters.merge import merge_lora
+from ltxv_train_core.adapters.resize import resize_lora
+from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.errors import LTXVTrainError
+from ltxv_train_core.faults import DiskError
+from ltxv_train_core.files import sha256_file
+from ltxv_train_core.miniature.comfy_file import export
+from ltxv_train_core.miniature.datasets import generate
+from ltxv_train_core.runs import RunFolder, RunLibrary
+from ltxv_train_core.trainer import train
+from tests.core.disk_faults import refused
+
+KINDS = {
+    errno.ENOSPC: "disk_full",
+    errno.EIO: "disk_error",
+    errno.EROFS: "read_only",
+    errno.EMFILE: "too_many_files",
+}
+whole = pytest.mark.kills
+NUMBERS = [
+    errno.ENOSPC,
+    *(pytest.param(number, marks=whole) for number in (errno.EIO, errno.EROFS, errno.EMFILE)),
+]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The hashes of the files in a folder, without the times at which media were looked at."""
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "files.json"
+    }
+
+
+def first_writes(request, sample):
+    """The numbers of the writes to refuse: a sample of them, or with `-m kills` every one."""
+    return itertools.count(1) if request.config.option.markexpr == "kills" else sample
+
+
+def short(training_config, folder: Path):
+    return training_config(
+        output_dir=str(folder),
+        optimization={"steps": 2, "ema_decay": 0.9},
+        checkpoints={"interval": 1, "write_kohya": True},
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The files that are handed out by the run that nothing disturbs."""
+    return {}
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_run_that_may_not_write_comes_to_the_same_bytes(
+    training_config, tmp_path, number, once, request, undisturbed, caplog
+):
+    if not undisturbed:
+        result = train(short(training_config, tmp_path / "whole"))
+        undisturbed.update(contents(result.lora_file.parent))
+    ended = []
+    for first in first_writes(request, [1, 2, 4, 8, 13, 20, 28, 37, 1000]):
+        folder = tmp_path / f"runs{first}"
+        config = short(training_config, folder)
+        with refused(folder, number, first, once) as fault:
+            try:
+                train(config)
+                ended.append("finished")
+            except LTXVTrainError as error:
+                assert os.strerror(number) in str(error)
+                assert "\n" not in str(error)
+                assert "Traceback" not in caplog.text
+                ended.append("failed")
+        assert once or ended[-1] == ("failed" if fault.has_struck else "finished"), first
+        if not fault.has_struck:
+            break
+        library = RunLibrary(folder)
+        for run in library.runs():
+            state = library.summary(run).state
+            assert state.status == ended[-1] or (state.status, state.step) == ("stopped", 0), first
+            told = [KINDS[number]] if once else [KINDS[number], "crashed"]
+            assert state.cause is None or state.cause.kind in told, first
+        result = train(config)
+        assert result.finished
+        assert contents(result.lora_file.parent) == undisturbed, first
+        assert list(folder.rglob("*.part*")) == []
+        shutil.rmtree(folder)
+    assert ended[-1] == "finished"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_preprocessing_that_may_not_write_comes_to_the_same_bytes(tmp_path, number, request):
+    source = generate("mirror", tmp_path / "clips", clips=2).metadata
+
+    def prepare(folder: Path):
+        return preprocess(
+            PreprocessSettings(source, "LTXV_MINIATURE", "64x64x9", output_dir=folder)
+        )
+
+    expected = contents(prepare(tmp_path / "whole").root)
+    ended = []
+    for first in first_writes(request, [1, 2, 4, 8, 14, 22, 30, 1000]):
+        folder = tmp_path / f"data{first}"
+        with refused(folder, number, first) as fault:
+            try:
+                prepare(folder)
+                ended.append("finished")
+            except DiskError as error:
+                assert os.strerror(number) in str(error)
+                ended.append("failed")
+        assert ended[-1] == ("failed" if fault.has_struck else "finished"), first
+        if not fault.has_struck:
+            break
+        assert prepare(folder).skipped == ()
+        assert contents(folder) == expected, first
+    assert ended[-1] == "finished"
+
+
+@pytest.mark.parametrize("number", list(KINDS))
+def test_tools_that_may_not_write_leave_nothing(training_config, tmp_path, number):
+    lora = train(short(training_config, tmp_path / "runs")).lora_file
+    base = export(tmp_path / "base.safetensors")
+    output = tmp_path / "out" / "made.safetensors"
+    tools = {
+        "convert": lambda: convert_lora(lora, "kohya", output),
+        "resize": lambda: resize_lora(lora, output, rank=2),
+        "merge": lambda: merge_lora(base, lora, output),
+    }
+    for name, tool in tools.items():
+        for first in itertools.count(1):
+            with refused(output.parent, number, first) as fault:
+                try:
+                    tool()
+                except DiskError as error:
+                    assert os.strerror(number) in str(error)
+            assert fault.has_struck != output.exists(), (name, first)
+            if not fault.has_struck:
+                break
+            assert not output.parent.exists() or list(output.parent.iterdir()) == []
+        output.unlink()
