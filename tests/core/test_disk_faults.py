@@ -17,7 +17,7 @@ from ltxv_train_core.faults import DiskError
 from ltxv_train_core.files import sha256_file
 from ltxv_train_core.miniature.comfy_file import export
 from ltxv_train_core.miniature.datasets import generate
-from ltxv_train_core.runs import RunFolder, RunLibrary
+from ltxv_train_core.runs import RunLibrary
 from ltxv_train_core.trainer import train
 from tests.core.disk_faults import refused
 
@@ -27,11 +27,18 @@ KINDS = {
     errno.EROFS: "read_only",
     errno.EMFILE: "too_many_files",
 }
-whole = pytest.mark.kills
-NUMBERS = [
-    errno.ENOSPC,
-    *(pytest.param(number, marks=whole) for number in (errno.EIO, errno.EROFS, errno.EMFILE)),
-]
+
+
+def cases(sample, **choices):
+    """A full disk at a sample of writes by default; every fault at every write with `-m kills`."""
+    every = [
+        pytest.param(number, itertools.count(1), *chosen, marks=pytest.mark.kills)
+        for number in KINDS
+        for chosen in itertools.product(*choices.values())
+    ]
+    first = [values[0] for values in choices.values()]
+    names = ",".join(["number", "firsts", *choices])
+    return pytest.mark.parametrize(names, [(errno.ENOSPC, sample, *first), *every])
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -41,11 +48,6 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "files.json"
     }
-
-
-def first_writes(request, sample):
-    """The numbers of the writes to refuse: a sample of them, or with `-m kills` every one."""
-    return itertools.count(1) if request.config.option.markexpr == "kills" else sample
 
 
 def short(training_config, folder: Path):
@@ -62,16 +64,15 @@ def undisturbed():
     return {}
 
 
-@pytest.mark.parametrize("once", [False, True])
-@pytest.mark.parametrize("number", NUMBERS)
+@cases([1, 4, 9, 20, 40, 1000], once=[False, True])
 def test_a_run_that_may_not_write_comes_to_the_same_bytes(
-    training_config, tmp_path, number, once, request, undisturbed, caplog
+    training_config, tmp_path, number, firsts, once, undisturbed, caplog
 ):
     if not undisturbed:
         result = train(short(training_config, tmp_path / "whole"))
         undisturbed.update(contents(result.lora_file.parent))
     ended = []
-    for first in first_writes(request, [1, 2, 4, 8, 13, 20, 28, 37, 1000]):
+    for first in firsts:
         folder = tmp_path / f"runs{first}"
         config = short(training_config, folder)
         with refused(folder, number, first, once) as fault:
@@ -98,10 +99,11 @@ def test_a_run_that_may_not_write_comes_to_the_same_bytes(
         assert list(folder.rglob("*.part*")) == []
         shutil.rmtree(folder)
     assert ended[-1] == "finished"
+    print(f"{len(ended)} writes refused")
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_preprocessing_that_may_not_write_comes_to_the_same_bytes(tmp_path, number, request):
+@cases([1, 4, 10, 20, 1000])
+def test_preprocessing_that_may_not_write_comes_to_the_same_bytes(tmp_path, number, firsts):
     source = generate("mirror", tmp_path / "clips", clips=2).metadata
 
     def prepare(folder: Path):
@@ -111,7 +113,7 @@ def test_preprocessing_that_may_not_write_comes_to_the_same_bytes(tmp_path, numb
 
     expected = contents(prepare(tmp_path / "whole").root)
     ended = []
-    for first in first_writes(request, [1, 2, 4, 8, 14, 22, 30, 1000]):
+    for first in firsts:
         folder = tmp_path / f"data{first}"
         with refused(folder, number, first) as fault:
             try:
