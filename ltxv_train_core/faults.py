@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from .errors import LTXVTrainError
 
@@ -71,7 +72,7 @@ def is_of_writing(error: BaseException) -> bool:
     return isinstance(error, DiskError) or fault_of(error) is not _READ_ONLY
 
 
-def is_short_of_files(error: BaseException) -> bool:
+def is_short_of_files(error: BaseException) -> TypeGuard[OSError]:
     """Whether a file could not be opened because too many are: that says nothing of the file."""
     return fault_of(error) is _TOO_MANY
 

@@ -8,8 +8,6 @@ import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -114,16 +112,18 @@ class TrainingLoop:
         loss = 0.0
         clips: list[str] = []
         broken: list[str] = []
-        with self._randomness() as generator:
-            for number in range(options.gradient_accumulation_steps):
-                if number > 0 and self._is_stopped():
-                    self._abandon_step()
-                    return None
-                batch = next(self.batches)
-                part = self._accumulate(batch, generator)
-                clips += batch.names
-                broken += [] if math.isfinite(part) else batch.not_finite()
-                loss += part
+        seed = self._seed()
+        generator = torch.Generator().manual_seed(seed)
+        for number in range(options.gradient_accumulation_steps):
+            if number > 0 and self._is_stopped():
+                self._abandon_step()
+                return None
+            batch = next(self.batches)
+            self.trainable.dropout_seed.value = seed + number
+            part = self._accumulate(batch, generator)
+            clips += batch.names
+            broken += [] if math.isfinite(part) else batch.not_finite()
+            loss += part
         self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
         self._is_between_steps = False
@@ -223,23 +223,10 @@ class TrainingLoop:
         self.mover.optimizer.zero_grad(set_to_none=True)
         self.batches.load_state_dict(self._position)
 
-    @contextmanager
-    def _randomness(self) -> Iterator[torch.Generator]:
-        """The random numbers of a step depend on the run's seed, the step and the process alone.
-
-        Yields a generator for noise; dropout draws from torch's own, which is set for the step
-        and given back as it was.
-        """
+    def _seed(self) -> int:
+        """The random numbers of a step depend on the run's seed, the step and the process alone."""
         rank = [self.processes.rank] if self.processes.rank else []
-        seed = int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
-        generator = torch.Generator().manual_seed(seed)
-        if self.config.lora.dropout == 0:
-            yield generator
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            yield generator
+        return int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
 
     def _save_if_due(self, asked: bool) -> None:
         """The last step is saved here too: what is sampled after it may bring the process down."""

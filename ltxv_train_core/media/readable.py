@@ -36,7 +36,6 @@ def readable(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # decoders of damaged files raise every kind
         if is_short_of_files(error):
-            assert isinstance(error, OSError)
             raise DiskError(f"{printable(path)}: can't be read: {error.strerror}", error) from error
         raise DataError(
             f"{printable(path)}: can't be read as a video or image ({_reason(error)})"
