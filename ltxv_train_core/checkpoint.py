@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError, cut, shown
 from .events import Notice, Reporter, ignore
-from .files import atomic_folder
+from .files import atomic_folder, is_unfinished
 from .layout.header import read_header
 from .reading import whole_number
 from .tensor_files import write_safetensors
@@ -133,7 +133,7 @@ def keep_newest(newest: Path, count: int, report: Reporter = ignore) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what a killed process had half written. Only for the one who may write the run."""
-    for part in folder.rglob(".*.part*"):
+    for part in filter(is_unfinished, list(folder.rglob(".*"))):
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from uuid import uuid4
 from .faults import named_faults
 
 Result = TypeVar("Result")
+
+_UNFINISHED = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{1,8}\.part(?P<suffix>\.\w+)?")
+_OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")
 
 
 @contextmanager
@@ -59,9 +63,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a file or folder is what a killed process has left of a write: by the name that
+    `atomic_path` and `atomic_folder` give, or as safetensors 0.8 wrote for earlier versions, by its
+    name and its content. Anything else is somebody's."""
+    if _UNFINISHED.fullmatch(path.name):
+        return True
+    return _OF_SAFETENSORS.fullmatch(path.name) is not None and _begins_as_safetensors(path)
+
+
+def finished(path: Path) -> Path:
+    """What an unfinished file of ours would have become. Raises `ValueError` for any other."""
+    found = _UNFINISHED.fullmatch(path.name)
+    if found is None:
+        raise ValueError(f"{path.name} is no unfinished file")
+    return path.with_name(found["stem"] + (found["suffix"] or ""))
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    """Whether a regular file is empty, or begins with the length of a head and a head."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    return not start or (len(start) == 9 and not any(start[5:8]) and start[8:] == b"{")
+
+
 def put_in_place(source: Path, target: Path) -> None:
     """Gives a file or a folder its final name."""
-    patiently(lambda: source.replace(target))
+    with named_faults(target):
+        patiently(lambda: source.replace(target))
 
 
 def replace_folder(source: Path, target: Path) -> None:
@@ -101,7 +135,7 @@ def patiently(action: Callable[[], Result]) -> Result:
 
 def sync_file(path: Path) -> None:
     """Waits until a file's content would survive a power failure."""
-    with path.open("rb+") as file:
+    with named_faults(path), path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
