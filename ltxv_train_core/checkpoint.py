@@ -1,6 +1,5 @@
 """The full state of training at a step, as a folder that appears whole or not at all."""
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from .errors import LTXVTrainError, cut, shown
 from .events import Notice, Reporter, ignore
-from .files import put_in_place, sync_file, sync_folder
+from .files import atomic_folder, is_unfinished
 from .layout.header import read_header
 from .reading import whole_number
 from .tensor_files import write_safetensors
@@ -45,22 +44,16 @@ def save(folder: Path, state: TrainingState) -> Path:
     """Writes a checkpoint to `folder/<step>` and returns that path.
 
     A failure leaves the folder as it was.
+
+    Raises:
+        DiskError: it can't be written.
+        NotFiniteError: a weight is NaN or infinite.
     """
     target = place(folder, state.step)
-    temporary = folder / f".{target.name}.{os.getpid()}.part"
-    try:
-        temporary.mkdir(parents=True)
-        weights = {name: value.detach().cpu() for name, value in state.weights.items()}
-        write_safetensors(temporary / WEIGHTS, weights, {"step": str(state.step)})
+    with atomic_folder(target) as temporary:
+        write_safetensors(temporary / WEIGHTS, state.weights, {"step": str(state.step)})
         with (temporary / STATE).open("wb") as file:  # so that errors are the system's
             torch.save(state.state, file)
-        sync_file(temporary / STATE)
-        sync_folder(temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        put_in_place(temporary, target)
-        sync_folder(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -140,7 +133,7 @@ def keep_newest(newest: Path, count: int, report: Reporter = ignore) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what a killed process had half written. Only for the one who may write the run."""
-    for part in folder.rglob(".*.part*"):
+    for part in filter(is_unfinished, list(folder.rglob(".*"))):
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

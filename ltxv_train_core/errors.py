@@ -52,7 +52,7 @@ class ModelError(LTXVTrainError):
 
 
 class NotFiniteError(LTXVTrainError):
-    """The loss was not finite too many steps in a row."""
+    """Numbers are NaN or infinite: the loss too many steps in a row, or weights."""
 
 
 class Cancelled(Exception):

@@ -1,9 +1,9 @@
-"""Facts that travel in a LoRA file. Nothing of the machine it was trained on: no paths."""
+"""Facts that travel in a LoRA file. Nothing of the machine it was trained on, and nothing of the day: no
+paths, and the same run gives the same bytes."""
 
 import json
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime, timezone
 
 from . import __version__
 from .config import TrainingConfig
@@ -47,7 +47,6 @@ def lora_metadata(
         "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{size.width}x{size.height}",
-        "modelspec.date": datetime.now(timezone.utc).date().isoformat(),
     }
     if trigger := str(dataset.index.settings.get("id_token") or ""):
         facts["modelspec.trigger_phrase"] = trigger

@@ -15,6 +15,7 @@ from .checkpoint import remove_leftovers
 from .config import TrainingConfig, yaml_file
 from .errors import Cancelled, LTXVTrainError
 from .events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
+from .faults import DiskError
 from .files import write_json
 from .hub import push_when_finished
 from .models.device import free_memory
@@ -187,10 +188,11 @@ def train_plan(
     processes.agree(str(plan.run.folder))
     error: Exception | None = None
     cause: Cause | None = None
-    tell(report, plan.run, writer.move("running"))
     try:
+        tell(report, plan.run, writer.move("running"))
         with tracked(plan.config, plan.run.folder, report) as follow:
             TrainingLoop(plan, writer, follow, control, processes).run()
+        state = _ended(writer, control)
     except Exception as raised:
         error = raised
         if not isinstance(raised, Cancelled):
@@ -204,13 +206,18 @@ def train_plan(
         free_memory()
     if error is not None:
         park(plan.run, writer, report, _interrupted(control) if cause is None else "failed", cause)
-        raise error if cause is None or isinstance(error, LTXVTrainError) else RunFailedError(cause)
-    state = writer.run.written_state()
-    assert state is not None
-    ended = "finished" if state.step == state.steps else _interrupted(control)
-    state = tell(report, plan.run, writer.move(ended))
+        is_told = isinstance(error, LTXVTrainError) and not isinstance(error, DiskError)
+        raise error if cause is None or is_told else RunFailedError(cause)
+    tell(report, plan.run, state)
     push_when_finished(plan.config, plan.run, report)
     return result_of(plan.run, state)
+
+
+def _ended(writer: RunWriter, control: Control) -> RunState:
+    """Moves the state of a run whose loop has ended."""
+    state = writer.run.written_state()
+    assert state is not None
+    return writer.move("finished" if state.step == state.steps else _interrupted(control))
 
 
 def park(

@@ -4,11 +4,10 @@ The strategy owns what a batch becomes, the run folder owns the files, the valid
 samples, the mover owns the weights' movement.
 """
 
+import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 from . import checkpoint
 from .adapters.trainable import load_trainable
 from .checkpoint import CheckpointError
-from .data.dataset import batches
+from .data.dataset import Batch, batches
 from .errors import Cancelled, shown
 from .events import CheckpointWritten, Control, Notice, Reporter, StepCompleted
 from .files import sha256_json, sync_file
@@ -25,12 +24,14 @@ from .fit import tell_fit
 from .lora_metadata import lora_metadata
 from .models.device import free_memory
 from .models.precision import autocast
+from .optim.loss_watch import LossWatch, named_clips
 from .optim.moving import Mover
 from .plan import RunPlan, open_source
 from .processes import Processes
 from .recovery import RecoveryPoints
 from .runs import RunFolder, RunWriter
 from .strategies import STRATEGIES
+from .tensor_files import is_finite
 from .validation import Validator
 
 ETA_WINDOW_STEPS = 50
@@ -72,6 +73,7 @@ class TrainingLoop:
             rank=self.processes.rank,
             processes=self.processes.count,
         )
+        self.loss_watch = LossWatch()
         self.recovery = RecoveryPoints(plan.run.recovery, report)
         self.step = 0
         self._saved_step: int | None = None
@@ -108,16 +110,24 @@ class TrainingLoop:
         options = self.config.optimization
         learning_rate = self.mover.learning_rate
         loss = 0.0
-        with self._randomness() as generator:
-            for number in range(options.gradient_accumulation_steps):
-                if number > 0 and self._is_stopped():
-                    self._abandon_step()
-                    return None
-                loss += self._accumulate(generator)
+        clips: list[str] = []
+        broken: list[str] = []
+        seed = self._seed()
+        generator = torch.Generator().manual_seed(seed)
+        for number in range(options.gradient_accumulation_steps):
+            if number > 0 and self._is_stopped():
+                self._abandon_step()
+                return None
+            batch = next(self.batches)
+            self.trainable.dropout_seed.value = seed + number
+            part = self._accumulate(batch, generator)
+            clips += batch.names
+            broken += [] if math.isfinite(part) else batch.not_finite()
+            loss += part
         self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
         self._is_between_steps = False
-        norm = self.mover.step(self.step + 1, loss)
+        norm = self.mover.step(self.step + 1, loss, named_clips(clips, broken))
         self.step += 1
         self._position = self.batches.state_dict()
         seconds = time.perf_counter() - started
@@ -134,9 +144,15 @@ class TrainingLoop:
         )
 
     def save(self) -> None:
-        """Writes the LoRA and the checkpoint of this step, unless they are there."""
+        """Writes the LoRA and the checkpoint of this step, unless they are there.
+
+        Raises:
+            NotFiniteError: no step was finite until the last one, or the weights are not.
+        """
         run = self.run_folder
         lora_file = run.lora_file(self.step)
+        if self.step == self.plan.steps:
+            self.mover.require_moved()
         if self.step != self._saved_step or not lora_file.is_file():
             with self.mover.final_weights():
                 self._write(lora_file, {})
@@ -174,6 +190,8 @@ class TrainingLoop:
         self.run_folder.append_metrics(metrics)
         self._is_between_steps = True
         self.report(metrics)
+        if warning := self.loss_watch.warning(metrics.step, metrics.loss):
+            self.report(Notice(warning, lasting=True))
         asked = self.control.take_requests()
         self._save_if_due("checkpoint" in asked)
         self._validate_if_due("sample" in asked)
@@ -184,9 +202,8 @@ class TrainingLoop:
     def _write(self, path: Path, facts: dict[str, str]) -> None:
         self.trainable.write(path, self.metadata | {"step": str(self.step)} | facts)
 
-    def _accumulate(self, generator: torch.Generator) -> float:
+    def _accumulate(self, batch: Batch, generator: torch.Generator) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
-        batch = next(self.batches)
         inputs = self.strategy.prepare(batch, generator).to(self.device)
         with self._autocast():
             prediction = self.transformer(
@@ -206,23 +223,10 @@ class TrainingLoop:
         self.mover.optimizer.zero_grad(set_to_none=True)
         self.batches.load_state_dict(self._position)
 
-    @contextmanager
-    def _randomness(self) -> Iterator[torch.Generator]:
-        """The random numbers of a step depend on the run's seed, the step and the process alone.
-
-        Yields a generator for noise; dropout draws from torch's own, which is set for the step
-        and given back as it was.
-        """
+    def _seed(self) -> int:
+        """The random numbers of a step depend on the run's seed, the step and the process alone."""
         rank = [self.processes.rank] if self.processes.rank else []
-        seed = int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
-        generator = torch.Generator().manual_seed(seed)
-        if self.config.lora.dropout == 0:
-            yield generator
-            return
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            yield generator
+        return int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
 
     def _save_if_due(self, asked: bool) -> None:
         """The last step is saved here too: what is sampled after it may bring the process down."""
@@ -336,6 +340,9 @@ class TrainingLoop:
                 "lora.rank, lora.target_modules and model.training_mode must be those of the run "
                 "that it trains on from"
             )
+        broken = [name for name, value in saved.weights.items() if not is_finite(value)]
+        if broken:
+            raise ValueError(f"{broken[0]} holds NaN or infinite numbers")
         with torch.no_grad():
             for name, value in saved.weights.items():
                 parameters[name].copy_(value)

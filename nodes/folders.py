@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..ltxv_train_core.config import shareable_graph
 from ..ltxv_train_core.errors import DataError, ModelError
-from ..ltxv_train_core.files import atomic_path, sha256_file
+from ..ltxv_train_core.files import atomic_path, is_unfinished, sha256_file
 from ..ltxv_train_core.layout.single_file import TRANSFORMER_ARCHITECTURE
 from ..ltxv_train_core.paths import as_path, unquoted
 from ..ltxv_train_core.permissions import policy
@@ -19,6 +21,8 @@ from ..ltxv_train_core.runs import RunFolder
 from ..ltxv_train_core.runs.own_files import own_files
 
 LORA_SUBFOLDER = "ltxv_train"
+UNFINISHED_SECONDS = 60.0
+"""Another ComfyUI that shares the folder may be copying."""
 
 _OF_A_STEP = re.compile(r"(?P<run>.+)-\d{6,}(?P<kind>-ema)?(?:-\d+)?")
 
@@ -73,6 +77,7 @@ def publish(trained: Path) -> str:
     is_lora = facts.get("modelspec.architecture") != TRANSFORMER_ARCHITECTURE
     folder = _loader_folder("loras" if is_lora else "diffusion_models")
     content = sha256_file(trained)
+    _remove_unfinished(folder / LORA_SUBFOLDER)
     number = 1
     while True:
         suffix = "" if number == 1 else f"-{number}"
@@ -85,6 +90,14 @@ def publish(trained: Path) -> str:
             break
         number += 1
     return str(published.relative_to(folder))
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what copies that were killed have left."""
+    for path in filter(is_unfinished, folder.glob(".*")):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                path.unlink()
 
 
 def _loader_folder(kind: str) -> Path:

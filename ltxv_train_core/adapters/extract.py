@@ -92,10 +92,22 @@ def _closest(difference: Tensor, rank: int) -> LoRALayer:
     device = default_device()
     if device.type == "cuda":  # Apple's lacks the QR decomposition (pytorch/pytorch#177370)
         difference = difference.to(device)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        found = torch.svd_lowrank(difference, size, ITERATIONS)
-    return Factors(*(part.cpu() for part in found)).layer(rank)
+    return Factors(*(part.cpu() for part in _largest(difference, size))).layer(rank)
+
+
+def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest singular values of a matrix, as `torch.svd_lowrank` finds them (Halko, Martinsson
+    and Tropp 2009, algorithm 5.1), which would draw from the global random state."""
+    is_wide = matrix.shape[0] < matrix.shape[1]
+    matrix = matrix.T if is_wide else matrix
+    drawn = torch.randn(matrix.shape[1], count, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(matrix @ drawn.to(matrix)).Q
+    for _ in range(ITERATIONS):
+        basis = torch.linalg.qr(matrix.T @ basis).Q
+        basis = torch.linalg.qr(matrix @ basis).Q
+    left, values, right = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
+    left, right = basis @ left, right.T
+    return (right, values, left) if is_wide else (left, values, right)
 
 
 def _require_alike(before: CheckpointFile, after: CheckpointFile) -> None:

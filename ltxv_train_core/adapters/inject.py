@@ -1,25 +1,32 @@
 """Puts a LoRA into the frozen transformer."""
 
 import difflib
+import math
 from fnmatch import fnmatchcase
 
 import torch
 from diffusers import LTXVideoTransformer3DModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
+from torch import nn
 
 from ..config import LoRAConfig
 from ..errors import ConfigurationError, shown
-from ..models.fp8 import Fp8Linear
+from ..models.fp8 import FLOAT8
+from .dropout import DropoutSeed, SeededDropout
 
 
 def add_lora(
-    transformer: LTXVideoTransformer3DModel, config: LoRAConfig, seed: int
+    transformer: LTXVideoTransformer3DModel,
+    config: LoRAConfig,
+    seed: int,
+    dropout_seed: DropoutSeed | None = None,
 ) -> list[torch.nn.Parameter]:
     """Freezes the transformer and adds a LoRA in float32, whatever the base's precision.
 
     Args:
         seed: of the LoRA's initial weights; the global random state is left alone.
+        dropout_seed: what dropout draws by, to be set before each forward pass.
 
     Returns:
         The trainable parameters.
@@ -29,36 +36,38 @@ def add_lora(
     """
     names = match_modules(transformer, config.target_modules)
     transformer.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.device("meta"):  # peft would draw from the global random state
         transformer.add_adapter(
-            LoraConfig(
-                r=config.rank,
-                lora_alpha=config.alpha,
-                lora_dropout=config.dropout,
-                target_modules=names,
-            )
+            LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=names)
         )
-        _draw_in_float32(transformer)
-    for layer in transformer.modules():
+    generator = torch.Generator().manual_seed(seed)
+    for name, layer in transformer.named_modules():
         if isinstance(layer, LoraLayer):
+            _draw(layer, generator)
             # Autocast brings the input to its format; in between, each would keep a copy of it.
             layer.cast_input_dtype_enabled = False
-    parameters = [p for p in transformer.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.data = parameter.data.float()
-    return parameters
+            if config.dropout > 0:
+                own = SeededDropout(config.dropout, name, dropout_seed or DropoutSeed())
+                layer.lora_dropout = nn.ModuleDict(dict.fromkeys(layer.lora_A, own))
+    return [p for p in transformer.parameters() if p.requires_grad]
 
 
-def _draw_in_float32(transformer: LTXVideoTransformer3DModel) -> None:
-    """Draws a LoRA on fp8 layers again: peft made it in their format, in which most of the small
-    initial weights are zero."""
-    for layer in transformer.modules():
-        if isinstance(layer, LoraLayer) and isinstance(layer.get_base_layer(), Fp8Linear):
-            for name, down in layer.lora_A.items():
-                down.float()
-                layer.lora_B[name].float()
-                layer.reset_lora_parameters(name, init_lora_weights=True)
+def _draw(layer: LoraLayer, generator: torch.Generator) -> None:
+    """Gives a layer's LoRA its initial weights, as peft draws them: lora_B is zero.
+
+    They are rounded to the base's format, except to fp8, in which most of them would be zero.
+    """
+    base = layer.get_base_layer().weight
+    is_rounded = base.dtype.is_floating_point and base.dtype not in FLOAT8
+    rounded = base.dtype if is_rounded else torch.float32
+    for name in layer.lora_A:
+        down, up = layer.lora_A[name], layer.lora_B[name]
+        drawn = torch.empty(down.weight.shape)
+        # A linear layer draws weights when it is made, and lora_A then draws others.
+        for weight in (drawn, torch.empty(up.weight.shape), drawn):
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+        for part, value in ((down, drawn.to(rounded).float()), (up, torch.zeros(up.weight.shape))):
+            part.weight = nn.Parameter(value.to(base.device))
 
 
 def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> list[str]:

@@ -34,7 +34,7 @@ from ..layout.lora_forms import LoRAForm
 from ..layout.lora_kinds import is_difference, why_not_plain
 from ..layout.names import comfy_name
 from ..reading import read_text
-from ..tensor_files import write_safetensors
+from ..tensor_files import is_finite, write_safetensors
 from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
@@ -109,8 +109,8 @@ def read_lora(path: Path) -> FoundLoRA:
     """Reads a LoRA of any form.
 
     Raises:
-        ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), or no key is a
-            LoRA's of an LTX-Video transformer.
+        ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), holds NaN or
+            infinite numbers, or no key is a LoRA's of an LTX-Video transformer.
     """
     header = read_header(path)
     require_plain_lora(header)
@@ -131,6 +131,7 @@ def read_lora(path: Path) -> FoundLoRA:
             f"{PREFIX}transformer_blocks.0.attn1.to_q.lora_A.weight, found "
             f"{name_some(found.foreign) or 'none'}"
         )
+    require_finite_lora(found.lora, str(path))
     return found
 
 
@@ -138,6 +139,16 @@ def require_plain_lora(header: Header) -> None:
     """Raises `ModelError` for a LoRA of another model, and for what is only like a LoRA."""
     if reason := why_not_plain(header):
         raise ModelError(f"{header.path}: {reason}")
+
+
+def require_finite_lora(lora: LoRA, where: str) -> None:
+    """Raises `ModelError` that names the layers whose numbers are NaN or infinite."""
+    wrong = [n for n, each in lora.items() if not (is_finite(each.down) and is_finite(each.up))]
+    if wrong:
+        raise ModelError(
+            f"{where}: holds NaN or infinite numbers in {len(wrong)} of {len(lora)} layers "
+            f"({name_some(wrong)}), from a training that went wrong; take the file of an earlier step"
+        )
 
 
 def lora_ranks(path: Path) -> set[int]:

@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..faults import named_faults
 from ..layout.contents import FP8
 from ..reading import parse_json
 from ..tensor_files import StoredTensor, stream_safetensors
@@ -52,6 +54,7 @@ def merge_lora(
     Raises:
         ModelError: the files don't fit each other, `output` is there already, or the disk is full.
             Nothing is written then.
+        NotFiniteError: the result would hold NaN or infinite numbers. Nothing is written then.
     """
     stop = stop or NeverStop()
     if not math.isfinite(strength):
@@ -63,7 +66,7 @@ def merge_lora(
         _require_room(checkpoint, output)
         layers = {base.layers[name]: name for name in found.lora}
         scales = {base.scale_key(name): name for name in found.lora}
-        total = len(base.tensors)
+        total, numbers = len(base.tensors), count(1)
 
         def changed(name: str) -> Tensor:
             return base.weight(name) + found.lora[name].change() * strength
@@ -72,9 +75,9 @@ def merge_lora(
         def scale_of(name: str) -> Tensor | None:
             return base.scale_for(name, changed(name)) if base.scale_key(name) else None
 
-        def make(number: int, key: str) -> Tensor:
+        def make(key: str) -> Tensor:
             raise_if_stopped(stop)
-            report(Progress("merge", number, total, "tensor"))
+            report(Progress("merge", next(numbers), total, "tensor"))
             if key in scales:
                 scale = scale_of(scales[key])
                 assert scale is not None
@@ -85,8 +88,8 @@ def merge_lora(
             return base.stored(layers[key], changed(layers[key]), scale)
 
         entries = [
-            StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, n, key))
-            for n, (key, info) in enumerate(base.tensors.items(), start=1)
+            StoredTensor(key, info.dtype, info.shape, info.end - info.start, partial(make, key))
+            for key, info in base.tensors.items()
         ]
         merged = _merged_before(base)
         merged.append({"lora": lora_file.name, "strength": strength})
@@ -125,7 +128,8 @@ def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
 
 
 def _require_room(checkpoint: Path, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with named_faults(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     needed, free = checkpoint.stat().st_size, shutil.disk_usage(output.parent).free
     if free < needed:
         raise ModelError(

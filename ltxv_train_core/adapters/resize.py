@@ -73,7 +73,7 @@ def resize_lora(
     assert (rank is None) != (energy is None)
     found = read_lora(source)
     require_new(output)
-    factors = {name: _decomposed(source, name, layer) for name, layer in found.lora.items()}
+    factors = {name: decompose(layer) for name, layer in found.lora.items()}
     old = largest_rank(found.lora)
     if rank is None:
         assert energy is not None
@@ -95,12 +95,6 @@ def resize_lora(
 
 def _is_mixed(lora: LoRA) -> bool:
     return len({layer.rank for layer in lora.values()}) > 1
-
-
-def _decomposed(source: Path, name: str, layer: LoRALayer) -> Factors:
-    if not (layer.down.isfinite().all() and layer.up.isfinite().all()):
-        raise ModelError(f"{source}: {name} holds numbers that are not finite: nothing can be kept")
-    return decompose(layer)
 
 
 def decompose(layer: LoRALayer) -> Factors:

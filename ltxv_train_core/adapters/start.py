@@ -15,6 +15,7 @@ from ..layout.header import read_header
 from ..layout.names import TRANSFORMER_PREFIX, diffusers_name
 from ..paths import as_path
 from ..permissions import policy
+from ..tensor_files import is_finite
 from .lora import LoRA
 from .lora_file import lora_ranks, read_lora, require_plain_lora
 
@@ -52,10 +53,10 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
 
 def require_start(config: TrainingConfig) -> None:
-    """Looks at the file to start from, if the run has one: of a transformer at its head alone.
+    """Looks at the file to start from, if the run has one: at all of a LoRA, at the head of a transformer.
 
     Raises:
-        ModelError: if it doesn't suit what the run trains.
+        ModelError: if it doesn't suit what the run trains, or a LoRA's numbers are not finite.
     """
     if config.model.load_checkpoint is None:
         return
@@ -79,7 +80,7 @@ def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -
     """Loads a transformer file in ComfyUI's layout, as full training writes it.
 
     Raises:
-        ModelError: if the file isn't one, or is one of another model.
+        ModelError: if the file isn't one, is one of another model, or holds NaN or infinite numbers.
     """
     keys = _transformer_keys(path)
     own = transformer.state_dict()
@@ -99,7 +100,13 @@ def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -
                 f"{wrong[0]}"
             )
         for name, key in tensors.items():
-            own[name].copy_(file.get_tensor(key))
+            tensor = file.get_tensor(key)
+            if not is_finite(tensor):
+                raise ModelError(
+                    f"model.load_checkpoint {shown(str(path), 300)}: {key} holds NaN or infinite "
+                    "numbers; take another file"
+                )
+            own[name].copy_(tensor)
 
 
 def require_rank(path: Path, rank: int) -> None:
@@ -127,7 +134,7 @@ def require_rank(path: Path, rank: int) -> None:
         )
     if ranks != [rank]:
         raise ModelError(
-            f"{where}: has rank {', '.join(map(str, ranks))} and "
+            f"{where}: has rank {ranks[0]} and "
             f"lora.rank is {rank}; set lora.rank to the file's, or start from another"
         )
 
@@ -172,13 +179,11 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
 def _read_start(path: Path) -> LoRA:
     """Raises `ModelError` for keys without a place, and for numbers that are not finite."""
     where = f"model.load_checkpoint {shown(str(path), 300)}"
-    lora = read_lora(path).require_pairs(where)
-    for name, layer in lora.items():
-        if not (layer.down.float().isfinite().all() and layer.up.float().isfinite().all()):
-            raise ModelError(
-                f"{where}: {name} holds numbers that are not finite; start from another file"
-            )
-    return lora
+    try:
+        return read_lora(path).require_pairs(where)
+    except ModelError as error:
+        told = str(error)
+        raise error if told.startswith(where) else ModelError(f"{where}: {told}") from error
 
 
 def trained_layers(

@@ -16,6 +16,7 @@ from ..models.precision import base_dtype
 from ..models.source import ModelSource
 from ..models.tensor_file import on_meta
 from ..tensor_files import write_safetensors
+from .dropout import DropoutSeed
 from .start import find_start, load_transformer_file
 
 
@@ -43,6 +44,7 @@ class TrainableModel:
             compile_blocks(self.transformer, options.compilation_mode, report, [])
         report(Progress("load model", 1, 1, "model"))
         self.parameters = list(self.transformer.parameters())
+        self.dropout_seed = DropoutSeed()
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         """Writes the transformer in the run's precision, as ComfyUI's loaders for diffusion models

@@ -13,6 +13,7 @@ from ..models.precision import base_dtype, file_dtype
 from ..models.quantize import frozen_bytes, quantize_base
 from ..models.source import ModelSource
 from .convert import unknown_to_diffusers, write_other_forms
+from .dropout import DropoutSeed
 from .inject import add_lora
 from .lora_file import lora_tensors, write_lora_file
 from .start import find_start, start_from, trained_layers
@@ -41,7 +42,8 @@ class TrainableLoRA:
             compile_blocks(transformer, options.compilation_mode, report, offloaded)
         report(Progress("load model", 1, 1, "model"))
         self.transformer = transformer
-        self.parameters = add_lora(transformer, config.lora, config.seed)
+        self.dropout_seed = DropoutSeed()
+        self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
         if offloaded:
             offload(transformer, device, offloaded)
             report(Notice(_offloaded_size(transformer, offloaded, device)))

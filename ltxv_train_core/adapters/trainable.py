@@ -13,6 +13,7 @@ from ..events import Reporter
 from ..models.precision import file_dtype
 from ..models.source import ModelSource
 from .convert import write_other_forms
+from .dropout import DropoutSeed
 from .train_full import TrainableModel
 from .train_lora import TrainableLoRA
 
@@ -23,10 +24,12 @@ class Trainable(Protocol):
     Attributes:
         transformer: in training mode on the run's device.
         parameters: those that are trained.
+        dropout_seed: what dropout draws by, to be set before each forward pass.
     """
 
     transformer: LTXVideoTransformer3DModel
     parameters: list[torch.nn.Parameter]
+    dropout_seed: DropoutSeed
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         """Writes what was trained to a safetensors file that ComfyUI loads, with `facts` in its

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LTXVTrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return commands.FAILED
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return commands.FAILED
     except Cancelled as error:
         print(error, file=sys.stderr)
         return commands.STOPPED

@@ -13,7 +13,7 @@ class LoRAConfig(Section):
         64, "The LoRA is scaled by alpha / rank; usually equal to the rank.", ge=1, le=4096
     )
     dropout: float = option(
-        0.0, "Share of the LoRA's inputs that a step leaves out.", ge=0.0, le=1.0, step=0.01
+        0.0, "Share of the LoRA's inputs that a step leaves out.", ge=0.0, lt=1.0, step=0.01
     )
     target_modules: tuple[str, ...] = option(
         ("to_k", "to_q", "to_v", "to_out.0"),

@@ -121,14 +121,12 @@ def _option(name: str, field: FieldInfo) -> Option:
     annotation, optional = _without_none(field.annotation)
     kind, choices = _kind(annotation)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-    step: Any = extra.get("step")
-    minimum, maximum = _bounds(field)
+    step: Any = extra.get("step") or (1 if kind == "int" else 0.01)
+    minimum, maximum = _bounds(field, step)
     if optional and kind in ("int", "float"):
         minimum = 0
     if optional and kind == "choice":
         choices = (NONE, *choices)
-    if kind in ("int", "float") and step is None:
-        step = 1 if kind == "int" else 0.01
     if kind == "float" and minimum is None:
         minimum = step
     option = Option(
@@ -138,7 +136,7 @@ def _option(name: str, field: FieldInfo) -> Option:
         description=field.description or "",
         minimum=minimum,
         maximum=maximum,
-        step=step,
+        step=step if kind in ("int", "float") else None,
         choices=choices,
         optional=optional,
         multiline=kind in ("lines", "mapping") or bool(extra.get("multiline")),
@@ -169,7 +167,7 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
     return kinds[annotation], ()
 
 
-def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+def _bounds(field: FieldInfo, step: float) -> tuple[float | None, float | None]:
     minimum: Any = None
     maximum: Any = None
     for bound in field.metadata:
@@ -177,6 +175,9 @@ def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
             minimum = bound.ge
         if isinstance(bound, annotated_types.Le):
             maximum = bound.le
+        if isinstance(bound, annotated_types.Lt):
+            below: Any = bound.lt
+            maximum = below - step
     return minimum, maximum
 
 

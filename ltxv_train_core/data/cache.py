@@ -1,6 +1,7 @@
 """The files that preprocessing writes and finds again, and those that nothing needs any more."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,17 @@ class Cache:
         spare = self._ledger.files - {stored.path for stored in index.files}
         cached = (self._ledger.path(name) for name in spare if name.startswith(FOLDERS))
         return sorted([*filter(Path.is_file, cached), *self._ledger.unfinished()])
+
+    def remove_unfinished(self, before: float) -> None:
+        """Removes what interrupted writes have left.
+
+        Args:
+            before: a time in seconds since 1970; what was written to later may be another program's.
+        """
+        for path in self._ledger.unfinished():
+            with suppress(OSError):
+                if path.stat().st_mtime < before:
+                    remove(path)
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Deletes orphans, and folders that are empty then."""

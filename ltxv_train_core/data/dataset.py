@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
+from ..tensor_files import is_finite
 from .index import Stored
 from .order import batch_order
 from .stored_files import open_files
@@ -63,6 +64,21 @@ class Batch:
     reference_latents: Tensor | None
     names: tuple[str, ...]
     masks: Tensor | None = None
+
+    def not_finite(self) -> list[str]:
+        """What holds NaN or infinite numbers, for example "latents of clip_3"."""
+        parts = {
+            "latents": self.latents,
+            "text embedding": self.prompt_embeds,
+            "reference": self.reference_latents,
+        }
+        return [
+            f"{part} of {name}"
+            for part, tensor in parts.items()
+            if tensor is not None
+            for name, own in zip(self.names, tensor, strict=True)
+            if not is_finite(own)
+        ]
 
 
 class TrainingDataset(Dataset):

@@ -13,6 +13,7 @@ from ..errors import DataError, ModelError
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..models.device import empty_cache
+from ..tensor_files import is_finite
 from .cache import Cache
 from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
 from .index import Stored
@@ -105,7 +106,7 @@ class MediaEncoding:
         for batch in _batches(self._read(phase, jobs), batch_size):
             tensors = convert([frames for _, frames in batch])
             for (job, _), tensor in zip(batch, tensors, strict=True):
-                if tensor.is_floating_point() and not tensor.isfinite().all():
+                if not is_finite(tensor):
                     self._break(job, "its latents are not finite; set vae_dtype to float32")
                     continue
                 self._cache.write(job.stored, name, tensor, job.description)
@@ -167,6 +168,10 @@ def encode_captions(
             embeds = encoder.encode([text])[0]
         except DataError as error:
             failures |= {stored.key: str(error) for stored in missing[text]}
+            continue
+        if not is_finite(embeds):
+            reason = "the embedding of a caption is not finite: take another text encoder file"
+            failures |= {stored.key: reason for stored in missing[text]}
             continue
         for stored in missing[text]:
             cache.write(stored, "prompt_embeds", embeds, {"caption": text})

@@ -102,7 +102,7 @@ class _Pass:
         caption_encoder: EncoderSource[CaptionEncoder] | None,
     ):
         """Raises `ConfigurationError` for buckets that can't be read."""
-        self.started = time.monotonic()
+        self.started, self.started_at = time.monotonic(), time.time()
         self.settings = settings
         self.log = log
         self.given = (video_encoder, caption_encoder)
@@ -249,6 +249,7 @@ class _Pass:
             from .pictures import write_sheet
 
             write_sheet(planned, root, self.strips, settings.max_megapixels)
+        self.cache.remove_unfinished(before=self.started_at)
         orphans = self.cache.orphans(index)
         if settings.remove_orphans and orphans:
             self.cache.remove(orphans)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..errors import DataError, LTXVTrainError
 from ..events import Cancelled
+from ..faults import DiskError, is_short_of_files
 from ..reading import regular_status
 
 DEFAULT_MEGAPIXELS = 100
@@ -26,13 +27,16 @@ Result = TypeVar("Result")
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turns whatever decoders raise into one `DataError` that names the file."""
+    """Turns whatever decoders raise into one `DataError` that names the file; too many open files, which
+    say nothing of it, into a `DiskError`."""
     try:
         _require_file(path)
         yield
     except (LTXVTrainError, Cancelled):
         raise
     except Exception as error:  # decoders of damaged files raise every kind
+        if is_short_of_files(error):
+            raise DiskError(f"{printable(path)}: can't be read: {error.strerror}", error) from error
         raise DataError(
             f"{printable(path)}: can't be read as a video or image ({_reason(error)})"
         ) from error

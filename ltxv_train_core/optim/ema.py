@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..tensor_files import is_finite
 from .optimizers import put_weights
 from .saved_state import count
 
@@ -50,4 +51,6 @@ class WeightAverage:
         for average, saved in zip(self.average, state["average"], strict=True):
             if average.shape != saved.shape:
                 raise ValueError("the average is of another model")
+            if not is_finite(saved):
+                raise ValueError("the average holds NaN or infinite numbers")
             average.copy_(saved)

@@ -26,6 +26,7 @@ class Mover:
     Attributes:
         average: of the weights, where `optimization.ema_decay` is set.
         skipped_steps: steps that were left out because they were not finite.
+        moved_steps: steps that reached the weights.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Mover:
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
         decay = options.ema_decay
         self.average = None if decay is None else WeightAverage(parameters, decay)
-        self.skipped_steps = 0
+        self.skipped_steps = self.moved_steps = 0
         self._in_a_row = 0
         self._most_in_a_row = options.max_non_finite_steps
 
@@ -57,12 +58,13 @@ class Mover:
     def backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()
 
-    def step(self, number: int, loss: float) -> float:
+    def step(self, number: int, loss: float, clips: str = "") -> float:
         """Moves weights and schedule; a step that isn't finite never reaches the weights.
 
         Args:
             number: of the step, for messages.
             loss: of the step.
+            clips: what is told of them, when the step is not finite.
 
         Returns:
             The norm of the gradients before clipping.
@@ -72,11 +74,12 @@ class Mover:
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._in_a_row = 0
+            self.moved_steps += 1
             self.scaler.step(self.optimizer)
             if self.average:
                 self.average.update()
         else:
-            self._leave_out(number, loss)
+            self._leave_out(number, loss, clips)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         with warnings.catch_warnings():
@@ -92,6 +95,15 @@ class Mover:
             raise NotFiniteError(
                 f"the loss was not finite {self._most_in_a_row} steps in a row: lower "
                 "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
+                "or no"
+            )
+
+    def require_moved(self) -> None:
+        """Raises `NotFiniteError` when no step has reached the weights."""
+        if self.moved_steps == 0:
+            raise NotFiniteError(
+                "no step was finite, so nothing was learned: look at the clips that are named above, "
+                "lower optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
                 "or no"
             )
 
@@ -116,6 +128,7 @@ class Mover:
             "average": self.average.state_dict() if self.average else None,
             "skipped_steps": self.skipped_steps,
             "skipped_in_a_row": self._in_a_row,
+            "moved_steps": self.moved_steps,
         }
 
     def load_state_dict(self, state: dict[str, Any], new_schedule: bool = False) -> None:
@@ -135,6 +148,8 @@ class Mover:
             load_schedule(self.schedule, state["schedule"])
             self.skipped_steps = count(state["skipped_steps"])
             self._in_a_row = count(state["skipped_in_a_row"])
+            # Earlier versions wrote no such number.
+            self.moved_steps = count(state.get("moved_steps", 1))
         if self.average and state["average"]:
             self.average.load_state_dict(state["average"])
         else:
@@ -146,7 +161,7 @@ class Mover:
         if self.average:
             self.average = WeightAverage(self.parameters, self.average.decay)
 
-    def _leave_out(self, number: int, loss: float) -> None:
+    def _leave_out(self, number: int, loss: float, clips: str) -> None:
         """Tells of a step without effect; `require_finite` gives up when that goes on.
 
         In fp16 gradients overflow until the scale has come down to what they bear: that is how
@@ -162,4 +177,5 @@ class Mover:
             return
         self._in_a_row += 1
         self.skipped_steps += 1
-        self.report(Notice(f"step {number}: the loss is not finite; step left out"))
+        about = f" ({clips})" if clips else ""
+        self.report(Notice(f"step {number}: the loss is not finite; step left out{about}"))

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..tensor_files import is_finite
+
 # Of the optimizers that `optimizers` builds: what is as large as the parameter.
 _LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
 
@@ -55,6 +57,8 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
             like = name in _LIKE_THE_PARAMETER
             if like and not (isinstance(value, Tensor) and value.shape == parameter.shape):
                 raise ValueError(f"{name} of the optimizer is of another model")
+            if like and not is_finite(value):
+                raise ValueError(f"{name} of the optimizer holds NaN or infinite numbers")
 
 
 def _kind(value: Any) -> Any:

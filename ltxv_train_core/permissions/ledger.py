@@ -5,12 +5,11 @@ be empty when it is first written, or have such a ledger.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
-from ..files import write_json, write_text
+from ..files import finished, is_unfinished, write_json, write_text
 from ..reading import is_regular, read_json, read_text
 from .policy import policy
 
@@ -18,7 +17,6 @@ NAME = ".ltxv_train.json"
 VERSION = 1
 
 _OF_THE_SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-_UNFINISHED = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{1,8}\.part(?P<suffix>\.\w+)?")
 
 
 class Ledger:
@@ -70,11 +68,11 @@ class Ledger:
 
     def unfinished(self) -> list[Path]:
         """What interrupted writes of this program's files have left."""
+        folders = {PurePosixPath(name).parent.as_posix() for name in self.files}
         return [
             path
-            for path in self.folder.rglob(".*.part*")
-            if (found := _UNFINISHED.fullmatch(path.name))
-            and self._name(path.with_name(found["stem"] + (found["suffix"] or ""))) in self.files
+            for path in self.folder.rglob(".*")
+            if is_unfinished(path) and self._is_of_ours(path, folders)
         ]
 
     def path(self, name: str) -> Path:
@@ -91,6 +89,14 @@ class Ledger:
                 "deleted through one: remove the link, or give the folder that it leads to"
             )
         return path
+
+    def _is_of_ours(self, unfinished: Path, folders: set[str]) -> bool:
+        """Whether it would have become a file of ours; safetensors' own names say only in which
+        folder."""
+        try:
+            return self._name(finished(unfinished)) in self.files
+        except ValueError:
+            return self._name(unfinished.parent) in folders - {"."}
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 from pydantic import TypeAdapter
 
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
+from ..faults import DiskError, Fault, fault_of, is_of_writing
 from .folder import LARGEST_STATE_BYTES, RunFolder
 from .own_files import read_own
 from .state import Cause
 
-_DISK_FULL_NUMBERS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _DISK_FULL = re.compile(
     r"no space left|os error (27|28|112|122)\b|disk quota|file too large"
     r"|PytorchStreamWriter failed|not enough space on the disk",
@@ -65,11 +65,11 @@ def cause_of(error: BaseException) -> Cause:
     chain = list(_chain(error))
     text = _first_line(error)
     is_of_prompts = isinstance(error, PromptMemoryError)
-    if any(_is_disk_full(each) for each in chain):
+    if fault := next(filter(None, map(_fault, chain)), None):
         return Cause(
-            "disk_full",
-            f"the disk is full ({text})",
-            "Make room, then queue the run again; earlier checkpoints are whole",
+            fault.kind,
+            error.reason if isinstance(error, DiskError) else f"{fault.message} ({text})",
+            f"{fault.advice}, then queue the run again; earlier checkpoints are whole",
         )
     if any(_is_device_memory(each) for each in chain):
         return Cause(
@@ -133,10 +133,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         each = each.__cause__ or each.__context__
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _DISK_FULL_NUMBERS:
-        return True
-    return not isinstance(error, LTXVTrainError) and bool(_DISK_FULL.search(str(error)))
+def _fault(error: BaseException) -> Fault | None:
+    """Of libraries that name the system's errors in words alone, a full disk is told by these."""
+    if is_of_writing(error) and (fault := fault_of(error)):
+        return fault
+    is_told = not isinstance(error, LTXVTrainError) and _DISK_FULL.search(str(error))
+    return fault_of(OSError(errno.ENOSPC, "")) if is_told else None
 
 
 def _is_device_memory(error: BaseException) -> bool:

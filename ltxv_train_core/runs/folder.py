@@ -19,7 +19,8 @@ from pathlib import Path
 from ..config import TrainingConfig, build, yaml_file
 from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..events import StepCompleted
-from ..files import write_json
+from ..faults import DiskError, is_short_of_files
+from ..files import patiently, write_json
 from ..reading import parse_json, whole_number
 from .metrics_file import append_step, last_step, steps_after, write_steps
 from .own_files import is_link, is_own_file, own_entries, own_files, read_own
@@ -131,10 +132,19 @@ class RunFolder:
                 )
 
     def written_state(self) -> RunState | None:
-        """What `run.json` says, or None where there is none that can be read."""
+        """What `run.json` says, or None where there is none that can be read.
+
+        Raises:
+            DiskError: too many files are open; that says nothing of the run.
+        """
+        path = self.folder / STATE_FILE
         try:
-            return RunState.from_json(read_own(self.folder / STATE_FILE, LARGEST_STATE_BYTES))
-        except (OSError, ValueError):
+            return RunState.from_json(patiently(lambda: read_own(path, LARGEST_STATE_BYTES)))
+        except OSError as error:
+            if is_short_of_files(error):
+                raise DiskError(f"{path}: can't be read: {error.strerror}", error) from error
+            return None
+        except ValueError:
             return None
 
     def write_state(self, state: RunState) -> None:

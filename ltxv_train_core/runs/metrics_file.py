@@ -15,7 +15,7 @@ from typing import BinaryIO
 from pydantic import TypeAdapter
 
 from ..events import StepCompleted
-from ..files import write_text
+from ..files import append_text, write_text
 from ..reading import NotRegularError
 from .own_files import open_own
 from .state import MOST_STEPS
@@ -61,8 +61,7 @@ def last_step(path: Path) -> int:
 
 
 def append_step(path: Path, step: StepCompleted) -> None:
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(_line(step))
+    append_text(path, _line(step))
 
 
 def write_steps(path: Path, steps: list[StepCompleted]) -> None:
@@ -71,7 +70,9 @@ def write_steps(path: Path, steps: list[StepCompleted]) -> None:
 
 
 def _line(step: StepCompleted) -> str:
-    return json.dumps(asdict(step)) + "\n"
+    """JSON has no NaN: a number that isn't finite is null."""
+    values = {n: v if math.isfinite(v) else None for n, v in asdict(step).items()}
+    return json.dumps(values, allow_nan=False) + "\n"
 
 
 def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
@@ -84,7 +85,8 @@ def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
 
 def _parsed(line: bytes) -> StepCompleted | None:
     try:
-        step = _STEP.validate_json(line, strict=True)
+        # pydantic's reader knows NaN, as earlier versions wrote it.
+        step = _STEP.validate_json(line.replace(b": null", b": NaN"), strict=True)
     except ValueError:
         return None
     values = (step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds)

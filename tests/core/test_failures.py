@@ -274,6 +274,8 @@ def test_many_of_them_in_a_row_park_the_run(training_config, monkeypatch):
         (MemoryError(), "out_of_host_memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file"), "disk_full"),
+        (OSError(errno.EIO, "Input/output error"), "disk_error"),
+        (OSError(errno.EMFILE, "Too many open files"), "too_many_files"),
         (OSError(errno.EACCES, "Permission denied"), "error"),
         (ZeroDivisionError("division by zero"), "error"),
     ],

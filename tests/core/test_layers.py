@@ -8,6 +8,7 @@ import ltxv_train_core
 CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors"},
+    {"faults"},
     {"events", "files", "paths", "geometry", "memory", "reading", "step_memory"},
     {"tensor_files", "torch_files", "permissions"},
     {"media", "layout"},

@@ -24,6 +24,7 @@ from ltxv_train_core.errors import Cancelled
 from ltxv_train_core.events import Progress
 from ltxv_train_core.files import atomic_path
 from ltxv_train_core.media import video
+from ltxv_train_core.miniature.datasets import generate
 from ltxv_train_core.models.source import MINIATURE
 
 LONG_AGO = 1_600_000_000
@@ -290,3 +291,25 @@ def test_a_killed_pass_goes_on_where_it_was(tmp_path, write_clip):
     summary = preprocess(settings)
     assert (summary.written, summary.reused) == (24 - done, done)
     assert len(read_index(summary.root).items) == 12
+
+
+def test_what_a_killed_pass_has_left_is_removed_and_nothing_else(tmp_path):
+    source = generate("stripes", tmp_path / "clips", clips=1).metadata
+    root = preprocess(PreprocessSettings(source, "LTXV_MINIATURE", "64x64x9")).root
+    tensor = next((root / "latents").rglob("*.safetensors"))
+    left = tensor.with_name(f".{tensor.stem}.0123abcd.part.safetensors")
+    older = tensor.with_name(".tmpAb3dE9")
+    written_now = tensor.with_name(f".{tensor.stem}.abcd0123.part.safetensors")
+    theirs = tensor.with_name(".tmpnotes")
+    for path in (left, older, written_now, theirs):
+        path.touch()
+    for path in (left, older, theirs):
+        os.utime(path, (1e9, 1e9))
+    os.utime(written_now, (4e9, 4e9))
+    again = preprocess(PreprocessSettings(source, "LTXV_MINIATURE", "64x64x9"))
+    assert again.orphans == (written_now.relative_to(root).as_posix(),)
+    assert {path.name for path in tensor.parent.iterdir()} == {
+        tensor.name,
+        written_now.name,
+        theirs.name,
+    }

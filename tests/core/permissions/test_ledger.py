@@ -64,3 +64,28 @@ def test_a_link_that_leads_out_is_told(tmp_path):
     with pytest.raises(DataError, match="leads out of"):
         ledger.path("latents/a.safetensors")
     assert ledger.path("a.safetensors") == tmp_path / "set/a.safetensors"
+
+
+def test_only_unfinished_files_of_ours_are_removed(tmp_path):
+    """Also those that safetensors 0.8 left for earlier versions, by their name and their head."""
+    Ledger(tmp_path).add(["latents/a.mp4.safetensors", "index.json"])
+    head = (16).to_bytes(8, "little") + b'{"__metadata__":{'
+    ours = {
+        "latents/.a.mp4.0123abcd.part.safetensors": b"torn",
+        ".index.0123abcd.part.json": b"",
+        "latents/.tmpAb3dE9": head[:12],
+        "latents/.tmp000000": b"",
+    }
+    theirs = {
+        "latents/.b.0123abcd.part.safetensors": b"of somebody else",
+        "latents/.tmpnotes": b"",
+        "latents/.tmpAb3dE8": b"a text of somebody",
+        ".tmpAb3dE9": head,
+        "notes/.tmpAb3dE9": head,
+        ".a.part": b"",
+    }
+    for name, content in (ours | theirs).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = {path.relative_to(tmp_path).as_posix() for path in Ledger(tmp_path).unfinished()}
+    assert found == set(ours)
