@@ -178,12 +178,11 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
 
 def _read_start(path: Path) -> LoRA:
     """Raises `ModelError` for keys without a place, and for numbers that are not finite."""
-    where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
-        return read_lora(path).require_pairs(where)
+        found = read_lora(path)
     except ModelError as error:
-        told = str(error)
-        raise error if told.startswith(where) else ModelError(f"{where}: {told}") from error
+        raise ModelError(f"model.load_checkpoint {error}") from error
+    return found.require_pairs(f"model.load_checkpoint {shown(str(path), 300)}")
 
 
 def trained_layers(

@@ -222,12 +222,12 @@ def test_orphans_are_told_and_removed_only_when_asked(write_clip, make):
     for name in ("a.mp4", "b.mp4"):
         write_clip(name)
     root = make([row("a.mp4"), row("b.mp4")]).root
-    (root / "latents" / ".b.mp4.77.part.safetensors").write_bytes(b"half")
+    (root / "latents" / ".b.mp4.0123abcd.part.safetensors").write_bytes(b"half")
     (root / "latents" / "mine.txt").write_text("kept", encoding="utf-8")
     summary = make([row("a.mp4")])
     orphans = (
         "conditions/b.mp4.safetensors",
-        "latents/.b.mp4.77.part.safetensors",
+        "latents/.b.mp4.0123abcd.part.safetensors",
         "latents/b.mp4.safetensors",
     )
     assert summary.orphans == orphans
