@@ -26,7 +26,9 @@ class Fault:
 _FULL = Fault("disk_full", "the disk is full", "Make room")
 _FAILING = Fault("disk_error", "the disk fails", "Look at the drive and its connection")
 _READ_ONLY = Fault(
-    "read_only", "it may not be written there", "Change who may write, or use another folder"
+    "read_only",
+    "it may not be written there, or another program uses it",
+    "Change who may write, or use another folder",
 )
 _TOO_MANY = Fault(
     "too_many_files",

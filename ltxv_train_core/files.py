@@ -95,7 +95,11 @@ def _begins_as_safetensors(path: Path) -> bool:
 def put_in_place(source: Path, target: Path) -> None:
     """Gives a file or a folder its final name."""
     with named_faults(target):
-        patiently(lambda: source.replace(target))
+        _rename(source, target)
+
+
+def _rename(source: Path, target: Path) -> None:
+    patiently(lambda: source.replace(target))
 
 
 def replace_folder(source: Path, target: Path) -> None:
@@ -104,15 +108,16 @@ def replace_folder(source: Path, target: Path) -> None:
     Windows renames no folder in which somebody reads a file: the old one then stays whole.
     """
     aside = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
-    was_there = target.exists()
-    if was_there:
-        put_in_place(target, aside)
-    try:
-        put_in_place(source, target)
-    except OSError:
+    with named_faults(target):
+        was_there = target.exists()
         if was_there:
-            put_in_place(aside, target)
-        raise
+            _rename(target, aside)
+        try:
+            _rename(source, target)
+        except OSError:
+            if was_there:
+                _rename(aside, target)
+            raise
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -235,11 +235,11 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
         return _failed(error.status, error)
     except RunNotFoundError as error:
         return _failed(404, error)
+    except OSError as error:  # the disk is full, the folder can't be written, a file is in use
+        logger.error("%s: %s", work.__name__, error)
+        return _failed(500, error)
     except LTXVTrainError as error:
         return _failed(409, error)
-    except OSError as error:  # the disk is full, the folder can't be written, a file is in use
-        logger.exception("%s", work.__name__)
-        return _failed(500, error)
     if isinstance(value, Path):
         headers = {
             "X-Content-Type-Options": "nosniff",

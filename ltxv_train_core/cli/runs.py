@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -37,17 +36,13 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def list_runs(args: Namespace) -> int:
-    library = RunLibrary(args.folder)
-    summaries = library.summaries()
-    for summary in summaries:
+    for summary in RunLibrary(args.folder).summaries():
         if args.json:
             print(
                 json.dumps({"name": summary.name, "made": summary.step} | summary.state.to_json())
             )
         else:
             print(_line(summary))
-    for name in {each.name for each in library.runs()} - {each.name for each in summaries}:
-        print(f"{name}: left out, its run.json is damaged", file=sys.stderr)
     return OK
 
 

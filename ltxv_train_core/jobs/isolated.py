@@ -18,6 +18,7 @@ from typing import Any
 from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Control, Reporter, StopSignal
+from ..faults import named_faults
 from ..permissions import environment
 from ..plan import RunPlan, plan_again, plan_run
 from ..runs import Cause, RunFolder, RunWriter
@@ -29,6 +30,9 @@ WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 30.0
+
+_UTF8 = {"PYTHONUTF8": "1"}
+"""So that a worker on Windows prints every name of a file, and reads what libraries write in UTF-8."""
 
 logger = logging.getLogger("ltxv_train")
 
@@ -50,20 +54,21 @@ class Isolated:
 
         Raises:
             RunFailedError: it failed there, or the worker crashed.
+            DiskError: the worker can't be started.
             Cancelled: it was stopped before its first step.
         """
         door = Door()
         log = plan.run.folder / LOG_NAME
         writer.release()
         try:
-            with log.open("wb") as output:
+            with named_faults(log), log.open("wb") as output:
                 process = subprocess.Popen(
                     _command(plan.run, self.processes),
-                    env=os.environ | environment() | {VARIABLE: door.address},
+                    env=os.environ | environment() | {VARIABLE: door.address} | _UTF8,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    **_out_of_reach_of_ctrl_c(),
+                    **_detached(),
                 )
             _follow(process, door, report, control)
         finally:
@@ -110,10 +115,12 @@ def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
         return how_to_train(plan)(plan, writer, report, Control.of(stop))
 
 
-def _out_of_reach_of_ctrl_c() -> dict[str, Any]:
-    """Ctrl-C is this side's to understand: it asks the worker to stop."""
+def _detached() -> dict[str, Any]:
+    """Ctrl-C is this side's to understand: it asks the worker to stop. Windows would open a console
+    for a worker of a program that has none."""
     if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
     return {"start_new_session": True}
 
 

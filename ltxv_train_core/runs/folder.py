@@ -137,15 +137,27 @@ class RunFolder:
         Raises:
             DiskError: too many files are open; that says nothing of the run.
         """
+        try:
+            return self.read_state()
+        except DiskError:
+            raise
+        except (OSError, ValueError):
+            return None
+
+    def read_state(self) -> RunState:
+        """What `run.json` says.
+
+        Raises:
+            OSError, ValueError: it can't be read.
+            DiskError: too many files are open.
+        """
         path = self.folder / STATE_FILE
         try:
             return RunState.from_json(patiently(lambda: read_own(path, LARGEST_STATE_BYTES)))
         except OSError as error:
             if is_short_of_files(error):
                 raise DiskError(f"{path}: can't be read: {error.strerror}", error) from error
-            return None
-        except ValueError:
-            return None
+            raise
 
     def write_state(self, state: RunState) -> None:
         write_json(self.folder / STATE_FILE, state.to_json())

@@ -51,7 +51,7 @@ class RunLibrary:
         raise RunNotFoundError(f"no run is named {shown(name)}")
 
     def summaries(self) -> list[RunSummary]:
-        """All runs that can be read, the ones that changed last first."""
+        """All runs, the ones that changed last first; one whose state is damaged has failed for that."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
             return self._cache.summaries(list(found))
         return []
@@ -60,7 +60,7 @@ class RunLibrary:
         """What a run is like now.
 
         Raises:
-            RunNotFoundError: it was deleted, or its state is damaged.
+            RunNotFoundError: it was deleted.
         """
         if (summary := self._cache.summary(run.name)) is None:
             raise RunNotFoundError(f"run {shown(run.name)} has no state that can be read")

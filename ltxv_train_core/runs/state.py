@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from ..errors import cut
 
 Status = Literal["queued", "running", "paused", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -20,6 +22,8 @@ ACTIVE = ("queued", "running")
 """Somebody holds the run's lock, or has died."""
 
 STATE_VERSION = 1
+
+MOST_TIME_NS = 2**62
 
 MOST_STEPS = 1_000_000_000
 """More than a configuration can ask for, run after run."""
@@ -118,9 +122,31 @@ class RunState:
         """Reads a state; of a newer version, what is known here.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is none; says in one line why.
         """
-        return _STATE.validate_json(text, strict=True)
+        try:
+            return _STATE.validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(cut(f"{where}: {first['msg']}" if where else first["msg"])) from None
+
+    @classmethod
+    def damaged(cls, reason: str, step: int, time_ns: int) -> "RunState":
+        """What is shown of a run whose own state can't be read; it can be deleted.
+
+        Args:
+            step: the last step that was made.
+            time_ns: when the damaged state was written.
+        """
+        seconds = min(max(time_ns, 0), MOST_TIME_NS) / 1e9
+        time = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+        cause = Cause(
+            "damaged",
+            f"its run.json is damaged ({reason})",
+            "Put it back, queue the same graph or configuration to write it anew, or delete the run",
+        )
+        return cls("failed", step, max(1, step), time, time, time, cause)
 
 
 _STATE = TypeAdapter(RunState)

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from ..errors import cut
+from ..faults import DiskError
 from .folder import STATE_FILE, RunFolder, states_written
 from .own_files import may_be_run
 from .state import ACTIVE, Cause, RunState
@@ -58,17 +60,17 @@ class _Known(NamedTuple):
 
     Attributes:
         is_settled: the file can't be written again without another stamp; else it is read again.
-        written: what `run.json` says; None where it is damaged.
+        written: what `run.json` says; where it is damaged, that.
         metrics_file: its path as text, which the system takes much sooner than a `Path`; empty
             where `run.json` alone tells all.
-        summary: None where `run.json` is damaged.
+        summary: None until it is looked at.
     """
 
     name: str
     run: RunFolder
     stamp: Stamp
     is_settled: bool
-    written: RunState | None
+    written: RunState
     metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
@@ -128,7 +130,7 @@ class SummaryCache:
         return found
 
     def summary(self, name: str) -> RunSummary | None:
-        """That of one as it is now; None where there is none, or its state is damaged."""
+        """That of one as it is now; None where there is none."""
         known = self._look(name, self._known.get(name), time.time_ns())
         if known is None:
             return None
@@ -167,17 +169,22 @@ def _is_active(summary: RunSummary | None) -> bool:
 
 def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
     run = RunFolder(folder)
-    known = _Known(run.name, run, stamp, _is_settled(stamp, now_ns), run.written_state())
-    if known.written is None:
-        return known
-    if known.written.status == "finished":
-        return known._replace(summary=RunSummary(run.name, known.written, known.written.step))
+    is_damaged = False
+    try:
+        written = run.read_state()
+    except DiskError:
+        raise
+    except (OSError, ValueError) as error:
+        is_damaged, reason = True, cut(getattr(error, "strerror", None) or str(error))
+        written = RunState.damaged(reason, run.last_step(), stamp[0])
+    known = _Known(run.name, run, stamp, _is_settled(stamp, now_ns), written)
+    if is_damaged or written.status == "finished":
+        return known._replace(summary=RunSummary(run.name, written, written.step))
     return known._replace(metrics_file=str(run.metrics_file))
 
 
 def _looked_at(known: _Known, now_ns: int) -> _Known:
     """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
-    assert known.written is not None
     before = known.summary
     # Who takes the lock of a run that rests writes its run.json.
     rests = before is not None and before.state.status not in ACTIVE

@@ -154,9 +154,20 @@ def test_a_run_whose_files_are_in_use_is_left_whole(library, monkeypatch):
 def test_a_damaged_state_hides_no_other_run(library):
     run = make_run(library.folder, "run")
     make_run(library.folder, "other")
-    for text in ("", "[]", '{"status": "odd"}', '{"status": "finished"}'):
+    for text, reason in {
+        "": "Invalid JSON",
+        "[]": "Input should be",
+        '{"status": "odd"}': "status: ",
+        '{"status": "finished"}': "step: Field required",
+    }.items():
         (run.folder / "run.json").write_text(text, encoding="utf-8")
-        assert [each.name for each in library.summaries()] == ["other"]
+        found = {each.name: each.state for each in library.summaries()}
+        assert found.keys() == {"run", "other"}
+        assert (found["run"].status, found["run"].cause.kind) == ("failed", "damaged")
+        assert f"its run.json is damaged ({reason}" in found["run"].cause.message
+        assert library.summary(run).state == found["run"]
+    library.delete("run")
+    assert [each.name for each in library.summaries()] == ["other"]
 
 
 def test_a_state_of_a_later_version_can_be_read(library):
