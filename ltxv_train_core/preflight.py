@@ -161,21 +161,31 @@ def _exists(path: str) -> bool:
 
 def _unusable_targets(config: TrainingConfig) -> list[str]:
     """Target modules that match no linear layer, by the names of the model's version."""
-    if config.model.training_mode != "lora" or _missing_model_paths(config):
+    if config.model.training_mode != "lora":
         return []
     try:
-        blocks = block_count(config.model.model_source)
-    except ModelError:
-        return []  # told as a problem of the model
-    linear, others = module_names(blocks or _MOST_BLOCKS)
-    return _errors(lambda: match_names(linear, others, config.lora.target_modules))
+        _target_names(config)
+    except ConfigurationError as error:
+        return [str(error)]
+    except LTXVTrainError:
+        pass  # told as a problem of the model
+    return []
+
+
+def _target_names(config: TrainingConfig) -> list[str]:
+    blocks = block_count(config.model.model_source)
+    return match_names(*module_names(blocks or _MOST_BLOCKS), config.lora.target_modules)
 
 
 def _unusable_start(config: TrainingConfig) -> list[str]:
     start = config.model.load_checkpoint
     if start is None or not _exists(start):
         return []
-    return _errors(lambda: require_start(config))
+    try:
+        layers = _target_names(config)
+    except LTXVTrainError:
+        layers = None  # told as a problem of the model, or of its targets
+    return _errors(lambda: require_start(config, layers))
 
 
 def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:

@@ -118,6 +118,10 @@ def _with_places(
     if not modules or homeless:
         named = ", ".join(homeless[:NAMED_MODULES])
         more = f" and {len(homeless) - NAMED_MODULES} more" if homeless[NAMED_MODULES:] else ""
+        from ..ltxv_train_core.layout.lora_kinds import why_not_plain
+
+        if reason := why_not_plain(weights, metadata):
+            raise ModelError(f"{lora_name}: {reason}")
         raise ModelError(
             f"{lora_name}: {len(homeless)} of {len(modules)} modules have no place in this model "
             f"({named}{more}). Load it into the model it was trained for"

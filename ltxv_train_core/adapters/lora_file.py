@@ -137,7 +137,7 @@ def read_lora(path: Path) -> FoundLoRA:
 
 def require_plain_lora(header: Header) -> None:
     """Raises `ModelError` for a LoRA of another model, and for what is only like a LoRA."""
-    if reason := why_not_plain(header):
+    if reason := why_not_plain(header.tensors, header.metadata):
         raise ModelError(f"{header.path}: {reason}")
 
 

@@ -2,6 +2,7 @@
 for full training a transformer."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -52,8 +53,11 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
     return max(found, key=_age)
 
 
-def require_start(config: TrainingConfig) -> None:
+def require_start(config: TrainingConfig, layers: Collection[str] | None = None) -> None:
     """Looks at the file to start from, if the run has one: at all of a LoRA, at the head of a transformer.
+
+    Args:
+        layers: that get a LoRA; None where that isn't known.
 
     Raises:
         ModelError: if it doesn't suit what the run trains, or a LoRA's numbers are not finite.
@@ -63,7 +67,9 @@ def require_start(config: TrainingConfig) -> None:
     path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
     if config.model.training_mode == "lora":
         require_rank(path, config.lora.rank)
-        _read_start(path)
+        lora = _read_start(path)
+        if layers is not None:
+            _require_trained(path, lora, layers)
     else:
         _transformer_keys(path)
 
@@ -156,12 +162,7 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     lora = _read_start(path)
     trained = trained_layers(transformer)
-    missing = sorted(set(lora) - set(trained))
-    if missing:
-        raise ModelError(
-            f"{where}: changes {len(missing)} layers that lora.target_modules doesn't name, the "
-            f"first is {missing[0]}; add them to lora.target_modules"
-        )
+    _require_trained(path, lora, trained)
     with torch.no_grad():
         for name, layer in lora.items():
             own_down, own_up = trained[name]
@@ -174,6 +175,16 @@ def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRA
             own_down.copy_(layer.down)
             own_up.copy_(layer.up.float() * (layer.scale * config.rank / config.alpha))
     return len(trained) - len(lora)
+
+
+def _require_trained(path: Path, lora: LoRA, layers: Collection[str]) -> None:
+    missing = sorted(set(lora) - set(layers))
+    if missing:
+        raise ModelError(
+            f"model.load_checkpoint {shown(str(path), 300)}: changes {len(missing)} layers that "
+            f"lora.target_modules doesn't name, the first is {missing[0]}; add them to "
+            "lora.target_modules"
+        )
 
 
 def _read_start(path: Path) -> LoRA:

@@ -1,11 +1,11 @@
 """What a LoRA-like file is beside a plain LoRA, and of which model, by the names in its head."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..errors import cut
-from .header import Header, TensorInfo
 
 _FAMILY_KEYS = {
     "LTX-2": r"(^|[._])(audio_(attn\d|ff|adaln|patchify|proj|time|embed|prompt|scale|caption)|"
@@ -19,6 +19,13 @@ _FAMILY_NAMES = {"LTX-2": r"ltx[-_ ]?2(?![b\d])|ltxav"}
 _FAMILY_METADATA = ("modelspec.architecture", "ss_base_model_version", "base_model")
 
 _DIFFERENCE = r"\.(diff|diff_b|set_weight)$"
+
+
+class HasShape(Protocol):
+    """A tensor, or what a file's head says of one."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ _KINDS = (
 _ANY_KIND = re.compile("|".join(kind.keys for kind in _KINDS))
 
 
-def adapter_kind(tensors: Mapping[str, TensorInfo]) -> tuple[AdapterKind, str] | None:
+def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | None:
     """What a file is instead of a plain LoRA, and the key that tells it; None for a LoRA."""
     suspects = [key for key in tensors if _ANY_KIND.search(key)]
     for kind in _KINDS:
@@ -82,14 +89,14 @@ def other_family(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str,
     return None
 
 
-def why_not_plain(header: Header) -> str | None:
+def why_not_plain(tensors: Mapping[str, HasShape], metadata: Mapping[str, str]) -> str | None:
     """Why a file is no plain LoRA for LTX-Video, and what helps; None where nothing speaks against it."""
-    if found := other_family(header.tensors, header.metadata):
+    if found := other_family(tensors, metadata):
         return (
             f"is a LoRA of {found[0]}, another model ({found[1]}); take one that was trained on "
             "LTX-Video 0.9"
         )
-    if kind := adapter_kind(header.tensors):
+    if kind := adapter_kind(tensors):
         article = "an" if kind[0].name[0] in "IO" else "a"
         return (
             f"is {article} {kind[0].name} ({cut(kind[1])}): it {kind[0].does}, and read as a plain LoRA "

@@ -46,6 +46,25 @@ def test_weights_without_a_place_are_an_error_that_names_them(host: Host) -> Non
     assert "and 2 more" in error
 
 
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("lycoris_transformer_blocks_0_attn1_to_q.lokr_w1", "is a LoKr"),
+        ("diffusion_model.transformer_blocks.0.audio_attn1.to_q.lora_A.weight", "LoRA of LTX-2"),
+    ],
+)
+def test_what_is_no_lora_for_the_model_is_named_for_what_it_is(host, key, named) -> None:
+    folder = models_folder(host, "loras")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: torch.ones(2, 2)}, str(folder / "kind.safetensors"))
+    graph = Graph()
+    model = graph.add("ProbeModel")
+    graph.probe(
+        graph.add("LTXVTrainLoadLoRA", model=model, lora_name="kind.safetensors", strength=1.0)
+    )
+    assert named in _error(run(host, graph.prompt))
+
+
 def test_a_file_that_is_no_lora_is_named(host: Host) -> None:
     folder = models_folder(host, "loras")
     folder.mkdir(parents=True, exist_ok=True)

@@ -156,6 +156,15 @@ def test_several_ranks_are_refused_with_the_command_that_gives_one(tensors, tmp_
         require_rank(tmp_path / f"{rank}.safetensors", new)
 
 
+def test_layers_that_the_run_does_not_train_are_found_without_a_model(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path)
+    layers = [name.split(".lora_")[0] for name in tensors]
+    require_start(starting(path), layers)
+    with pytest.raises(ModelError, match=r"1 layers .*first is proj_in.*lora\.target_modules"):
+        require_start(starting(path), [name for name in layers if name != "proj_in"])
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_are_refused(tensors, tmp_path, value):
     path = tmp_path / "x.safetensors"
