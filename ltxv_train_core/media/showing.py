@@ -45,7 +45,8 @@ class Decoded(NamedTuple):
 def is_hd_without_matrix(frame: av.VideoFrame) -> bool:
     """Whether a frame is of YCbCr that doesn't say which, in a size for which players take BT.709
     (mpv: from 1280 pixels of width or more than 576 of height on)."""
-    unsaid = not frame.format.is_rgb and frame.colorspace == UNSPECIFIED
+    has_chroma = not frame.format.is_rgb and len(frame.format.components) >= 3
+    unsaid = has_chroma and frame.colorspace == UNSPECIFIED
     return unsaid and (frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT)
 
 
