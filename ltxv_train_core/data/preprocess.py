@@ -261,6 +261,7 @@ class _Pass:
             shown=count_traits(
                 job.info for p in planned for job in (p.video, p.reference, p.mask) if job
             ),
+            stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,
             dataset=summarize(index, self.cache),

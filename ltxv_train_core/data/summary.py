@@ -113,6 +113,7 @@ class PreprocessSummary:
         written, reused: counts of the clips' files.
         reread: those of the written ones that an earlier version had made, from another reading.
         shown: what was done to show files right, and to how many.
+        stills: videos of which one frame is trained.
         skipped: (name, reason) of clips left out.
         orphans: cached files that no clip needs any more, relative to the root.
         orphans_removed: whether they were deleted.
@@ -126,6 +127,7 @@ class PreprocessSummary:
     reused: int
     reread: int
     shown: dict[str, int]
+    stills: int
     skipped: tuple[tuple[str, str], ...]
     seconds: float
     dataset: DatasetSummary
@@ -149,6 +151,8 @@ class PreprocessSummary:
         if self.shown:
             told = ", ".join(f"{count} {done}" for done, count in self.shown.items())
             lines.append(f"read as they are shown: {told}")
+        if self.stills:
+            lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
         lines += self.dataset.lines
         lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
         if self.orphans and self.orphans_removed:

@@ -41,7 +41,7 @@ def has_transparent_palette(frame: av.VideoFrame) -> bool:
 
 
 def frames_with_alpha(
-    container: av.container.InputContainer, stream: VideoStream
+    path: Path, container: av.container.InputContainer, stream: VideoStream
 ) -> Iterator[av.VideoFrame]:
     """Yields every frame of such a stream, with its transparency.
 
@@ -52,16 +52,14 @@ def frames_with_alpha(
     try:
         decoder: Any = av.CodecContext.create(LIBVPX[usual.name], "r")
     except av.codec.codec.UnknownCodecError as error:
-        raise DataError(_undecoded(container, usual.name)) from error
+        raise DataError(_undecoded(path, usual.name)) from error
     decoder.options = usual.options
     decoder.thread_count = usual.thread_count
     for packet in container.demux(stream):
         yield from decoder.decode(packet if packet.size else None)
 
 
-def require_whole(
-    container: av.container.InputContainer, stream: VideoStream, frame: av.VideoFrame
-) -> None:
+def require_transparency(path: Path, stream: VideoStream, frame: av.VideoFrame) -> None:
     """Raises `DataError` where a layer of transparency was left out."""
     setup = stream.codec_context.extradata or b""
     if (
@@ -69,11 +67,11 @@ def require_whole(
         and not has_alpha(frame)
         and any(mark in setup for mark in ALPHA_CHANNEL_INFORMATION)
     ):
-        raise DataError(_undecoded(container, stream.codec_context.name))
+        raise DataError(_undecoded(path, stream.codec_context.name))
 
 
-def _undecoded(container: av.container.InputContainer, codec: str) -> str:
+def _undecoded(path: Path, codec: str) -> str:
     return (
-        f"{printable(Path(container.name))}: has transparency in {codec.upper()}, which this PyAV "
+        f"{printable(path)}: has transparency in {codec.upper()}, which this PyAV "
         "can't decode: pip install --upgrade av, or save it as ProRes 4444"
     )

@@ -11,10 +11,10 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from ..errors import DataError
-from .alpha import frames_with_alpha, is_beside, require_whole
+from .alpha import frames_with_alpha, is_beside, require_transparency
 from .animated import TICKS_PER_SECOND, shown_at
 from .container import open_video
-from .deinterlace import deinterlaced
+from .deinterlace import deinterlaced, require_whole_frames
 from .formats import is_image
 from .hdr import transfer_of
 from .images import decode_image, pictures_of_animation
@@ -92,14 +92,16 @@ def _sought(
 
 
 def _frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Raises `DataError` where transparency would be left out."""
+    """Raises `DataError` where fields or transparency would be left out."""
+    path = Path(container.name)
     if is_beside(stream):
-        yield from frames_with_alpha(container, stream)
+        yield from frames_with_alpha(path, container, stream)
         return
     frames = container.decode(stream)
     first = next(frames, None)
     if first is not None:
-        require_whole(container, stream, first)
+        require_transparency(path, stream, first)
+        require_whole_frames(path, stream, first)
         yield first
         yield from frames
 

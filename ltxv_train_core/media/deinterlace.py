@@ -3,10 +3,15 @@
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 from av.filter import Graph
+from av.video.stream import VideoStream
+
+from ..errors import DataError
+from .readable import printable
 
 FILTER, OPTIONS = "bwdif", "mode=send_frame:deint=interlaced"
 
@@ -31,6 +36,15 @@ def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
             yield from filter_of.put(frame)
     if filter_of:
         yield from filter_of.end()
+
+
+def require_whole_frames(path: Path, stream: VideoStream, frame: av.VideoFrame) -> None:
+    """Raises `DataError` for interlaced HEVC, of which FFmpeg gives each field as a frame."""
+    if stream.codec_context.name == "hevc" and frame.interlaced_frame:
+        raise DataError(
+            f"{printable(path)}: is interlaced HEVC, which holds each field as a picture: save it "
+            "deinterlaced"
+        )
 
 
 class _Filter:

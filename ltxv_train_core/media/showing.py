@@ -19,6 +19,7 @@ from .orientation import AS_STORED, TURNED_BY_A_QUARTER, as_shown
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 """Matrices by their numbers in ITU-T H.273, which are those of swscale."""
+FULL_RANGE = 2
 HD_WIDTH, HD_HEIGHT = 1280, 577
 SWS_BICUBIC = 4
 SWS_FULL_CHROMA = 0x2000 | 0x4000
@@ -45,8 +46,17 @@ class Decoded(NamedTuple):
 def is_hd_without_matrix(frame: av.VideoFrame) -> bool:
     """Whether a frame is of YCbCr that doesn't say which, in a size for which players take BT.709
     (mpv: from 1280 pixels of width or more than 576 of height on)."""
-    unsaid = not frame.format.is_rgb and frame.colorspace == UNSPECIFIED
+    has_chroma = not frame.format.is_rgb and len(frame.format.components) >= 3
+    unsaid = has_chroma and frame.colorspace == UNSPECIFIED
     return unsaid and (frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT)
+
+
+def is_grey(frame: av.VideoFrame) -> bool:
+    """Whether a frame is of grey in full range, as H.264 of grey is decoded; no matrix changes that."""
+    return frame.color_range == FULL_RANGE and all(
+        (np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1) == 128).all()
+        for plane in frame.planes[1:3]
+    )
 
 
 def display_size(decoded: Decoded) -> tuple[int, int]:

@@ -39,7 +39,7 @@ from .readable import (
     readable,
     require_pixels,
 )
-from .showing import Decoded, cover, covering_size, display_size, is_hd_without_matrix
+from .showing import Decoded, cover, covering_size, display_size, is_grey, is_hd_without_matrix
 
 FPS_TOLERANCE = 0.02
 TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
@@ -98,7 +98,7 @@ def _traits(path: Path, first: Decoded) -> tuple[str, ...]:
         "animated": is_image(path),
         "interlaced": bool(frame.interlaced_frame),
         "alpha_beside": first.has_alpha_beside or has_transparent_palette(frame),
-        "hd_matrix": not first.transfer and is_hd_without_matrix(frame),
+        "hd_matrix": not first.transfer and is_hd_without_matrix(frame) and not is_grey(frame),
         **{transfer: first.transfer == transfer for transfer in HDR},
     }
     return tuple(trait for trait in TRAITS if found[trait])

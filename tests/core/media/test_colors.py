@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ltxv_train_core.media.video import iterate_frames, probe
+from ltxv_train_core.media.write import write_exact_video, write_video
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 LIMITED, FULL = 1, 2
@@ -67,6 +68,14 @@ def test_without_a_matrix_the_size_decides(tmp_path, size, meant):
     write(path, codes_of_red(meant, False), size)
     assert is_red(path)
     assert probe(path).traits == (("hd_matrix",) if meant == BT709 else ())
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_what_is_written_here_has_no_matrix_to_be_guessed(tmp_path, grey):
+    frames = np.full((1, 720, 1280, 3), 90, np.uint8)
+    write_exact_video(tmp_path / "a.mp4", frames, 25, grey)
+    write_video(tmp_path / "b.mp4", frames, 25)
+    assert probe(tmp_path / "a.mp4").traits == probe(tmp_path / "b.mp4").traits == ()
 
 
 def test_a_matrix_that_is_stated_counts_in_every_size(tmp_path):

@@ -4,9 +4,13 @@ import av
 import numpy as np
 import pytest
 
+from ltxv_train_core.errors import DataError
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.info import Selection
 from ltxv_train_core.media.video import iterate_frames, probe, read_frames
+from tests.core.media import test_colors
+from tests.core.media.quarters import SHOWN, letters_of, quarters
+from tests.core.media.test_orientation import MATRICES, set_matrix
 from tests.core.media.test_video import encode
 
 COUNT = 20
@@ -63,6 +67,29 @@ def test_progressive_frames_are_left_alone(tmp_path):
     encode(tmp_path / "a.mp4", fields(), options={"crf": "1"})
     assert probe(tmp_path / "a.mp4").traits == ()
     assert combing(np.stack(list(iterate_frames(tmp_path / "a.mp4")))) > 5
+
+
+def test_interlaced_frames_keep_their_colours_and_their_display_matrix(tmp_path):
+    path = tmp_path / "a.mp4"
+    encode(path, np.stack([quarters()] * 4), options={"flags": "+ilme+ildct"})
+    set_matrix(path, MATRICES[2])
+    assert probe(path).traits == ("mirrored", "interlaced")
+    assert [letters_of(frame) for frame in iterate_frames(path)] == [SHOWN[2]] * 4
+    for matrix in (test_colors.BT709, test_colors.BT601):
+        for levels in (test_colors.LIMITED, test_colors.FULL):
+            codes = test_colors.codes_of_red(matrix, levels == test_colors.FULL)
+            options = {"flags": "+ilme+ildct"}
+            test_colors.write(path, codes, (96, 64), matrix, levels, options)
+            assert probe(path).traits == ("interlaced",)
+            assert test_colors.is_red(path)
+
+
+def test_hevc_of_fields_is_left_out_by_name(tmp_path):
+    options = {"x265-params": "interlace=tff:log-level=none"}
+    half = np.stack([frame[field::2] for frame in fields() for field in (0, 1)])
+    encode(tmp_path / "a.mp4", half, "libx265", options=options)
+    with pytest.raises(DataError, match=r"a\.mp4: is interlaced HEVC"):
+        probe(tmp_path / "a.mp4")
 
 
 def test_a_film_of_which_a_part_is_interlaced(tmp_path):
