@@ -175,7 +175,9 @@ def test_numbers_that_are_not_finite_are_refused(tensors, tmp_path, value):
         lambda: require_start(starting(path)),
         lambda: start_from(lora(), path, CONFIG),
     ):
-        with pytest.raises(ModelError, match=r"NaN or infinite numbers in 1 of 5 layers \(proj_in\)"):
+        with pytest.raises(
+            ModelError, match=r"NaN or infinite numbers in 1 of 5 layers \(proj_in\)"
+        ):
             attempt()
 
 
