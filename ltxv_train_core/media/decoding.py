@@ -111,10 +111,11 @@ def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.Vid
 
 
 def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterator[Decoded]:
+    rotation: float | None = None
     for number, frame in enumerate(frames):
         if number == 0:  # some codecs state it there
             transfer, beside = transfer_of(stream), is_beside(stream)
-        if number == 0 or frame.rotation != rotation:
+        if frame.rotation != rotation:
             # A frame that was asked for its side data is in a cycle with that: it stays in memory
             # until Python collects those (PyAV 18.1).
             rotation, orientation = frame.rotation, orientation_of(frame)
