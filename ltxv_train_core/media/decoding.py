@@ -43,7 +43,7 @@ def decode(
         return
     with open_video(path, megapixels, decode_ahead, in_turn) as (container, stream):
         frames = _frames(container, stream)
-        yield from _as_decoded(stream, deinterlaced(frames))
+        yield from _as_decoded(stream, deinterlaced(path, frames))
 
 
 def decode_from(
@@ -60,14 +60,14 @@ def decode_from(
     with open_video(path, megapixels) as (container, stream):
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             frames = _timed(_frames(container, stream), times)
-            yield from _as_decoded(stream, deinterlaced(frames))
+            yield from _as_decoded(stream, deinterlaced(path, frames))
             return
         first, frames = _sought(container, stream, time)
         if first and first.interlaced_frame and first.pts == time > times[0]:
             # To deinterlace a frame takes the one before.
             first, frames = _sought(container, stream, max(t for t in times if t < time))
         if first and first.pts is not None and first.pts <= time and not first.is_corrupt:
-            yield from _as_decoded(stream, deinterlaced(chain([first], frames)))
+            yield from _as_decoded(stream, deinterlaced(path, chain([first], frames)))
             return
     yield from decode(path, megapixels)
 
@@ -97,13 +97,11 @@ def _frames(container: av.container.InputContainer, stream: VideoStream) -> Iter
     if is_beside(stream):
         yield from frames_with_alpha(path, container, stream)
         return
-    frames = container.decode(stream)
-    first = next(frames, None)
-    if first is not None:
-        require_transparency(path, stream, first)
-        require_whole_frames(path, stream, first)
-        yield first
-        yield from frames
+    for number, frame in enumerate(container.decode(stream)):
+        if number == 0:
+            require_transparency(path, stream, frame)
+            require_whole_frames(path, stream, frame)
+        yield frame
 
 
 def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.VideoFrame]:
@@ -113,11 +111,15 @@ def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.Vid
 
 
 def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterator[Decoded]:
+    rotation: float | None = None
     for number, frame in enumerate(frames):
         if number == 0:  # some codecs state it there
             transfer, beside = transfer_of(stream), is_beside(stream)
-        aspect = stream.sample_aspect_ratio
-        yield Decoded(frame, aspect, orientation_of(frame), transfer, beside)
+        if frame.rotation != rotation:
+            # A frame that was asked for its side data is in a cycle with that: it stays in memory
+            # until Python collects those (PyAV 18.1).
+            rotation, orientation = frame.rotation, orientation_of(frame)
+        yield Decoded(frame, stream.sample_aspect_ratio, orientation, transfer, beside)
 
 
 def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:

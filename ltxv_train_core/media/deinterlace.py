@@ -11,17 +11,20 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 
 from ..errors import DataError
-from .readable import printable
+from .readable import LARGE_PIXELS, printable, require_pixels
 
 FILTER, OPTIONS = "bwdif", "mode=send_frame:deint=interlaced"
 
 
-def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+def deinterlaced(path: Path, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     """Yields as many frames, with their timestamps; those that don't say that they are interlaced as
     they are.
 
     The filter looks at the frames before and after. It is made at the first interlaced frame, and
     anew where their size or format changes.
+
+    Raises:
+        DataError: they are larger than 16 million pixels, as the filter holds several.
     """
     filter_of: _Filter | None = None
     for frame in frames:
@@ -29,6 +32,7 @@ def deinterlaced(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
             yield from filter_of.end()
             filter_of = None
         if filter_of is None and frame.interlaced_frame:
+            require_pixels(path, frame.width, frame.height, LARGE_PIXELS / 1e6)
             filter_of = _Filter(frame)
         if filter_of is None:
             yield frame
