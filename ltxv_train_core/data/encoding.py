@@ -149,6 +149,9 @@ def encode_captions(
 
     Returns:
         why captions could not be encoded, by their keys.
+
+    Raises:
+        ModelError: the text encoder makes numbers that are not finite of no text at all.
     """
     missing: dict[str, list[Stored]] = {}
     captions = {c.conditions: c.text for p in planned for c in p.item.captions}
@@ -170,7 +173,9 @@ def encode_captions(
             failures |= {stored.key: str(error) for stored in missing[text]}
             continue
         if not is_finite(embeds):
-            reason = "the embedding of a caption is not finite: take another text encoder file"
+            reason = "its embedding is not finite: take another text encoder file"
+            if not text:  # which every data set has
+                raise ModelError(f"the empty caption: {reason}")
             failures |= {stored.key: reason for stored in missing[text]}
             continue
         for stored in missing[text]:
