@@ -163,17 +163,14 @@ def _unusable_targets(config: TrainingConfig) -> list[str]:
     """Target modules that match no linear layer, by the names of the model's version."""
     if config.model.training_mode != "lora":
         return []
-    try:
-        _target_names(config)
-    except ConfigurationError as error:
-        return [str(error)]
-    except LTXVTrainError:
-        pass  # told as a problem of the model
-    return []
+    return _errors(lambda: _target_names(config))
 
 
 def _target_names(config: TrainingConfig) -> list[str]:
-    blocks = block_count(config.model.model_source)
+    try:
+        blocks = block_count(config.model.model_source)
+    except LTXVTrainError:
+        blocks = None  # told as a problem of the model
     return match_names(*module_names(blocks or _MOST_BLOCKS), config.lora.target_modules)
 
 
@@ -183,8 +180,8 @@ def _unusable_start(config: TrainingConfig) -> list[str]:
         return []
     try:
         layers = _target_names(config)
-    except LTXVTrainError:
-        layers = None  # told as a problem of the model, or of its targets
+    except ConfigurationError:
+        layers = None  # told as a problem of the targets
     return _errors(lambda: require_start(config, layers))
 
 

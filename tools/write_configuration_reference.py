@@ -48,8 +48,17 @@ This is the whole configuration with its defaults:
 {example}```
 
 Files of LTX-Video-Trainer are read as they are, the configurations that it saves with a run too. What
-is written here has its names, so that it can read it; options that it doesn't know stand under the
-key `ltxv_train`, and only where they are not the default. Both ways of writing are understood:
+is written here has its names and no others, so that it can read it. Options that it doesn't know stand
+in comments, which count here and not there, and only where they are not the default:
+
+```yaml
+# ltxv_train: options that LTX-Video-Trainer doesn't know; they count here
+#| name: stripes
+#| trackers:
+#|   tensorboard: true
+```
+
+The same under a key `ltxv_train`, as older files have it, is read too. Both ways of writing are understood:
 
 | There | Here |
 |---|---|
@@ -59,7 +68,7 @@ key `ltxv_train`, and only where they are not the default. Both ways of writing 
 | `timestep_sampling_params`: `min_value`, `max_value` | `min`, `max` |
 | `mixed_precision_mode: null`, or a bare `no` | `"no"` |
 | `quantization: no_change`, or `none` | `null` |
-| an option of ours in `ltxv_train.<section>` | in `<section>` |
+| an option of ours in the comments, or in `ltxv_train.<section>` | in `<section>` |
 
 Some defaults differ where a file leaves an option out: `lora` may be left out,
 `conditioning.reference_latents_dir` is `reference_latents` (there `ref_latents`), the learning rate

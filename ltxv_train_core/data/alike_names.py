@@ -3,6 +3,7 @@
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import DataError, cut, shown
@@ -25,8 +26,13 @@ class AlikeNames:
                 clip would get what is another's.
         """
         self.found: dict[Path, Path] = {}
-        self._alike = Counter(_folded(str(path)) for path in set(written))
+        self._written = written
         self._folders: dict[Path, dict[str, list[str]]] = {}
+
+    @cached_property
+    def _alike(self) -> Counter[str]:
+        """How many paths that differ are alike."""
+        return Counter(_folded(str(path)) for path in set(self._written))
 
     def find(self, path: Path) -> Path | None:
         """The one file or folder that a path may mean that isn't there as it is written.

@@ -1,6 +1,7 @@
 """Text as people save it: UTF-8, UTF-16 and UTF-32 with a byte order mark, and Windows' Western European."""
 
 import codecs
+import string
 
 UTF8 = "UTF-8"
 _MARKS = (
@@ -39,12 +40,12 @@ def _is_western(content: bytes) -> bool:
     if b"\0" in content:
         return False
     damaged = content.decode("utf-8", "replace")
-    if any(ord(letter) > 127 and letter != "\ufffd" for letter in damaged):
+    if not damaged.replace("\ufffd", "").isascii():
         return False
     try:
-        text = content.decode(_WESTERN)
+        content.decode(_WESTERN)
     except UnicodeDecodeError:
         return False
-    letters = [letter for letter in text if letter.isalpha()]
-    others = sum(ord(letter) > 127 for letter in letters)
-    return others <= _MOST_OTHER_LETTERS * len(letters)
+    ascii_letters = len(content) - len(content.translate(None, string.ascii_letters.encode()))
+    others = len(content.translate(None, bytes(range(128))))
+    return others <= _MOST_OTHER_LETTERS * (ascii_letters + others)

@@ -15,6 +15,7 @@ _FAMILY_KEYS = {
     "Wan": r"(^|[._])blocks[._]\d+[._](self_attn|cross_attn|ffn)[._]",
     "Stable Diffusion": r"(^|[._])((down|up|mid|input|output|middle)_blocks?[._])",
 }
+_ANY_FAMILY = re.compile("|".join(_FAMILY_KEYS.values()))
 _FAMILY_NAMES = {"LTX-2": r"ltx[-_ ]?2(?![b\d])|ltxav"}
 _FAMILY_METADATA = ("modelspec.architecture", "ss_base_model_version", "base_model")
 
@@ -77,9 +78,9 @@ def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | N
 
 def other_family(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
     """Of which other model a LoRA is, and the key or metadata entry that tells it."""
-    keys = list(keys)
+    suspects = [key for key in keys if _ANY_FAMILY.search(key)]
     for family, pattern in _FAMILY_KEYS.items():
-        found = next((key for key in keys if re.search(pattern, key)), None)
+        found = next((key for key in suspects if re.search(pattern, key)), None)
         if found is not None:
             return family, cut(found)
     for family, pattern in _FAMILY_NAMES.items():

@@ -82,7 +82,7 @@ def test_check_lists_every_problem(config_file, capsys):
     assert main(["check", str(config_file.with_name("missing.yaml"))]) == 2
 
 
-@pytest.mark.parametrize("source", ["LTXV_MINIATURE", *VERSIONS, "owner/unknown"])
+@pytest.mark.parametrize("source", ["LTXV_MINIATURE", *VERSIONS, "owner/unknown", "no.gguf"])
 def test_check_finds_targets_that_match_no_layer_before_a_model_is_downloaded(
     config_file, capsys, monkeypatch, source
 ):
