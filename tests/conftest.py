@@ -19,14 +19,7 @@ PACK = Path(__file__).parent.parent
 PROBES = PACK / "tests" / "nodes" / "probes"
 
 
-def _standin(base: Path, environment: dict[str, str] | None = None) -> Host:
-    from tests.standin.host import StandInHost
-
-    os.environ.update(environment or {})
-    return StandInHost(base, [PACK, PROBES])
-
-
-def _comfyui(base: Path, environment: dict[str, str] | None = None) -> Host:
+def start_comfyui(base: Path, environment: dict[str, str] | None = None) -> Host:
     from tests.comfyui.host import ComfyUIHost
 
     path = os.environ.get("COMFYUI_PATH")
@@ -36,12 +29,24 @@ def _comfyui(base: Path, environment: dict[str, str] | None = None) -> Host:
     return ComfyUIHost(base, [PACK, PROBES], Path(path), Path(python), environment)
 
 
-START = {"standin": _standin, "comfyui": _comfyui}
 KINDS = ["standin", pytest.param("comfyui", marks=pytest.mark.comfyui)]
+
+
+@pytest.fixture(scope="session")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The stand-in: of one process there can be one."""
+    from tests.standin.host import StandInHost
+
+    host = StandInHost(tmp_path_factory.mktemp("standin").resolve() / "base", [PACK, PROBES])
+    yield host
+    host.close()
 
 
 @pytest.fixture(scope="session", params=KINDS)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    host = START[request.param](tmp_path_factory.mktemp(request.param).resolve() / "base")
+    if request.param == "standin":
+        yield request.getfixturevalue("standin")
+        return
+    host = start_comfyui(tmp_path_factory.mktemp(request.param).resolve() / "base")
     yield host
     host.close()

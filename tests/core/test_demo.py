@@ -51,6 +51,7 @@ def test_a_lora_learns_stripes_and_keeps_to_the_prompt(tmp_path):
             assert min(picture.size) >= 200
 
 
+@pytest.mark.long
 def test_an_ic_lora_learns_to_mirror_its_reference(tmp_path):
     report = run_demo("mirror", tmp_path)
     assert report.score_before < 0.40, report
@@ -58,6 +59,7 @@ def test_an_ic_lora_learns_to_mirror_its_reference(tmp_path):
     assert report.score_after - report.score_before >= 0.2, report
 
 
+@pytest.mark.long
 def test_without_a_trained_base_the_same_job_fails(tmp_path):
     """The control: stripes alone can be learned on random weights, the prompt can't."""
     base = tmp_path / "base"

@@ -179,9 +179,9 @@ def test_accumulated_gradients_equal_those_of_the_large_batch(run, monkeypatch):
     gradients, given = [], []
     step, loss = Mover.step, StepInputs.loss
 
-    def keep_gradients(self, number, value):
+    def keep_gradients(self, *arguments):
         gradients.append([p.grad.clone() for p in self.parameters])
-        return step(self, number, value)
+        return step(self, *arguments)
 
     def keep_counts(self, prediction):
         given.extend((~self.counted).sum(1).tolist())

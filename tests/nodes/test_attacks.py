@@ -4,6 +4,7 @@ One attack is made of nodes, one of YAML text. The Hub is an imitation on this m
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.miniature.datasets import generate
 from ltxv_train_core.runs import RunLibrary
-from tests.conftest import KINDS, START
+from tests.conftest import KINDS, start_comfyui
 from tests.core.hub_server import TOKEN, HubServer
 from tests.graph import Graph, Node, seen
 from tests.host import Host, Outcome, PromptRefused, run
@@ -43,6 +44,10 @@ class Victim:
         """Everything that lies beside ComfyUI."""
         files = (path for path in self.home.rglob("*") if path.is_file())
         return {path.relative_to(self.home).as_posix(): path.read_bytes() for path in files}
+
+    def up_to(self, name: str) -> str:
+        """A path that goes up from ComfyUI's input folder to something of the owner's."""
+        return Path(os.path.relpath(self.home / name, self.host.base / "input")).as_posix()
 
     def refused(self, graph: Graph, what: str) -> Outcome:
         """Runs a graph that must end with an error, and nothing may have come of it."""
@@ -80,10 +85,16 @@ def victim(
             patch.setenv(name, value)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        host = START[request.param](root / "base", environment)
+        is_real = request.param == "comfyui"
+        host = (
+            start_comfyui(root / "base", environment)
+            if is_real
+            else request.getfixturevalue("standin")
+        )
         _furnish(root / "home")
         yield Victim(host, hub, root / "home")
-        host.close()
+        if is_real:
+            host.close()
     hub.close()
 
 
@@ -111,10 +122,10 @@ def training(graph: Graph, config: Node, **values: Any) -> Node:
 
 
 def test_nodes_train_on_no_folder_of_the_disk(victim: Victim) -> None:
-    for root in (victim.home / "ready", victim.host.base / "input/../../home/ready"):
+    for root in (str(victim.home / "ready"), victim.up_to("ready")):
         graph = Graph()
-        training(graph, configure(graph, victim.host, str(root), 2))
-        victim.refused(graph, str(root))
+        training(graph, configure(graph, victim.host, root, 2))
+        victim.refused(graph, root)
 
 
 def test_nodes_preprocess_no_folder_of_the_disk(victim: Victim) -> None:
@@ -137,7 +148,8 @@ def test_metadata_in_the_input_folder_leads_to_no_file_of_the_disk(victim: Victi
     folder.mkdir(exist_ok=True)
     write_video(folder / "own.mp4", np.zeros((17, 96, 96, 3), np.uint8), 24)
     (folder / "linked.mp4").symlink_to(victim.home / "app/a.mp4")
-    media = [str(victim.home / "clips/videos/000.mp4"), "linked.mp4", "../../../home/app/a.mp4"]
+    up = f"../{victim.up_to('app/a.mp4')}"
+    media = [str(victim.home / "clips/videos/000.mp4"), "linked.mp4", up]
     rows = [{"caption": "a", "media_path": path} for path in ["own.mp4", *media]]
     (folder / "bait.json").write_text(json.dumps(rows))
     graph = Graph()
@@ -235,7 +247,8 @@ def test_nodes_replace_and_delete_nothing_of_somebody_else(victim: Victim) -> No
 
 def test_nodes_write_nowhere_else(victim: Victim) -> None:
     def demo(graph: Graph) -> Node:
-        return add(graph, victim.host, "LTXVTrainDemoDataset", folder="../../home/new", clips=1)
+        folder = victim.up_to("new")
+        return add(graph, victim.host, "LTXVTrainDemoDataset", folder=folder, clips=1)
 
     def frames(graph: Graph) -> Node:
         (_, _, images, _) = (demo_of(graph)[i] for i in range(4))
@@ -301,10 +314,16 @@ def test_nodes_send_nothing_before_the_owner_has_said_so(victim: Victim) -> None
 # ------------------------------------------------------------------ the attack through YAML text
 
 
-def yaml_attack(victim: Victim, **sections: Any) -> Graph:
+@pytest.fixture(scope="module")
+def root(victim: Victim) -> str:
+    """A data set in ComfyUI's input folder."""
     graph = Graph()
     _, data = prepare(graph, victim.host)
-    root = seen(run(victim.host, _probed(graph, data).prompt), Node(str(len(graph.prompt))))
+    probe = graph.probe(data)
+    return seen(run(victim.host, graph.prompt), probe)
+
+
+def yaml_attack(victim: Victim, root: str, **sections: Any) -> Graph:
     whole = {
         "name": "yaml",
         "output_dir": str(victim.home / "runs"),
@@ -319,12 +338,7 @@ def yaml_attack(victim: Victim, **sections: Any) -> Graph:
     return graph
 
 
-def _probed(graph: Graph, value: Node) -> Graph:
-    graph.probe(value)
-    return graph
-
-
-def test_yaml_text_reads_nothing_of_the_disk(victim: Victim) -> None:
+def test_yaml_text_reads_nothing_of_the_disk(victim: Victim, root: str) -> None:
     miniature = {"model_source": "LTXV_MINIATURE"}
     passport = str(victim.home / "passport.png")
     samples = {"prompts": ["a"], "images": [passport], "video_dims": [96, 96, 17]}
@@ -336,7 +350,7 @@ def test_yaml_text_reads_nothing_of_the_disk(victim: Victim) -> None:
         {"model": {"model_source": str(victim.home / "model")}},
         {"model": {"model_source": "mallory/model"}},
     ):
-        victim.refused(yaml_attack(victim, **sections), str(sections))
+        victim.refused(yaml_attack(victim, root, **sections), str(sections))
 
 
 def test_yaml_files_of_the_disk_are_not_read(victim: Victim) -> None:
@@ -357,10 +371,11 @@ def test_an_error_shows_little_of_a_file(victim: Victim) -> None:
         assert SECRET not in outcome.error, text
 
 
-def test_yaml_text_sends_nothing_and_writes_only_where_runs_are(victim: Victim) -> None:
+def test_yaml_text_sends_nothing_and_writes_only_where_runs_are(victim: Victim, root: str) -> None:
     before = victim.state()
     graph = yaml_attack(
         victim,
+        root,
         hub={"push_to_hub": True, "hub_model_id": "mallory/loot", "private": False},
         wandb={"enabled": True, "entity": "mallory", "project": "loot"},
     )

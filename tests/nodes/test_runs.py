@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter
 from tests.conftest import PACK
@@ -194,15 +196,20 @@ with standin_modules():
 
 def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, data: str) -> None:
     graph = Graph()
-    lora = {"rank": 4, "alpha": 4, "target_modules": "nothing_like_this"}
-    config = configure(graph, host, data, steps=2, name="failing", lora=lora)
+    poisoned = host.base / "input" / "poisoned"
+    shutil.copytree(Path(data) / ".precomputed", poisoned)
+    for path in (poisoned / "latents").rglob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            metadata, latents = file.metadata(), file.get_tensor("latents")
+        save_file({"latents": latents * float("nan")}, path, metadata)
+    config = configure(graph, host, str(poisoned), steps=2, name="failing")
     train = graph.add("LTXVTrainLoRA", config=config)
     since = len(host.sent())
     outcome = run(host, graph.prompt)
     assert outcome.error_node == train.id
-    assert "matches no layer" in (outcome.error or "")
+    assert "no step was finite" in (outcome.error or "")
     (failed,) = [d for d in progress_of(host, "RunMoved", since) if d["status"] == "failed"]
-    assert failed["cause"] == "configuration"
+    assert failed["cause"] == "not_finite"
     good, _, probes = trains(host, data, 1, "after-failing")
     assert seen(run(host, good.prompt), probes[0]).startswith("ltxv_train")
 

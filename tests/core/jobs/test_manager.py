@@ -1,5 +1,6 @@
 """Runs in the background: queued, paused, stopped, asked for something."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -154,15 +155,20 @@ def test_what_is_not_here_is_named(manager, training_config):
             act("nothing")
 
 
-def test_a_failing_run_is_parked_and_the_next_one_trains(manager, training_config):
-    wrong = plan_run(training_config(name="wrong", lora={"target_modules": ["nothing"]}))
+def test_a_failing_run_is_parked_and_the_next_one_trains(
+    manager, training_config, stripes_data, tmp_path
+):
+    shutil.copytree(stripes_data, tmp_path / "data")
+    wrong = plan_run(training_config(tmp_path / "data", name="wrong"))
     right = plan_run(training_config(name="right"))
+    for latents in (tmp_path / "data/latents").rglob("*.safetensors"):
+        latents.unlink()
     first, second = manager.submit(wrong), manager.submit(right)
-    with pytest.raises(LTXVTrainError, match="'nothing' matches no layer"):
+    with pytest.raises(LTXVTrainError, match=r"latents.*preprocess again"):
         first.result()
     assert second.result().finished
     state = current_state(wrong.run)
-    assert (state.status, state.cause.kind) == ("failed", "configuration")
+    assert (state.status, state.cause.kind) == ("failed", "data")
 
 
 @pytest.mark.parametrize("error", [RunBusyError("another has it"), OSError("no space")])
