@@ -125,7 +125,7 @@ def test_quantization_is_for_the_blocks_alone_and_shrinks_them(mode):
     assert frozen_bytes(small.transformer_blocks.requires_grad_(False)) == exact
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_config, tmp_path):
     """One of the four blocks is compiled: those that are offloaded are not."""
     sections = {

@@ -74,7 +74,7 @@ def stopped_at(config, step: int) -> RunFolder:
 @pytest.mark.parametrize(
     ("kills", "interval"),
     [
-        (2, 2),
+        pytest.param(2, 2, marks=pytest.mark.long),
         pytest.param(20, 2, marks=pytest.mark.kills),
         pytest.param(20, None, marks=pytest.mark.kills),
     ],

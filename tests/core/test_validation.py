@@ -133,6 +133,7 @@ def test_the_size_the_rate_and_the_length_of_a_video(validate):
         assert float(stream.average_rate) == 12.5
 
 
+@pytest.mark.long
 def test_each_option_changes_the_samples(validate):
     plain = read(validate()[0].videos[0])
     for option in (

@@ -270,20 +270,29 @@ def test_nodes_write_nowhere_else(victim: Victim) -> None:
     assert not (victim.home / "new").exists()
 
 
+def asks_to_send(victim: Victim, name: str, processes: int = 0) -> str:
+    """Trains a run that asks to be uploaded and logged; nothing is sent. Gives its name."""
+    graph = Graph()
+    _, data = prepare(graph, victim.host)
+    others = {"hub": LOOT, "trackers": {"wandb": True, "entity": "mallory"}}
+    node = training(graph, configure(graph, victim.host, data, 2, name=name, **others))
+    graph.prompt[node.id]["inputs"]["processes"] = processes
+    run_name = graph.probe(node[4])
+    outcome = run(victim.host, graph.prompt).succeeded()
+    assert victim.hub.calls == []
+    return seen(outcome, run_name)
+
+
+@pytest.mark.long
+def test_a_process_that_trains_for_nodes_sends_nothing_either(victim: Victim) -> None:
+    name = asks_to_send(victim, "apart", processes=1)
+    upload = ask(victim.host, f"/ltxv_train/runs/{name}/upload").json["upload"]
+    assert upload["status"] == "waiting"
+    assert victim.hub.calls == []
+
+
 def test_nodes_send_nothing_before_the_owner_has_said_so(victim: Victim) -> None:
-    """Neither the training node itself, nor a process that it starts; then the owner allows it."""
-    names = []
-    for processes, name in ((0, "here"), (1, "apart")):
-        graph = Graph()
-        _, data = prepare(graph, victim.host)
-        others = {"hub": LOOT, "trackers": {"wandb": True, "entity": "mallory"}}
-        config = configure(graph, victim.host, data, 2, name=name, **others)
-        node = training(graph, config)
-        graph.prompt[node.id]["inputs"]["processes"] = processes
-        run_name = graph.probe(node[4])
-        outcome = run(victim.host, graph.prompt).succeeded()
-        names.append(seen(outcome, run_name))
-        assert victim.hub.calls == []
+    names = [asks_to_send(victim, name) for name in ("first", "second")]
 
     path = f"/ltxv_train/runs/{names[0]}/upload"
     shown = ask(victim.host, path).json["upload"]
