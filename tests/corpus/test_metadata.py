@@ -181,8 +181,8 @@ CSV: dict[str, tuple[str | bytes, str, Any]] = {
     "null characters": (broken_csv("x\0.mp4,a\0b"), "either", pairs_right),
     "large cell": (broken_csv("x.mp4," + "a" * 200_000), "either", pairs_right),
     "large cell in quotes": (broken_csv('x.mp4,"' + "a\n" * 100_000 + '"'), "either", pairs_right),
-    "utf-16": (csv_text().encode("utf-16"), "error", None),
-    "latin-1": (csv_text().encode("latin-1"), "error", None),
+    "utf-16": (csv_text().encode("utf-16"), "value", all_there),
+    "latin-1": (csv_text().encode("latin-1"), "value", all_there),
     "empty": ("", "error", None),
     "header alone": ("media_path,caption\n", "error", None),
     "no header": ("a.mp4,a red square\nb.mp4,x\n", "error", None),
@@ -221,7 +221,7 @@ JSON: dict[str, tuple[str | bytes, str]] = {
     "deep in a row": (f'[{{"media_path": {DEEP}}}]', "error"),
     "digits": (f"[{DIGITS}]", "error"),
     "torn": (as_json([line()])[:-9], "error"),
-    "utf-16": (as_json([line()]).encode("utf-16"), "error"),
+    "utf-16": (as_json([line()]).encode("utf-16"), "value"),
     "latin-1": ('[{"caption": "grün"}]'.encode("latin-1"), "error"),
     "many lists": ("[" + "[]," * 8_000_000 + "[]]", "error"),
     "large": (b"[" + b" " * 70 * 2**20 + b"]", "error"),
@@ -303,6 +303,20 @@ def no_strangers(value: Manifest) -> str:
     return ""
 
 
+def caption_is(caption: str) -> Callable[[Manifest], str]:
+    """That of a.mp4."""
+
+    def right(value: Manifest) -> str:
+        found = {clip.media.name: clip.captions for clip in value.clips}
+        return (
+            ""
+            if found == {**{n: (c,) for n, c in GOOD.items()}, "a.mp4": (caption,)}
+            else f"{found}"
+        )
+
+    return right
+
+
 CASES = [
     *(
         Case(f"csv {name}", reading("m.csv", text), ends, right=right or (lambda value: ""))
@@ -326,6 +340,9 @@ CASES = [
             "value",
             right=pairs_right
             if name in ("empty", "empty object", "mark", "other columns", "separators")
+            # Read as Windows' text; and what begins as UTF-16 is none of it.
+            else no_strangers
+            if name in ("not utf-8", "utf-16")
             else others_there,
         )
         for name, text in LINES.items()
@@ -358,10 +375,15 @@ CASES = [
         if name not in ("above", "absolute")
     ),
     *(
+        Case(f"captions {name}", captions_in(text), "value", right=caption_is(caption))
+        for name, text, caption in (
+            ("latin-1", "grün".encode("latin-1"), "grün"),
+            ("utf-16", "green".encode("utf-16"), "green"),
+        )
+    ),
+    *(
         Case(f"captions {name}", captions_in(text), "value", right=others_there)
         for name, text in {
-            "latin-1": "grün".encode("latin-1"),
-            "utf-16": "green".encode("utf-16"),
             "empty": b"",
             "dashes": b"---\n---",
             "large": b"a" * 2**21,
