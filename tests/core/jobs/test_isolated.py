@@ -219,6 +219,7 @@ def test_two_processes_with_a_clip_each_are_one_with_both(training_config, tmp_p
         loras.append(load_file(ran.stdout.splitlines()[-1]))
     one, two = loras
     assert one.keys() == two.keys()
+    # Adam makes whole steps of gradients near zero too, whose last bits depend on the processor.
     for name, value in one.items():
-        assert torch.allclose(value, two[name], atol=2e-6), (value - two[name]).abs().max()
+        assert torch.allclose(value, two[name], atol=2e-5), (value - two[name]).abs().max()
     assert any(value.abs().max() > 1e-4 for name, value in one.items() if "lora_B" in name)
