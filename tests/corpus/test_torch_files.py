@@ -3,6 +3,7 @@
 import collections
 import os
 import pickle
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ NAN, INF = float("nan"), float("inf")
 
 class Evil:
     def __reduce__(self) -> Any:
-        return (os.mkdir, ("/tmp/corpus-was-run",))
+        return (os.mkdir, (os.path.join(tempfile.gettempdir(), "corpus-was-run"),))  # noqa: PTH118
 
 
 def nested(depth: int) -> Any:
