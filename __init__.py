@@ -11,8 +11,8 @@ async def comfy_entrypoint():
         from server import PromptServer
 
         from .nodes.extension import LTXVTrainExtension
-        from .nodes.permissions import use_canvas_policy
-        from .nodes.routes import add_routes
+        from .nodes.server.canvas_permissions import use_canvas_policy
+        from .nodes.server.routes import add_routes
 
         use_canvas_policy()
         add_routes(PromptServer.instance.routes)

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from ltxv_train_core.layout.single_file import config_metadata, transformer_tensors  # noqa: E402
-from ltxv_train_core.layout.versions import TRANSFORMER_2B, TRANSFORMER_13B  # noqa: E402
-from ltxv_train_core.models.source import open_model  # noqa: E402
+from ltxv_train_core.families.ltxv.checkpoint_export import config_metadata, transformer_tensors  # noqa: E402
+from ltxv_train_core.families.ltxv.versions import TRANSFORMER_2B, TRANSFORMER_13B  # noqa: E402
+from ltxv_train_core.families.open import open_model  # noqa: E402
 
 SIZES = {"2B": TRANSFORMER_2B, "13B": TRANSFORMER_13B}
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

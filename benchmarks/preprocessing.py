@@ -35,7 +35,7 @@ checkout, root, dataset, bucket, output = sys.argv[1:]
 sys.path[:0] = [checkout + "/src", checkout, checkout + "/scripts", root]
 import torch
 from ltxv_trainer import model_loader
-from ltxv_train_core.miniature import weights
+from ltxv_train_core.families.ltxv.miniature import weights
 model_loader.load_vae = lambda source, dtype=torch.bfloat16: weights.load_vae(dtype)
 model_loader.load_text_encoder = lambda **_: weights.load_text_encoder(torch.bfloat16)
 model_loader.load_tokenizer = weights.load_tokenizer

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import torch
 
-from ltxv_train_core.adapters.inject import add_lora
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.demo.recipe import training_config
 from ltxv_train_core.events import Control, ignore
-from ltxv_train_core.miniature.clips import SIZE
-from ltxv_train_core.miniature.datasets import generate
-from ltxv_train_core.models.source import MINIATURE
-from ltxv_train_core.plan import plan_run
+from ltxv_train_core.families.ltxv.miniature.clips import SIZE
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunWriter
-from ltxv_train_core.training_loop import TrainingLoop
+from ltxv_train_core.training.loop import TrainingLoop
+from ltxv_train_core.training.run_plan import plan_run
 
 WARM_UP_STEPS = 5
 

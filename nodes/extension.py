@@ -2,31 +2,35 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .config_builders import SECTION_NODES
-from .config_files import LTXVTrainLoadConfig, LTXVTrainSaveConfig
-from .config_join import LTXVTrainConfig
-from .dataset_tools import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
-from .dataset_videos import (
+from .comfy.model_files import know_comfyui_tokenizer
+from .config.join import LTXVTrainConfig
+from .config.section_nodes import SECTION_NODES
+from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
+from .dataset.canvas_videos import (
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,
 )
-from .demo import LTXVTrainDemoDataset, LTXVTrainMiniatureCheckpoint, LTXVTrainMiniaturePrompt
-from .inspect_file import LTXVTrainInspectFile
-from .load_lora import LTXVTrainLoadLoRA
-from .lora_files import (
+from .dataset.demo import (
+    LTXVTrainDemoDataset,
+    LTXVTrainMiniatureCheckpoint,
+    LTXVTrainMiniaturePrompt,
+)
+from .dataset.preprocess import LTXVTrainDatasetPreprocess
+from .dataset.raw_videos import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
+from .dataset.reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
+from .lora.inspect_file import LTXVTrainInspectFile
+from .lora.load_lora import LTXVTrainLoadLoRA
+from .lora.lora_files import (
     LTXVTrainConvertLoRA,
     LTXVTrainExtractLoRA,
     LTXVTrainMergeLoRA,
     LTXVTrainResizeLoRA,
 )
-from .model_files import know_comfyui_tokenizer
-from .permissions import show_what_is_asked
-from .preprocess import LTXVTrainDatasetPreprocess
-from .reference import LTXVTrainApplyReference
-from .reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
-from .train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
-from .wait import LTXVTrainWait
+from .lora.reference_video import LTXVTrainApplyReference
+from .server.canvas_permissions import show_what_is_asked
+from .training.train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
+from .training.wait import LTXVTrainWait
 
 NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSplitScenes,

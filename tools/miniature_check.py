@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ltxv_train_core.flow.sampler import SampleRequest, SamplerSettings, sample
+from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings, sample
+from ltxv_train_core.families.ltxv.miniature import clips, scores
+from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
+from ltxv_train_core.families.open import MINIATURE, ModelSource, open_model
 from ltxv_train_core.media.tensors import frames_to_tensor, tensor_to_frames
-from ltxv_train_core.miniature import clips, scores
-from ltxv_train_core.miniature.datasets import evaluation_items
-from ltxv_train_core.models.source import MINIATURE, ModelSource, open_model
 
 SMALLEST_FIDELITY = {"background": 0.9, "colour": 0.9, "motion": 0.7}
 SMALLEST_PSNR_DB = 23.0
@@ -51,13 +51,13 @@ def sample_videos(source: ModelSource, prompts: Sequence[str], seed: int) -> lis
         batch_size=len(requests),
     )
     latents = sample(source.load_transformer(torch.float32), requests, settings)
-    codec = source.load_video_codec()
+    codec = source.load_vae()
     return [tensor_to_frames(codec.decode(one[None]))[0] for one in latents]
 
 
 def codec_psnr(source: ModelSource, specs: Sequence[clips.ClipSpec]) -> float:
     """Mean peak signal-to-noise ratio of clips that went through the autoencoder, in dB."""
-    codec = source.load_video_codec()
+    codec = source.load_vae()
     ratios = []
     for spec in specs:
         frames = frames_to_tensor(clips.render(spec).frames)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
-from ltxv_train_core.flow.tokens import positions, to_tokens
-from ltxv_train_core.miniature import clips, shipped, weights
-from ltxv_train_core.miniature.vae import COMPONENTS, VaeFactors
-from ltxv_train_core.tensor_files import write_safetensors
+from ltxv_train_core.diffusion.tokens import positions, to_tokens
+from ltxv_train_core.families.ltxv.miniature import clips, shipped, weights
+from ltxv_train_core.families.ltxv.miniature.vae import COMPONENTS, VaeFactors
+from ltxv_train_core.storage.tensors import write_safetensors
 
 from . import miniature_vae_fit as vae_fit
 from .miniature_tokenizer import NEUTRAL_WORDS

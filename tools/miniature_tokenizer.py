@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from ltxv_train_core.miniature import clips
+from ltxv_train_core.families.ltxv.miniature import clips
 
 # Words of no meaning to the base, which a user's captions are likely to bring along.
 NEUTRAL_WORDS = (

@@ -11,9 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltxv_train_core.families.ltxv.miniature import clips
+from ltxv_train_core.families.ltxv.miniature.vae import (
+    COMPONENTS,
+    LEVELS,
+    PATCH_PX,
+    Level,
+    VaeFactors,
+)
 from ltxv_train_core.geometry import LATENT_CHANNELS
-from ltxv_train_core.miniature import clips
-from ltxv_train_core.miniature.vae import COMPONENTS, LEVELS, PATCH_PX, Level, VaeFactors
 
 _SMALLEST_SCALE = 1e-4
 _LATENT_NOISE = 0.05

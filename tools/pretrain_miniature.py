@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from ltxv_train_core.miniature import shipped
-from ltxv_train_core.tensor_files import write_safetensors
+from ltxv_train_core.families.ltxv.miniature import shipped
+from ltxv_train_core.storage.tensors import write_safetensors
 
 from . import miniature_vae_fit as vae_fit
 from .miniature_check import check

@@ -15,8 +15,8 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
-from ..miniature.tasks import DATASETS
-from ..paths import as_path
+from ..families.ltxv.miniature.tasks import DATASETS
+from ..storage.paths import as_path
 from . import allow, commands, loras, models, runs
 
 

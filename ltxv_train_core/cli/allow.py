@@ -3,8 +3,8 @@
 import argparse
 from argparse import Namespace
 
-from ..paths import as_path
 from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
+from ..storage.paths import as_path
 
 OK = 0
 

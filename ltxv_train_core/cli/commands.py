@@ -34,7 +34,7 @@ def demo(args: Namespace) -> int:
 
 
 def generate(args: Namespace) -> int:
-    from ..miniature.datasets import generate as write
+    from ..families.ltxv.miniature.datasets import generate as write
 
     options = {} if args.clips is None else {"clips": args.clips}
     dataset = run(
@@ -47,7 +47,7 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
-    from ..data.preprocess import preprocess as prepare
+    from ..preprocessing.preprocess import preprocess as prepare
 
     settings = _settings(PreprocessSettings, args)
     summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
@@ -67,7 +67,7 @@ def preprocess(args: Namespace) -> int:
 
 
 def split(args: Namespace) -> int:
-    from ..data.scenes import split_videos
+    from ..manifests.scene_splitting import split_videos
 
     settings = _settings(SplitSettings, args)
     summary = run(lambda report, stop: split_videos(settings, report, stop))
@@ -77,7 +77,7 @@ def split(args: Namespace) -> int:
 
 
 def caption(args: Namespace) -> int:
-    from ..data.captioning import write_captions
+    from ..manifests.captioning import write_captions
 
     settings = _settings(CaptionSettings, args)
     summary = run(lambda report, stop: write_captions(settings, report, stop))
@@ -89,7 +89,7 @@ def caption(args: Namespace) -> int:
 
 
 def references(args: Namespace) -> int:
-    from ..data.references import make_references
+    from ..manifests.references import make_references
 
     settings = _settings(ReferenceSettings, args)
     print(run(lambda report, stop: make_references(settings, report, stop)))
@@ -97,7 +97,7 @@ def references(args: Namespace) -> int:
 
 
 def export(args: Namespace) -> int:
-    from ..data.export import export_reference
+    from ..datasets.export import export_reference
 
     exported = run(
         lambda report, stop: export_reference(args.dataset, args.output, args.dtype, report, stop)
@@ -107,11 +107,11 @@ def export(args: Namespace) -> int:
 
 
 def train(args: Namespace) -> int:
-    from ..jobs.isolated import train_apart
-    from ..processes import Processes
+    from ..jobs.subprocess_trainer import train_apart
     from ..runs import RunFolder
-    from ..trainer import follow_first
-    from ..trainer import train as run_training
+    from ..training.distributed import Processes
+    from ..training.trainer import follow_first
+    from ..training.trainer import train as run_training
 
     config = yaml_file.load(args.config, args.set)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
@@ -135,7 +135,7 @@ def train(args: Namespace) -> int:
 
 
 def check(args: Namespace) -> int:
-    from ..preflight import check as examine
+    from ..training.preflight import check as examine
 
     problems, warnings = examine(yaml_file.load(args.config, args.set), args.strict)
     for line in problems:
@@ -149,7 +149,7 @@ def check(args: Namespace) -> int:
 
 def push(args: Namespace) -> int:
     from ..config import HubConfig
-    from ..hub import push as upload
+    from ..publish.hub import push as upload
     from ..runs import RunFolder
 
     run_folder = RunFolder(args.run.resolve())
@@ -159,7 +159,7 @@ def push(args: Namespace) -> int:
 
 
 def miniature_export(args: Namespace) -> int:
-    from ..miniature.comfy_file import export
+    from ..families.ltxv.miniature.comfy_file import export
 
     print(export(Path(args.output)))
     return OK

@@ -5,8 +5,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable
 
-from ..layout.lora_forms import LORA_FORMS
-from ..paths import as_path
+from ..lora.forms import LORA_FORMS
+from ..storage.paths import as_path
 from .terminal import run
 
 OK = 0
@@ -18,7 +18,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def convert(args: Namespace) -> int:
-    from ..adapters.convert import convert_lora
+    from ..lora.convert import convert_lora
 
     done = convert_lora(args.lora, args.to, args.output)
     _warn(done.notes)
@@ -27,7 +27,7 @@ def convert(args: Namespace) -> int:
 
 
 def merge(args: Namespace) -> int:
-    from ..adapters.merge import merge_lora
+    from ..lora.merge import merge_lora
 
     done = run(
         lambda report, stop: merge_lora(
@@ -40,7 +40,7 @@ def merge(args: Namespace) -> int:
 
 
 def resize(args: Namespace) -> int:
-    from ..adapters.resize import resize_lora
+    from ..lora.resize import resize_lora
 
     done = resize_lora(args.lora, args.output, args.rank, args.energy)
     _warn(done.notes)
@@ -51,7 +51,7 @@ def resize(args: Namespace) -> int:
 
 
 def extract(args: Namespace) -> int:
-    from ..adapters.extract import extract_lora
+    from ..lora.extract import extract_lora
 
     done = run(
         lambda report, stop: extract_lora(

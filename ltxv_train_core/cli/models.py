@@ -4,7 +4,7 @@ import argparse
 import json
 from argparse import Namespace
 
-from ..paths import as_path
+from ..storage.paths import as_path
 
 OK = 0
 
@@ -17,7 +17,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def inspect(args: Namespace) -> int:
-    from ..layout.inspect_file import as_text, inspect_file
+    from ..families.inspect import as_text, inspect_file
 
     facts = inspect_file(args.file)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))

@@ -5,8 +5,8 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from ..paths import as_path
 from ..runs import RunLibrary, RunSummary
+from ..storage.paths import as_path
 from .terminal import run
 
 OK, STOPPED = 0, 130
@@ -47,7 +47,7 @@ def list_runs(args: Namespace) -> int:
 
 
 def resume_run(args: Namespace) -> int:
-    from ..jobs.isolated import resume_here
+    from ..jobs.subprocess_trainer import resume_here
 
     folder = RunLibrary(args.folder).find(args.name)
     result = run(lambda report, stop: resume_here(folder, report, stop))

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ..background import Job
 from ..events import (
     CheckpointWritten,
     ClipSkipped,
@@ -17,7 +18,6 @@ from ..events import (
     StepCompleted,
     StopSignal,
 )
-from ..job import Job
 
 Result = TypeVar("Result")
 

@@ -1,25 +1,25 @@
 """The configuration of a training run: eleven sections, each option defined once."""
 
-from .acceleration import AccelerationConfig
-from .captioning import CaptionSettings
-from .checkpoints import CheckpointsConfig
-from .conditioning import ConditioningConfig
-from .data import DataConfig
-from .flow_matching import FlowMatchingConfig
-from .hub import HubConfig
-from .ignored import ignored
-from .lora import LoRAConfig
-from .model import ModelConfig
-from .optimization import OptimizationConfig
-from .options import Option, from_widgets, options, to_widgets, top_level_options
-from .preprocessing import PreprocessSettings
-from .references import ReferenceFilter, ReferenceSettings
-from .scenes import SplitSettings
-from .section import Section
-from .shared_graph import shareable_graph
-from .trackers import TrackersConfig
-from .validation import ValidationConfig
-from .whole import SECTIONS, TrainingConfig, build
+from .base import Section
+from .redact_workflow import shareable_graph
+from .sections.acceleration import AccelerationConfig
+from .sections.checkpoints import CheckpointsConfig
+from .sections.conditioning import ConditioningConfig
+from .sections.data import DataConfig
+from .sections.flow_matching import FlowMatchingConfig
+from .sections.hub import HubConfig
+from .sections.lora import LoRAConfig
+from .sections.model import ModelConfig
+from .sections.optimization import OptimizationConfig
+from .sections.trackers import TrackersConfig
+from .sections.validation import ValidationConfig
+from .tools.captioning import CaptionSettings
+from .tools.preprocessing import PreprocessSettings
+from .tools.references import ReferenceFilter, ReferenceSettings
+from .tools.scenes import SplitSettings
+from .training import SECTIONS, TrainingConfig, build
+from .unused import ignored
+from .widgets import Option, from_widgets, options, to_widgets, top_level_options
 
 __all__ = [
     "SECTIONS",

@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigurationError, shown
-from ..files import write_text
-from ..reading import read_text
-from . import ltx_video_trainer as other
-from .whole import TrainingConfig, build
+from ..storage.atomic import write_text
+from ..storage.reading import read_text
+from . import ltx_video_trainer
+from .training import TrainingConfig, build
 from .yaml_text import LARGEST_BYTES, read_yaml
 
 
@@ -45,10 +45,10 @@ def parse(
         document = {}
     if not isinstance(document, dict):
         raise ConfigurationError([f"{where}: expected sections, found {type(document).__name__}"])
-    values = other.read(document, read_yaml(other.uncommented(text), where))
+    values = ltx_video_trainer.read(document, read_yaml(ltx_video_trainer.uncommented(text), where))
     for word in overrides or []:
         _override(values, word)
-    return other.settle(values)
+    return ltx_video_trainer.settle(values)
 
 
 def dump(config: TrainingConfig) -> str:
@@ -58,8 +58,8 @@ def dump(config: TrainingConfig) -> str:
     """
     values = config.model_dump(mode="json")
     defaults = build(TrainingConfig, {"data": {"preprocessed_data_root": "data"}})
-    document, own = other.write(values, defaults.model_dump(mode="json"))
-    return _text(document) + (other.commented(_text(own)) if own else "")
+    document, own = ltx_video_trainer.write(values, defaults.model_dump(mode="json"))
+    return _text(document) + (ltx_video_trainer.commented(_text(own)) if own else "")
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -77,7 +77,7 @@ def save(config: TrainingConfig, path: Path) -> None:
 def _override(values: dict[str, Any], word: str) -> None:
     where = f"--set {shown(word)}"
     name, equals, text = word.partition("=")
-    *sections, last = other.canonical(name.strip().split("."))
+    *sections, last = ltx_video_trainer.canonical(name.strip().split("."))
     if not equals or not last or len(sections) > 3:
         raise ConfigurationError([f"{where}: expected section.option=value"])
     target = values

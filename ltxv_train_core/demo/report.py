@@ -1,7 +1,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..files import write_json
+from ..storage.atomic import write_json
 
 MEANING = {
     "stripes": "contrast of the stripes",

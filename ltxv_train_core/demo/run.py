@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..adapters.lora_file import add_trained_lora
-from ..charts import loss_chart
-from ..data.preprocess import PreprocessSettings, preprocess
+from ..diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from ..files import atomic_path
-from ..flow.sampler import SampleRequest, SamplerSettings, sample
+from ..families.ltxv.miniature.clips import FPS, SIZE
+from ..families.ltxv.miniature.datasets import DemoDataset, generate
+from ..families.ltxv.miniature.scores import score
+from ..families.open import MINIATURE, ModelSource, open_model
+from ..lora.file import add_trained_lora
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor
-from ..memory import peak_memory_bytes
-from ..miniature.clips import FPS, SIZE
-from ..miniature.datasets import DemoDataset, generate
-from ..miniature.scores import score
-from ..models.source import MINIATURE, ModelSource, open_model
+from ..preprocessing.preprocess import PreprocessSettings, preprocess
 from ..runs import RunFolder
-from ..trainer import TrainingResult, train
-from ..validation import decode_videos
+from ..runs.loss_chart import loss_chart
+from ..storage.atomic import atomic_path
+from ..training.trainer import TrainingResult, train
+from ..training.validation import decode_videos
 from . import recipe
+from .peak_memory import peak_memory_bytes
 from .report import DemoReport
 
 
@@ -142,8 +142,8 @@ def _encode(
 ) -> list[torch.Tensor] | list[None]:
     if any(reference is None for reference in references):
         return [None] * len(references)
-    codec = source.load_video_codec()
-    return [codec.encode(frames_to_tensor(r))[0] for r in references if r is not None]
+    vae = source.load_vae()
+    return [vae.encode(frames_to_tensor(r))[0] for r in references if r is not None]
 
 
 def _write_pictures(

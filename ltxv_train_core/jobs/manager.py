@@ -9,12 +9,12 @@ from pathlib import Path
 from ..errors import LTXVTrainError, shown
 from ..events import Control, Event, Request
 from ..models.device import default_device
-from ..plan import RunPlan, plan_again
 from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
-from ..trainer import TrainingResult, begin, park, result_of
-from .isolated import how_to_train
+from ..training.run_plan import RunPlan, plan_again
+from ..training.trainer import TrainingResult, begin, park, result_of
 from .run_job import RunJob
+from .subprocess_trainer import how_to_train
 
 Listener = Callable[[str, Event], None]
 """Called with a run's name and an event of it, from the thread that works on the run."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from ..errors import Cancelled
 from ..events import Control, Event, Reporter, RunMoved, StepCompleted
-from ..plan import RunPlan
 from ..runs import RunFolder, RunWriter, Status
-from ..trainer import TrainingResult
+from ..training.run_plan import RunPlan
+from ..training.trainer import TrainingResult
 
 Train = Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult]
 """Trains a plan whose lock is held: `trainer.train_plan`, or the same in another process."""

@@ -16,8 +16,8 @@ from pathlib import Path
 def main(run_folder: str) -> int:
     from ltxv_train_core import permissions
     from ltxv_train_core.errors import Cancelled, LTXVTrainError
-    from ltxv_train_core.processes import Processes
-    from ltxv_train_core.trainer import follow_first
+    from ltxv_train_core.training.distributed import Processes
+    from ltxv_train_core.training.trainer import follow_first
 
     permissions.join()
     processes = Processes.join()
@@ -40,12 +40,12 @@ def _train(folder: Path, processes) -> None:
     """Trains the run, which tells by its state how that ended."""
     from ltxv_train_core.errors import LTXVTrainError
     from ltxv_train_core.events import Control
-    from ltxv_train_core.jobs.isolated import LOCK_SECONDS
-    from ltxv_train_core.jobs.link import VARIABLE, call, to_message
-    from ltxv_train_core.plan import plan_again
+    from ltxv_train_core.jobs.ipc import VARIABLE, call, to_message
+    from ltxv_train_core.jobs.subprocess_trainer import LOCK_SECONDS
     from ltxv_train_core.runs import RunFolder, RunWriter
     from ltxv_train_core.runs.failures import cause_of
-    from ltxv_train_core.trainer import park, train_plan
+    from ltxv_train_core.training.run_plan import plan_again
+    from ltxv_train_core.training.trainer import park, train_plan
 
     link, control = call(os.environ[VARIABLE]), Control()
     threading.Thread(target=_listen, args=(link, control), daemon=True).start()

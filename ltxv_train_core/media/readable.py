@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from ..errors import DataError, LTXVTrainError
 from ..events import Cancelled
-from ..faults import DiskError, is_short_of_files
-from ..reading import regular_status
+from ..storage.faults import DiskError, is_short_of_files
+from ..storage.reading import regular_status
 
 DEFAULT_MEGAPIXELS = 100
 LARGEST_MEGAPIXELS = 178

@@ -8,8 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..files import atomic_path
-from ..paths import require_short
+from ..storage.atomic import atomic_path
+from ..storage.paths import require_short
 
 BT709 = 1
 LIMITED_RANGE = 1

@@ -1,1 +1,1 @@
-"""Where a model comes from and its three parts: transformer, video codec, text encoder."""
+"""Where a model comes from and its three parts: transformer, VAE, text encoder."""

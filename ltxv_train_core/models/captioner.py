@@ -22,10 +22,10 @@ from transformers import (
     Qwen2VLImageProcessor,
 )
 
-from ..config.sharing import is_path
+from ..config.redact import is_path
 from ..errors import ModelError, cut, shown
-from ..paths import as_path
 from ..permissions import policy
+from ..storage.paths import as_path
 from .device import default_device
 
 SMALLEST_PICTURE_PX = 16 * 28 * 28

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..tensor_files import is_finite
+from ..storage.tensors import is_finite
 from .optimizers import put_weights
 from .saved_state import count
 

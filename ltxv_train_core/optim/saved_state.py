@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..tensor_files import is_finite
+from ..storage.tensors import is_finite
 
 # Of the optimizers that `optimizers` builds: what is as large as the parameter.
 _LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
-from ..files import finished, is_unfinished, write_json, write_text
-from ..reading import is_regular, read_json, read_text
+from ..storage.atomic import finished, is_unfinished, write_json, write_text
+from ..storage.reading import is_regular, read_json, read_text
 from .policy import policy
 
 NAME = ".ltxv_train.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import LTXVTrainError, shown
-from ..paths import as_path
+from ..storage.paths import as_path
 from .grants import OWN_ENTITY
 from .store import GrantFile, default_file
 

@@ -9,9 +9,9 @@ from typing import Any
 from filelock import FileLock
 
 from ..errors import ConfigurationError, LTXVTrainError, shown
-from ..files import write_json
-from ..paths import as_path
-from ..reading import read_json
+from ..storage.atomic import write_json
+from ..storage.paths import as_path
+from ..storage.reading import read_json
 from .grants import VERSION, Grants
 
 VARIABLE = "LTXV_TRAIN_ALLOW"

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pydantic import TypeAdapter
 
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
-from ..faults import DiskError, Fault, fault_of, is_of_writing
+from ..storage.faults import DiskError, Fault, fault_of, is_of_writing
 from .folder import LARGEST_STATE_BYTES, RunFolder
 from .own_files import read_own
 from .state import Cause

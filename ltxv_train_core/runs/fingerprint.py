@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import TrainingConfig
-from ..files import sha256_file, sha256_json
+from ..storage.atomic import sha256_file, sha256_json
 
 RECIPE = 1
 """Counts up when the same configuration begins to give another result."""
@@ -73,7 +73,7 @@ def _values(config: TrainingConfig) -> dict[str, Any]:
     )
     if config.model.load_checkpoint is not None:
         # Only here: it imports diffusers.
-        from ..adapters.start import find_start
+        from ..lora.initialize import find_start
 
         first = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
         values["model"]["load_checkpoint"] = sha256_file(first)

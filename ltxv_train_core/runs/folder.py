@@ -19,9 +19,9 @@ from pathlib import Path
 from ..config import TrainingConfig, build, yaml_file
 from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..events import StepCompleted
-from ..faults import DiskError, is_short_of_files
-from ..files import patiently, write_json
-from ..reading import parse_json, whole_number
+from ..storage.atomic import patiently, write_json
+from ..storage.faults import DiskError, is_short_of_files
+from ..storage.reading import parse_json, whole_number
 from .metrics_file import append_step, last_step, steps_after, write_steps
 from .own_files import is_link, is_own_file, own_entries, own_files, read_own
 from .state import RunState

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import LTXVTrainError, shown
-from ..files import put_in_place
+from ..storage.atomic import put_in_place
 from .folder import STATE_FILE, RunFolder
 from .own_files import may_be_run
 from .state import RunState

@@ -15,8 +15,8 @@ from typing import BinaryIO
 from pydantic import TypeAdapter
 
 from ..events import StepCompleted
-from ..files import append_text, write_text
-from ..reading import NotRegularError
+from ..storage.atomic import append_text, write_text
+from ..storage.reading import NotRegularError
 from .own_files import open_own
 from .state import MOST_STEPS
 

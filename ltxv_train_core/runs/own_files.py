@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from ..reading import NotRegularError, open_regular, read_text
+from ..storage.reading import NotRegularError, open_regular, read_text
 
 _NOT_TO_SHOW = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

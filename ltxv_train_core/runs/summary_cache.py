@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ..errors import cut
-from ..faults import DiskError
+from ..storage.faults import DiskError
 from .folder import STATE_FILE, RunFolder, states_written
 from .own_files import may_be_run
 from .state import ACTIVE, Cause, RunState

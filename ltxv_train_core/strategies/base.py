@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch, TrainingDataset
+from ..datasets.dataset import Batch, TrainingDataset
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..config import ConditioningConfig
-from ..data.dataset import Batch
+from ..datasets.dataset import Batch
 
 Condition = Callable[[Batch, ConditioningConfig, torch.Generator], Tensor]
 """Marks [B, f, h, w] (bool) what it gives of a batch."""

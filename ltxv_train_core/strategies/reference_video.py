@@ -3,8 +3,8 @@ from dataclasses import replace
 import torch
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch, TrainingDataset
-from ..flow.tokens import latent_size, reference_positions, to_tokens
+from ..datasets.dataset import Batch, TrainingDataset
+from ..diffusion.tokens import latent_size, reference_positions, to_tokens
 from .base import StepInputs
 from .standard import StandardStrategy, open_dataset
 

@@ -1,12 +1,12 @@
 import torch
 
 from ..config import TrainingConfig
-from ..data.dataset import Batch, TrainingDataset
+from ..datasets.dataset import Batch, TrainingDataset
+from ..diffusion.timesteps import draw_noise_levels
+from ..diffusion.tokens import latent_size, positions, to_tokens
 from ..errors import DataError
-from ..flow.noise_levels import draw_noise_levels
-from ..flow.tokens import latent_size, positions, to_tokens
 from ..geometry import VideoSize
-from ..paths import as_path
+from ..storage.paths import as_path
 from .base import StepInputs
 from .conditions import draw_given
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from ..config import TrainingConfig, yaml_file
-from ..config.sharing import shareable
+from ..config.redact import shareable
 from ..events import SamplesWritten, StepCompleted
 from .base import scalars
 

@@ -4,12 +4,12 @@ import uuid
 from pathlib import Path
 
 from ..config import TrainingConfig
-from ..config.sharing import shareable
+from ..config.redact import shareable
 from ..errors import LTXVTrainError
 from ..events import SamplesWritten, StepCompleted
-from ..files import write_text
 from ..permissions import policy
-from ..reading import read_text
+from ..storage.atomic import write_text
+from ..storage.reading import read_text
 from .base import scalars
 
 _STAYS_HERE = {"offline", "dryrun", "disabled"}

@@ -21,7 +21,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """The first letter of how a case ended in the place of F."""
-    verdict = dict(report.user_properties).get("verdict", "good")
+    verdict = dict(getattr(report, "user_properties", ())).get("verdict", "good")
     if report.when != "call" or verdict == "good":
         return None
     return report.outcome, verdict[0].upper(), verdict.upper()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from ltxv_train_core.data.dataset import TrainingDataset
-from ltxv_train_core.data.export import export_reference
-from ltxv_train_core.data.index import Index, Item, Stored, write_index
-from ltxv_train_core.tensor_files import write_safetensors
+from ltxv_train_core.datasets.dataset import TrainingDataset
+from ltxv_train_core.datasets.export import export_reference
+from ltxv_train_core.datasets.index import Index, Item, Stored, write_index
+from ltxv_train_core.storage.tensors import write_safetensors
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 from tests.corpus.tensor_files import write_tensors
 

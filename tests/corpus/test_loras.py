@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ltxv_train_core.adapters.start import find_start, require_rank
 from ltxv_train_core.cli import main
-from ltxv_train_core.models.source import open_model
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.lora.initialize import find_start, require_rank
 from tests.corpus.judge import Case, judge, parameters
 from tests.corpus.tensor_files import write_tensors
 
@@ -131,7 +131,7 @@ INDEXES: dict[str, str] = {
 
 def lora(tensors: Any, metadata: dict[str, str] | None, *command: str) -> Callable[[Path], Any]:
     def prepare(folder: Path) -> Callable[[], Any]:
-        import ltxv_train_core.adapters.layer_names as names
+        import ltxv_train_core.lora.layer_names as names
 
         names.layer_name(LAYER)  # builds the list of layers, once
         path, output = folder / "x.safetensors", folder / "out.safetensors"

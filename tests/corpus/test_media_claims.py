@@ -12,10 +12,10 @@ import av
 import pytest
 from PIL import Image
 
-from ltxv_train_core.data.file_facts import FactsMemory
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.images import read_image
 from ltxv_train_core.media.video import iterate_frames, probe, read_frames
+from ltxv_train_core.preprocessing.probe_cache import FactsMemory
 from tests.corpus.hostile_media import (
     LEVEL,
     animated,

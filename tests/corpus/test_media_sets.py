@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
-from ltxv_train_core.data.buckets import choose_bucket, read_buckets
-from ltxv_train_core.data.index import read_index
-from ltxv_train_core.data.manifest import read_manifest
-from ltxv_train_core.data.preprocess import PreprocessSettings, PreprocessSummary, preprocess
+from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.manifests.manifest import read_manifest
 from ltxv_train_core.media.formats import FORMATS
 from ltxv_train_core.media.info import MediaInfo
-from ltxv_train_core.models.source import MINIATURE
+from ltxv_train_core.preprocessing.buckets import choose_bucket, read_buckets
+from ltxv_train_core.preprocessing.preprocess import (
+    PreprocessSettings,
+    PreprocessSummary,
+    preprocess,
+)
 from tests.corpus.hostile_media import fragment, media, samples, suffix
 from tests.corpus.judge import Case, judge, parameters
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ltxv_train_core.data.edited_metadata import write_edited
-from ltxv_train_core.data.manifest import Manifest, read_manifest
+from ltxv_train_core.manifests.editing import write_edited
+from ltxv_train_core.manifests.manifest import Manifest, read_manifest
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 
 GOOD = {"a.mp4": "a red square", "b.mp4": "a green disc, moving", "ü c.mp4": 'a "blue" star'}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ltxv_train_core.cli import main
-from ltxv_train_core.curves import curves
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.runs import RunFolder, RunLibrary
+from ltxv_train_core.runs.curves import curves
 from ltxv_train_core.runs.failures import left_cause
 from tests.corpus.hostile_runs import (
     BAD,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ltxv_train_core.cli import main
-from ltxv_train_core.layout.header import read_header
-from ltxv_train_core.layout.inspect_file import as_text, inspect_file
+from ltxv_train_core.families.inspect import as_text, inspect_file
+from ltxv_train_core.storage.safetensors_header import read_header
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 from tests.corpus.tensor_files import entry, file_of, write_tensors
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from ltxv_train_core.checkpoint import STATE, WEIGHTS, TrainingState, load_latest, save
-from ltxv_train_core.data.dataset import TrainingDataset
+from ltxv_train_core.datasets.dataset import TrainingDataset
+from ltxv_train_core.training.checkpoint import STATE, WEIGHTS, TrainingState, load_latest, save
 from tests.corpus.judge import Case, judge, parameters, seeded
 from tests.corpus.tensor_files import write_tensors
 

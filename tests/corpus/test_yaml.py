@@ -11,7 +11,7 @@ import pytest
 
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import OptimizationConfig, yaml_file
-from ltxv_train_core.config.options import from_widgets
+from ltxv_train_core.config.widgets import from_widgets
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 
 GOOD = """\
@@ -218,7 +218,8 @@ def checking(content: str | bytes) -> Callable[[Path], Any]:
     def prepare(folder: Path) -> Callable[[], Any]:
         path = folder / "c.yaml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-        importlib.import_module("ltxv_train_core.preflight")  # takes seconds the first time
+        # It takes seconds the first time.
+        importlib.import_module("ltxv_train_core.training.preflight")
         return lambda: main(["check", str(path)])
 
     return prepare

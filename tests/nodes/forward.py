@@ -15,15 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import TrainingConfig, build
-from ltxv_train_core.data.index import Item, read_index
-from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
-from ltxv_train_core.flow.tokens import to_latents
+from ltxv_train_core.datasets.index import Item, read_index
+from ltxv_train_core.diffusion.tokens import to_latents
+from ltxv_train_core.families.ltxv.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.geometry import VideoSize
-from ltxv_train_core.miniature.comfy_file import export
-from ltxv_train_core.miniature.datasets import generate
-from ltxv_train_core.models.source import MINIATURE
-from ltxv_train_core.tensor_files import write_safetensors
-from ltxv_train_core.trainer import TrainingResult, train
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.storage.tensors import write_safetensors
+from ltxv_train_core.training.trainer import TrainingResult, train
 from tests.graph import Graph, Node
 from tests.host import Host, models_folder, run
 from tests.nodes.workflows import SIZE

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from ltxv_train_core.data.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.media.write import write_video
-from ltxv_train_core.miniature.datasets import generate
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunLibrary
 from tests.conftest import KINDS, start_comfyui
-from tests.core.hub_server import TOKEN, HubServer
 from tests.graph import Graph, Node, seen
+from tests.helpers.hub_server import TOKEN, HubServer
 from tests.host import Host, Outcome, PromptRefused, run
 from tests.nodes.test_routes import ask
 from tests.nodes.workflows import SIZE, add, configure, prepare

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.media.write import write_video
-from ltxv_train_core.miniature.datasets import generate
 from tests.comfyui.host import ComfyUIHost
 from tests.graph import Graph
 from tests.host import Host

@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import SECTIONS, TrainingConfig, to_widgets
 from ltxv_train_core.demo import recipe
+from ltxv_train_core.families.ltxv.miniature.clips import FPS
+from ltxv_train_core.families.ltxv.miniature.datasets import EvalItem, evaluation_items
+from ltxv_train_core.families.ltxv.miniature.scores import Score, score
+from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.media.tensors import tensor_to_frames
 from ltxv_train_core.media.write import write_video
-from ltxv_train_core.miniature.clips import FPS
-from ltxv_train_core.miniature.datasets import EvalItem, evaluation_items
-from ltxv_train_core.miniature.scores import Score, score
-from ltxv_train_core.models.source import MINIATURE, open_model
 from tests.graph import Graph, Node
 from tests.host import Host, run
 from tests.nodes.workflows import SIZE, add
@@ -104,7 +104,7 @@ def scores(host: Host, task: str) -> tuple[Score, Score]:
         sample(graph, host, model, model[2], item, f"{task}-before-{number:02d}")
         sample(graph, host, trained, model[2], item, f"{task}-after-{number:02d}")
     run(host, graph.prompt, seconds=1200).succeeded()
-    codec = open_model(MINIATURE).load_video_codec()
+    codec = open_model(MINIATURE).load_vae()
 
     def videos(when: str) -> list[np.ndarray]:
         files = sorted((host.base / "output").glob(f"{task}-{when}-*.latent"))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from ltxv_train_core.config import ReferenceFilter
-from ltxv_train_core.data.filters import apply_filter
-from ltxv_train_core.data.index import read_index
-from ltxv_train_core.data.manifest import read_manifest
+from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.manifests.manifest import read_manifest
+from ltxv_train_core.manifests.reference_filters import apply_filter
 from ltxv_train_core.media.video import iterate_frames, probe
 from ltxv_train_core.media.write import write_video
 from tests.graph import Graph, Node, seen, seen_each
+from tests.helpers.tiny_captioner import write_tiny_captioner
 from tests.host import Host, run
 from tests.nodes.workflows import add
-from tests.tiny_captioner import write_tiny_captioner
 
 
 def frames_of(path: Path) -> np.ndarray:

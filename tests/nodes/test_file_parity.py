@@ -13,21 +13,21 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel
 
-from ltxv_train_core.flow.tokens import latent_size, positions, to_latents, to_tokens
-from ltxv_train_core.layout.names import VAE_STATISTICS_UNUSED
-from ltxv_train_core.layout.single_file import transformer_tensors, vae_tensors
-from ltxv_train_core.layout.vae_blocks import diffusers_vae_config
-from ltxv_train_core.layout.versions import (
+from ltxv_train_core.diffusion.tokens import latent_size, positions, to_latents, to_tokens
+from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors, vae_tensors
+from ltxv_train_core.families.ltxv.key_names import VAE_STATISTICS_UNUSED
+from ltxv_train_core.families.ltxv.miniature import weights
+from ltxv_train_core.families.ltxv.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.tokenizer import load_tokenizer
+from ltxv_train_core.families.ltxv.vae_blocks import diffusers_vae_config
+from ltxv_train_core.families.ltxv.versions import (
     TRANSFORMER_2B,
     TRANSFORMER_13B,
     VAE_090,
     VAE_091,
     VAE_095,
 )
-from ltxv_train_core.miniature import weights
-from ltxv_train_core.miniature.comfy_file import export
-from ltxv_train_core.models.source import open_model, open_text_encoder
-from ltxv_train_core.models.tokenizer import load_tokenizer
+from ltxv_train_core.families.open import open_model, open_text_encoder
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -122,7 +122,7 @@ def computed(checkpoint: str, inputs: dict[str, torch.Tensor]) -> dict[str, torc
         video_coords=positions(size, torch.full((2,), 25.0), model.causal_positions),
         return_dict=False,
     )[0]
-    codec = model.load_video_codec()
+    codec = model.load_vae()
     frames = inputs["frames"].permute(3, 0, 1, 2)[None] * 2 - 1
     decoded = codec.decode(inputs["latents"][:1]).permute(0, 2, 3, 4, 1)
     return {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ltxv_train_core.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from tests.graph import Graph, seen
 from tests.host import Host, PromptRefused, models_folder, run
 from tests.nodes.test_config_nodes import configured

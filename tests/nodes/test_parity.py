@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ltxv_train_core.adapters.lora_file import add_trained_lora
-from ltxv_train_core.flow.sampler import Given, SampleRequest, SamplerSettings, sample
+from ltxv_train_core.diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
+from ltxv_train_core.families.ltxv.miniature.clips import FPS, SIZE, ClipSpec, render
+from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
+from ltxv_train_core.families.open import MINIATURE, open_model
+from ltxv_train_core.lora.file import add_trained_lora
 from ltxv_train_core.media.tensors import frames_to_tensor
-from ltxv_train_core.miniature.clips import FPS, SIZE, ClipSpec, render
-from ltxv_train_core.miniature.datasets import evaluation_items
-from ltxv_train_core.models.source import MINIATURE, open_model
 from tests.graph import Node
 from tests.host import Host, models_folder, run
 from tests.nodes.forward import write_checkpoint
@@ -102,7 +102,7 @@ def test_image_to_video(host: Host) -> None:
     )
     latent = canvas.sample(canvas.model, applied, applied[2], STEPS)
     theirs = sampled_on_canvas(host, canvas, latent, "image")
-    first = open_model(MINIATURE).load_video_codec().encode(frames_to_tensor(frame[None]))[0]
+    first = open_model(MINIATURE).load_vae().encode(frames_to_tensor(frame[None]))[0]
     ours = sampled_in_core(given=Given.first_frames(first, SIZE.latent))
     assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3
@@ -134,7 +134,7 @@ def test_with_a_reference_video(host: Host, node: str) -> None:
         pytest.skip("this version's stock guide does not append the whole video")
     frames = evaluation_items("mirror", seed=3)[0].reference
     assert frames is not None
-    reference = open_model(MINIATURE).load_video_codec().encode(frames_to_tensor(frames))[0]
+    reference = open_model(MINIATURE).load_vae().encode(frames_to_tensor(frames))[0]
     ours = sampled_in_core(reference=reference)
     assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3

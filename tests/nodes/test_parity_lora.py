@@ -13,12 +13,12 @@ import pytest
 import torch
 from diffusers import LTXPipeline
 
-from ltxv_train_core.adapters.inject import add_lora
-from ltxv_train_core.adapters.lora_file import lora_tensors, write_lora_file
 from ltxv_train_core.config import LoRAConfig
-from ltxv_train_core.miniature.comfy_file import export
-from ltxv_train_core.miniature.weights import load_transformer
-from ltxv_train_core.models.quantize import quantize_base
+from ltxv_train_core.families.ltxv.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.lora.file import lora_tensors, write_lora_file
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.host import Host, models_folder
 from tests.nodes.forward import OneClip, Trained, answer, sampled
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
-from ltxv_train_core.data.index import read_index
+from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.families.ltxv.text_encoder import T5TextEncoder
 from ltxv_train_core.media.write import write_video
-from ltxv_train_core.models.text_encoder import TextEncoder
 from tests.graph import Graph, Node, seen
 from tests.host import Host, run
 from tests.nodes.workflows import SIZE, add
@@ -197,7 +197,7 @@ class TestEncodersOnTheCanvas:
             assert (ours - theirs).abs().max() < 1e-4
 
         folder = Path(os.environ["COMFYUI_PATH"], "comfy", "text_encoders", "t5_tokenizer")
-        core = TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
+        core = T5TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
         for i in range(3):
             file = tmp_path / "there" / f"conditions/{i}.mp4.safetensors"
             expected = core.encode([f"pattern {i} (moving)"])[0]

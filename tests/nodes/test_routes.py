@@ -16,7 +16,7 @@ import torch
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
-from ltxv_train_core.tensor_files import write_safetensors
+from ltxv_train_core.storage.tensors import write_safetensors
 from tests.conftest import PACK
 from tests.graph import Graph
 from tests.host import Host, models_folder

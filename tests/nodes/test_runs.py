@@ -184,7 +184,7 @@ from pathlib import Path
 from tests.standin.pack import load_nodes, standin_modules
 with standin_modules():
     load_nodes(Path.cwd())
-    (jobs,) = [module for name, module in sys.modules.items() if name.endswith(".nodes.jobs")]
+    (jobs,) = [module for name, module in sys.modules.items() if name.endswith(".nodes.server.jobs")]
     found = []
     threads = [threading.Thread(target=lambda: found.append(jobs.job_manager())) for _ in "1234"]
     for thread in threads: thread.start()

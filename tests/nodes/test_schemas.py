@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ltxv_train_core.config import SECTIONS, TrainingConfig, options
-from ltxv_train_core.config.options import Option
+from ltxv_train_core.config.widgets import Option
 from tests.host import Host
 
 DOCS = Path(__file__).parents[2] / "nodes" / "web" / "docs"

@@ -70,7 +70,7 @@ def used_names() -> list[str]:
     """Every dotted name of ComfyUI that appears in this pack's nodes."""
     hosts = {path.stem for path in MODULES.iterdir()}
     found: set[str] = set()
-    for path in sorted((PACK / "nodes").glob("*.py")):
+    for path in sorted((PACK / "nodes").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         known: dict[str, str] = {}
         for node in ast.walk(tree):

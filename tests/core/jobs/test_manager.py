@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import CheckpointWritten, RunMoved, SamplesWritten, StepCompleted
-from ltxv_train_core.plan import plan_run
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.library import current_state
-from ltxv_train_core.trainer import train
+from ltxv_train_core.training.run_plan import plan_run
+from ltxv_train_core.training.trainer import train
 
 ROOT = Path(__file__).parents[3]
 
@@ -229,7 +229,7 @@ def test_the_end_of_the_program_pauses_what_it_trains(training_config, tmp_path)
         "import sys, time; from pathlib import Path\n"
         "from ltxv_train_core.config import yaml_file\n"
         "from ltxv_train_core.jobs import JobManager\n"
-        "from ltxv_train_core.plan import plan_run\n"
+        "from ltxv_train_core.training.run_plan import plan_run\n"
         "manager = JobManager(); manager.pause_at_exit()\n"
         "job = manager.submit(plan_run(yaml_file.load(Path(sys.argv[1]))))\n"
         "while job.step < 3: time.sleep(0.01)"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ltxv_train_core.config import PreprocessSettings
-from ltxv_train_core.data import model_encoders
 from ltxv_train_core.models.precision import text_encoder_dtype, vae_dtype
+from ltxv_train_core.preprocessing import model_encoders
 
 
 @pytest.fixture

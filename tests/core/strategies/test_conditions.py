@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from ltxv_train_core.config import ConditioningConfig, ignored
-from ltxv_train_core.data.dataset import Batch
-from ltxv_train_core.flow.tokens import to_tokens
+from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.diffusion.tokens import to_tokens
 from ltxv_train_core.geometry import LatentSize
-from ltxv_train_core.preflight import problems
 from ltxv_train_core.strategies.conditions import CONDITIONS, draw_given
-from ltxv_train_core.trainer import train
+from ltxv_train_core.training.preflight import problems
+from ltxv_train_core.training.trainer import train
 from tests.core.strategies.test_strategies import make_batch, prepare
 
 SIZE = LatentSize(5, 4, 6)

@@ -5,8 +5,8 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import ConditioningConfig, TrainingConfig
-from ltxv_train_core.data.dataset import Batch
-from ltxv_train_core.flow.tokens import positions, to_tokens
+from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.diffusion.tokens import positions, to_tokens
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.strategies import STRATEGIES
 

@@ -1,0 +1,65 @@
+"""A configuration that may leave the machine: no folders, no user names."""
+
+from pathlib import PurePath, PureWindowsPath
+
+from .sections.hub import HubConfig
+from .training import TrainingConfig
+
+
+def shareable(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with names in the place of local paths, and without accounts."""
+    model, validation = config.model, config.validation
+    start = model.load_checkpoint
+    changes = {
+        "model": model.model_copy(
+            update={
+                "model_source": model_name(model.model_source),
+                "load_checkpoint": None if start is None else _last_part(start),
+                **{
+                    name: None if source is None else model_name(source)
+                    for name, source in (
+                        ("text_encoder_source", model.text_encoder_source),
+                        ("vae_source", model.vae_source),
+                    )
+                },
+            }
+        ),
+        "data": config.data.model_copy(
+            update={"preprocessed_data_root": _last_part(config.data.preprocessed_data_root)}
+        ),
+        "validation": validation.model_copy(
+            update={
+                "images": _last_parts(validation.images),
+                "reference_videos": _last_parts(validation.reference_videos),
+            }
+        ),
+        "hub": HubConfig(),
+        "trackers": config.trackers.model_copy(update={"entity": None}),
+        "output_dir": TrainingConfig.model_fields["output_dir"].default,
+    }
+    return config.model_copy(update=changes)
+
+
+def model_name(model_source: str) -> str:
+    """A repository or version as it is; of a local path only its last part."""
+    return _last_part(model_source) if is_path(model_source) else model_source
+
+
+def is_path(model_source: str) -> bool:
+    """Whether a model is named by a path, and can be no version or repository."""
+    path = PurePath(model_source)
+    return (
+        path.is_absolute()
+        or model_source.startswith((".", "~"))
+        or "\\" in model_source
+        or len(path.parts) > 2
+        or path.suffix in (".safetensors", ".sft", ".gguf")
+    )
+
+
+def _last_part(path: str) -> str:
+    return PureWindowsPath(path).name or "data"
+
+
+def _last_parts(paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if paths is None else tuple(_last_part(path) for path in paths)

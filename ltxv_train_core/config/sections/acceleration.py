@@ -1,0 +1,41 @@
+from typing import ClassVar, Literal
+
+from ..base import Section, option
+
+
+class AccelerationConfig(Section):
+    summary: ClassVar[str] = "Precision, quantization and compilation."
+
+    mixed_precision_mode: Literal["no", "fp16", "bf16"] = option(
+        "bf16",
+        "Precision of the forward pass; the LoRA itself always stays in float32. fp16 is for GPUs "
+        "without bf16; its gradients are scaled to fit.",
+    )
+    quantization: (
+        Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None
+    ) = option(
+        None,
+        "Quantize the frozen base weights to save memory: int8 and fp8 take half of bf16 and change "
+        "little, int4 a quarter, int2 an eighth.",
+    )
+    load_text_encoder_in_8bit: bool = option(
+        False, "Hold the text encoder that encodes validation prompts in 8 bits (bitsandbytes)."
+    )
+    compile_with_inductor: bool = option(
+        True,
+        "Compile the transformer's blocks with torch.compile. The first step takes a minute or "
+        "more; it needs a C++ compiler on a CPU and Triton on a GPU.",
+    )
+    compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
+        "reduce-overhead",
+        "What torch.compile optimizes for. CUDA graphs are never used: blocks are compiled one by "
+        "one, which they don't bear. So reduce-overhead is the same as default.",
+    )
+    blocks_to_offload: int = option(
+        0,
+        "Transformer blocks whose frozen weights live in host memory and are brought to the GPU for "
+        "their turn: less GPU memory, slower. Their activations are computed again in the backward "
+        "pass, as with gradient checkpointing. LTX-Video 2B has 28 blocks, 13B has 48.",
+        ge=0,
+        le=1000,
+    )

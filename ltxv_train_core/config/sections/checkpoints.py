@@ -1,0 +1,43 @@
+from typing import ClassVar, Literal
+
+from ..base import Section, option
+
+
+class CheckpointsConfig(Section):
+    summary: ClassVar[str] = (
+        "When the state is saved, how much of it is kept, and what the LoRA files are like."
+    )
+
+    interval: int | None = option(
+        None, "Steps between two checkpoints; the last step always makes one.", ge=1, le=10_000_000
+    )
+    keep_last_n: int = option(
+        5, "Checkpoints to keep, the newest ones; -1 keeps all.", ge=-1, le=10_000
+    )
+    lora_dtype: Literal["float32", "bf16"] = option(
+        "float32",
+        "Number format of the weights in LoRA files; bf16 halves their size and rounds them. "
+        "Training itself keeps float32.",
+    )
+    write_kohya: bool = option(
+        False,
+        "Beside each LoRA file write one with kohya's names and alpha keys (-kohya) into the run's "
+        "folder.",
+    )
+    write_diffusers: bool = option(
+        False,
+        "Beside each LoRA file write one with diffusers' names and adapter metadata (-diffusers) "
+        "into the run's folder; of full training, a folder in the diffusers layout with the "
+        "transformer alone.",
+    )
+    embed_workflow: bool = option(
+        True,
+        "Put the graph that trained it into each LoRA file, without folders and accounts: the file "
+        "dropped on ComfyUI's canvas opens the graph.",
+    )
+
+    @property
+    def other_forms(self) -> tuple[Literal["kohya", "diffusers"], ...]:
+        """Forms of LoRA files to write beside ComfyUI's."""
+        kohya: tuple[Literal["kohya"], ...] = ("kohya",) if self.write_kohya else ()
+        return (*kohya, "diffusers") if self.write_diffusers else kohya

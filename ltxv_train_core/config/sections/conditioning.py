@@ -1,0 +1,80 @@
+from typing import ClassVar, Literal
+
+from ..base import Section, option
+
+
+class ConditioningConfig(Section):
+    summary: ClassVar[str] = "What the model is given besides the text, and how often the text."
+
+    mode: Literal["none", "reference_video"] = option(
+        "none", "none: an ordinary LoRA. reference_video: an IC-LoRA that follows a second video."
+    )
+    first_frame_conditioning_p: float = option(
+        0.1,
+        "Probability that a sample keeps its first frame clean (image to video), drawn for each "
+        "sample.",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+    reference_latents_dir: str = option(
+        "reference_latents",
+        "Folder inside the preprocessed data with the reference videos' latents.",
+        min_length=1,
+    )
+    prefix_conditioning_p: float = option(
+        0.0,
+        "Probability that a sample keeps its beginning clean (to extend videos forwards).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+    prefix_frames: int = option(
+        2, "Latent frames of that beginning: n of them are 8n - 7 frames.", ge=1, le=1024
+    )
+    suffix_conditioning_p: float = option(
+        0.0,
+        "Probability that a sample keeps its end clean (to extend videos backwards).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+    suffix_frames: int = option(
+        2, "Latent frames of that end: n of them are 8n frames.", ge=1, le=1024
+    )
+    spatial_crop_conditioning_p: float = option(
+        0.0,
+        "Probability that a sample keeps a rectangle of its picture clean, at a random place "
+        "(to extend videos sideways: out-painting).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+    spatial_crop_share: float = option(
+        0.5, "Share of the picture's area that this rectangle has.", ge=0.01, le=0.99, step=0.01
+    )
+    mask_conditioning_p: float = option(
+        0.0,
+        "Probability that a sample keeps clean what is black in its mask (to replace a part of a "
+        "video: in-painting).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+    masks_dir: str = option(
+        "masks", "Folder inside the preprocessed data with the masks.", min_length=1
+    )
+
+    caption_dropout_p: float = option(
+        0.0,
+        "Probability that a sample is trained with an empty caption, so that the model keeps "
+        "what classifier-free guidance compares with; 0.1 is usual.",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+    )
+
+    @property
+    def mask_folder(self) -> str | None:
+        """The folder of masks that the data set must have, or None."""
+        return self.masks_dir if self.mask_conditioning_p > 0 else None

@@ -1,0 +1,21 @@
+from typing import ClassVar
+
+from ..base import Section, option
+
+
+class DataConfig(Section):
+    summary: ClassVar[str] = "The preprocessed data set and how it is loaded."
+
+    preprocessed_data_root: str = option(
+        ...,
+        "Folder of the preprocessed data set: the .precomputed folder, or the folder it is in.",
+        min_length=1,
+    )
+    num_dataloader_workers: int = option(
+        2, "Loaders that run ahead of training; 0 loads in the training thread.", ge=0, le=64
+    )
+    allow_other_encoders: bool = option(
+        False,
+        "Train on a data set that another VAE or text encoder made than the model's. Only where you "
+        "know that both give the same numbers, such as the same weights in another precision.",
+    )

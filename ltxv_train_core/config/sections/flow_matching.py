@@ -1,0 +1,52 @@
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from ..base import Section, option
+
+SAMPLING_PARAMS: dict[str, tuple[str, ...]] = {
+    "uniform": ("min", "max"),
+    "shifted_logit_normal": ("std", "shift", "shift_limit", "uniform_share"),
+}
+
+
+class FlowMatchingConfig(Section):
+    summary: ClassVar[str] = "How noisy the samples of a training step are."
+
+    timestep_sampling_mode: Literal["uniform", "shifted_logit_normal"] = option(
+        "shifted_logit_normal", "Distribution that noise levels are drawn from."
+    )
+    timestep_sampling_params: dict[str, float] = option(
+        {},
+        "Parameters of the distribution, one 'name: value' per line. uniform: min, max; "
+        "shifted_logit_normal: std (1), shift (by default it grows with the number of tokens: 0.95 at "
+        "1024, 2.05 at 4096), shift_limit (2.05: the shift grows no further), uniform_share (0: "
+        "share of samples whose noise level is drawn uniformly).",
+    )
+
+    @model_validator(mode="after")
+    def _known_params(self) -> "FlowMatchingConfig":
+        allowed = SAMPLING_PARAMS[self.timestep_sampling_mode]
+        unknown = sorted(set(self.timestep_sampling_params) - set(allowed))
+        if unknown:
+            raise ValueError(
+                f"timestep_sampling_params {', '.join(unknown)}: {self.timestep_sampling_mode} "
+                f"takes {', '.join(allowed)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _usable_params(self) -> "FlowMatchingConfig":
+        params = self.timestep_sampling_params
+        low, high = params.get("min", 0.0), params.get("max", 1.0)
+        rules = [
+            (0 <= low < high <= 1, f"min {low:g} and max {high:g}: 0 <= min < max <= 1 is needed"),
+            (params.get("std", 1.0) > 0, f"std {params.get('std')}: must be above 0"),
+            (
+                0 <= params.get("uniform_share", 0.0) <= 1,
+                f"uniform_share {params.get('uniform_share')}: must lie between 0 and 1",
+            ),
+        ]
+        if broken := [text for kept, text in rules if not kept]:
+            raise ValueError(f"timestep_sampling_params {'; '.join(broken)}")
+        return self

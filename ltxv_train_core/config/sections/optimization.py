@@ -1,0 +1,141 @@
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from ..base import Section, option
+
+SCHEDULER_PARAMS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "linear": ("start_factor", "end_factor"),
+    "cosine": ("eta_min",),
+    "cosine_with_restarts": ("cycles", "eta_min"),
+    "polynomial": ("power",),
+}
+
+PRODIGY_LEAST_RATE = 0.01
+
+
+class OptimizationConfig(Section):
+    summary: ClassVar[str] = "Learning rate, batch, optimizer and schedule."
+
+    learning_rate: float = option(
+        1e-4,
+        "Learning rate at the start of the schedule. For prodigy it is a factor on the rate that "
+        "it finds: set it to 1.",
+        gt=0.0,
+        le=1.0,
+        step=1e-6,
+    )
+    steps: int = option(3000, "Optimizer steps in all.", ge=1, le=10_000_000)
+    batch_size: int = option(2, "Samples in a forward pass, per GPU.", ge=1, le=1024)
+    gradient_accumulation_steps: int = option(
+        1, "Forward passes whose gradients make one optimizer step.", ge=1, le=1024
+    )
+    max_grad_norm: float = option(
+        1.0, "Gradients are clipped to this norm; 0 leaves them alone.", ge=0.0, le=1e6, step=0.01
+    )
+    optimizer_type: Literal["adamw", "adamw8bit", "prodigy", "adafactor", "adamw_schedulefree"] = (
+        option(
+            "adamw",
+            "adamw8bit: its state in 8 bits (bitsandbytes). prodigy: finds the learning rate itself. "
+            "adafactor: a second moment of rows and columns only. adamw_schedulefree: averages the "
+            "weights instead of lowering the rate.",
+        )
+    )
+    scheduler_type: Literal[
+        "constant", "linear", "cosine", "cosine_with_restarts", "polynomial"
+    ] = option("linear", "How the learning rate changes over the run.")
+    scheduler_params: dict[str, float] = option(
+        {},
+        "Parameters of the schedule, one 'name: value' per line. linear: start_factor, end_factor "
+        "(0 to 1); cosine: eta_min (0 to learning_rate); cosine_with_restarts: cycles, eta_min; "
+        "polynomial: power.",
+    )
+    enable_gradient_checkpointing: bool = option(
+        False, "Compute activations again in the backward pass: less memory, slower."
+    )
+    warmup_steps: int = option(
+        0,
+        "Optimizer steps over which the learning rate rises to its full value; the schedule runs "
+        "over the rest.",
+        ge=0,
+        le=10_000_000,
+    )
+    ema_decay: float | None = option(
+        None,
+        "Keep a running average of the trained weights that forgets this slowly (0.99 to 0.9999): "
+        "samples show it, and it gets its own LoRA file, ending in -ema.",
+        gt=0.0,
+        le=0.99999,
+        step=1e-5,
+    )
+
+    max_non_finite_steps: int = option(
+        10,
+        "Steps in a row whose loss isn't finite, after which the run gives up. Each of them is left "
+        "out and never reaches the weights.",
+        ge=1,
+        le=10_000,
+    )
+
+    @model_validator(mode="after")
+    def _known_scheduler_params(self) -> "OptimizationConfig":
+        allowed = SCHEDULER_PARAMS[self.scheduler_type]
+        unknown = sorted(set(self.scheduler_params) - set(allowed))
+        if unknown:
+            raise ValueError(
+                f"scheduler_params {', '.join(unknown)}: the {self.scheduler_type} schedule takes "
+                f"{', '.join(allowed) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _usable_scheduler_params(self) -> "OptimizationConfig":
+        rules: dict[str, tuple[Callable[[float], bool], str]] = {
+            "start_factor": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+            "end_factor": (lambda value: 0 <= value <= 1, "between 0 and 1"),
+            "eta_min": (
+                lambda value: 0 <= value <= self.learning_rate,
+                f"between 0 and learning_rate ({self.learning_rate:g})",
+            ),
+            "cycles": (lambda value: 0 < value <= 10_000, "above 0 and at most 10000"),
+            "power": (lambda value: 0 < value <= 100, "above 0 and at most 100"),
+        }
+        broken = [
+            f"{name} {value:g}: must be {rules[name][1]}"
+            for name, value in self.scheduler_params.items()
+            if not rules[name][0](value)
+        ]
+        if broken:
+            raise ValueError(f"scheduler_params {'; '.join(broken)}")
+        return self
+
+    @model_validator(mode="after")
+    def _time_after_the_warmup(self) -> "OptimizationConfig":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps}: must be smaller than steps ({self.steps})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suits_the_optimizer(self) -> "OptimizationConfig":
+        if self.optimizer_type == "prodigy" and self.learning_rate < PRODIGY_LEAST_RATE:
+            raise ValueError(
+                f"learning_rate {self.learning_rate:g}: prodigy multiplies the rate that it finds "
+                f"by it; set it to 1 (at least {PRODIGY_LEAST_RATE:g})"
+            )
+        if self.optimizer_type != "adamw_schedulefree":
+            return self
+        if self.scheduler_type != "constant":
+            raise ValueError(
+                f"scheduler_type {self.scheduler_type}: adamw_schedulefree replaces the schedule; "
+                "set it to constant (warmup_steps may be used)"
+            )
+        if self.ema_decay is not None:
+            raise ValueError(
+                f"ema_decay {self.ema_decay:g}: adamw_schedulefree averages the weights already; "
+                "leave it empty"
+            )
+        return self

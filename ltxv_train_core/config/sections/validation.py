@@ -1,0 +1,80 @@
+from typing import ClassVar
+
+from pydantic import field_validator, model_validator
+
+from ...geometry import VideoSize
+from ..base import Section, option
+
+
+class ValidationConfig(Section):
+    summary: ClassVar[str] = "Videos that are sampled while training, to see it learn."
+
+    prompts: tuple[str, ...] = option(
+        (), "Prompts to sample, one per line; without any there is no validation."
+    )
+    negative_prompt: str = option(
+        "worst quality, inconsistent motion, blurry, jittery, distorted",
+        "What the samples should not show.",
+        multiline=True,
+    )
+    images: tuple[str, ...] | None = option(
+        None,
+        "First frames for image to video, one path per line, one for each prompt. They are "
+        "resized to cover the samples' size and cut to it.",
+    )
+    reference_videos: tuple[str, ...] | None = option(
+        None, "Reference videos for an IC-LoRA, one path per line, one for each prompt."
+    )
+    video_dims: tuple[int, int, int] = option(
+        (704, 480, 161), "Width, height and frames of the samples, as WxHxF."
+    )
+    seed: int = option(
+        42,
+        "Seed of the samples' noise. Every prompt starts from it; each further video of a prompt "
+        "takes the next number.",
+        ge=0,
+        le=2**63 - 1,
+    )
+    inference_steps: int = option(50, "Denoising steps of a sample.", ge=1, le=1000)
+    interval: int | None = option(100, "Steps between two validations.", ge=1, le=10_000_000)
+    videos_per_prompt: int = option(
+        1, "Videos for each prompt, each with its own noise.", ge=1, le=64
+    )
+    guidance_scale: float = option(
+        3.0,
+        "Classifier-free guidance; 1 is without, in half the time, and without the negative "
+        "prompt.",
+        ge=1.0,
+        le=100.0,
+        step=0.1,
+    )
+    skip_initial_validation: bool = option(
+        False, "Leave out the samples before the first step, which show the base model."
+    )
+    frame_rate: float = option(
+        25.0,
+        "Frames per second of the samples: what the model is told, and how fast they play.",
+        ge=1.0,
+        le=240.0,
+    )
+
+    @field_validator("video_dims")
+    @classmethod
+    def _on_the_grid(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        VideoSize(*value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_for_each_prompt(self) -> "ValidationConfig":
+        for name in ("images", "reference_videos"):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(self.prompts):
+                raise ValueError(
+                    f"{name} has {len(given)} entries and prompts has {len(self.prompts)}: "
+                    "give one for each prompt"
+                )
+        return self
+
+    @property
+    def size(self) -> VideoSize:
+        return VideoSize(*self.video_dims)

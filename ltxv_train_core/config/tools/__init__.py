@@ -1,0 +1,1 @@
+"""Settings of the tools that prepare a data set, one file each."""

@@ -1,0 +1,161 @@
+"""What to preprocess, and how. Widgets and command line derive from it, like those of training."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from ...media.readable import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS
+from ..base import Section, option
+
+OUTPUT_FOLDER = ".precomputed"
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class PreprocessSettings(Section):
+    """The options of preprocessing; the order of its fields is that of the node's widgets.
+
+    Those of `WITHOUT_EFFECT` change how the work is done, not what comes out. Every other one is
+    part of what names a cached file.
+    """
+
+    source: Path = option(
+        ...,
+        "A metadata file (csv, json, jsonl) with a row for every clip, or a folder of media with "
+        "a .txt of the same name beside each.",
+    )
+    model_source: str = option(
+        ...,
+        "The base model to preprocess for, the same as in training: a version name, a checkpoint "
+        "file, a folder in the diffusers layout, a Hugging Face repository, or LTXV_MINIATURE, the "
+        "small model that comes with this pack.",
+        min_length=1,
+    )
+    resolution_buckets: str = option(
+        ...,
+        "Sizes that clips are brought to, as WIDTHxHEIGHTxFRAMES separated by semicolons; width "
+        "and height are multiples of 32, frames 8n + 1. auto:WIDTHxHEIGHTxFRAMES takes a budget "
+        "of pixels and frames and keeps each clip's aspect ratio.",
+        min_length=1,
+    )
+    output_dir: Path | None = option(
+        None,
+        f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder.",
+    )
+    caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
+    video_column: str = option(
+        "media_path",
+        "Column with the paths of videos and images, relative to the metadata file.",
+        min_length=1,
+    )
+    reference_column: str = option(
+        "reference_path",
+        "Column with the reference videos of an IC-LoRA. Where the metadata has no column of the "
+        "default name, the data set has no references.",
+    )
+    id_token: str = option("", "Trigger word, put before every caption.")
+    mask_column: str = option(
+        "mask_path",
+        "Column with masks for in-painting. Where the metadata has no column of the default name, "
+        "the data set has no masks.",
+    )
+    default_caption: str = option(
+        "", "Caption of media that have none; without it they are left out.", multiline=True
+    )
+    remove_llm_prefixes: bool = option(
+        False, 'Take openings like "The video shows" or "In this clip," off the captions.'
+    )
+    text_encoder_source: str | None = option(
+        None,
+        "The text encoder, where the model has none or another is wanted: ComfyUI's T5-XXL file, a "
+        "folder, or a Hugging Face repository.",
+    )
+    vae_source: str | None = option(
+        None,
+        "The VAE, where the model has none or another is wanted: a VAE file or checkpoint, a "
+        "folder, or a Hugging Face repository.",
+    )
+    allow_upscaling: bool = option(
+        False, "Enlarge a clip that is too small for every bucket, instead of leaving it out."
+    )
+    crop: Literal["center", "random"] = option(
+        "center", "Which part of a picture is kept where its shape is not the bucket's."
+    )
+    crop_seed: int = option(0, "Seed of random crops.", ge=0, le=2**31 - 1)
+    windows: int = option(
+        1,
+        "Parts taken of a long clip, spread evenly, without overlap, as many as fit; 1 takes its "
+        "beginning.",
+        ge=1,
+        le=1000,
+    )
+    target_fps: float | None = option(
+        None,
+        "Frames per second that videos are resampled to by their timestamps; by default each "
+        "keeps its frames.",
+        gt=0,
+        le=240,
+        step=0.001,
+    )
+    vae_tile_px: int | None = option(
+        None,
+        "Encode pictures larger than this in overlapping tiles, to save memory. A multiple of 128.",
+        ge=256,
+        le=4096,
+        multiple_of=128,
+        step=128,
+    )
+    vae_batch_size: int = option(1, "Clips of one size that the VAE encodes at once.", ge=1, le=64)
+    vae_dtype: Precision = option(
+        "auto",
+        "Precision of the VAE; auto is bfloat16 on a CUDA device that computes in it (NVIDIA since "
+        "Ampere), float32 elsewhere.",
+    )
+    text_encoder_dtype: Precision = option(
+        "auto",
+        "Precision of the text encoder; auto is bfloat16 on a CUDA device, float32 elsewhere.",
+    )
+    load_text_encoder_in_8bit: bool = option(
+        False, "Hold the text encoder in 8 bit (bitsandbytes): a quarter of float32's memory."
+    )
+    decode_threads: int = option(2, "Clips that are read ahead while the VAE encodes.", ge=1, le=64)
+    verify_clips: int = option(
+        0,
+        "Decode this many clips again and put them beside the originals, with PSNR.",
+        ge=0,
+        le=100,
+    )
+    recheck_files: bool = option(
+        False,
+        "Read every media file again to see whether it changed. Without it, a file of the same "
+        "size and modification time is taken to be the same.",
+    )
+    remove_orphans: bool = option(
+        False, "Delete cached files that no clip needs any more; otherwise they are reported."
+    )
+    max_megapixels: int = option(
+        DEFAULT_MEGAPIXELS,
+        "Pictures and frames of more than this many million pixels are left out, before they take "
+        "memory.",
+        ge=1,
+        le=LARGEST_MEGAPIXELS,
+    )
+    hdr: Literal["tone_map", "refuse"] = option(
+        "tone_map",
+        "What becomes of clips in HLG or PQ, as phones record them: they are tone-mapped to sRGB, or "
+        "left out.",
+    )
+
+    def __init__(self, *arguments: Any, **options: Any):
+        """Takes options by name; the first ones also by position."""
+        super().__init__(**dict(zip(type(self).model_fields, arguments, strict=False)), **options)
+
+    @property
+    def root(self) -> Path:
+        """The folder that is written."""
+        if self.output_dir is not None:
+            return self.output_dir
+        return (self.source if self.source.is_dir() else self.source.parent) / OUTPUT_FOLDER
+
+
+WITHOUT_EFFECT = frozenset(
+    {"vae_batch_size", "decode_threads", "verify_clips", "recheck_files", "remove_orphans"}
+)

@@ -1,0 +1,124 @@
+"""The whole configuration: eleven sections and what belongs to none of them."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from ..errors import ConfigurationError, cut, shown
+from ..storage.paths import as_path
+from .base import Section, option
+from .sections.acceleration import AccelerationConfig
+from .sections.checkpoints import CheckpointsConfig
+from .sections.conditioning import ConditioningConfig
+from .sections.data import DataConfig
+from .sections.flow_matching import FlowMatchingConfig
+from .sections.hub import HubConfig
+from .sections.lora import LoRAConfig
+from .sections.model import ModelConfig
+from .sections.optimization import OptimizationConfig
+from .sections.trackers import TrackersConfig
+from .sections.validation import ValidationConfig
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+LONGEST_MESSAGE = 400
+MOST_PROBLEMS = 40
+
+
+class TrainingConfig(Section):
+    """Everything that a training run is made from."""
+
+    name: str = option(
+        "ltxv-lora",
+        "Readable part of the run's name and of the LoRA file's.",
+        min_length=1,
+        pattern=r"^[\w][\w.\- ]*$",
+    )
+    seed: int = option(42, "Seed of weights, noise and data order.", ge=0, le=2**63 - 1)
+    output_dir: str = option("outputs", "Folder that holds the runs.", min_length=1)
+
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    lora: LoRAConfig = Field(default_factory=LoRAConfig)
+    conditioning: ConditioningConfig = Field(default_factory=ConditioningConfig)
+    optimization: OptimizationConfig = Field(default_factory=OptimizationConfig)
+    acceleration: AccelerationConfig = Field(default_factory=AccelerationConfig)
+    data: DataConfig
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    checkpoints: CheckpointsConfig = Field(default_factory=CheckpointsConfig)
+    hub: HubConfig = Field(default_factory=HubConfig)
+    flow_matching: FlowMatchingConfig = Field(default_factory=FlowMatchingConfig)
+    trackers: TrackersConfig = Field(default_factory=TrackersConfig)
+
+    @model_validator(mode="after")
+    def _references_to_validate_with(self) -> "TrainingConfig":
+        wants = self.conditioning.mode == "reference_video"
+        has = self.validation.reference_videos is not None
+        if wants and self.validation.prompts and not has:
+            raise ValueError(
+                "validation.reference_videos: an IC-LoRA needs one reference video for each "
+                "validation prompt; give them, or remove the prompts"
+            )
+        if has and not wants:
+            raise ValueError(
+                "validation.reference_videos would be ignored: remove them, or set "
+                "conditioning.mode to reference_video"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _suits_full_training(self) -> "TrainingConfig":
+        if self.model.training_mode == "lora":
+            return self
+        for name, value in (
+            ("quantization", self.acceleration.quantization),
+            ("blocks_to_offload", self.acceleration.blocks_to_offload),
+        ):
+            if value:
+                raise ValueError(
+                    f"acceleration.{name} {value}: is for weights that stay as they are, and "
+                    "model.training_mode full trains every weight; leave it out, or train a LoRA"
+                )
+        return self
+
+    @property
+    def output_path(self) -> Path:
+        return as_path(self.output_dir)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in TrainingConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}
+
+
+def build(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:
+    """Validates values into a section or the whole configuration.
+
+    Args:
+        where: put before the option's name in a message, for example "optimization".
+
+    Raises:
+        ConfigurationError: with one line for each problem.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        problems = [_line(problem, where) for problem in error.errors()]
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if problems[MOST_PROBLEMS:] else []
+        raise ConfigurationError(problems[:MOST_PROBLEMS] + more) from None
+
+
+def _line(problem: Any, where: str) -> str:
+    path = cut(".".join(str(part) for part in ((where,) if where else ()) + tuple(problem["loc"])))
+    message = cut(problem["msg"].removeprefix("Value error, "), LONGEST_MESSAGE)
+    if problem["type"] == "missing":
+        return f"{path}: must be given"
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: no such option"
+    if problem["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    if problem["type"] == "tuple_type":
+        message = "must be a list"
+    return f"{path}: {message} (given: {shown(problem['input'])})"

@@ -1,0 +1,104 @@
+"""Options that were set and that this run doesn't look at. They are said, never silently dropped."""
+
+from collections.abc import Iterable
+
+from .base import Section
+from .training import TrainingConfig
+from .widgets import options
+
+_SWITCHES = {"prompts", "interval"}
+_CONDITIONS = {
+    "prefix": "prefix_frames",
+    "suffix": "suffix_frames",
+    "spatial_crop": "spatial_crop_share",
+    "mask": "masks_dir",
+}
+
+
+def ignored(config: TrainingConfig) -> list[str]:
+    """One line for each such option; options with their default value are no one's wish."""
+    validation, trackers = config.validation, config.trackers
+    rules: list[tuple[bool, str, Iterable[str] | None, str]] = [
+        (config.model.training_mode == "full", "lora", None, "model.training_mode is full"),
+        (
+            config.model.training_mode == "full",
+            "checkpoints",
+            ["lora_dtype", "write_kohya"],
+            "model.training_mode is full",
+        ),
+        (
+            not config.acceleration.compile_with_inductor,
+            "acceleration",
+            ["compilation_mode"],
+            "acceleration.compile_with_inductor is off",
+        ),
+        (
+            config.conditioning.mode == "none",
+            "conditioning",
+            ["reference_latents_dir"],
+            "conditioning.mode is none",
+        ),
+        *(
+            (
+                getattr(config.conditioning, f"{name}_conditioning_p") == 0,
+                "conditioning",
+                [option],
+                f"conditioning.{name}_conditioning_p is 0",
+            )
+            for name, option in _CONDITIONS.items()
+        ),
+        (not validation.prompts, "validation", None, "there are no validation.prompts"),
+        (
+            not validation.prompts or validation.interval is None,
+            "acceleration",
+            ["load_text_encoder_in_8bit"],
+            "there is no validation to encode prompts for",
+        ),
+        (
+            bool(validation.prompts) and validation.interval is None,
+            "validation",
+            None,
+            "validation.interval is not set",
+        ),
+        (
+            bool(validation.prompts) and validation.guidance_scale == 1,
+            "validation",
+            ["negative_prompt"],
+            "validation.guidance_scale is 1",
+        ),
+        (
+            config.checkpoints.interval is None,
+            "checkpoints",
+            ["keep_last_n"],
+            "checkpoints.interval is not set",
+        ),
+        (
+            not trackers.wandb,
+            "trackers",
+            ["entity", "tags"],
+            "trackers.wandb is off",
+        ),
+        (
+            not (trackers.wandb or trackers.tensorboard),
+            "trackers",
+            ["log_validation_videos"],
+            "no tracker is on",
+        ),
+    ]
+    return [
+        f"{section}.{name}: is not used, because {reason}"
+        for applies, section, names, reason in rules
+        if applies
+        for name in _set(getattr(config, section), names)
+    ]
+
+
+def _set(section: Section, names: Iterable[str] | None) -> list[str]:
+    """Those of the named options (None: of all) that don't have their default."""
+    defaults = {name: field.default for name, field in type(section).model_fields.items()}
+    wanted = [o.name for o in options(type(section))] if names is None else names
+    return [
+        name
+        for name in wanted
+        if getattr(section, name) != defaults[name] and name not in _SWITCHES
+    ]

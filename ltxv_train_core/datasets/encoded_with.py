@@ -1,0 +1,77 @@
+"""Whether a data set was encoded with the VAE and the text encoder of the model that is trained.
+
+The numbers of another VAE mean other pictures: nothing fails, and what is learned is wrong.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..errors import cut
+
+if TYPE_CHECKING:
+    from ..models.sources.protocols import ModelSource, Part
+    from .dataset import TrainingDataset
+
+VAE_CONTENT, TEXT_CONTENT = "vae_content", "text_content"
+"""Where an index has what names the weights; data sets of others and of earlier versions have none."""
+
+USUAL_SPREAD = (0.05, 20.0)
+"""Latents that are normalised per channel have a standard deviation near 1."""
+LOOKED_AT = 4
+
+
+def differences(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
+    """Why a data set and a model don't belong together, one line each."""
+    found = [
+        *_other_weights(dataset, VAE_CONTENT, model.vae, "latents", "VAE", "vae_source"),
+        *_other_weights(
+            dataset,
+            TEXT_CONTENT,
+            model.text_encoder,
+            "captions",
+            "text encoder",
+            "text_encoder_source",
+        ),
+    ]
+    return found if dataset.made_with else [*found, *_unusual(dataset)]
+
+
+def other_width(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
+    """That embeddings have not the width that the model reads."""
+    width, wanted = dataset.text_width, model.text_width
+    if wanted is None or width == wanted:
+        return []
+    return [
+        f"data.preprocessed_data_root: its captions were encoded to {width} numbers for each token, and "
+        f"{cut(model.name)} reads {wanted}: preprocess the data set with this model's text encoder"
+    ]
+
+
+def _other_weights(
+    dataset: "TrainingDataset",
+    recorded: str,
+    part: "Part | None",
+    what: str,
+    kind: str,
+    option: str,
+) -> list[str]:
+    made_with = dataset.made_with.get(recorded)
+    if made_with is None or part is None or part.content in (None, made_with):
+        return []
+    return [
+        f"data.preprocessed_data_root: its {what} were encoded with another {kind} than this model's: "
+        f"preprocess it again with this one, set model.{option} to the one it was made with, or, where you "
+        "know that both give the same numbers, data.allow_other_encoders"
+    ]
+
+
+def _unusual(dataset: "TrainingDataset") -> list[str]:
+    """What the numbers alone tell of a data set that doesn't say what made it."""
+    few = [dataset.latents(number) for number in range(min(LOOKED_AT, len(dataset)))]
+    spread = max((float(latents.std()) for latents in few), default=1.0)
+    if USUAL_SPREAD[0] <= spread <= USUAL_SPREAD[1]:
+        return []
+    return [
+        f"data.preprocessed_data_root: its latents have a standard deviation of {spread:.3g}, and LTX-Video's, "
+        "normalised per channel, have one near 1: preprocess it again, or, where you know that they are right, "
+        "set data.allow_other_encoders"
+    ]

@@ -1,0 +1,132 @@
+"""A preprocessed data set in the layout of LTX-Video-Trainer, see `ltx_video_trainer`."""
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..storage.atomic import atomic_path
+from .index import CONDITIONS, LATENTS, REFERENCE_LATENTS, Index, Item, index_path
+from .precomputed import SUFFIX, conditions_name
+from .stored_files import open_files
+
+TEXT_TOKENS = 256
+
+
+def export_reference(
+    dataset: Path,
+    output: Path,
+    dtype: str = "bfloat16",
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Path:
+    """Writes latents, text embeddings and references as `.pt` files, each clip with its first caption.
+
+    Args:
+        dataset: what `preprocess` wrote.
+        output: a folder for nothing else; the files go below latents/, conditions/ and
+            reference_latents/ in it.
+        dtype: "bfloat16" or "float32", of all numbers.
+
+    Returns:
+        `output`.
+
+    Raises:
+        DataError: it is no data set, or the folder holds something else.
+        Cancelled: when it was stopped.
+    """
+    stop = stop or NeverStop()
+    files = open_files(Path(dataset))
+    items, kind = files.index.items, getattr(torch, dtype)
+    names = _names([item.name for item in items])
+    _require_own_folder(output, names)
+    for line in _left_behind(files.index):
+        report(Notice(line))
+    lengths = (len(files.prompt_embeds(item.conditions)) for item in items)
+    length = max([TEXT_TOKENS, *lengths])
+    for done, (item, name) in enumerate(zip(items, names, strict=True)):
+        raise_if_stopped(stop)
+        report(Progress("export", done, len(items), "clip"))
+        embeds = files.prompt_embeds(item.conditions)
+        text = conditions_name(name)
+        _save(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
+        for folder, stored in (
+            (LATENTS, item.latents),
+            (REFERENCE_LATENTS, item.reference_latents),
+        ):
+            if stored is not None:
+                latents = files.latents(stored).to(kind)
+                _save(output / folder / f"{name}{SUFFIX}", _latents(latents, item))
+    report(Progress("export", len(items), len(items), "clip"))
+    return output
+
+
+def _latents(latents: Tensor, item: Item) -> dict[str, Tensor | int | float]:
+    """[128, f, h, w] as tokens [f*h*w, 128] with their size."""
+    _, frames, height, width = latents.shape
+    return {
+        "latents": latents.permute(1, 2, 3, 0).flatten(0, 2).contiguous(),
+        "num_frames": frames,
+        "height": height,
+        "width": width,
+        "fps": item.fps,
+    }
+
+
+def _conditions(embeds: Tensor, length: int) -> dict[str, Tensor]:
+    """[L, D] padded with zeros to [length, D]: all texts of a data set have the same length."""
+    padded = embeds.new_zeros(length, embeds.shape[1])
+    padded[: len(embeds)] = embeds
+    return {"prompt_embeds": padded, "prompt_attention_mask": torch.arange(length) < len(embeds)}
+
+
+def _names(names: list[str]) -> list[str]:
+    """Names without suffix, as that trainer gives them, where two clips don't get the same one.
+
+    Nor two texts: `latent_<x>` is written as `clip_latent_<x>` where its text would be another clip's.
+    """
+    short = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
+    count = Counter(name.casefold() for name in short)
+    found = [
+        long if count[name.casefold()] > 1 else name
+        for long, name in zip(names, short, strict=True)
+    ]
+    texts = Counter(conditions_name(name).casefold() for name in found)
+    for number, name in enumerate(found):
+        while conditions_name(name) != name and texts[conditions_name(name).casefold()] > 1:
+            name = str(PurePosixPath(name).with_name(f"clip_{PurePosixPath(name).name}"))
+        while name != found[number] and name.casefold() in texts:
+            name = str(PurePosixPath(name).with_name(f"clip_{PurePosixPath(name).name}"))
+        texts[conditions_name(name).casefold()] += name != found[number]
+        found[number] = name
+    return found
+
+
+def _left_behind(index: Index) -> list[str]:
+    """What that layout has no place for."""
+    more = sum(bool(item.more_captions) for item in index.items)
+    masks = sum(item.mask is not None for item in index.items)
+    lines = []
+    if more:
+        lines.append(f"{more} clips have several captions: the first of each is exported")
+    if masks:
+        lines.append(f"{masks} clips have a mask, for which the layout has no place")
+    return lines
+
+
+def _require_own_folder(output: Path, names: list[str]) -> None:
+    """Refuses a folder in which other clips would be taken for this data set's."""
+    if index_path(output).is_file():
+        raise DataError(f"{output}: is a data set itself; choose another folder")
+    known = {f"{name}{SUFFIX}" for name in names}
+    for path in sorted((output / LATENTS).rglob(f"*{SUFFIX}")):
+        if path.relative_to(output / LATENTS).as_posix() not in known:
+            raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
+
+
+def _save(path: Path, data: dict) -> None:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(data, file)

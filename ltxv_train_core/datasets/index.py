@@ -1,0 +1,242 @@
+"""The table of contents of a preprocessed data set: `index.json` at its root."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    FailFast,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
+
+from ..config.tools.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
+from ..errors import DataError, cut, shown
+from ..geometry import VideoSize
+from ..storage.atomic import sha256_json, write_text
+from ..storage.reading import read_json
+
+INDEX_VERSION = 1
+LATENTS = "latents"
+CONDITIONS = "conditions"
+REFERENCE_LATENTS = "reference_latents"
+MASKS = "masks"
+EMPTY_CAPTION = "empty_caption"
+SUFFIX = ".safetensors"
+SHEET_NAME = "contact_sheet.png"
+VERIFICATION_NAME = "verification.png"
+LARGEST_INDEX_BYTES = 32 * 2**20
+LONGEST_NAME, LONGEST_PATH = 235, 2000
+MOST_TOKENS = 1_000_000
+"""Of a clip: half a gigabyte of latents."""
+
+
+def _below(text: str) -> str:
+    """Refuses a path that leads out of the folder that it is put behind."""
+    path = Path(text)
+    if path.anchor or ".." in path.parts or not path.parts or "\0" in text:
+        raise ValueError("is no path below the data set's folder")
+    lengths = [len(part.encode("utf-8")) for part in path.parts]
+    if max(lengths) > 255 or lengths[-1] > LONGEST_NAME or len(text) > LONGEST_PATH:
+        raise ValueError("is longer than a path can be")
+    return text
+
+
+def _size(text: str) -> str:
+    if VideoSize.parse(text).latent.tokens > MOST_TOKENS:
+        raise ValueError("is larger than a clip can be")
+    return text
+
+
+def _small(model: Any) -> Any:
+    if isinstance(model, dict) and len(model) > 100:
+        raise ValueError("says more of a model than there is")
+    return model
+
+
+PathBelow = Annotated[str, AfterValidator(_below)]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file below the root, and the key of everything that its content depends on."""
+
+    path: PathBelow
+    key: str
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text and its embedding."""
+
+    text: str
+    conditions: Stored
+
+
+@dataclass(frozen=True)
+class Item:
+    """One training example; `size` is "WxHxF" in pixels and frames.
+
+    Training takes one of `captions` at a time: `caption`, or one of `more_captions`.
+    """
+
+    name: PathBelow
+    caption: str
+    size: Annotated[str, AfterValidator(_size)]
+    fps: Annotated[float, Strict(), Field(gt=0, le=100_000, allow_inf_nan=False)]
+    latents: Stored
+    conditions: Stored
+    reference_latents: Stored | None
+    mask: Stored | None = None
+    more_captions: Annotated[tuple[Caption, ...], FailFast()] = ()
+
+    @property
+    def captions(self) -> tuple[Caption, ...]:
+        return (Caption(self.caption, self.conditions), *self.more_captions)
+
+    @property
+    def files(self) -> tuple[Stored, ...]:
+        """Everything that is cached of it."""
+        captions = (caption.conditions for caption in self.captions)
+        extras = (stored for stored in (self.reference_latents, self.mask) if stored)
+        return (self.latents, *captions, *extras)
+
+    @property
+    def keys(self) -> tuple[str | float | None, ...]:
+        """What the item's content depends on."""
+        reference = self.reference_latents.key if self.reference_latents else None
+        masks = (self.mask.key,) if self.mask else ()
+        return (
+            self.size,
+            self.fps,
+            self.latents.key,
+            self.conditions.key,
+            reference,
+            *masks,
+            *(caption.conditions.key for caption in self.more_captions),
+        )
+
+
+@dataclass(frozen=True)
+class Index:
+    """`settings` and `model` say how the items were made.
+
+    `empty_caption` is the embedding of no text at all; data sets of older versions have none.
+    """
+
+    model: Annotated[dict[str, str], BeforeValidator(_small)]
+    settings: dict[str, Any]
+    items: Annotated[tuple[Item, ...], FailFast()]
+    empty_caption: Stored | None = None
+
+    @property
+    def files(self) -> tuple[Stored, ...]:
+        """Everything that is cached of the data set."""
+        own = (self.empty_caption,) if self.empty_caption else ()
+        return (*(stored for item in self.items for stored in item.files), *own)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content: the same whatever the files are called and wherever they lie."""
+        return sha256_json([item.keys for item in self.items])
+
+
+_INDEX = TypeAdapter(Index)
+
+
+def index_path(root: Path) -> Path:
+    return root / "index.json"
+
+
+def write_index(root: Path, index: Index) -> bool:
+    """Writes the index, unless it is there already just so; says whether it wrote."""
+    value = {"version": INDEX_VERSION, "fingerprint": index.fingerprint} | asdict(index)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path = index_path(root)
+    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
+        return False
+    write_text(path, text)
+    return True
+
+
+def read_index(root: Path) -> Index:
+    """Reads the index of a data set.
+
+    Args:
+        root: the folder that holds the index, or the one that holds `.precomputed`.
+
+    Raises:
+        DataError: there is none, or it can't be read.
+    """
+    path = index_path(find_root(root))
+    try:
+        value = read_json(path, LARGEST_INDEX_BYTES)
+        if isinstance(value, dict) and value.get("version", INDEX_VERSION) != INDEX_VERSION:
+            raise DataError(
+                f"{path}: is of version {shown(value['version'])}, this program reads {INDEX_VERSION}; "
+                "preprocess the data set again"
+            )
+        index = _INDEX.validate_python(value)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        where = cut(".".join(map(str, problem["loc"])) or "the file")
+        raise DataError(
+            f"{path}: is no index of a data set ({where}: {cut(problem['msg'], 200)}); preprocess "
+            "the data set again"
+        ) from error
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(
+            f"{path}: is no index of a data set ({cut(str(error), 200)}); preprocess the data set again"
+        ) from error
+    if value.get("fingerprint") != index.fingerprint:
+        raise DataError(
+            f"{path}: its items are not those that its fingerprint is of: the file was changed. "
+            "Preprocess the data set again"
+        )
+    _require_own_names(path, index)
+    return index
+
+
+def _require_own_names(path: Path, index: Index) -> None:
+    for name, count in Counter(item.name for item in index.items).most_common(1):
+        if count > 1:
+            raise DataError(
+                f"{path}: has {count} clips named {shown(name)}; preprocess the data set again"
+            )
+
+
+def index_if_any(root: Path) -> Index | None:
+    """The index in a folder itself, None where there is none that can be read."""
+    try:
+        return read_index(root) if index_path(root).is_file() else None
+    except DataError:
+        return None
+
+
+def find_root(folder: Path) -> Path:
+    """The folder with the index: the one given, or `.precomputed` in it.
+
+    Raises:
+        DataError: neither is a finished data set.
+    """
+    for root in (folder, folder / FOLDER_NAME):
+        if index_path(root).is_file():
+            return root
+    problem = "is no preprocessed data set" if folder.is_dir() else "no such folder"
+    if any((root / LATENTS).is_dir() for root in (folder, folder / FOLDER_NAME)):
+        problem = "has latents but no index.json: its preprocessing was not finished"
+    raise DataError(
+        f"{folder}: {problem}. Expected a folder with index.json and latents/, or one that "
+        f'holds {FOLDER_NAME}/; make it with the node "Preprocess LTXV Dataset" or with '
+        "`python -m ltxv_train_core preprocess METADATA_OR_FOLDER`"
+    )

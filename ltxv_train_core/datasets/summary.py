@@ -1,0 +1,165 @@
+"""What a preprocessed data set holds, and what it takes to train on it."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeAlias
+
+from ..geometry import VideoSize
+from ..media.info import TRAITS, MediaInfo
+from ..models.memory.activations import GIB, LORA_IN_HALF
+from .cache import Cache
+from .index import Index
+
+Verified: TypeAlias = tuple[str, float]
+"""A clip that was decoded again, and its PSNR in dB."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Of a transformer; `weight_bytes` in bfloat16."""
+
+    name: str
+    layers: int
+    width: int
+    weight_bytes: int
+
+
+MODEL_SIZES = (
+    ModelSize("2B", 28, 2048, 3_800_000_000),
+    ModelSize("13B", 48, 4096, 26_100_000_000),
+)
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """Attributes:
+    clips: number of items by size.
+    caption_tokens: least, median and most tokens of a caption.
+    sample_tokens: tokens of a sample by size, references included.
+    """
+
+    clips: dict[str, int]
+    frames: int
+    caption_tokens: tuple[int, int, int]
+    sample_tokens: dict[str, int]
+    disk_bytes: int
+    with_references: bool
+
+    @property
+    def lines(self) -> list[str]:
+        """In words."""
+        total = sum(self.clips.values())
+        lines = [f"{total} clips, {self.frames} frames, {self.disk_bytes / 1e6:.1f} MB on disk"]
+        for size, count in self.clips.items():
+            reference = " with its reference" if self.with_references else ""
+            lines.append(f"- {size}: {count} clips, {self.sample_tokens[size]} tokens{reference}")
+        low, middle, high = self.caption_tokens
+        lines.append(f"captions: {low} to {high} tokens, half of them up to {middle}")
+        tokens = max(self.sample_tokens.values())
+        for model in MODEL_SIZES:
+            whole, checkpointed = (
+                training_memory_bytes(model, tokens, checkpointing) / GIB
+                for checkpointing in (False, True)
+            )
+            lines.append(
+                f"training memory of a {model.name} model, estimated for a LoRA with batch size 1: "
+                f"{whole:.0f} GiB, {checkpointed:.0f} GiB with gradient checkpointing"
+            )
+        return lines
+
+
+def summarize(index: Index, cache: Cache) -> DatasetSummary:
+    """Looks at an index and the heads of its files."""
+    sizes = Counter(item.size for item in index.items)
+    clips = dict(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])))
+    references = any(item.reference_latents for item in index.items)
+    parsed = {size: VideoSize.parse(size) for size in clips}
+    stored = {caption.conditions for item in index.items for caption in item.captions}
+    lengths = sorted(cache.first_dimension(one, "prompt_embeds") for one in stored)
+    return DatasetSummary(
+        clips=clips,
+        frames=sum(parsed[size].frames * count for size, count in clips.items()),
+        caption_tokens=(lengths[0], int(median(lengths)), lengths[-1]),
+        sample_tokens={size: p.latent.tokens * (1 + references) for size, p in parsed.items()},
+        disk_bytes=cache.size_bytes(index.files),
+        with_references=references,
+    )
+
+
+def count_traits(infos: Iterable[MediaInfo]) -> dict[str, int]:
+    """How many files, or windows of them, were brought to how they are shown, and by what."""
+    traits = Counter(trait for info in infos for trait in info.traits)
+    return {TRAITS[trait]: traits[trait] for trait in TRAITS if traits[trait]}
+
+
+def training_memory_bytes(model: ModelSize, tokens: int, checkpointing: bool) -> int:
+    """Frozen weights in bfloat16 and what is kept for backward, for one sample of that many tokens.
+
+    An estimate: the LoRA with its optimizer, attention's and the allocator's working memory come on
+    top.
+    """
+    recomputed = model.layers if checkpointing else 0
+    return model.weight_bytes + LORA_IN_HALF.bytes(tokens, model.width, model.layers, recomputed)
+
+
+@dataclass(frozen=True)
+class PreprocessSummary:
+    """What a pass has done.
+
+    Attributes:
+        written, reused: counts of the clips' files.
+        reread: those of the written ones that an earlier version had made, from another reading.
+        shown: what was done to show files right, and to how many.
+        stills: videos of which one frame is trained.
+        skipped: (name, reason) of clips left out.
+        orphans: cached files that no clip needs any more, relative to the root.
+        orphans_removed: whether they were deleted.
+        verified: (name, PSNR in dB) of clips that were decoded again.
+        sheet: a contact sheet of the clips.
+        verification: the clips that were decoded again, beside the originals.
+    """
+
+    root: Path
+    written: int
+    reused: int
+    reread: int
+    shown: dict[str, int]
+    stills: int
+    skipped: tuple[tuple[str, str], ...]
+    seconds: float
+    dataset: DatasetSummary
+    orphans: tuple[str, ...]
+    orphans_removed: bool
+    verified: tuple[Verified, ...]
+    sheet: Path
+    verification: Path | None
+
+    @property
+    def text(self) -> str:
+        """Everything that the user should know, in lines."""
+        skipped = f"{len(self.skipped)} skipped"
+        lines = [f"{self.written} written, {self.reused} kept, {skipped}, {self.seconds:.1f} s"]
+        lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
+        if self.reread:
+            lines.append(
+                f"{self.reread} of the written files were there, made by an earlier version that did "
+                "not read them as they are shown"
+            )
+        if self.shown:
+            told = ", ".join(f"{count} {done}" for done, count in self.shown.items())
+            lines.append(f"read as they are shown: {told}")
+        if self.stills:
+            lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
+        lines += self.dataset.lines
+        lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
+        if self.orphans and self.orphans_removed:
+            lines.append(f"{len(self.orphans)} files that no clip needs any more were removed")
+        elif self.orphans:
+            lines.append(
+                f"{len(self.orphans)} files belong to no clip any more, for example "
+                f"{self.orphans[0]}; remove_orphans deletes them"
+            )
+        return "\n".join(lines)

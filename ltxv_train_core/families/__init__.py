@@ -1,0 +1,1 @@
+"""Model families: everything that differs from one to another."""

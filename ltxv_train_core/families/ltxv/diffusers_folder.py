@@ -1,0 +1,339 @@
+"""Models in the layouts of diffusers and transformers: a folder for each part, here or on the Hub.
+
+A folder of the Hub is downloaded when its part is loaded, so that training without samples never
+asks for the text encoder.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...errors import ModelError, cut
+from ...events import Reporter, StopSignal, ignore
+from ...models.sources.content import content_of_folder
+from ...models.sources.hub_download import (
+    ENCODER_FOLDERS,
+    TOP,
+    download_folders,
+    encoder_folders,
+    is_cached,
+    require_reachable,
+)
+from ...models.sources.part_config import LARGEST_CONFIG_BYTES, part_config
+from ...models.sources.part_weights import require_weights
+from ...storage.atomic import sha256_file, sha256_json
+from ...storage.reading import read_text
+from ...storage.safetensors_header import read_header
+from .text_encoder import T5TextEncoder
+from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
+from .vae import LTXVideoVae
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
+
+_LATER_VAE = "LTXVideo095DownBlock3D"
+# What a part's configuration calls it.
+_KINDS = {
+    "transformer": ("_class_name", "LTXVideoTransformer3DModel"),
+    "vae": ("_class_name", "AutoencoderKLLTXVideo"),
+    "text_encoder": ("model_type", "t5"),
+}
+_CAUSAL_PIPELINES = {
+    "LTXPipeline": False,
+    "LTXImageToVideoPipeline": False,
+    "LTXConditionPipeline": True,
+}
+
+
+class LocalFolder:
+    """A model's folder on this machine."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @property
+    def identity(self) -> str:
+        """From names, sizes, configurations, and samples of the weights.
+
+        Hidden files and folders are a downloader's, or the system's.
+        """
+        is_part = (self.folder / "config.json").is_file()
+        patterns = ("*", "*/*") if is_part else ("*/*",)
+        paths = sorted(
+            path
+            for pattern in patterns
+            for path in self.folder.glob(pattern)
+            if path.is_file() and not _is_hidden(path.relative_to(self.folder))
+        )
+        described = [
+            (p.relative_to(self.folder).as_posix(), p.stat().st_size, *_content(p)) for p in paths
+        ]
+        return sha256_json(described)[:32]
+
+    def content(self, name: str) -> str | None:
+        """Names the weights of a part."""
+        return content_of_folder(self.part(name))
+
+    def part(self, name: str) -> Path:
+        """The folder of a part; the folder itself where it holds that part alone."""
+        alone = (self.folder / "config.json").is_file() and not (self.folder / name).is_dir()
+        return self.folder if alone else self.folder / name
+
+    def require(self, name: str) -> None:
+        """Raises `ModelError` when a part can't be there."""
+        if not (self.part(name) / "config.json").is_file():
+            raise ModelError(f"{self.part(name)}: expected a folder with config.json and weights")
+        require_part(self.part(name), name)
+
+
+class HubFolder:
+    """A model's repository on the Hub."""
+
+    def __init__(self, repository: str, report: Reporter = ignore, stop: StopSignal | None = None):
+        self.repository, self.report, self.stop = repository, report, stop
+
+    @property
+    def identity(self) -> str:
+        """From the name: what was downloaded once is kept."""
+        return sha256_json(["hub", self.repository])[:32]
+
+    def content(self, name: str) -> None:
+        """Isn't known: nothing is downloaded to find out."""
+
+    def part(self, name: str) -> Path:
+        return download_folders(self.repository, (name,), self.report, self.stop) / name
+
+    def require(self, name: str) -> None:
+        cached = is_cached(self.repository, (name,))
+        require_reachable(self.repository, cached)
+        if cached:
+            require_part(self.part(name), name)
+
+
+class DiffusersModel:
+    """A model in the diffusers layout."""
+
+    is_fp8 = False
+
+    def __init__(
+        self, name: str, place: LocalFolder | HubFolder, causal_positions: bool | None = None
+    ):
+        """
+        Args:
+            causal_positions: None where the folder's pipeline says it.
+
+        Raises:
+            ModelError: when a local folder isn't in that layout.
+        """
+        self.name = name
+        self.place = place
+        self._causal = causal_positions
+        if causal_positions is None and isinstance(place, LocalFolder):
+            self._causal = _positions(place.folder)
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def causal_positions(self) -> bool:
+        if self._causal is None:
+            self._causal = _positions(self.place.part("transformer").parent)
+        return self._causal
+
+    @property
+    def vae(self) -> "VaeFolder":
+        return VaeFolder(self.place)
+
+    @property
+    def text_encoder(self) -> "EncoderFolder":
+        return EncoderFolder(self.place)
+
+    @property
+    def text_width(self) -> int | None:
+        return _number(self.place, "transformer", "caption_channels")
+
+    @property
+    def block_count(self) -> int | None:
+        return _number(self.place, "transformer", "num_layers")
+
+    def require_transformer(self) -> None:
+        self.place.require("transformer")
+
+    def require_vae(self) -> None:
+        self.place.require("vae")
+
+    def require_text_encoder(self) -> None:
+        self.text_encoder.require()
+
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+        from diffusers import LTXVideoTransformer3DModel
+
+        return _load(
+            LTXVideoTransformer3DModel, self.place.part("transformer"), "transformer", dtype
+        )
+
+    def load_vae(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
+        return self.vae.load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
+        return self.text_encoder.load(dtype)
+
+
+class VaeFolder:
+    """The VAE of a model's folder, or a folder that is one."""
+
+    def __init__(self, place: LocalFolder | HubFolder):
+        self.place = place
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def content(self) -> str | None:
+        return self.place.content("vae")
+
+    def require(self) -> None:
+        self.place.require("vae")
+
+    def load(self, dtype: torch.dtype) -> LTXVideoVae:
+        from diffusers import AutoencoderKLLTXVideo
+
+        return LTXVideoVae(_load(AutoencoderKLLTXVideo, self.place.part("vae"), "vae", dtype))
+
+
+class EncoderFolder:
+    """The text encoder of a model's folder, or a folder or repository that is one."""
+
+    def __init__(self, place: LocalFolder | HubFolder):
+        self.place = place
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def content(self) -> str | None:
+        return self.place.content("text_encoder")
+
+    @property
+    def width(self) -> int | None:
+        """Of its embeddings; None where it isn't on this machine yet."""
+        return _number(self.place, "text_encoder", "d_model")
+
+    def require(self) -> None:
+        if isinstance(self.place, LocalFolder):
+            self.place.require("text_encoder")
+            require_t5_tokenizer(self.place.part("text_encoder"))
+        else:
+            name = self.place.repository
+            cached = is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP)
+            require_reachable(name, cached)
+            if cached:
+                require_part(self._folder(), "text_encoder")
+
+    def load(self, dtype: torch.dtype) -> T5TextEncoder:
+        from transformers import T5EncoderModel
+
+        folder = self._folder()
+        tokenizer = load_tokenizer(find_t5_tokenizer(folder))
+        return T5TextEncoder(_load(T5EncoderModel, folder, "text_encoder", dtype), tokenizer)
+
+    def _folder(self) -> Path:
+        if isinstance(self.place, LocalFolder):
+            return self.place.part("text_encoder")
+        place = self.place
+        folders = encoder_folders(place.repository)
+        snapshot = download_folders(place.repository, folders, place.report, place.stop)
+        return snapshot if folders == TOP else snapshot / folders[0]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _content(path: Path) -> tuple[str, ...]:
+    """What is in a file: of weights samples, of other large files nothing."""
+    if path.suffix == ".json":
+        return (sha256_file(path),)
+    if path.suffix != ".safetensors":
+        return ()
+    try:
+        return (read_header(path).identity(),)
+    except ModelError:
+        return ()  # told where it is loaded
+
+
+def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
+    """A number of a part's configuration; None where it isn't on this machine yet."""
+    if isinstance(place, HubFolder):
+        return None
+    try:
+        value = part_config(place.part(part)).get(name)
+    except ModelError:
+        return None  # told where it is loaded
+    return value if type(value) is int else None
+
+
+def require_part(folder: Path, part: str) -> None:
+    """Raises `ModelError` for a folder of another model, which libraries would fill at random."""
+    key, wanted = _KINDS[part]
+    found = part_config(folder).get(key, wanted)
+    if found != wanted:
+        raise ModelError(
+            f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {cut(str(found))}"
+        )
+    require_weights(folder, part, partial(_build, part))
+
+
+def _build(part: str, config: dict[str, Any]) -> Any:
+    """The module of a part's configuration."""
+    from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+    from transformers import T5Config, T5EncoderModel
+
+    if part == "text_encoder":
+        return T5EncoderModel(T5Config.from_dict(config))
+    kind = LTXVideoTransformer3DModel if part == "transformer" else AutoencoderKLLTXVideo
+    return kind.from_config(config)
+
+
+def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
+    require_part(folder, part)
+    load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
+    try:
+        return load(torch_dtype=dtype)
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # libraries raise what their code happens to meet
+        reason = cut(f"{type(error).__name__}: {error}", 200)
+        raise ModelError(f"{folder}: can't be loaded ({reason})") from error
+
+
+def _positions(folder: Path) -> bool:
+    """Whether a folder's model is sampled with causal positions.
+
+    Its pipeline says so; where that is the one that works for every version, the VAE tells those
+    from 0.9.5 on.
+    """
+    text = _text(folder / "model_index.json")
+    found = re.search(r'"_class_name"\s*:\s*"(\w+)"', text)
+    if not found or found.group(1) not in _CAUSAL_PIPELINES:
+        raise ModelError(
+            f"{folder}: expected a model_index.json of {' or '.join(_CAUSAL_PIPELINES)}, found "
+            f"{cut(found.group(1)) if found else 'none'}"
+        )
+    is_later = _LATER_VAE in _text(folder / "vae" / "config.json")
+    return _CAUSAL_PIPELINES[found.group(1)] or is_later
+
+
+def _text(path: Path) -> str:
+    """What is in a small file; nothing where it can't be read."""
+    try:
+        return read_text(path, LARGEST_CONFIG_BYTES)
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -1,0 +1,119 @@
+"""The small model that comes with this package."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...models.sources.content import content_of_state
+from .miniature import shipped
+from .text_encoder import T5TextEncoder
+from .vae import LTXVideoVae
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
+
+MINIATURE = "LTXV_MINIATURE"
+
+
+class MiniatureModel:
+    """The small model that comes with this package."""
+
+    name = MINIATURE
+    causal_positions = shipped.CAUSAL
+    is_fp8 = False
+    text_width = shipped.CAPTION_CHANNELS
+    block_count = shipped.BLOCKS
+
+    @property
+    def identity(self) -> str:
+        return shipped.identity()
+
+    @property
+    def vae(self) -> "MiniatureVae":
+        return MiniatureVae()
+
+    @property
+    def text_encoder(self) -> "MiniatureEncoder":
+        return MiniatureEncoder()
+
+    def require_transformer(self) -> None:
+        pass
+
+    def require_vae(self) -> None:
+        pass
+
+    def require_text_encoder(self) -> None:
+        pass
+
+    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+        from .miniature.weights import load_transformer
+
+        return load_transformer(dtype)
+
+    def load_vae(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
+        return self.vae.load(dtype)
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
+        return self.text_encoder.load(dtype)
+
+
+class MiniatureVae:
+    """The VAE of the small model."""
+
+    @property
+    def identity(self) -> str:
+        return shipped.identity()
+
+    @property
+    def content(self) -> str:
+        return _content("load_vae")
+
+    def require(self) -> None:
+        pass
+
+    def load(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
+        from .miniature.weights import load_vae
+
+        return LTXVideoVae(load_vae(dtype))
+
+
+class MiniatureEncoder:
+    """The text encoder of the small model, for its checkpoint file."""
+
+    width = shipped.CAPTION_CHANNELS
+
+    @property
+    def identity(self) -> str:
+        return shipped.identity()
+
+    @property
+    def content(self) -> str:
+        return _content("load_text_encoder")
+
+    def require(self) -> None:
+        pass
+
+    def load(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
+        from .miniature.weights import load_text_encoder, load_tokenizer
+
+        return T5TextEncoder(load_text_encoder(dtype), load_tokenizer())
+
+
+@cache
+def vae_content_in_comfyui() -> str:
+    """That of the miniature's VAE in its file for ComfyUI: wider, with zeros, and with the same
+    latents."""
+    from .miniature.comfy_file import VAE_WIDTH
+    from .miniature.vae import build_vae
+    from .miniature.weights import load_vae_factors
+
+    return content_of_state(build_vae(load_vae_factors(), VAE_WIDTH).state_dict())
+
+
+@cache
+def _content(load: str) -> str:
+    """That of its weights as files of them have it."""
+    from .miniature import weights
+
+    return content_of_state(getattr(weights, load)().state_dict())

@@ -1,0 +1,178 @@
+"""Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
+
+from pathlib import Path
+
+from ..errors import ModelError, shown
+from ..events import Reporter, StopSignal, ignore
+from ..models.sources.allowed import REPOSITORY, readable
+from ..models.sources.composite import AssembledModel
+from ..models.sources.hub_download import download_file, is_cached, require_reachable
+from ..models.sources.protocols import ModelSource, TextEncoderPart, VaePart
+from ..permissions import policy
+from .ltxv.diffusers_folder import DiffusersModel, EncoderFolder, HubFolder, LocalFolder, VaeFolder
+from .ltxv.miniature_model import MINIATURE, MiniatureEncoder, MiniatureModel
+from .ltxv.single_file import SingleFileModel, VaeFile
+from .ltxv.t5_file import T5File
+from .ltxv.versions import MAIN_REPOSITORY, VERSIONS, Version
+
+__all__ = [
+    "MINIATURE",
+    "ModelSource",
+    "locate_model",
+    "must_be_downloaded",
+    "open_model",
+    "open_text_encoder",
+    "open_vae",
+]
+
+_REPOSITORY_POSITIONS = {
+    version.repository: version.causal_positions
+    for version in VERSIONS.values()
+    if version.file is None
+}
+
+_REPOSITORY_BLOCKS = {
+    version.repository: version.block_count for version in VERSIONS.values() if version.file is None
+}
+
+
+def open_model(
+    model_source: str,
+    text_encoder_source: str | None = None,
+    vae_source: str | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> ModelSource:
+    """Finds a base model; loads nothing but its description.
+
+    A version that is published as a single file is downloaded here, a repository's folders when
+    they are loaded.
+
+    Args:
+        model_source: LTXV_MINIATURE, a version name, a file, a folder in the diffusers layout, or
+            a Hugging Face repository in that layout.
+        text_encoder_source: in place of the model's own: a T5 file, a folder, a repository.
+        vae_source: in place of the model's own: a VAE file, a folder, a repository.
+        report, stop: of downloads, also of those when a part is loaded.
+
+    Raises:
+        ModelError: if there is no such model, or it isn't an LTX-Video model.
+        NotAllowedError: a file may not be read, or nothing may be downloaded from a repository.
+        Cancelled: when a download was stopped.
+    """
+    place = locate_model(model_source)
+    text: TextEncoderPart | None = None
+    model: ModelSource
+    if place == MINIATURE:
+        model = MiniatureModel()
+    elif isinstance(place, Version):
+        model = _open_version(model_source, place, report, stop)
+        text = EncoderFolder(HubFolder(MAIN_REPOSITORY, report, stop)) if place.file else None
+    elif isinstance(place, str):
+        causal = _REPOSITORY_POSITIONS.get(place)
+        model = DiffusersModel(model_source, HubFolder(place, report, stop), causal)
+    elif place.is_dir():
+        model = DiffusersModel(model_source, LocalFolder(place))
+    else:
+        model = SingleFileModel(model_source, place)
+    if text_encoder_source is not None:
+        text = open_text_encoder(text_encoder_source, report, stop)
+    vae = None if vae_source is None else open_vae(vae_source, report, stop)
+    if text is None and vae is None:
+        return model
+    named = [part for part, given in ((text, text_encoder_source), (vae, vae_source)) if given]
+    return AssembledModel(model, text, vae, [part.identity for part in named if part is not None])
+
+
+def locate_model(model_source: str) -> Path | Version | str:
+    """Where a base model is: a file or folder, a version, a repository, or LTXV_MINIATURE.
+
+    Raises:
+        ModelError: if it can be none of them. Nothing is downloaded to find out.
+        NotAllowedError: it may not be read, or not be downloaded.
+    """
+    if model_source == MINIATURE:
+        return MINIATURE
+    path = readable(model_source)
+    if model_source in VERSIONS and not path.exists():
+        return VERSIONS[model_source]
+    if path.exists():
+        return path
+    if not REPOSITORY.fullmatch(model_source):
+        raise ModelError(
+            f"model_source {shown(model_source)}: expected {MINIATURE}, one of {', '.join(VERSIONS)}, a "
+            "checkpoint or transformer file (.safetensors), a folder in the diffusers layout "
+            "(transformer, vae, text_encoder, tokenizer, model_index.json) or a Hugging Face "
+            'repository "owner/name" in that layout'
+        )
+    policy().require_download(model_source)
+    return model_source
+
+
+def open_text_encoder(
+    source: str, report: Reporter = ignore, stop: StopSignal | None = None
+) -> TextEncoderPart:
+    """Finds a text encoder. Raises `ModelError` when there is none, or another kind of file."""
+    if source == MINIATURE:
+        return MiniatureEncoder()
+    place = _place("text_encoder_source", source, report, stop)
+    return T5File.open(place) if isinstance(place, Path) else EncoderFolder(place)
+
+
+def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = None) -> VaePart:
+    """Finds a VAE. Raises `ModelError` when there is none, or another kind of file."""
+    place = _place("vae_source", source, report, stop)
+    return VaeFile.open(place) if isinstance(place, Path) else VaeFolder(place)
+
+
+def _place(
+    option: str, source: str, report: Reporter, stop: StopSignal | None
+) -> Path | LocalFolder | HubFolder:
+    path = readable(source)
+    if path.exists():
+        return LocalFolder(path) if path.is_dir() else path
+    if not REPOSITORY.fullmatch(source):
+        raise ModelError(
+            f"{option} {shown(source)}: expected a file (.safetensors), a folder or a Hugging Face "
+            'repository "owner/name"; there is no such file'
+        )
+    policy().require_download(source)
+    return HubFolder(source, report, stop)
+
+
+def _open_version(
+    name: str, version: Version, report: Reporter, stop: StopSignal | None
+) -> ModelSource:
+    if version.file is None:
+        folder = HubFolder(version.repository, report, stop)
+        return DiffusersModel(name, folder, version.causal_positions)
+    return SingleFileModel(name, download_file(version.repository, version.file, report, stop))
+
+
+def block_count(model_source: str) -> int | None:
+    """How many transformer blocks a model has; None for a repository that is no known version, and
+    for a model whose description can't be read. Nothing is downloaded.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    place = locate_model(model_source)
+    if isinstance(place, Path):
+        return open_model(model_source).block_count
+    if place == MINIATURE:
+        return MiniatureModel.block_count
+    return place.block_count if isinstance(place, Version) else _REPOSITORY_BLOCKS.get(place)
+
+
+def must_be_downloaded(model_source: str) -> bool:
+    """Whether nothing can be said of a model before it is downloaded.
+
+    Raises:
+        ModelError: when the Hub may not be asked.
+    """
+    place = locate_model(model_source)
+    if not isinstance(place, Version) or place.file is None:
+        return False
+    cached = is_cached(place.repository, file=place.file)
+    require_reachable(place.repository, cached)
+    return not cached

@@ -1,0 +1,345 @@
+"""LoRA files: read in every usual form, written in three.
+
+comfy: `diffusion_model.<layer>.lora_A.weight`, `.lora_B.weight` with ComfyUI's layer names. What users
+    are handed: ComfyUI reads it, and diffusers wherever both call a layer the same (`DIFFUSERS_LACKS`
+    begins the names of the others).
+kohya: `lora_unet_<layer_with_underscores>.lora_down.weight`, `.lora_up.weight`, `.alpha`.
+diffusers: `transformer.<layer>.lora_A.weight`, `.lora_B.weight` with diffusers' layer names, and its
+    adapter metadata.
+
+A state dict that peft's model gives has its adapter's name in the keys (`.lora_A.default.weight`), which
+are read as well.
+
+comfy and diffusers have alpha / rank folded into lora_B and no alpha key: a loader that finds none
+takes the scale for 1, which then is right. Rank and alpha of the training stand in the metadata.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from peft.utils import get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import ModelError, cut
+from ..families.ltxv.key_names import comfy_name
+from ..formats.lora_kinds import is_difference, why_not_plain
+from ..formats.tensors import READABLE
+from ..storage.reading import read_text
+from ..storage.safetensors_header import Header, read_header
+from ..storage.tensors import is_finite, write_safetensors
+from .declared_alpha import ADAPTER_METADATA, declared_alphas
+from .forms import LoRAForm
+from .layer_names import layer_name
+from .lora import LoRA, LoRALayer, largest_rank
+
+PREFIX = "diffusion_model."
+LARGEST_CONFIG_BYTES = 2**20
+_OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
+DIFFUSERS_LACKS = ("proj_in", "time_embed")
+
+_PARTS = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", None: "alpha"}
+_KEY = re.compile(
+    r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
+    r"(?P<layer>.+?)\.(?:(?P<part>lora_(?:A|B|down|up))(?:\.(?P<adapter>\w+))?\.weight|alpha)"
+)
+_DOWN_KEY = re.compile(r".+\.lora_(A|down)(\.\w+)?\.weight")
+
+
+@dataclass(frozen=True)
+class FoundLoRA:
+    """A LoRA as it was found.
+
+    Attributes:
+        foreign: keys that are no part of a LoRA of an LTX-Video transformer's linear layer.
+    """
+
+    lora: LoRA
+    metadata: dict[str, str]
+    foreign: tuple[str, ...]
+
+    def require_no_foreign(self, where: str) -> LoRA:
+        """The LoRA. Raises `ModelError` that names foreign keys, if there are any."""
+        if self.foreign:
+            raise _foreign(where, self.foreign)
+        return self.lora
+
+    def require_pairs(self, where: str) -> LoRA:
+        """The LoRA, without changes of biases and norms that stand beside it.
+
+        Raises:
+            ModelError: names other foreign keys, if there are any.
+        """
+        if others := [key for key in self.foreign if not is_difference(key)]:
+            raise _foreign(where, others)
+        return self.lora
+
+    def notes(self, what: str) -> tuple[str, ...]:
+        """Lines on foreign keys, if there are any.
+
+        Args:
+            what: was not done with them, for example "not converted".
+        """
+        differences = [key for key in self.foreign if is_difference(key)]
+        others = [key for key in self.foreign if not is_difference(key)]
+        return tuple(
+            f"{f'{len(keys)} keys ' if len(keys) > 1 else ''}{what}, as {reason}: {name_some(keys)}"
+            for keys, reason in (
+                (others, "of no layer of LTX-Video's"),
+                (differences, "changes of biases and norms, which are no LoRA"),
+            )
+            if keys
+        )
+
+
+def _foreign(where: str, keys: Sequence[str]) -> ModelError:
+    return ModelError(
+        f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of LTX-Video's "
+        f"layers, found {name_some(list(keys))}"
+    )
+
+
+def read_lora(path: Path) -> FoundLoRA:
+    """Reads a LoRA of any form.
+
+    Raises:
+        ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), holds NaN or
+            infinite numbers, or no key is a LoRA's of an LTX-Video transformer.
+    """
+    header = read_header(path)
+    require_plain_lora(header)
+    keys = list(header.tensors)
+    wanted = [k for k in keys if header.tensors[k].dtype in READABLE and _KEY.fullmatch(k)]
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in wanted}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: can't be read as a safetensors file ({error})") from error
+    metadata = _peft_config(path) | header.metadata
+    lora, foreign = _layers(tensors, metadata, str(path))
+    others = [key for key in keys if key not in tensors]
+    found = FoundLoRA(lora, metadata, (*foreign, *others))
+    if not found.lora:
+        raise ModelError(
+            f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
+            f"{PREFIX}transformer_blocks.0.attn1.to_q.lora_A.weight, found "
+            f"{name_some(found.foreign) or 'none'}"
+        )
+    require_finite_lora(found.lora, str(path))
+    return found
+
+
+def require_plain_lora(header: Header) -> None:
+    """Raises `ModelError` for a LoRA of another model, and for what is only like a LoRA."""
+    if reason := why_not_plain(header.tensors, header.metadata):
+        raise ModelError(f"{header.path}: {reason}")
+
+
+def require_finite_lora(lora: LoRA, where: str) -> None:
+    """Raises `ModelError` that names the layers whose numbers are NaN or infinite."""
+    wrong = [n for n, each in lora.items() if not (is_finite(each.down) and is_finite(each.up))]
+    if wrong:
+        raise ModelError(
+            f"{where}: holds NaN or infinite numbers in {len(wrong)} of {len(lora)} layers "
+            f"({name_some(wrong)}), from a training that went wrong; take the file of an earlier step"
+        )
+
+
+def lora_ranks(path: Path) -> set[int]:
+    """The ranks of a LoRA file's layers from its head alone; none where it is no LoRA.
+
+    Raises:
+        ModelError: if it can't be read.
+    """
+    tensors = read_header(path).tensors.items()
+    return {info.shape[0] for key, info in tensors if info.shape and _DOWN_KEY.fullmatch(key)}
+
+
+def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
+    """A LoRA's tensors under the keys of a form."""
+    tensors: dict[str, Tensor] = {}
+    for name, layer in lora.items():
+        if form == "kohya":
+            key = f"lora_unet_{comfy_name(name).replace('.', '_')}"
+            alpha = torch.tensor(layer.alpha)
+            tensors |= {
+                f"{key}.lora_down.weight": layer.down,
+                f"{key}.lora_up.weight": layer.up,
+                f"{key}.alpha": alpha,
+            }
+        else:
+            layer = layer.folded()
+            key = PREFIX + comfy_name(name) if form == "comfy" else f"transformer.{name}"
+            tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+    return tensors
+
+
+def comfy_tensors(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
+) -> dict[str, Tensor]:
+    """A LoRA's tensors of any form under ComfyUI's keys; foreign ones stay as they are.
+
+    Args:
+        where: named in errors.
+    """
+    lora, foreign = _layers(tensors, metadata, where)
+    return form_tensors(lora, "comfy") | {key: tensors[key] for key in foreign}
+
+
+def write_lora(
+    path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
+) -> None:
+    """Writes a LoRA in one of the forms, with the metadata and what the form itself says there."""
+    facts = {k: v for k, v in metadata.items() if k not in _OF_A_FORM}
+    write_safetensors(
+        path, form_tensors(lora, form), {"format": "pt"} | facts | _form_metadata(lora, form)
+    )
+
+
+def lora_tensors(transformer: LTXVideoTransformer3DModel) -> dict[str, Tensor]:
+    """The LoRA's tensors under diffusers' names: `<module>.lora_A.weight`, `.lora_B.weight`."""
+    tensors = get_peft_model_state_dict(transformer)
+    return {name: value.detach().float().cpu().clone() for name, value in tensors.items()}
+
+
+def write_lora_file(
+    path: Path,
+    tensors: dict[str, Tensor],
+    rank: int,
+    alpha: float,
+    metadata: dict[str, str],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes a trained LoRA in the form that users are handed (comfy).
+
+    Args:
+        tensors: as `lora_tensors` gives them.
+        metadata: written beside rank and alpha.
+        dtype: of the weights in the file; they are rounded after alpha is folded in.
+    """
+    lora = {}
+    for key, down in tensors.items():
+        name, _, part = key.partition(".lora_A.")
+        if part:
+            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], alpha).folded()
+            lora[name] = replace(layer, down=layer.down.to(dtype), up=layer.up.to(dtype))
+    write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
+
+
+def add_trained_lora(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+    """Puts a LoRA file into a transformer for sampling, at strength 1.
+
+    Raises:
+        ModelError: if the file isn't a LoRA, or doesn't fit the transformer.
+    """
+    lora = read_lora(path).require_no_foreign(str(path))
+    modules = dict(transformer.named_modules())
+    with torch.no_grad():
+        for name, layer in lora.items():
+            if name not in modules:
+                raise ModelError(f"{path}: the model has no layer {name}")
+            weight, change = modules[name].weight, layer.change()
+            if change.shape != weight.shape:
+                raise ModelError(
+                    f"{path}: {name} changes weights of shape {tuple(change.shape)}, the model's "
+                    f"are {tuple(weight.shape)}"
+                )
+            weight.add_(change.to(weight))
+
+
+def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
+    """The first of many names, and how many there are besides."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(cut(name) for name in names[:count]) + more
+
+
+def _peft_config(path: Path) -> dict[str, str]:
+    """What peft writes beside a LoRA, as diffusers writes it into the file."""
+    config = path.with_name("adapter_config.json")
+    if path.name != "adapter_model.safetensors" or not config.is_file():
+        return {}
+    try:
+        return {ADAPTER_METADATA: read_text(config, LARGEST_CONFIG_BYTES)}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{config}: can't be read ({cut(str(error))})") from error
+
+
+def _layers(
+    tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
+) -> tuple[LoRA, list[str]]:
+    """The layers of a LoRA, and the keys that are no part of one."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    adapters: set[str] = set()
+    keys: dict[str, list[str]] = {}
+    foreign: list[str] = []
+    twice: list[str] = []
+    for key, tensor in tensors.items():
+        found = _KEY.fullmatch(key)
+        name = layer_name(found["layer"]) if found else None
+        if found and name:
+            part = _PARTS[found["part"]]
+            twice += [name] if part in parts.setdefault(name, {}) else []
+            parts[name][part] = tensor
+            keys.setdefault(name, []).append(key)
+            adapters |= {found["adapter"]} if found["part"] else set()
+        else:
+            foreign.append(key)
+    if len(adapters) > 1:
+        named = ", ".join(sorted(adapter or "unnamed" for adapter in adapters))
+        raise ModelError(f"{where}: holds several LoRAs ({named}); expected a file with one")
+    if twice:
+        raise ModelError(f"{where}: holds {twice[0]} twice, under two names; remove one of them")
+    alpha_of = declared_alphas(metadata, where)
+    lora = {}
+    for name, own in parts.items():
+        if not _is_pair(own):
+            foreign += keys[name]
+            continue
+        rank = own["down"].shape[0]
+        alpha = _alpha(own["alpha"]) if "alpha" in own else alpha_of(name, rank)
+        if not math.isfinite(alpha):
+            raise ModelError(f"{where}: the alpha of {name} is no number")
+        lora[name] = LoRALayer(own["down"], own["up"], alpha)
+    return lora, foreign
+
+
+def _is_pair(own: dict[str, Tensor]) -> bool:
+    if not {"down", "up"} <= set(own):
+        return False
+    down, up = own["down"], own["up"]
+    empty = 0 in (*down.shape, *up.shape)
+    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] and not empty
+
+
+def _alpha(tensor: Tensor) -> float:
+    return float(tensor.float().item()) if tensor.numel() == 1 else math.nan
+
+
+def _form_metadata(lora: LoRA, form: LoRAForm) -> dict[str, str]:
+    """What readers of a form look for in a file's metadata."""
+    rank = largest_rank(lora)
+    if form == "kohya":
+        alphas = {layer.alpha for layer in lora.values()}
+        return {
+            "ss_network_module": "networks.lora",
+            "ss_network_dim": str(rank),
+            **({"ss_network_alpha": f"{alphas.pop():g}"} if len(alphas) == 1 else {}),
+        }
+    if form == "diffusers":
+        other = {n: layer.rank for n, layer in lora.items() if layer.rank != rank}
+        adapter = {
+            "r": rank,
+            "lora_alpha": rank,
+            "rank_pattern": other,
+            "alpha_pattern": other,
+            "target_modules": sorted(lora),
+        }
+        described = {f"transformer.{name}": value for name, value in adapter.items()}
+        return {ADAPTER_METADATA: json.dumps(described, sort_keys=True)}
+    return {}

@@ -1,0 +1,243 @@
+"""A file to start from: a LoRA (ours, LTX-Video-Trainer's, or another with the usual keys), or
+for full training a transformer."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from safetensors import safe_open
+
+from ..config import LoRAConfig, TrainingConfig
+from ..errors import ModelError, cut, shown
+from ..families.ltxv.key_names import TRANSFORMER_PREFIX, diffusers_name
+from ..permissions import policy
+from ..storage.paths import as_path
+from ..storage.safetensors_header import read_header
+from ..storage.tensors import is_finite
+from .file import lora_ranks, read_lora, require_plain_lora
+from .lora import LoRA
+
+_DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
+_STEP = re.compile(r"(\d+)(-ema)?$")
+
+
+def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
+    """The file to start from.
+
+    Args:
+        path: a file, or a folder (a run's, or any other) that has some in it. Of those that suit
+            the training mode the one whose name ends in the highest step is taken; at the same
+            step the trained weights win over their average (-ema).
+
+    Raises:
+        ModelError: if there is none.
+        NotAllowedError: it may not be read.
+    """
+    path = as_path(path)
+    policy().require_read(path)
+    if path.is_file():
+        return path
+    suits = {"lora": _is_lora, "full": _is_transformer}[training_mode]
+    found = [file for file in path.rglob("*.safetensors") if suits(file)]
+    if not found:
+        wanted = {
+            "lora": "a LoRA file (.safetensors with keys *.lora_A.weight and *.lora_B.weight)",
+            "full": f"a transformer file (.safetensors with keys {TRANSFORMER_PREFIX}*)",
+        }[training_mode]
+        raise ModelError(
+            f"model.load_checkpoint {shown(str(path), 300)}: expected {wanted}, or a folder that holds one"
+        )
+    return max(found, key=_age)
+
+
+def require_start(config: TrainingConfig, layers: Collection[str] | None = None) -> None:
+    """Looks at the file to start from, if the run has one: at all of a LoRA, at the head of a transformer.
+
+    Args:
+        layers: that get a LoRA; None where that isn't known.
+
+    Raises:
+        ModelError: if it doesn't suit what the run trains, or a LoRA's numbers are not finite.
+    """
+    if config.model.load_checkpoint is None:
+        return
+    path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
+    if config.model.training_mode == "lora":
+        require_rank(path, config.lora.rank)
+        lora = _read_start(path)
+        if layers is not None:
+            _require_trained(path, lora, layers)
+    else:
+        _transformer_keys(path)
+
+
+def start_notes(config: TrainingConfig) -> tuple[str, ...]:
+    """What of the file to start from isn't used. Raises as `require_start` does."""
+    if config.model.load_checkpoint is None or config.model.training_mode != "lora":
+        return ()
+    path = find_start(Path(config.model.load_checkpoint), "lora")
+    return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
+
+
+def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+    """Loads a transformer file in ComfyUI's layout, as full training writes it.
+
+    Raises:
+        ModelError: if the file isn't one, is one of another model, or holds NaN or infinite numbers.
+    """
+    keys = _transformer_keys(path)
+    own = transformer.state_dict()
+    with safe_open(path, "pt") as file:
+        tensors = {diffusers_name(key.removeprefix(TRANSFORMER_PREFIX)): key for key in keys}
+        wrong = sorted(
+            name
+            for name in own.keys() | tensors.keys()
+            if name not in own
+            or name not in tensors
+            or list(own[name].shape) != file.get_slice(tensors[name]).get_shape()
+        )
+        if wrong:
+            raise ModelError(
+                f"model.load_checkpoint {shown(str(path), 300)}: is of another model than model.model_source; "
+                f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
+                f"{wrong[0]}"
+            )
+        for name, key in tensors.items():
+            tensor = file.get_tensor(key)
+            if not is_finite(tensor):
+                raise ModelError(
+                    f"model.load_checkpoint {shown(str(path), 300)}: {key} holds NaN or infinite "
+                    "numbers; take another file"
+                )
+            own[name].copy_(tensor)
+
+
+def require_rank(path: Path, rank: int) -> None:
+    """Compares a file's rank with the run's, reading only the file's head.
+
+    Raises:
+        ModelError: if it isn't a LoRA, or its rank is another.
+    """
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    try:
+        require_plain_lora(read_header(path))
+        ranks = sorted(lora_ranks(path))
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
+    if not ranks:
+        raise ModelError(
+            f"{where}: is not a LoRA file; expected keys *.lora_A.weight and *.lora_B.weight"
+        )
+    if len(ranks) > 1:
+        new = min(rank, ranks[-1])
+        raise ModelError(
+            f"{where}: its layers have the ranks {cut(', '.join(map(str, ranks)))}, and a run trains "
+            f"one for all; give them one with `resize {path.name} --rank {new} --output "
+            f"{path.stem}-{new}.safetensors`, and start from that with lora.rank {new}"
+        )
+    if ranks != [rank]:
+        raise ModelError(
+            f"{where}: has rank {ranks[0]} and "
+            f"lora.rank is {rank}; set lora.rank to the file's, or start from another"
+        )
+
+
+def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRAConfig) -> int:
+    """Copies a LoRA file into the LoRA that `add_lora` has put in.
+
+    The effect that the file has when it is sampled with is where training starts: alpha / rank of
+    the file (1 where it names no alpha, as samplers take it) is kept, whatever this run's is.
+
+    Returns:
+        The number of layers that the run trains and the file lacks; they start as new ones do.
+
+    Raises:
+        ModelError: if the file isn't a LoRA, its rank is another, or it changes a layer that this
+            run doesn't train.
+    """
+    require_rank(path, config.rank)
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    lora = _read_start(path)
+    trained = trained_layers(transformer)
+    _require_trained(path, lora, trained)
+    with torch.no_grad():
+        for name, layer in lora.items():
+            own_down, own_up = trained[name]
+            if (layer.down.shape, layer.up.shape) != (own_down.shape, own_up.shape):
+                raise ModelError(
+                    f"{where}: {name} has the shapes {tuple(layer.down.shape)} and "
+                    f"{tuple(layer.up.shape)}, the model's are {tuple(own_down.shape)} and "
+                    f"{tuple(own_up.shape)}"
+                )
+            own_down.copy_(layer.down)
+            own_up.copy_(layer.up.float() * (layer.scale * config.rank / config.alpha))
+    return len(trained) - len(lora)
+
+
+def _require_trained(path: Path, lora: LoRA, layers: Collection[str]) -> None:
+    missing = sorted(set(lora) - set(layers))
+    if missing:
+        raise ModelError(
+            f"model.load_checkpoint {shown(str(path), 300)}: changes {len(missing)} layers that "
+            f"lora.target_modules doesn't name, the first is {missing[0]}; add them to "
+            "lora.target_modules"
+        )
+
+
+def _read_start(path: Path) -> LoRA:
+    """Raises `ModelError` for keys without a place, and for numbers that are not finite."""
+    try:
+        found = read_lora(path)
+    except ModelError as error:
+        raise ModelError(f"model.load_checkpoint {error}") from error
+    return found.require_pairs(f"model.load_checkpoint {shown(str(path), 300)}")
+
+
+def trained_layers(
+    transformer: LTXVideoTransformer3DModel,
+) -> dict[str, tuple[torch.nn.Parameter, torch.nn.Parameter]]:
+    """lora_A and lora_B that are in the transformer, by the layer's name."""
+    parameters = dict(transformer.named_parameters())
+    return {
+        name.split(".lora_A.")[0]: (parameter, parameters[name.replace(".lora_A.", ".lora_B.")])
+        for name, parameter in parameters.items()
+        if ".lora_A." in name
+    }
+
+
+def _age(path: Path) -> tuple[int, bool, float]:
+    step = _STEP.search(path.stem)
+    return int(step[1]) if step else -1, not (step and step[2]), path.stat().st_mtime
+
+
+def _is_lora(path: Path) -> bool:
+    """Not the weights in a run's checkpoints: their keys have the adapter's name, and no file beside
+    them tells alpha."""
+    try:
+        return any(map(_DOWN_KEY.search, read_header(path).tensors))
+    except ModelError:
+        return False
+
+
+def _is_transformer(path: Path) -> bool:
+    try:
+        return bool(_transformer_keys(path))
+    except ModelError:
+        return False
+
+
+def _transformer_keys(path: Path) -> list[str]:
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    try:
+        keys = [key for key in read_header(path).tensors if key.startswith(TRANSFORMER_PREFIX)]
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
+    if not keys:
+        raise ModelError(
+            f"{where}: has no tensors {TRANSFORMER_PREFIX}*; full training starts from a "
+            "transformer, not from a LoRA"
+        )
+    return keys

@@ -1,0 +1,1 @@
+"""Lists of clips with captions: read, written, captioned, split, given references."""

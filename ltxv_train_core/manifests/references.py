@@ -1,0 +1,174 @@
+"""Reference videos of a data set for an IC-LoRA: made from its clips, and joined to them.
+
+Files lie beside the metadata in `.references/<kind>/`, and metadata with the column `reference_path`
+is written as `<metadata>-<kind>.json`. The clips themselves are not touched.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..config import ReferenceFilter, ReferenceSettings
+from ..errors import DataError, shown
+from ..events import (
+    ClipSkipped,
+    NeverStop,
+    Progress,
+    Reporter,
+    StopSignal,
+    ignore,
+    raise_if_stopped,
+)
+from ..media.video import iterate_frames, probe
+from ..media.write import write_exact_video
+from ..permissions import policy, require_own
+from ..storage.atomic import sha256_file, sha256_json
+from .clip_files import has_our_form, relative_paths, row, write_footage, write_rows
+from .manifest import Clip, Columns, Manifest, read_manifest
+from .reference_filters import GREY_KINDS, apply_filter, filter_identity
+
+FOLDER = ".references"
+
+
+def make_references(
+    settings: ReferenceSettings, report: Reporter = ignore, stop: StopSignal | None = None
+) -> Path:
+    """Makes a reference of every clip with a built-in filter; those that are there are kept.
+
+    One frame is in memory at a time. A clip that can't be read is reported and left out.
+
+    Returns:
+        The metadata file.
+
+    Raises:
+        DataError: the source can't be read, or no clip of it.
+        Cancelled: stopped; references that are finished are kept.
+    """
+    source, effect = settings.source, settings.effect
+    path = settings.output or _metadata(source, effect.kind)
+    _require_place(path, source)
+    require_own(path, _names_references)
+    columns = Columns(settings.caption_column, settings.video_column, "", settings.mask_column)
+    manifest = read_manifest(source, columns)
+    for skipped in manifest.skipped:
+        report(ClipSkipped(skipped.name, skipped.reason))
+    manifest.report_notes(report)
+    folder = _folder(source, effect.kind)
+    made: dict[str, Path] = {}
+    phase, total = f"make {effect.kind} references", len(manifest.clips)
+    for done, clip in enumerate(manifest.clips):
+        raise_if_stopped(stop or NeverStop())
+        report(Progress(phase, done, total, "clip"))
+        try:
+            made[clip.name] = _make(clip, effect, folder)
+        except DataError as error:
+            report(ClipSkipped(clip.name, str(error)))
+    if not made:
+        raise DataError(f"{source}: none of its clips can be read")
+    report(Progress(phase, total, total, "clip"))
+    return _write_metadata(manifest, made, path)
+
+
+def add_references(
+    source: Path,
+    names: Sequence[str],
+    references: Iterable[np.ndarray],
+    kind: str,
+    columns: Columns | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Path:
+    """Joins frames that were made elsewhere to the clips of a data set.
+
+    Args:
+        names: which clip each belongs to.
+        references: uint8 RGB [F, H, W, 3] each, taken one at a time.
+        kind: what they are called, part of file names.
+
+    Returns:
+        The metadata file; it has the named clips alone.
+
+    Raises:
+        DataError: a name is unknown, or there are more or fewer names than references.
+        Cancelled: when it was stopped.
+    """
+    manifest = read_manifest(source, columns)
+    clips = {clip.name: clip for clip in manifest.clips}
+    unknown = [name for name in names if name not in clips]
+    if unknown:
+        raise DataError(
+            f"{source}: has no clip {shown(unknown[0])}; it has {', '.join(list(clips)[:5])}"
+        )
+    if not kind or kind != Path(kind).name or kind.startswith("."):
+        raise DataError(f"kind {shown(kind)}: expected a word that can be part of a file name")
+    require_own(_metadata(source, kind), _names_references)
+    folder = _folder(source, kind)
+    made: dict[str, Path] = {}
+    remaining = iter(references)
+    for done, name in enumerate(names):
+        raise_if_stopped(stop or NeverStop())
+        report(Progress("write references", done, len(names), "clip"))
+        frames = next(remaining, None)
+        if frames is None:
+            raise DataError(f"{done} references for {len(names)} names: give one for each clip")
+        fps = probe(clips[name].media).fps
+        made[name] = write_footage(folder, frames, fps)
+    if next(remaining, None) is not None:
+        raise DataError(f"more references than the {len(names)} names: give one for each clip")
+    report(Progress("write references", len(names), len(names), "clip"))
+    return _write_metadata(manifest, made, _metadata(source, kind))
+
+
+def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
+    """A reference is called after everything that it depends on."""
+    info = probe(clip.media)
+    name = sha256_json([sha256_file(clip.media), filter_identity(effect), *info.reading])[:20]
+    path = folder / f"{name}.{'png' if info.is_image else 'mp4'}"
+    if path.is_file():
+        return path
+    frames = apply_filter(effect, iterate_frames(clip.media))
+    if info.is_image:
+        return write_footage(folder, np.stack(list(frames)), info.fps)
+    write_exact_video(path, frames, info.fps, grey=effect.kind in GREY_KINDS)
+    return path
+
+
+def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Path) -> Path:
+    paired = [
+        replace(clip, reference=references[clip.name])
+        for clip in manifest.clips
+        if clip.name in references
+    ]
+    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in paired]
+    return write_rows(path, rows, _names_references)
+
+
+def _names_references(text: str) -> bool:
+    """Whether metadata is what an earlier version has written here."""
+    return has_our_form(text) and f'"reference_path": "{FOLDER}/' in text
+
+
+def _folder(source: Path, kind: str) -> Path:
+    """Raises `NotAllowedError` where it may not be written."""
+    folder = _root(source) / FOLDER / kind
+    policy().require_write(folder)
+    return folder
+
+
+def _root(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _metadata(source: Path, kind: str) -> Path:
+    stem = "dataset" if source.is_dir() else source.stem
+    return _root(source) / f"{stem}-{kind}.json"
+
+
+def _require_place(path: Path, source: Path) -> None:
+    """Metadata that lies elsewhere would name other clips in the cache; its source stays."""
+    if path.suffix.lower() != ".json" or path.absolute().parent != _root(source).absolute():
+        raise DataError(f"{path}: expected a .json file in the folder {_root(source)}")
+    if path.absolute() == source.absolute():
+        raise DataError(f"{path}: is the source itself; give another name")

@@ -1,0 +1,1 @@
+"""How a model fits into memory: offloading, quantization, 8-bit floats, recomputing."""

@@ -1,0 +1,1 @@
+"""Where the parts of a model come from: folders, files, the Hugging Face Hub."""

@@ -1,0 +1,34 @@
+"""Whether a base model may be read or downloaded, told by what it is called alone."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...config.redact import is_path
+from ...permissions import policy
+from ...storage.paths import as_path
+
+REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
+
+
+def readable(source: str) -> Path:
+    """What a model is called, as a path. One that is there, or can be nothing else, may be read.
+
+    Raises:
+        NotAllowedError: it may not.
+    """
+    path = as_path(source)
+    if is_path(source) or path.exists():
+        policy().require_read(path)
+    return path
+
+
+def require_allowed(sources: Iterable[str | None]) -> None:
+    """Looks at what models are called, before any of them is opened.
+
+    Raises:
+        NotAllowedError: a file may not be read, or nothing may be downloaded from a repository.
+    """
+    for source in filter(None, sources):
+        if not readable(source).exists() and REPOSITORY.fullmatch(source):
+            policy().require_download(source)

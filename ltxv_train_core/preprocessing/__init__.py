@@ -1,0 +1,1 @@
+"""From a list of clips to encoded tensors on disk."""

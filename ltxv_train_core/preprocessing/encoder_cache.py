@@ -1,0 +1,80 @@
+"""Which encoders made a data set, so that an unchanged one is recognised without opening a model.
+
+Importing the models' code takes seconds, and opening a model may ask the network. Where the options
+that name the model are the same and its files on this machine have the same sizes and times, its
+encoders are taken to be those that the index names. Before anything is encoded, the model itself is
+asked.
+"""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..config import PreprocessSettings
+from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
+from ..datasets.index import index_if_any
+from ..families.ltxv.miniature.shipped import FOLDER as BUILT_IN
+from ..storage.atomic import sha256_json
+from ..storage.paths import as_path
+from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
+
+MODEL_OPTIONS = (
+    "model_source",
+    "vae_source",
+    "text_encoder_source",
+    "vae_dtype",
+    "text_encoder_dtype",
+    "load_text_encoder_in_8bit",
+)
+MODEL_SOURCES = MODEL_OPTIONS[:3]
+
+
+def model_stamp(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+) -> str:
+    """Changes with the options that name the encoders, with files that they name, and with which
+    encoders are given in place of the model's."""
+    options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
+    paths = [as_path(options[name]) for name in MODEL_SOURCES if options[name]]
+    states = [_state(path) for path in (*paths, BUILT_IN)]
+    return sha256_json([options, states, video is not None, text is not None])
+
+
+def remembered_encoders(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+) -> Encoders | None:
+    """Those that are given and, of a model that is as it was, those that made the data set.
+
+    What is remembered can't be loaded. None where nothing is, or where everything is to be looked
+    at again.
+    """
+    index = None if settings.recheck_files else index_if_any(settings.root)
+    if index is None:
+        return None
+    model = index.model
+    if model.get("stamp") != model_stamp(settings, video, text):
+        return None
+    return Encoders(
+        video or EncoderSource(model["vae"], _can_not_load, content=model.get(VAE_CONTENT)),
+        text
+        or EncoderSource(model["text_encoder"], _can_not_load, content=model.get(TEXT_CONTENT)),
+    )
+
+
+def _can_not_load() -> NoReturn:
+    raise AssertionError("a remembered encoder only names what it made")
+
+
+def _state(path: Path) -> list[Any]:
+    """Sizes and times of a file, or of the files in a folder and its folders."""
+    if path.is_file():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    files = sorted((*path.glob("*"), *path.glob("*/*"))) if path.is_dir() else []
+    return [
+        (file.relative_to(path).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.is_file()
+    ]

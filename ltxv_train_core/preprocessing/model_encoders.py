@@ -1,0 +1,91 @@
+"""The VAE and the text encoder of the base model, in the precision that is asked for."""
+
+from collections.abc import Callable
+
+import torch
+
+from ..config import PreprocessSettings
+from ..errors import ConfigurationError
+from ..events import Reporter, StopSignal, ignore
+from ..families.open import ModelSource, open_model
+from ..models.device import default_device
+from ..models.memory.quantize import eight_bit_problem
+from ..models.precision import text_encoder_dtype, vae_dtype
+from ..models.sources.protocols import Part
+from .encoders import CaptionEncoder, Encoder, Encoders, EncoderSource, VideoEncoder
+
+
+def find_encoders(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None = None,
+    text: EncoderSource[CaptionEncoder] | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Encoders:
+    """Those that are given, and of the base model those that aren't.
+
+    Args:
+        report, stop: of downloads.
+
+    Raises:
+        ConfigurationError: this machine can't run a text encoder in 8 bit.
+        ModelError: there is no such model.
+    """
+    if video and text:
+        return Encoders(video, text)
+    model = open_model(
+        settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
+    )
+    return Encoders(video or _vae_of(model, settings), text or _text_encoder_of(model, settings))
+
+
+def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
+    device = default_device()
+    dtype = _dtype(settings.vae_dtype, device, vae_dtype)
+
+    def load() -> VideoEncoder:
+        vae = model.load_vae(dtype)
+        if settings.vae_tile_px:
+            vae.in_tiles(settings.vae_tile_px)
+        return vae.to(device)
+
+    return _source(model, model.vae, str(dtype), load, model.require_vae)
+
+
+def _text_encoder_of(
+    model: ModelSource, settings: PreprocessSettings
+) -> EncoderSource[CaptionEncoder]:
+    device = default_device()
+    dtype = _dtype(settings.text_encoder_dtype, device, text_encoder_dtype)
+    in_8bit = settings.load_text_encoder_in_8bit
+    if in_8bit and (problem := eight_bit_problem(device)):
+        raise ConfigurationError([problem.removeprefix("acceleration.")])
+
+    def load() -> CaptionEncoder:
+        encoder = model.load_text_encoder(dtype)
+        return (encoder.in_eight_bits() if in_8bit else encoder).to(device)
+
+    precision = "8bit" if in_8bit else str(dtype)
+    return _source(model, model.text_encoder, precision, load, model.require_text_encoder)
+
+
+def _source(
+    model: ModelSource,
+    part: Part | None,
+    precision: str,
+    load: Callable[[], Encoder],
+    require: Callable[[], None],
+) -> EncoderSource[Encoder]:
+    """Named by the part's weights alone, where they are known: another transformer changes nothing."""
+    content = part.content if part else None
+    former = f"{model.identity} {precision}"
+    identity = former if content is None else f"{content} {precision}"
+    return EncoderSource(identity, load, require, content, former)
+
+
+def _dtype(
+    name: str, device: torch.device, usual: Callable[[torch.device], torch.dtype]
+) -> torch.dtype:
+    if name == "auto":
+        return usual(device) if device.type == "cuda" else torch.float32
+    return getattr(torch, name)

@@ -1,0 +1,268 @@
+"""What a clip becomes: decided from its files, before any model is loaded."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from random import Random
+
+from ..config import PreprocessSettings
+from ..datasets.index import (
+    CONDITIONS,
+    EMPTY_CAPTION,
+    LATENTS,
+    MASKS,
+    REFERENCE_LATENTS,
+    SUFFIX,
+    Caption,
+    Item,
+    Stored,
+)
+from ..errors import DataError
+from ..families.ltxv.prompt_bounds import require_few_characters
+from ..geometry import VideoSize
+from ..manifests.captions import without_opening
+from ..manifests.manifest import Clip
+from ..media.info import HDR, MediaInfo, Selection
+from ..storage.atomic import sha256_json
+from .buckets import BucketSet, choose_bucket
+from .probe_cache import FileFacts
+
+SHAPE_TOLERANCE = 0.02
+WINDOW_MARK = "@"
+RECIPE_VERSION = 1
+"""Raised when the same media and settings give other latents or embeddings than before."""
+
+
+@dataclass(frozen=True)
+class MediaJob:
+    """Frames of a video or image to encode into `stored`; `name` is its item's.
+
+    `like` is the clip that a reference or a mask goes with frame by frame, see `read_frames`.
+    """
+
+    name: str
+    media: Path
+    info: MediaInfo
+    size: VideoSize
+    selection: Selection
+    stored: Stored
+    like: Path | None = None
+    earlier: Stored | None = None
+    """What an earlier version made of it, which read it another way."""
+
+    @property
+    def description(self) -> dict[str, str]:
+        """How it was made, for the metadata of the file."""
+        info, chosen = self.info, self.selection
+        return {
+            "size": str(self.size),
+            "fps": repr(chosen.fps or info.fps),
+            "source_size": f"{info.width}x{info.height}x{info.frames}",
+            "first_frame": str(chosen.start),
+            "crop": f"{chosen.x:g},{chosen.y:g}",
+        }
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An item that can be made."""
+
+    item: Item
+    video: MediaJob
+    reference: MediaJob | None
+    mask: MediaJob | None
+
+
+@dataclass(frozen=True)
+class CaptionStyle:
+    """What is done to every caption: the usual openings removed, a trigger word put before it."""
+
+    id_token: str = ""
+    remove_llm_prefixes: bool = False
+
+    def apply(self, caption: str) -> str:
+        text = without_opening(caption) if self.remove_llm_prefixes else caption
+        return f"{self.id_token.strip()} {text}".strip()
+
+
+def plan_empty_caption(text_identity: str) -> Stored:
+    """Where the embedding of no text at all is kept."""
+    return Stored(f"{EMPTY_CAPTION}{SUFFIX}", _key(text_identity, ""))
+
+
+class Planner:
+    """Decides what clips become; files are looked at through a memory of facts."""
+
+    def __init__(
+        self,
+        settings: PreprocessSettings,
+        buckets: tuple[BucketSet, ...],
+        facts: Callable[[Path], FileFacts],
+        vae_identity: str,
+        text_identity: str,
+    ):
+        self._settings = settings
+        self._buckets = buckets
+        self._style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
+        self._facts = facts
+        self._vae_identity = vae_identity
+        self._text_identity = text_identity
+
+    def plan(self, clip: Clip) -> list[Planned]:
+        """Plans a clip, as one item or as one for each window of it.
+
+        A reference and a mask get the frames and the part of the picture that their target gets.
+        Keys stand for content, selection, size and encoder, not for names.
+
+        Raises:
+            DataError: a file is broken, or fits no bucket, or a caption is too long.
+        """
+        video = _File(clip.media, self._facts(clip.media))
+        reference = _File(clip.reference, self._facts(clip.reference)) if clip.reference else None
+        mask = _File(clip.mask, self._facts(clip.mask)) if clip.mask else None
+        if mask:
+            _require_same_shape(mask.info, video.info)
+        long = [video, reference, mask if mask and not mask.info.is_image else None]
+        infos = [file.info for file in long if file]
+        if self._settings.hdr == "refuse":
+            _require_sdr(file for file in (video, reference, mask) if file)
+        size = choose_bucket(
+            self._buckets,
+            *infos,
+            fps=self._settings.target_fps,
+            allow_upscaling=self._settings.allow_upscaling,
+        )
+        frames = min(info.frames_at(self._settings.target_fps) for info in infos)
+        captions = self._captions(clip)
+        return [
+            self._plan_window(
+                clip.name if number == 1 else f"{clip.name}{WINDOW_MARK}{number}",
+                video,
+                reference,
+                mask,
+                captions,
+                size,
+                self._selection(video, start),
+            )
+            for number, start in enumerate(self._starts(frames, size.frames), start=1)
+        ]
+
+    def _plan_window(
+        self,
+        name: str,
+        video: "_File",
+        reference: "_File | None",
+        mask: "_File | None",
+        captions: list[Caption],
+        size: VideoSize,
+        selection: Selection,
+    ) -> Planned:
+        def job(folder: str, file: _File, size: VideoSize) -> MediaJob:
+            still = file.info.is_image
+            chosen = replace(selection, start=0, fps=None) if still else selection
+            like = video.path if chosen.fps and file.goes_with(video) else None
+
+            def stored(*reading: str) -> Stored:
+                key = self._media_key(folder, file.facts.sha256, size, chosen, *reading)
+                key = _key(key, video.facts.sha256) if like else key
+                return Stored(f"{folder}/{name}{SUFFIX}", key)
+
+            reading = file.info.reading
+            earlier = stored() if reading else None
+            return MediaJob(
+                name, file.path, file.info, size, chosen, stored(*reading), like, earlier
+            )
+
+        mask_frames = 1 if mask and mask.info.is_image else size.frames
+        videos = job(LATENTS, video, size)
+        references = job(REFERENCE_LATENTS, reference, size) if reference else None
+        masks = job(MASKS, mask, replace(size, frames=mask_frames)) if mask else None
+        item = Item(
+            name=name,
+            caption=captions[0].text,
+            size=str(size),
+            fps=videos.selection.fps or video.info.fps,
+            latents=videos.stored,
+            conditions=captions[0].conditions,
+            reference_latents=references.stored if references else None,
+            mask=masks.stored if masks else None,
+            more_captions=tuple(captions[1:]),
+        )
+        return Planned(item, videos, references, masks)
+
+    def _captions(self, clip: Clip) -> list[Caption]:
+        """All windows of a clip share them."""
+        texts = dict.fromkeys(map(self._style.apply, clip.captions))
+        for text in texts:
+            require_few_characters(text)
+        return [
+            Caption(text, Stored(_captions_path(clip, number), _key(self._text_identity, text)))
+            for number, text in enumerate(texts, start=1)
+        ]
+
+    def _starts(self, frames: int, needed: int) -> list[int]:
+        """First frames of the windows: spread evenly from the beginning to the end."""
+        count = max(1, min(self._settings.windows, frames // needed))
+        gaps = max(1, count - 1)
+        return [(frames - needed) * number // gaps for number in range(count)]
+
+    def _selection(self, video: "_File", start: int) -> Selection:
+        x = y = 0.5
+        if self._settings.crop == "random":
+            seed = int(sha256_json([self._settings.crop_seed, video.facts.sha256, start])[:16], 16)
+            random = Random(seed)
+            x, y = random.random(), random.random()
+        return Selection(start, self._settings.target_fps, x, y)
+
+    def _media_key(
+        self, folder: str, sha256: str, size: VideoSize, chosen: Selection, *reading: str
+    ) -> str:
+        """Masks don't go through the VAE. Most files have no `reading` (`MediaInfo.reading`)."""
+        if folder == MASKS:
+            return _key(sha256, str(size), *map(repr, astuple(chosen)), *reading)
+        tile = self._settings.vae_tile_px or max(size.width, size.height)
+        tile = 0 if max(size.width, size.height) <= tile else tile
+        content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile), *reading)
+        return _key(self._vae_identity, *content)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    facts: FileFacts
+
+    @property
+    def info(self) -> MediaInfo:
+        return self.facts.info
+
+    def goes_with(self, clip: "_File") -> bool:
+        """Whether it has a frame for each of the clip's, whatever the timestamps of both say."""
+        videos = not self.info.is_image and not clip.info.is_image
+        return self != clip and videos and self.info.frames == clip.info.frames
+
+
+def _captions_path(clip: Clip, number: int) -> str:
+    part = f".caption{number}" if number > 1 else ""
+    return f"{CONDITIONS}/{clip.name}{part}{SUFFIX}"
+
+
+def _key(*content: str) -> str:
+    """Stands for everything that a cached file depends on."""
+    return sha256_json([RECIPE_VERSION, *content])
+
+
+def _require_sdr(files: Iterable[_File]) -> None:
+    for file in files:
+        for transfer in HDR.intersection(file.info.traits):
+            raise DataError(
+                f"{file.path.name} is of high dynamic range ({transfer.upper()}): save it in SDR, or "
+                "set hdr to tone_map"
+            )
+
+
+def _require_same_shape(mask: MediaInfo, clip: MediaInfo) -> None:
+    if abs(mask.width / mask.height / (clip.width / clip.height) - 1) > SHAPE_TOLERANCE:
+        raise DataError(
+            f"its mask is {mask.width}x{mask.height} and the clip {clip.width}x{clip.height}: "
+            "give a mask of the clip's shape"
+        )

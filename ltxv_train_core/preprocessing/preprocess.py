@@ -1,0 +1,306 @@
+"""Media and captions to cached latents and text embeddings, ready to train on.
+
+Every clip is looked at first (content, size, bucket), then the VAE encodes what is not there yet,
+then the text encoder does: one model in memory at a time, and none if nothing is missing. Nothing
+that is imported here imports torch: files are looked at while it is, and an unchanged data set
+is recognised without it.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..config import PreprocessSettings
+from ..config.tools.preprocessing import WITHOUT_EFFECT
+from ..datasets.cache import Cache
+from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
+from ..datasets.index import SHEET_NAME, VERIFICATION_NAME, Index, index_if_any, write_index
+from ..datasets.summary import PreprocessSummary, Verified, count_traits, summarize
+from ..errors import DataError
+from ..events import NeverStop, Reporter, StopSignal, ignore, raise_if_stopped
+from ..manifests.manifest import Clip, Columns, read_manifest
+from ..models.sources.allowed import require_allowed
+from ..storage.paths import require_short
+from .buckets import read_buckets
+from .encoder_cache import model_stamp, remembered_encoders
+from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
+from .planner import Planned, Planner, plan_empty_caption
+from .prefetch import read_ahead
+from .probe_cache import FactsMemory
+from .progress import PassLog
+
+if TYPE_CHECKING:
+    from .contact_sheet import Strips
+
+__all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
+
+SAVE_FACTS_EVERY_SECONDS = 10.0
+FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
+PERSONAL = frozenset({"source", "output_dir"})
+
+
+def preprocess(
+    settings: PreprocessSettings,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    video_encoder: EncoderSource[VideoEncoder] | None = None,
+    caption_encoder: EncoderSource[CaptionEncoder] | None = None,
+) -> PreprocessSummary:
+    """Encodes a data set, or what changed of it since the last time.
+
+    A clip that can't be used is reported and left out, with its caption and its reference.
+
+    Args:
+        video_encoder, caption_encoder: in place of those of `settings.model_source`.
+
+    Raises:
+        DataError: the source can't be read, no clip of it can be used, the folder to write holds
+            files of somebody else, or another program has preprocessed into it meanwhile.
+        NotAllowedError: the source or the model may not be read, or the folder may not be written.
+        ConfigurationError: a bucket is off the grid, or this machine can't do what is asked for.
+        ModelError: there is no such model, or it doesn't fit into memory.
+        Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
+    """
+    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    log = PassLog(report, stop or NeverStop())
+    work = _Pass(settings, log, video_encoder, caption_encoder)
+    manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+    work.cache.claim()
+    for skipped in manifest.skipped:
+        log.skip(skipped.name, skipped.reason)
+    manifest.report_notes(report)
+    known = remembered_encoders(settings, video_encoder, caption_encoder)
+    if known:
+        clips = work.look_at(manifest.clips)
+        planned = work.plan(clips, known)
+        if not settings.verify_clips and work.is_complete(planned, known):
+            log.reused = len({stored.path for p in planned for stored in p.item.files})
+            return work.finish(planned, known)
+        encoders = work.find_encoders()
+        if encoders.identities != known.identities:
+            usable = {p.item.name for p in planned}
+            planned = work.plan([clip for clip in clips if clip.name in usable], encoders)
+    else:
+        with ThreadPoolExecutor(1, "ltxv-models") as aside:
+            finding = aside.submit(work.find_encoders)
+            clips = work.look_at(manifest.clips, finding)
+            encoders = finding.result()
+        planned = work.plan(clips, encoders)
+    return work.finish(work.encode(planned, encoders), encoders)
+
+
+class _Pass:
+    """One pass over a data set."""
+
+    def __init__(
+        self,
+        settings: PreprocessSettings,
+        log: PassLog,
+        video_encoder: EncoderSource[VideoEncoder] | None,
+        caption_encoder: EncoderSource[CaptionEncoder] | None,
+    ):
+        """Raises `ConfigurationError` for buckets that can't be read."""
+        self.started, self.started_at = time.monotonic(), time.time()
+        self.settings = settings
+        self.log = log
+        self.given = (video_encoder, caption_encoder)
+        self.strips: Strips = {}
+        self.verified: tuple[Verified, ...] = ()
+        self.buckets = read_buckets(settings.resolution_buckets)
+        self.cache = Cache(settings.root)
+        base = settings.source if settings.source.is_dir() else settings.source.parent
+        self.facts = FactsMemory(
+            settings.root,
+            base,
+            settings.recheck_files,
+            settings.max_megapixels,
+            partial(raise_if_stopped, log.stop),
+        )
+
+    def find_encoders(self) -> Encoders:
+        """The encoders themselves; importing their code takes seconds."""
+        from .model_encoders import find_encoders
+
+        found = find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
+        index = index_if_any(self.cache.root)
+        return found.known_as(index.model) if index else found
+
+    def look_at(
+        self, clips: tuple[Clip, ...], finding: Future[Encoders] | None = None
+    ) -> list[Clip]:
+        """Looks at every file; what was learned is kept for the next time.
+
+        Returns:
+            the clips of which every file can be read. Ends early when encoders can't be found.
+        """
+
+        def look(clip: Clip) -> None:
+            for path in filter(None, (clip.media, clip.reference, clip.mask)):
+                self.facts.of(path)
+
+        found = []
+        saved = time.monotonic()
+        threads = self.settings.decode_threads
+        with closing(read_ahead(look, clips, threads)) as looks:
+            for clip, looked in self.log.each("inspect clips", looks, len(clips), _name):
+                if finding and finding.done():
+                    finding.result()
+                try:
+                    looked.result()
+                    found.append(clip)
+                except DataError as error:
+                    self.log.skip(clip.name, str(error))
+                if time.monotonic() - saved > SAVE_FACTS_EVERY_SECONDS:
+                    self.facts.save()
+                    saved = time.monotonic()
+        return found
+
+    def plan(self, clips: list[Clip], encoders: Encoders) -> list[Planned]:
+        """Raises `DataError` when no clip can be used."""
+        planner = Planner(self.settings, self.buckets, self.facts.of, *encoders.identities)
+        planned: dict[str, Planned] = {}
+        for clip in clips:
+            try:
+                items = {p.item.name: p for p in planner.plan(clip) if self._can_be_made(p)}
+            except DataError as error:
+                self.log.skip(clip.name, str(error))
+                continue
+            if taken := planned.keys() & items.keys():
+                self.log.skip(clip.name, f"{min(taken)} names a window of another clip: rename it")
+                continue
+            planned |= items
+        self._refuse_nothing(list(planned.values()))
+        self.facts.save(finished=True)
+        return list(planned.values())
+
+    def _can_be_made(self, planned: Planned) -> bool:
+        """False where it failed before, with the same content and options.
+
+        Raises:
+            DataError: this system can't write one of its files.
+        """
+        for stored in planned.item.files:
+            require_short(self.cache.root / stored.path)
+        jobs = filter(None, (planned.video, planned.reference, planned.mask))
+        keys = [job.stored.key for job in jobs]
+        for key in keys + [caption.conditions.key for caption in planned.item.captions]:
+            if reason := self.facts.failure(key):
+                self.log.skip(planned.item.name, f"{reason}. {FAILED_BEFORE}")
+                return False
+        return True
+
+    def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
+        """Whether everything is there that training reads."""
+        return self.cache.holds(plan_empty_caption(encoders.text.identity)) and all(
+            self.cache.holds(stored, p.video.size) for p in planned for stored in p.item.files
+        )
+
+    def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
+        """Encodes what is missing; returns the clips that could be read."""
+        from .encode import MediaEncoding, encode_captions
+
+        self._require(encoders, planned)
+        empty = plan_empty_caption(encoders.text.identity)
+        self.cache.begin(
+            index_if_any(self.cache.root), [empty, *(s for p in planned for s in p.item.files)]
+        )
+        media = MediaEncoding(self.cache, self.settings, self.log)
+        planned = media.run(planned, encoders.video)
+        self.facts.add_failures(media.failures)
+        self.facts.save(finished=True)
+        self._refuse_nothing(planned)
+        failures = encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        if failures:
+            self.facts.add_failures(failures)
+            self.facts.save(finished=True)
+            planned = self._without(planned, failures)
+        if not self.is_complete(planned, encoders):
+            raise DataError(
+                f"{self.cache.root}: was changed by another program meanwhile: preprocess again when "
+                "it is done, or with an output_dir of its own"
+            )
+        self.strips, self.verified = media.strips, media.verified
+        return planned
+
+    def _without(self, planned: list[Planned], failures: dict[str, str]) -> list[Planned]:
+        """Leaves out the clips of which a caption could not be encoded."""
+        remaining = []
+        for p in planned:
+            keys = {caption.conditions.key for caption in p.item.captions} & failures.keys()
+            if keys:
+                self.log.skip(p.item.name, failures[min(keys)])
+            else:
+                remaining.append(p)
+        self._refuse_nothing(remaining)
+        return remaining
+
+    def finish(self, planned: list[Planned], encoders: Encoders) -> PreprocessSummary:
+        """Writes the index: from here on the data set can be trained on."""
+        root, settings = self.cache.root, self.settings
+        index = Index(
+            self._model(encoders),
+            settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL)),
+            tuple(p.item for p in planned),
+            plan_empty_caption(encoders.text.identity),
+        )
+        if write_index(root, index) or not (root / SHEET_NAME).is_file():
+            from .contact_sheet import write_sheet
+
+            write_sheet(planned, root, self.strips, settings.max_megapixels)
+        self.cache.remove_unfinished(before=self.started_at)
+        orphans = self.cache.orphans(index)
+        if settings.remove_orphans and orphans:
+            self.cache.remove(orphans)
+        return PreprocessSummary(
+            root=root,
+            written=self.log.written,
+            reused=self.log.reused,
+            reread=self.log.reread,
+            shown=count_traits(
+                job.info for p in planned for job in (p.video, p.reference, p.mask) if job
+            ),
+            stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
+            skipped=tuple(self.log.skipped),
+            seconds=time.monotonic() - self.started,
+            dataset=summarize(index, self.cache),
+            orphans=tuple(path.relative_to(root).as_posix() for path in orphans),
+            orphans_removed=settings.remove_orphans,
+            verified=self.verified,
+            sheet=root / SHEET_NAME,
+            verification=root / VERIFICATION_NAME if self.verified else None,
+        )
+
+    def _model(self, encoders: Encoders) -> dict[str, str]:
+        vae, text_encoder = encoders.identities
+        contents = {VAE_CONTENT: encoders.video.content, TEXT_CONTENT: encoders.text.content}
+        return {
+            "name": self.settings.model_source,
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "stamp": model_stamp(self.settings, *self.given),
+            **{name: content for name, content in contents.items() if content is not None},
+        }
+
+    def _require(self, encoders: Encoders, planned: list[Planned]) -> None:
+        """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
+        if not all(self.cache.holds(p.item.conditions) for p in planned):
+            encoders.text.require()
+        if not all(self.cache.holds(p.video.stored, p.video.size) for p in planned):
+            encoders.video.require()
+
+    def _refuse_nothing(self, planned: list[Planned]) -> None:
+        if planned:
+            return
+        skipped = self.log.skipped
+        shown = [f"- {name}: {reason}" for name, reason in skipped[:10]]
+        if len(skipped) > len(shown):
+            shown.append(f"- and {len(skipped) - len(shown)} more")
+        raise DataError(
+            "\n".join([f"{self.settings.source}: none of its clips can be used", *shown])
+        )
+
+
+def _name(pair: tuple[Clip, object]) -> str:
+    return pair[0].name

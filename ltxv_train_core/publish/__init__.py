@@ -1,0 +1,1 @@
+"""What leaves the machine when a run is finished: Hugging Face Hub, model card."""

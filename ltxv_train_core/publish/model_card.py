@@ -1,0 +1,149 @@
+"""The model card of a run, and its samples as animated pictures that a browser plays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from ..config import TrainingConfig
+from ..config.redact import model_name
+from ..families.ltxv.versions import VERSIONS
+from ..geometry import SPATIAL_COMPRESSION, VideoSize
+from ..media.video import probe, read_frames
+
+LONGEST_SIDE_PX = 512
+WEBP_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample in the repository: its path there and the prompt it shows."""
+
+    path: str
+    prompt: str
+
+
+def write_picture(video: Path, picture: Path) -> None:
+    """Writes a sample as an animated webp, at most 512 pixels on its longer side."""
+    info = probe(video)
+    scale = min(1.0, LONGEST_SIDE_PX / max(info.width, info.height))
+    width, height = (
+        max(1, round(side * scale / SPATIAL_COMPRESSION)) * SPATIAL_COMPRESSION
+        for side in (info.width, info.height)
+    )
+    frames = [Image.fromarray(f) for f in read_frames(video, VideoSize(width, height, info.frames))]
+    frames[0].save(
+        picture,
+        format="WEBP",
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 / info.fps),
+        loop=0,
+        quality=WEBP_QUALITY,
+    )
+
+
+def model_card(
+    config: TrainingConfig,
+    lora_file: str,
+    step: int,
+    pictures: list[Picture],
+    processes: int = 1,
+) -> str:
+    """The README.md of the repository.
+
+    Args:
+        lora_file: its name in the repository.
+        processes: how many trained it together.
+    """
+    kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    if _is_full(config):
+        kind = "transformer"
+    base = _base_model(config.model.model_source)
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(_front_matter(config, base, pictures), sort_keys=False).strip(),
+            "---",
+            "",
+            f"# {config.name}",
+            "",
+            f"{_article(kind)} {kind} for LTX-Video, trained on {base}.",
+            "",
+            *_samples(pictures),
+            "## Use",
+            "",
+            _use(config, lora_file),
+            "",
+            "## Training",
+            "",
+            *_facts(config, step, processes),
+            "",
+            "The whole configuration is in `training_config.yaml`.",
+            "",
+        ]
+    )
+
+
+def _is_full(config: TrainingConfig) -> bool:
+    return config.model.training_mode == "full"
+
+
+def _use(config: TrainingConfig, file: str) -> str:
+    if _is_full(config):
+        return f"`{file}` loads in ComfyUI (put it into `models/diffusion_models`)."
+    return (
+        f"`{file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
+        f'(`pipeline.load_lora_weights(..., weight_name="{file}")`). Strength 1 is as trained.'
+    )
+
+
+def _base_model(model_source: str) -> str:
+    """The repository of a version name; of anything else its name."""
+    if not model_source.startswith("LTXV_"):
+        return model_name(model_source)
+    version = VERSIONS.get(model_source)
+    return version.repository if version else model_source
+
+
+def _front_matter(config: TrainingConfig, base: str, pictures: list[Picture]) -> dict:
+    has_reference = config.conditioning.mode == "reference_video"
+    lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
+    facts: dict = {
+        "library_name": "diffusers",
+        "pipeline_tag": "video-to-video" if has_reference else "text-to-video",
+        "tags": ["ltx-video", *lora, "ltxv-train"],
+    }
+    if "/" in base:
+        relation = "finetune" if _is_full(config) else "adapter"
+        facts |= {"base_model": base, "base_model_relation": relation}
+    if pictures:
+        facts["widget"] = [{"text": p.prompt, "output": {"url": p.path}} for p in pictures]
+    return facts
+
+
+def _samples(pictures: list[Picture]) -> list[str]:
+    if not pictures:
+        return []
+    rows = [f"| {p.prompt.replace('|', chr(92) + '|')} | ![]({p.path}) |" for p in pictures]
+    return ["## Samples", "", "| Prompt | Sample |", "|---|---|", *rows, ""]
+
+
+def _facts(config: TrainingConfig, step: int, processes: int) -> list[str]:
+    optimization = config.optimization
+    batch = optimization.batch_size * optimization.gradient_accumulation_steps * processes
+    layers = ", ".join(f"`{name}`" for name in config.lora.target_modules)
+    lora = f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}"
+    return [
+        f"- {step} steps of {batch} samples, learning rate {optimization.learning_rate:g} "
+        f"({optimization.scheduler_type}), {optimization.optimizer_type}",
+        "- every weight" if _is_full(config) else lora,
+        f"- conditioning: {config.conditioning.mode}, first frame given with probability "
+        f"{config.conditioning.first_frame_conditioning_p:g}",
+        f"- seed {config.seed}",
+    ]
+
+
+def _article(word: str) -> str:
+    return "An" if word[0] in "AEIOU" else "A"

@@ -1,0 +1,57 @@
+"""What was measured over the steps of a run, as columns to draw, thinned where there is much."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..events import StepCompleted
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Columns of equal length, one row for each step or for each stretch of neighbouring steps.
+
+    Attributes:
+        step: the last step of the stretch.
+        loss, grad_norm: means; None where no value is finite.
+        loss_low, loss_high: the range of the loss.
+        learning_rate: of the last step.
+        step_seconds: mean time of a step.
+    """
+
+    step: list[int]
+    loss: list[float | None]
+    loss_low: list[float | None]
+    loss_high: list[float | None]
+    learning_rate: list[float | None]
+    grad_norm: list[float | None]
+    step_seconds: list[float | None]
+
+
+def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curves:
+    """The columns of a run.
+
+    Args:
+        points: the most rows; None gives every step one. Single peaks stay visible in
+            `loss_low` and `loss_high`.
+    """
+    width = 1 if points is None else max(1, math.ceil(len(metrics) / points))
+    stretches = [metrics[first : first + width] for first in range(0, len(metrics), width)]
+    losses = [_finite(each.loss for each in stretch) for stretch in stretches]
+    return Curves(
+        step=[stretch[-1].step for stretch in stretches],
+        loss=[_mean(values) for values in losses],
+        loss_low=[min(values, default=None) for values in losses],
+        loss_high=[max(values, default=None) for values in losses],
+        learning_rate=[_mean(_finite([s[-1].learning_rate])) for s in stretches],
+        grad_norm=[_mean(_finite(each.grad_norm for each in s)) for s in stretches],
+        step_seconds=[_mean(_finite(each.step_seconds for each in s)) for s in stretches],
+    )
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,1 @@
+"""Files: atomic writes, paths, tensors in and out, what a damaged file costs."""

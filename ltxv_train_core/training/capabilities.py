@@ -1,0 +1,21 @@
+"""Options that the machine, not the configuration, may be unable to follow."""
+
+import torch
+
+from ..config import TrainingConfig
+from ..models.memory.quantize import eight_bit_problem, quantization_problem
+from ..optim.optimizers import optimizer_problem
+
+
+def unavailable_here(config: TrainingConfig, device: torch.device) -> list[str]:
+    """One line for each option that can't work on a device, with what to choose instead.
+
+    Each is tried on a small tensor: that asks libraries, compilers and drivers alike.
+    """
+    acceleration = config.acceleration
+    found = [optimizer_problem(config.optimization, device)]
+    if acceleration.quantization is not None:
+        found.append(quantization_problem(acceleration.quantization, device))
+    if acceleration.load_text_encoder_in_8bit:
+        found.append(eight_bit_problem(device))
+    return [line for line in found if line is not None]

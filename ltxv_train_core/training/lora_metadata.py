@@ -1,0 +1,69 @@
+"""Facts that travel in a LoRA file. Nothing of the machine it was trained on, and nothing of the day: no
+paths, and the same run gives the same bytes."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from .. import __version__
+from ..config import TrainingConfig
+from ..config.redact import model_name, shareable
+from ..datasets.dataset import TrainingDataset
+from ..families.ltxv.checkpoint_export import TRANSFORMER_ARCHITECTURE
+from ..families.open import ModelSource
+from ..geometry import VideoSize
+
+_ARCHITECTURES = {"lora": f"{TRANSFORMER_ARCHITECTURE}/lora", "full": TRANSFORMER_ARCHITECTURE}
+
+
+def lora_metadata(
+    config: TrainingConfig,
+    source: ModelSource,
+    dataset: TrainingDataset,
+    graph: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Metadata of a run's LoRA files, without the step.
+
+    Keys `modelspec.*` follow the Stability AI model metadata standard (sai_model_spec 1.0.0), which
+    ComfyUI's model library shows.
+
+    Args:
+        graph: the ComfyUI graph that trains it, as `shareable_graph` gives it; written unless
+            `checkpoints.embed_workflow` is off.
+    """
+    base = model_name(config.model.model_source)
+    size = _usual_size(dataset)
+    shared = shareable(config).model_dump(mode="json", exclude={"output_dir"})
+    facts = {
+        "base_model": base,
+        "base_model_identity": source.identity,
+        "strategy": config.conditioning.mode,
+        "training_config": json.dumps(shared, ensure_ascii=False),
+        "data_fingerprint": dataset.fingerprint(),
+        "trained_with": f"ltxv-train {__version__}",
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.title": config.name,
+        "modelspec.description": _description(config, base, dataset),
+        "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
+        "modelspec.implementation": "diffusers",
+        "modelspec.resolution": f"{size.width}x{size.height}",
+    }
+    if trigger := str(dataset.index.settings.get("id_token") or ""):
+        facts["modelspec.trigger_phrase"] = trigger
+    if config.conditioning.mode == "reference_video":
+        facts["reference_downscale_factor"] = "1"
+    if graph and config.checkpoints.embed_workflow:
+        facts |= graph
+    return facts
+
+
+def _description(config: TrainingConfig, base: str, dataset: TrainingDataset) -> str:
+    kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    if config.model.training_mode == "full":
+        kind = "Transformer"
+    return f"{kind} for {base}, trained on {len(dataset)} clips"
+
+
+def _usual_size(dataset: TrainingDataset) -> VideoSize:
+    """The size that most clips have."""
+    return VideoSize.parse(Counter(dataset.groups).most_common(1)[0][0])

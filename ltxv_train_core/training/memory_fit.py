@@ -1,0 +1,100 @@
+"""Whether a step fits into the memory that is free, and what would make it fit."""
+
+from collections.abc import Iterator
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from ..config import TrainingConfig
+from ..datasets.dataset import TrainingDataset
+from ..events import Notice
+from ..geometry import VideoSize
+from ..models.device import free_bytes
+from ..models.memory.activations import GIB, KEPT
+from ..models.memory.fp8 import has_float8
+from ..models.memory.quantize import frozen_bytes
+
+GRADIENT_BYTES = 4
+OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
+ADAMW_BYTES = 8
+HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
+WORTH_TELLING_BYTES = GIB // 20
+
+
+def tell_fit(
+    config: TrainingConfig,
+    transformer: LTXVideoTransformer3DModel,
+    dataset: TrainingDataset,
+    device: torch.device,
+) -> Notice:
+    """What a step needs beside the weights, and what is free; options that save, if it is too much.
+
+    An estimate: attention's and the allocator's working memory come on top.
+
+    Args:
+        transformer: on its device, with what is trained in it.
+    """
+    needed, free = step_bytes(config, transformer, dataset), free_bytes(device)
+    line = (
+        f"a step needs about {needed / GIB:.1f} GiB beside the weights, {free / GIB:.1f} GiB are "
+        f"free on {device}"
+    )
+    if needed <= free:
+        return Notice(line)
+    savings = ", ".join(_savings(config, transformer, dataset))
+    advice = f"it may fail or become very slow. What saves memory: {savings}; smaller clips"
+    return Notice(f"{line}: {advice}", lasting=True)
+
+
+def step_bytes(
+    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
+) -> int:
+    """For the largest clips: what is kept for the backward pass, gradients, optimizer state."""
+    options = config.optimization
+    per_number = GRADIENT_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
+    trained = sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    precision = "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
+    if precision == "half":
+        per_number += HALF_COPY_BYTES
+    layers = len(transformer.transformer_blocks)
+    recomputed = config.acceleration.blocks_to_offload
+    kept = KEPT[config.model.training_mode, precision].bytes(
+        _largest_sample(dataset) * options.batch_size,
+        transformer.config.num_attention_heads * transformer.config.attention_head_dim,
+        layers,
+        layers if options.enable_gradient_checkpointing else recomputed,
+    )
+    return kept + per_number * trained
+
+
+def _largest_sample(dataset: TrainingDataset) -> int:
+    """Its tokens, those of its reference included."""
+    sizes = set(zip(dataset.groups, dataset.files.reference_sizes, strict=True))
+    read = slice(None) if dataset.reference_dir else slice(1)
+    return max(sum(VideoSize.parse(one).latent.tokens for one in both[read]) for both in sizes)
+
+
+def _savings(
+    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
+) -> Iterator[str]:
+    """Options with what each of them alone would save, in the order in which to try them."""
+    needed = step_bytes(config, transformer, dataset)
+    for name, value in (
+        ("enable_gradient_checkpointing", True),
+        ("batch_size", 1),
+        ("optimizer_type", "adamw8bit"),
+    ):
+        changed = config.model_copy(
+            update={"optimization": config.optimization.model_copy(update={name: value})}
+        )
+        saved = needed - step_bytes(changed, transformer, dataset)
+        if saved > WORTH_TELLING_BYTES:
+            yield f"optimization.{name} {str(value).lower()} {saved / GIB:.1f} GiB"
+    if config.model.training_mode != "lora":
+        return
+    blocks = transformer.transformer_blocks
+    size = frozen_bytes(blocks)
+    if config.acceleration.quantization is None and not has_float8(blocks):
+        in_eight_bits = sum(p.numel() for p in blocks.parameters() if not p.requires_grad)
+        yield f"acceleration.quantization int8-quanto {(size - in_eight_bits) / GIB:.1f} GiB"
+    yield f"acceleration.blocks_to_offload {size / len(blocks) / GIB:.2f} GiB for each block"

@@ -1,0 +1,286 @@
+"""What would stop a run, found before anything is loaded."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .. import trackers
+from ..config import TrainingConfig, ValidationConfig, ignored
+from ..config.redact import is_path
+from ..datasets import encoded_with
+from ..datasets.dataset import TrainingDataset
+from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
+from ..events import Notice, Reporter, ignore
+from ..families.ltxv.prompt_bounds import require_few_characters
+from ..families.ltxv.single_file import SingleFileModel
+from ..families.ltxv.versions import TRANSFORMER_13B
+from ..families.open import ModelSource, block_count, must_be_downloaded, open_model
+from ..lora.initialize import require_start, start_notes
+from ..lora.inject import match_names
+from ..lora.layer_names import module_names
+from ..media.video import probe
+from ..models.device import default_device
+from ..models.sources.allowed import require_allowed
+from ..permissions import policy
+from ..publish import hub
+from ..storage.paths import as_path
+from ..strategies import STRATEGIES
+from .capabilities import unavailable_here
+
+T = TypeVar("T")
+
+_MOST_BLOCKS = TRANSFORMER_13B["num_layers"]
+_SOURCES = ("model_source", "text_encoder_source", "vae_source")
+
+
+def problems(config: TrainingConfig) -> list[str]:
+    """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
+    return [*_wrong_here(config), *_unusable(config)]
+
+
+def missing_paths(config: TrainingConfig) -> list[str]:
+    """Paths of the configuration that don't exist on this machine."""
+    return [f"{name}: {path} does not exist" for name, path in _paths(config) if not _exists(path)]
+
+
+def check(config: TrainingConfig, strict: bool = False) -> tuple[list[str], list[str]]:
+    """What is wrong with a configuration, and what the user should know of it.
+
+    Args:
+        strict: take what this machine lacks (a path, a library, a login, a device that can follow
+            an option) for a problem, as a run here does.
+
+    Returns:
+        problems and warnings, one line each.
+    """
+    found, missing = _unusable(config), _wrong_here(config)
+    problems, warnings = ([*missing, *found], []) if strict else (found, missing)
+    return problems, [*warnings, *_remarks(config)]
+
+
+def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
+    """Looks at everything that a run needs; tells of options that will not be used.
+
+    Raises:
+        NotAllowedError: something may not be read or downloaded; nothing was opened then.
+        ConfigurationError: with every problem.
+    """
+    _require_allowed(config)
+    if found := problems(config):
+        raise ConfigurationError(found)
+    for line in _remarks(config):
+        report(Notice(line))
+
+
+def _remarks(config: TrainingConfig) -> list[str]:
+    """What stops nothing and should be known."""
+    return [
+        *ignored(config),
+        *_unsaid_positions(config.model.model_source),
+        *_unused_of_start(config),
+        *hub.remarks(config),
+        *trackers.remarks(config),
+    ]
+
+
+def _unsaid_positions(model_source: str) -> list[str]:
+    path = as_path(model_source)
+    if not path.is_file():
+        return []
+    try:
+        model = SingleFileModel(model_source, path)
+    except ModelError:
+        return []  # told as a problem
+    if model.says_its_positions:
+        return []
+    return [
+        f"model.model_source: {path.name} has no metadata that say how frames are positioned: "
+        "ComfyUI samples it with positions that aren't causal, and so it is trained"
+    ]
+
+
+def _wrong_here(config: TrainingConfig) -> list[str]:
+    """What is missing on this machine, and may be there on another."""
+    return [
+        *missing_paths(config),
+        *unavailable_here(config, default_device()),
+        *trackers.missing_packages(config),
+        *hub.problems(config),
+    ]
+
+
+def _unusable(config: TrainingConfig) -> list[str]:
+    """What can't be followed, or is there and can't be used."""
+    found: list[str] = []
+    model = dataset = None
+    if not _missing_model_paths(config):
+        model = _attempt(lambda: _usable_model(config), found)
+    if _exists(config.data.preprocessed_data_root):
+        strategy = STRATEGIES[config.conditioning.mode]
+        dataset = _attempt(lambda: strategy.open_data(config), found)
+    if model is not None and dataset is not None:
+        found += _attempt(lambda: _strangers(config, dataset, model), found) or []
+    return [
+        *found,
+        *_unusable_targets(config),
+        *_unusable_start(config),
+        *_unusable_media(config.validation),
+        *_unusable_prompts(config.validation),
+    ]
+
+
+def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    """The paths that a run reads, by option."""
+    model, validation = config.model, config.validation
+    for name in _SOURCES:
+        source = getattr(model, name)
+        if source is not None and is_path(source):
+            yield f"model.{name}", source
+    if model.load_checkpoint is not None:
+        yield "model.load_checkpoint", model.load_checkpoint
+    yield "data.preprocessed_data_root", config.data.preprocessed_data_root
+    if validation.prompts and validation.interval is not None:
+        for name in ("images", "reference_videos"):
+            for path in getattr(validation, name) or ():
+                yield f"validation.{name}", path
+
+
+def _require_allowed(config: TrainingConfig) -> None:
+    """Everything that it names, whether or not this run reads it: samples may be asked for later."""
+    model, validation = config.model, config.validation
+    require_allowed(getattr(model, name) for name in _SOURCES)
+    media = (*(validation.images or ()), *(validation.reference_videos or ()))
+    for path in (model.load_checkpoint, config.data.preprocessed_data_root, *media):
+        if path is not None:
+            policy().require_read(as_path(path))
+
+
+def _exists(path: str) -> bool:
+    return as_path(path).exists()
+
+
+def _unusable_targets(config: TrainingConfig) -> list[str]:
+    """Target modules that match no linear layer, by the names of the model's version."""
+    if config.model.training_mode != "lora":
+        return []
+    return _errors(lambda: _target_names(config))
+
+
+def _target_names(config: TrainingConfig) -> list[str]:
+    try:
+        blocks = block_count(config.model.model_source)
+    except LTXVTrainError:
+        blocks = None  # told as a problem of the model
+    return match_names(*module_names(blocks or _MOST_BLOCKS), config.lora.target_modules)
+
+
+def _unusable_start(config: TrainingConfig) -> list[str]:
+    start = config.model.load_checkpoint
+    if start is None or not _exists(start):
+        return []
+    try:
+        layers = _target_names(config)
+    except ConfigurationError:
+        layers = None  # told as a problem of the targets
+    return _errors(lambda: require_start(config, layers))
+
+
+def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:
+    try:
+        return start_notes(config)
+    except (LTXVTrainError, OSError):
+        return ()  # told as a problem
+
+
+def _unusable_media(validation: ValidationConfig) -> list[str]:
+    """Validation images and reference videos that can't be read, or are too short."""
+    if not validation.prompts or validation.interval is None:
+        return []
+    return [
+        f"validation.{name}: {problem}"
+        for name, frames in (("images", 1), ("reference_videos", validation.size.frames))
+        for path in getattr(validation, name) or ()
+        if _exists(path)
+        for problem in _errors(partial(_require_frames, as_path(path), frames))
+    ]
+
+
+def _unusable_prompts(validation: ValidationConfig) -> list[str]:
+    """Prompts that are too long by far; tokens are counted when they are encoded."""
+    return [
+        f"validation.prompts: {problem}"
+        for prompt in (*validation.prompts, validation.negative_prompt)
+        for problem in _errors(partial(require_few_characters, prompt))
+    ]
+
+
+def _require_frames(path: Path, frames: int) -> None:
+    found = probe(path).frames
+    if found < frames:
+        raise DataError(f"{path} has {found} frames, and the samples have {frames}")
+
+
+def _missing_model_paths(config: TrainingConfig) -> bool:
+    sources = [getattr(config.model, name) for name in _SOURCES]
+    return any(s is not None and is_path(s) and not _exists(s) for s in sources)
+
+
+def _usable_model(config: TrainingConfig) -> ModelSource | None:
+    """Looks at a model's parts, those that this run needs, without downloading or loading them.
+
+    Returns:
+        the model, None where it must be downloaded first.
+
+    Raises:
+        LTXVTrainError: it can't be used.
+    """
+    model, samples = config.model, bool(config.validation.prompts and config.validation.interval)
+    if must_be_downloaded(model.model_source):
+        return None
+    source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
+    source.require_transformer()
+    _require_whole_weights(config, source)
+    if samples:
+        source.require_vae()
+        source.require_text_encoder()
+    return source
+
+
+def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: ModelSource) -> list[str]:
+    """What of a data set and a model doesn't belong together."""
+    found = encoded_with.other_width(dataset, model)
+    if config.data.allow_other_encoders:
+        return found
+    return [*found, *encoded_with.differences(dataset, model)]
+
+
+def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
+    """Raises `ConfigurationError` for options that a base in 8 bit floating point can't follow."""
+    wishes = [
+        (config.acceleration.quantization is not None, "acceleration.quantization", "choose none"),
+        (config.model.training_mode == "full", "model.training_mode", "train a LoRA"),
+    ]
+    found = [
+        f"{option}: {source.name} is stored in fp8 already; {instead}, or take a bf16 file"
+        for wished, option, instead in wishes
+        if wished and source.is_fp8
+    ]
+    if found:
+        raise ConfigurationError(found)
+
+
+def _errors(attempt: Callable[[], Any]) -> list[str]:
+    found: list[str] = []
+    _attempt(attempt, found)
+    return found
+
+
+def _attempt(attempt: Callable[[], T], found: list[str]) -> T | None:
+    """What an attempt gives; where it fails, the reason is added to what was found."""
+    try:
+        return attempt()
+    except LTXVTrainError as error:
+        line = str(error)
+        found.append(f"model.{line}" if line.startswith(_SOURCES) else line)
+        return None

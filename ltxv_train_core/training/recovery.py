@@ -1,0 +1,56 @@
+"""Recovery points: where a run goes on after a kill, however rare its checkpoints are.
+
+They have the form of a checkpoint, without LoRA files, and are none of the user's: one is kept, until
+a newer one or a checkpoint is there.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..events import Notice, Reporter
+from . import checkpoint
+from .checkpoint import TrainingState
+
+LEAST_SECONDS = 600.0
+"""From one to the next, and from a checkpoint to the next."""
+
+LEAST_TIMES_ITS_DURATION = 100
+"""Writing takes at most one percent of the time."""
+
+
+class RecoveryPoints:
+    """Those of a run; `folder` is theirs."""
+
+    def __init__(self, folder: Path, report: Reporter):
+        self.folder, self.report = folder, report
+        self._began = time.monotonic()
+        self._duration = 0.0
+        self._has_failed = False
+
+    def is_due(self) -> bool:
+        pause = max(LEAST_SECONDS, LEAST_TIMES_ITS_DURATION * self._duration)
+        return time.monotonic() - self._began >= pause
+
+    def write(self, state: Callable[[], TrainingState]) -> None:
+        """Writes one in the place of the one before. A failure is told the first time."""
+        started = time.monotonic()
+        try:
+            checkpoint.keep_newest(checkpoint.save(self.folder, state()), 1, self.report)
+        except Exception as error:
+            if not self._has_failed:
+                self.report(
+                    Notice(
+                        f"no recovery point can be written: {error}. Training goes on, but a kill would "
+                        "cost all steps since the last one"
+                    )
+                )
+            self._has_failed = True
+        self._began = time.monotonic()
+        self._duration = self._began - started
+
+    def give_way(self) -> None:
+        """Removes them, now that a checkpoint has all they had."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._began = time.monotonic()

@@ -1,0 +1,69 @@
+"""What a run trains, by `model.training_mode`: a LoRA in the frozen base, or the whole model."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from safetensors import SafetensorError, safe_open
+
+from ..config import TrainingConfig
+from ..events import Reporter
+from ..families.open import ModelSource
+from ..lora.convert import write_other_forms
+from ..lora.dropout import DropoutSeed
+from ..models.precision import file_dtype
+from .trainable_lora import TrainableLoRA
+from .trainable_model import TrainableModel
+
+
+class Trainable(Protocol):
+    """The transformer as it is trained.
+
+    Attributes:
+        transformer: in training mode on the run's device.
+        parameters: those that are trained.
+        dropout_seed: what dropout draws by, to be set before each forward pass.
+    """
+
+    transformer: LTXVideoTransformer3DModel
+    parameters: list[torch.nn.Parameter]
+    dropout_seed: DropoutSeed
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Writes what was trained to a safetensors file that ComfyUI loads, with `facts` in its
+        metadata."""
+        ...
+
+
+def load_trainable(
+    config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+) -> Trainable:
+    """Loads the base and makes of it what the run trains.
+
+    Raises:
+        LTXVTrainError: when the model, the LoRA's layers or the file to start from can't be used.
+    """
+    return TRAINABLES[config.model.training_mode](config, source, device, report)
+
+
+def write_missing_forms(config: TrainingConfig, path: Path) -> None:
+    """Writes the forms that are wanted beside a finished LoRA file and aren't there yet."""
+    if config.model.training_mode == "lora":
+        write_other_forms(path, config.checkpoints.other_forms)
+
+
+def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
+    """Whether the numbers of a finished LoRA file have the format that is wanted now."""
+    if config.model.training_mode != "lora":
+        return True
+    try:
+        with safe_open(path, "pt") as file:
+            names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+            return file.get_tensor(names[0]).dtype == file_dtype(config.checkpoints.lora_dtype)
+    except (OSError, SafetensorError, IndexError):
+        return False
+
+
+TRAINABLES: dict[str, Callable[..., Trainable]] = {"lora": TrainableLoRA, "full": TrainableModel}

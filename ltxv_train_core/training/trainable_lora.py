@@ -1,0 +1,72 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import LTXVideoTransformer3DModel
+
+from ..config import TrainingConfig
+from ..events import Notice, Progress, Reporter
+from ..families.ltxv.recompute import make_lean
+from ..families.open import ModelSource
+from ..lora.convert import unknown_to_diffusers, write_other_forms
+from ..lora.dropout import DropoutSeed
+from ..lora.file import lora_tensors, write_lora_file
+from ..lora.initialize import find_start, start_from, trained_layers
+from ..lora.inject import add_lora
+from ..models.compile import compile_blocks
+from ..models.memory.offload import offload, place, spread
+from ..models.memory.quantize import frozen_bytes, quantize_base
+from ..models.precision import base_dtype, file_dtype
+
+
+class TrainableLoRA:
+    """A LoRA in float32 in the frozen base, which is quantized, offloaded and compiled as
+    configured."""
+
+    def __init__(
+        self, config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+    ):
+        self.config = config
+        options = config.acceleration
+        report(Progress("load model", 0, 1, "model"))
+        transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
+        if options.quantization is not None:
+            quantize_base(transformer, options.quantization, device)
+        offloaded = spread(len(transformer.transformer_blocks), options.blocks_to_offload)
+        place(transformer, device, offloaded)
+        transformer.train()
+        make_lean(transformer)
+        if config.optimization.enable_gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if options.compile_with_inductor:
+            compile_blocks(transformer, options.compilation_mode, report, offloaded)
+        report(Progress("load model", 1, 1, "model"))
+        self.transformer = transformer
+        self.dropout_seed = DropoutSeed()
+        self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
+        if offloaded:
+            offload(transformer, device, offloaded)
+            report(Notice(_offloaded_size(transformer, offloaded, device)))
+        if config.model.load_checkpoint is not None:
+            path = find_start(Path(config.model.load_checkpoint), "lora")
+            new = start_from(transformer, path, config.lora)
+            rest = f"; {new} layers that it lacks start anew" if new else ""
+            report(Notice(f"starting from {path.name}{rest}"))
+        if not config.checkpoints.write_diffusers:
+            for line in unknown_to_diffusers(trained_layers(transformer)):
+                report(Notice(f"{line} (checkpoints.write_diffusers)"))
+
+    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+        lora, files = self.config.lora, self.config.checkpoints
+        tensors, dtype = lora_tensors(self.transformer), file_dtype(files.lora_dtype)
+        write_lora_file(path, tensors, lora.rank, lora.alpha, dict(facts), dtype)
+        write_other_forms(path, files.other_forms)
+
+
+def _offloaded_size(
+    transformer: LTXVideoTransformer3DModel, offloaded: list[int], device: torch.device
+) -> str:
+    blocks = transformer.transformer_blocks
+    size = sum(frozen_bytes(blocks[number]) for number in offloaded) / 2**30
+    saved = "; on a CPU that saves nothing" if device.type == "cpu" else ""
+    return f"{len(offloaded)} of {len(blocks)} blocks ({size:.2f} GiB) live in host memory{saved}"

@@ -1,0 +1,166 @@
+"""Videos sampled while training, to see it learn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from torch import Tensor
+
+from ..config import TrainingConfig, ValidationConfig
+from ..diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
+from ..errors import DataError
+from ..events import Progress, Reporter, SamplesWritten, StopSignal, ignore
+from ..families.open import ModelSource
+from ..geometry import VideoSize
+from ..media.sheet import contact_sheet
+from ..media.tensors import frames_to_tensor, tensor_to_frames
+from ..media.video import read_frames
+from ..media.write import write_video
+from ..models.device import free_memory
+from ..models.precision import text_encoder_dtype, vae_dtype
+from ..models.sources.protocols import Vae
+from ..runs.failures import PromptMemoryError, is_out_of_memory
+from ..storage.atomic import atomic_path
+from ..storage.paths import as_path
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Everything that sampling needs besides the transformer, encoded once.
+
+    The VAE is loaded for the moment it decodes in: neither it nor the text encoder is in memory
+    while steps run.
+    """
+
+    config: ValidationConfig
+    source: ModelSource
+    device: torch.device
+    requests: tuple[SampleRequest, ...]
+
+    @classmethod
+    def prepare(
+        cls, config: TrainingConfig, source: ModelSource, device: torch.device, asked: bool = False
+    ) -> "Validator | None":
+        """Encodes prompts, images and reference videos; None when there is nothing to sample.
+
+        Args:
+            asked: samples are wanted now, whether or not there is an interval.
+
+        Raises:
+            DataError: when an image or a reference video can't be read.
+        """
+        wanted = config.validation
+        if not wanted.prompts or (wanted.interval is None and not asked):
+            return None
+        references, images = _encode_media(wanted, source, device)
+        eight_bits = config.acceleration.load_text_encoder_in_8bit
+        texts = [*wanted.prompts, wanted.negative_prompt]
+        prompts = _encode_prompts(texts, source, device, eight_bits)
+        requests = tuple(
+            SampleRequest(prompts[i], prompts[-1], wanted.seed + k, references[i], images[i])
+            for i in range(len(wanted.prompts))
+            for k in range(wanted.videos_per_prompt)
+        )
+        return cls(wanted, source, device, requests)
+
+    def is_due(self, step: int, last_step: int) -> bool:
+        """Whether samples are wanted after a step; step 0 is the base model."""
+        if self.config.interval is None:
+            return False
+        if step == 0:
+            return not self.config.skip_initial_validation
+        return step % self.config.interval == 0 or step == last_step
+
+    def run(
+        self,
+        transformer: LTXVideoTransformer3DModel,
+        step: int,
+        folder: Path,
+        report: Reporter,
+        stop: StopSignal,
+    ) -> SamplesWritten:
+        """Samples every prompt and writes one mp4 each and a contact sheet into the folder."""
+        settings = SamplerSettings(
+            size=self.config.size,
+            steps=self.config.inference_steps,
+            guidance_scale=self.config.guidance_scale,
+            causal_positions=self.source.causal_positions,
+            fps=self.config.frame_rate,
+        )
+        latents = sample(transformer, list(self.requests), settings, report, stop)
+        videos = decode_videos(latents, self.source, self.device, report)
+        paths = []
+        for number, video in enumerate(videos):
+            paths.append(folder / f"{number:03d}.mp4")
+            write_video(paths[-1], video, self.config.frame_rate)
+        sheet = folder / "sheet.png"
+        labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
+        with atomic_path(sheet) as temporary:
+            contact_sheet([[video] for video in videos], labels).save(temporary)
+        return SamplesWritten(step, tuple(paths), sheet)
+
+
+def decode_videos(
+    latents: Tensor, source: ModelSource, device: torch.device, report: Reporter = ignore
+) -> list[np.ndarray]:
+    """Normalised latents [B, 128, f, h, w] to B videos, uint8 [F, H, W, 3].
+
+    The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
+    is another: in fp16 its activations overflow.
+    """
+    vae = source.load_vae(vae_dtype(device)).to(device)
+    videos = []
+    with torch.autocast(device.type, enabled=False):
+        for number, one in enumerate(latents, start=1):
+            generator = torch.Generator().manual_seed(0)
+            videos.append(tensor_to_frames(vae.decode(one[None], generator))[0])
+            report(Progress("decode", number, len(latents), "video"))
+    del vae
+    free_memory()
+    return videos
+
+
+def _encode_prompts(
+    prompts: list[str], source: ModelSource, device: torch.device, eight_bits: bool
+) -> list[Tensor]:
+    """Raises `PromptMemoryError` where the memory is not enough, `DataError` for one too long."""
+    try:
+        encoder = source.load_text_encoder(text_encoder_dtype(device))
+        if eight_bits:
+            encoder.in_eight_bits()
+        encoder.to(device)
+        embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
+    except DataError as error:
+        raise DataError(f"validation.prompts: {error}") from error
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise PromptMemoryError(f"encoding validation.prompts: {error}") from error
+    del encoder
+    free_memory()
+    return embeddings
+
+
+def _encode_media(
+    config: ValidationConfig, source: ModelSource, device: torch.device
+) -> tuple[list[Tensor] | list[None], list[Given] | list[None]]:
+    """The reference video and the first frame of each prompt; None where there are none."""
+    nothing = [None] * len(config.prompts)
+    if config.reference_videos is None and config.images is None:
+        return nothing, nothing
+    vae = source.load_vae(vae_dtype(device)).to(device)
+    whole = config.size
+    image = VideoSize(whole.width, whole.height, 1)
+    references = [_encode(vae, path, whole) for path in config.reference_videos or ()]
+    frames = [_encode(vae, path, image) for path in config.images or ()]
+    del vae
+    free_memory()
+    images = [Given.first_frames(frame, whole.latent) for frame in frames]
+    return references or nothing, images or nothing
+
+
+def _encode(vae: Vae, path: str, size: VideoSize) -> Tensor:
+    """The normalised latents [128, f, h, w] of a media file brought to a size."""
+    return vae.encode(frames_to_tensor(read_frames(as_path(path), size)))[0]

@@ -1,0 +1,1 @@
+"""ComfyUI's own folders, types and models, as the core wants them."""

@@ -1,0 +1,141 @@
+"""The VAE and CLIP that are on the canvas, as encoders of a data set.
+
+Both work in the job's thread; what they return there are ordinary tensors.
+"""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...ltxv_train_core.errors import ModelError
+from ...ltxv_train_core.families.ltxv.prompt_bounds import (
+    require_few_characters,
+    require_few_tokens,
+)
+from ...ltxv_train_core.geometry import LATENT_CHANNELS
+from ...ltxv_train_core.preprocessing.encoders import EncoderSource
+
+SAMPLED_BYTES = 256
+
+
+class CanvasVae:
+    """ComfyUI's VAE: its latents are the mean, normalised per channel, as the core's are."""
+
+    def __init__(self, vae: Any):
+        self._vae = vae
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames [B, 3, F, H, W] in [-1, 1] to latents [B, 128, f, h, w], float32 on the CPU."""
+        videos = (frames.movedim(1, -1) + 1) / 2
+        # A batch would be cropped in time: it is taken for pictures with one more dimension.
+        latents = torch.cat([self._vae.encode(video) for video in videos]).float().cpu()
+        if latents.ndim != 5 or latents.shape[1] != LATENT_CHANNELS:
+            raise ModelError(
+                f"the VAE on the canvas gives latents of shape {list(latents.shape)}: connect the "
+                f"VAE of an LTX-Video model, which has {LATENT_CHANNELS} channels"
+            )
+        return latents
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, 128, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32 on the CPU."""
+        frames = self._vae.decode(latents).float().cpu()
+        return frames.movedim(-1, 1) * 2 - 1
+
+
+class CanvasClip:
+    """ComfyUI's CLIP of type ltxv. Captions are text alone: brackets weigh nothing."""
+
+    def __init__(self, clip: Any):
+        self._clip = clip
+
+    @torch.no_grad()
+    def encode(self, prompts: list[str]) -> list[Tensor]:
+        """One embedding [L, D] per prompt on the CPU, padding cut off.
+
+        Raises:
+            DataError: a prompt is too long.
+        """
+        return [self._encode(prompt) for prompt in prompts]
+
+    def _encode(self, prompt: str) -> Tensor:
+        require_few_characters(prompt)
+        literal = prompt.replace("(", "\\(").replace(")", "\\)")
+        tokens = self._clip.tokenize(literal)
+        # Those of each tokenizer are lists of batches, padded to less than is allowed.
+        counts = (len(batch) for batches in tokens.values() for batch in batches)
+        require_few_tokens(prompt, max(counts, default=0))
+        encoded = self._clip.encode_from_tokens(tokens, return_dict=True)
+        mask = encoded.get("attention_mask")
+        if mask is None:
+            raise ModelError(
+                "the CLIP on the canvas gives no attention mask: load the T5 text encoder with "
+                "type ltxv (CLIPLoader), or leave the socket free"
+            )
+        return encoded["cond"][0][mask[0].bool().to(encoded["cond"].device)].float().cpu()
+
+
+def vae_source(vae: Any) -> EncoderSource[CanvasVae]:
+    """A VAE socket's value."""
+    weights = _weights(vae, "first_stage_model", "VAE")
+    return EncoderSource(_identity(weights, vae.vae_dtype, vae.patcher), partial(CanvasVae, vae))
+
+
+def clip_source(clip: Any) -> EncoderSource[CanvasClip]:
+    """A CLIP socket's value."""
+    weights = _weights(clip, "cond_stage_model", "CLIP")
+    identity = _identity(weights, clip.layer_idx, clip.patcher)
+    return EncoderSource(identity, partial(CanvasClip, clip))
+
+
+def _weights(value: Any, attribute: str, kind: str) -> nn.Module:
+    weights = getattr(value, attribute, None)
+    if not isinstance(weights, nn.Module):
+        raise ModelError(
+            f"the {kind} on the canvas is a {type(value).__name__} without weights of its own: "
+            f"connect the {kind} of a stock loader, or leave the socket free"
+        )
+    return weights
+
+
+def _identity(weights: nn.Module, option: object, patcher: Any) -> str:
+    """Names weights by their names, shapes and some bytes of each, and by what patches them.
+
+    A file's name says nothing of what was loaded, and reading everything would take seconds.
+    """
+    digest = hashlib.sha256(repr(option).encode())
+    for name, tensor in sorted(weights.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(_some_bytes(tensor))
+    _add(digest, getattr(patcher, "patches", {}))
+    return f"canvas {digest.hexdigest()[:32]}"
+
+
+def _add(digest: Any, value: Any) -> None:
+    """Patches are nested tuples, lists and objects of numbers, texts and tensors."""
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype} {tuple(value.shape)}".encode() + _some_bytes(value))
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            digest.update(str(key).encode())
+            _add(digest, value[key])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _add(digest, part)
+    elif isinstance(value, str | int | float | bool | None):
+        digest.update(repr(value).encode())
+    else:
+        digest.update(type(value).__name__.encode())
+        _add(digest, getattr(value, "weights", None))
+
+
+def _some_bytes(tensor: Tensor) -> bytes:
+    if tensor.is_meta or tensor.numel() == 0:
+        return b""
+    content = tensor.detach().reshape(-1).view(torch.uint8)
+    step = max(1, len(content) // SAMPLED_BYTES) | 1  # odd: meets every byte of a number
+    return content[::step].cpu().numpy().tobytes()

@@ -1,0 +1,68 @@
+"""The node that joins the sections to a whole configuration."""
+
+from comfy_api.latest import io
+
+from ...ltxv_train_core.config import SECTIONS, TrainingConfig
+from ...ltxv_train_core.errors import ConfigurationError
+from ..comfy.folders import runs_folder
+from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
+
+
+class LTXVTrainConfig(io.ComfyNode):
+    """Hands on the sections unjudged: whether they fit together depends on the training node."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        fields = TrainingConfig.model_fields
+        sections = [
+            SECTION_SOCKETS[name].Input(
+                name,
+                optional=True,
+                tooltip=f"{section.summary} "
+                + ("Needed." if name == "data" else "Not connected: its defaults."),
+            )
+            for name, section in SECTIONS.items()
+        ]
+        return io.Schema(
+            node_id="LTXVTrainConfig",
+            display_name="Join LTXV Training Configuration",
+            category=CONFIG_CATEGORY,
+            description="Joins the sections of a training configuration. Only the data section "
+            "is needed; a section that isn't connected has its defaults.",
+            inputs=[
+                *sections,
+                io.Int.Input(
+                    "seed",
+                    default=fields["seed"].default,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=False,
+                    tooltip=fields["seed"].description,
+                ),
+                io.String.Input(
+                    "name",
+                    default=fields["name"].default,
+                    tooltip=fields["name"].description,
+                ),
+            ],
+            outputs=[
+                TRAINING_CONFIG.Output(
+                    display_name="config",
+                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, seed: int, name: str, **sections: object) -> io.NodeOutput:
+        given = {key: section for key, section in sections.items() if section is not None}
+        if "data" not in given:
+            raise ConfigurationError(
+                [
+                    "data: not connected. Connect a Configure LTXV Data node "
+                    "(LTXVTrainDataConfig) to the data input; it says where the preprocessed "
+                    "data set lies"
+                ]
+            )
+        values = {**given, "seed": seed, "name": name.strip(), "output_dir": str(runs_folder())}
+        return io.NodeOutput(values)

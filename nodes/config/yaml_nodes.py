@@ -1,0 +1,146 @@
+"""The nodes that read and write a whole configuration as a YAML file."""
+
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...ltxv_train_core.config import SECTIONS, TrainingConfig, build, yaml_file
+from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError
+from ...ltxv_train_core.storage.atomic import sha256_json, write_text
+from ...ltxv_train_core.storage.reading import is_regular, read_text
+from ..comfy.folders import input_path, runs_folder
+from ..comfy.model_files import with_listed_files
+from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
+from .section_nodes import PATHS
+
+LARGEST_CONFIG_BYTES = 2**20
+
+
+class LTXVTrainLoadConfig(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainLoadConfig",
+            display_name="Load LTXV Training Config",
+            category=CONFIG_CATEGORY,
+            description="Reads a whole training configuration from a YAML file or from pasted "
+            "text, this pack's or one of LTX-Video-Trainer.",
+            inputs=[
+                io.String.Input(
+                    "file",
+                    default="",
+                    tooltip="YAML file. A relative path is looked for in ComfyUI's input folder. "
+                    "Empty: the text below is read.",
+                ),
+                io.String.Input(
+                    "text",
+                    default="",
+                    multiline=True,
+                    tooltip="The configuration as YAML text, when no file is given.",
+                ),
+            ],
+            outputs=[
+                TRAINING_CONFIG.Output(
+                    display_name="config",
+                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA. Its runs lie "
+                    "in ComfyUI's output folder, whatever output_dir says.",
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, text: str | None) -> str:
+        """A file that was changed is read again."""
+        try:
+            return sha256_json(_text_of(file or "", text or ""))
+        except LTXVTrainError as error:
+            return str(error)
+
+    @classmethod
+    def execute(cls, file: str, text: str) -> io.NodeOutput:
+        whole = build(TrainingConfig, yaml_file.parse(_text_of(file, text)))
+        values: dict[str, Any] = {name: getattr(whole, name) for name in type(whole).model_fields}
+        for name in SECTIONS:
+            values[name] = _located(values[name])
+        values["model"] = with_listed_files(values["model"])
+        return io.NodeOutput(values | {"output_dir": str(runs_folder())})
+
+
+class LTXVTrainSaveConfig(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainSaveConfig",
+            display_name="Save LTXV Training Config",
+            category=CONFIG_CATEGORY,
+            description="Writes a whole training configuration as a YAML file into ComfyUI's "
+            "output folder, for Load LTXV Training Config, the command line or LTX-Video-Trainer.",
+            is_output_node=True,
+            inputs=[
+                TRAINING_CONFIG.Input(
+                    "config", tooltip="The configuration, from Join LTXV Training Configuration."
+                ),
+                io.String.Input(
+                    "file_name",
+                    default="training_config",
+                    tooltip="Name of the file in output/ltxv_train, without .yaml. A file of that "
+                    "name with other content is kept: the new one gets a number.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="file", tooltip="Path of the file."),
+                io.String.Output(display_name="text", tooltip="The configuration as YAML text."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, config: dict[str, Any], file_name: str) -> io.NodeOutput:
+        text = yaml_file.dump(build(TrainingConfig, config))
+        file = _free_file(file_name.strip(), text)
+        return io.NodeOutput(str(file), text, ui={"text": [str(file)]})
+
+
+def _text_of(file: str, text: str) -> str:
+    """What the node was given to read; one of the two."""
+    if bool(file.strip()) == bool(text.strip()):
+        given = "both are given" if file.strip() else "both are empty"
+        raise ConfigurationError([f"file, text: {given}; give one of them"])
+    if text.strip():
+        return text
+    path = input_path(file)
+    try:
+        return read_text(path, LARGEST_CONFIG_BYTES)
+    except UnicodeDecodeError:
+        raise ConfigurationError([f"file: {path} is not UTF-8 text: save it as UTF-8"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"file: {path} can't be read ({error.strerror})"]) from None
+
+
+def _located(section: Any) -> Any:
+    """A section with absolute paths; relative ones are looked for in the input folder."""
+    values = {name: getattr(section, name) for name in PATHS & type(section).model_fields.keys()}
+    located = {
+        name: tuple(str(input_path(path)) for path in value)
+        if isinstance(value, tuple)
+        else str(input_path(value))
+        for name, value in values.items()
+        if value is not None
+    }
+    return section.model_copy(update=located)
+
+
+def _free_file(name: str, text: str) -> Path:
+    """Writes the text under the name, or under the first numbered one that is free or the same."""
+    if not name or Path(name).name != name or "\\" in name:
+        raise ConfigurationError([f"file_name {name!r}: give a name without folders"])
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"-{number}"
+        file = runs_folder() / f"{name.removesuffix('.yaml')}{suffix}.yaml"
+        if not file.exists():
+            write_text(file, text)
+            return file
+        if is_regular(file) and read_text(file, errors="replace") == text:
+            return file
+        number += 1

@@ -1,0 +1,294 @@
+"""Data sets from what is on the canvas, and their clips back on it, to run any graph on them.
+
+Lists are ComfyUI's own: a node that knows nothing of lists runs once for each entry.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ...ltxv_train_core.config import PreprocessSettings, options
+from ...ltxv_train_core.errors import DataError
+from ...ltxv_train_core.manifests.captions import split_captions
+from ...ltxv_train_core.manifests.clip_files import Footage, read_footage, write_dataset
+from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
+from ...ltxv_train_core.manifests.references import add_references
+from ..comfy.folders import input_path
+from ..comfy.images import frames_from_image, image_from_frames
+from ..comfy.sockets import CATEGORY, dataset_output
+from ..config.section_nodes import widget
+from ..training.progress import NodeProgress
+from ..training.run_job import run_job
+from .changes import WritesDataset, state_of_source, written
+
+_DATASET = "Metadata file (csv, json, jsonl) or folder of videos. A relative path is looked for in "
+_DATASET += "ComfyUI's input folder."
+
+_COLUMNS = [
+    option
+    for option in options(PreprocessSettings)
+    if option.name in ("caption_column", "video_column")
+]
+
+
+class LTXVTrainDatasetFromVideos(WritesDataset):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDatasetFromVideos",
+            display_name="Write LTXV Dataset From Videos",
+            category=CATEGORY,
+            description="Writes videos or image batches from the canvas, with captions, as a data "
+            "set for Preprocess LTXV Dataset. Files are exact and named by their content: what is "
+            "there already is not written again.",
+            is_input_list=True,
+            inputs=[
+                io.Video.Input(
+                    "videos",
+                    optional=True,
+                    tooltip="A video, or a list of videos; each is a clip.",
+                ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="A batch of frames, or a list of batches; each batch is a clip, a "
+                    "batch of one is an image.",
+                ),
+                io.String.Input(
+                    "captions",
+                    default="",
+                    multiline=True,
+                    tooltip="One caption for all clips, one line for each clip, or a list of "
+                    "texts, videos first. In a list, a line --- separates several captions of a "
+                    "clip.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=25.0,
+                    min=1.0,
+                    max=240.0,
+                    step=0.001,
+                    tooltip="Frames per second of the image batches, one number or a list. Videos "
+                    "have their own.",
+                ),
+                io.String.Input(
+                    "folder",
+                    default="ltxv_train_datasets/clips",
+                    tooltip="Folder of the data set, in ComfyUI's input folder.",
+                ),
+                io.String.Input(
+                    "add_to",
+                    default="",
+                    tooltip="Data set whose clips come before these, for example of another node "
+                    "like this. Empty: none.",
+                ),
+            ],
+            outputs=[dataset_output("The metadata file, for Preprocess LTXV Dataset.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        captions: list[str],
+        fps: list[float],
+        folder: list[str],
+        add_to: list[str],
+        videos: list[Any] | None = None,
+        images: list[torch.Tensor] | None = None,
+    ) -> io.NodeOutput:
+        videos, images = videos or [], images or []
+        total = len(videos) + len(images)
+        if not total:
+            raise DataError("no clip is connected: give videos, images, or both")
+        texts = _captions_for(captions, total)
+        rates = _for_each(fps, len(images), "fps", "images")
+        before = input_path(add_to[0]) if add_to[0].strip() else None
+
+        def clips() -> Iterator[Footage]:
+            for video, text in zip(videos, texts, strict=False):
+                parts = video.get_components()
+                yield Footage("", frames_from_image(parts.images), float(parts.frame_rate), text)
+            for image, rate, text in zip(images, rates, texts[len(videos) :], strict=True):
+                yield Footage("", frames_from_image(image), float(rate), text)
+
+        metadata = run_job(
+            lambda report, stop: write_dataset(
+                input_path(folder[0]), clips(), total, before, report, stop
+            ),
+            NodeProgress(cls.hidden.unique_id),
+        )
+        written.add(metadata)
+        return io.NodeOutput(str(metadata))
+
+
+class LTXVTrainDatasetVideos(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDatasetVideos",
+            display_name="Load LTXV Dataset Videos",
+            category=CATEGORY,
+            description="Gives the clips of a data set as a list of image batches, so that any "
+            "graph can run on each: edges, depth, poses. Write LTXV Dataset With References "
+            "collects the results as the references of the same clips.",
+            inputs=[
+                io.String.Input("dataset_path", default="", tooltip=_DATASET),
+                io.Int.Input(
+                    "max_frames",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    step=1,
+                    tooltip="Frames to take from the beginning of each clip; 0: all. All clips are "
+                    "in memory at once: take what your buckets need.",
+                ),
+                *map(widget, _COLUMNS),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="One batch of frames for each clip, at its own size.",
+                ),
+                io.String.Output(
+                    display_name="names",
+                    is_output_list=True,
+                    tooltip="Which clip each batch is, for Write LTXV Dataset With References.",
+                ),
+                io.String.Output(
+                    display_name="captions",
+                    is_output_list=True,
+                    tooltip="The caption of each clip; several are separated by a line ---.",
+                ),
+                io.Float.Output(
+                    display_name="fps",
+                    is_output_list=True,
+                    tooltip="Frames per second of each clip.",
+                ),
+                dataset_output("The data set again, for Write LTXV Dataset With References."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls,
+        dataset_path: str | None,
+        caption_column: str | None,
+        video_column: str | None,
+        **others: object,
+    ) -> str:
+        """Changed files are seen where the path is written on the node itself."""
+        if None in (dataset_path, caption_column, video_column):
+            return "linked"
+        return state_of_source(dataset_path, _columns(caption_column, video_column))
+
+    @classmethod
+    def execute(
+        cls, dataset_path: str, max_frames: int, caption_column: str, video_column: str
+    ) -> io.NodeOutput:
+        source = input_path(dataset_path)
+        manifest = read_manifest(source, _columns(caption_column, video_column))
+        footage = run_job(
+            lambda report, stop: read_footage(manifest, max_frames, report, stop),
+            NodeProgress(cls.hidden.unique_id),
+        )
+        return io.NodeOutput(
+            [image_from_frames(clip.frames) for clip in footage],
+            [clip.name for clip in footage],
+            ["\n---\n".join(clip.captions) for clip in footage],
+            [clip.fps for clip in footage],
+            str(source),
+        )
+
+
+class LTXVTrainDatasetWithReferences(WritesDataset):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDatasetWithReferences",
+            display_name="Write LTXV Dataset With References",
+            category=CATEGORY,
+            description="Joins processed clips to the data set that they come from, as the "
+            "reference videos of an IC-LoRA. The data set itself is not changed: metadata with a "
+            "reference column is written beside it.",
+            is_input_list=True,
+            is_output_node=True,
+            inputs=[
+                io.Image.Input(
+                    "references",
+                    tooltip="The processed batches, one for each clip, in the order of the names.",
+                ),
+                io.String.Input(
+                    "dataset_path",
+                    default="",
+                    tooltip="The data set, as given out by Load LTXV Dataset Videos.",
+                ),
+                io.String.Input(
+                    "names",
+                    default="",
+                    tooltip="Which clip each batch belongs to: names of Load LTXV Dataset Videos.",
+                ),
+                io.String.Input(
+                    "kind",
+                    default="canny",
+                    tooltip="What the references are called: part of the names of files, so that "
+                    "several kinds can lie beside one data set.",
+                ),
+                *map(widget, _COLUMNS),
+            ],
+            outputs=[
+                dataset_output("Metadata with clips and references, for Preprocess LTXV Dataset.")
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        references: list[torch.Tensor],
+        dataset_path: list[str],
+        names: list[str],
+        kind: list[str],
+        caption_column: list[str],
+        video_column: list[str],
+    ) -> io.NodeOutput:
+        metadata = run_job(
+            lambda report, stop: add_references(
+                input_path(dataset_path[0]),
+                names,
+                map(frames_from_image, references),
+                kind[0].strip(),
+                _columns(caption_column[0], video_column[0]),
+                report,
+                stop,
+            ),
+            NodeProgress(cls.hidden.unique_id),
+        )
+        written.add(metadata)
+        text = f"{len(references)} references: {metadata}"
+        return io.NodeOutput(str(metadata), ui={"text": [text]})
+
+
+def _columns(caption: str, video: str) -> Columns:
+    return Columns(caption.strip(), video.strip(), reference="")
+
+
+def _captions_for(texts: list[str], clips: int) -> list[tuple[str, ...]]:
+    """The captions of each clip, from one text for all, one line for each, or a list of texts."""
+    if len(texts) == 1 and clips > 1:
+        lines = [line.strip() for line in texts[0].splitlines() if line.strip()]
+        if len(lines) == clips and "---" not in lines:
+            texts = lines
+    return [split_captions(text) for text in _for_each(texts, clips, "captions", "clips")]
+
+
+def _for_each(values: list[Any], count: int, what: str, of: str) -> list[Any]:
+    if len(values) == 1:
+        return values * count
+    if len(values) != count:
+        raise DataError(f"{len(values)} {what} for {count} {of}: give one for all, or one for each")
+    return values

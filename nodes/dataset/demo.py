@@ -1,0 +1,196 @@
+"""Nodes for trying everything without a download: a demo data set and the miniature model.
+
+The model's code is imported when it is first needed, so that ComfyUI starts quickly.
+"""
+
+import os
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
+from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
+from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
+from ...ltxv_train_core.media.write import write_video
+from ..comfy.folders import LORA_SUBFOLDER, input_path
+from ..comfy.images import image_from_frames
+from ..comfy.sockets import CATEGORY, dataset_output
+from ..training.progress import NodeProgress
+from ..training.run_job import run_job
+from .changes import WritesDataset, written
+
+PROMPT_TOKENS = 128
+
+
+class LTXVTrainDemoDataset(WritesDataset):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDemoDataset",
+            display_name="Generate LTXV Demo Dataset",
+            category=CATEGORY,
+            description="Draws a small data set of moving shapes with captions, to try training "
+            "without any videos at hand.",
+            inputs=[
+                io.Combo.Input(
+                    "task",
+                    options=list(DATASETS),
+                    default="stripes",
+                    tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
+                    "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
+                    "up: everything moves upwards. plain: nothing new.",
+                ),
+                io.Int.Input(
+                    "clips",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    step=1,
+                    tooltip="Clips to draw; 0: as many as the task needs (24, and 48 for mirror).",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    control_after_generate=False,
+                    tooltip="The same seed draws the same clips.",
+                ),
+                io.String.Input(
+                    "folder",
+                    default="ltxv_train_demo",
+                    tooltip="Folder to write to, in ComfyUI's input folder. Each task, number and "
+                    "seed gets its own folder in it.",
+                ),
+                io.Int.Input(
+                    "prompt_number",
+                    default=0,
+                    min=0,
+                    max=EVALUATION_PROMPTS - 1,
+                    tooltip="Which of the prompts that are not in the data set to give out.",
+                ),
+            ],
+            outputs=[
+                dataset_output("The metadata file, for Preprocess LTXV Dataset."),
+                io.String.Output(
+                    display_name="prompt",
+                    tooltip="A prompt that is not in the data set, to see what was learned.",
+                ),
+                io.Image.Output(
+                    display_name="reference",
+                    tooltip="Frames that belong to the prompt: the reference video to give to an "
+                    "IC-LoRA (mirror), for the other tasks the clip as the base model shows it.",
+                ),
+                io.String.Output(
+                    display_name="reference_path",
+                    tooltip="The same frames as a video file, for the reference_videos of "
+                    "Configure LTXV Validation.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
+    ) -> io.NodeOutput:
+        target = input_path(folder) / f"{task}-{clips or 'default'}-{seed}"
+        dataset = run_job(
+            lambda report, stop: generate(
+                task, target, clips=clips or None, seed=seed, report=report, stop=stop
+            ),
+            NodeProgress(cls.hidden.unique_id),
+        )
+        item = dataset.evaluation[prompt_number]
+        frames = item.reference if item.reference is not None else render(item.spec).frames
+        reference = target / "evaluation" / f"{prompt_number:03d}.mp4"
+        write_video(reference, frames, FPS)
+        written.add(dataset.metadata)
+        return io.NodeOutput(
+            str(dataset.metadata), item.prompt, image_from_frames(frames), str(reference)
+        )
+
+
+class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainMiniatureCheckpoint",
+            display_name="Write LTXV Miniature Checkpoint",
+            category=CATEGORY,
+            description="Writes the miniature LTX-Video model that comes with this pack into "
+            "ComfyUI's checkpoint folder, once. Load it with the stock checkpoint loader, and "
+            "encode its prompts with Encode LTXV Miniature Prompt.",
+            inputs=[],
+            outputs=[
+                io.AnyType.Output(
+                    display_name="ckpt_name",
+                    tooltip="Name of the checkpoint; fits ckpt_name of the stock checkpoint "
+                    "loader.",
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls) -> str:
+        """A file that was deleted is written again."""
+        path = _checkpoint_path()
+        return f"{path.name} {path.exists()}"
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        from ...ltxv_train_core.families.ltxv.miniature.comfy_file import export
+
+        path = _checkpoint_path()
+        if not path.exists():
+            export(path)
+        return io.NodeOutput(os.path.join(LORA_SUBFOLDER, path.name))  # noqa: PTH118
+
+
+class LTXVTrainMiniaturePrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainMiniaturePrompt",
+            display_name="Encode LTXV Miniature Prompt",
+            category=CATEGORY,
+            description="Encodes a prompt for the miniature model, whose text encoder is too "
+            "small for the stock CLIP loader.",
+            inputs=[
+                io.String.Input(
+                    "text",
+                    default="a red circle moves right on a teal background",
+                    multiline=True,
+                    tooltip="The prompt. The miniature knows colours, shapes, backgrounds and four "
+                    "directions; an empty prompt is the negative it was trained with.",
+                )
+            ],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="conditioning",
+                    tooltip="The encoded prompt with its attention mask.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, text: str) -> io.NodeOutput:
+        from ...ltxv_train_core.families.open import MINIATURE, open_model
+
+        (tokens,) = open_model(MINIATURE).load_text_encoder().encode([text])
+        length, width = tokens.shape
+        padded = torch.zeros(1, PROMPT_TOKENS, width)
+        padded[0, :length] = tokens
+        mask = torch.zeros(1, PROMPT_TOKENS, dtype=torch.long)
+        mask[0, :length] = 1
+        return io.NodeOutput([[padded, {"attention_mask": mask}]])
+
+
+def _checkpoint_path() -> Path:
+    """Named after the weights, so that an update of the pack writes a new file."""
+    from ...ltxv_train_core.families.ltxv.miniature.shipped import identity
+
+    folder = Path(folder_paths.get_folder_paths("checkpoints")[0], LORA_SUBFOLDER)
+    return folder / f"ltxv_miniature-{identity()[:8]}.safetensors"

@@ -1,0 +1,122 @@
+"""Nodes that make a data set out of raw videos: split them into scenes, and describe the clips."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, from_widgets, options
+from ...ltxv_train_core.errors import LTXVTrainError
+from ..comfy.folders import input_path
+from ..comfy.sockets import CATEGORY, dataset_output
+from ..config.section_nodes import widget
+from ..training.progress import NodeProgress
+from ..training.run_job import make_room, run_job
+from .changes import state_of_files
+
+
+class LTXVTrainSplitScenes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainSplitScenes",
+            display_name="Split LTXV Videos Into Scenes",
+            category=CATEGORY,
+            description="Cuts long videos at their scene changes, exact to the frame, and writes "
+            "the scenes that are long enough as a data set to caption. Needs PySceneDetect.",
+            is_output_node=True,
+            inputs=_inputs(SplitSettings, "videos_path"),
+            outputs=[dataset_output("The metadata file of the scenes, for Caption LTXV Dataset.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> str:
+        """New videos are seen where the path is written on the node itself, and so are captions
+        that were written into the metadata."""
+        return _state(SplitSettings, values, "videos_path")
+
+    @classmethod
+    def execute(cls, videos_path: str, **values: Any) -> io.NodeOutput:
+        from ...ltxv_train_core.manifests.scene_splitting import split_videos
+
+        settings = from_widgets(SplitSettings, _located(values, videos_path))
+        progress = NodeProgress(cls.hidden.unique_id)
+        summary = run_job(lambda report, stop: split_videos(settings, report, stop), progress)
+        lines = [f"{summary.written} written, {summary.kept} kept, {summary.short} too short"]
+        return _shown(progress, summary.metadata, lines, summary.skipped)
+
+
+class LTXVTrainDatasetCaption(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDatasetCaption",
+            display_name="Caption LTXV Dataset",
+            category=CATEGORY,
+            description="Describes clips that have no caption with a local vision-language model "
+            "(Qwen2.5-VL), into a metadata file that you can edit. Captions that are there are "
+            "kept.",
+            is_output_node=True,
+            inputs=_inputs(CaptionSettings, "dataset_path"),
+            outputs=[
+                dataset_output("The metadata file with captions, for Preprocess LTXV Dataset.")
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> str:
+        """New clips are seen where the path is written on the node itself, and so are captions
+        that were edited in the metadata."""
+        return _state(CaptionSettings, values, "dataset_path")
+
+    @classmethod
+    def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
+        from ...ltxv_train_core.manifests.captioning import write_captions
+
+        settings = from_widgets(CaptionSettings, _located(values, dataset_path))
+        progress = NodeProgress(cls.hidden.unique_id)
+        make_room()
+        summary = run_job(lambda report, stop: write_captions(settings, report, stop), progress)
+        lines = [f"{summary.written} written, {summary.kept} kept"]
+        return _shown(progress, summary.metadata, lines, summary.skipped)
+
+
+def _inputs(section: type[Section], source: str) -> list[io.Input]:
+    """A widget for each option; the source is called as other nodes call it."""
+    first, *others = options(section)
+    return [widget(replace(first, name=source, default="")), *map(widget, others)]
+
+
+def _state(
+    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, Any], source: str
+) -> str:
+    """The state of what the node reads and of the metadata that it has written."""
+    if None in values.values():
+        return "linked"
+    others = {name: value for name, value in values.items() if name != source}
+    try:
+        settings = from_widgets(section, _located(others, values[source]))
+    except LTXVTrainError as error:
+        return str(error)
+    return state_of_files(settings.source, settings.metadata)
+
+
+def _located(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Paths as written on the canvas are absolute from here on."""
+    output = values["output"].strip()
+    return values | {
+        "source": str(input_path(source)),
+        "output": str(input_path(output)) if output else "",
+    }
+
+
+def _shown(
+    progress: NodeProgress, metadata: Path, lines: list[str], skipped: tuple[tuple[str, str], ...]
+) -> io.NodeOutput:
+    lines = [*lines, *(f"skipped {name}: {reason}" for name, reason in skipped), str(metadata)]
+    text = "\n".join(lines)
+    progress.say(text)
+    return io.NodeOutput(str(metadata), ui={"text": [text]})

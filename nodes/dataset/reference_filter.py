@@ -1,0 +1,107 @@
+"""The built-in reference filters: over a whole data set, and over frames on the canvas."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ...ltxv_train_core.config import ReferenceFilter, ReferenceSettings, from_widgets, options
+from ...ltxv_train_core.manifests.manifest import Columns
+from ...ltxv_train_core.manifests.reference_filters import apply_filter
+from ...ltxv_train_core.manifests.references import make_references
+from ..comfy.folders import input_path
+from ..comfy.images import frames_from_image, image_from_frames
+from ..comfy.sockets import CATEGORY, dataset_output
+from ..config.section_nodes import widget
+from ..training.progress import NodeProgress
+from ..training.run_job import run_job
+from .changes import state_of_source
+
+_FILTER_OPTIONS = options(ReferenceFilter)
+_DATASET_OPTIONS = tuple(
+    option
+    for option in options(ReferenceSettings)
+    if option.name not in ReferenceFilter.model_fields
+)
+
+
+class LTXVTrainDatasetReferences(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        source, *others = _DATASET_OPTIONS
+        return io.Schema(
+            node_id="LTXVTrainDatasetReferences",
+            display_name="Write LTXV Reference Videos",
+            category=CATEGORY,
+            description="Makes a reference video of every clip of a data set with a built-in "
+            "filter, for an IC-LoRA. One frame is in memory at a time, and what is there already "
+            "is kept. The data set itself is not changed.",
+            is_output_node=True,
+            inputs=[
+                widget(replace(source, name="dataset_path", default="")),
+                *map(widget, _FILTER_OPTIONS),
+                *map(widget, others),
+            ],
+            outputs=[
+                dataset_output("Metadata with clips and references, for Preprocess LTXV Dataset.")
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(
+        cls,
+        dataset_path: str | None,
+        caption_column: str | None,
+        video_column: str | None,
+        mask_column: str | None,
+        **others: object,
+    ) -> str:
+        """Changed files are seen where the path is written on the node itself."""
+        names = (caption_column, video_column, mask_column)
+        if None in (dataset_path, *names):
+            return "linked"
+        caption, video, mask = (name.strip() for name in names)
+        return state_of_source(dataset_path, Columns(caption, video, "", mask))
+
+    @classmethod
+    def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
+        source = input_path(dataset_path)
+        if values["output"].strip():
+            values["output"] = str(source.parent / values["output"].strip())
+        settings = from_widgets(ReferenceSettings, values | {"source": str(source)})
+        metadata = run_job(
+            lambda report, stop: make_references(settings, report, stop),
+            NodeProgress(cls.hidden.unique_id),
+        )
+        return io.NodeOutput(str(metadata), ui={"text": [str(metadata)]})
+
+
+class LTXVTrainApplyReferenceFilter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainApplyReferenceFilter",
+            display_name="Apply LTXV Reference Filter",
+            category=CATEGORY,
+            description="Makes of frames what Write LTXV Reference Videos makes of a data set's "
+            "clips: give an IC-LoRA the same kind of picture that it was trained on.",
+            inputs=[
+                io.Image.Input("images", tooltip="Frames of a video, or a single image."),
+                *map(widget, _FILTER_OPTIONS),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The filtered frames, for Apply LTXV Reference Video.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, **values: Any) -> io.NodeOutput:
+        effect = from_widgets(ReferenceFilter, values)
+        frames = apply_filter(effect, frames_from_image(images))
+        return io.NodeOutput(image_from_frames(np.stack(list(frames))))

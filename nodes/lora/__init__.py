@@ -1,0 +1,1 @@
+"""Nodes that load, make and inspect LoRA files, and sample with a reference."""

@@ -1,0 +1,54 @@
+"""The node that says what a file is."""
+
+import json
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ...ltxv_train_core.families.inspect import as_text, inspect_file
+from ..comfy.model_files import listed
+from ..comfy.sockets import CATEGORY
+
+FOLDERS = ("loras", "checkpoints", "diffusion_models", "text_encoders", "vae")
+
+
+class LTXVTrainInspectFile(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainInspectFile",
+            display_name="Inspect LTXV File",
+            category=CATEGORY,
+            description="Says what a model or LoRA file is: its kind, versions, number formats, "
+            "the rank and alpha of a LoRA, and the metadata. The weights are not read.",
+            is_output_node=True,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=listed(FOLDERS),
+                    tooltip="A file of ComfyUI's model folders, found out by its content, not by "
+                    "its name.",
+                )
+            ],
+            outputs=[
+                io.String.Output(display_name="text", tooltip="The facts, to read."),
+                io.String.Output(display_name="json", tooltip="The facts as JSON."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        """A file that was replaced is looked at again."""
+        folder, _, name = (file or "").partition("/")
+        path = folder_paths.get_full_path(folder, name) if name else None
+        return str(Path(path).stat().st_mtime_ns) if path else ""
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        folder, _, name = file.partition("/")
+        facts = inspect_file(Path(folder_paths.get_full_path_or_raise(folder, name)))
+        text = as_text(facts)
+        return io.NodeOutput(
+            text, json.dumps(facts, indent=2, ensure_ascii=False), ui={"text": [text]}
+        )

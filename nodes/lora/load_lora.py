@@ -1,0 +1,143 @@
+"""The node that puts a trained LoRA into a MODEL.
+
+The reader of LoRA files is imported when it is first needed, so that ComfyUI starts quickly.
+"""
+
+from pathlib import Path
+
+import comfy.lora
+import comfy.sd
+import folder_paths
+import torch
+from comfy_api.latest import io
+from safetensors import SafetensorError, safe_open
+
+from ...ltxv_train_core.errors import ModelError
+from ..comfy.folders import lora_of_step
+from ..comfy.sockets import CATEGORY, LORA_MODEL
+
+NAMED_MODULES = 5
+ADAPTER_METADATA = "lora_adapter_metadata"
+
+
+class LTXVTrainLoadLoRA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainLoadLoRA",
+            display_name="Load Trained LTXV LoRA",
+            category=CATEGORY,
+            description="Puts a LoRA of any usual form into the model, of a run also that of an "
+            "earlier step. A LoRA that was made for another model is an error that names the "
+            "weights without a place, instead of a picture without effect.",
+            inputs=[
+                io.Model.Input("model", tooltip="The LTX-Video model to put the LoRA into."),
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="The LoRA file. Connect lora_name of a training node to load what it "
+                    "has just trained.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="How strongly the LoRA changes the model; 1 is as trained.",
+                ),
+                io.Int.Input(
+                    "step",
+                    default=0,
+                    min=0,
+                    max=10_000_000,
+                    step=1,
+                    optional=True,
+                    tooltip="Load the LoRA that the same training run wrote at this step; 0: the "
+                    "file as named. A step that has no LoRA is an error that lists those that do.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The model with the LoRA in it."),
+                io.AnyType.Output(
+                    display_name="lora_name",
+                    tooltip="Name of the file that was loaded; fits lora_name of the stock LoRA "
+                    "loaders.",
+                ),
+                LORA_MODEL.Output(
+                    display_name="lora",
+                    tooltip="The LoRA's weights, for Load LoRA Model and Save LoRA Weights.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str | None, **values: object) -> object:
+        """A file that was replaced under the same name is read again."""
+        path = lora_name and folder_paths.get_full_path("loras", lora_name)
+        return Path(path).stat().st_mtime_ns if path else lora_name
+
+    @classmethod
+    def execute(
+        cls, model: object, lora_name: str, strength: float, step: int = 0
+    ) -> io.NodeOutput:
+        if step:
+            lora_name = lora_of_step(lora_name, step)
+        weights, metadata = _read(folder_paths.get_full_path_or_raise("loras", lora_name))
+        weights = _with_places(model, weights, metadata or {}, lora_name)
+        patched, _ = comfy.sd.load_lora_for_models(model, None, weights, strength, 0.0)
+        if metadata and hasattr(patched, "set_attachments"):
+            # Newer versions of ComfyUI read an IC-LoRA's parameters from the model.
+            patched.set_attachments("lora_metadata", metadata)
+        return io.NodeOutput(patched, lora_name, weights)
+
+
+def _read(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
+    """Weights and metadata of a LoRA file. Raises `ModelError` if it is no safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is no readable safetensors file ({error})") from error
+
+
+def _with_places(
+    model: object, weights: dict[str, torch.Tensor], metadata: dict[str, str], lora_name: str
+) -> dict[str, torch.Tensor]:
+    """The weights under names that the model knows.
+
+    Raises:
+        ModelError: for weights that it has no place for.
+    """
+    places = comfy.lora.model_lora_keys_unet(model.model, {})
+    if ADAPTER_METADATA in metadata or _homeless(weights, places):
+        from ...ltxv_train_core.lora.file import comfy_tensors
+
+        weights = comfy_tensors(weights, metadata, lora_name)
+    modules, homeless = _modules(weights), _homeless(weights, places)
+    if not modules or homeless:
+        named = ", ".join(homeless[:NAMED_MODULES])
+        more = f" and {len(homeless) - NAMED_MODULES} more" if homeless[NAMED_MODULES:] else ""
+        from ...ltxv_train_core.formats.lora_kinds import why_not_plain
+
+        if reason := why_not_plain(weights, metadata):
+            raise ModelError(f"{lora_name}: {reason}")
+        raise ModelError(
+            f"{lora_name}: {len(homeless)} of {len(modules)} modules have no place in this model "
+            f"({named}{more}). Load it into the model it was trained for"
+        )
+    return weights
+
+
+def _modules(weights: dict[str, torch.Tensor]) -> set[str]:
+    return {key.split(".lora_")[0] for key in weights}
+
+
+def _homeless(weights: dict[str, torch.Tensor], places: dict[str, str]) -> list[str]:
+    """Modules that the model has no place for."""
+    return sorted(module for module in _modules(weights) if not _has_place(module, places))
+
+
+def _has_place(module: str, places: dict[str, str]) -> bool:
+    """Whether the name, or its beginning up to a dot, is one the model knows."""
+    return module in places or ("." in module and _has_place(module.rpartition(".")[0], places))

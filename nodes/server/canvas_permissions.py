@@ -1,0 +1,64 @@
+"""What graphs may do inside of this ComfyUI, and who is told of what they may not."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+from server import PromptServer
+
+from ...ltxv_train_core.config import CaptionSettings
+from ...ltxv_train_core.events import PermissionAsked
+from ...ltxv_train_core.families.ltxv.versions import MAIN_REPOSITORY, VERSIONS
+from ...ltxv_train_core.permissions import Canvas, GrantFile, NotAllowedError, Places, use
+from ...ltxv_train_core.permissions.store import FOLDER, NAME
+from ..comfy.folders import LORA_SUBFOLDER
+from .broadcast import Place, announce
+
+_NO_MODELS = frozenset({"custom_nodes"})
+
+
+def use_canvas_policy() -> None:
+    """Makes this process one in which graphs may do what its user has allowed."""
+    captioner = CaptionSettings.model_fields["model"].default
+    named = {MAIN_REPOSITORY, captioner, *(each.repository for each in VERSIONS.values())}
+    file = Path(folder_paths.get_user_directory(), FOLDER, NAME)
+    use(Canvas(GrantFile(Path(os.path.abspath(file))), places, named))  # noqa: PTH100
+
+
+def places() -> Places:
+    """ComfyUI's folders, those of extra_model_paths included."""
+    kinds = [kind for kind in folder_paths.folder_names_and_paths if kind not in _NO_MODELS]
+    models = [path for kind in kinds for path in folder_paths.get_folder_paths(kind)]
+    return Places(
+        written=_absolute(
+            folder_paths.get_input_directory(),
+            folder_paths.get_output_directory(),
+            folder_paths.get_temp_directory(),
+        ),
+        models=_absolute(folder_paths.models_dir, *models),
+        made=_absolute(*(os.path.join(path, LORA_SUBFOLDER) for path in models)),  # noqa: PTH118
+    )
+
+
+def show_what_is_asked(node: type[io.ComfyNode]) -> None:
+    """Lets browsers show at a node what it needs and was not allowed, with a button that allows it."""
+    execute = node.execute.__func__
+
+    @functools.wraps(execute)
+    def asks(*arguments: Any, **values: Any) -> Any:
+        try:
+            return execute(*arguments, **values)
+        except NotAllowedError as error:
+            place = PromptServer.instance.last_node_id
+            if place is not None:
+                announce(PermissionAsked(error.ask.kind, error.ask.value), Place(place))
+            raise
+
+    node.execute = classmethod(asks)  # type: ignore[method-assign]
+
+
+def _absolute(*paths: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(os.path.abspath(path) for path in paths))  # noqa: PTH100

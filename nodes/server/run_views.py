@@ -1,0 +1,110 @@
+"""Runs as JSON for browsers; docs/rest.md gives the types."""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from ...ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
+from ...ltxv_train_core.runs.curves import curves
+from .jobs import job_manager
+
+_ELSEWHERE = {"position": None, "here": False}
+_MAY_BE_HERE = ("queued", "running", "paused")
+
+
+_last: tuple[Sequence[RunSummary], dict[str, int | None], bytes] = ([], {}, b"[]")
+"""The list that was encoded last, with the positions in it."""
+
+
+def listed(runs: Sequence[RunSummary]) -> bytes:
+    """A list of runs, encoded: what was encoded before is not encoded again."""
+    global _last
+    here = _positions(runs)
+    runs_then, here_then, encoded = _last
+    if runs is runs_then and here == here_then:
+        return encoded
+    places = {name: _json(_place(name, here)) for name in here}
+    elsewhere = _json(_ELSEWHERE)
+    entries = (each.json[:-1] + b", " + places.get(each.name, elsewhere)[1:] for each in runs)
+    encoded = b"[" + b", ".join(entries) + b"]"
+    _last = runs, here, encoded
+    return encoded
+
+
+def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
+    """A run with its samples and LoRA files."""
+    return {
+        "name": run.name,
+        **summary.state.to_json(),
+        "step": summary.step,
+        **_place(run.name, _positions([summary])),
+        "samples": [_samples(each) for each in run.sample_sets()],
+        "loras": loras(run),
+    }
+
+
+def metrics(run: RunFolder, since: int, points: int | None) -> dict[str, Any]:
+    """The columns after a step, and the newest step as it was told."""
+    rows = run.metrics(since)
+    last = {name: _finite(value) for name, value in asdict(rows[-1]).items()} if rows else None
+    return {"columns": asdict(curves(rows, points)), "last": last}
+
+
+def configuration(run: RunFolder) -> dict[str, Any]:
+    """The YAML as it lies in the folder, and every option with its value by dotted name."""
+    sections = run.configuration().model_dump(mode="json")
+    options: dict[str, Any] = {}
+    for name, value in sections.items():
+        if isinstance(value, dict):
+            options |= {f"{name}.{option}": each for option, each in value.items()}
+        else:
+            options[name] = value
+    return {"yaml": run.configuration_text(), "options": options}
+
+
+def loras(run: RunFolder) -> list[dict[str, Any]]:
+    """Its LoRA files; one that is deleted at this moment is left out."""
+    found = []
+    for each in run.loras():
+        with suppress(FileNotFoundError):
+            found.append(_lora(each))
+    return found
+
+
+def _samples(samples: SampleSet) -> dict[str, Any]:
+    folder = samples.sheet.parent.name
+    return {
+        "step": samples.step,
+        "sheet": f"{folder}/{samples.sheet.name}",
+        "videos": [f"{folder}/{path.name}" for path in samples.videos],
+    }
+
+
+def _lora(lora: LoRAFile) -> dict[str, Any]:
+    return {
+        "file": lora.path.name,
+        "step": lora.step,
+        "is_average": lora.is_average,
+        "bytes": lora.path.stat().st_size,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _positions(runs: Sequence[RunSummary]) -> dict[str, int | None]:
+    """Positions of the runs that this ComfyUI works on. Asking imports the trainer."""
+    is_asked = any(each.state.status in _MAY_BE_HERE for each in runs)
+    return job_manager().positions() if is_asked else {}
+
+
+def _place(name: str, here: dict[str, int | None]) -> dict[str, Any]:
+    return {"position": here[name], "here": True} if name in here else _ELSEWHERE
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode("ascii")

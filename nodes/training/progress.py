@@ -1,0 +1,148 @@
+"""What a running job shows at its node: ComfyUI's progress bar, a line of text and a picture."""
+
+import logging
+import math
+import time
+
+import comfy.utils
+from PIL import Image
+from server import PromptServer
+
+from ...ltxv_train_core.events import (
+    ClipSkipped,
+    Event,
+    Notice,
+    Progress,
+    RunMoved,
+    SamplesWritten,
+    StepCompleted,
+)
+from ...ltxv_train_core.runs.loss_chart import loss_chart
+from ..comfy.images import stacked
+from ..server.broadcast import Place, announce
+
+PICTURE_INTERVAL_SECONDS = 1.0
+PICTURE_SIZE_PX = 768
+
+logger = logging.getLogger("ltxv_train")
+
+
+class NodeProgress:
+    """Follows the events of one job for one node of the canvas.
+
+    Used by the executing thread alone.
+
+    Attributes:
+        losses: loss by step, as far as it was reported.
+        sheet: the latest contact sheet of validation samples; its file may be deleted.
+        skipped: clips that could not be used.
+    """
+
+    def __init__(self, node_id: str, announces: bool = True):
+        """
+        Args:
+            announces: False where somebody else tells browsers of the events.
+        """
+        self.node_id, self._announces = node_id, announces
+        self.losses: dict[int, float] = {}
+        self.sheet: Image.Image | None = None
+        self.skipped: list[ClipSkipped] = []
+        self._steps = 0
+        self._phase = ""
+        self._bar: comfy.utils.ProgressBar | None = None
+        self._picture_due = 0.0
+
+    def begin_with(self, metrics: list[StepCompleted]) -> None:
+        """Takes what a run did before it is followed."""
+        self.losses = {each.step: each.loss for each in metrics}
+
+    def record(self, events: list[Event]) -> None:
+        """Remembers and announces events without touching the progress bar."""
+        for event in events:
+            self._remember(event)
+            if self._announces:
+                announce(event, Place(self.node_id))
+
+    def show(self, events: list[Event]) -> None:
+        """Remembers and announces events, and draws the latest state at the node.
+
+        Raises:
+            comfy.model_management.InterruptProcessingException: if the prompt was interrupted.
+        """
+        self.record(events)
+        for event in events:
+            if isinstance(event, StepCompleted):
+                self._move_bar("train", event.step, event.steps)
+            elif isinstance(event, Progress):
+                self._move_bar(event.phase, event.done, event.total)
+        moves = [event for event in events if isinstance(event, RunMoved)]
+        steps = [event for event in events if isinstance(event, StepCompleted)]
+        if line := next(filter(None, map(_line, reversed(moves or steps or events))), None):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Writes a line of text at the node."""
+        server = PromptServer.instance
+        server.send_progress_text(line, self.node_id, server.client_id)
+
+    def picture(self) -> Image.Image | None:
+        """The loss curve, with the latest samples below it; None before the first step."""
+        if not self.losses:
+            return None
+        losses = [self.losses[step] for step in sorted(self.losses)]
+        chart = loss_chart([loss for loss in losses if math.isfinite(loss)], self._steps)
+        if self.sheet is None:
+            return chart
+        return stacked(chart, self.sheet)
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, StepCompleted):
+            self.losses[event.step] = event.loss
+            self._steps = event.steps
+        elif isinstance(event, SamplesWritten):
+            with Image.open(event.sheet) as sheet:
+                self.sheet = sheet.convert("RGB")
+            self._picture_due = 0.0
+        elif isinstance(event, ClipSkipped):
+            self.skipped.append(event)
+            logger.warning("skipped %s: %s", event.name, event.reason)
+        elif isinstance(event, Notice):
+            logger.warning("%s", event.message)
+
+    def _move_bar(self, phase: str, done: int, total: int) -> None:
+        if phase != self._phase or self._bar is None:
+            self._phase = phase
+            self._bar = comfy.utils.ProgressBar(max(total, 1), node_id=self.node_id)
+        preview = None
+        now = time.monotonic()
+        if now >= self._picture_due and (picture := self.picture()):
+            preview = ("JPEG", picture, PICTURE_SIZE_PX)
+            self._picture_due = now + PICTURE_INTERVAL_SECONDS
+        self._bar.update_absolute(done, max(total, 1), preview)
+
+
+def _line(event: Event) -> str | None:
+    """An event in words, for the node."""
+    if isinstance(event, StepCompleted):
+        return (
+            f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
+            f"{_clock(event.eta_seconds)} left"
+        )
+    if isinstance(event, Progress):
+        left = "" if event.eta_seconds is None else f", {_clock(event.eta_seconds)} left"
+        item = f", {event.item}" if event.item else ""
+        return f"{event.phase}: {event.done} of {event.total}{left}{item}"
+    if isinstance(event, ClipSkipped):
+        return f"skipped {event.name}: {event.reason}"
+    if isinstance(event, Notice):
+        return event.message
+    if isinstance(event, RunMoved):
+        return f"{event.status} at step {event.step} of {event.steps}" + (
+            f": {event.message}" if event.message else ""
+        )
+    return None
+
+
+def _clock(duration_seconds: float) -> str:
+    minutes, seconds = divmod(round(duration_seconds), 60)
+    return f"{minutes}:{seconds:02d}"

@@ -1,0 +1,97 @@
+"""What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
+
+import logging
+import math
+from typing import Any
+
+from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
+from PIL import Image
+
+from ...ltxv_train_core.runs import RunFolder, RunState
+from ...ltxv_train_core.runs.loss_chart import loss_chart
+from ..comfy.images import image_from_pil
+from ..comfy.sockets import TRAINING_RUN
+from ..server.jobs import publish_loras
+from .result_files import Given
+
+LORA_NAME = io.AnyType.Output(
+    display_name="lora_name",
+    tooltip="Name of the trained LoRA in ComfyUI's LoRA folder. Fits the lora_name input of Load "
+    "Trained LTXV LoRA and of the stock LoRA loaders.",
+)
+MODEL_NAME = io.AnyType.Output(
+    display_name="model_name",
+    tooltip="Name of the trained transformer among ComfyUI's diffusion models. Fits the unet_name "
+    "input of Load Diffusion Model.",
+)
+
+logger = logging.getLogger("ltxv_train")
+
+given = Given()
+"""The LoRA files of runs whose results nodes gave."""
+
+
+def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
+    return [
+        name,
+        io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
+        io.Image.Output(
+            display_name="samples",
+            tooltip="Contact sheet of the latest validation samples. Without validation "
+            "prompts, nodes behind this output do not run.",
+        ),
+        io.String.Output(
+            display_name="run_folder",
+            tooltip="Folder of the run: configuration, metrics, samples, checkpoints and "
+            "the LoRA of every checkpoint.",
+        ),
+        TRAINING_RUN.Output(
+            display_name="run",
+            tooltip="The run, for continue_from of another training node, or for Wait for LTXV "
+            "Run.",
+        ),
+        io.LossMap.Output(
+            display_name="loss_map", tooltip="The loss of every step, for Plot Loss Graph."
+        ),
+    ]
+
+
+def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
+    """The outputs of a run that has a LoRA.
+
+    Args:
+        line: what the node says behind the LoRA's name.
+    """
+    name = publish_loras(run, state.step)
+    given.add(run.lora_file(state.step))
+    losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
+    sheet = _latest_sheet(run)
+    return io.NodeOutput(
+        name,
+        image_from_pil(loss_chart(losses, state.steps)),
+        image_from_pil(sheet) if sheet else ExecutionBlocker(None),
+        str(run.folder),
+        run.name,
+        {"loss": losses},
+        ui={"text": [f"{name}, {line}"]},
+    )
+
+
+def _latest_sheet(run: RunFolder) -> Image.Image | None:
+    """The newest contact sheet; None where there is none, or it is no picture."""
+    path = run.latest_sheet()
+    if path is None:
+        return None
+    try:
+        with Image.open(path) as sheet:
+            return sheet.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        logger.warning("%s can't be shown: %s", path, error)
+        return None
+
+
+def results_later(run: RunFolder, line: str) -> io.NodeOutput:
+    """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
+    later: Any = ExecutionBlocker(None)
+    return io.NodeOutput(later, later, later, str(run.folder), run.name, later, ui={"text": [line]})

@@ -1,0 +1,101 @@
+"""Long work of a node: it runs in the job's thread, the executing thread watches.
+
+Nodes execute under `torch.inference_mode`; a new thread does not, so the work may train. The
+interrupt and the progress bar belong to the executing thread: both raise ComfyUI's interrupt in
+whichever thread asks.
+"""
+
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import comfy.model_management
+
+from ...ltxv_train_core.background import Job
+from ...ltxv_train_core.errors import Cancelled
+from ...ltxv_train_core.events import Reporter, StopSignal
+from ..server.jobs import job_manager
+from .progress import NodeProgress
+
+if TYPE_CHECKING:
+    from ...ltxv_train_core.jobs import RunJob
+    from ...ltxv_train_core.training.trainer import TrainingResult
+
+POLL_SECONDS = 0.05
+
+Result = TypeVar("Result")
+
+
+def make_room() -> None:
+    """Takes ComfyUI's models out of the accelerator's memory."""
+    comfy.model_management.unload_all_models()
+    give_memory_back()
+
+
+def give_memory_back() -> None:
+    gc.collect()
+    comfy.model_management.soft_empty_cache()
+
+
+def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProgress) -> Result:
+    """Runs `target` in its own thread and shows what it reports at the node.
+
+    When the user interrupts the prompt, the work is asked to stop, gets the time to save what it
+    has, and the interrupt goes on to ComfyUI.
+
+    Raises:
+        Exception: whatever the work raised.
+        comfy.model_management.InterruptProcessingException: after the work has stopped.
+    """
+    job = Job(target)
+    job.start()
+    try:
+        while not job.wait(POLL_SECONDS):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.show(job.drain())
+    except BaseException:
+        job.cancel()
+        while not job.wait(POLL_SECONDS):
+            pass
+        progress.record(job.drain())
+        raise
+    finally:
+        give_memory_back()
+    progress.show(job.drain())
+    return job.result()
+
+
+def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
+    """Shows a run at the node until it has ended; a paused one is waited for.
+
+    Args:
+        stops_it: an interrupt of the prompt stops the run, and waits until its checkpoint is
+            written. Else it only ends the waiting.
+
+    Raises:
+        LTXVTrainError: the run failed.
+        comfy.model_management.InterruptProcessingException: the prompt was interrupted, or the run
+            was stopped by somebody else: what needs its result must not run.
+    """
+    follower = job.follow()
+    try:
+        while not job.wait(POLL_SECONDS):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            progress.show(follower.drain())
+        progress.show(follower.drain())
+    except BaseException:
+        if stops_it:
+            job_manager().stop_if_active(job.name)
+            while not job.wait(POLL_SECONDS):
+                pass
+        progress.record(follower.drain())
+        raise
+    finally:
+        job.unfollow(follower)
+        give_memory_back()
+    with suppress(Cancelled):
+        result = job.result()
+        if result.finished:
+            return result
+    raise comfy.model_management.InterruptProcessingException()

@@ -1,0 +1,72 @@
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...ltxv_train_core.errors import LTXVTrainError
+from ...ltxv_train_core.runs.library import current_state
+from ..comfy.sockets import CATEGORY, TRAINING_RUN
+from ..server.broadcast import Place
+from ..server.jobs import job_manager, run_library, show_at
+from .progress import NodeProgress
+from .result_files import every_time
+from .results import results, run_outputs
+from .run_job import follow_run
+
+
+class LTXVTrainWait(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainWait",
+            display_name="Wait for LTXV Run",
+            category=CATEGORY,
+            description="Waits until a run has finished that a training node started in detached "
+            "mode, and gives what it made. Cancel ends the waiting; the run goes on.",
+            is_output_node=True,
+            inputs=[
+                TRAINING_RUN.Input("run", optional=True, tooltip="The run, from a training node."),
+                io.String.Input(
+                    "run_name",
+                    default="",
+                    optional=True,
+                    tooltip="Name of the run (its folder's), where no run is connected.",
+                ),
+            ],
+            outputs=run_outputs(),
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> int:
+        return every_time()
+
+    @classmethod
+    def execute(cls, run: str | None = None, run_name: str = "") -> io.NodeOutput:
+        name = run or run_name.strip()
+        if not name:
+            raise LTXVTrainError("no run to wait for: connect one, or write its name")
+        folder = run_library().find(name)
+        job = job_manager().find(name)
+        if job is not None:
+            progress = NodeProgress(cls.hidden.unique_id, announces=False)
+            progress.begin_with(folder.metrics())
+            show_at(name, Place.of(cls.hidden))
+            follow_run(job, progress, stops_it=False)
+        state = current_state(folder)
+        if state and job is None and state.status in ("queued", "running"):
+            raise LTXVTrainError(
+                f"run {name} is trained by another program, at step {state.step} of "
+                f"{state.steps}; wait for it when that has finished"
+            )
+        if state is None or state.status != "finished":
+            where = f"{state.status} at step {state.step} of {state.steps}" if state else "damaged"
+            reason = f": {state.cause}" if state and state.cause else ""
+            raise LTXVTrainError(
+                f"run {name} is {where}{reason}; queue its training node again to go on with it"
+            )
+        if not folder.lora_file(state.step).is_file():
+            raise LTXVTrainError(
+                f"run {name} has finished and its LoRA is gone; queue its training node to write "
+                "it again"
+            )
+        return results(folder, state, f"{state.step} steps")

@@ -1,0 +1,153 @@
+"""From a preprocessed folder to batches, in an order that survives a restart."""
+
+import json
+import pickle
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from ltxv_train_core.datasets.dataset import TrainingDataset, batches
+from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.errors import DataError
+from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+
+
+@pytest.fixture
+def own(prepared, tmp_path):
+    """A copy of the data set, with its source, to change."""
+    return Path(shutil.copytree(prepared.parent, tmp_path / "own")) / prepared.name
+
+
+def names(iterator, count):
+    return [batch.names for batch in islice(iterator, count)]
+
+
+def test_items_are_what_was_encoded(prepared):
+    dataset = TrainingDataset(prepared, "reference_latents")
+    assert len(dataset) == 8
+    sample = dataset[5]
+    assert (sample.name, sample.fps) == ("5.mp4", 25.0)
+    assert sample.latents.shape == sample.reference_latents.shape == (128, 2, 2, 3)
+    assert not torch.equal(sample.latents, sample.reference_latents)
+    assert TrainingDataset(prepared)[5].reference_latents is None
+
+
+def test_a_batch_is_of_one_size_with_captions_padded(prepared):
+    dataset = TrainingDataset(prepared, "reference_latents")
+    by_name = {item.name: dataset[i] for i, item in enumerate(dataset.items)}
+    for batch in islice(batches(dataset, 2, seed=0), 12):
+        samples = [by_name[name] for name in batch.names]
+        lengths = [len(sample.prompt_embeds) for sample in samples]
+        assert batch.prompt_embeds.shape == (2, max(lengths), 128)
+        assert batch.prompt_mask.sum(1).tolist() == lengths
+        assert batch.fps.tolist() == [25.0, 25.0]
+        for i, sample in enumerate(samples):
+            assert torch.equal(batch.latents[i], sample.latents)
+            assert torch.equal(batch.reference_latents[i], sample.reference_latents)
+            assert torch.equal(batch.prompt_embeds[i, : lengths[i]], sample.prompt_embeds)
+            assert batch.prompt_embeds[i, lengths[i] :].abs().sum() == 0
+
+
+def test_the_order_does_not_depend_on_the_workers(prepared):
+    dataset = TrainingDataset(prepared)
+    alone = batches(dataset, 2, seed=7)
+    expected = names(alone, 20)
+    for workers in (1, 3):
+        ahead = batches(dataset, 2, seed=7, workers=workers)
+        assert names(ahead, 20) == expected
+        ahead.close()
+    assert names(batches(dataset, 2, seed=8), 20) != expected
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_restored_position_gives_the_next_batch(prepared, workers):
+    dataset = TrainingDataset(prepared)
+    expected = names(batches(dataset, 2, seed=7), 20)
+    first = batches(dataset, 2, seed=7, workers=workers)
+    names(first, 7)
+    state = json.loads(json.dumps(first.state_dict()))
+    first.close()
+    second = batches(dataset, 2, seed=7, workers=workers)
+    next(second)
+    second.load_state_dict(state)
+    assert names(second, 13) == expected[7:]
+    second.close()
+
+
+def test_fewer_clips_than_the_batch_still_train(prepared):
+    dataset = TrainingDataset(prepared)
+    batch = next(batches(dataset, 20, seed=0))
+    assert batch.latents.shape[0] == 20
+    assert len(set(batch.names)) in (3, 5)
+
+
+def test_a_data_set_can_be_sent_to_another_process(prepared):
+    dataset = pickle.loads(pickle.dumps(TrainingDataset(prepared, "reference_latents")))
+    assert torch.equal(dataset[0].latents, TrainingDataset(prepared)[0].latents)
+
+
+def test_the_fingerprint_names_the_content(prepared, own):
+    assert TrainingDataset(own).fingerprint() == TrainingDataset(prepared).fingerprint()
+    source = own.parent / "data.json"
+    rows = json.loads(source.read_text(encoding="utf-8"))
+    rows[3]["caption"] = "another"
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    assert preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9")).written == 1
+    assert TrainingDataset(own).fingerprint() != TrainingDataset(prepared).fingerprint()
+
+
+def test_the_folder_above_is_accepted(prepared):
+    assert TrainingDataset(prepared.parent).root == prepared
+    assert read_index(prepared.parent) == read_index(prepared)
+
+
+def test_what_is_no_data_set_says_how_to_make_one(tmp_path, own):
+    with pytest.raises(DataError, match=r"absent: no such folder.*Preprocess LTXV Dataset"):
+        TrainingDataset(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: is no preprocessed data set.* preprocess META"):
+        TrainingDataset(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"has no references .no folder 'depth'"):
+        TrainingDataset(own, "depth")
+    (own / "latents/3.mp4.safetensors").unlink()
+    with pytest.raises(DataError, match=r"1 files of its index are missing.*3\.mp4\.safetensors"):
+        TrainingDataset(own)
+    (own / "index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"index\.json: is no index of a data set"):
+        TrainingDataset(own)
+
+
+def test_references_that_the_data_set_no_longer_has_are_not_trained_on(own):
+    """Their files are still there until they are removed."""
+    source = own.parent / "data.json"
+    rows = json.loads(source.read_text(encoding="utf-8"))
+    rows = [{"media_path": row["media_path"], "caption": row["caption"]} for row in rows]
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
+    assert (own / "reference_latents/0.mp4.safetensors").is_file()
+    with pytest.raises(DataError, match="has no references"):
+        TrainingDataset(own, "reference_latents")
+
+
+def test_a_clip_that_was_preprocessed_anew_is_not_mixed_in(own):
+    """As it happens while a run trains in the background."""
+    opened = TrainingDataset(own)
+    source = own.parent / "data.json"
+    rows = json.loads(source.read_text(encoding="utf-8"))
+    rows[3]["caption"] = "another"
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
+    assert len(opened[2].prompt_embeds) > 1
+    with pytest.raises(DataError, match=r"3\.mp4\.safetensors: was preprocessed anew"):
+        opened[3]
+    assert len(TrainingDataset(own)[3].prompt_embeds) > 1
+
+
+def test_a_damaged_file_is_named(own):
+    (own / "latents/0.mp4.safetensors").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"0\.mp4\.safetensors: is no safetensors file"):
+        TrainingDataset(own)[0]

@@ -1,0 +1,96 @@
+import math
+from statistics import NormalDist
+
+import pytest
+import torch
+
+from ltxv_train_core.config import FlowMatchingConfig, build
+from ltxv_train_core.diffusion.sampler import sampling_levels
+from ltxv_train_core.diffusion.timesteps import draw_noise_levels, token_shift
+from ltxv_train_core.errors import ConfigurationError
+
+
+def draw(tokens=1024, count=20_000, mode="shifted_logit_normal", **params):
+    config = FlowMatchingConfig(timestep_sampling_mode=mode, timestep_sampling_params=params)
+    return draw_noise_levels(config, count, tokens, torch.Generator().manual_seed(0))
+
+
+def logit(levels):
+    return torch.log(levels / (1 - levels))
+
+
+def test_shift_of_the_tokens():
+    assert token_shift(1024) == pytest.approx(0.95)
+    assert token_shift(4096) == pytest.approx(2.05)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "params", "median", "spread"),
+    [
+        (1024, {}, 0.95, 1.0),
+        (4096, {}, 2.05, 1.0),
+        (9216, {}, 2.05, 1.0),
+        (9216, {"shift_limit": 100}, token_shift(9216), 1.0),
+        (1024, {"shift": 0.0, "std": 2.0}, 0.0, 2.0),
+    ],
+)
+def test_shifted_logit_normal(tokens, params, median, spread):
+    levels = logit(draw(tokens, **params).double())
+    assert levels.median().item() == pytest.approx(median, abs=0.05)
+    assert levels.std().item() == pytest.approx(spread, rel=0.03)
+
+
+def test_quantiles_are_those_of_the_closed_form():
+    """Uniform: low + p (high - low). Logit-normal: sigmoid(std * normal quantile(p) + shift)."""
+    shares = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
+    at = torch.tensor(shares, dtype=torch.float64)
+    normal = torch.tensor([NormalDist().inv_cdf(p) for p in shares], dtype=torch.float64)
+    cases = [
+        (at, draw(mode="uniform", count=200_000)),
+        (0.1 + at * 0.5, draw(mode="uniform", count=200_000, min=0.1, max=0.6)),
+        (torch.sigmoid(normal + 0.95), draw(1024, 200_000)),
+        (torch.sigmoid(normal + 2.05), draw(9216, 200_000)),
+        (torch.sigmoid(normal + token_shift(9216)), draw(9216, 200_000, shift_limit=9.0)),
+        (torch.sigmoid(normal + token_shift(27)), draw(27, 200_000)),
+        (torch.sigmoid(0.5 * normal - 1), draw(1024, 200_000, std=0.5, shift=-1.0)),
+    ]
+    for expected, levels in cases:
+        assert (torch.quantile(levels.double(), at) - expected).abs().max() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("mode", "params"),
+    [
+        ("uniform", {"min": 0.6, "max": 0.4}),
+        ("uniform", {"max": 1.5}),
+        ("shifted_logit_normal", {"std": 0.0}),
+        ("shifted_logit_normal", {"uniform_share": 2.0}),
+    ],
+)
+def test_parameters_that_describe_no_distribution_are_refused(mode, params):
+    values = {"timestep_sampling_mode": mode, "timestep_sampling_params": params}
+    with pytest.raises(ConfigurationError, match=f"timestep_sampling_params .*{list(params)[-1]}"):
+        build(FlowMatchingConfig, values)
+
+
+def test_uniform_and_its_share():
+    levels = draw(mode="uniform", min=0.2, max=0.4)
+    assert levels.min() >= 0.2
+    assert levels.max() <= 0.4
+    assert levels.mean().item() == pytest.approx(0.3, abs=0.005)
+    shifted, mixed = draw(shift=6.0), draw(shift=6.0, uniform_share=0.5)
+    assert (shifted < 0.5).float().mean().item() < 0.001
+    assert (mixed < 0.5).float().mean().item() == pytest.approx(0.25, abs=0.02)
+
+
+def test_sampling_levels_are_shifted_and_end_at_the_terminal():
+    levels = sampling_levels(20, tokens=1024)
+    assert levels.shape == (21,)
+    assert levels[0] == 1
+    assert levels[-1] == 0
+    assert levels[-2].item() == pytest.approx(0.1)
+    shift = math.exp(0.95)
+    plain = [shift / (shift + 1 / (1 - k / 20) - 1) for k in range(20)]
+    stretched = [1 - (1 - s) * 0.9 / (1 - plain[-1]) for s in plain]
+    assert levels[:-1].tolist() == pytest.approx(stretched, abs=1e-6)
+    assert sampling_levels(1, tokens=27).tolist() == pytest.approx([1, 0])

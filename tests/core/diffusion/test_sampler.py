@@ -1,0 +1,101 @@
+"""What the transformer sees while a video is sampled."""
+
+import pytest
+import torch
+
+from ltxv_train_core.diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
+from ltxv_train_core.diffusion.tokens import positions, to_tokens
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.geometry import VideoSize
+
+SIZE = VideoSize(96, 64, 17)
+LATENT = SIZE.latent
+FIRST = LATENT.tokens_per_frame
+STEPS = 3
+
+
+class Model:
+    """The miniature, and what it was called with."""
+
+    def __init__(self):
+        source = open_model("LTXV_MINIATURE")
+        self.transformer = source.load_transformer(torch.float32)
+        encoder = source.load_text_encoder()
+        self.prompt, self.empty, self.other = encoder.encode(
+            ["a red ring moves up", "", "a blue square on a grey background"]
+        )
+        self.calls: list[dict] = []
+        self.transformer.register_forward_pre_hook(
+            lambda module, args, inputs: self.calls.append(inputs), with_kwargs=True
+        )
+
+    def sample(self, request, guidance=3.0, causal=True, fps=25.0):
+        self.calls.clear()
+        settings = SamplerSettings(SIZE, STEPS, guidance, causal, fps)
+        return sample(self.transformer, [request], settings)[0]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model()
+
+
+def latents(frames, seed=0):
+    shape = (128, frames, LATENT.height, LATENT.width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("reference", [None, latents(LATENT.frames, seed=1)])
+def test_a_given_first_frame_stays_clean_at_timestep_0(model, reference):
+    first = latents(1)
+    given = Given.first_frames(first, LATENT)
+    plain = model.sample(SampleRequest(model.prompt, model.empty, 7, reference))
+    video = model.sample(SampleRequest(model.prompt, model.empty, 7, reference, given))
+    assert torch.equal(video[:, :1], first)
+    assert (video[:, 1:] - plain[:, 1:]).abs().max() > 0.05
+    assert len(model.calls) == STEPS
+    for call in model.calls:
+        for tokens, timesteps in zip(call["hidden_states"], call["timestep"], strict=True):
+            assert torch.equal(tokens[:FIRST], to_tokens(first[None])[0])
+            assert (timesteps[:FIRST] == 0).all()
+            assert (timesteps[FIRST : LATENT.tokens] > 0).all()
+            assert (timesteps[LATENT.tokens :] == 0).all()
+
+
+def test_any_part_can_be_given(model):
+    where = torch.zeros(LATENT.frames, LATENT.height, LATENT.width, dtype=torch.bool)
+    where[-1] = True
+    where[:, 0, 0] = True
+    known = latents(LATENT.frames)
+    video = model.sample(SampleRequest(model.prompt, model.empty, 7, given=Given(known, where)))
+    assert torch.equal(video[:, where], known[:, where])
+    assert not torch.isclose(video[:, ~where], known[:, ~where]).any()
+
+
+def test_without_guidance_there_is_one_pass_and_no_negative_prompt(model):
+    wanted = [SampleRequest(model.prompt, negative, 7) for negative in (model.empty, model.other)]
+    guided = [model.sample(request) for request in wanted]
+    assert [len(call["hidden_states"]) for call in model.calls] == [2] * STEPS
+    alone = [model.sample(request, guidance=1.0) for request in wanted]
+    assert [len(call["hidden_states"]) for call in model.calls] == [1] * STEPS
+    assert (guided[0] - guided[1]).abs().max() > 0.05
+    assert torch.equal(*alone)
+
+
+def test_guidance_goes_on_from_the_negative_to_the_wanted(model):
+    """One step, so that the three videos are linear in their velocities."""
+    request = SampleRequest(model.prompt, model.other, 7)
+    turned = SampleRequest(model.other, model.prompt, 7)
+
+    def once(request, guidance):
+        return sample(model.transformer, [request], SamplerSettings(SIZE, 1, guidance, True))[0]
+
+    wanted, negative = once(request, 1.0), once(turned, 1.0)
+    assert torch.allclose(once(request, 4.0), negative + 4 * (wanted - negative), atol=1e-4)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_positions_are_in_seconds_of_the_frame_rate(model, causal):
+    model.sample(SampleRequest(model.prompt, model.empty, 7), causal=causal, fps=12.0)
+    expected = positions(LATENT, torch.tensor([12.0, 12.0]), causal)
+    assert all(torch.equal(call["video_coords"], expected) for call in model.calls)

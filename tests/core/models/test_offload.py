@@ -1,0 +1,135 @@
+"""Blocks in host memory: the same training, with less of the model on the device."""
+
+import gc
+from contextlib import nullcontext
+from unittest.mock import Mock
+
+import pytest
+import torch
+from optimum.quanto import QTensor
+from safetensors.torch import load_file
+
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.models.memory.offload import offload, place, spread
+from ltxv_train_core.models.memory.quantize import quantize_base
+from ltxv_train_core.training.trainer import train
+
+CPU = torch.device("cpu")
+BLOCKS = 4
+
+
+def losses_and_weights(config):
+    events = []
+    result = train(config, events.append)
+    losses = [e.loss for e in events if isinstance(e, StepCompleted)]
+    return losses, load_file(result.lora_file)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"optimization": {"steps": 3, "enable_gradient_checkpointing": True}},
+        {"acceleration": {"quantization": "int8-quanto"}, "lora": {"dropout": 0.3}},
+    ],
+    ids=["alone", "with checkpointing", "quantized, with dropout"],
+)
+def test_offloading_changes_no_bit_of_training(training_config, tmp_path, sections):
+    sections = {"optimization": {"steps": 3, "batch_size": 1}, **sections}
+    whole = losses_and_weights(training_config(**sections))
+    acceleration = sections.get("acceleration", {}) | {"blocks_to_offload": 3}
+    sections = {**sections, "acceleration": acceleration, "output_dir": str(tmp_path / "two")}
+    losses, weights = losses_and_weights(training_config(**sections))
+    assert losses == whole[0]
+    assert weights.keys() == whole[1].keys()
+    assert all(torch.equal(weights[key], whole[1][key]) for key in weights)
+
+
+def places_in_memory(shape):
+    """Where the numbers of all living tensors of a shape are."""
+    return {
+        tensor.data_ptr()
+        for tensor in gc.get_objects()
+        if type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.shape == shape
+    }
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    transformer.requires_grad_(False)
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+    offload(transformer, CPU, spread(BLOCKS, BLOCKS))
+    shape = transformer.transformer_blocks[0].scale_shift_table.shape  # one in each block
+    gc.collect()
+    before, seen = places_in_memory(shape), []
+    for block in transformer.transformer_blocks:
+        block.ff.register_forward_hook(
+            lambda *_: seen.append(len(places_in_memory(shape) - before))
+        )
+    tokens = torch.randn(1, 8, 128, requires_grad=True)
+    output = transformer(
+        hidden_states=tokens,
+        encoder_hidden_states=torch.randn(1, 4, 128),
+        timestep=torch.full((1, 8), 500.0),
+        encoder_attention_mask=torch.ones(1, 4),
+        video_coords=torch.zeros(1, 3, 8),
+        return_dict=False,
+    )[0]
+    between = len(places_in_memory(shape) - before)
+    output.square().mean().backward()
+    assert tokens.grad.abs().max() > 0
+    assert len(seen) == 2 * BLOCKS, "each block is brought in for both passes"
+    assert max(seen) == 2
+    assert between == 0, "nothing is kept from the forward to the backward pass"
+
+
+def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
+    """Of quantized weights too, which are made of several tensors. The GPU is played by a CPU."""
+    from ltxv_train_core.models.memory import offload as module
+
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
+    copies, told = [], []
+
+    def copied(weights, device):
+        made = [tensor.detach().to(CPU, copy=True) for _, _, tensor in weights.entries]
+        copies.extend(made)
+        return made
+
+    monkeypatch.setattr(module._HostWeights, "copied_to", copied)
+    monkeypatch.setattr(torch.cuda, "Stream", Mock())
+    monkeypatch.setattr(torch.cuda, "stream", Mock(return_value=nullcontext()))
+    monkeypatch.setattr(torch.cuda, "current_stream", Mock())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: told.append(tensor))
+    offload(transformer, torch.device("cuda"), [0])
+    with torch.no_grad():
+        transformer.transformer_blocks[0](
+            torch.randn(1, 8, 256).bfloat16(),
+            torch.randn(1, 4, 256).bfloat16(),
+            temb=torch.randn(1, 1, 6 * 256).bfloat16(),
+        )
+    quantized = [tensor for tensor in copies if isinstance(tensor, QTensor)]
+    assert len(quantized) == 10
+    ours = {tensor.data_ptr() for tensor in told if not isinstance(tensor, QTensor)}
+    assert {q._data.data_ptr() for q in quantized} <= ours
+    assert {q._scale.data_ptr() for q in quantized} <= ours
+
+
+def test_offloaded_blocks_stay_behind_when_the_model_moves():
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    place(transformer, torch.device("meta"), [1, 3])
+    homes = [next(block.parameters()).device.type for block in transformer.transformer_blocks]
+    assert homes == ["meta", "cpu", "meta", "cpu"]
+    assert transformer.device.type == "meta"
+
+
+def test_offloaded_blocks_lie_apart():
+    assert spread(28, 4) == [0, 7, 14, 21]
+    assert spread(48, 48) == list(range(48))
+    assert spread(48, 0) == []
+    with pytest.raises(ConfigurationError, match="blocks_to_offload: 5, and the model has 4"):
+        spread(4, 5)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from ltxv_train_core import config
+from ltxv_train_core.config import TrainingConfig
+from ltxv_train_core.errors import LTXVTrainError
+from ltxv_train_core.optim.stepper import Mover
+
+CPU = torch.device("cpu")
+
+
+def mover(mode, report=lambda event: None, **options):
+    values = {
+        "optimization": {"steps": 100, **options},
+        "acceleration": {"mixed_precision_mode": mode},
+        "data": {"preprocessed_data_root": "data"},
+    }
+    weight = torch.nn.Parameter(torch.ones(4))
+    return Mover(config.build(TrainingConfig, values), [weight], CPU, report), weight
+
+
+def move(mover, weight, number, slope):
+    """A step whose gradient passes through float16."""
+    mover.backward((weight.half() * slope).float().sum())
+    return mover.step(number, loss=1.0)
+
+
+def test_fp16_lowers_its_scale_until_gradients_fit_and_no_longer():
+    messages = []
+    moving, weight = mover("fp16", lambda event: messages.append(event.message))
+    before = weight.detach().clone()
+    for number in range(1, 12):
+        move(moving, weight, number, slope=2000.0)
+        assert torch.equal(weight, before)
+    assert moving.scaler.get_scale() == 2.0**5
+    assert len(messages) == 11
+    assert messages[-1] == "step 11: gradients overflowed fp16 at scale 64; it is lowered"
+    norm = move(moving, weight, 12, slope=2000.0)
+    assert norm == pytest.approx(4000.0)
+    assert not torch.equal(weight, before)
+    assert moving.schedule.last_epoch == 12
+
+
+def steps_until_it_gives_up(moving, weight, slope, loss):
+    numbers = iter(range(1, 40))
+
+    def move_on():
+        for number in numbers:
+            moving.backward((weight * slope).sum())
+            moving.step(number, loss)
+            moving.require_finite()
+
+    with pytest.raises(LTXVTrainError, match="not finite 10 steps in a row"):
+        move_on()
+    return next(numbers) - 1
+
+
+@pytest.mark.parametrize("mode", ["no", "fp16"])
+def test_a_loss_that_stays_not_finite_ends_the_run(mode):
+    moving, weight = mover(mode)
+    assert steps_until_it_gives_up(moving, weight, float("nan"), float("nan")) == 10
+    assert torch.equal(weight, torch.ones(4))
+
+
+def test_overflows_that_no_scale_cures_end_the_run():
+    moving, weight = mover("fp16")
+    assert steps_until_it_gives_up(moving, weight, float("inf"), 1.0) == 16 + 10
+    assert torch.equal(weight, torch.ones(4))
+
+
+def test_prodigy_tells_the_rate_that_it_finds():
+    options = {"optimizer_type": "prodigy", "learning_rate": 0.5, "scheduler_type": "constant"}
+    moving, weight = mover("no", **options)
+    rates = []
+    for number in range(1, 41):
+        rates.append(moving.learning_rate)
+        moving.backward((weight - 3).square().sum())
+        moving.step(number, 1.0)
+    assert rates[0] == pytest.approx(0.5e-6)
+    assert rates == sorted(rates)
+    assert rates[-1] > 100 * rates[0]
+
+
+def test_the_average_leaves_out_what_the_weights_left_out():
+    moving, weight = mover("no", ema_decay=0.9)
+    moving.backward((weight * float("nan")).sum())
+    moving.step(1, float("nan"))
+    assert moving.average.updates == 0
+    moving.backward(weight.sum())
+    moving.step(2, 1.0)
+    assert moving.average.updates == 1
+    with moving.weights_to_sample():
+        shown = weight.detach().clone()
+    assert torch.allclose(shown, torch.ones(4) * 2 / 11 + weight * 9 / 11)

@@ -1,0 +1,128 @@
+import pytest
+
+from ltxv_train_core.errors import ConfigurationError, DataError
+from ltxv_train_core.media.info import MediaInfo
+from ltxv_train_core.preprocessing.buckets import choose_bucket, read_buckets
+
+
+def video(width, height, frames):
+    return MediaInfo(width, height, frames, 25.0, False)
+
+
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        (video(1920, 1080, 300), "768x448x89"),
+        (video(1080, 1920, 300), "448x768x89"),
+        (video(1920, 1080, 88), "768x448x25"),
+        (video(800, 800, 30), "512x512x25"),
+        (video(520, 520, 300), "512x512x25"),
+        (MediaInfo(4000, 3000, 1, 25.0, True), "1024x768x1"),
+    ],
+)
+def test_most_frames_first_then_the_closest_shape(media, expected):
+    buckets = read_buckets("448x768x89;768x448x89;768x448x25;512x512x25;1024x768x1;512x512x1")
+    assert str(choose_bucket(buckets, media)) == expected
+
+
+def test_of_one_shape_the_larger():
+    buckets = read_buckets("256x256x9;512x512x9")
+    assert str(choose_bucket(buckets, video(600, 600, 9))) == "512x512x9"
+    assert str(choose_bucket(buckets, video(500, 500, 9))) == "256x256x9"
+
+
+def test_a_pair_gets_what_both_fill():
+    buckets = read_buckets("64x64x17;64x64x9")
+    assert str(choose_bucket(buckets, video(64, 64, 40), video(64, 64, 12))) == "64x64x9"
+    with pytest.raises(DataError, match="too short: 64x64 with 8 frames"):
+        choose_bucket(buckets, video(64, 64, 40), video(64, 64, 8))
+
+
+def test_refusals_name_the_clip_the_bucket_and_the_cure():
+    buckets = read_buckets("768x448x89;512x512x49")
+    with pytest.raises(DataError, match=r"too short: 640x480 with 24 frames.* needs 49 frames; "):
+        choose_bucket(buckets, video(640, 480, 24))
+    with pytest.raises(
+        DataError, match=r"too small: 640x400 with 60 frames.* enlarged for 512x512x49; use a"
+    ):
+        choose_bucket(buckets, video(640, 400, 60))
+    with pytest.raises(DataError, match="too short: an image of 900x900"):
+        choose_bucket(buckets, MediaInfo(900, 900, 1, 25.0, True))
+
+
+@pytest.mark.parametrize(
+    ("media", "expected"),
+    [
+        (video(96, 64, 17), "96x64x9"),  # area first: the square one has more frames
+        (video(96, 95, 17), "64x64x17"),
+        (video(256, 144, 9), "96x64x9"),  # 16:9: of 3:2 and 2:1, 3:2 crops 16 %, 2:1 11 %
+    ],
+)
+def test_area_counts_before_frames(media, expected):
+    assert str(choose_bucket(read_buckets("64x64x17;96x64x9"), media)) == expected
+
+
+def test_a_video_is_no_image_unless_nothing_else_is_filled():
+    buckets = read_buckets("256x128x1;64x64x17")
+    assert str(choose_bucket(buckets, video(256, 128, 20))) == "64x64x17"
+    assert str(choose_bucket(buckets, video(256, 128, 9))) == "256x128x1"
+
+
+def test_nothing_is_enlarged_without_being_told():
+    buckets = read_buckets("256x256x9;128x128x9")
+    small = video(100, 90, 9)
+    with pytest.raises(DataError, match=r"too small: 100x90.* or allow upscaling"):
+        choose_bucket(buckets, small)
+    assert str(choose_bucket(buckets, small, allow_upscaling=True)) == "128x128x9"
+    large = video(300, 300, 9)
+    assert str(choose_bucket(buckets, large, allow_upscaling=True)) == "256x256x9"
+
+
+def test_frames_count_at_the_rate_that_videos_are_resampled_to():
+    buckets = read_buckets("64x64x25;64x64x9")
+    clip = video(64, 64, 30)
+    assert str(choose_bucket(buckets, clip)) == "64x64x25"
+    assert str(choose_bucket(buckets, clip, fps=12.5)) == "64x64x9"
+    with pytest.raises(DataError, match="with 6 frames at 5 frames per second"):
+        choose_bucket(buckets, clip, fps=5.0)
+
+
+SHAPES = [(1920, 1080), (1080, 1920), (640, 480), (1000, 1000), (2560, 1080), (1440, 1080)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_automatic_set_keeps_aspect_ratios_within_its_budget(shape):
+    sets = read_buckets("auto:768x448x89")
+    for width, height in (shape, (shape[0] * 4, shape[1] * 4)):
+        chosen = choose_bucket(sets, video(width, height, 300))
+        assert chosen.frames == 89
+        ratio = chosen.width / chosen.height / (width / height)
+        assert 0.93 < ratio < 1.07
+        pixels = chosen.width * chosen.height
+        budget = min(768 * 448, width * height)
+        assert 0.5 * budget <= pixels <= 768 * 448
+
+
+def test_an_automatic_set_has_shorter_buckets_and_those_of_images():
+    sets = read_buckets(" auto:256x256x89 ")
+    chosen = [choose_bucket(sets, video(512, 512, n)) for n in (89, 88, 41, 40, 16, 9)]
+    assert [str(c) for c in chosen] == [
+        "256x256x89",
+        "256x256x41",
+        "256x256x41",
+        "256x256x17",
+        "256x256x9",
+        "256x256x9",
+    ]
+    assert str(choose_bucket(sets, MediaInfo(512, 512, 1, 25.0, True))) == "256x256x1"
+    assert str(choose_bucket(sets, video(200, 200, 9))) == "192x192x9"
+    assert str(choose_bucket(read_buckets("auto:768x448x89"), video(640, 360, 41))) == "640x352x41"
+    with pytest.raises(DataError, match=r"too small: 90x90.* and \d+ more"):
+        choose_bucket(sets, video(90, 90, 9))
+
+
+def test_what_is_no_budget_is_refused():
+    with pytest.raises(ConfigurationError, match="the nearest is 768x448x89"):
+        read_buckets("auto:768x448x90")
+    with pytest.raises(ConfigurationError, match="WIDTHxHEIGHTxFRAMES"):
+        read_buckets("auto:")

@@ -1,0 +1,86 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.datasets.dataset import TrainingDataset, collate
+from ltxv_train_core.errors import DataError
+from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.media.write import write_video
+from ltxv_train_core.preprocessing.masks import latent_mask
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.training.trainer import train
+
+
+def test_a_latent_is_generated_where_any_pixel_of_it_is_white():
+    frames = np.zeros((17, 64, 96, 3), np.uint8)
+    frames[0, 0, 0] = 255
+    frames[8, 40, 40] = 200
+    frames[9, 63, 95] = 255
+    frames[16, 0, 0] = 100
+    expected = torch.zeros(3, 2, 3, dtype=torch.bool)
+    expected[0, 0, 0] = expected[1, 1, 1] = expected[2, 1, 2] = True
+    assert torch.equal(latent_mask(frames), expected)
+
+
+@pytest.fixture
+def masked(write_clip, tmp_path):
+    """Three clips: a picture for a mask, a video for a mask, and one of the wrong shape."""
+    picture = np.zeros((128, 128), np.uint8)
+    picture[:64] = 255
+    Image.fromarray(picture).save(tmp_path / "half.png")
+    moving = np.zeros((9, 64, 64, 3), np.uint8)
+    moving[0, :, :32] = moving[1:, :, 32:] = 255
+    write_video(tmp_path / "moving.mp4", moving, fps=25)
+    Image.fromarray(picture[:, :64]).save(tmp_path / "tall.png")
+    masks = {"a.mp4": "half.png", "b.mp4": "moving.mp4", "c.mp4": "tall.png", "d.mp4": ""}
+    rows = []
+    for level, (name, mask) in enumerate(masks.items()):
+        write_clip(name, 60 + 30 * level)
+        rows.append({"media_path": name, "caption": "grey", "mask_path": mask})
+    path = tmp_path / "data.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_masks_are_preprocessed_trained_on_and_part_of_the_data(masked, tmp_path):
+    settings = PreprocessSettings(masked, MINIATURE, "64x64x9")
+    summary = preprocess(settings)
+    skipped = dict(summary.skipped)
+    assert set(skipped) == {"c.mp4", "d.mp4"}
+    assert "its mask is 64x128 and the clip 64x64" in skipped["c.mp4"]
+    assert "the mask path is empty" in skipped["d.mp4"]
+
+    dataset = TrainingDataset(summary.root, mask_dir="masks")
+    masks = collate([dataset[0], dataset[1]]).masks
+    assert masks.tolist() == [[[[1, 1], [0, 0]]] * 2, [[[1, 0], [1, 0]], [[0, 1], [0, 1]]]]
+    assert TrainingDataset(summary.root)[0].mask is None
+    assert preprocess(settings).written == 0
+
+    config = build(
+        TrainingConfig,
+        {
+            "output_dir": str(tmp_path / "runs"),
+            "model": {"model_source": MINIATURE},
+            "conditioning": {"mask_conditioning_p": 1.0},
+            "optimization": {"steps": 1},
+            "acceleration": {"mixed_precision_mode": "no", "compile_with_inductor": False},
+            "data": {"preprocessed_data_root": str(summary.root), "num_dataloader_workers": 0},
+        },
+    )
+    assert train(config).finished
+
+    Image.new("L", (64, 64), 255).save(tmp_path / "half.png")
+    assert preprocess(settings).written == 1
+    assert TrainingDataset(summary.root).fingerprint() != dataset.fingerprint()
+
+
+def test_a_data_set_without_masks_is_refused_where_they_are_wanted(prepared):
+    with pytest.raises(DataError, match="has no masks"):
+        TrainingDataset(prepared, mask_dir="masks")

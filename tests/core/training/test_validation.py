@@ -1,0 +1,203 @@
+"""What is sampled while training: one test for each option of the section."""
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ltxv_train_core import config as configuration
+from ltxv_train_core.config import ValidationConfig
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import NeverStop, SamplesWritten, StepCompleted, ignore
+from ltxv_train_core.families.ltxv.miniature.clips import ClipSpec, render
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.media.tensors import frames_to_tensor
+from ltxv_train_core.media.write import write_video
+from ltxv_train_core.training.preflight import problems
+from ltxv_train_core.training.trainer import train
+from ltxv_train_core.training.validation import Validator, decode_videos
+
+PROMPT = "a red circle moves right on a teal background"
+SAME = 3  # the encoder is lossy, and not the same each time
+SHORT = {"video_dims": [96, 64, 9], "inference_steps": 1}
+CLIP = render(ClipSpec("circle", "red", "teal", "right", radius=0.3)).frames
+EXIF_ORIENTATION, TURNED_RIGHT = 0x0112, 6
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_model("LTXV_MINIATURE")
+
+
+@pytest.fixture(scope="module")
+def transformer(source):
+    return source.load_transformer(torch.float32)
+
+
+@pytest.fixture
+def validate(training_config, source, transformer, tmp_path):
+    """Samples with options of the section; returns the videos' files and the requests."""
+
+    def run(data=(), conditioning=None, **options):
+        config = training_config(
+            *data,
+            conditioning=conditioning or {},
+            validation={"prompts": [PROMPT]} | SHORT | options,
+        )
+        validator = Validator.prepare(config, source, torch.device("cpu"))
+        folder = tmp_path / "samples" / str(len(list(tmp_path.glob("samples/*"))))
+        written = validator.run(transformer, 1, folder, ignore, NeverStop())
+        return written, validator.requests
+
+    return run
+
+
+def read(path):
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def distance(ours, theirs):
+    """Mean absolute difference of two videos, in 255ths."""
+    return np.abs(ours.astype(float) - theirs).mean()
+
+
+def picture(path, width, height):
+    """A picture of another size and shape, stored lying on its side as a phone does."""
+    frame = Image.fromarray(CLIP[4]).resize((width, height), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = TURNED_RIGHT
+    frame.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    return frame
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_vae_keeps_its_precision_where_the_transformer_has_another(source, dtype):
+    latents = torch.randn(1, 128, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    (alone,) = decode_videos(latents, source, torch.device("cpu"))
+    with torch.autocast("cpu", dtype):
+        (within,) = decode_videos(latents, source, torch.device("cpu"))
+    assert np.array_equal(within, alone)
+
+
+@pytest.mark.parametrize("size", [(240, 200), (150, 300)], ids=["wide", "tall"])
+def test_an_image_is_the_first_frame(validate, source, tmp_path, size):
+    frame = picture(tmp_path / "first.png", *size)
+    scale = max(96 / size[0], 64 / size[1])
+    width, height = round(size[0] * scale), round(size[1] * scale)
+    left, top = (width - 96) // 2, (height - 64) // 2
+    cover = frame.resize((width, height), Image.Resampling.BICUBIC)
+    expected = np.array(cover.crop((left, top, left + 96, top + 64)))[None]
+
+    samples, requests = validate(images=[str(tmp_path / "first.png")])
+    given = requests[0].given
+    assert given.where[0].all()
+    assert not given.where[1:].any()
+    encoded = source.load_vae().encode(frames_to_tensor(expected))[0, :, 0]
+    assert (given.latents[:, 0] - encoded).abs().mean() < 0.05 * encoded.std()
+    shown = read(samples.videos[0])[:1]
+    assert distance(shown, expected) < 18
+    assert distance(shown, expected[:, :, ::-1]) > 2 * distance(shown, expected)
+
+
+def test_images_and_reference_videos_go_together(validate, mirror_data, tmp_path):
+    write_video(tmp_path / "reference.mp4", CLIP, 25.0)
+    picture(tmp_path / "first.png", 96, 64)
+    _, requests = validate(
+        (mirror_data,),
+        {"mode": "reference_video"},
+        images=[str(tmp_path / "first.png")],
+        reference_videos=[str(tmp_path / "reference.mp4")],
+    )
+    assert requests[0].reference.shape == (128, 2, 2, 3)
+    assert requests[0].given.where.shape == (2, 2, 3)
+
+
+def test_each_video_of_a_prompt_has_the_next_seed(validate):
+    several, requests = validate(prompts=[PROMPT, "a ring"], videos_per_prompt=2, seed=5)
+    assert [r.seed for r in requests] == [5, 6, 5, 6]
+    assert [path.name for path in several.videos] == [f"{i:03d}.mp4" for i in range(4)]
+    alone, _ = validate(seed=6)
+    videos = [read(path) for path in several.videos]
+    assert distance(read(alone.videos[0]), videos[1]) < SAME
+    assert distance(videos[0], videos[1]) > 2 * SAME
+    assert distance(videos[0], videos[2]) > 2 * SAME
+
+
+def test_the_size_the_rate_and_the_length_of_a_video(validate):
+    samples, _ = validate(video_dims=[64, 96, 17], frame_rate=12.5)
+    with av.open(str(samples.videos[0])) as file:
+        stream = file.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (64, 96, 17)
+        assert float(stream.average_rate) == 12.5
+
+
+@pytest.mark.long
+def test_each_option_changes_the_samples(validate):
+    plain = read(validate()[0].videos[0])
+    for option in (
+        {"frame_rate": 8.0},
+        {"inference_steps": 2},
+        {"guidance_scale": 1.0},
+        {"negative_prompt": "a blue square on a grey background"},
+    ):
+        assert distance(read(validate(**option)[0].videos[0]), plain) > 2 * SAME, option
+
+
+def run(config):
+    events: list = []
+    train(config, events.append)
+    return events
+
+
+def test_samples_before_the_first_step_show_the_base_model(training_config, validate):
+    options = {"prompts": [PROMPT], "interval": 1} | SHORT
+    events = run(training_config(optimization={"steps": 1}, validation=options))
+    order = [type(e) for e in events if isinstance(e, SamplesWritten | StepCompleted)]
+    assert order == [SamplesWritten, StepCompleted, SamplesWritten]
+    first = next(e for e in events if isinstance(e, SamplesWritten))
+    assert first.step == 0
+    assert first.sheet.parent.name == "000000"
+    assert distance(read(first.videos[0]), read(validate()[0].videos[0])) < SAME
+
+
+def test_the_first_samples_can_be_left_out(training_config):
+    options = {"prompts": [PROMPT], "interval": 1, "skip_initial_validation": True} | SHORT
+    events = run(training_config(optimization={"steps": 1}, validation=options))
+    assert [e.step for e in events if isinstance(e, SamplesWritten)] == [1]
+
+
+@pytest.mark.parametrize("options", [{"interval": None}, {"prompts": []}])
+def test_without_interval_or_prompts_nothing_is_loaded(training_config, source, options):
+    config = training_config(validation={"prompts": [PROMPT]} | SHORT | options)
+    assert Validator.prepare(config, source, torch.device("cpu")) is None
+
+
+def test_unusable_files_are_named_before_anything_is_loaded(training_config, mirror_data, tmp_path):
+    write_video(tmp_path / "short.mp4", CLIP[:5], 25.0)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    config = training_config(
+        mirror_data,
+        conditioning={"mode": "reference_video"},
+        validation={
+            "prompts": ["a", "b"],
+            "images": [str(tmp_path / "nowhere.png"), str(tmp_path / "broken.png")],
+            "reference_videos": [str(tmp_path / "short.mp4")] * 2,
+        }
+        | SHORT,
+    )
+    found = problems(config)
+    assert [line.split(":")[0] for line in found] == [
+        "validation.images",
+        "validation.images",
+        "validation.reference_videos",
+        "validation.reference_videos",
+    ]
+    assert "nowhere.png" in found[0]
+    assert "5 frames, and the samples have 9" in found[2]
+
+
+def test_images_are_counted_against_the_prompts():
+    with pytest.raises(ConfigurationError, match="images has 1 entries and prompts has 2"):
+        configuration.build(ValidationConfig, {"prompts": ["a", "b"], "images": ["x.png"]})

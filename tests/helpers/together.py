@@ -1,0 +1,74 @@
+"""Trains a configuration in forks that train together, each sample with noise of its own.
+
+    python together.py CONFIG.yaml PROCESSES [SAMPLES]
+
+The last process has no more memory after so many samples. The noise of a sample depends on its name and the step alone, so that the same samples make the same
+gradients however they are spread over processes.
+"""
+
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from ltxv_train_core.config import yaml_file
+from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.storage.atomic import sha256_json
+from ltxv_train_core.strategies.base import StepInputs
+from ltxv_train_core.strategies.standard import StandardStrategy
+from ltxv_train_core.training.distributed import Processes
+from ltxv_train_core.training.trainer import follow_first, train
+
+prepare = StandardStrategy.prepare
+
+
+def by_sample(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+    parts = []
+    for i, name in enumerate(batch.names):
+        single = {f.name: getattr(batch, f.name) for f in fields(Batch)}
+        single = {k: None if v is None else v[i : i + 1] for k, v in single.items()}
+        own = torch.Generator().manual_seed(int(sha256_json(name)[:12], 16))
+        parts.append(prepare(self, Batch(**single), own))
+    return StepInputs(**{n: torch.cat([getattr(p, n) for p in parts]) for n in vars(parts[0])})
+
+
+def fail_after(samples: int) -> None:
+    """Lets this process have no more memory."""
+    left = [samples]
+
+    def prepared(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+        if not left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        left[0] -= len(batch.names)
+        return by_sample(self, batch, generator)
+
+    StandardStrategy.prepare = prepared
+
+
+def main(config_file: str, count: int, samples: int | None) -> None:
+    StandardStrategy.prepare = by_sample
+    config = yaml_file.load(Path(config_file))
+    os.environ |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+    for rank in range(1, count):
+        if os.fork() == 0:
+            os.environ["RANK"] = str(rank)
+            processes = Processes.join()
+            if samples is not None and rank == count - 1:
+                fail_after(samples)
+            try:
+                follow_first(processes)
+            except torch.OutOfMemoryError:
+                os._exit(1)
+            processes.leave()
+            os._exit(0)
+    os.environ["RANK"] = "0"
+    processes = Processes.join()
+    result = train(config, processes=processes)
+    processes.leave()
+    print(result.lora_file)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)
