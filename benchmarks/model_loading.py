@@ -66,7 +66,7 @@ def main() -> None:
         path = Path(folder, "model.safetensors")
         write_empty(path, SIZES[args.size], args.stored)
         source = open_model(str(path))
-        source.require_transformer()
+        source.require("transformer")
         before = psutil.Process().memory_info().rss
         started = time.perf_counter()
         transformer = source.load_transformer(DTYPES[args.dtype])

@@ -68,7 +68,7 @@ def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
     transformer = trainer.source.load_transformer(trainer.transformer.dtype).train()
     parameters = add_lora(transformer, config.lora, config.seed)
     optimizer = torch.optim.AdamW(parameters, lr=config.optimization.learning_rate)
-    text = batch.prompt_embeds.to(transformer.dtype)
+    text = batch.text.tensors["prompt_embeds"].to(transformer.dtype)
     tokens = inputs.tokens.to(transformer.dtype)
 
     def step() -> None:
@@ -77,7 +77,7 @@ def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
                 hidden_states=tokens,
                 encoder_hidden_states=text,
                 timestep=inputs.timesteps,
-                encoder_attention_mask=batch.prompt_mask,
+                encoder_attention_mask=batch.text.mask,
                 video_coords=inputs.positions,
                 return_dict=False,
             )[0]

@@ -8,7 +8,7 @@ import torch
 from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.families.ltxv.miniature import clips, scores
 from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
-from ltxv_train_core.families.open import MINIATURE, ModelSource, open_model
+from ltxv_train_core.families.open import MINIATURE, Model, open_model
 from ltxv_train_core.media.tensors import frames_to_tensor, tensor_to_frames
 
 SMALLEST_FIDELITY = {"background": 0.9, "colour": 0.9, "motion": 0.7}
@@ -35,7 +35,7 @@ def check(seeds: int) -> bool:
 
 
 @torch.no_grad()
-def sample_videos(source: ModelSource, prompts: Sequence[str], seed: int) -> list[np.ndarray]:
+def sample_videos(source: Model, prompts: Sequence[str], seed: int) -> list[np.ndarray]:
     """One video uint8 [F, H, W, 3] per prompt."""
     *texts, negative = source.load_text_encoder().encode([*prompts, ""])
     requests = [
@@ -46,16 +46,17 @@ def sample_videos(source: ModelSource, prompts: Sequence[str], seed: int) -> lis
         clips.SIZE,
         SAMPLING_STEPS,
         GUIDANCE_SCALE,
-        source.causal_positions,
         clips.FPS,
         batch_size=len(requests),
     )
-    latents = sample(source.load_transformer(torch.float32), requests, settings)
+    latents = sample(
+        source.transformer.denoiser(source.load_transformer(torch.float32)), requests, settings
+    )
     codec = source.load_vae()
     return [tensor_to_frames(codec.decode(one[None]))[0] for one in latents]
 
 
-def codec_psnr(source: ModelSource, specs: Sequence[clips.ClipSpec]) -> float:
+def codec_psnr(source: Model, specs: Sequence[clips.ClipSpec]) -> float:
     """Mean peak signal-to-noise ratio of clips that went through the autoencoder, in dB."""
     codec = source.load_vae()
     ratios = []

@@ -1,6 +1,6 @@
 """The files that preprocessing writes and finds again, and those that nothing needs any more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,14 +78,14 @@ class Cache:
             return False
         return True
 
-    def write(self, stored: Stored, name: str, tensor: "Tensor", about: dict[str, str]) -> None:
-        """Writes a tensor, atomically. Raises `DataError` where a link leads out of the folder.
+    def write(self, stored: Stored, tensors: "Mapping[str, Tensor]", about: dict[str, str]) -> None:
+        """Writes named tensors, atomically. Raises `DataError` where a link leads out of the folder.
 
         The index goes first: should this pass be interrupted, it would vouch for a mixture.
         """
         path = self._ledger.path(stored.path)
         remove(index_path(self.root))
-        write_safetensors(path, {name: tensor}, about | {"key": stored.key})
+        write_safetensors(path, tensors, about | {"key": stored.key})
 
     def first_dimension(self, stored: Stored, name: str) -> int:
         """The length of a stored tensor; only the file's head is read."""

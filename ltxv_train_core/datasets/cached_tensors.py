@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError, ModelError, cut
+from ..families.names import PROMPT
 from ..geometry import LATENT_CHANNELS, VideoSize
 from ..storage.safetensors_header import TensorInfo, read_header
 from .index import LATENTS, MASKS, REFERENCE_LATENTS, Stored
@@ -21,7 +22,7 @@ def tensor_name(stored: Stored) -> str:
     """What the tensor of a file is called."""
     folder = PurePosixPath(stored.path).parts[0]
     names = {LATENTS: "latents", REFERENCE_LATENTS: "latents", MASKS: "mask"}
-    return names.get(folder, "prompt_embeds")
+    return names.get(folder, PROMPT)
 
 
 def require_tensor(root: Path, stored: Stored, size: VideoSize | None = None) -> TensorInfo:
@@ -69,7 +70,7 @@ def require_one_width(root: Path, widths: Collection[int]) -> None:
 def _fits(name: str, info: TensorInfo, size: VideoSize | None) -> bool:
     if 0 in info.shape or info.dtype not in (("BOOL",) if name == "mask" else _FLOATS):
         return False
-    if name == "prompt_embeds":
+    if name == PROMPT:
         return len(info.shape) == 2 and info.shape[0] <= MOST_TOKENS and info.shape[1] <= WIDEST
     latent = info.shape[1:] if name == "latents" else info.shape
     if len(latent) != 3 or (name == "latents" and info.shape[0] != LATENT_CHANNELS):
@@ -82,7 +83,7 @@ def _fits(name: str, info: TensorInfo, size: VideoSize | None) -> bool:
 
 
 def _expected(name: str, size: VideoSize | None) -> str:
-    if name == "prompt_embeds":
+    if name == PROMPT:
         return "floats [tokens, width]"
     channels = f"{LATENT_CHANNELS}, " if name == "latents" else ""
     latent = (

@@ -1,10 +1,10 @@
 """A preprocessed data set, and the batches that training takes from it.
 
-Shapes: B batch, f h w latent frames, rows, columns, L text tokens, D text width.
+Shapes: B batch, C channels, f h w latent frames, rows, columns.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
+from ..families.base import Embedding, Text
+from ..families.names import PROMPT, VIDEO
 from ..storage.tensors import is_finite
 from .batch_order import batch_order
 from .index import Stored
@@ -29,18 +30,43 @@ CAPTION_DRAWS = 1
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One clip: latents [128, f, h, w], prompt_embeds [L, D]; reference_latents like latents.
+class StreamTensors:
+    """One stream of a clip, or of a batch of them (then with B in front).
 
-    `mask` [f, h, w] is true where the clip is to be generated.
+    Attributes:
+        latents: [C, f, h, w] float32, normalised per channel.
+        reference: like latents, or None where training takes no references.
+        mask: [f, h, w] bool, true for what is to be generated; None where training takes no masks.
+    """
+
+    latents: Tensor
+    reference: Tensor | None = None
+    mask: Tensor | None = None
+
+    @classmethod
+    def stacked(cls, parts: Sequence["StreamTensors"]) -> "StreamTensors":
+        """Those of several clips of one size, as a batch."""
+        references = [each.reference for each in parts if each.reference is not None]
+        masks = [each.mask for each in parts if each.mask is not None]
+        return cls(
+            torch.stack([each.latents for each in parts]),
+            torch.stack(references) if references else None,
+            torch.stack(masks) if masks else None,
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip with one of its captions.
+
+    Attributes:
+        streams: by name, see `families.base.Stream`.
     """
 
     name: str
     fps: float
-    latents: Tensor
-    prompt_embeds: Tensor
-    reference_latents: Tensor | None
-    mask: Tensor | None = None
+    streams: Mapping[str, StreamTensors]
+    text: Embedding
 
 
 @dataclass(frozen=True)
@@ -48,33 +74,25 @@ class Batch:
     """Clips of one size.
 
     Attributes:
-        latents: [B, 128, f, h, w] float32, normalised per channel.
+        streams: by name, stacked.
         fps: [B] float32.
-        prompt_embeds: [B, L, D], padded with zeros to the longest caption of the batch.
-        prompt_mask: [B, L] bool, true for real tokens.
-        reference_latents: like latents, or None where training takes no references.
-        masks: [B, f, h, w] bool, true for what is to be generated, or None where training takes
-            no masks.
+        text: their captions, padded to the longest.
     """
 
-    latents: Tensor
+    streams: Mapping[str, StreamTensors]
     fps: Tensor
-    prompt_embeds: Tensor
-    prompt_mask: Tensor
-    reference_latents: Tensor | None
+    text: Text
     names: tuple[str, ...]
-    masks: Tensor | None = None
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
-        parts = {
-            "latents": self.latents,
-            "text embedding": self.prompt_embeds,
-            "reference": self.reference_latents,
-        }
+        parts: list[tuple[str, Tensor | None]] = []
+        for stream in self.streams.values():
+            parts += [("latents", stream.latents), ("reference", stream.reference)]
+        parts += [("text embedding", tensor) for tensor in self.text.tensors.values()]
         return [
             f"{part} of {name}"
-            for part, tensor in parts.items()
+            for part, tensor in parts
             if tensor is not None
             for name, own in zip(self.names, tensor, strict=True)
             if not is_finite(own)
@@ -129,14 +147,12 @@ class TrainingDataset(Dataset):
         reference = self._wanted(item.reference_latents, self.reference_dir)
         mask = self._wanted(item.mask, self.mask_dir)
         latents = self.files.latents(item.latents)
-        return Sample(
-            name=item.name,
-            fps=item.fps,
-            latents=latents,
-            prompt_embeds=self.files.prompt_embeds(caption),
-            reference_latents=self.files.latents(reference) if reference else None,
-            mask=self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
+        video = StreamTensors(
+            latents,
+            self.files.latents(reference) if reference else None,
+            self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
         )
+        return Sample(item.name, item.fps, {VIDEO: video}, self.files.text(caption))
 
     @property
     def groups(self) -> list[str]:
@@ -155,7 +171,7 @@ class TrainingDataset(Dataset):
     @property
     def text_width(self) -> int:
         """Numbers of each text token."""
-        return self.files.prompt_embeds(self.items[0].conditions).shape[-1]
+        return self.files.text(self.items[0].conditions)[PROMPT].shape[-1]
 
     def latents(self, index: int) -> Tensor:
         """Those of a clip, [128, f, h, w]."""
@@ -210,17 +226,14 @@ class TrainingDataset(Dataset):
 
 def collate(samples: list[Sample]) -> Batch:
     """Puts clips of one size together."""
-    references = [s.reference_latents for s in samples if s.reference_latents is not None]
-    masks = [s.mask for s in samples if s.mask is not None]
-    lengths = torch.tensor([len(s.prompt_embeds) for s in samples])
     return Batch(
-        latents=torch.stack([s.latents for s in samples]),
-        fps=torch.tensor([s.fps for s in samples], dtype=torch.float32),
-        prompt_embeds=pad_sequence([s.prompt_embeds for s in samples], batch_first=True),
-        prompt_mask=torch.arange(int(lengths.max()))[None] < lengths[:, None],
-        reference_latents=torch.stack(references) if references else None,
-        names=tuple(s.name for s in samples),
-        masks=torch.stack(masks) if masks else None,
+        streams={
+            name: StreamTensors.stacked([sample.streams[name] for sample in samples])
+            for name in samples[0].streams
+        },
+        fps=torch.tensor([sample.fps for sample in samples], dtype=torch.float32),
+        text=Text.padded([sample.text for sample in samples]),
+        names=tuple(sample.name for sample in samples),
     )
 
 

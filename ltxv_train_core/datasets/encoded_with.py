@@ -6,9 +6,10 @@ The numbers of another VAE mean other pictures: nothing fails, and what is learn
 from typing import TYPE_CHECKING
 
 from ..errors import cut
+from ..families.names import TEXT_ENCODER, VAE
 
 if TYPE_CHECKING:
-    from ..models.sources.protocols import ModelSource, Part
+    from ..families.model import Model, Part
     from .dataset import TrainingDataset
 
 VAE_CONTENT, TEXT_CONTENT = "vae_content", "text_content"
@@ -19,14 +20,14 @@ USUAL_SPREAD = (0.05, 20.0)
 LOOKED_AT = 4
 
 
-def differences(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
+def differences(dataset: "TrainingDataset", model: "Model") -> list[str]:
     """Why a data set and a model don't belong together, one line each."""
     found = [
-        *_other_weights(dataset, VAE_CONTENT, model.vae, "latents", "VAE", "vae_source"),
+        *_other_weights(dataset, VAE_CONTENT, model.part(VAE), "latents", "VAE", "vae_source"),
         *_other_weights(
             dataset,
             TEXT_CONTENT,
-            model.text_encoder,
+            model.part(TEXT_ENCODER),
             "captions",
             "text encoder",
             "text_encoder_source",
@@ -35,9 +36,9 @@ def differences(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
     return found if dataset.made_with else [*found, *_unusual(dataset)]
 
 
-def other_width(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
+def other_width(dataset: "TrainingDataset", model: "Model") -> list[str]:
     """That embeddings have not the width that the model reads."""
-    width, wanted = dataset.text_width, model.text_width
+    width, wanted = dataset.text_width, model.facts.text_width
     if wanted is None or width == wanted:
         return []
     return [
@@ -49,13 +50,13 @@ def other_width(dataset: "TrainingDataset", model: "ModelSource") -> list[str]:
 def _other_weights(
     dataset: "TrainingDataset",
     recorded: str,
-    part: "Part | None",
+    part: "Part",
     what: str,
     kind: str,
     option: str,
 ) -> list[str]:
     made_with = dataset.made_with.get(recorded)
-    if made_with is None or part is None or part.content in (None, made_with):
+    if made_with is None or part.content in (None, made_with):
         return []
     return [
         f"data.preprocessed_data_root: its {what} were encoded with another {kind} than this model's: "
@@ -71,7 +72,7 @@ def _unusual(dataset: "TrainingDataset") -> list[str]:
     if USUAL_SPREAD[0] <= spread <= USUAL_SPREAD[1]:
         return []
     return [
-        f"data.preprocessed_data_root: its latents have a standard deviation of {spread:.3g}, and LTX-Video's, "
-        "normalised per channel, have one near 1: preprocess it again, or, where you know that they are right, "
+        f"data.preprocessed_data_root: its latents have a standard deviation of {spread:.3g}, and latents that are "
+        "normalised per channel have one near 1: preprocess it again, or, where you know that they are right, "
         "set data.allow_other_encoders"
     ]

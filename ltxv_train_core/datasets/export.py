@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..families.names import PROMPT
 from ..storage.atomic import atomic_path
 from .index import CONDITIONS, LATENTS, REFERENCE_LATENTS, Index, Item, index_path
 from .precomputed import SUFFIX, conditions_name
@@ -45,12 +46,12 @@ def export_reference(
     _require_own_folder(output, names)
     for line in _left_behind(files.index):
         report(Notice(line))
-    lengths = (len(files.prompt_embeds(item.conditions)) for item in items)
+    lengths = (len(files.text(item.conditions)[PROMPT]) for item in items)
     length = max([TEXT_TOKENS, *lengths])
     for done, (item, name) in enumerate(zip(items, names, strict=True)):
         raise_if_stopped(stop)
         report(Progress("export", done, len(items), "clip"))
-        embeds = files.prompt_embeds(item.conditions)
+        embeds = files.text(item.conditions)[PROMPT]
         text = conditions_name(name)
         _save(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
         for folder, stored in (

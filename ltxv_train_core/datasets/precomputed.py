@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, cut, shown
+from ..families.base import Embedding
+from ..families.names import PROMPT
 from ..geometry import (
     LATENT_CHANNELS,
     SPATIAL_COMPRESSION,
@@ -131,11 +133,11 @@ class PtFiles:
             .to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         )
 
-    def prompt_embeds(self, stored: Stored) -> Tensor:
-        """[L, D], without padding."""
+    def text(self, stored: Stored) -> Embedding:
+        """Its embedding [L, D], without padding."""
         path = self.root / stored.path
         embeds, mask = _text(path)
-        return embeds.flatten(0, -2)[mask.flatten().bool()].clone()
+        return {PROMPT: embeds.flatten(0, -2)[mask.flatten().bool()].clone()}
 
     def mask(self, stored: Stored) -> Tensor:
         raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")

@@ -9,6 +9,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ..errors import DataError
+from ..families.base import Embedding
+from ..families.names import PROMPT
 from ..geometry import VideoSize
 from ..permissions import policy
 from . import precomputed
@@ -37,11 +39,11 @@ class StoredFiles(Protocol):
         ...
 
     def latents(self, stored: Stored) -> Tensor:
-        """[128, f, h, w] float32."""
+        """[C, f, h, w] float32."""
         ...
 
-    def prompt_embeds(self, stored: Stored) -> Tensor:
-        """[L, D]."""
+    def text(self, stored: Stored) -> Embedding:
+        """Named tensors [L, D]."""
         ...
 
     def mask(self, stored: Stored) -> Tensor:
@@ -86,8 +88,8 @@ class SafetensorsFiles:
     def latents(self, stored: Stored) -> Tensor:
         return self._load(stored, "latents")
 
-    def prompt_embeds(self, stored: Stored) -> Tensor:
-        return self._load(stored, "prompt_embeds")
+    def text(self, stored: Stored) -> Embedding:
+        return {PROMPT: self._load(stored, PROMPT)}
 
     def mask(self, stored: Stored) -> Tensor:
         return self._load(stored, "mask")
@@ -96,7 +98,7 @@ class SafetensorsFiles:
         widths = set()
         for one in dict.fromkeys(stored):
             info = require_tensor(self.root, one, self._sizes.get(one))
-            if tensor_name(one) == "prompt_embeds":
+            if tensor_name(one) == PROMPT:
                 widths.add(info.shape[1])
         require_one_width(self.root, widths)
 

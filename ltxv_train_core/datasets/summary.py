@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
+from ..families.names import PROMPT
 from ..geometry import VideoSize
 from ..media.info import TRAITS, MediaInfo
 from ..models.memory.activations import GIB, LORA_IN_HALF
@@ -78,7 +79,7 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     references = any(item.reference_latents for item in index.items)
     parsed = {size: VideoSize.parse(size) for size in clips}
     stored = {caption.conditions for item in index.items for caption in item.captions}
-    lengths = sorted(cache.first_dimension(one, "prompt_embeds") for one in stored)
+    lengths = sorted(cache.first_dimension(one, PROMPT) for one in stored)
     return DatasetSummary(
         clips=clips,
         frames=sum(parsed[size].frames * count for size, count in clips.items()),

@@ -11,7 +11,7 @@ from ..events import NeverStop, Reporter, StopSignal, ignore
 from ..families.ltxv.miniature.clips import FPS, SIZE
 from ..families.ltxv.miniature.datasets import DemoDataset, generate
 from ..families.ltxv.miniature.scores import score
-from ..families.open import MINIATURE, ModelSource, open_model
+from ..families.open import MINIATURE, Model, open_model
 from ..lora.file import add_trained_lora
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor
@@ -106,7 +106,7 @@ class _Evaluation:
     def __init__(
         self,
         dataset: DemoDataset,
-        source: ModelSource,
+        source: Model,
         seed: int,
         report: Reporter,
         stop: StopSignal,
@@ -129,17 +129,20 @@ class _Evaluation:
             size=SIZE,
             steps=recipe.SAMPLING_STEPS,
             guidance_scale=recipe.GUIDANCE_SCALE,
-            causal_positions=self.source.causal_positions,
             fps=FPS,
             batch_size=len(self.requests),
         )
-        latents = sample(transformer, self.requests, settings, self.report, self.stop)
+        latents = sample(
+            self.source.transformer.denoiser(transformer),
+            self.requests,
+            settings,
+            self.report,
+            self.stop,
+        )
         return decode_videos(latents, self.source, torch.device("cpu"), self.report)
 
 
-def _encode(
-    references: list[np.ndarray | None], source: ModelSource
-) -> list[torch.Tensor] | list[None]:
+def _encode(references: list[np.ndarray | None], source: Model) -> list[torch.Tensor] | list[None]:
     if any(reference is None for reference in references):
         return [None] * len(references)
     vae = source.load_vae()

@@ -1,23 +1,30 @@
 """Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable
-from ..models.sources.composite import AssembledModel
 from ..models.sources.hub_download import download_file, is_cached, require_reachable
-from ..models.sources.protocols import ModelSource, TextEncoderPart, VaePart
 from ..permissions import policy
-from .ltxv.diffusers_folder import DiffusersModel, EncoderFolder, HubFolder, LocalFolder, VaeFolder
-from .ltxv.miniature_model import MINIATURE, MiniatureEncoder, MiniatureModel
-from .ltxv.single_file import SingleFileModel, VaeFile
+from .ltxv.diffusers_folder import (
+    EncoderFolder,
+    HubFolder,
+    LocalFolder,
+    VaeFolder,
+    diffusers_model,
+)
+from .ltxv.miniature_model import MINIATURE, MiniatureEncoder, miniature_model
+from .ltxv.single_file import VaeFile, single_file_model
 from .ltxv.t5_file import T5File
 from .ltxv.versions import MAIN_REPOSITORY, VERSIONS, Version
+from .model import Model, Part, TextEncoderPart
+from .names import TEXT_ENCODER, VAE
 
 __all__ = [
     "MINIATURE",
-    "ModelSource",
+    "Model",
     "locate_model",
     "must_be_downloaded",
     "open_model",
@@ -42,7 +49,7 @@ def open_model(
     vae_source: str | None = None,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
-) -> ModelSource:
+) -> Model:
     """Finds a base model; loads nothing but its description.
 
     A version that is published as a single file is downloaded here, a repository's folders when
@@ -61,27 +68,23 @@ def open_model(
         Cancelled: when a download was stopped.
     """
     place = locate_model(model_source)
-    text: TextEncoderPart | None = None
-    model: ModelSource
     if place == MINIATURE:
-        model = MiniatureModel()
+        model = miniature_model()
     elif isinstance(place, Version):
         model = _open_version(model_source, place, report, stop)
-        text = EncoderFolder(HubFolder(MAIN_REPOSITORY, report, stop)) if place.file else None
     elif isinstance(place, str):
         causal = _REPOSITORY_POSITIONS.get(place)
-        model = DiffusersModel(model_source, HubFolder(place, report, stop), causal)
+        model = diffusers_model(model_source, HubFolder(place, report, stop), causal)
     elif place.is_dir():
-        model = DiffusersModel(model_source, LocalFolder(place))
+        model = diffusers_model(model_source, LocalFolder(place))
     else:
-        model = SingleFileModel(model_source, place)
+        model = single_file_model(model_source, place)
+    chosen: dict[str, Part] = {}
     if text_encoder_source is not None:
-        text = open_text_encoder(text_encoder_source, report, stop)
-    vae = None if vae_source is None else open_vae(vae_source, report, stop)
-    if text is None and vae is None:
-        return model
-    named = [part for part, given in ((text, text_encoder_source), (vae, vae_source)) if given]
-    return AssembledModel(model, text, vae, [part.identity for part in named if part is not None])
+        chosen[TEXT_ENCODER] = open_text_encoder(text_encoder_source, report, stop)
+    if vae_source is not None:
+        chosen[VAE] = open_vae(vae_source, report, stop)
+    return replace(model, chosen=chosen)
 
 
 def locate_model(model_source: str) -> Path | Version | str:
@@ -119,7 +122,7 @@ def open_text_encoder(
     return T5File.open(place) if isinstance(place, Path) else EncoderFolder(place)
 
 
-def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = None) -> VaePart:
+def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = None) -> Part:
     """Finds a VAE. Raises `ModelError` when there is none, or another kind of file."""
     place = _place("vae_source", source, report, stop)
     return VaeFile.open(place) if isinstance(place, Path) else VaeFolder(place)
@@ -140,13 +143,14 @@ def _place(
     return HubFolder(source, report, stop)
 
 
-def _open_version(
-    name: str, version: Version, report: Reporter, stop: StopSignal | None
-) -> ModelSource:
+def _open_version(name: str, version: Version, report: Reporter, stop: StopSignal | None) -> Model:
     if version.file is None:
         folder = HubFolder(version.repository, report, stop)
-        return DiffusersModel(name, folder, version.causal_positions)
-    return SingleFileModel(name, download_file(version.repository, version.file, report, stop))
+        return diffusers_model(name, folder, version.causal_positions)
+    path = download_file(version.repository, version.file, report, stop)
+    model = single_file_model(name, path)
+    text = EncoderFolder(HubFolder(MAIN_REPOSITORY, report, stop))
+    return replace(model, parts={**model.parts, TEXT_ENCODER: text})
 
 
 def block_count(model_source: str) -> int | None:
@@ -158,9 +162,9 @@ def block_count(model_source: str) -> int | None:
     """
     place = locate_model(model_source)
     if isinstance(place, Path):
-        return open_model(model_source).block_count
+        return open_model(model_source).facts.block_count
     if place == MINIATURE:
-        return MiniatureModel.block_count
+        return miniature_model().facts.block_count
     return place.block_count if isinstance(place, Version) else _REPOSITORY_BLOCKS.get(place)
 
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -31,6 +30,7 @@ from ..errors import ModelError, cut
 from ..families.ltxv.key_names import comfy_name
 from ..formats.lora_kinds import is_difference, why_not_plain
 from ..formats.tensors import READABLE
+from ..models.transformer import Transformer
 from ..storage.reading import read_text
 from ..storage.safetensors_header import Header, read_header
 from ..storage.tensors import is_finite, write_safetensors
@@ -202,7 +202,7 @@ def write_lora(
     )
 
 
-def lora_tensors(transformer: LTXVideoTransformer3DModel) -> dict[str, Tensor]:
+def lora_tensors(transformer: Transformer) -> dict[str, Tensor]:
     """The LoRA's tensors under diffusers' names: `<module>.lora_A.weight`, `.lora_B.weight`."""
     tensors = get_peft_model_state_dict(transformer)
     return {name: value.detach().float().cpu().clone() for name, value in tensors.items()}
@@ -232,7 +232,7 @@ def write_lora_file(
     write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 
 
-def add_trained_lora(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+def add_trained_lora(transformer: Transformer, path: Path) -> None:
     """Puts a LoRA file into a transformer for sampling, at strength 1.
 
     Raises:

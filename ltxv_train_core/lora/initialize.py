@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from safetensors import safe_open
 
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
 from ..families.ltxv.key_names import TRANSFORMER_PREFIX, diffusers_name
+from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
 from ..storage.safetensors_header import read_header
@@ -82,7 +82,7 @@ def start_notes(config: TrainingConfig) -> tuple[str, ...]:
     return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
 
 
-def load_transformer_file(transformer: LTXVideoTransformer3DModel, path: Path) -> None:
+def load_transformer_file(transformer: Transformer, path: Path) -> None:
     """Loads a transformer file in ComfyUI's layout, as full training writes it.
 
     Raises:
@@ -145,7 +145,7 @@ def require_rank(path: Path, rank: int) -> None:
         )
 
 
-def start_from(transformer: LTXVideoTransformer3DModel, path: Path, config: LoRAConfig) -> int:
+def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     """Copies a LoRA file into the LoRA that `add_lora` has put in.
 
     The effect that the file has when it is sampled with is where training starts: alpha / rank of
@@ -197,7 +197,7 @@ def _read_start(path: Path) -> LoRA:
 
 
 def trained_layers(
-    transformer: LTXVideoTransformer3DModel,
+    transformer: Transformer,
 ) -> dict[str, tuple[torch.nn.Parameter, torch.nn.Parameter]]:
     """lora_A and lora_B that are in the transformer, by the layer's name."""
     parameters = dict(transformer.named_parameters())

@@ -5,7 +5,6 @@ import math
 from fnmatch import fnmatchcase
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import nn
@@ -13,11 +12,12 @@ from torch import nn
 from ..config import LoRAConfig
 from ..errors import ConfigurationError, shown
 from ..models.memory.fp8 import FLOAT8
+from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
 
 
 def add_lora(
-    transformer: LTXVideoTransformer3DModel,
+    transformer: Transformer,
     config: LoRAConfig,
     seed: int,
     dropout_seed: DropoutSeed | None = None,

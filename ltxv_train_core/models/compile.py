@@ -1,9 +1,8 @@
 import importlib.util
 import shutil
 
-from diffusers import LTXVideoTransformer3DModel
-
 from ..events import Notice, Reporter
+from .transformer import Transformer
 
 # Blocks that are compiled one by one overwrite each other's results in CUDA graphs when they sample,
 # compute activations again or accumulate gradients (pytorch/pytorch#152887, #169545).
@@ -14,7 +13,7 @@ _WITHOUT_CUDA_GRAPHS = {
 
 
 def compile_blocks(
-    transformer: LTXVideoTransformer3DModel, mode: str, report: Reporter, left_out: list[int]
+    transformer: Transformer, mode: str, report: Reporter, left_out: list[int]
 ) -> bool:
     """Compiles each block in place, so that parameter names stay as they are.
 

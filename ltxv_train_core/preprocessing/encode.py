@@ -109,7 +109,7 @@ class MediaEncoding:
                 if not is_finite(tensor):
                     self._break(job, "its latents are not finite; set vae_dtype to float32")
                     continue
-                self._cache.write(job.stored, name, tensor, job.description)
+                self._cache.write(job.stored, {name: tensor}, job.description)
                 self._log.written += 1
 
     def _read(self, phase: str, jobs: list[MediaJob]) -> Iterator[Read]:
@@ -168,18 +168,18 @@ def encode_captions(
     encoder = source.load()
     for text in log.each("encode captions", list(missing), len(missing), lambda text: text[:60]):
         try:
-            embeds = encoder.encode([text])[0]
+            embedding = encoder.encode([text])[0]
         except DataError as error:
             failures |= {stored.key: str(error) for stored in missing[text]}
             continue
-        if not is_finite(embeds):
+        if not all(map(is_finite, embedding.values())):
             reason = "its embedding is not finite: take another text encoder file"
             if not text:  # which every data set has
                 raise ModelError(f"the empty caption: {reason}")
             failures |= {stored.key: reason for stored in missing[text]}
             continue
         for stored in missing[text]:
-            cache.write(stored, "prompt_embeds", embeds, {"caption": text})
+            cache.write(stored, embedding, {"caption": text})
             log.written += stored != empty
     del encoder
     empty_cache()

@@ -15,22 +15,22 @@ def _nothing() -> None:
 
 
 class VideoEncoder(Protocol):
-    """Pixels to normalised latents and back. `LTXVideoVae` is one."""
+    """Pixels to normalised latents and back. A model's VAE is one."""
 
     def encode(self, frames: "Tensor") -> "Tensor":
-        """Frames [B, 3, F, H, W] in [-1, 1] to the mean latents [B, 128, f, h, w], float32."""
+        """Frames [B, 3, F, H, W] in [-1, 1] to the mean latents [B, C, f, h, w], float32."""
         ...
 
     def decode(self, latents: "Tensor") -> "Tensor":
-        """Latents [B, 128, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32."""
+        """Latents [B, C, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32."""
         ...
 
 
 class CaptionEncoder(Protocol):
-    """Texts to embeddings. `TextEncoder` is one."""
+    """Texts to embeddings. A model's text encoder is one."""
 
-    def encode(self, prompts: list[str]) -> "list[Tensor]":
-        """One embedding [L, D] per prompt, on the CPU, padding cut off."""
+    def encode(self, prompts: list[str]) -> "list[dict[str, Tensor]]":
+        """Named tensors [L, D] per prompt, on the CPU, padding cut off."""
         ...
 
 

@@ -1,17 +1,18 @@
 """The VAE and the text encoder of the base model, in the precision that is asked for."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from ..config import PreprocessSettings
 from ..errors import ConfigurationError
 from ..events import Reporter, StopSignal, ignore
-from ..families.open import ModelSource, open_model
+from ..families.names import TEXT_ENCODER, VAE
+from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..models.memory.quantize import eight_bit_problem
 from ..models.precision import text_encoder_dtype, vae_dtype
-from ..models.sources.protocols import Part
 from .encoders import CaptionEncoder, Encoder, Encoders, EncoderSource, VideoEncoder
 
 
@@ -39,7 +40,7 @@ def find_encoders(
     return Encoders(video or _vae_of(model, settings), text or _text_encoder_of(model, settings))
 
 
-def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
+def _vae_of(model: Model, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
     device = default_device()
     dtype = _dtype(settings.vae_dtype, device, vae_dtype)
 
@@ -49,12 +50,10 @@ def _vae_of(model: ModelSource, settings: PreprocessSettings) -> EncoderSource[V
             vae.in_tiles(settings.vae_tile_px)
         return vae.to(device)
 
-    return _source(model, model.vae, str(dtype), load, model.require_vae)
+    return _source(model, VAE, str(dtype), load)
 
 
-def _text_encoder_of(
-    model: ModelSource, settings: PreprocessSettings
-) -> EncoderSource[CaptionEncoder]:
+def _text_encoder_of(model: Model, settings: PreprocessSettings) -> EncoderSource[CaptionEncoder]:
     device = default_device()
     dtype = _dtype(settings.text_encoder_dtype, device, text_encoder_dtype)
     in_8bit = settings.load_text_encoder_in_8bit
@@ -66,21 +65,17 @@ def _text_encoder_of(
         return (encoder.in_eight_bits() if in_8bit else encoder).to(device)
 
     precision = "8bit" if in_8bit else str(dtype)
-    return _source(model, model.text_encoder, precision, load, model.require_text_encoder)
+    return _source(model, TEXT_ENCODER, precision, load)
 
 
 def _source(
-    model: ModelSource,
-    part: Part | None,
-    precision: str,
-    load: Callable[[], Encoder],
-    require: Callable[[], None],
+    model: Model, name: str, precision: str, load: Callable[[], Encoder]
 ) -> EncoderSource[Encoder]:
     """Named by the part's weights alone, where they are known: another transformer changes nothing."""
-    content = part.content if part else None
+    content = model.part(name).content
     former = f"{model.identity} {precision}"
     identity = former if content is None else f"{content} {precision}"
-    return EncoderSource(identity, load, require, content, former)
+    return EncoderSource(identity, load, partial(model.require, name), content, former)
 
 
 def _dtype(

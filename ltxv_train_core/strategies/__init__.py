@@ -1,6 +1,6 @@
 """Training strategies, one per `conditioning.mode`; a new one is a file and a line here."""
 
-from .base import StepInputs, Strategy
+from .base import StepInputs, Strategy, StreamStep
 from .reference_video import ReferenceVideoStrategy
 from .standard import StandardStrategy
 
@@ -9,4 +9,4 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "reference_video": ReferenceVideoStrategy,
 }
 
-__all__ = ["STRATEGIES", "StandardStrategy", "StepInputs", "Strategy"]
+__all__ = ["STRATEGIES", "StandardStrategy", "StepInputs", "Strategy", "StreamStep"]

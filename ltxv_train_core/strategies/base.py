@@ -1,9 +1,10 @@
 """What a strategy makes of a batch, and how its loss is measured.
 
-Shapes: B batch, N tokens of the target, M tokens in all (N, then those of a reference), C 128.
+Shapes: B batch, N tokens of the target, M tokens in all (N, then those of a reference), C channels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -11,28 +12,32 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
+from ..families.base import Stream, StreamInput
 
 
 @dataclass(frozen=True)
-class StepInputs:
-    """One forward pass.
+class StreamStep:
+    """One stream in one forward pass.
 
     Attributes:
-        tokens: [B, M, C] what the transformer sees.
-        timesteps: [B, M] noise level * 1000; 0 for clean tokens.
-        positions: [B, 3, M] seconds, pixel row, pixel column.
+        seen: what the model sees.
         velocity: [B, N, C] noise - clean, what the first N tokens should predict.
         counted: [B, N] bool, tokens that the loss counts.
+        weight: of this stream's loss in the step's.
     """
 
-    tokens: Tensor
-    timesteps: Tensor
-    positions: Tensor
+    seen: StreamInput
     velocity: Tensor
     counted: Tensor
+    weight: float = 1.0
 
-    def to(self, device: torch.device) -> "StepInputs":
-        return StepInputs(**{name: value.to(device) for name, value in vars(self).items()})
+    def to(self, device: torch.device) -> "StreamStep":
+        return replace(
+            self,
+            seen=self.seen.to(device),
+            velocity=self.velocity.to(device),
+            counted=self.counted.to(device),
+        )
 
     def loss(self, prediction: Tensor) -> Tensor:
         """Mean over the samples of each one's mean squared error over its counted tokens.
@@ -48,10 +53,34 @@ class StepInputs:
         return ((error * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()
 
 
+@dataclass(frozen=True)
+class StepInputs:
+    """One forward pass, stream by stream."""
+
+    streams: Mapping[str, StreamStep]
+
+    @property
+    def seen(self) -> dict[str, StreamInput]:
+        """What the model sees of each stream."""
+        return {name: step.seen for name, step in self.streams.items()}
+
+    def to(self, device: torch.device) -> "StepInputs":
+        return StepInputs({name: step.to(device) for name, step in self.streams.items()})
+
+    def loss(self, predictions: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of the streams' losses.
+
+        Args:
+            predictions: [B, M, C] of each stream.
+        """
+        parts = [s.weight * s.loss(predictions[name]) for name, s in self.streams.items()]
+        return torch.stack(parts).sum()
+
+
 class Strategy(Protocol):
     """How a batch becomes a training step. One class per `conditioning.mode`."""
 
-    def __init__(self, config: TrainingConfig, causal_positions: bool): ...
+    def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]): ...
 
     @staticmethod
     def open_data(config: TrainingConfig) -> TrainingDataset:

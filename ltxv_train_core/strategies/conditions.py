@@ -14,33 +14,37 @@ import torch
 from torch import Tensor
 
 from ..config import ConditioningConfig
-from ..datasets.dataset import Batch
+from ..datasets.dataset import StreamTensors
 
-Condition = Callable[[Batch, ConditioningConfig, torch.Generator], Tensor]
-"""Marks [B, f, h, w] (bool) what it gives of a batch."""
+Condition = Callable[[StreamTensors, ConditioningConfig, torch.Generator], Tensor]
+"""Marks [B, f, h, w] (bool) what it gives of a batch of one stream."""
 
 
-def first_frame(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
-    given = _nothing(batch)
+def first_frame(
+    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+) -> Tensor:
+    given = _nothing(stream)
     given[:, :1] = True
     return given
 
 
-def prefix(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
-    given = _nothing(batch)
+def prefix(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    given = _nothing(stream)
     given[:, : config.prefix_frames] = True
     return given
 
 
-def suffix(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
-    given = _nothing(batch)
+def suffix(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    given = _nothing(stream)
     given[:, -config.suffix_frames :] = True
     return given
 
 
-def spatial_crop(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+def spatial_crop(
+    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+) -> Tensor:
     """A rectangle with the picture's shape, at a place of its own in each sample."""
-    given = _nothing(batch)
+    given = _nothing(stream)
     side = math.sqrt(config.spatial_crop_share)
     rows, columns = given.shape[2:]
     height, width = max(1, round(rows * side)), max(1, round(columns * side))
@@ -52,9 +56,9 @@ def spatial_crop(batch: Batch, config: ConditioningConfig, generator: torch.Gene
     return given
 
 
-def mask(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
-    assert batch.masks is not None, "the data set was opened without masks"
-    return ~batch.masks
+def mask(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+    assert stream.mask is not None, "the data set was opened without masks"
+    return ~stream.mask
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -66,20 +70,22 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
-def draw_given(batch: Batch, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+def draw_given(
+    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+) -> Tensor:
     """Draws what each sample is given clean: bool [B, f, h, w].
 
     A sample of which nothing would be left to learn is given nothing.
     """
-    given = _nothing(batch)
+    given = _nothing(stream)
     for name, condition in CONDITIONS.items():
         probability = getattr(config, f"{name}_conditioning_p")
         if probability > 0:
             chosen = torch.rand(len(given), generator=generator) < probability
-            given |= condition(batch, config, generator) & chosen[:, None, None, None]
+            given |= condition(stream, config, generator) & chosen[:, None, None, None]
     whole = given.flatten(1).all(dim=1)
     return given & ~whole[:, None, None, None]
 
 
-def _nothing(batch: Batch) -> Tensor:
-    return torch.zeros_like(batch.latents[:, 0], dtype=torch.bool)
+def _nothing(stream: StreamTensors) -> Tensor:
+    return torch.zeros_like(stream.latents[:, 0], dtype=torch.bool)

@@ -4,26 +4,28 @@ import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
-from ..diffusion.tokens import latent_size, reference_positions, to_tokens
-from .base import StepInputs
+from ..families.base import StreamInput
+from ..geometry import LatentSize
+from .base import StreamStep
 from .standard import StandardStrategy, open_dataset
 
 
 class ReferenceVideoStrategy(StandardStrategy):
-    """IC-LoRA: the clean tokens of a reference video follow those of the target."""
+    """IC-LoRA: the clean tokens of a reference follow those of the target."""
 
     @staticmethod
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config, config.conditioning.reference_latents_dir)
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
-        target = super().prepare(batch, generator)
-        assert batch.reference_latents is not None, "the data set was opened without references"
-        reference = to_tokens(batch.reference_latents.float())
-        where = reference_positions(latent_size(batch.reference_latents), batch.fps)
-        return replace(
-            target,
-            tokens=torch.cat([target.tokens, reference], dim=1),
-            timesteps=torch.cat([target.timesteps, torch.zeros(reference.shape[:2])], dim=1),
-            positions=torch.cat([target.positions, where], dim=2),
+    def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
+        target = super()._step(name, batch, generator)
+        latents = batch.streams[name].reference
+        assert latents is not None, "the data set was opened without references"
+        stream = self.streams[name]
+        tokens = stream.to_tokens(latents.float())
+        reference = StreamInput(
+            tokens=tokens,
+            levels=torch.zeros(tokens.shape[:2]),
+            positions=stream.reference_positions(LatentSize(*latents.shape[2:]), batch.fps),
         )
+        return replace(target, seen=target.seen.followed_by(reference))

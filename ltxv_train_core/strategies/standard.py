@@ -1,43 +1,60 @@
+from collections.abc import Mapping
+
 import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.timesteps import draw_noise_levels
-from ..diffusion.tokens import latent_size, positions, to_tokens
 from ..errors import DataError
-from ..geometry import VideoSize
+from ..families.base import Stream, StreamInput
+from ..geometry import LatentSize, VideoSize
 from ..storage.paths import as_path
-from .base import StepInputs
+from .base import StepInputs, StreamStep
 from .conditions import draw_given
 
 
 class StandardStrategy:
     """Text to video, with a part of some samples given clean: a first frame, a beginning, ..."""
 
-    def __init__(self, config: TrainingConfig, causal_positions: bool):
+    def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]):
         self.flow_matching = config.flow_matching
         self.conditioning = config.conditioning
-        self.causal_positions = causal_positions
+        self.streams = streams
 
     @staticmethod
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
-        clean = to_tokens(batch.latents.float())
-        size = latent_size(batch.latents)
-        levels = draw_noise_levels(self.flow_matching, len(clean), size.tokens, generator)
+        return StepInputs(
+            {
+                name: self._step(name, batch, generator)
+                for name in self.streams
+                if name in batch.streams
+            }
+        )
+
+    def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
+        stream, tensors = self.streams[name], batch.streams[name]
+        latents = tensors.latents.float()
+        clean, size = stream.to_tokens(latents), LatentSize(*latents.shape[2:])
+        levels = draw_noise_levels(
+            self.flow_matching,
+            len(clean),
+            stream.shift(size.tokens),
+            stream.shift_limit,
+            generator,
+        )
         noise = torch.randn(clean.shape, generator=generator)
-        given = draw_given(batch, self.conditioning, generator).flatten(1)
+        given = draw_given(tensors, self.conditioning, generator).flatten(1)
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
-        return StepInputs(
+        seen = StreamInput(
             tokens=(1 - mix) * clean + mix * noise,
-            timesteps=per_token * 1000,
-            positions=positions(size, batch.fps, self.causal_positions),
-            velocity=noise - clean,
-            counted=~given,
+            levels=per_token,
+            positions=stream.positions(size, batch.fps),
         )
+        return StreamStep(seen, velocity=noise - clean, counted=~given)
 
 
 def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> TrainingDataset:

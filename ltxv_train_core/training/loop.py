@@ -60,10 +60,10 @@ class TrainingLoop:
         self.validator = (
             Validator.prepare(config, source, self.device) if self.processes.is_first else None
         )
-        self.strategy = STRATEGIES[config.conditioning.mode](config, source.causal_positions)
         self.trainable = load_trainable(config, source, self.device, report)
-        self.transformer = self.trainable.transformer
-        self.dtype = self.transformer.dtype  # asking the model searches all its parameters
+        self.denoiser = self.trainable.denoiser
+        self.transformer = self.denoiser.transformer
+        self.strategy = STRATEGIES[config.conditioning.mode](config, self.denoiser.streams)
         self.mover = Mover(config, self.trainable.parameters, self.device, report)
         self.batches = batches(
             plan.dataset,
@@ -206,15 +206,10 @@ class TrainingLoop:
         """Forward and backward over one batch; returns its share of the step's loss."""
         inputs = self.strategy.prepare(batch, generator).to(self.device)
         with self._autocast():
-            prediction = self.transformer(
-                hidden_states=inputs.tokens.to(self.dtype),
-                encoder_hidden_states=batch.prompt_embeds.to(self.device, self.dtype),
-                timestep=inputs.timesteps,
-                encoder_attention_mask=batch.prompt_mask.to(self.device),
-                video_coords=inputs.positions,
-                return_dict=False,
-            )[0]
-        loss = inputs.loss(prediction) / self.config.optimization.gradient_accumulation_steps
+            predictions = self.denoiser.denoise(
+                inputs.seen, batch.text.to(self.device, self.denoiser.dtype)
+            )
+        loss = inputs.loss(predictions) / self.config.optimization.gradient_accumulation_steps
         self.mover.backward(loss)
         return loss.item()
 
@@ -255,7 +250,7 @@ class TrainingLoop:
                 return
             with self._autocast(), self.mover.weights_to_sample():
                 samples = self.validator.run(
-                    self.transformer,
+                    self.denoiser,
                     self.step,
                     self.run_folder.samples(self.step),
                     self.report,
@@ -281,7 +276,7 @@ class TrainingLoop:
                 f"{self.plan.steps}, on {self.device}"
             )
         )
-        self.report(tell_fit(self.config, self.transformer, self.plan.dataset, self.device))
+        self.report(tell_fit(self.config, self.denoiser, self.plan.dataset, self.device))
 
     def _state(self) -> checkpoint.TrainingState:
         """What to go on from; the metrics of the steps until here are on the disk then."""

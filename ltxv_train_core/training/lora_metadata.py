@@ -10,7 +10,7 @@ from ..config import TrainingConfig
 from ..config.redact import model_name, shareable
 from ..datasets.dataset import TrainingDataset
 from ..families.ltxv.checkpoint_export import TRANSFORMER_ARCHITECTURE
-from ..families.open import ModelSource
+from ..families.open import Model
 from ..geometry import VideoSize
 
 _ARCHITECTURES = {"lora": f"{TRANSFORMER_ARCHITECTURE}/lora", "full": TRANSFORMER_ARCHITECTURE}
@@ -18,7 +18,7 @@ _ARCHITECTURES = {"lora": f"{TRANSFORMER_ARCHITECTURE}/lora", "full": TRANSFORME
 
 def lora_metadata(
     config: TrainingConfig,
-    source: ModelSource,
+    source: Model,
     dataset: TrainingDataset,
     graph: Mapping[str, str] | None = None,
 ) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
 from ..events import Notice
+from ..families.base import Denoiser
 from ..geometry import VideoSize
 from ..models.device import free_bytes
 from ..models.memory.activations import GIB, KEPT
@@ -23,7 +23,7 @@ WORTH_TELLING_BYTES = GIB // 20
 
 def tell_fit(
     config: TrainingConfig,
-    transformer: LTXVideoTransformer3DModel,
+    denoiser: Denoiser,
     dataset: TrainingDataset,
     device: torch.device,
 ) -> Notice:
@@ -32,35 +32,33 @@ def tell_fit(
     An estimate: attention's and the allocator's working memory come on top.
 
     Args:
-        transformer: on its device, with what is trained in it.
+        denoiser: on its device, with what is trained in it.
     """
-    needed, free = step_bytes(config, transformer, dataset), free_bytes(device)
+    needed, free = step_bytes(config, denoiser, dataset), free_bytes(device)
     line = (
         f"a step needs about {needed / GIB:.1f} GiB beside the weights, {free / GIB:.1f} GiB are "
         f"free on {device}"
     )
     if needed <= free:
         return Notice(line)
-    savings = ", ".join(_savings(config, transformer, dataset))
+    savings = ", ".join(_savings(config, denoiser, dataset))
     advice = f"it may fail or become very slow. What saves memory: {savings}; smaller clips"
     return Notice(f"{line}: {advice}", lasting=True)
 
 
-def step_bytes(
-    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
-) -> int:
+def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset) -> int:
     """For the largest clips: what is kept for the backward pass, gradients, optimizer state."""
     options = config.optimization
     per_number = GRADIENT_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
-    trained = sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in denoiser.transformer.parameters() if p.requires_grad)
     precision = "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
     if precision == "half":
         per_number += HALF_COPY_BYTES
-    layers = len(transformer.transformer_blocks)
+    layers = len(denoiser.transformer.transformer_blocks)
     recomputed = config.acceleration.blocks_to_offload
     kept = KEPT[config.model.training_mode, precision].bytes(
         _largest_sample(dataset) * options.batch_size,
-        transformer.config.num_attention_heads * transformer.config.attention_head_dim,
+        denoiser.width,
         layers,
         layers if options.enable_gradient_checkpointing else recomputed,
     )
@@ -74,11 +72,9 @@ def _largest_sample(dataset: TrainingDataset) -> int:
     return max(sum(VideoSize.parse(one).latent.tokens for one in both[read]) for both in sizes)
 
 
-def _savings(
-    config: TrainingConfig, transformer: LTXVideoTransformer3DModel, dataset: TrainingDataset
-) -> Iterator[str]:
+def _savings(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset) -> Iterator[str]:
     """Options with what each of them alone would save, in the order in which to try them."""
-    needed = step_bytes(config, transformer, dataset)
+    needed = step_bytes(config, denoiser, dataset)
     for name, value in (
         ("enable_gradient_checkpointing", True),
         ("batch_size", 1),
@@ -87,12 +83,12 @@ def _savings(
         changed = config.model_copy(
             update={"optimization": config.optimization.model_copy(update={name: value})}
         )
-        saved = needed - step_bytes(changed, transformer, dataset)
+        saved = needed - step_bytes(changed, denoiser, dataset)
         if saved > WORTH_TELLING_BYTES:
             yield f"optimization.{name} {str(value).lower()} {saved / GIB:.1f} GiB"
     if config.model.training_mode != "lora":
         return
-    blocks = transformer.transformer_blocks
+    blocks = denoiser.transformer.transformer_blocks
     size = frozen_bytes(blocks)
     if config.acceleration.quantization is None and not has_float8(blocks):
         in_eight_bits = sum(p.numel() for p in blocks.parameters() if not p.requires_grad)

@@ -13,9 +13,9 @@ from ..datasets.dataset import TrainingDataset
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
 from ..families.ltxv.prompt_bounds import require_few_characters
-from ..families.ltxv.single_file import SingleFileModel
 from ..families.ltxv.versions import TRANSFORMER_13B
-from ..families.open import ModelSource, block_count, must_be_downloaded, open_model
+from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
+from ..families.open import Model, block_count, must_be_downloaded, open_model
 from ..lora.initialize import require_start, start_notes
 from ..lora.inject import match_names
 from ..lora.layer_names import module_names
@@ -77,27 +77,21 @@ def _remarks(config: TrainingConfig) -> list[str]:
     """What stops nothing and should be known."""
     return [
         *ignored(config),
-        *_unsaid_positions(config.model.model_source),
+        *_model_notes(config.model.model_source),
         *_unused_of_start(config),
         *hub.remarks(config),
         *trackers.remarks(config),
     ]
 
 
-def _unsaid_positions(model_source: str) -> list[str]:
-    path = as_path(model_source)
-    if not path.is_file():
+def _model_notes(model_source: str) -> list[str]:
+    if not as_path(model_source).is_file():
         return []
     try:
-        model = SingleFileModel(model_source, path)
+        facts = open_model(model_source).facts
     except ModelError:
-        return []  # told as a problem
-    if model.says_its_positions:
-        return []
-    return [
-        f"model.model_source: {path.name} has no metadata that say how frames are positioned: "
-        "ComfyUI samples it with positions that aren't causal, and so it is trained"
-    ]
+        return []  # reported as a problem
+    return [f"model.model_source: {note}" for note in facts.notes]
 
 
 def _wrong_here(config: TrainingConfig) -> list[str]:
@@ -226,7 +220,7 @@ def _missing_model_paths(config: TrainingConfig) -> bool:
     return any(s is not None and is_path(s) and not _exists(s) for s in sources)
 
 
-def _usable_model(config: TrainingConfig) -> ModelSource | None:
+def _usable_model(config: TrainingConfig) -> Model | None:
     """Looks at a model's parts, those that this run needs, without downloading or loading them.
 
     Returns:
@@ -239,15 +233,14 @@ def _usable_model(config: TrainingConfig) -> ModelSource | None:
     if must_be_downloaded(model.model_source):
         return None
     source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
-    source.require_transformer()
+    source.require(TRANSFORMER)
     _require_whole_weights(config, source)
     if samples:
-        source.require_vae()
-        source.require_text_encoder()
+        source.require(VAE, TEXT_ENCODER)
     return source
 
 
-def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: ModelSource) -> list[str]:
+def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: Model) -> list[str]:
     """What of a data set and a model doesn't belong together."""
     found = encoded_with.other_width(dataset, model)
     if config.data.allow_other_encoders:
@@ -255,7 +248,7 @@ def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: ModelSou
     return [*found, *encoded_with.differences(dataset, model)]
 
 
-def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
+def _require_whole_weights(config: TrainingConfig, source: Model) -> None:
     """Raises `ConfigurationError` for options that a base in 8 bit floating point can't follow."""
     wishes = [
         (config.acceleration.quantization is not None, "acceleration.quantization", "choose none"),
@@ -264,7 +257,7 @@ def _require_whole_weights(config: TrainingConfig, source: ModelSource) -> None:
     found = [
         f"{option}: {source.name} is stored in fp8 already; {instead}, or take a bf16 file"
         for wished, option, instead in wishes
-        if wished and source.is_fp8
+        if wished and source.facts.is_fp8
     ]
     if found:
         raise ConfigurationError(found)

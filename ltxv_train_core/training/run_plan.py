@@ -10,7 +10,7 @@ from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
 from ..errors import ConfigurationError
 from ..events import Notice, Reporter, StopSignal, ignore
-from ..families.open import ModelSource, open_model
+from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..permissions import policy
 from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
@@ -146,7 +146,7 @@ def _require_devices(processes: int) -> None:
 
 def _open(
     config: TrainingConfig, report: Reporter, stop: StopSignal | None = None
-) -> tuple[TrainingDataset, ModelSource]:
+) -> tuple[TrainingDataset, Model]:
     require_ready(config, report)
     dataset = STRATEGIES[config.conditioning.mode].open_data(config)
     for line in dataset.notices:
@@ -156,7 +156,7 @@ def _open(
 
 def open_source(
     config: TrainingConfig, report: Reporter = ignore, stop: StopSignal | None = None
-) -> ModelSource:
+) -> Model:
     """The base model of a configuration.
 
     Args:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from safetensors import SafetensorError, safe_open
 
 from ..config import TrainingConfig
 from ..events import Reporter
-from ..families.open import ModelSource
+from ..families.base import Denoiser
+from ..families.model import Model
 from ..lora.convert import write_other_forms
 from ..lora.dropout import DropoutSeed
 from ..models.precision import file_dtype
@@ -22,12 +22,12 @@ class Trainable(Protocol):
     """The transformer as it is trained.
 
     Attributes:
-        transformer: in training mode on the run's device.
+        denoiser: with the transformer in training mode on the run's device.
         parameters: those that are trained.
         dropout_seed: what dropout draws by, to be set before each forward pass.
     """
 
-    transformer: LTXVideoTransformer3DModel
+    denoiser: Denoiser
     parameters: list[torch.nn.Parameter]
     dropout_seed: DropoutSeed
 
@@ -38,7 +38,7 @@ class Trainable(Protocol):
 
 
 def load_trainable(
-    config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+    config: TrainingConfig, source: Model, device: torch.device, report: Reporter
 ) -> Trainable:
     """Loads the base and makes of it what the run trains.
 

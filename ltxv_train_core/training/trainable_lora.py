@@ -2,12 +2,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter
-from ..families.ltxv.recompute import make_lean
-from ..families.open import ModelSource
+from ..families.model import Model
 from ..lora.convert import unknown_to_diffusers, write_other_forms
 from ..lora.dropout import DropoutSeed
 from ..lora.file import lora_tensors, write_lora_file
@@ -17,6 +15,7 @@ from ..models.compile import compile_blocks
 from ..models.memory.offload import offload, place, spread
 from ..models.memory.quantize import frozen_bytes, quantize_base
 from ..models.precision import base_dtype, file_dtype
+from ..models.transformer import Transformer
 
 
 class TrainableLoRA:
@@ -24,7 +23,7 @@ class TrainableLoRA:
     configured."""
 
     def __init__(
-        self, config: TrainingConfig, source: ModelSource, device: torch.device, report: Reporter
+        self, config: TrainingConfig, source: Model, device: torch.device, report: Reporter
     ):
         self.config = config
         options = config.acceleration
@@ -35,13 +34,13 @@ class TrainableLoRA:
         offloaded = spread(len(transformer.transformer_blocks), options.blocks_to_offload)
         place(transformer, device, offloaded)
         transformer.train()
-        make_lean(transformer)
+        self.denoiser = source.transformer.denoiser(transformer)
+        self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         if options.compile_with_inductor:
             compile_blocks(transformer, options.compilation_mode, report, offloaded)
         report(Progress("load model", 1, 1, "model"))
-        self.transformer = transformer
         self.dropout_seed = DropoutSeed()
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
         if offloaded:
@@ -58,14 +57,12 @@ class TrainableLoRA:
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:
         lora, files = self.config.lora, self.config.checkpoints
-        tensors, dtype = lora_tensors(self.transformer), file_dtype(files.lora_dtype)
+        tensors, dtype = lora_tensors(self.denoiser.transformer), file_dtype(files.lora_dtype)
         write_lora_file(path, tensors, lora.rank, lora.alpha, dict(facts), dtype)
         write_other_forms(path, files.other_forms)
 
 
-def _offloaded_size(
-    transformer: LTXVideoTransformer3DModel, offloaded: list[int], device: torch.device
-) -> str:
+def _offloaded_size(transformer: Transformer, offloaded: list[int], device: torch.device) -> str:
     blocks = transformer.transformer_blocks
     size = sum(frozen_bytes(blocks[number]) for number in offloaded) / 2**30
     saved = "; on a CPU that saves nothing" if device.type == "cpu" else ""

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from torch import Tensor
 
 from ..config import TrainingConfig, ValidationConfig
-from ..diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
+from ..diffusion.sampler import ConditioningLatents, SampleRequest, SamplerSettings, sample
 from ..errors import DataError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal, ignore
-from ..families.open import ModelSource
+from ..families.base import Denoiser, Embedding
+from ..families.model import Vae
+from ..families.open import Model
 from ..geometry import VideoSize
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor, tensor_to_frames
@@ -20,7 +21,6 @@ from ..media.video import read_frames
 from ..media.write import write_video
 from ..models.device import free_memory
 from ..models.precision import text_encoder_dtype, vae_dtype
-from ..models.sources.protocols import Vae
 from ..runs.failures import PromptMemoryError, is_out_of_memory
 from ..storage.atomic import atomic_path
 from ..storage.paths import as_path
@@ -35,13 +35,13 @@ class Validator:
     """
 
     config: ValidationConfig
-    source: ModelSource
+    source: Model
     device: torch.device
     requests: tuple[SampleRequest, ...]
 
     @classmethod
     def prepare(
-        cls, config: TrainingConfig, source: ModelSource, device: torch.device, asked: bool = False
+        cls, config: TrainingConfig, source: Model, device: torch.device, asked: bool = False
     ) -> "Validator | None":
         """Encodes prompts, images and reference videos; None when there is nothing to sample.
 
@@ -75,7 +75,7 @@ class Validator:
 
     def run(
         self,
-        transformer: LTXVideoTransformer3DModel,
+        denoiser: Denoiser,
         step: int,
         folder: Path,
         report: Reporter,
@@ -86,10 +86,9 @@ class Validator:
             size=self.config.size,
             steps=self.config.inference_steps,
             guidance_scale=self.config.guidance_scale,
-            causal_positions=self.source.causal_positions,
             fps=self.config.frame_rate,
         )
-        latents = sample(transformer, list(self.requests), settings, report, stop)
+        latents = sample(denoiser, list(self.requests), settings, report, stop)
         videos = decode_videos(latents, self.source, self.device, report)
         paths = []
         for number, video in enumerate(videos):
@@ -103,9 +102,9 @@ class Validator:
 
 
 def decode_videos(
-    latents: Tensor, source: ModelSource, device: torch.device, report: Reporter = ignore
+    latents: Tensor, source: Model, device: torch.device, report: Reporter = ignore
 ) -> list[np.ndarray]:
-    """Normalised latents [B, 128, f, h, w] to B videos, uint8 [F, H, W, 3].
+    """Normalised latents [B, C, f, h, w] to B videos, uint8 [F, H, W, 3].
 
     The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
     is another: in fp16 its activations overflow.
@@ -123,15 +122,18 @@ def decode_videos(
 
 
 def _encode_prompts(
-    prompts: list[str], source: ModelSource, device: torch.device, eight_bits: bool
-) -> list[Tensor]:
+    prompts: list[str], source: Model, device: torch.device, eight_bits: bool
+) -> list[Embedding]:
     """Raises `PromptMemoryError` where the memory is not enough, `DataError` for one too long."""
     try:
         encoder = source.load_text_encoder(text_encoder_dtype(device))
         if eight_bits:
             encoder.in_eight_bits()
         encoder.to(device)
-        embeddings = [embedding.float() for p in prompts for embedding in encoder.encode([p])]
+        embeddings: list[Embedding] = [
+            {name: tensor.float() for name, tensor in encoder.encode([prompt])[0].items()}
+            for prompt in prompts
+        ]
     except DataError as error:
         raise DataError(f"validation.prompts: {error}") from error
     except Exception as error:
@@ -144,8 +146,8 @@ def _encode_prompts(
 
 
 def _encode_media(
-    config: ValidationConfig, source: ModelSource, device: torch.device
-) -> tuple[list[Tensor] | list[None], list[Given] | list[None]]:
+    config: ValidationConfig, source: Model, device: torch.device
+) -> tuple[list[Tensor] | list[None], list[ConditioningLatents] | list[None]]:
     """The reference video and the first frame of each prompt; None where there are none."""
     nothing = [None] * len(config.prompts)
     if config.reference_videos is None and config.images is None:
@@ -157,10 +159,10 @@ def _encode_media(
     frames = [_encode(vae, path, image) for path in config.images or ()]
     del vae
     free_memory()
-    images = [Given.first_frames(frame, whole.latent) for frame in frames]
+    images = [ConditioningLatents.first_frames(frame, whole.latent) for frame in frames]
     return references or nothing, images or nothing
 
 
 def _encode(vae: Vae, path: str, size: VideoSize) -> Tensor:
-    """The normalised latents [128, f, h, w] of a media file brought to a size."""
+    """The normalised latents [C, f, h, w] of a media file brought to a size."""
     return vae.encode(frames_to_tensor(read_frames(as_path(path), size)))[0]

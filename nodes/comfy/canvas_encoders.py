@@ -15,6 +15,7 @@ from ...ltxv_train_core.families.ltxv.prompt_bounds import (
     require_few_characters,
     require_few_tokens,
 )
+from ...ltxv_train_core.families.names import PROMPT
 from ...ltxv_train_core.geometry import LATENT_CHANNELS
 from ...ltxv_train_core.preprocessing.encoders import EncoderSource
 
@@ -54,13 +55,13 @@ class CanvasClip:
         self._clip = clip
 
     @torch.no_grad()
-    def encode(self, prompts: list[str]) -> list[Tensor]:
-        """One embedding [L, D] per prompt on the CPU, padding cut off.
+    def encode(self, prompts: list[str]) -> list[dict[str, Tensor]]:
+        """Named tensors [L, D] per prompt on the CPU, padding cut off.
 
         Raises:
             DataError: a prompt is too long.
         """
-        return [self._encode(prompt) for prompt in prompts]
+        return [{PROMPT: self._encode(prompt)} for prompt in prompts]
 
     def _encode(self, prompt: str) -> Tensor:
         require_few_characters(prompt)

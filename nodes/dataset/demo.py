@@ -177,9 +177,11 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, text: str) -> io.NodeOutput:
+        from ...ltxv_train_core.families.names import PROMPT
         from ...ltxv_train_core.families.open import MINIATURE, open_model
 
-        (tokens,) = open_model(MINIATURE).load_text_encoder().encode([text])
+        (embedding,) = open_model(MINIATURE).load_text_encoder().encode([text])
+        tokens = embedding[PROMPT]
         length, width = tokens.shape
         padded = torch.zeros(1, PROMPT_TOKENS, width)
         padded[0, :length] = tokens

@@ -64,11 +64,11 @@ def read_all(root: Path, **options: Any) -> dict[str, float]:
     found = {}
     for number in range(len(dataset)):
         sample = dataset[number]
-        assert sample.reference_latents is not None
+        assert sample.streams["video"].reference is not None
         means = (
-            sample.latents.mean(),
-            sample.prompt_embeds.mean(),
-            -sample.reference_latents.mean(),
+            sample.streams["video"].latents.mean(),
+            sample.text["prompt_embeds"].mean(),
+            -sample.streams["video"].reference.mean(),
         )
         found[sample.name] = [float(mean) for mean in means]
     return found

@@ -179,7 +179,7 @@ def model(
 
         def load() -> Any:
             source = open_model(str(folder))
-            source.require_transformer()
+            source.require("transformer")
             return source.load_transformer(torch.float32)
 
         return load

@@ -8,7 +8,7 @@ gradients however they are spread over processes.
 
 import os
 import sys
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,18 +20,15 @@ from ltxv_train_core.strategies.base import StepInputs
 from ltxv_train_core.strategies.standard import StandardStrategy
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.trainer import follow_first, train
+from tests.helpers.by_clip import prepare_by_clip
 
 prepare = StandardStrategy.prepare
 
 
 def by_sample(self, batch: Batch, generator: torch.Generator) -> StepInputs:
-    parts = []
-    for i, name in enumerate(batch.names):
-        single = {f.name: getattr(batch, f.name) for f in fields(Batch)}
-        single = {k: None if v is None else v[i : i + 1] for k, v in single.items()}
-        own = torch.Generator().manual_seed(int(sha256_json(name)[:12], 16))
-        parts.append(prepare(self, Batch(**single), own))
-    return StepInputs(**{n: torch.cat([getattr(p, n) for p in parts]) for n in vars(parts[0])})
+    return prepare_by_clip(
+        partial(prepare, self), batch, lambda name: int(sha256_json(name)[:12], 16)
+    )
 
 
 def fail_after(samples: int) -> None:

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.datasets.index import Item, read_index
-from ltxv_train_core.diffusion.tokens import to_latents
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.families.open import MINIATURE
@@ -25,6 +24,7 @@ from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preproc
 from ltxv_train_core.storage.tensors import write_safetensors
 from ltxv_train_core.training.trainer import TrainingResult, train
 from tests.graph import Graph, Node
+from tests.helpers.video import to_latents
 from tests.host import Host, models_folder, run
 from tests.nodes.workflows import SIZE
 

@@ -13,7 +13,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel
 
-from ltxv_train_core.diffusion.tokens import latent_size, positions, to_latents, to_tokens
 from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors, vae_tensors
 from ltxv_train_core.families.ltxv.key_names import VAE_STATISTICS_UNUSED
 from ltxv_train_core.families.ltxv.miniature import weights
@@ -28,6 +27,7 @@ from ltxv_train_core.families.ltxv.versions import (
     VAE_095,
 )
 from ltxv_train_core.families.open import open_model, open_text_encoder
+from tests.helpers.video import latent_size, positions, to_latents, to_tokens
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -119,7 +119,7 @@ def computed(checkpoint: str, inputs: dict[str, torch.Tensor]) -> dict[str, torc
         encoder_hidden_states=inputs["context"],
         timestep=inputs["sigma"][:, None].expand(-1, size.tokens) * 1000,
         encoder_attention_mask=inputs["mask"],
-        video_coords=positions(size, torch.full((2,), 25.0), model.causal_positions),
+        video_coords=positions(size, torch.full((2,), 25.0), model.transformer.causal_positions),
         return_dict=False,
     )[0]
     codec = model.load_vae()

@@ -7,7 +7,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ltxv_train_core.diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
+from ltxv_train_core.diffusion.sampler import (
+    ConditioningLatents,
+    SampleRequest,
+    SamplerSettings,
+    sample,
+)
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.miniature.clips import FPS, SIZE, ClipSpec, render
 from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
 from ltxv_train_core.families.open import MINIATURE, open_model
@@ -38,7 +44,7 @@ def sampled_on_canvas(host: Host, canvas: Canvas, latent: Node, name: str) -> to
 def sampled_in_core(
     lora_file: Path | None = None,
     reference: torch.Tensor | None = None,
-    given: Given | None = None,
+    given: ConditioningLatents | None = None,
     causal: bool = True,
 ) -> torch.Tensor:
     source = open_model(MINIATURE)
@@ -47,8 +53,8 @@ def sampled_in_core(
         add_trained_lora(transformer, lora_file)
     prompt, negative = source.load_text_encoder().encode([PROMPT, ""])
     request = SampleRequest(prompt, negative, SEED, reference, given)
-    settings = SamplerSettings(SIZE, STEPS, 3.0, causal, FPS)
-    return sample(transformer, [request], settings)[0]
+    settings = SamplerSettings(SIZE, STEPS, 3.0, FPS)
+    return sample(LTXVideoDenoiser(transformer, causal), [request], settings)[0]
 
 
 def test_text_to_video(host: Host) -> None:
@@ -103,7 +109,7 @@ def test_image_to_video(host: Host) -> None:
     latent = canvas.sample(canvas.model, applied, applied[2], STEPS)
     theirs = sampled_on_canvas(host, canvas, latent, "image")
     first = open_model(MINIATURE).load_vae().encode(frames_to_tensor(frame[None]))[0]
-    ours = sampled_in_core(given=Given.first_frames(first, SIZE.latent))
+    ours = sampled_in_core(given=ConditioningLatents.first_frames(first, SIZE.latent))
     assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3
 

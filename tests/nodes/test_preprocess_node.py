@@ -200,7 +200,7 @@ class TestEncodersOnTheCanvas:
         core = T5TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
         for i in range(3):
             file = tmp_path / "there" / f"conditions/{i}.mp4.safetensors"
-            expected = core.encode([f"pattern {i} (moving)"])[0]
+            expected = core.encode([f"pattern {i} (moving)"])[0]["prompt_embeds"]
             embeds = load_file(file)["prompt_embeds"]
             assert embeds.shape == expected.shape
             assert (embeds - expected).abs().max() < 1e-4

@@ -28,9 +28,13 @@ from ...models.sources.part_weights import require_weights
 from ...storage.atomic import sha256_file, sha256_json
 from ...storage.reading import read_text
 from ...storage.safetensors_header import read_header
+from ..model import Model, ModelFacts, Part
+from ..names import TEXT_ENCODER, TRANSFORMER, VAE
+from .denoiser import LTXVideoDenoiser
 from .text_encoder import T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .vae import LTXVideoVae
+from .versions import TEXT_ENCODER_NEEDED
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
@@ -114,74 +118,68 @@ class HubFolder:
             require_part(self.part(name), name)
 
 
-class DiffusersModel:
-    """A model in the diffusers layout."""
+def diffusers_model(
+    name: str, place: LocalFolder | HubFolder, causal_positions: bool | None = None
+) -> Model:
+    """A model in the diffusers layout.
 
-    is_fp8 = False
+    Args:
+        causal_positions: None where the folder's pipeline says it.
 
-    def __init__(
-        self, name: str, place: LocalFolder | HubFolder, causal_positions: bool | None = None
-    ):
-        """
-        Args:
-            causal_positions: None where the folder's pipeline says it.
+    Raises:
+        ModelError: when a local folder isn't in that layout.
+    """
+    if causal_positions is None and isinstance(place, LocalFolder):
+        causal_positions = _positions(place.folder)
+    parts: dict[str, Part] = {VAE: VaeFolder(place), TEXT_ENCODER: EncoderFolder(place)}
+    return Model(name, TransformerFolder(place, causal_positions), parts)
 
-        Raises:
-            ModelError: when a local folder isn't in that layout.
-        """
-        self.name = name
+
+class TransformerFolder:
+    """The transformer of a model's folder."""
+
+    def __init__(self, place: LocalFolder | HubFolder, causal_positions: bool | None):
         self.place = place
         self._causal = causal_positions
-        if causal_positions is None and isinstance(place, LocalFolder):
-            self._causal = _positions(place.folder)
 
     @property
     def identity(self) -> str:
         return self.place.identity
 
     @property
+    def content(self) -> str | None:
+        return self.place.content(TRANSFORMER)
+
+    @property
     def causal_positions(self) -> bool:
+        """What its sampler does; asks the Hub where neither version nor folder says it."""
         if self._causal is None:
-            self._causal = _positions(self.place.part("transformer").parent)
+            self._causal = _positions(self.place.part(TRANSFORMER).parent)
         return self._causal
 
     @property
-    def vae(self) -> "VaeFolder":
-        return VaeFolder(self.place)
-
-    @property
-    def text_encoder(self) -> "EncoderFolder":
-        return EncoderFolder(self.place)
-
-    @property
-    def text_width(self) -> int | None:
-        return _number(self.place, "transformer", "caption_channels")
-
-    @property
-    def block_count(self) -> int | None:
-        return _number(self.place, "transformer", "num_layers")
-
-    def require_transformer(self) -> None:
-        self.place.require("transformer")
-
-    def require_vae(self) -> None:
-        self.place.require("vae")
-
-    def require_text_encoder(self) -> None:
-        self.text_encoder.require()
-
-    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
-        from diffusers import LTXVideoTransformer3DModel
-
-        return _load(
-            LTXVideoTransformer3DModel, self.place.part("transformer"), "transformer", dtype
+    def facts(self) -> ModelFacts:
+        return ModelFacts(
+            is_fp8=False,
+            text_width=_number(self.place, TRANSFORMER, "caption_channels"),
+            text_encoder=TEXT_ENCODER_NEEDED,
+            block_count=_number(self.place, TRANSFORMER, "num_layers"),
         )
 
-    def load_vae(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
-        return self.vae.load(dtype)
+    def require(self) -> None:
+        self.place.require(TRANSFORMER)
 
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
-        return self.text_encoder.load(dtype)
+    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+        from diffusers import LTXVideoTransformer3DModel
+
+        folder = self.place.part(TRANSFORMER)
+        loaded: LTXVideoTransformer3DModel = _load(
+            LTXVideoTransformer3DModel, folder, TRANSFORMER, dtype
+        )
+        return loaded
+
+    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+        return LTXVideoDenoiser(transformer, self.causal_positions)
 
 
 class VaeFolder:

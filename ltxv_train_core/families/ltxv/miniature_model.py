@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...models.sources.content import content_of_state
+from ..model import Model, ModelFacts, Part
+from ..names import TEXT_ENCODER, VAE
+from .denoiser import LTXVideoDenoiser
 from .miniature import shipped
 from .text_encoder import T5TextEncoder
 from .vae import LTXVideoVae
@@ -16,46 +19,41 @@ if TYPE_CHECKING:
 MINIATURE = "LTXV_MINIATURE"
 
 
-class MiniatureModel:
+def miniature_model() -> Model:
     """The small model that comes with this package."""
+    parts: dict[str, Part] = {VAE: MiniatureVae(), TEXT_ENCODER: MiniatureEncoder()}
+    return Model(MINIATURE, MiniatureTransformer(), parts)
 
-    name = MINIATURE
+
+class MiniatureTransformer:
+    """The transformer of the small model."""
+
     causal_positions = shipped.CAUSAL
-    is_fp8 = False
-    text_width = shipped.CAPTION_CHANNELS
-    block_count = shipped.BLOCKS
+    facts = ModelFacts(
+        is_fp8=False,
+        text_width=shipped.CAPTION_CHANNELS,
+        text_encoder="the miniature's own",
+        block_count=shipped.BLOCKS,
+    )
 
     @property
     def identity(self) -> str:
         return shipped.identity()
 
     @property
-    def vae(self) -> "MiniatureVae":
-        return MiniatureVae()
+    def content(self) -> str:
+        return _content("load_transformer")
 
-    @property
-    def text_encoder(self) -> "MiniatureEncoder":
-        return MiniatureEncoder()
-
-    def require_transformer(self) -> None:
+    def require(self) -> None:
         pass
 
-    def require_vae(self) -> None:
-        pass
-
-    def require_text_encoder(self) -> None:
-        pass
-
-    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         from .miniature.weights import load_transformer
 
         return load_transformer(dtype)
 
-    def load_vae(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
-        return self.vae.load(dtype)
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
-        return self.text_encoder.load(dtype)
+    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+        return LTXVideoDenoiser(transformer, self.causal_positions)
 
 
 class MiniatureVae:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Rotation = tuple[Tensor, Tensor]
 
 
-def make_lean(transformer: "LTXVideoTransformer3DModel") -> None:
+def use_recomputing_blocks(transformer: "LTXVideoTransformer3DModel") -> None:
     """Makes every block lean, in place; before anything else that wraps its forward.
 
     A block that is built otherwise than those that are known here stays as it is.

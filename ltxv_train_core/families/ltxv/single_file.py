@@ -11,7 +11,11 @@ from ...formats.tensors import FP8
 from ...models.device import holds_float8
 from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import content_of
+from ..model import MissingPart, Model, ModelFacts, Part
+from ..names import TEXT_ENCODER
+from ..names import VAE as VAE_PART
 from .checkpoint_export import CAUSAL_POSITIONS
+from .denoiser import LTXVideoDenoiser
 from .detect import (
     CHECKPOINT,
     PREFIXES,
@@ -26,11 +30,24 @@ from .detect import (
 from .key_names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
 from .miniature_model import MiniatureVae, vae_content_in_comfyui
 from .t5_file import T5File
-from .text_encoder import T5TextEncoder
 from .vae import LTXVideoVae
+from .versions import TEXT_ENCODER_NEEDED
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+
+_NO_VAE = (
+    "holds no VAE; give one in vae_source (a VAE file, a checkpoint, a folder in the diffusers layout "
+    "or a Hugging Face repository)"
+)
+_NO_TEXT_ENCODER = (
+    "holds no text encoder; give one in text_encoder_source (ComfyUI's T5-XXL file, a folder, or a "
+    "Hugging Face repository such as Lightricks/LTX-Video)"
+)
+_UNSAID_POSITIONS = (
+    "has no metadata that say how frames are positioned: ComfyUI samples it with positions that aren't "
+    "causal, and so it is trained"
+)
 
 
 class VaeFile:
@@ -88,106 +105,78 @@ class VaeFile:
         return vae, names
 
 
-class SingleFileModel:
+def single_file_model(name: str, path: Path) -> Model:
     """A transformer in a file, with what else lies in it.
 
-    Attributes:
-        contents: what was found in the file's head.
+    Raises:
+        ModelError: the file has no transformer of LTX-Video.
     """
+    contents = read_contents(path)
+    require_kind(contents, "model_source", CHECKPOINT, TRANSFORMER)
+    source = f"model_source {shown(name)}"
+    vae: Part = VaeFile(contents) if contents.vae else MissingPart(f"{source}: {_NO_VAE}")
+    has_text_encoder = contents.text_encoder_prefix is not None
+    text: Part = (
+        T5File(contents) if has_text_encoder else MissingPart(f"{source}: {_NO_TEXT_ENCODER}")
+    )
+    return Model(name, TransformerFile(name, contents), {VAE_PART: vae, TEXT_ENCODER: text})
 
-    def __init__(self, name: str, path: Path):
-        """Raises `ModelError` when the file has no transformer of LTX-Video."""
+
+class TransformerFile:
+    """The transformer in a file."""
+
+    def __init__(self, name: str, contents: Contents):
+        assert contents.transformer is not None
         self.name = name
-        self.contents = read_contents(path)
-        require_kind(self.contents, "model_source", CHECKPOINT, TRANSFORMER)
+        self.header = contents.header
+        self.part: TransformerPart = contents.transformer
 
     @property
     def identity(self) -> str:
-        return self.contents.header.identity()
+        return self.header.identity()
+
+    @property
+    def content(self) -> str:
+        return content_of(self.header.samples(self.part.prefix))
 
     @property
     def causal_positions(self) -> bool:
-        return self._part.causal_positions
+        return self.part.causal_positions
 
     @property
-    def says_its_positions(self) -> bool:
-        return CAUSAL_POSITIONS in self.contents.header.config.get("transformer", {})
+    def facts(self) -> ModelFacts:
+        """It stays in fp8 where some of it is stored so and this device knows it."""
+        tensors = self.header.below(self.part.prefix).values()
+        says_its_positions = CAUSAL_POSITIONS in self.header.config.get("transformer", {})
+        return ModelFacts(
+            is_fp8=holds_float8() and any(info.dtype in FP8 for info in tensors),
+            text_width=self.part.config["caption_channels"],
+            text_encoder=TEXT_ENCODER_NEEDED,
+            block_count=self.part.config["num_layers"],
+            notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
+        )
 
-    @property
-    def is_fp8(self) -> bool:
-        """Whether some of the transformer is stored in 8 bit floating point, and stays so here."""
-        tensors = self.contents.header.below(self._part.prefix).values()
-        return holds_float8() and any(info.dtype in FP8 for info in tensors)
-
-    @property
-    def text_width(self) -> int:
-        width: int = self._part.config["caption_channels"]
-        return width
-
-    @property
-    def block_count(self) -> int:
-        count: int = self._part.config["num_layers"]
-        return count
-
-    @property
-    def vae(self) -> VaeFile | None:
-        return VaeFile(self.contents) if self.contents.vae else None
-
-    @property
-    def text_encoder(self) -> T5File | None:
-        return T5File(self.contents) if self.contents.text_encoder_prefix is not None else None
-
-    def require_transformer(self) -> None:
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing, have other shapes or are rotated."""
         self._built()
 
-    def require_vae(self) -> None:
-        self._vae().require()
-
-    def require_text_encoder(self) -> None:
-        self._text_encoder().require()
-
-    def load_transformer(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         """Linear layers that are stored in fp8 stay so."""
         transformer, names = self._built()
-        return fill(transformer, self.contents.header, names, dtype).eval()
+        return fill(transformer, self.header, names, dtype).eval()
 
-    def load_vae(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
-        return self._vae().load(dtype)
-
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
-        return self._text_encoder().load(dtype)
-
-    @property
-    def _part(self) -> TransformerPart:
-        assert self.contents.transformer is not None
-        return self.contents.transformer
+    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+        return LTXVideoDenoiser(transformer, self.causal_positions)
 
     def _built(self) -> "tuple[LTXVideoTransformer3DModel, dict[str, str]]":
         """The module without weights, and the file's names of its tensors."""
         from diffusers import LTXVideoTransformer3DModel
 
-        prefix, header = self._part.prefix, self.contents.header
-        module = on_meta(lambda: LTXVideoTransformer3DModel(**self._part.config))
+        prefix, header = self.part.prefix, self.header
+        module = on_meta(lambda: LTXVideoTransformer3DModel(**self.part.config))
         theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str
         names = {name: prefix + theirs(name) for name in module.state_dict()}
         require_match(header, prefix, names, module, elsewhere=PREFIXES)
         if is_rotated(header):
             raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
         return module, names
-
-    def _vae(self) -> VaeFile:
-        if (vae := self.vae) is None:
-            raise ModelError(
-                f"model_source {shown(self.name)}: holds no VAE; give one in vae_source (a VAE file, a "
-                "checkpoint, a folder in the diffusers layout or a Hugging Face repository)"
-            )
-        return vae
-
-    def _text_encoder(self) -> T5File:
-        if (encoder := self.text_encoder) is None:
-            raise ModelError(
-                f"model_source {shown(self.name)}: holds no text encoder; give one in "
-                "text_encoder_source (ComfyUI's T5-XXL file, a folder, or a Hugging Face "
-                "repository such as Lightricks/LTX-Video)"
-            )
-        return encoder

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...models.memory.quantize import to_eight_bits
+from ..names import PROMPT
 from .prompt_bounds import require_few_characters, require_few_tokens
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class T5TextEncoder:
         return self
 
     @torch.no_grad()
-    def encode(self, prompts: list[str]) -> list[Tensor]:
-        """One embedding [L, D] per prompt on the CPU, padding cut off (L real tokens with the end).
+    def encode(self, prompts: list[str]) -> list[dict[str, Tensor]]:
+        """One [L, D] per prompt on the CPU, padding cut off (L real tokens with the end).
 
         Raises:
             DataError: a prompt is too long.
@@ -44,4 +45,4 @@ class T5TextEncoder:
         hidden = self.encoder(
             input_ids=tokens.input_ids.to(self.encoder.device), attention_mask=mask
         ).last_hidden_state
-        return [row[keep.bool()].cpu() for row, keep in zip(hidden, mask, strict=True)]
+        return [{PROMPT: row[keep.bool()].cpu()} for row, keep in zip(hidden, mask, strict=True)]

@@ -78,6 +78,9 @@ VAE_095 = {
 }
 
 
+TEXT_ENCODER_NEEDED = "T5-XXL (4096)"
+
+
 @dataclass(frozen=True)
 class Version:
     """A published model.

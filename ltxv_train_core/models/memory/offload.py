@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import LTXVideoTransformer3DModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import ConfigurationError
+from ..transformer import Transformer
 from .quantize import plain_tensors
 
 
@@ -32,9 +32,7 @@ def spread(blocks: int, count: int) -> list[int]:
     return [number * blocks // count for number in range(count)]
 
 
-def place(
-    transformer: LTXVideoTransformer3DModel, device: torch.device, offloaded: list[int]
-) -> None:
+def place(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
     """Moves the model to a device, all but the offloaded blocks."""
     blocks = transformer.transformer_blocks
     kept = {number: blocks[number] for number in offloaded}
@@ -45,9 +43,7 @@ def place(
         blocks[number] = block
 
 
-def offload(
-    transformer: LTXVideoTransformer3DModel, device: torch.device, offloaded: list[int]
-) -> None:
+def offload(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
     """Makes offloaded blocks fetch their frozen weights; what of them is trained moves for good.
 
     Call it when the LoRA is in the model. Names of parameters stay as they are.

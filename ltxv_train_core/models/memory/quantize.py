@@ -3,15 +3,13 @@
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..transformer import Transformer
 from .fp8 import Fp8Linear
-
-if TYPE_CHECKING:
-    from diffusers import LTXVideoTransformer3DModel
 
 QUANTO_TYPES = {
     "int8-quanto": "qint8",
@@ -29,9 +27,7 @@ TEXT_ENCODER_KEPT_WHOLE = "wo"  # T5's widest activations; transformers keeps it
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
 
-def quantize_base(
-    transformer: "LTXVideoTransformer3DModel", kind: str, device: torch.device
-) -> "LTXVideoTransformer3DModel":
+def quantize_base(transformer: Transformer, kind: str, device: torch.device) -> Transformer:
     """Quantizes and freezes the linear layers of the blocks.
 
     Block by block on the device, where it is quick, and each goes back to where it was: the device

@@ -31,9 +31,13 @@ def test_items_are_what_was_encoded(prepared):
     assert len(dataset) == 8
     sample = dataset[5]
     assert (sample.name, sample.fps) == ("5.mp4", 25.0)
-    assert sample.latents.shape == sample.reference_latents.shape == (128, 2, 2, 3)
-    assert not torch.equal(sample.latents, sample.reference_latents)
-    assert TrainingDataset(prepared)[5].reference_latents is None
+    assert (
+        sample.streams["video"].latents.shape
+        == sample.streams["video"].reference.shape
+        == (128, 2, 2, 3)
+    )
+    assert not torch.equal(sample.streams["video"].latents, sample.streams["video"].reference)
+    assert TrainingDataset(prepared)[5].streams["video"].reference is None
 
 
 def test_a_batch_is_of_one_size_with_captions_padded(prepared):
@@ -41,15 +45,19 @@ def test_a_batch_is_of_one_size_with_captions_padded(prepared):
     by_name = {item.name: dataset[i] for i, item in enumerate(dataset.items)}
     for batch in islice(batches(dataset, 2, seed=0), 12):
         samples = [by_name[name] for name in batch.names]
-        lengths = [len(sample.prompt_embeds) for sample in samples]
-        assert batch.prompt_embeds.shape == (2, max(lengths), 128)
-        assert batch.prompt_mask.sum(1).tolist() == lengths
+        lengths = [len(sample.text["prompt_embeds"]) for sample in samples]
+        assert batch.text.tensors["prompt_embeds"].shape == (2, max(lengths), 128)
+        assert batch.text.mask.sum(1).tolist() == lengths
         assert batch.fps.tolist() == [25.0, 25.0]
         for i, sample in enumerate(samples):
-            assert torch.equal(batch.latents[i], sample.latents)
-            assert torch.equal(batch.reference_latents[i], sample.reference_latents)
-            assert torch.equal(batch.prompt_embeds[i, : lengths[i]], sample.prompt_embeds)
-            assert batch.prompt_embeds[i, lengths[i] :].abs().sum() == 0
+            assert torch.equal(batch.streams["video"].latents[i], sample.streams["video"].latents)
+            assert torch.equal(
+                batch.streams["video"].reference[i], sample.streams["video"].reference
+            )
+            assert torch.equal(
+                batch.text.tensors["prompt_embeds"][i, : lengths[i]], sample.text["prompt_embeds"]
+            )
+            assert batch.text.tensors["prompt_embeds"][i, lengths[i] :].abs().sum() == 0
 
 
 def test_the_order_does_not_depend_on_the_workers(prepared):
@@ -81,13 +89,15 @@ def test_a_restored_position_gives_the_next_batch(prepared, workers):
 def test_fewer_clips_than_the_batch_still_train(prepared):
     dataset = TrainingDataset(prepared)
     batch = next(batches(dataset, 20, seed=0))
-    assert batch.latents.shape[0] == 20
+    assert batch.streams["video"].latents.shape[0] == 20
     assert len(set(batch.names)) in (3, 5)
 
 
 def test_a_data_set_can_be_sent_to_another_process(prepared):
     dataset = pickle.loads(pickle.dumps(TrainingDataset(prepared, "reference_latents")))
-    assert torch.equal(dataset[0].latents, TrainingDataset(prepared)[0].latents)
+    assert torch.equal(
+        dataset[0].streams["video"].latents, TrainingDataset(prepared)[0].streams["video"].latents
+    )
 
 
 def test_the_fingerprint_names_the_content(prepared, own):
@@ -141,10 +151,10 @@ def test_a_clip_that_was_preprocessed_anew_is_not_mixed_in(own):
     rows[3]["caption"] = "another"
     source.write_text(json.dumps(rows), encoding="utf-8")
     preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
-    assert len(opened[2].prompt_embeds) > 1
+    assert len(opened[2].text["prompt_embeds"]) > 1
     with pytest.raises(DataError, match=r"3\.mp4\.safetensors: was preprocessed anew"):
         opened[3]
-    assert len(TrainingDataset(own)[3].prompt_embeds) > 1
+    assert len(TrainingDataset(own)[3].text["prompt_embeds"]) > 1
 
 
 def test_a_damaged_file_is_named(own):

@@ -56,14 +56,14 @@ def test_the_layout_is_read_as_it_is(folder):
         assert dataset.groups == ["64x64x1", "128x64x17"]
         sample = dataset[1]
         assert sample.fps == 24.0
-        assert sample.latents.shape == (128, 3, 2, 4)
-        assert sample.latents.dtype == torch.float32
+        assert sample.streams["video"].latents.shape == (128, 3, 2, 4)
+        assert sample.streams["video"].latents.dtype == torch.float32
         expected = torch.arange(24.0).reshape(3, 2, 4)
-        assert torch.equal(sample.latents[17], expected)
-        assert torch.equal(sample.reference_latents[17], expected + 100)
-        assert sample.prompt_embeds.shape == (7, 128)
-        assert sample.prompt_embeds.unique().item() == 2.0
-    assert TrainingDataset(folder)[1].reference_latents is None
+        assert torch.equal(sample.streams["video"].latents[17], expected)
+        assert torch.equal(sample.streams["video"].reference[17], expected + 100)
+        assert sample.text["prompt_embeds"].shape == (7, 128)
+        assert sample.text["prompt_embeds"].unique().item() == 2.0
+    assert TrainingDataset(folder)[1].streams["video"].reference is None
 
 
 def test_references_of_other_lengths_have_batches_of_their_own(folder):
@@ -76,7 +76,7 @@ def test_references_of_other_lengths_have_batches_of_their_own(folder):
     assert {frozenset(batch.names) for batch in drawn} == {
         frozenset(names) for names in (("b",), ("c", "videos/a"), ("d", "e"))
     }
-    assert {batch.reference_latents.shape[2] for batch in drawn} == {1, 3}
+    assert {batch.streams["video"].reference.shape[2] for batch in drawn} == {1, 3}
 
 
 def test_older_files(tmp_path):
@@ -85,7 +85,11 @@ def test_older_files(tmp_path):
     save(tmp_path / "latents/latent_7.pt", old | {"latents": old["latents"][None]})
     save(tmp_path / "conditions/condition_7.pt", conditions(3))
     sample = TrainingDataset(tmp_path)[0]
-    assert (sample.name, sample.fps, sample.latents.shape) == ("latent_7", 24.0, (128, 2, 2, 2))
+    assert (sample.name, sample.fps, sample.streams["video"].latents.shape) == (
+        "latent_7",
+        24.0,
+        (128, 2, 2, 2),
+    )
 
 
 def test_the_fingerprint_names_the_content(folder, tmp_path):
@@ -170,9 +174,9 @@ def test_what_is_exported_is_found_there_and_here(tmp_path, write_clip):
     files = sorted((out / "latents").rglob("*.pt"))
     texts = [their_text(file, out) for file in files]
     assert len(set(texts)) == len(files) == len(rows)
-    ours = {sample.prompt_embeds.numpy().tobytes() for sample in TrainingDataset(root)}
+    ours = {sample.text["prompt_embeds"].numpy().tobytes() for sample in TrainingDataset(root)}
     dataset = TrainingDataset(out)
-    assert {sample.prompt_embeds.numpy().tobytes() for sample in dataset} == ours
+    assert {sample.text["prompt_embeds"].numpy().tobytes() for sample in dataset} == ours
     found = {out / i.latents.path: out / i.conditions.path for i in dataset.items}
     assert found == dict(zip(files, texts, strict=True))
     assert {"latent_a", "sub/latent_b", "condition_d"} <= {item.name for item in dataset.items}
@@ -215,6 +219,11 @@ def test_damaged_and_malicious_files_are_named(folder):
         TrainingDataset(folder)
 
 
+def tensors(sample):
+    video = sample.streams["video"]
+    return video.latents, video.reference, sample.text["prompt_embeds"]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_way_there_and_back(prepared, tmp_path, dtype, capsys):
     target = tmp_path / "exported"
@@ -228,9 +237,8 @@ def test_the_way_there_and_back(prepared, tmp_path, dtype, capsys):
     tolerance = 0 if dtype == "float32" else 2**-8
     for mine, read in zip(ours, theirs, strict=True):
         assert read.fps == mine.fps
-        for name in ("latents", "reference_latents", "prompt_embeds"):
-            a, b = getattr(mine, name), getattr(read, name).float()
-            torch.testing.assert_close(a, b, rtol=tolerance, atol=0)
+        for a, b in zip(tensors(mine), tensors(read), strict=True):
+            torch.testing.assert_close(a, b.float(), rtol=tolerance, atol=0)
     data = torch.load(target / "latents/6.pt", weights_only=True)
     assert data["latents"].shape == (12, 128)
     assert data["latents"].dtype == getattr(torch, dtype)
@@ -243,10 +251,10 @@ def test_the_way_there_and_back(prepared, tmp_path, dtype, capsys):
     text = torch.load(target / "conditions/6.pt", weights_only=True)
     assert text["prompt_embeds"].shape == (256, 128)
     assert text["prompt_attention_mask"].dtype == torch.bool
-    assert text["prompt_attention_mask"].sum() == len(ours[6].prompt_embeds)
+    assert text["prompt_attention_mask"].sum() == len(ours[6].text["prompt_embeds"])
     first = next(batches(ours, 2, seed=5)), next(batches(theirs, 2, seed=5))
     assert first[0].names == tuple(f"{name}.mp4" for name in first[1].names)
-    assert torch.equal(first[0].prompt_mask, first[1].prompt_mask)
+    assert torch.equal(first[0].text.mask, first[1].text.mask)
 
 
 def test_names_of_an_export_don_t_collide(tmp_path, write_clip):
@@ -263,8 +271,8 @@ def test_names_of_an_export_don_t_collide(tmp_path, write_clip):
     ]
     theirs = TrainingDataset(tmp_path / "out")
     assert [item.name for item in theirs.items] == ["a", "latent_a", "sub/a.mov", "sub/a.mp4"]
-    texts = [len(sample.prompt_embeds) for sample in TrainingDataset(root)]
-    assert [len(sample.prompt_embeds) for sample in theirs] == texts
+    texts = [len(sample.text["prompt_embeds"]) for sample in TrainingDataset(root)]
+    assert [len(sample.text["prompt_embeds"]) for sample in theirs] == texts
     assert len(set(texts)) == 4
     save(tmp_path / "out/latents/stranger.pt", latents(1, 1, 1))
     with pytest.raises(DataError, match=r"holds another clip.*stranger\.pt"):

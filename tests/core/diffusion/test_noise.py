@@ -5,14 +5,20 @@ import pytest
 import torch
 
 from ltxv_train_core.config import FlowMatchingConfig, build
-from ltxv_train_core.diffusion.sampler import sampling_levels
-from ltxv_train_core.diffusion.timesteps import draw_noise_levels, token_shift
+from ltxv_train_core.diffusion.timesteps import draw_noise_levels
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
+
+VIDEO = VideoStream(causal=True)
+token_shift = VIDEO.shift
+sampling_levels = LTXVideoDenoiser(None, True).sampling_levels
 
 
 def draw(tokens=1024, count=20_000, mode="shifted_logit_normal", **params):
     config = FlowMatchingConfig(timestep_sampling_mode=mode, timestep_sampling_params=params)
-    return draw_noise_levels(config, count, tokens, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return draw_noise_levels(config, count, VIDEO.shift(tokens), VIDEO.shift_limit, generator)
 
 
 def logit(levels):

@@ -3,10 +3,16 @@
 import pytest
 import torch
 
-from ltxv_train_core.diffusion.sampler import Given, SampleRequest, SamplerSettings, sample
-from ltxv_train_core.diffusion.tokens import positions, to_tokens
+from ltxv_train_core.diffusion.sampler import (
+    ConditioningLatents,
+    SampleRequest,
+    SamplerSettings,
+    sample,
+)
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import VideoSize
+from tests.helpers.video import positions, to_tokens
 
 SIZE = VideoSize(96, 64, 17)
 LATENT = SIZE.latent
@@ -31,8 +37,8 @@ class Model:
 
     def sample(self, request, guidance=3.0, causal=True, fps=25.0):
         self.calls.clear()
-        settings = SamplerSettings(SIZE, STEPS, guidance, causal, fps)
-        return sample(self.transformer, [request], settings)[0]
+        settings = SamplerSettings(SIZE, STEPS, guidance, fps)
+        return sample(LTXVideoDenoiser(self.transformer, causal), [request], settings)[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +54,7 @@ def latents(frames, seed=0):
 @pytest.mark.parametrize("reference", [None, latents(LATENT.frames, seed=1)])
 def test_a_given_first_frame_stays_clean_at_timestep_0(model, reference):
     first = latents(1)
-    given = Given.first_frames(first, LATENT)
+    given = ConditioningLatents.first_frames(first, LATENT)
     plain = model.sample(SampleRequest(model.prompt, model.empty, 7, reference))
     video = model.sample(SampleRequest(model.prompt, model.empty, 7, reference, given))
     assert torch.equal(video[:, :1], first)
@@ -67,7 +73,9 @@ def test_any_part_can_be_given(model):
     where[-1] = True
     where[:, 0, 0] = True
     known = latents(LATENT.frames)
-    video = model.sample(SampleRequest(model.prompt, model.empty, 7, given=Given(known, where)))
+    video = model.sample(
+        SampleRequest(model.prompt, model.empty, 7, given=ConditioningLatents(known, where))
+    )
     assert torch.equal(video[:, where], known[:, where])
     assert not torch.isclose(video[:, ~where], known[:, ~where]).any()
 
@@ -88,7 +96,8 @@ def test_guidance_goes_on_from_the_negative_to_the_wanted(model):
     turned = SampleRequest(model.other, model.prompt, 7)
 
     def once(request, guidance):
-        return sample(model.transformer, [request], SamplerSettings(SIZE, 1, guidance, True))[0]
+        denoiser = LTXVideoDenoiser(model.transformer, True)
+        return sample(denoiser, [request], SamplerSettings(SIZE, 1, guidance))[0]
 
     wanted, negative = once(request, 1.0), once(turned, 1.0)
     assert torch.allclose(once(request, 4.0), negative + 4 * (wanted - negative), atol=1e-4)

@@ -56,9 +56,9 @@ def test_a_repository_gives_each_part_when_it_is_loaded(hub, folder_files, monke
     told = []
     model = open_model(REPOSITORY, report=told.append)
     identity = model.identity
-    model.require_transformer()
+    model.require("transformer")
     assert hub.calls == []
-    assert model.causal_positions
+    assert model.transformer.causal_positions
     transformer = model.load_transformer(torch.bfloat16)
     assert {name.split("/")[0] for name in downloaded(hub)} == {"model_index.json", "transformer"}
     shards = [name for name in downloaded(hub) if name.endswith(".safetensors")]
@@ -86,7 +86,7 @@ def test_a_repository_gives_each_part_when_it_is_loaded(hub, folder_files, monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     again = open_model(REPOSITORY)
     for part in ("transformer", "vae", "text_encoder"):
-        getattr(again, f"require_{part}")()
+        again.require(part)
     again.load_transformer(torch.bfloat16)
     assert len(hub.calls) == calls
     assert again.identity == identity
@@ -104,10 +104,10 @@ def test_a_version_in_one_file_downloads_that_file(hub, checkpoint, folder_files
     assert [event.done for event in told] == sorted(event.done for event in told)
     assert told[-1].done == told[-1].total == checkpoint.stat().st_size // 1_000_000
     assert len(told) > 3
-    assert model.causal_positions
+    assert model.transformer.causal_positions
     model.load_transformer(torch.float32)
     assert downloaded(hub) == {version.file}
-    assert model.load_text_encoder().encode(["a red ring"])[0].shape[1] == 128
+    assert model.load_text_encoder().encode(["a red ring"])[0]["prompt_embeds"].shape[1] == 128
     assert downloaded(hub) == {version.file, *rest}
 
 
@@ -158,13 +158,17 @@ def test_a_text_encoder_from_the_hub(hub, folder_files, layout, monkeypatch):
     hub.repositories[REPOSITORY] = Repository(False, files | {"transformer/x.safetensors": b"x"})
     encoder = open_text_encoder(REPOSITORY)
     encoder.require()
-    expected = open_text_encoder("LTXV_MINIATURE").load(torch.float32).encode(["a ring"])[0]
-    assert torch.equal(encoder.load(torch.float32).encode(["a ring"])[0], expected)
+    expected = (
+        open_text_encoder("LTXV_MINIATURE")
+        .load(torch.float32)
+        .encode(["a ring"])[0]["prompt_embeds"]
+    )
+    assert torch.equal(encoder.load(torch.float32).encode(["a ring"])[0]["prompt_embeds"], expected)
     assert not {"transformer/x.safetensors", "model.ckpt"} & downloaded(hub)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     again = open_text_encoder(REPOSITORY)
     again.require()
-    assert torch.equal(again.load(torch.float32).encode(["a ring"])[0], expected)
+    assert torch.equal(again.load(torch.float32).encode(["a ring"])[0]["prompt_embeds"], expected)
 
 
 def test_version_names(training_config):

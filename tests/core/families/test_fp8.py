@@ -117,9 +117,9 @@ def test_loss_and_gradients_are_those_of_the_dequantized_base(form, fp8_file):
 def test_apples_gpu_gets_the_same_weights_in_another_format(fp8_file, monkeypatch):
     source = open_model(str(fp8_file("scaled")))
     wanted = whole(source.load_transformer(torch.float32)).state_dict()
-    assert source.is_fp8
+    assert source.facts.is_fp8
     monkeypatch.setattr(device, "default_device", lambda: torch.device("mps"))
-    assert not source.is_fp8
+    assert not source.facts.is_fp8
     found = source.load_transformer(torch.float32).state_dict()
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)

@@ -34,12 +34,15 @@ def write_index(folder, pipeline):
 def test_a_diffusers_folder_is_the_same_model(diffusers_folder):
     ours, theirs = open_model("LTXV_MINIATURE"), open_model(str(diffusers_folder))
     assert ours.identity != theirs.identity
-    assert theirs.causal_positions
+    assert theirs.transformer.causal_positions
     frames = torch.rand(1, 3, 9, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     latents = [source.load_vae().encode(frames) for source in (ours, theirs)]
     assert latents[0].shape == (1, 128, 2, 2, 2)
     assert (latents[0] - latents[1]).abs().max() < 1e-5
-    texts = [source.load_text_encoder().encode(["a red ring"])[0] for source in (ours, theirs)]
+    texts = [
+        source.load_text_encoder().encode(["a red ring"])[0]["prompt_embeds"]
+        for source in (ours, theirs)
+    ]
     assert torch.equal(*texts)
 
 
@@ -80,7 +83,7 @@ def test_positions_follow_the_pipeline_of_a_folder(diffusers_folder, tmp_path):
         ("LTXConditionPipeline", True),
     ):
         write_index(tmp_path, pipeline)
-        assert open_model(str(tmp_path)).causal_positions is causal
+        assert open_model(str(tmp_path)).transformer.causal_positions is causal
 
 
 def test_later_versions_are_causal_whatever_their_pipeline(tmp_path):
@@ -90,16 +93,17 @@ def test_later_versions_are_causal_whatever_their_pipeline(tmp_path):
     for name, causal in (("0.9.1", False), ("0.9.5", True), ("13B_097_DEV", True)):
         version = next(v for n, v in VERSIONS.items() if n.endswith(name))
         config.write_text(json.dumps(version.vae), encoding="utf-8")
-        assert open_model(str(tmp_path)).causal_positions is causal
-        assert open_model(version.repository).causal_positions is causal
+        assert open_model(str(tmp_path)).transformer.causal_positions is causal
+        assert open_model(version.repository).transformer.causal_positions is causal
 
 
 def test_prompts_are_encoded_with_their_mask():
     encoder = open_model("LTXV_MINIATURE").load_text_encoder()
     together = encoder.encode(["a red ring", "a blue circle moves left on a grey background", ""])
+    together = [embedding["prompt_embeds"] for embedding in together]
     assert [len(e) for e in together] == [4, 10, 1]
     for prompt, embedding in zip(["a red ring", ""], together[::2], strict=True):
-        assert (encoder.encode([prompt])[0] - embedding).abs().max() < 1e-5
+        assert (encoder.encode([prompt])[0]["prompt_embeds"] - embedding).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("source", ["nowhere", "LTXV_2B_0.9.7", "C:\\models\\x", "a/b/c"])
@@ -129,8 +133,8 @@ def test_a_video_does_not_depend_on_its_batch():
     ]
 
     def run(requests, batch_size=1, guidance=3.0):
-        settings = SamplerSettings(VideoSize(64, 64, 9), 3, guidance, True, batch_size=batch_size)
-        return sample(transformer, requests, settings)
+        settings = SamplerSettings(VideoSize(64, 64, 9), 3, guidance, batch_size=batch_size)
+        return sample(source.transformer.denoiser(transformer), requests, settings)
 
     together = run(requests, batch_size=2)
     assert together.shape == (2, 128, 2, 2, 2)

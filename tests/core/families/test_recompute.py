@@ -6,7 +6,7 @@ from diffusers import LTXVideoTransformer3DModel
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.events import ignore
-from ltxv_train_core.families.ltxv.recompute import make_lean
+from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory.offload import offload, spread
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def build(lean: bool) -> LTXVideoTransformer3DModel:
     transformer = small_transformer(width=WIDTH, text_width=TEXT_WIDTH)
     if lean:
-        make_lean(transformer)
+        use_recomputing_blocks(transformer)
     return transformer
 
 
@@ -98,7 +98,7 @@ def test_a_quantized_base_with_dropout_gives_the_same_gradients(kind, offloaded)
     for lean in (False, True):
         transformer = quantize_base(build(False), kind, CPU)
         if lean:
-            make_lean(transformer)
+            use_recomputing_blocks(transformer)
         lora = LoRAConfig(rank=8, alpha=8, target_modules=TARGETS, dropout=0.3)
         add_lora(transformer, lora, 0)
         if offloaded:
@@ -129,7 +129,7 @@ def test_a_block_that_is_built_otherwise_stays_as_it_is():
     transformer = build(lean=False)
     first, second = transformer.transformer_blocks
     first.norm1.weight = torch.nn.Parameter(torch.ones(WIDTH))
-    make_lean(transformer)
+    use_recomputing_blocks(transformer)
     assert "forward" not in vars(first)
     assert "forward" in vars(second)
 
@@ -141,7 +141,7 @@ def test_runs_train_lean_blocks(training_config, mode, most):
         model={"training_mode": mode}, acceleration={"mixed_precision_mode": "bf16"}
     )
     source = open_model(MINIATURE)
-    lean = load_trainable(config, source, torch.device("cpu"), ignore).transformer
+    lean = load_trainable(config, source, torch.device("cpu"), ignore).denoiser.transformer
     plain = source.load_transformer(lean.dtype).train()
     if mode == "lora":
         add_lora(plain, config.lora, 0)

@@ -62,22 +62,25 @@ def test_every_public_version_is_known_from_its_head(name, described, sparse_fil
     # As ComfyUI: a file that says nothing is sampled with positions that aren't causal.
     assert found.transformer.causal_positions is (version.causal_positions and described)
     model = open_model(str(file), text_encoder_source=TEXT)
-    model.require_transformer()
-    model.require_vae()
+    model.require("transformer")
+    model.require("vae")
     with pytest.raises(ModelError, match=r"embeddings of 128 numbers.*reads 4096"):
-        model.require_text_encoder()
+        model.require("text_encoder")
 
 
 def test_a_checkpoint_is_the_model_it_was_written_from(checkpoint):
     model = open_model(str(checkpoint), text_encoder_source=TEXT)
-    assert model.causal_positions
+    assert model.transformer.causal_positions
     assert same(model.load_transformer(torch.float32), weights.load_transformer())
     frames = torch.rand(1, 3, 9, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     ours, theirs = open_model("LTXV_MINIATURE").load_vae(), model.load_vae()
     latents = ours.encode(frames)
     assert (theirs.encode(frames) - latents).abs().max() < 1e-5
     assert (theirs.decode(latents) - ours.decode(latents)).abs().max() < 1e-4
-    texts = [m.load_text_encoder().encode(["a red ring"])[0] for m in (model, open_model(TEXT))]
+    texts = [
+        m.load_text_encoder().encode(["a red ring"])[0]["prompt_embeds"]
+        for m in (model, open_model(TEXT))
+    ]
     assert torch.equal(*texts)
 
 
@@ -95,11 +98,12 @@ def test_the_weights_get_the_wanted_format(checkpoint):
 def test_a_transformer_alone(contents, prefix, write):
     tensors, metadata = contents
     own = {prefix + k: v for k, v in part(tensors, TRANSFORMER).items()}
-    model = open_model(str(write(own, json.loads(metadata["config"]))))
-    assert model.contents.kind == "transformer"
+    path = write(own, json.loads(metadata["config"]))
+    assert read_contents(path).kind == "transformer"
+    model = open_model(str(path))
     assert same(model.load_transformer(torch.float32), weights.load_transformer())
     with pytest.raises(ModelError, match=r"holds no VAE; give one in vae_source"):
-        model.require_vae()
+        model.require("vae")
     with pytest.raises(ModelError, match="text_encoder_source"):
         model.load_text_encoder()
 
@@ -118,7 +122,7 @@ def test_a_vae_from_another_file(contents, prefix, write, checkpoint):
     vae = write({prefix + k: v for k, v in part(tensors, VAE).items()}, config, "vae.safetensors")
     transformer = write(part(tensors, TRANSFORMER), config)
     model = open_model(str(transformer), TEXT, str(vae))
-    model.require_vae()
+    model.require("vae")
     frames = torch.zeros(1, 3, 1, 64, 64)
     whole = open_model(str(checkpoint))
     assert torch.equal(model.load_vae().encode(frames), whole.load_vae().encode(frames))
@@ -131,7 +135,7 @@ def test_a_vae_from_another_file(contents, prefix, write, checkpoint):
 
 def test_a_file_without_metadata_is_told_of(contents, write, checkpoint, training_config):
     silent = write(contents[0], {"transformer": {"num_attention_heads": 4}})
-    assert not open_model(str(silent)).causal_positions
+    assert not open_model(str(silent)).transformer.causal_positions
     _, warnings = check(training_config(model={"model_source": str(silent)}))
     assert "model.safetensors has no metadata that say how frames" in warnings[0]
     assert check(training_config(model={"model_source": str(checkpoint)})) == ([], [])
@@ -223,14 +227,14 @@ def test_missing_and_foreign_tensors_are_named(contents, write):
     for message, changed in changes.items():
         model = open_model(str(write(changed, config)))
         for attempt in (
-            model.require_transformer,
+            model.transformer.require,
             lambda m=model: m.load_transformer(torch.float32),
         ):
             with pytest.raises(ModelError, match=message):
                 attempt()
     del tensors[VAE + "encoder.conv_in.conv.weight"]
     with pytest.raises(ModelError, match=r"no vae\.encoder\.conv_in"):
-        open_model(str(write(tensors, config))).require_vae()
+        open_model(str(write(tensors, config))).require("vae")
     tensors[VAE + "encoder.conv_in.conv.weight"] = torch.zeros(128, 48, 3, 3, 3)
 
 

@@ -23,7 +23,7 @@ FP8 = torch.float8_e4m3fn
 
 
 def embedding(encoder):
-    return encoder.encode([PROMPT])[0].float()
+    return encoder.encode([PROMPT])[0]["prompt_embeds"].float()
 
 
 @pytest.fixture(autouse=True)
@@ -158,8 +158,8 @@ def test_a_checkpoint_with_its_text_encoder_inside(contents, write, t5_file, exp
     path = write(tensors | inside, raw=metadata)
     weights.load_tokenizer().save_pretrained(path.parent)
     model = open_model(str(path))
-    model.require_transformer()
-    model.require_text_encoder()
+    model.require("transformer")
+    model.require("text_encoder")
     assert (embedding(model.load_text_encoder()) - expected).abs().max() < 0.01
 
 
@@ -175,7 +175,7 @@ def test_wrong_encoders_are_refused(tmp_path, checkpoint, t5_file):
     small = str(tmp_path / "small.safetensors")
     for model in (str(checkpoint), "LTXV_MINIATURE"):
         with pytest.raises(ModelError, match=r"of 64 numbers, and .* reads 128"):
-            open_model(model, small).require_text_encoder()
+            open_model(model, small).require("text_encoder")
     tensors = load_file(t5_file)
     name = "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight"
     save_file(tensors | {name: torch.zeros(32, 4)}, tmp_path / "umt5.safetensors")

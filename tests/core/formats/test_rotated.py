@@ -100,7 +100,7 @@ def test_the_miniature_in_fp8_is_plain(miniature, tmp_path, scaled):
         miniature, tmp_path / "x.safetensors", lambda _, t: t * 448 / t.abs().max() if scaled else t
     )
     assert not is_rotated(read_header(path))
-    open_model(str(path)).require_transformer()
+    open_model(str(path)).require("transformer")
 
 
 def test_a_rotated_model_is_refused_by_name(miniature, tmp_path):

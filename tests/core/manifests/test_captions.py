@@ -112,7 +112,7 @@ def lengths(dataset, count=200, **options):
     """Tokens of each caption drawn, by clip."""
     drawn: dict[str, list[int]] = {}
     for batch in islice(batches(dataset, 1, **options), count):
-        drawn.setdefault(batch.names[0], []).append(batch.prompt_embeds.shape[1])
+        drawn.setdefault(batch.names[0], []).append(batch.text.tensors["prompt_embeds"].shape[1])
     return drawn
 
 
@@ -127,7 +127,7 @@ def test_every_caption_is_cached_and_only_a_changed_one_encoded_again(encode, en
     for item in read_index(first.root).items:
         for caption in item.captions:
             embeds = load_file(first.root / caption.conditions.path)["prompt_embeds"]
-            torch.testing.assert_close(embeds, encoder.encode([caption.text])[0])
+            torch.testing.assert_close(embeds, encoder.encode([caption.text])[0]["prompt_embeds"])
     fingerprint = read_index(first.root).fingerprint
 
     del encoded_texts[:]
@@ -168,7 +168,7 @@ def test_draws_depend_on_seed_and_position_only(encode):
     dataset = TrainingDataset(encode(CAPTIONS).root, caption_dropout_p=0.3)
 
     def embeds(iterator, count):
-        return [batch.prompt_embeds for batch in islice(iterator, count)]
+        return [batch.text.tensors["prompt_embeds"] for batch in islice(iterator, count)]
 
     expected = embeds(batches(dataset, 2, seed=7), 20)
     ahead = batches(dataset, 2, seed=7, workers=3)
@@ -184,12 +184,12 @@ def test_draws_depend_on_seed_and_position_only(encode):
 
 def test_dropped_captions_are_the_empty_one_at_their_rate(encode):
     root = encode(CAPTIONS).root
-    (empty,) = open_model(MINIATURE).load_text_encoder().encode([""])
+    empty = open_model(MINIATURE).load_text_encoder().encode([""])[0]["prompt_embeds"]
 
     def dropped(p):
         dataset = TrainingDataset(root, caption_dropout_p=p)
         drawn = islice(batches(dataset, 1, seed=3), 400)
-        return sum(torch.equal(batch.prompt_embeds[0], empty) for batch in drawn)
+        return sum(torch.equal(batch.text.tensors["prompt_embeds"][0], empty) for batch in drawn)
 
     assert dropped(0) == 0
     assert 75 < dropped(0.25) < 125

@@ -159,7 +159,9 @@ def test_a_resampled_reference_goes_with_its_clip_where_the_rate_varies(tmp_path
     dataset = TrainingDataset(preprocess(settings).root, "reference_latents")
     assert len(dataset) == 2
     for sample in dataset:
-        torch.testing.assert_close(sample.latents, sample.reference_latents, atol=0.02, rtol=0)
+        torch.testing.assert_close(
+            sample.streams["video"].latents, sample.streams["video"].reference, atol=0.02, rtol=0
+        )
 
 
 def test_references_are_no_clips_of_a_folder(tmp_path):

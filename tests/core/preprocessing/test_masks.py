@@ -58,9 +58,9 @@ def test_masks_are_preprocessed_trained_on_and_part_of_the_data(masked, tmp_path
     assert "the mask path is empty" in skipped["d.mp4"]
 
     dataset = TrainingDataset(summary.root, mask_dir="masks")
-    masks = collate([dataset[0], dataset[1]]).masks
+    masks = collate([dataset[0], dataset[1]]).streams["video"].mask
     assert masks.tolist() == [[[[1, 1], [0, 0]]] * 2, [[[1, 0], [1, 0]], [[0, 1], [0, 1]]]]
-    assert TrainingDataset(summary.root)[0].mask is None
+    assert TrainingDataset(summary.root)[0].streams["video"].mask is None
     assert preprocess(settings).written == 0
 
     config = build(

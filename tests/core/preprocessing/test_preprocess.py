@@ -72,7 +72,7 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert (metadata["size"], metadata["source_size"]) == ("64x64x9", "64x64x12")
 
     embeds = load_file(root / "conditions/clips/a.mp4.safetensors")["prompt_embeds"]
-    expected = model.load_text_encoder().encode(["TRIGGER a red circle"])[0]
+    expected = model.load_text_encoder().encode(["TRIGGER a red circle"])[0]["prompt_embeds"]
     torch.testing.assert_close(embeds, expected)
 
     item = read_index(root).items[0]

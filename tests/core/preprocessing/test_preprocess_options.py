@@ -69,8 +69,8 @@ def test_windows_of_a_long_clip_are_items_with_its_caption_and_pair(tmp_path, ra
         expected = encoded(tmp_path / "a.mp4", start=start)
         torch.testing.assert_close(latents(summary.root, name), expected)
     dataset = TrainingDataset(summary.root, "reference_latents")
-    assert torch.equal(dataset[2].latents, dataset[2].reference_latents)
-    assert torch.equal(dataset[2].prompt_embeds, dataset[0].prompt_embeds)
+    assert torch.equal(dataset[2].streams["video"].latents, dataset[2].streams["video"].reference)
+    assert torch.equal(dataset[2].text["prompt_embeds"], dataset[0].text["prompt_embeds"])
     fewer = make(rows)
     assert sorted(fewer.orphans) == [
         f"{folder}/a.mp4@{n}.safetensors"
@@ -109,9 +109,9 @@ def test_a_random_crop_is_the_same_for_a_pair_and_for_a_seed(ramp, make):
     before = latents(centre, "a.mp4")
     assert make(rows, crop="random").written == 2
     dataset = TrainingDataset(centre, "reference_latents")
-    assert torch.equal(dataset[0].latents, dataset[0].reference_latents)
-    assert (dataset[0].latents - before).abs().max() > 0.1
-    again = dataset[0].latents
+    assert torch.equal(dataset[0].streams["video"].latents, dataset[0].streams["video"].reference)
+    assert (dataset[0].streams["video"].latents - before).abs().max() > 0.1
+    again = dataset[0].streams["video"].latents
     assert make(rows, crop="random", crop_seed=1).written == 2
     assert (latents(centre, "a.mp4") - again).abs().max() > 0.1
     index = read_index(centre)
@@ -210,7 +210,7 @@ def test_the_summary_says_what_there_is(tmp_path, ramp, make):
     assert found.clips == {"64x64x17": 3, "64x64x1": 1}
     assert found.frames == 3 * 17 + 1
     assert found.sample_tokens == {"64x64x17": 12, "64x64x1": 4}
-    lengths = [len(TrainingDataset(summary.root)[i].prompt_embeds) for i in range(3)]
+    lengths = [len(TrainingDataset(summary.root)[i].text["prompt_embeds"]) for i in range(3)]
     assert found.caption_tokens[0] == 2 or found.caption_tokens[0] == min(lengths)
     assert found.caption_tokens[2] == max(lengths)
     files = [p for p in summary.root.rglob("*.safetensors")]
@@ -258,7 +258,8 @@ class Grey:
 class Letters:
     def encode(self, prompts):
         return [
-            torch.tensor([[float(ord(letter))] * 8 for letter in text or " "]) for text in prompts
+            {"prompt_embeds": torch.tensor([[float(ord(letter))] * 8 for letter in text or " "])}
+            for text in prompts
         ]
 
 
@@ -273,7 +274,7 @@ def test_encoders_that_are_there_already_load_no_model(write_clip, make, monkeyp
     summary = make([row("a.mp4", "ab")], encoders=given, verify_clips=1)
     assert summary.written == 2
     assert latents(summary.root, "a.mp4").unique().numel() == 1
-    assert TrainingDataset(summary.root)[0].prompt_embeds[:, 0].tolist() == [97.0, 98.0]
+    assert TrainingDataset(summary.root)[0].text["prompt_embeds"][:, 0].tolist() == [97.0, 98.0]
     assert make([row("a.mp4", "ab")], encoders=given).written == 0
     given["video_encoder"] = EncoderSource("another", Grey)
     assert make([row("a.mp4", "ab")], encoders=given).written == 1

@@ -7,12 +7,12 @@ import torch
 
 from ltxv_train_core.config import ConditioningConfig, ignored
 from ltxv_train_core.datasets.dataset import Batch
-from ltxv_train_core.diffusion.tokens import to_tokens
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.strategies.conditions import CONDITIONS, draw_given
 from ltxv_train_core.training.preflight import problems
 from ltxv_train_core.training.trainer import train
 from tests.core.strategies.test_strategies import make_batch, prepare
+from tests.helpers.video import to_tokens
 
 SIZE = LatentSize(5, 4, 6)
 COUNT = 200
@@ -23,12 +23,13 @@ def batch() -> Batch:
     plain = make_batch(COUNT, SIZE)
     generator = torch.Generator().manual_seed(8)
     masks = torch.rand(COUNT, *vars(SIZE).values(), generator=generator) < 0.5
-    return replace(plain, masks=masks)
+    video = replace(plain.streams["video"], mask=masks)
+    return replace(plain, streams={"video": video})
 
 
 def draw(batch, seed=0, **options):
     config = ConditioningConfig(**{"first_frame_conditioning_p": 0.0} | options)
-    return draw_given(batch, config, torch.Generator().manual_seed(seed))
+    return draw_given(batch.streams["video"], config, torch.Generator().manual_seed(seed))
 
 
 def frames(given):
@@ -56,11 +57,11 @@ def test_what_is_given_is_clean_at_timestep_0_and_not_in_the_loss(batch, name):
     inputs = prepare(batch, **{f"{name}_conditioning_p": 1.0})
     given = ~inputs.counted
     assert given.any(dim=1).all()
-    clean = to_tokens(batch.latents)
-    assert torch.equal(inputs.tokens[given], clean[given])
-    assert (inputs.timesteps[given] == 0).all()
-    assert (inputs.timesteps[inputs.counted] > 0).all()
-    assert not (inputs.tokens == clean)[inputs.counted].all(dim=-1).any()
+    clean = to_tokens(batch.streams["video"].latents)
+    assert torch.equal(inputs.seen.tokens[given], clean[given])
+    assert (inputs.seen.levels[given] == 0).all()
+    assert (inputs.seen.levels[inputs.counted] > 0).all()
+    assert not (inputs.seen.tokens == clean)[inputs.counted].all(dim=-1).any()
     prediction = inputs.velocity + 100 * given[..., None]
     assert inputs.loss(prediction) == 0
     assert inputs.loss(inputs.velocity + 2).item() == pytest.approx(4)
@@ -107,15 +108,15 @@ def test_a_crop_is_a_rectangle_of_its_share_at_any_place(batch, share, sides):
 
 
 def test_what_a_mask_leaves_out_is_given(batch):
-    assert torch.equal(draw(batch, mask_conditioning_p=1.0), ~batch.masks)
+    assert torch.equal(draw(batch, mask_conditioning_p=1.0), ~batch.streams["video"].mask)
 
 
 def test_conditions_go_with_a_reference_video(batch):
     inputs = prepare(batch, "reference_video", p=0.0, suffix_conditioning_p=1.0)
-    assert inputs.timesteps.shape == (COUNT, 2 * SIZE.tokens)
+    assert inputs.seen.levels.shape == (COUNT, 2 * SIZE.tokens)
     given = ~inputs.counted.unflatten(1, tuple(vars(SIZE).values()))
     assert frames(given)[0].tolist() == [0, 0, 0, 1, 1]
-    assert (inputs.timesteps[:, SIZE.tokens :] == 0).all()
+    assert (inputs.seen.levels[:, SIZE.tokens :] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["prefix", "suffix"])

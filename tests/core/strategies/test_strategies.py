@@ -5,10 +5,12 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import ConditioningConfig, TrainingConfig
-from ltxv_train_core.datasets.dataset import Batch
-from ltxv_train_core.diffusion.tokens import positions, to_tokens
+from ltxv_train_core.datasets.dataset import Batch, StreamTensors
+from ltxv_train_core.families.base import Text
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.strategies import STRATEGIES
+from tests.helpers.video import positions, to_tokens
 
 SIZE = LatentSize(3, 2, 2)
 
@@ -17,11 +19,11 @@ def make_batch(count=2, size=SIZE):
     generator = torch.Generator().manual_seed(5)
     shape = (count, 128, size.frames, size.height, size.width)
     return Batch(
-        latents=torch.randn(shape, generator=generator),
+        streams={"video": StreamTensors(*(torch.randn(shape, generator=generator) for _ in "tr"))},
         fps=torch.tensor([25.0, 12.0] * count)[:count],
-        prompt_embeds=torch.zeros(count, 3, 128),
-        prompt_mask=torch.ones(count, 3, dtype=torch.bool),
-        reference_latents=torch.randn(shape, generator=generator),
+        text=Text(
+            {"prompt_embeds": torch.zeros(count, 3, 128)}, torch.ones(count, 3, dtype=torch.bool)
+        ),
         names=tuple(map(str, range(count))),
     )
 
@@ -34,8 +36,8 @@ def prepare(batch, mode="none", seed=0, causal=True, p=0.0, **conditioning):
             "conditioning": {"mode": mode, "first_frame_conditioning_p": p} | conditioning,
         },
     )
-    strategy = STRATEGIES[mode](whole, causal)
-    return strategy.prepare(batch, torch.Generator().manual_seed(seed))
+    strategy = STRATEGIES[mode](whole, {"video": VideoStream(causal)})
+    return strategy.prepare(batch, torch.Generator().manual_seed(seed)).streams["video"]
 
 
 def test_one_strategy_for_each_mode():
@@ -47,20 +49,22 @@ def test_one_strategy_for_each_mode():
 def test_tokens_lie_between_clean_and_noise_and_the_velocity_leads_back():
     batch = make_batch()
     inputs = prepare(batch)
-    level = inputs.timesteps[..., None] / 1000
-    assert inputs.tokens.shape == (2, 12, 128)
-    assert (inputs.timesteps[:, :1] == inputs.timesteps).all()
+    level = inputs.seen.levels[..., None]
+    assert inputs.seen.tokens.shape == (2, 12, 128)
+    assert (inputs.seen.levels[:, :1] == inputs.seen.levels).all()
     assert torch.allclose(
-        inputs.tokens - level * inputs.velocity, to_tokens(batch.latents), atol=1e-5
+        inputs.seen.tokens - level * inputs.velocity,
+        to_tokens(batch.streams["video"].latents),
+        atol=1e-5,
     )
-    assert torch.equal(inputs.positions, positions(SIZE, batch.fps, causal=True))
-    assert not torch.equal(inputs.positions, prepare(batch, causal=False).positions)
+    assert torch.equal(inputs.seen.positions, positions(SIZE, batch.fps, causal=True))
+    assert not torch.equal(inputs.seen.positions, prepare(batch, causal=False).seen.positions)
 
 
 def test_the_same_seed_draws_the_same_step():
     batch = make_batch()
-    assert torch.equal(prepare(batch).tokens, prepare(batch).tokens)
-    assert not torch.equal(prepare(batch).tokens, prepare(batch, seed=1).tokens)
+    assert torch.equal(prepare(batch).seen.tokens, prepare(batch).seen.tokens)
+    assert not torch.equal(prepare(batch).seen.tokens, prepare(batch, seed=1).seen.tokens)
 
 
 def test_the_first_frame_is_given_to_each_sample_by_itself():
@@ -71,10 +75,10 @@ def test_the_first_frame_is_given_to_each_sample_by_itself():
     assert 0.2 < kept.float().mean() < 0.4
     assert given[kept][:, :4].all()
     assert not given[:, 4:].any()
-    clean = to_tokens(batch.latents)
-    assert torch.equal(inputs.tokens[given], clean[given])
-    assert (inputs.timesteps[given] == 0).all()
-    assert (inputs.timesteps[inputs.counted] > 0).all()
+    clean = to_tokens(batch.streams["video"].latents)
+    assert torch.equal(inputs.seen.tokens[given], clean[given])
+    assert (inputs.seen.levels[given] == 0).all()
+    assert (inputs.seen.levels[inputs.counted] > 0).all()
 
 
 def test_an_image_has_no_first_frame_to_give():
@@ -94,12 +98,12 @@ def test_the_loss_counts_only_what_was_noised():
 def test_a_reference_follows_clean_at_the_samplers_positions():
     batch = make_batch()
     plain, inputs = prepare(batch, causal=False), prepare(batch, "reference_video", causal=False)
-    assert inputs.tokens.shape == (2, 24, 128)
-    assert torch.equal(inputs.tokens[:, :12], plain.tokens)
-    assert torch.equal(inputs.tokens[:, 12:], to_tokens(batch.reference_latents))
-    assert (inputs.timesteps[:, 12:] == 0).all()
-    assert torch.equal(inputs.positions[..., :12], plain.positions)
-    assert torch.equal(inputs.positions[..., 12:], positions(SIZE, batch.fps, causal=True))
+    assert inputs.seen.tokens.shape == (2, 24, 128)
+    assert torch.equal(inputs.seen.tokens[:, :12], plain.seen.tokens)
+    assert torch.equal(inputs.seen.tokens[:, 12:], to_tokens(batch.streams["video"].reference))
+    assert (inputs.seen.levels[:, 12:] == 0).all()
+    assert torch.equal(inputs.seen.positions[..., :12], plain.seen.positions)
+    assert torch.equal(inputs.seen.positions[..., 12:], positions(SIZE, batch.fps, causal=True))
     prediction = torch.cat([inputs.velocity, torch.full((2, 12, 128), 9.0)], dim=1)
     assert inputs.loss(prediction) == 0
 
@@ -115,7 +119,8 @@ def test_noise_levels_follow_the_flow_matching_section():
             },
         },
     )
-    inputs = STRATEGIES["none"](whole, True).prepare(make_batch(50), torch.Generator())
-    levels = inputs.timesteps[inputs.counted]
-    assert 200 <= levels.min() < 220
-    assert 280 < levels.max() <= 300
+    strategy = STRATEGIES["none"](whole, {"video": VideoStream(True)})
+    inputs = strategy.prepare(make_batch(50), torch.Generator()).streams["video"]
+    levels = inputs.seen.levels[inputs.counted]
+    assert 0.2 <= levels.min() < 0.22
+    assert 0.28 < levels.max() <= 0.3

@@ -4,7 +4,6 @@ from optimum.quanto import QTensor
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import AccelerationConfig, LoRAConfig
-from ltxv_train_core.diffusion.tokens import positions
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import LatentSize
@@ -17,6 +16,7 @@ from ltxv_train_core.training.capabilities import unavailable_here
 from ltxv_train_core.training.trainer import train
 from ltxv_train_core.training.validation import Validator
 from tests.helpers.short_run import run
+from tests.helpers.video import positions
 
 CPU = torch.device("cpu")
 QUICK = ["int8-quanto", "fp8-quanto", "fp8uz-quanto"]

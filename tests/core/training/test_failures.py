@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import CheckpointWritten, Notice, StepCompleted
-from ltxv_train_core.families.ltxv.miniature_model import MiniatureModel
+from ltxv_train_core.families.ltxv.miniature_model import MiniatureEncoder
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.runs.failures import RunFailedError, cause_of
 from ltxv_train_core.storage import atomic
@@ -224,7 +224,7 @@ def test_prompts_that_take_too_much_memory_say_what_spares_it(
     def full(self, dtype):
         raise error
 
-    monkeypatch.setattr(MiniatureModel, "load_text_encoder", full)
+    monkeypatch.setattr(MiniatureEncoder, "load", full)
     samples = {"prompts": ["a ring"], "video_dims": [64, 64, 9]}
     with pytest.raises(RunFailedError, match=r"encoding validation\.prompts: ") as caught:
         train(training_config(**STEPS, validation=samples))

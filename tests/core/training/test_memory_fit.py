@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ltxv_train_core.config import LoRAConfig
-from ltxv_train_core.families.ltxv.recompute import make_lean
+from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory.activations import GIB, KEPT
 from ltxv_train_core.training import memory_fit
@@ -25,7 +25,7 @@ def kept(
 ) -> int:
     transformer = small_transformer(layers, WIDTH, head=64)
     if lean:
-        make_lean(transformer)
+        use_recomputing_blocks(transformer)
     if mode == "lora":
         transformer.to(torch.bfloat16 if precision == "half" else torch.float32)
         add_lora(transformer, LoRAConfig(rank=16, alpha=16), 0)

@@ -1,5 +1,4 @@
 import json
-from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from ltxv_train_core.optim.stepper import Mover
 from ltxv_train_core.strategies import STRATEGIES, StandardStrategy, StepInputs
 from ltxv_train_core.training import validation
 from ltxv_train_core.training.trainer import train
+from tests.helpers.by_clip import prepare_by_clip
 
 OPTIMIZERS = {
     "adamw": {},
@@ -154,25 +154,7 @@ class NoiseOfTheClip(StandardStrategy):
     """Draws for each clip by its name, so that a clip is the same in every batch."""
 
     def prepare(self, batch, generator):
-        rows = []
-        for i, name in enumerate(batch.names):
-            one = replace(
-                batch,
-                names=(name,),
-                **{
-                    f.name: getattr(batch, f.name)[i : i + 1]
-                    for f in fields(batch)
-                    if isinstance(getattr(batch, f.name), torch.Tensor)
-                },
-            )
-            own = torch.Generator().manual_seed(sum(map(ord, name)))
-            rows.append(super().prepare(one, own))
-        return StepInputs(
-            **{
-                f.name: torch.cat([getattr(row, f.name) for row in rows])
-                for f in fields(StepInputs)
-            }
-        )
+        return prepare_by_clip(super().prepare, batch, lambda name: sum(map(ord, name)))
 
 
 def test_accumulated_gradients_equal_those_of_the_large_batch(run, monkeypatch):
@@ -184,7 +166,7 @@ def test_accumulated_gradients_equal_those_of_the_large_batch(run, monkeypatch):
         return step(self, *arguments)
 
     def keep_counts(self, prediction):
-        given.extend((~self.counted).sum(1).tolist())
+        given.extend((~self.streams["video"].counted).sum(1).tolist())
         return loss(self, prediction)
 
     monkeypatch.setattr(Mover, "step", keep_gradients)

@@ -1,14 +1,14 @@
 import torch
 from diffusers import LTXVideoTransformer3DModel
 
-from ltxv_train_core.diffusion.tokens import (
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
+from ltxv_train_core.geometry import LatentSize, VideoSize
+from tests.helpers.video import (
     latent_size,
     positions,
-    reference_positions,
     to_latents,
     to_tokens,
 )
-from ltxv_train_core.geometry import LatentSize, VideoSize
 
 SIZE = LatentSize(3, 2, 4)
 
@@ -48,8 +48,12 @@ def test_plain_positions_are_those_of_the_diffusers_model():
 
 def test_references_are_causal_whatever_the_model():
     fps = torch.tensor([25.0])
-    assert torch.equal(reference_positions(SIZE, fps), positions(SIZE, fps, causal=True))
-    assert not torch.equal(reference_positions(SIZE, fps), positions(SIZE, fps, causal=False))
+    assert torch.equal(
+        VideoStream(causal=False).reference_positions(SIZE, fps), positions(SIZE, fps, causal=True)
+    )
+    assert not torch.equal(
+        VideoStream(causal=False).reference_positions(SIZE, fps), positions(SIZE, fps, causal=False)
+    )
 
 
 def test_latent_sizes():

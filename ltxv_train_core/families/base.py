@@ -1,0 +1,164 @@
+"""What a model family is to the rest of the core: streams, text, and one denoiser.
+
+Training steps and the sampler call the same denoiser, so that a model sees in training what it sees when it is
+sampled. What else a family differs in (files, parts, names, sizes) lies in its own room.
+
+Shapes: B batch, N tokens of what is denoised, M tokens in all (N, then those of a reference), C channels,
+f h w latent frames, rows, columns, L text tokens, D text width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..geometry import LatentSize
+from ..models.transformer import Transformer
+
+
+class Stream(Protocol):
+    """One kind of signal that a model denoises, such as video.
+
+    Attributes:
+        channels: of its latents and tokens.
+        shift_limit: the largest shift that training uses where the user sets none.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def shift_limit(self) -> float: ...
+
+    def to_tokens(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, f, h, w] to tokens [B, N, C]."""
+        ...
+
+    def to_latents(self, tokens: Tensor, size: LatentSize) -> Tensor:
+        """Tokens [B, N, C] to latents [B, C, f, h, w]."""
+        ...
+
+    def positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+        """Positions [B, 3, N] of the tokens of a signal of `size`, at `fps` [B]."""
+        ...
+
+    def reference_positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+        """Positions [B, 3, N] of a reference that begins with the signal."""
+        ...
+
+    def shift(self, tokens: int) -> float:
+        """How far noise levels shift towards noise for a signal of so many tokens."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamInput:
+    """What the model sees of one stream.
+
+    Attributes:
+        tokens: [B, M, C].
+        levels: [B, M] noise level of each token, 0 (clean) to 1.
+        positions: [B, 3, M].
+    """
+
+    tokens: Tensor
+    levels: Tensor
+    positions: Tensor
+
+    def to(self, device: torch.device) -> "StreamInput":
+        return StreamInput(
+            self.tokens.to(device), self.levels.to(device), self.positions.to(device)
+        )
+
+    def followed_by(self, other: "StreamInput") -> "StreamInput":
+        """The same with the tokens of a reference behind."""
+        return StreamInput(
+            torch.cat([self.tokens, other.tokens], dim=1),
+            torch.cat([self.levels, other.levels], dim=1),
+            torch.cat([self.positions, other.positions], dim=2),
+        )
+
+
+Embedding = Mapping[str, Tensor]
+"""One text: named tensors [L, D], without padding."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts of a batch.
+
+    Attributes:
+        tensors: named, [B, L, D], padded with zeros.
+        mask: [B, L] bool, true for real tokens.
+    """
+
+    tensors: Mapping[str, Tensor]
+    mask: Tensor
+
+    @classmethod
+    def padded(cls, embeddings: Sequence[Embedding]) -> "Text":
+        """Texts of several lengths, padded to the longest."""
+        lengths = torch.tensor([len(next(iter(each.values()))) for each in embeddings])
+        return cls(
+            {
+                name: pad_sequence([each[name] for each in embeddings], batch_first=True)
+                for name in embeddings[0]
+            },
+            torch.arange(int(lengths.max()))[None] < lengths[:, None],
+        )
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
+        tensors = {name: tensor.to(device, dtype) for name, tensor in self.tensors.items()}
+        return Text(tensors, self.mask.to(device))
+
+
+class Denoiser(Protocol):
+    """A transformer, called as its sampler calls it.
+
+    Attributes:
+        transformer: the module whose layers are trained; its blocks are `transformer_blocks`.
+        streams: what it denoises, by name.
+    """
+
+    @property
+    def transformer(self) -> Transformer: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def streams(self) -> Mapping[str, Stream]: ...
+
+    @property
+    def width(self) -> int:
+        """Channels of a token inside of the transformer."""
+        ...
+
+    def use_recomputing_blocks(self) -> None:
+        """Lets blocks compute cheap operations again in backward; before anything wraps their forward."""
+        ...
+
+    def as_checkpoint(
+        self, state: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The transformer's tensors as ComfyUI's loaders name them, and the metadata that they read."""
+        ...
+
+    def write_folder(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """Writes the transformer in the diffusers layout."""
+        ...
+
+    def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
+        """Predicted velocities [B, M, C] (noise - clean) of each stream."""
+        ...
+
+    def sampling_levels(self, steps: int, tokens: int) -> Tensor:
+        """Noise levels [steps + 1] from 1 to 0 at which samplers call it for so many tokens."""
+        ...

@@ -1,0 +1,104 @@
+"""The transformer of LTX-Video 0.9.x, called as ComfyUI's sampler calls it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...models.sources.meta_loading import on_meta
+from ...storage.atomic import write_json
+from ..base import StreamInput, Text
+from ..names import PROMPT, VIDEO
+from .checkpoint_export import config_metadata, transformer_tensors
+from .recompute import use_recomputing_blocks
+from .video_stream import VideoStream
+
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
+
+TIMESTEPS_PER_LEVEL = 1000
+TERMINAL = 0.1
+
+
+@dataclass
+class LTXVideoDenoiser:
+    """Video alone.
+
+    Attributes:
+        causal_positions: whether the sampler shifts the frames after the first.
+    """
+
+    transformer: "LTXVideoTransformer3DModel"
+    causal_positions: bool
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.device
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        return self.transformer.dtype  # asking the model searches all its parameters
+
+    @cached_property
+    def streams(self) -> Mapping[str, VideoStream]:
+        return {VIDEO: VideoStream(self.causal_positions)}
+
+    @property
+    def width(self) -> int:
+        config = self.transformer.config
+        width: int = config.num_attention_heads * config.attention_head_dim
+        return width
+
+    def use_recomputing_blocks(self) -> None:
+        use_recomputing_blocks(self.transformer)
+
+    def as_checkpoint(
+        self, state: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        described = config_metadata(self.transformer.config, self.causal_positions)
+        return transformer_tensors(state), described
+
+    def write_folder(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """The transformer alone, with the pipeline that samples it."""
+        import diffusers
+
+        kind, config = type(self.transformer), self.transformer.config
+        written = on_meta(lambda: kind.from_config(config))
+        written.load_state_dict(state, assign=True)
+        index = {
+            "_class_name": "LTXConditionPipeline" if self.causal_positions else "LTXPipeline",
+            "_diffusers_version": diffusers.__version__,
+            "transformer": ["diffusers", kind.__name__],
+        }
+        written.save_pretrained(folder / "transformer")
+        write_json(folder / "model_index.json", index)
+
+    def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
+        """Predicted velocity [B, M, C] of the video, in the transformer's precision."""
+        video = inputs[VIDEO]
+        prediction: Tensor = self.transformer(
+            hidden_states=video.tokens.to(self.dtype),
+            encoder_hidden_states=text.tensors[PROMPT],
+            timestep=video.levels * TIMESTEPS_PER_LEVEL,
+            encoder_attention_mask=text.mask,
+            video_coords=video.positions,
+            return_dict=False,
+        )[0]
+        return {VIDEO: prediction}
+
+    def sampling_levels(self, steps: int, tokens: int) -> Tensor:
+        """Levels [steps + 1] from 1 to 0, shifted by the number of tokens.
+
+        The last level before 0 is stretched to 0.1: the usual LTX-Video schedule.
+        """
+        levels = torch.linspace(1.0, 0.0, steps + 1)[:-1]
+        shift = math.exp(self.streams[VIDEO].shift(tokens))
+        levels = shift / (shift + 1 / levels - 1)
+        if steps > 1:
+            levels = 1 - (1 - levels) * (1 - TERMINAL) / (1 - levels[-1])
+        return torch.cat([levels, torch.zeros(1)])

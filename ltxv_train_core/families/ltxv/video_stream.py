@@ -1,0 +1,70 @@
+"""Video as LTX-Video 0.9.x denoises it.
+
+Shapes: B batch, C channels, f h w latent frames, rows, columns, N = f*h*w tokens in the order frame, row,
+column.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...geometry import LATENT_CHANNELS, SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize
+
+_SHIFT_AT_1024, _SHIFT_AT_4096 = 0.95, 2.05
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """One token for each latent pixel.
+
+    Attributes:
+        causal: whether the model's sampler counts the first latent frame as one pixel frame.
+    """
+
+    causal: bool
+    channels = LATENT_CHANNELS
+    shift_limit = _SHIFT_AT_4096
+
+    def to_tokens(self, latents: Tensor) -> Tensor:
+        """[B, C, f, h, w] -> [B, N, C]."""
+        return latents.flatten(2).transpose(1, 2)
+
+    def to_latents(self, tokens: Tensor, size: LatentSize) -> Tensor:
+        """[B, N, C] -> [B, C, f, h, w]."""
+        return tokens.transpose(1, 2).unflatten(2, (size.frames, size.height, size.width))
+
+    def positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+        """Positions [B, 3, N] of tokens: seconds, pixel row, pixel column of their corner.
+
+        Latent frame f begins at pixel frame 8f; with causal positions at max(0, 8f - 7), since the
+        first latent frame holds a single pixel frame.
+
+        Args:
+            fps: [B] frames per second of each sample.
+        """
+        return _positions(size, fps, self.causal)
+
+    def reference_positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+        """Positions [B, 3, N] of a reference video that starts at frame 0.
+
+        The sampler's guides at frame 0 are causal whatever the model says of its own frames.
+        """
+        return _positions(size, fps, causal=True)
+
+    def shift(self, tokens: int) -> float:
+        """0.95 at 1024 tokens, 2.05 at 4096, linear."""
+        slope = (_SHIFT_AT_4096 - _SHIFT_AT_1024) / (4096 - 1024)
+        return _SHIFT_AT_1024 + (tokens - 1024) * slope
+
+
+def _positions(size: LatentSize, fps: Tensor, causal: bool) -> Tensor:
+    frames = torch.arange(size.frames, device=fps.device) * TEMPORAL_COMPRESSION
+    if causal:
+        frames = (frames + 1 - TEMPORAL_COMPRESSION).clamp(min=0)
+    rows = torch.arange(size.height, device=fps.device) * SPATIAL_COMPRESSION
+    columns = torch.arange(size.width, device=fps.device) * SPATIAL_COMPRESSION
+    grid = torch.stack(torch.meshgrid(frames, rows, columns, indexing="ij")).flatten(1).float()
+    grid = grid.expand(len(fps), -1, -1).clone()
+    grid[:, 0] *= (1.0 / fps)[:, None]
+    return grid

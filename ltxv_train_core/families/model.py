@@ -1,0 +1,197 @@
+"""A base model: its parts, each found, checked and loaded on its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..models.transformer import Transformer
+from ..storage.atomic import sha256_json
+from .base import Denoiser
+from .names import TEXT_ENCODER, TRANSFORMER, VAE
+
+
+class Vae(Protocol):
+    """Pixels to normalised latents and back.
+
+    Shapes: B batch, C channels, F frames, H W pixels, f h w latent frames, rows, columns.
+    """
+
+    def to(self, device: torch.device) -> "Vae": ...
+
+    def in_tiles(self, tile_px: int) -> "Vae":
+        """Encodes and decodes wider or higher frames than a tile in tiles, to save memory."""
+        ...
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames [B, 3, F, H, W] in [-1, 1] to the mean latents [B, C, f, h, w], float32 on the CPU."""
+        ...
+
+    def decode(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Latents [B, C, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32 on the CPU."""
+        ...
+
+
+class TextEncoder(Protocol):
+    """Texts to embeddings."""
+
+    def to(self, device: torch.device) -> "TextEncoder": ...
+
+    def in_eight_bits(self) -> "TextEncoder":
+        """Halves its memory; the next `to` quantizes."""
+        ...
+
+    def encode(self, prompts: list[str]) -> list[dict[str, Tensor]]:
+        """Named tensors [L, D] per prompt on the CPU, padding cut off."""
+        ...
+
+
+class Part(Protocol):
+    """A part of a model: its transformer, its VAE, ...
+
+    Attributes:
+        identity: changes when its weights change; where they are part of a file with more in it, when
+            any of that changes.
+        content: names its weights alone, the same in every layout; None where that isn't known before
+            a download, or can't be read.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def content(self) -> str | None: ...
+
+    def require(self) -> None:
+        """Raises `ModelError` where it can't be loaded; reads and downloads no weights to find out."""
+        ...
+
+    def load(self, dtype: torch.dtype) -> Any:
+        """Reads its weights.
+
+        Raises:
+            ModelError: it can't be loaded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model before its weights are read.
+
+    Attributes:
+        is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
+        text_width: of the text embeddings that it reads; None where that isn't known yet.
+        text_encoder: what it needs for them, in words.
+        block_count: of its transformer; None where that isn't known yet.
+        notes: what the user should know of it.
+    """
+
+    is_fp8: bool
+    text_width: int | None
+    text_encoder: str
+    block_count: int | None
+    notes: tuple[str, ...] = ()
+
+
+class TransformerPart(Part, Protocol):
+    """The part that is trained."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+
+    def denoiser(self, transformer: Transformer) -> Denoiser:
+        """The loaded transformer, called as its sampler calls it."""
+        ...
+
+
+class TextEncoderPart(Part, Protocol):
+    """A text encoder; `width` is that of its embeddings, None where it isn't known yet."""
+
+    @property
+    def width(self) -> int | None: ...
+
+
+class MissingPart:
+    """A part that a model lacks."""
+
+    identity = ""
+    content = None
+    width = None
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def require(self) -> None:
+        raise ModelError(self.message)
+
+    def load(self, dtype: torch.dtype) -> Any:
+        raise ModelError(self.message)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base model whose parts are loaded one at a time.
+
+    Attributes:
+        name: as the user gave it.
+        transformer: what is trained.
+        parts: all others, by name.
+        chosen: parts that the user named in place of the model's own.
+    """
+
+    name: str
+    transformer: TransformerPart
+    parts: Mapping[str, Part]
+    chosen: Mapping[str, Part] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Changes when the weights change; part of every fingerprint."""
+        own = self.transformer.identity
+        if not self.chosen:
+            return own
+        return sha256_json([own, *(part.identity for part in self.chosen.values())])[:32]
+
+    @property
+    def facts(self) -> ModelFacts:
+        return self.transformer.facts
+
+    def part(self, name: str) -> Part:
+        """The transformer, or another part: the one that the user chose, or the model's own."""
+        return self.transformer if name == TRANSFORMER else self.chosen.get(name, self.parts[name])
+
+    def require(self, *names: str) -> None:
+        """Looks at parts without loading them.
+
+        Raises:
+            ModelError: one can't be loaded, or the text encoder gives another width than is read.
+        """
+        for name in names:
+            part = self.part(name)
+            if name == TEXT_ENCODER:
+                self._require_width(getattr(part, "width", None))
+            part.require()
+
+    def load_transformer(self, dtype: torch.dtype) -> Transformer:
+        transformer: Transformer = self.transformer.load(dtype)
+        return transformer
+
+    def load_vae(self, dtype: torch.dtype = torch.float32) -> Vae:
+        vae: Vae = self.part(VAE).load(dtype)
+        return vae
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        encoder: TextEncoder = self.part(TEXT_ENCODER).load(dtype)
+        return encoder
+
+    def _require_width(self, width: int | None) -> None:
+        wanted = self.facts.text_width
+        if None not in (wanted, width) and wanted != width:
+            raise ModelError(
+                f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "
+                f"{wanted}; it needs {self.facts.text_encoder}"
+            )
