@@ -20,12 +20,13 @@ from ltxv_train_core.demo.recipe import training_config
 from ltxv_train_core.events import Control, ignore
 from ltxv_train_core.families.ltxv.miniature.clips import SIZE
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
-from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunWriter
 from ltxv_train_core.training.loop import TrainingLoop
 from ltxv_train_core.training.run_plan import plan_run
+from ltxv_train_core.training.step import StepRunner
 
 WARM_UP_STEPS = 5
 
@@ -38,11 +39,11 @@ def main() -> None:
     task = "mirror" if args.reference else "stripes"
     with tempfile.TemporaryDirectory() as folder:
         config = prepare(task, Path(folder))
-        trainer = make_trainer(config)
+        runner = make_runner(config)
         bare = make_bare_step(config)
-        ratios, seconds = compare(trainer.train_step, bare, args.steps)
-        trainer.batches.close()
-    print(f"{task}: {args.steps} paired steps on {trainer.device}")
+        ratios, seconds = compare(runner.run, bare, args.steps)
+        runner.close()
+    print(f"{task}: {args.steps} paired steps on {runner.device}")
     ours_ms, bare_ms = (1000 * value for value in seconds)
     print(f"training step {ours_ms:.1f} ms of processor time, bare step {bare_ms:.1f} ms")
     print(f"ratio {statistics.median(ratios):.3f} (quartiles {quartiles(ratios)})")
@@ -54,34 +55,28 @@ def prepare(task: str, folder: Path) -> TrainingConfig:
     return training_config(task, prepared.root, folder / "runs", 0, MINIATURE)
 
 
-def make_trainer(config: TrainingConfig) -> TrainingLoop:
+def make_runner(config: TrainingConfig) -> StepRunner:
     plan = plan_run(config)
-    return TrainingLoop(plan, RunWriter(plan.run), ignore, Control())
+    return TrainingLoop(plan, RunWriter(plan.run), ignore, Control()).runner
 
 
 def make_bare_step(config: TrainingConfig) -> Callable[[], None]:
     """The least that a step can do: one fixed batch, nothing drawn, nothing recorded."""
-    trainer = make_trainer(config)
-    batch = next(trainer.batches)
-    trainer.batches.close()
-    inputs = trainer.strategy.prepare(batch, torch.Generator().manual_seed(0)).to(trainer.device)
-    transformer = trainer.source.load_transformer(trainer.transformer.dtype).train()
+    runner = make_runner(config)
+    batch = next(runner.batches)
+    runner.close()
+    inputs = runner.strategy.prepare(batch, torch.Generator().manual_seed(0)).to(runner.device)
+    model = open_model(config.model.model_source)
+    transformer = model.load_transformer(runner.denoiser.dtype).train()
+    denoiser = model.transformer.denoiser(transformer)
     parameters = add_lora(transformer, config.lora, config.seed)
     optimizer = torch.optim.AdamW(parameters, lr=config.optimization.learning_rate)
-    text = batch.text.tensors["prompt_embeds"].to(transformer.dtype)
-    tokens = inputs.tokens.to(transformer.dtype)
+    text = batch.text.to(runner.device, denoiser.dtype)
 
     def step() -> None:
-        with torch.autocast(trainer.device.type, torch.bfloat16):
-            prediction = transformer(
-                hidden_states=tokens,
-                encoder_hidden_states=text,
-                timestep=inputs.timesteps,
-                encoder_attention_mask=batch.text.mask,
-                video_coords=inputs.positions,
-                return_dict=False,
-            )[0]
-        inputs.loss(prediction).backward()
+        with torch.autocast(runner.device.type, torch.bfloat16):
+            predictions = denoiser.denoise(inputs.seen, text)
+        inputs.loss(predictions).backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.optimization.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -86,6 +86,7 @@ class ModelFacts:
         is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
         text_width: of the text embeddings that it reads; None where that isn't known yet.
         text_encoder: what it needs for them, in words.
+        architecture: as `modelspec.architecture` in files' metadata names it.
         block_count: of its transformer; None where that isn't known yet.
         notes: what the user should know of it.
     """
@@ -93,6 +94,7 @@ class ModelFacts:
     is_fp8: bool
     text_width: int | None
     text_encoder: str
+    architecture: str
     block_count: int | None
     notes: tuple[str, ...] = ()
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ModelError, shown
+from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable
 from ..models.sources.hub_download import download_file, is_cached, require_reachable
@@ -15,6 +15,7 @@ from .ltxv.diffusers_folder import (
     VaeFolder,
     diffusers_model,
 )
+from .ltxv.family import LTXV
 from .ltxv.miniature_model import MINIATURE, MiniatureEncoder, miniature_model
 from .ltxv.single_file import VaeFile, single_file_model
 from .ltxv.t5_file import T5File
@@ -153,13 +154,19 @@ def _open_version(name: str, version: Version, report: Reporter, stop: StopSigna
     return replace(model, parts={**model.parts, TEXT_ENCODER: text})
 
 
-def block_count(model_source: str) -> int | None:
-    """How many transformer blocks a model has; None for a repository that is no known version, and
-    for a model whose description can't be read. Nothing is downloaded.
+def module_names(model_source: str) -> tuple[list[str], list[str]]:
+    """Linear layers and other modules of a model's transformer, by diffusers' names.
 
-    Raises:
-        ModelError: there is no such model.
+    Nothing is downloaded: where the number of blocks isn't known, it is that of the largest version.
     """
+    try:
+        blocks = _block_count(model_source)
+    except LTXVTrainError:
+        blocks = None
+    return LTXV.layers.module_names(blocks)
+
+
+def _block_count(model_source: str) -> int | None:
     place = locate_model(model_source)
     if isinstance(place, Path):
         return open_model(model_source).facts.block_count

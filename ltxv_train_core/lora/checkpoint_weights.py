@@ -16,20 +16,16 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import ModelError, cut
-from ..families.ltxv.key_names import diffusers_name
+from ..families.family import LayerNames
+from ..families.registry import FAMILIES
 from ..formats.quantized import quantization
 from ..formats.rotated import ROTATED, is_rotated
 from ..formats.tensors import READABLE, SCALES
 from ..storage.safetensors_header import Header, TensorInfo, read_header
 from .file import name_some
-from .layer_names import layer_name
 
 FP8_LIMITS = {"F8_E4M3": 448.0, "F8_E5M2": 57344.0}
 _PREFIX = re.compile(r"^(?:(?:model\.)?diffusion_model\.|model\.)")
-_TRANSFORMER = (
-    *("transformer_blocks.", "proj_in.", "proj_out.", "time_embed.", "caption_projection."),
-    "scale_shift_table",
-)
 
 
 class CheckpointFile:
@@ -43,20 +39,11 @@ class CheckpointFile:
     def __init__(self, header: Header, file: Any):
         self.path, self.metadata, self.tensors = header.path, header.metadata, header.tensors
         self._file = file
-        names = {diffusers_name(_PREFIX.sub("", key)): key for key in self.tensors}
-        weights = {name: key for name, key in names.items() if name.endswith(".weight")}
-        self.layers = {
-            layer: key
-            for name, key in weights.items()
-            if (layer := layer_name(name.removesuffix(".weight")))
-        }
-        linear = set(self.layers.values())
-        self.others = {
-            name: key
-            for name, key in names.items()
-            if name.startswith(_TRANSFORMER) and key not in linear and not name.endswith(SCALES)
-        }
-        if not self.layers:
+        for family in FAMILIES:
+            self.layers, self.others = _names_of(list(self.tensors), family.layers)
+            if self.layers:
+                break
+        else:
             raise ModelError(
                 f"{self.path}: holds no LTX-Video transformer; expected keys such as "
                 "model.diffusion_model.transformer_blocks.0.attn1.to_q.weight, found "
@@ -141,3 +128,22 @@ def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
         raise ModelError(f"{path}: {ROTATED}")
     with safe_open(path, "pt") as file:
         yield CheckpointFile(header, file)
+
+
+def _names_of(keys: list[str], names: LayerNames) -> tuple[dict[str, str], dict[str, str]]:
+    """The keys of linear layers' weights and of a transformer's other tensors, by diffusers' names."""
+    known = {names.diffusers_name(_PREFIX.sub("", key)): key for key in keys}
+    layers = {
+        layer: key
+        for name, key in known.items()
+        if name.endswith(".weight") and (layer := names.layer_name(name.removesuffix(".weight")))
+    }
+    linear = set(layers.values())
+    others = {
+        name: key
+        for name, key in known.items()
+        if name.startswith(names.TRANSFORMER_NAMES)
+        and key not in linear
+        and not name.endswith(SCALES)
+    }
+    return layers, others

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ModelError, cut
-from ..families.ltxv.key_names import comfy_name
+from ..families.registry import comfy_name, layer_name
 from ..formats.lora_kinds import is_difference, why_not_plain
 from ..formats.tensors import READABLE
 from ..models.transformer import Transformer
@@ -36,7 +36,6 @@ from ..storage.safetensors_header import Header, read_header
 from ..storage.tensors import is_finite, write_safetensors
 from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .forms import LoRAForm
-from .layer_names import layer_name
 from .lora import LoRA, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."

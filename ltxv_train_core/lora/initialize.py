@@ -11,7 +11,8 @@ from safetensors import safe_open
 
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
-from ..families.ltxv.key_names import TRANSFORMER_PREFIX, diffusers_name
+from ..families.base import Denoiser
+from ..families.registry import TRANSFORMER_PREFIX
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
@@ -82,37 +83,34 @@ def start_notes(config: TrainingConfig) -> tuple[str, ...]:
     return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
 
 
-def load_transformer_file(transformer: Transformer, path: Path) -> None:
+def load_transformer_file(denoiser: Denoiser, path: Path) -> None:
     """Loads a transformer file in ComfyUI's layout, as full training writes it.
 
     Raises:
         ModelError: if the file isn't one, is one of another model, or holds NaN or infinite numbers.
     """
     keys = _transformer_keys(path)
-    own = transformer.state_dict()
+    own, _ = denoiser.as_checkpoint(denoiser.transformer.state_dict())
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
     with safe_open(path, "pt") as file:
-        tensors = {diffusers_name(key.removeprefix(TRANSFORMER_PREFIX)): key for key in keys}
         wrong = sorted(
-            name
-            for name in own.keys() | tensors.keys()
-            if name not in own
-            or name not in tensors
-            or list(own[name].shape) != file.get_slice(tensors[name]).get_shape()
+            key
+            for key in own.keys() | set(keys)
+            if key not in own
+            or key not in keys
+            or list(own[key].shape) != file.get_slice(key).get_shape()
         )
         if wrong:
             raise ModelError(
-                f"model.load_checkpoint {shown(str(path), 300)}: is of another model than model.model_source; "
+                f"{where}: is of another model than model.model_source; "
                 f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
                 f"{wrong[0]}"
             )
-        for name, key in tensors.items():
+        for key in keys:
             tensor = file.get_tensor(key)
             if not is_finite(tensor):
-                raise ModelError(
-                    f"model.load_checkpoint {shown(str(path), 300)}: {key} holds NaN or infinite "
-                    "numbers; take another file"
-                )
-            own[name].copy_(tensor)
+                raise ModelError(f"{where}: {key} holds NaN or infinite numbers; take another file")
+            own[key].copy_(tensor)
 
 
 def require_rank(path: Path, rank: int) -> None:

@@ -20,7 +20,7 @@ from .schedules import build_schedule, set_learning_rates
 LEAST_GRADIENT_SCALE = 1.0
 
 
-class Mover:
+class OptimizerStepper:
     """Optimizer, schedule, clipping, the gradient scale of fp16 and the average of the weights.
 
     Attributes:

@@ -18,11 +18,11 @@ from ..datasets.index import (
     Stored,
 )
 from ..errors import DataError
-from ..families.ltxv.prompt_bounds import require_few_characters
 from ..geometry import VideoSize
 from ..manifests.captions import without_opening
 from ..manifests.manifest import Clip
 from ..media.info import HDR, MediaInfo, Selection
+from ..models.text_bounds import require_few_characters
 from ..storage.atomic import sha256_json
 from .buckets import BucketSet, choose_bucket
 from .probe_cache import FileFacts

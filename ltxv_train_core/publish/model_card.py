@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..config import TrainingConfig
 from ..config.redact import model_name
-from ..families.ltxv.versions import VERSIONS
+from ..families.registry import published_version
 from ..geometry import SPATIAL_COMPRESSION, VideoSize
 from ..media.video import probe, read_frames
 
@@ -103,7 +103,7 @@ def _base_model(model_source: str) -> str:
     """The repository of a version name; of anything else its name."""
     if not model_source.startswith("LTXV_"):
         return model_name(model_source)
-    version = VERSIONS.get(model_source)
+    version = published_version(model_source)
     return version.repository if version else model_source
 
 

@@ -9,11 +9,8 @@ from .. import __version__
 from ..config import TrainingConfig
 from ..config.redact import model_name, shareable
 from ..datasets.dataset import TrainingDataset
-from ..families.ltxv.checkpoint_export import TRANSFORMER_ARCHITECTURE
 from ..families.open import Model
 from ..geometry import VideoSize
-
-_ARCHITECTURES = {"lora": f"{TRANSFORMER_ARCHITECTURE}/lora", "full": TRANSFORMER_ARCHITECTURE}
 
 
 def lora_metadata(
@@ -32,6 +29,9 @@ def lora_metadata(
             `checkpoints.embed_workflow` is off.
     """
     base = model_name(config.model.model_source)
+    architecture = source.facts.architecture
+    if config.model.training_mode == "lora":
+        architecture += "/lora"
     size = _usual_size(dataset)
     shared = shareable(config).model_dump(mode="json", exclude={"output_dir"})
     facts = {
@@ -44,7 +44,7 @@ def lora_metadata(
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": config.name,
         "modelspec.description": _description(config, base, dataset),
-        "modelspec.architecture": _ARCHITECTURES[config.model.training_mode],
+        "modelspec.architecture": architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{size.width}x{size.height}",
     }

@@ -12,16 +12,14 @@ from ..datasets import encoded_with
 from ..datasets.dataset import TrainingDataset
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
-from ..families.ltxv.prompt_bounds import require_few_characters
-from ..families.ltxv.versions import TRANSFORMER_13B
 from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
-from ..families.open import Model, block_count, must_be_downloaded, open_model
+from ..families.open import Model, module_names, must_be_downloaded, open_model
 from ..lora.initialize import require_start, start_notes
 from ..lora.inject import match_names
-from ..lora.layer_names import module_names
 from ..media.video import probe
 from ..models.device import default_device
 from ..models.sources.allowed import require_allowed
+from ..models.text_bounds import require_few_characters
 from ..permissions import policy
 from ..publish import hub
 from ..storage.paths import as_path
@@ -30,7 +28,6 @@ from .capabilities import unavailable_here
 
 T = TypeVar("T")
 
-_MOST_BLOCKS = TRANSFORMER_13B["num_layers"]
 _SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
 
@@ -162,11 +159,7 @@ def _unusable_targets(config: TrainingConfig) -> list[str]:
 
 
 def _target_names(config: TrainingConfig) -> list[str]:
-    try:
-        blocks = block_count(config.model.model_source)
-    except LTXVTrainError:
-        blocks = None  # told as a problem of the model
-    return match_names(*module_names(blocks or _MOST_BLOCKS), config.lora.target_modules)
+    return match_names(*module_names(config.model.model_source), config.lora.target_modules)
 
 
 def _unusable_start(config: TrainingConfig) -> list[str]:

@@ -25,12 +25,12 @@ class TrainableModel:
         self.as_folder = config.checkpoints.write_diffusers
         report(Progress("load model", 0, 1, "model"))
         transformer = source.load_transformer(torch.float32)
+        self.denoiser = source.transformer.denoiser(transformer)
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "full")
-            load_transformer_file(transformer, path)
+            load_transformer_file(self.denoiser, path)
             report(Notice(f"starting from {path.name}"))
         transformer.to(device).train().requires_grad_(True)
-        self.denoiser = source.transformer.denoiser(transformer)
         self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()

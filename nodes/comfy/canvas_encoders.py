@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ...ltxv_train_core.errors import ModelError
-from ...ltxv_train_core.families.ltxv.prompt_bounds import (
+from ...ltxv_train_core.families.names import PROMPT
+from ...ltxv_train_core.geometry import LATENT_CHANNELS
+from ...ltxv_train_core.models.text_bounds import (
     require_few_characters,
     require_few_tokens,
 )
-from ...ltxv_train_core.families.names import PROMPT
-from ...ltxv_train_core.geometry import LATENT_CHANNELS
 from ...ltxv_train_core.preprocessing.encoders import EncoderSource
 
 SAMPLED_BYTES = 256

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...ltxv_train_core.config import shareable_graph
 from ...ltxv_train_core.errors import DataError, ModelError
-from ...ltxv_train_core.families.ltxv.checkpoint_export import TRANSFORMER_ARCHITECTURE
+from ...ltxv_train_core.families.registry import FAMILIES
 from ...ltxv_train_core.permissions import policy
 from ...ltxv_train_core.runs import RunFolder
 from ...ltxv_train_core.runs.own_files import own_files
@@ -74,7 +74,8 @@ def publish(trained: Path) -> str:
             facts = file.metadata() or {}
     except SafetensorError as error:
         raise ModelError(f"{trained}: is no safetensors file, or is damaged ({error})") from None
-    is_lora = facts.get("modelspec.architecture") != TRANSFORMER_ARCHITECTURE
+    whole = {family.architecture for family in FAMILIES}
+    is_lora = facts.get("modelspec.architecture") not in whole
     folder = _loader_folder("loras" if is_lora else "diffusion_models")
     content = sha256_file(trained)
     _remove_unfinished(folder / LORA_SUBFOLDER)

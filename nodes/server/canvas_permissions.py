@@ -11,7 +11,7 @@ from server import PromptServer
 
 from ...ltxv_train_core.config import CaptionSettings
 from ...ltxv_train_core.events import PermissionAsked
-from ...ltxv_train_core.families.ltxv.versions import MAIN_REPOSITORY, VERSIONS
+from ...ltxv_train_core.families.registry import FAMILIES
 from ...ltxv_train_core.permissions import Canvas, GrantFile, NotAllowedError, Places, use
 from ...ltxv_train_core.permissions.store import FOLDER, NAME
 from ..comfy.folders import LORA_SUBFOLDER
@@ -23,7 +23,7 @@ _NO_MODELS = frozenset({"custom_nodes"})
 def use_canvas_policy() -> None:
     """Makes this process one in which graphs may do what its user has allowed."""
     captioner = CaptionSettings.model_fields["model"].default
-    named = {MAIN_REPOSITORY, captioner, *(each.repository for each in VERSIONS.values())}
+    named = {captioner}.union(*(family.repositories for family in FAMILIES))
     file = Path(folder_paths.get_user_directory(), FOLDER, NAME)
     use(Canvas(GrantFile(Path(os.path.abspath(file))), places, named))  # noqa: PTH100
 

@@ -131,7 +131,7 @@ INDEXES: dict[str, str] = {
 
 def lora(tensors: Any, metadata: dict[str, str] | None, *command: str) -> Callable[[Path], Any]:
     def prepare(folder: Path) -> Callable[[], Any]:
-        import ltxv_train_core.lora.layer_names as names
+        import ltxv_train_core.families.ltxv.layers as names
 
         names.layer_name(LAYER)  # builds the list of layers, once
         path, output = folder / "x.safetensors", folder / "out.safetensors"

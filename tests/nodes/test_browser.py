@@ -190,7 +190,7 @@ def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None
     interface.run()
     interface.until(lambda: interface.text("status") == "running" and interface.step() > stopped)
     assert interface.text("name") == name
-    assert f"going on from the checkpoint of step {stopped}" in host.log()
+    assert f"resuming from step {stopped} (checkpoint)" in host.log()
 
     # Loaded anew in the middle, it has its history.
     interface.reload(count)

@@ -30,6 +30,7 @@ from ...storage.reading import read_text
 from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, TRANSFORMER, VAE
+from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
 from .text_encoder import T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
@@ -163,6 +164,7 @@ class TransformerFolder:
             is_fp8=False,
             text_width=_number(self.place, TRANSFORMER, "caption_channels"),
             text_encoder=TEXT_ENCODER_NEEDED,
+            architecture=TRANSFORMER_ARCHITECTURE,
             block_count=_number(self.place, TRANSFORMER, "num_layers"),
         )
 

@@ -8,6 +8,7 @@ import torch
 from ...models.sources.content import content_of_state
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, VAE
+from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
 from .miniature import shipped
 from .text_encoder import T5TextEncoder
@@ -33,6 +34,7 @@ class MiniatureTransformer:
         is_fp8=False,
         text_width=shipped.CAPTION_CHANNELS,
         text_encoder="the miniature's own",
+        architecture=TRANSFORMER_ARCHITECTURE,
         block_count=shipped.BLOCKS,
     )
 

@@ -14,7 +14,7 @@ from ...storage.safetensors_header import content_of
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import TEXT_ENCODER
 from ..names import VAE as VAE_PART
-from .checkpoint_export import CAUSAL_POSITIONS
+from .checkpoint_export import CAUSAL_POSITIONS, TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
 from .detect import (
     CHECKPOINT,
@@ -152,6 +152,7 @@ class TransformerFile:
             is_fp8=holds_float8() and any(info.dtype in FP8 for info in tensors),
             text_width=self.part.config["caption_channels"],
             text_encoder=TEXT_ENCODER_NEEDED,
+            architecture=TRANSFORMER_ARCHITECTURE,
             block_count=self.part.config["num_layers"],
             notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
         )

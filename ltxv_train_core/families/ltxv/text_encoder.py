@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...models.memory.quantize import to_eight_bits
+from ...models.text_bounds import require_few_characters, require_few_tokens
 from ..names import PROMPT
-from .prompt_bounds import require_few_characters, require_few_tokens
 
 if TYPE_CHECKING:
     from transformers import T5EncoderModel

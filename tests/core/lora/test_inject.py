@@ -3,9 +3,9 @@ import torch
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.families.ltxv.layers import module_names
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.lora.inject import add_lora, match_modules
-from ltxv_train_core.lora.layer_names import module_names
 
 
 def test_patterns_match_ends_of_names_and_wildcards():

@@ -6,11 +6,11 @@ from safetensors.torch import save_file
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.ltxv.key_names import comfy_name
+from ltxv_train_core.families.ltxv.layers import layer_name
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.lora.file import add_trained_lora, lora_tensors, write_lora_file
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.lora.layer_names import layer_name
 from tests.helpers.video import positions
 
 CONFIG = LoRAConfig(rank=4, alpha=2, target_modules=("to_q", "net.2", "proj_in", "time_embed.*"))

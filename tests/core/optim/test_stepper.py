@@ -4,7 +4,7 @@ import torch
 from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig
 from ltxv_train_core.errors import LTXVTrainError
-from ltxv_train_core.optim.stepper import Mover
+from ltxv_train_core.optim.stepper import OptimizerStepper
 
 CPU = torch.device("cpu")
 
@@ -16,7 +16,7 @@ def mover(mode, report=lambda event: None, **options):
         "data": {"preprocessed_data_root": "data"},
     }
     weight = torch.nn.Parameter(torch.ones(4))
-    return Mover(config.build(TrainingConfig, values), [weight], CPU, report), weight
+    return OptimizerStepper(config.build(TrainingConfig, values), [weight], CPU, report), weight
 
 
 def move(mover, weight, number, slope):

@@ -145,7 +145,7 @@ def test_torn_and_damaged_checkpoints_are_never_loaded(training_config, whole_ru
     told = []
     result = train(config, lambda event: told.append(getattr(event, "message", None) or ""))
     assert "checkpoints/000006 can't be read" in " ".join(told)
-    assert "going on from the checkpoint of step 4" in told
+    assert "resuming from step 4 (checkpoint)" in told
     assert_same(result, whole_run(config))
     assert list(run.folder.rglob(".*.part*")) == []
 
@@ -175,5 +175,5 @@ def test_a_damaged_checkpoint_is_not_kept_in_the_place_of_a_good_one(training_co
         train(config, cut_off)
     told = []
     result = train(config, lambda event: told.append(getattr(event, "message", "")))
-    assert "going on from the checkpoint of step 4" in told
+    assert "resuming from step 4 (checkpoint)" in told
     assert_same(result, whole_run(config))

@@ -17,7 +17,7 @@ from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.merge import merge_lora
 from ltxv_train_core.lora.resize import resize_lora
 from ltxv_train_core.optim.loss_watch import LossWatch
-from ltxv_train_core.optim.stepper import Mover
+from ltxv_train_core.optim.stepper import OptimizerStepper
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.storage.tensors import write_safetensors
 from ltxv_train_core.strategies.base import StepInputs
@@ -139,7 +139,7 @@ def test_a_run_without_a_finite_step_has_failed(training_config, monkeypatch):
 
 def test_weights_that_are_not_finite_are_not_handed_out(training_config, monkeypatch):
     """The loss was finite to the last step; what came before it stays."""
-    step = Mover.step
+    step = OptimizerStepper.step
 
     def overflowing(self, number, *facts):
         norm = step(self, number, *facts)
@@ -149,7 +149,7 @@ def test_weights_that_are_not_finite_are_not_handed_out(training_config, monkeyp
 
     config = training_config(checkpoints={"interval": 2}, optimization={"ema_decay": 0.9})
     with monkeypatch.context() as patch:
-        patch.setattr(Mover, "step", overflowing)
+        patch.setattr(OptimizerStepper, "step", overflowing)
         with pytest.raises(NotFiniteError, match="is not written"):
             train(config)
     run = plan_run(config).run
@@ -180,7 +180,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_gone_on_from(training_config, pa
     train(config, events.append)
     told = [e.message for e in events if isinstance(e, Notice)]
     assert any("checkpoints/000004 can't be read" in m and "NaN or infinite" in m for m in told)
-    assert "going on from the checkpoint of step 2" in told
+    assert "resuming from step 2 (checkpoint)" in told
 
 
 def test_a_loss_that_explodes_is_told_once(training_config, monkeypatch):

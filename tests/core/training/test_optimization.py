@@ -10,7 +10,7 @@ from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.families.ltxv.key_names import comfy_name
 from ltxv_train_core.lora.file import PREFIX, lora_tensors
-from ltxv_train_core.optim.stepper import Mover
+from ltxv_train_core.optim.stepper import OptimizerStepper
 from ltxv_train_core.strategies import STRATEGIES, StandardStrategy, StepInputs
 from ltxv_train_core.training import validation
 from ltxv_train_core.training.trainer import train
@@ -159,7 +159,7 @@ class NoiseOfTheClip(StandardStrategy):
 
 def test_accumulated_gradients_equal_those_of_the_large_batch(run, monkeypatch):
     gradients, given = [], []
-    step, loss = Mover.step, StepInputs.loss
+    step, loss = OptimizerStepper.step, StepInputs.loss
 
     def keep_gradients(self, *arguments):
         gradients.append([p.grad.clone() for p in self.parameters])
@@ -169,7 +169,7 @@ def test_accumulated_gradients_equal_those_of_the_large_batch(run, monkeypatch):
         given.extend((~self.streams["video"].counted).sum(1).tolist())
         return loss(self, prediction)
 
-    monkeypatch.setattr(Mover, "step", keep_gradients)
+    monkeypatch.setattr(OptimizerStepper, "step", keep_gradients)
     monkeypatch.setattr(StepInputs, "loss", keep_counts)
     monkeypatch.setitem(STRATEGIES, "none", NoiseOfTheClip)
     losses = []

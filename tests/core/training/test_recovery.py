@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_from_its_recovery_point_to_the_same_bytes(training
     assert current_state(run).cause.kind == "crashed"
     events: list = []
     result = train(config, events.append)
-    assert "going on from the recovery point of step 5" in notices(events)
+    assert "resuming from step 5 (recovery point)" in notices(events)
     assert [e.step for e in events if isinstance(e, StepCompleted)] == [6, 7, 8]
     whole = train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}))
     assert_same(result, whole)
@@ -129,7 +129,7 @@ def test_the_newest_that_can_be_read_is_taken(training_config, after_every_step)
     events: list = []
     train(config, events.append)
     assert "recovery/000005 can't be read" in " ".join(notices(events))
-    assert "going on from the checkpoint of step 3" in notices(events)
+    assert "resuming from step 3 (checkpoint)" in notices(events)
 
 
 def test_one_every_ten_minutes_and_a_hundredth_of_the_time(training_config, monkeypatch):

@@ -109,7 +109,7 @@ def test_raised_steps_train_on_from_the_finished_run(training_config):
     told: list = []
     result = train(long, told.append)
     assert [e.step for e in told if isinstance(e, StepCompleted)] == [4, 5, 6]
-    assert f"training on from step 3 of {first.run_folder.name}" in [
+    assert f"continuing {first.run_folder.name} from step 3" in [
         e.message for e in told if isinstance(e, Notice)
     ]
     assert tensors(result) == tensors(whole), "a constant rate: as if it had been one run"
@@ -188,7 +188,7 @@ def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):
     adafactor = training_config(optimization=base | {"optimizer_type": "adafactor"})
     told: list = []
     train(adafactor, told.append, continue_from=before)
-    assert "another optimizer_type: the optimizer begins anew" in [
+    assert "optimizer_type changed: optimizer state is reset" in [
         e.message for e in told if isinstance(e, Notice)
     ]
     with pytest.raises(Exception, match="other trained layers than this run"):

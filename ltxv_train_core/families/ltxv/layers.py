@@ -1,13 +1,17 @@
-"""The layers of the transformer, and which of them a LoRA file means, by whatever name."""
+"""Names of the transformer's layers, and which of them a LoRA file means, by whatever name."""
 
 import re
 from functools import cache
 
-import torch
-from diffusers import LTXVideoTransformer3DModel
+from .key_names import comfy_name, diffusers_name
+from .versions import TRANSFORMER_13B
 
-from ..families.ltxv.key_names import comfy_name
+__all__ = ["TRANSFORMER_NAMES", "comfy_name", "diffusers_name", "layer_name", "module_names"]
 
+TRANSFORMER_NAMES = (
+    *("transformer_blocks.", "proj_in.", "proj_out.", "time_embed.", "caption_projection."),
+    "scale_shift_table",
+)
 _BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
 
 
@@ -27,11 +31,15 @@ def layer_name(written: str) -> str | None:
     return name
 
 
-def module_names(blocks: int) -> tuple[list[str], list[str]]:
-    """The modules of a transformer with so many blocks: linear layers, and others.
+def module_names(blocks: int | None) -> tuple[list[str], list[str]]:
+    """The modules of a transformer: linear layers, and others.
 
     The names are the same for every version; only the number of blocks differs.
+
+    Args:
+        blocks: None where it isn't known: as many as the largest version has.
     """
+    blocks = blocks or TRANSFORMER_13B["num_layers"]
     linear, others = _of_one_block()
     return _in_blocks(linear, blocks), _in_blocks(others, blocks)
 
@@ -48,6 +56,9 @@ def _in_blocks(names: list[str], blocks: int) -> list[str]:
 @cache
 def _of_one_block() -> tuple[list[str], list[str]]:
     """The linear layers and the other modules of a transformer with one block."""
+    import torch
+    from diffusers import LTXVideoTransformer3DModel
+
     with torch.device("meta"):
         modules = dict(LTXVideoTransformer3DModel(num_layers=1).named_modules())
     linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]

@@ -3,7 +3,7 @@
 Imports no torch: captions are looked at before a model is.
 """
 
-from ...errors import DataError, shown
+from ..errors import DataError, shown
 
 MOST_CHARACTERS = 16_000
 MOST_TOKENS = 1024

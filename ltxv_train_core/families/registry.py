@@ -1,0 +1,30 @@
+"""The families that this program knows: a new one is a room and a line here. No torch."""
+
+from .family import Family, Version
+from .ltxv.family import LTXV
+
+FAMILIES: tuple[Family, ...] = (LTXV,)
+
+TRANSFORMER_PREFIX = "model.diffusion_model."
+"""Before a transformer's names in ComfyUI's files, whatever the family."""
+
+
+def published_version(name: str) -> Version | None:
+    """The version that `model_source` calls so."""
+    return next((each.versions[name] for each in FAMILIES if name in each.versions), None)
+
+
+def family_of_layer(written: str) -> Family | None:
+    """The family whose transformers have a linear layer of that name, in any form."""
+    return next((each for each in FAMILIES if each.layers.layer_name(written)), None)
+
+
+def layer_name(written: str) -> str | None:
+    """diffusers' name of a linear layer; None where no family has such a layer."""
+    family = family_of_layer(written)
+    return family.layers.layer_name(written) if family else None
+
+
+def comfy_name(name: str) -> str:
+    """ComfyUI's name of a transformer's linear layer, from diffusers' name."""
+    return (family_of_layer(name) or FAMILIES[0]).layers.comfy_name(name)

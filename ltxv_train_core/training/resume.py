@@ -1,0 +1,77 @@
+"""What a run needs to resume at a step: taken from memory, and put back."""
+
+import torch
+
+from ..errors import shown
+from ..events import Notice, Reporter
+from ..storage.tensors import is_finite
+from .checkpoint import CheckpointError, TrainingState
+from .step import StepRunner
+
+MOST_BATCHES_PER_STEP = 1000
+
+
+def training_state(runner: StepRunner, data: str) -> TrainingState:
+    """The state after the last whole step.
+
+    Args:
+        data: the data set's fingerprint: a position in another one means nothing.
+    """
+    parameters = runner.denoiser.transformer.named_parameters()
+    return TrainingState(
+        step=runner.step,
+        weights={name: p for name, p in parameters if p.requires_grad},
+        state={
+            "mover": runner.stepper.state_dict(),  # the name that earlier versions wrote
+            "batches": runner.position,
+            "optimizer_type": runner.config.optimization.optimizer_type,
+            "data": data,
+        },
+    )
+
+
+def load_state(
+    runner: StepRunner, saved: TrainingState, data: str, new_schedule: bool, report: Reporter
+) -> None:
+    """Puts a saved state into a run.
+
+    Args:
+        new_schedule: begin this run's schedule, learning rate and average.
+
+    Raises:
+        CheckpointError: it is of a run that trains other layers.
+        KeyError, TypeError, ValueError, RuntimeError: it is damaged.
+    """
+    if saved.step > runner.steps:
+        raise ValueError(f"it is of step {saved.step}, and the run has {runner.steps}")
+    parameters = dict(runner.denoiser.transformer.named_parameters())
+    trained = {name: p.shape for name, p in parameters.items() if p.requires_grad}
+    if trained != {name: value.shape for name, value in saved.weights.items()}:
+        raise CheckpointError(
+            f"the checkpoint of step {saved.step} has other trained layers than this run: "
+            "lora.rank, lora.target_modules and model.training_mode must be those of the run "
+            "that it continues"
+        )
+    broken = [name for name, value in saved.weights.items() if not is_finite(value)]
+    if broken:
+        raise ValueError(f"{broken[0]} holds NaN or infinite numbers")
+    with torch.no_grad():
+        for name, value in saved.weights.items():
+            parameters[name].copy_(value)
+    if saved.state["optimizer_type"] == runner.config.optimization.optimizer_type:
+        runner.stepper.load_state_dict(saved.state["mover"], new_schedule)
+    else:
+        report(Notice("optimizer_type changed: optimizer state is reset"))
+        runner.stepper.begin_average()
+    if saved.state["data"] == data:
+        runner.batches.load_state_dict(_position(saved))
+    runner.position = runner.batches.state_dict()
+    runner.step = saved.step
+
+
+def _position(saved: TrainingState) -> dict[str, int]:
+    """Where in the data a checkpoint stands. Raises `ValueError` where it can't have come."""
+    consumed = saved.state["batches"]["consumed"]
+    if type(consumed) is not int or not 0 <= consumed <= saved.step * MOST_BATCHES_PER_STEP:
+        raise ValueError(f"{shown(consumed)} batches can't be taken in {saved.step} steps")
+    return {"consumed": consumed}

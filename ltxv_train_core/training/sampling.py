@@ -1,0 +1,58 @@
+"""Samples while a run trains, when they are due or asked for."""
+
+from pathlib import Path
+
+from ..config import TrainingConfig
+from ..errors import Cancelled
+from ..events import Notice, Reporter
+from ..families.model import Model
+from ..models.device import free_memory
+from .distributed import Processes
+from .step import StepRunner
+from .validation import Validator
+
+
+class RunSampler:
+    """Samples of a run's prompts."""
+
+    def __init__(
+        self, config: TrainingConfig, source: Model, processes: Processes, report: Reporter
+    ):
+        """Encodes the prompts, where samples come at intervals; of several processes, the first one
+        samples. Made before the transformer is loaded: the text encoder needs its memory."""
+        self.config, self.source, self.device = config, source, processes.device
+        self.report = report
+        self.validator: Validator | None = None
+        if processes.is_first:
+            self.validator = Validator.prepare(config, source, self.device)
+
+    def sample_if_due(self, runner: StepRunner, folder: Path, asked: bool = False) -> None:
+        """Samples into a folder. A failure is reported and costs no step."""
+        due = self.validator is not None and self.validator.is_due(runner.step, runner.steps)
+        if not asked and not due:
+            return
+        runner.denoiser.transformer.eval()
+        try:
+            self._sample(runner, folder)
+        except Cancelled:
+            pass  # the loop ends at its next look
+        except Exception as error:
+            self.report(
+                Notice(f"Could not sample at step {runner.step}: {error}. Training continues.")
+            )
+        finally:
+            runner.denoiser.transformer.train()
+            free_memory()
+
+    def _sample(self, runner: StepRunner, folder: Path) -> None:
+        self.validator = self.validator or Validator.prepare(
+            self.config, self.source, self.device, asked=True
+        )
+        if self.validator is None:
+            self.report(Notice("no samples: the run has no validation.prompts"))
+            return
+        with runner.autocast(), runner.stepper.weights_to_sample():
+            samples = self.validator.run(
+                runner.denoiser, runner.step, folder, self.report, runner.control
+            )
+        self.report(samples)

@@ -1,0 +1,135 @@
+"""What a run writes to resume and to hand out: checkpoints, recovery points, LoRA files."""
+
+import traceback
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from ..errors import Cancelled
+from ..events import CheckpointWritten, Notice, Reporter
+from ..models.device import free_memory
+from ..runs import RunFolder, RunWriter
+from ..storage.atomic import sync_file
+from . import checkpoint
+from .checkpoint import CheckpointError, TrainingState
+from .recovery import RecoveryPoints
+from .resume import load_state, training_state
+from .run_plan import RunPlan
+from .step import StepRunner
+
+
+class RunSaves:
+    """Saves a run, and restores it. Of several processes only the first one saves."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        runner: StepRunner,
+        writer: RunWriter,
+        metadata: Mapping[str, str],
+        report: Reporter,
+    ):
+        """
+        Args:
+            metadata: of the LoRA files.
+        """
+        self.plan, self.run, self.runner = plan, plan.run, runner
+        self.writer, self.metadata, self.report = writer, dict(metadata), report
+        self.data = plan.dataset.fingerprint()
+        self.recovery = RecoveryPoints(plan.run.recovery, report)
+        self._saved_step: int | None = None
+
+    def save(self) -> None:
+        """Writes the LoRA and the checkpoint of this step, unless they are there.
+
+        Raises:
+            NotFiniteError: no step was finite until the last one, or the weights are not.
+        """
+        step, stepper = self.runner.step, self.runner.stepper
+        lora_file = self.run.lora_file(step)
+        if step == self.plan.steps:
+            stepper.require_moved()
+        if step != self._saved_step or not lora_file.is_file():
+            with stepper.final_weights():
+                self._write(lora_file, {})
+            if stepper.average:
+                with stepper.average.applied():
+                    decay = str(stepper.average.decay)
+                    self._write(self.run.ema_file(step), {"ema_decay": decay})
+            if step != self._saved_step:
+                self._save_checkpoint()
+            folder = checkpoint.place(self.run.checkpoints, step)
+            self.report(CheckpointWritten(step, folder, lora_file))
+        self.recovery.give_way()
+        self.writer.move("running", step=step, skipped_steps=stepper.skipped_steps)
+
+    def save_if_due(self, asked: bool) -> None:
+        """The last step is saved here too: what is sampled after it may bring the process down."""
+        step, interval = self.runner.step, self.plan.config.checkpoints.interval
+        at_interval = interval is not None and step % interval == 0
+        if asked or at_interval or step == self.plan.steps:
+            self.save()
+        elif self.recovery.is_due():
+            self.recovery.write(self._state)
+
+    def save_whole_steps(self, error: Exception) -> None:
+        """Saves the steps since the last checkpoint when something failed between two steps."""
+        runner = self.runner
+        unsaved = runner.step > (self._saved_step or 0)
+        may_save = runner.processes.is_first and runner.is_between_steps and unsaved
+        if isinstance(error, Cancelled) or not may_save:
+            return
+        traceback.clear_frames(error.__traceback__)
+        runner.stepper.optimizer.zero_grad(set_to_none=True)
+        free_memory()
+        try:
+            self.save()
+        except Exception as second:
+            self.report(Notice(f"Could not save step {runner.step}: {second}"))
+
+    def restore(self) -> None:
+        """Resumes from the newest checkpoint or recovery point; without one, from the checkpoint of
+        the run before it."""
+        run, runner = self.run, self.runner
+        use = partial(self._load, new_schedule=False)
+        saved = checkpoint.load_latest(run.checkpoints, run.recovery, report=self.report, use=use)
+        if saved is not None:
+            is_checkpoint = checkpoint.place(run.checkpoints, runner.step).is_dir()
+            self._saved_step = runner.step if is_checkpoint else None
+            kind = "checkpoint" if is_checkpoint else "recovery point"
+            self.report(Notice(f"resuming from step {runner.step} ({kind})"))
+        elif self.plan.start is not None:
+            self._continue_run(self.plan.start)
+        if runner.processes.is_first:
+            run.keep_metrics_until(runner.step)
+
+    def _continue_run(self, before: RunFolder) -> None:
+        """Begins where another run has ended, with its metrics."""
+        use = partial(self._load, new_schedule=self.plan.state.first_step > 0)
+        saved = checkpoint.load_latest(before.checkpoints, report=self.report, use=use)
+        if saved is None:
+            raise CheckpointError(
+                f"run {before.name}, which this run continues, has no checkpoint any more; "
+                "train it again, or queue this run without it"
+            )
+        if self.runner.processes.is_first:
+            self.run.take_metrics_of(before)
+        self.report(Notice(f"continuing {before.name} from step {self.runner.step}"))
+
+    def _save_checkpoint(self) -> None:
+        saved = checkpoint.save(self.run.checkpoints, self._state())
+        keep = self.plan.config.checkpoints.keep_last_n
+        checkpoint.keep_newest(saved, keep, self.report)
+        self._saved_step = self.runner.step
+
+    def _write(self, path: Path, facts: dict[str, str]) -> None:
+        self.runner.trainable.write(path, self.metadata | {"step": str(self.runner.step)} | facts)
+
+    def _state(self) -> TrainingState:
+        """What to resume from; the metrics of the steps until here are on the disk then."""
+        if self.run.metrics_file.is_file():
+            sync_file(self.run.metrics_file)
+        return training_state(self.runner, self.data)
+
+    def _load(self, saved: TrainingState, new_schedule: bool) -> None:
+        load_state(self.runner, saved, self.data, new_schedule, self.report)

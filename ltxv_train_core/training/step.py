@@ -1,0 +1,131 @@
+"""One optimizer step: batches in, weights moved."""
+
+import math
+import time
+from collections import deque
+
+import torch
+
+from ..config import TrainingConfig
+from ..datasets.dataset import Batch, TrainingDataset, batches
+from ..events import Control, Reporter, StepCompleted
+from ..models.precision import autocast
+from ..optim.loss_watch import named_clips
+from ..optim.stepper import OptimizerStepper
+from ..storage.atomic import sha256_json
+from ..strategies import STRATEGIES
+from .distributed import Processes
+from .trainable import Trainable
+
+ETA_WINDOW_STEPS = 50
+
+
+class StepRunner:
+    """Runs the steps of a run, one at a time.
+
+    Attributes:
+        step: steps that are done.
+        position: where in the data they ended.
+        is_between_steps: False while a step moves weights: what is in memory then is no step's result.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        steps: int,
+        trainable: Trainable,
+        dataset: TrainingDataset,
+        processes: Processes,
+        control: Control,
+        report: Reporter,
+    ):
+        self.config, self.steps, self.trainable = config, steps, trainable
+        self.processes, self.control = processes, control
+        self.denoiser, self.device = trainable.denoiser, processes.device
+        self.strategy = STRATEGIES[config.conditioning.mode](config, self.denoiser.streams)
+        self.stepper = OptimizerStepper(config, trainable.parameters, self.device, report)
+        self.batches = batches(
+            dataset,
+            config.optimization.batch_size,
+            seed=config.seed,
+            workers=config.data.num_dataloader_workers,
+            rank=processes.rank,
+            processes=processes.count,
+        )
+        self.step = 0
+        self.position = self.batches.state_dict()
+        self.is_between_steps = True
+        self._seconds: deque[float] = deque(maxlen=ETA_WINDOW_STEPS)
+
+    def run(self) -> StepCompleted | None:
+        """One optimizer step over `gradient_accumulation_steps` batches.
+
+        None where a stop came between two of them: nothing has moved then.
+        """
+        started = time.perf_counter()
+        learning_rate = self.stepper.learning_rate
+        loss = 0.0
+        clips: list[str] = []
+        broken: list[str] = []
+        seed = self._seed()
+        generator = torch.Generator().manual_seed(seed)
+        for number in range(self.config.optimization.gradient_accumulation_steps):
+            if number > 0 and self.is_stopped():
+                self._abandon()
+                return None
+            batch = next(self.batches)
+            self.trainable.dropout_seed.value = seed + number
+            part = self._accumulate(batch, generator)
+            clips += batch.names
+            broken += [] if math.isfinite(part) else batch.not_finite()
+            loss += part
+        self.processes.average_gradients(self.trainable.parameters)
+        loss = self.processes.mean(loss)
+        self.is_between_steps = False
+        norm = self.stepper.step(self.step + 1, loss, named_clips(clips, broken))
+        self.step += 1
+        self.position = self.batches.state_dict()
+        self._seconds.append(time.perf_counter() - started)
+        mean_seconds = sum(self._seconds) / len(self._seconds)
+        return StepCompleted(
+            step=self.step,
+            steps=self.steps,
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=norm,
+            step_seconds=self._seconds[-1],
+            eta_seconds=mean_seconds * (self.steps - self.step),
+        )
+
+    def is_stopped(self) -> bool:
+        """Whether a stop was asked for; all processes agree on it."""
+        return bool(self.processes.agree(self.control.is_set()))
+
+    def autocast(self) -> torch.autocast:
+        """The number formats of a forward pass."""
+        return autocast(self.config.acceleration.mixed_precision_mode, self.device)
+
+    def close(self) -> None:
+        """Ends the threads that read batches ahead."""
+        self.batches.close()
+
+    def _accumulate(self, batch: Batch, generator: torch.Generator) -> float:
+        """Forward and backward over one batch; returns its share of the step's loss."""
+        inputs = self.strategy.prepare(batch, generator).to(self.device)
+        text = batch.text.to(self.device, self.denoiser.dtype)
+        with self.autocast():
+            predictions = self.denoiser.denoise(inputs.seen, text)
+        parts = self.config.optimization.gradient_accumulation_steps
+        loss = inputs.loss(predictions) / parts
+        self.stepper.backward(loss)
+        return loss.item()
+
+    def _abandon(self) -> None:
+        """Drops the batches of a step that is not finished; they come again."""
+        self.stepper.optimizer.zero_grad(set_to_none=True)
+        self.batches.load_state_dict(self.position)
+
+    def _seed(self) -> int:
+        """The random numbers of a step depend on the run's seed, the step and the process alone."""
+        rank = [self.processes.rank] if self.processes.rank else []
+        return int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
