@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 
@@ -55,6 +56,7 @@ class Family:
         versions: what is published, by the names that `model_source` takes.
         repositories: on the Hub that its models come from.
         layers: names of its transformers' layers.
+        shipped: the folder of the model that comes with this program.
     """
 
     name: str
@@ -62,3 +64,4 @@ class Family:
     versions: Mapping[str, Version]
     repositories: frozenset[str]
     layers: LayerNames
+    shipped: Path

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..config import OptimizationConfig
+from ..models.packages import why_not_usable
 
 WEIGHT_DECAY = 0.01
 PROBE_SIZE = 4096  # bitsandbytes keeps smaller tensors in 32 bits
@@ -31,8 +32,8 @@ def optimizer_problem(config: OptimizationConfig, device: torch.device) -> str |
     except Exception as error:
         instead = "adafactor (little memory) or adamw" if kind == "adamw8bit" else "adamw"
         return (
-            f"optimization.optimizer_type: {kind} can't be used on {device.type} here ({error}); "
-            f"choose {instead}"
+            f"optimization.optimizer_type: {kind} {why_not_usable(error, device.type)}; or choose "
+            f"{instead}"
         )
     return None
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from ..config import PreprocessSettings
 from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
 from ..datasets.index import index_if_any
-from ..families.ltxv.miniature.shipped import FOLDER as BUILT_IN
+from ..families.registry import FAMILIES
 from ..storage.atomic import sha256_json
 from ..storage.paths import as_path
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
@@ -37,7 +37,7 @@ def model_stamp(
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
     paths = [as_path(options[name]) for name in MODEL_SOURCES if options[name]]
-    states = [_state(path) for path in (*paths, BUILT_IN)]
+    states = [_state(path) for path in (*paths, *(family.shipped for family in FAMILIES))]
     return sha256_json([options, states, video is not None, text is not None])
 
 

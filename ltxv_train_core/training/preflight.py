@@ -18,6 +18,7 @@ from ..lora.initialize import require_start, start_notes
 from ..lora.inject import match_names
 from ..media.video import probe
 from ..models.device import default_device
+from ..models.packages import untested_versions
 from ..models.sources.allowed import require_allowed
 from ..models.text_bounds import require_few_characters
 from ..permissions import policy
@@ -78,6 +79,7 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *_unused_of_start(config),
         *hub.remarks(config),
         *trackers.remarks(config),
+        *untested_versions(),
     ]
 
 

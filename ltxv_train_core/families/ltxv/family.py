@@ -1,6 +1,7 @@
 from ..family import Family
 from . import layers
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
+from .miniature import shipped
 from .versions import MAIN_REPOSITORY, VERSIONS
 
 LTXV = Family(
@@ -11,4 +12,5 @@ LTXV = Family(
         {MAIN_REPOSITORY, *(version.repository for version in VERSIONS.values())}
     ),
     layers=layers,
+    shipped=shipped.FOLDER,
 )

@@ -7,11 +7,10 @@ import torch
 
 from ...errors import ModelError
 from ...formats.tensors import MOST_LAYERS, require_sizes
-from ...models.memory.quantize import TEXT_ENCODER_KEPT_WHOLE
 from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import content_of
 from .detect import PREFIXES, TEXT_ENCODER, Contents, read_contents, require_kind
-from .text_encoder import T5TextEncoder
+from .text_encoder import WIDEST_LAYER, T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 
 _FIRST = "encoder.block.0.layer.0.SelfAttention."
@@ -62,7 +61,7 @@ class T5File:
         module = self._built()
         names = self._names(module)
         require_match(self.header, self.prefix, names, module, self._besides(), PREFIXES)
-        whole = f".{TEXT_ENCODER_KEPT_WHOLE}.weight"
+        whole = f".{WIDEST_LAYER}.weight"
         fill(module, self.header, names, dtype, fp8=lambda name: not name.endswith(whole))
         module.tie_weights()
         return T5TextEncoder(module, tokenizer)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..packages import why_not_usable
 from ..transformer import Transformer
 from .fp8 import Fp8Linear
 
@@ -20,15 +21,12 @@ QUANTO_TYPES = {
 }
 PACKED = ("int4-quanto", "int2-quanto")
 
-# What stands before and after the blocks is small and decides much.
-KEPT_WHOLE = ("proj_in", "time_embed.*", "caption_projection.*", "rope", "*norm*", "proj_out")
-TEXT_ENCODER_KEPT_WHOLE = "wo"  # T5's widest activations; transformers keeps it too
-
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
 
 def quantize_base(transformer: Transformer, kind: str, device: torch.device) -> Transformer:
-    """Quantizes and freezes the linear layers of the blocks.
+    """Quantizes and freezes the linear layers of the blocks; what stands before and after them is small
+    and decides much, and norms stay as they are.
 
     Block by block on the device, where it is quick, and each goes back to where it was: the device
     never holds the whole model unquantized.
@@ -42,7 +40,7 @@ def quantize_base(transformer: Transformer, kind: str, device: torch.device) -> 
     home = transformer.device
     for block in transformer.transformer_blocks:
         block.to(device)
-        quanto.quantize(block, weights=weights, exclude=list(KEPT_WHOLE))
+        quanto.quantize(block, weights=weights, exclude=["*norm*"])
         quanto.freeze(block)
         block.to(home)
     return transformer
@@ -80,23 +78,26 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
     except Exception as error:
         instead = "none" if kind == "int8-quanto" else "int8-quanto, or none"
         return (
-            f"acceleration.quantization: {kind} can't be used on {device.type} here ({error}); "
-            f"choose {instead}"
+            f"acceleration.quantization: {kind} {why_not_usable(error, device.type)}; or choose "
+            f"{instead}"
         )
     return None
 
 
-def to_eight_bits(module: nn.Module) -> nn.Module:
+def to_eight_bits(module: nn.Module, keep: str = "") -> nn.Module:
     """Makes linear layers 8 bit (LLM.int8 of bitsandbytes); the next `.to(device)` quantizes.
 
     Those that are stored in fp8 have 8 bits already.
+
+    Args:
+        keep: name of layers that stay as they are.
     """
     from bitsandbytes.nn import Int8Params, Linear8bitLt
 
     for name, child in module.named_children():
         if not isinstance(child, nn.Linear):
-            to_eight_bits(child)
-        elif name != TEXT_ENCODER_KEPT_WHOLE and not isinstance(child, Fp8Linear):
+            to_eight_bits(child, keep)
+        elif name != keep and not isinstance(child, Fp8Linear):
             layer = Linear8bitLt(
                 child.in_features,
                 child.out_features,
@@ -118,8 +119,8 @@ def eight_bit_problem(device: torch.device) -> str | None:
         probe(torch.ones(1, 64, device=device))
     except Exception as error:
         return (
-            f"acceleration.load_text_encoder_in_8bit: can't be used on {device.type} here "
-            f"({error}); switch it off"
+            "acceleration.load_text_encoder_in_8bit: "
+            f"{why_not_usable(error, device.type)}; or switch it off"
         )
     return None
 
