@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.config import ModelConfig, Option
 from ...ltxv_train_core.config.widgets import NONE
-from ...ltxv_train_core.families.ltxv.tokenizer import look_in
 from ...ltxv_train_core.models.sources.allowed import require_allowed
+from ...ltxv_train_core.models.sources.known_folders import look_in
 from ...ltxv_train_core.storage.paths import as_path
 
 # For each option: the widget beside it, and the folders whose files it lists.

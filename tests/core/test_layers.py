@@ -1,6 +1,7 @@
 """Imports go one way: each room of the core uses only rooms before it."""
 
 import ast
+import re
 from pathlib import Path
 
 import ltxv_train_core
@@ -33,6 +34,9 @@ FORBIDDEN = {
     "execution",
     "nodes",
 }
+FAMILY_CLASS = re.compile(
+    r"LTX\w*(Transformer|Pipeline|VAE)|AutoencoderKLLTX|T5(Encoder|Config)|Gemma"
+)
 LEVEL = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 
 
@@ -67,4 +71,22 @@ def test_imports_go_one_way():
                 other = module[1]
                 if other != room and LEVEL[other] >= LEVEL.get(room, len(ORDER)):
                     wrong.append(f"{path.relative_to(CORE)} imports {other}")
+    assert wrong == []
+
+
+def test_only_families_name_what_belongs_to_one():
+    """Of a family's room others use the miniature alone, which the demo is made of."""
+    nodes = CORE.parent / "nodes"
+    wrong = []
+    for path in [*CORE.rglob("*.py"), *nodes.rglob("*.py")]:
+        if path.is_relative_to(CORE / "families"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                module = (node.module or "").split(".")
+                inside = module[module.index("families") + 1 :] if "families" in module else []
+                names = [alias.name for alias in node.names]
+                if inside[:1] == ["ltxv"] and inside[1:2] != ["miniature"]:
+                    wrong.append(f"{path.name} imports {node.module}")
+                wrong += [f"{path.name} imports {n}" for n in names if FAMILY_CLASS.search(n)]
     assert wrong == []

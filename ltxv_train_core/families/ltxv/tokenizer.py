@@ -7,18 +7,12 @@ from typing import Any
 
 from ...errors import ModelError, cut
 from ...models.sources.hub_download import download_folders, is_cached, require_reachable
+from ...models.sources.known_folders import known_folders
 from .versions import MAIN_REPOSITORY
 
 _FOLDER = ("tokenizer",)
 _IN_COMFYUI = Path("comfy", "text_encoders", "t5_tokenizer")
 _SIGNS = ("tokenizer.json", "spiece.model")
-_known: list[Path] = []
-
-
-def look_in(folder: Path) -> None:
-    """Adds a folder to those that are searched, such as the one that ComfyUI ships."""
-    if folder not in _known:
-        _known.append(folder)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -70,7 +64,7 @@ def _places(beside: Path) -> Iterator[Path]:
         yield folder.parent / "tokenizer"
     for parent in folder.absolute().parents:
         yield parent / _IN_COMFYUI
-    yield from _known
+    yield from known_folders()
 
 
 def _holds_tokenizer(folder: Path) -> bool:

@@ -10,12 +10,12 @@ from transformers import T5Config, T5EncoderModel
 
 from ltxv_train_core.config import PreprocessSettings
 from ltxv_train_core.errors import ModelError
-from ltxv_train_core.families.ltxv import tokenizer
 from ltxv_train_core.families.ltxv.detect import read_contents
 from ltxv_train_core.families.ltxv.miniature import weights
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.families.open import open_model, open_text_encoder, open_vae
 from ltxv_train_core.models.memory.fp8 import Fp8Linear
+from ltxv_train_core.models.sources import known_folders
 from ltxv_train_core.preprocessing.preprocess import preprocess
 
 PROMPT = "a red ring moves up on a teal background"
@@ -31,7 +31,7 @@ def no_hub(monkeypatch, tmp_path):
     """Nothing here may ask the Hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tokenizer, "_known", [])
+    monkeypatch.setattr(known_folders, "_known", [])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_tokenizer_is_found_in_a_comfyui_around_the_file(t5_file, tmp_path, 
     encoder.require()
     assert (embedding(encoder.load(torch.float32)) - expected).abs().max() < 0.01
     folder.rename(tmp_path / "elsewhere")
-    tokenizer.look_in(tmp_path / "elsewhere")
+    known_folders.look_in(tmp_path / "elsewhere")
     encoder.require()
 
 
