@@ -10,7 +10,7 @@ from ..events import Notice
 from ..families.base import Denoiser
 from ..geometry import VideoSize
 from ..models.device import free_bytes
-from ..models.memory.activations import GIB, KEPT
+from ..models.memory.activations import ACTIVATION_BYTES, GIB
 from ..models.memory.fp8 import has_float8
 from ..models.memory.quantize import frozen_bytes
 
@@ -56,7 +56,7 @@ def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingData
         per_number += HALF_COPY_BYTES
     layers = len(denoiser.transformer.transformer_blocks)
     recomputed = config.acceleration.blocks_to_offload
-    kept = KEPT[config.model.training_mode, precision].bytes(
+    kept = ACTIVATION_BYTES[config.model.training_mode, precision].bytes(
         _largest_sample(dataset) * options.batch_size,
         denoiser.width,
         layers,

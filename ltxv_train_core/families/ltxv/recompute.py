@@ -1,8 +1,9 @@
-"""Blocks that keep half as much for the backward pass as diffusers' own, and compute the same.
+"""Transformer blocks that recompute cheap operations in backward. They save half the activation bytes;
+results are equal.
 
-Autograd keeps what each small step of a block made: normalised, scaled, shifted, rotated, much of it
-in float32. Here each of these steps is one function that keeps its input, and computes the rest
-again from it. What is wide stays wide: the products with weights and the attention are as they were.
+Autograd saves what each small operation of a block made: normalised, scaled, shifted, rotated, much of it in
+float32. Here each of these operations is one function that saves its input and recomputes the rest. Products
+with weights and attention are as they were.
 
 Shapes: B batch, N tokens, T of them with timesteps of their own (N, or 1 for all), D width.
 """
@@ -23,9 +24,9 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def use_recomputing_blocks(transformer: "LTXVideoTransformer3DModel") -> None:
-    """Makes every block lean, in place; before anything else that wraps its forward.
+    """Replaces the forward of every block, in place; before anything else that wraps it.
 
-    A block that is built otherwise than those that are known here stays as it is.
+    A block whose structure is not known here stays as it is.
     """
     known = list(signature(_block).parameters)[1:]
     for block in transformer.transformer_blocks:
@@ -62,8 +63,8 @@ def _attend(
 ) -> Tensor:
     query, key = attention.to_q(hidden), attention.to_k(seen)
     cos, sin = rotation or (None, None)
-    query = _Turned.apply(query, attention.norm_q.weight, cos, sin, attention.norm_q.eps)
-    key = _Turned.apply(key, attention.norm_k.weight, cos, sin, attention.norm_k.eps)
+    query = _RotaryNorm.apply(query, attention.norm_q.weight, cos, sin, attention.norm_q.eps)
+    key = _RotaryNorm.apply(key, attention.norm_k.weight, cos, sin, attention.norm_k.eps)
     query, key, value = (
         tensor.unflatten(2, (attention.heads, -1)).transpose(1, 2)
         for tensor in (query, key, attention.to_v(seen))
@@ -137,7 +138,7 @@ class _Gated(Function):
         )
 
 
-class _Turned(Function):
+class _RotaryNorm(Function):
     """RMS norm with a weight, then turned by the tokens' positions where there is a rotation."""
 
     @staticmethod

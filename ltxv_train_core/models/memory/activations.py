@@ -10,8 +10,8 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Bytes for each token and channel.
+class ActivationBytes:
+    """Bytes of activations that a step saves for backward, for each token and channel.
 
     Attributes:
         block: of every block.
@@ -36,11 +36,11 @@ class Kept:
         return round(tokens * width * (blocks + self.shared))
 
 
-LORA_IN_HALF = Kept(block=35.7, recomputed=2.0, shared=21.9)
-KEPT = {
+LORA_IN_HALF = ActivationBytes(block=35.7, recomputed=2.0, shared=21.9)
+ACTIVATION_BYTES = {
     ("lora", "half"): LORA_IN_HALF,
-    ("lora", "float32"): Kept(block=70.5, recomputed=4.0, shared=36.3),
-    ("full", "half"): Kept(block=52.6, recomputed=4.0, shared=41.7),
-    ("full", "float32"): Kept(block=97.0, recomputed=4.0, shared=67.4),
+    ("lora", "float32"): ActivationBytes(block=70.5, recomputed=4.0, shared=36.3),
+    ("full", "half"): ActivationBytes(block=52.6, recomputed=4.0, shared=41.7),
+    ("full", "float32"): ActivationBytes(block=97.0, recomputed=4.0, shared=67.4),
 }
 """By training mode and precision of the forward pass."""

@@ -1,8 +1,8 @@
-"""Transformer blocks whose frozen weights live in host memory and are brought in for their turn.
+"""Keeps frozen block weights in host memory and copies each block to the device before it runs.
 
-For a forward pass, and again for the backward pass, which computes an offloaded block's
-activations anew: autograd would otherwise keep its weights on the device in between. While one
-block works, the next one is on its way, so the device holds at most two offloaded blocks.
+Once for the forward pass, and again for the backward pass, which recomputes an offloaded block's
+activations: autograd would otherwise keep its weights on the device in between. While one block
+works, the next one is copied, so the device holds at most two offloaded blocks.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,19 +44,19 @@ def place(transformer: Transformer, device: torch.device, offloaded: list[int]) 
 
 
 def offload(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
-    """Makes offloaded blocks fetch their frozen weights; what of them is trained moves for good.
+    """Lets offloaded blocks fetch their frozen weights; their trained weights move to the device for good.
 
     Call it when the LoRA is in the model. Names of parameters stay as they are.
     """
     recompute = not transformer.is_gradient_checkpointing
     waiting = [_HostWeights(transformer.transformer_blocks[number]) for number in offloaded]
-    fetcher = _Fetcher(waiting, device)
+    prefetcher = _BlockPreprefetcher(waiting, device)
     for position, number in enumerate(offloaded):
         block = transformer.transformer_blocks[number]
         for parameter in block.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(device)
-        block.forward = _Turn(block.forward, fetcher, position, recompute)
+        block.forward = _OffloadedForward(block.forward, prefetcher, position, recompute)
 
 
 class _HostWeights:
@@ -91,8 +91,8 @@ class _HostWeights:
                 named[name] = original
 
 
-class _Fetcher:
-    """Hands out a block's weights and sends for those of the block that comes next."""
+class _BlockPreprefetcher:
+    """Gives a block its weights and starts the copy of those of the next block."""
 
     def __init__(self, blocks: list[_HostWeights], device: torch.device):
         self.blocks, self.device = blocks, device
@@ -133,13 +133,17 @@ class _Fetcher:
                 plain.record_stream(current)
 
 
-class _Turn:
+class _OffloadedForward:
     """The forward of an offloaded block."""
 
     def __init__(
-        self, forward: Callable[..., Tensor], fetcher: _Fetcher, position: int, recompute: bool
+        self,
+        forward: Callable[..., Tensor],
+        prefetcher: _BlockPreprefetcher,
+        position: int,
+        recompute: bool,
     ):
-        self._forward, self._fetcher, self._position = forward, fetcher, position
+        self._forward, self._prefetcher, self._position = forward, prefetcher, position
         self._recompute = recompute
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -148,7 +152,7 @@ class _Turn:
         return self._with_weights(*args, **kwargs)
 
     def _with_weights(self, *args: Any, **kwargs: Any) -> Tensor:
-        # A graph task is under way when a checkpoint computes activations for the backward pass.
+        # A graph task runs when a checkpoint recomputes activations in the backward pass.
         forwards = torch._C._current_graph_task_id() == -1
-        with self._fetcher.weights(self._position, forwards):
+        with self._prefetcher.weights(self._position, forwards):
             return self._forward(*args, **kwargs)

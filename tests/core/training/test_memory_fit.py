@@ -8,7 +8,7 @@ import torch
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.models.memory.activations import GIB, KEPT
+from ltxv_train_core.models.memory.activations import ACTIVATION_BYTES, GIB
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import kept_bytes, small_transformer
 from tests.helpers.short_run import run
@@ -40,7 +40,7 @@ def kept(
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_what_a_step_keeps_is_what_autograd_keeps(mode, precision):
     def estimate(layers: int, recomputed: int = 0) -> int:
-        return KEPT[mode, precision].bytes(TOKENS, WIDTH, layers, recomputed)
+        return ACTIVATION_BYTES[mode, precision].bytes(TOKENS, WIDTH, layers, recomputed)
 
     whole, half = (kept(layers, mode, precision, checkpointing=False) for layers in (4, 2))
     assert (whole - half) / (estimate(4) - estimate(2)) == pytest.approx(1, abs=0.15)
