@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Version(Protocol):
+class PublishedVersion(Protocol):
     """A published model.
 
     Attributes:
@@ -61,7 +61,7 @@ class Family:
 
     name: str
     architecture: str
-    versions: Mapping[str, Version]
+    versions: Mapping[str, PublishedVersion]
     repositories: frozenset[str]
     layers: LayerNames
     shipped: Path

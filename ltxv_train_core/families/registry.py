@@ -1,6 +1,6 @@
 """The families that this program knows: a new one is a room and a line here. No torch."""
 
-from .family import Family, Version
+from .family import Family, PublishedVersion
 from .ltxv.family import LTXV
 
 FAMILIES: tuple[Family, ...] = (LTXV,)
@@ -9,7 +9,7 @@ TRANSFORMER_PREFIX = "model.diffusion_model."
 """Before a transformer's names in ComfyUI's files, whatever the family."""
 
 
-def published_version(name: str) -> Version | None:
+def published_version(name: str) -> PublishedVersion | None:
     """The version that `model_source` calls so."""
     return next((each.versions[name] for each in FAMILIES if name in each.versions), None)
 

@@ -35,7 +35,7 @@ _VAE_VERSIONS = {"0.9.0": VAE_090, "0.9.1": VAE_091, "0.9.5 and later": VAE_095}
 
 
 @dataclass(frozen=True)
-class TransformerPart:
+class TransformerInFile:
     """A transformer in a file.
 
     Attributes:
@@ -55,7 +55,7 @@ class TransformerPart:
 
 
 @dataclass(frozen=True)
-class VaePart:
+class VaeInFile:
     """A VAE in a file.
 
     Attributes:
@@ -83,8 +83,8 @@ class Contents:
     header: Header
     kind: str
     quantization: str | None = None
-    transformer: TransformerPart | None = None
-    vae: VaePart | None = None
+    transformer: TransformerInFile | None = None
+    vae: VaeInFile | None = None
     text_encoder_prefix: str | None = None
 
     @property
@@ -156,7 +156,7 @@ def _other(header: Header) -> str | None:
     return None
 
 
-def _transformer(header: Header) -> TransformerPart | None:
+def _transformer(header: Header) -> TransformerInFile | None:
     for prefix in _TRANSFORMER_PREFIXES:
         part = {diffusers_name(name): info for name, info in header.below(prefix).items()}
         signs = [part.get(name) for name in (_TRANSFORMER_SIGN, "proj_in.weight")]
@@ -164,7 +164,7 @@ def _transformer(header: Header) -> TransformerPart | None:
             with _description_of(header, "transformer"):
                 described = header.config.get("transformer", {})
                 causal = bool(described.get(CAUSAL_POSITIONS, False))
-                return TransformerPart(prefix, _sizes(part, described), causal)
+                return TransformerInFile(prefix, _sizes(part, described), causal)
     return None
 
 
@@ -200,7 +200,7 @@ def _sizes(part: Mapping[str, TensorInfo], described: dict[str, Any]) -> dict[st
     }
 
 
-def _vae(header: Header) -> VaePart | None:
+def _vae(header: Header) -> VaeInFile | None:
     for prefix in (VAE_PREFIX, ""):
         part = header.below(prefix)
         if _VAE_SIGN not in part:
@@ -215,7 +215,7 @@ def _vae(header: Header) -> VaePart | None:
                 _require_vae_sizes(config)
         else:
             padding, config = None, _public_vae(part)
-        return VaePart(prefix, config, (padding or "zeros", padding or "reflect"))
+        return VaeInFile(prefix, config, (padding or "zeros", padding or "reflect"))
     return None
 
 

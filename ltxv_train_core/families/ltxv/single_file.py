@@ -22,8 +22,8 @@ from .detect import (
     TRANSFORMER,
     VAE,
     Contents,
-    TransformerPart,
-    VaePart,
+    TransformerInFile,
+    VaeInFile,
     read_contents,
     require_kind,
 )
@@ -56,7 +56,7 @@ class VaeFile:
     def __init__(self, contents: Contents):
         assert contents.vae is not None
         self.header = contents.header
-        self.part: VaePart = contents.vae
+        self.part: VaeInFile = contents.vae
 
     @classmethod
     def open(cls, path: Path) -> "VaeFile":
@@ -129,7 +129,7 @@ class TransformerFile:
         assert contents.transformer is not None
         self.name = name
         self.header = contents.header
-        self.part: TransformerPart = contents.transformer
+        self.part: TransformerInFile = contents.transformer
 
     @property
     def identity(self) -> str:
