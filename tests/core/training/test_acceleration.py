@@ -202,7 +202,11 @@ def test_the_text_encoder_in_8_bits_gives_nearly_the_same_embeddings(training_co
             acceleration={"load_text_encoder_in_8bit": in_8_bits},
             validation={"prompts": ["a red ring moves up"], "video_dims": [64, 64, 9]},
         )
-        return Validator.prepare(config, open_model("LTXV_MINIATURE"), CPU).requests[0].prompt
+        return (
+            Validator.prepare(config, open_model("LTXV_MINIATURE"), CPU)
+            .requests[0]
+            .prompt["prompt_embeds"]
+        )
 
     whole, small = embeddings(False), embeddings(True)
     difference = (whole - small).abs().max() / whole.std()

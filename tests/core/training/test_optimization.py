@@ -228,8 +228,8 @@ def test_without_an_average_there_is_no_file_of_it(run):
 def test_samples_show_the_average(run, monkeypatch):
     seen = []
 
-    def look(transformer, *args, **kwargs):
-        seen.append(lora_tensors(transformer))
+    def look(denoiser, *args, **kwargs):
+        seen.append(lora_tensors(denoiser.transformer))
         raise RuntimeError("seen enough")
 
     monkeypatch.setattr(validation, "sample", look)

@@ -31,12 +31,12 @@ def source():
 
 
 @pytest.fixture(scope="module")
-def transformer(source):
-    return source.load_transformer(torch.float32)
+def denoiser(source):
+    return source.transformer.denoiser(source.load_transformer(torch.float32))
 
 
 @pytest.fixture
-def validate(training_config, source, transformer, tmp_path):
+def validate(training_config, source, denoiser, tmp_path):
     """Samples with options of the section; returns the videos' files and the requests."""
 
     def run(data=(), conditioning=None, **options):
@@ -47,7 +47,7 @@ def validate(training_config, source, transformer, tmp_path):
         )
         validator = Validator.prepare(config, source, torch.device("cpu"))
         folder = tmp_path / "samples" / str(len(list(tmp_path.glob("samples/*"))))
-        written = validator.run(transformer, 1, folder, ignore, NeverStop())
+        written = validator.run(denoiser, 1, folder, ignore, NeverStop())
         return written, validator.requests
 
     return run
