@@ -152,7 +152,7 @@ class SummaryCache:
         return known.summary
 
     def _look(self, name: str, known: _Known | None, now_ns: int) -> _Known | None:
-        path = known.state_file if known else os.path.join(self._folder, name, STATE_FILE)  # noqa: PTH118
+        path = f"{self._folder}{os.sep}{name}{os.sep}{STATE_FILE}"
         try:
             status = os.lstat(path)
         except OSError:
