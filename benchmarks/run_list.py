@@ -4,7 +4,7 @@
     python benchmarks/run_list.py --url http://127.0.0.1:8188 [--clients 50] [--seconds 5] [--pairs 5]
 
 The first measures the routes' work in this process, without the web server. At most 2 ms are wanted
-for the list, 0.5 ms for one run. The second asks a running ComfyUI: its own /queue, in pairs without
+for the list when all runs are looked at, 0.5 ms for one run. The second asks a running ComfyUI: its own /queue, in pairs without
 clients and with some that each ask for the list every second. At most 1.5 times the median is wanted,
 and 200 ms for 99 of 100. With --pid PID of the server, its processor time is told too.
 """
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ltxv_train_core.events import StepCompleted  # noqa: E402
-from ltxv_train_core.runs import RunFolder, RunState  # noqa: E402
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunState  # noqa: E402
 from ltxv_train_core.runs.metrics_file import write_steps  # noqa: E402
 from tests.standin.host import StandInHost  # noqa: E402
 
@@ -74,11 +74,16 @@ def measure_routes(base: Path, runs: int) -> list[str]:
     try:
         make_runs(base / "output" / "ltxv_train", runs)
         (routes,) = [
-            module for name, module in sys.modules.items() if name.endswith("nodes.routes")
+            module for name, module in sys.modules.items() if name.endswith("nodes.server.routes")
         ]
+        library = RunLibrary(base / "output" / "ltxv_train")
         name = f"my-lora-{5 * (runs // 10):012x}"
         works = {
-            "list": (routes._list_runs, ""),
+            "list, all runs looked at": (
+                lambda _: routes.run_views.listed(library.summaries()),
+                "",
+            ),
+            "list, again at once": (routes._list_runs, ""),
             "one run": (routes._details, ""),
             "metrics since the last step": (routes._metrics, f"?since={STEPS - 1}"),
             "all metrics in 2000 points": (routes._metrics, "?points=2000"),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -55,33 +56,44 @@ class RunSummary:
         return json.dumps(value, allow_nan=False).encode("ascii")
 
 
-class _Known(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Known:
     """What is remembered of a run.
 
     Attributes:
-        is_settled: the file can't be written again without another stamp; else it is read again.
+        state_file: the path as text, which the system takes much sooner than a `Path`.
+        changed_ns: when `run.json` was written.
+        stamp: of `run.json`; None where it may be written again without another one.
         written: what `run.json` says; where it is damaged, that.
-        metrics_file: its path as text, which the system takes much sooner than a `Path`; empty
-            where `run.json` alone tells all.
+        metrics_file: empty where `run.json` alone tells all.
+        metrics_stamp: as `stamp`, of the metrics.
         summary: None until it is looked at.
+        rests: nobody trains it, so that it stays what it is as long as its files do.
     """
 
     name: str
     run: RunFolder
-    stamp: Stamp
-    is_settled: bool
+    state_file: str
+    changed_ns: int
+    stamp: Stamp | None
     written: RunState
     metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
+    rests: bool = False
 
 
 class _List(NamedTuple):
-    """What was listed, when all were looked at, and how often this process had written states."""
+    """What was listed, when all were looked at, and how often this process had written states.
+
+    Attributes:
+        known: of which runs `found` is made.
+    """
 
     looked_ns: int
     writes: int
     names: list[str]
+    known: dict[str, _Known]
     found: list[RunSummary]
     active: list[_Known]
 
@@ -97,7 +109,7 @@ class SummaryCache:
         """
         self._folder, self._trust_ns = str(folder), int(trust_seconds * 1e9)
         self._known: dict[str, _Known] = {}
-        self._last = _List(0, 0, [], [], [])
+        self._last = _List(0, 0, [], {}, [], [])
 
     def summaries(self, entries: Sequence[os.DirEntry[str]]) -> list[RunSummary]:
         """Those of the runs in the folder, the ones that changed last first.
@@ -117,16 +129,18 @@ class SummaryCache:
         before, after = self._known, {}
         for entry, name in zip(entries, names, strict=True):
             known = before.get(name)
-            if known is None or not trusts or _is_active(known.summary):
-                known = self._look(name, known, now_ns) if may_be_run(entry) else None
-            if known is not None:
+            if known is not None and known.rests and (trusts or _is_same(entry, known)):
                 after[name] = known
+            elif may_be_run(entry) and (now := self._look(name, known, now_ns)):
+                after[name] = now
         self._known = after
-        known_now = sorted(after.values(), key=_change, reverse=True)
-        found = [each.summary for each in known_now if each.summary is not None]
-        active = [each for each in known_now if _is_active(each.summary)]
+        found, active = last.found, last.active
+        if after != last.known:
+            known_now = sorted(after.values(), key=attrgetter("changed_ns", "name"), reverse=True)
+            found = [each.summary for each in known_now if each.summary is not None]
+            active = [each for each in known_now if not each.rests]
         looked_ns = last.looked_ns if trusts else now_ns
-        self._last = _List(looked_ns, writes, names, found, active)
+        self._last = _List(looked_ns, writes, names, after, found, active)
         return found
 
     def summary(self, name: str) -> RunSummary | None:
@@ -134,19 +148,19 @@ class SummaryCache:
         known = self._look(name, self._known.get(name), time.time_ns())
         if known is None:
             return None
-        self._known[name] = known
+        self._known = {**self._known, name: known}
         return known.summary
 
     def _look(self, name: str, known: _Known | None, now_ns: int) -> _Known | None:
+        path = f"{self._folder}{os.sep}{name}{os.sep}{STATE_FILE}"
         try:
-            status = os.lstat(f"{self._folder}{os.sep}{name}{os.sep}{STATE_FILE}")
+            status = os.lstat(path)
         except OSError:
             return None
-        stamp = _stamp(status)
-        if known is None or known.stamp != stamp or not known.is_settled:
+        if known is None or _stamp(status) != known.stamp:
             if not stat.S_ISREG(status.st_mode):
                 return None
-            known = _read(Path(self._folder, name), stamp, now_ns)
+            known = _read(Path(self._folder, name), path, _stamp(status), now_ns)
         return _looked_at(known, now_ns) if known.metrics_file else known
 
 
@@ -159,15 +173,22 @@ def true_state(run: RunFolder, written: RunState) -> RunState:
     return replace(written, status="failed", cause=CRASHED, ended=written.updated)
 
 
-def _change(known: _Known) -> tuple[int, str]:
-    return known.stamp[0], known.name
+def _is_same(entry: os.DirEntry[str], known: _Known) -> bool:
+    """Whether a run that rests is as it was, told with as little work as can be."""
+    try:
+        return (
+            entry.is_dir(follow_symlinks=False)
+            and _stamp(os.lstat(known.state_file)) == known.stamp
+            and (
+                not known.metrics_file
+                or _stamp(os.lstat(known.metrics_file)) == known.metrics_stamp
+            )
+        )
+    except OSError:
+        return False
 
 
-def _is_active(summary: RunSummary | None) -> bool:
-    return summary is not None and summary.state.status in ACTIVE
-
-
-def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
+def _read(folder: Path, state_file: str, stamp: Stamp, now_ns: int) -> _Known:
     run = RunFolder(folder)
     is_damaged = False
     try:
@@ -177,18 +198,18 @@ def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
     except (OSError, ValueError) as error:
         is_damaged, reason = True, cut(getattr(error, "strerror", None) or str(error))
         written = RunState.damaged(reason, run.last_step(), stamp[0])
-    known = _Known(run.name, run, stamp, _is_settled(stamp, now_ns), written)
+    seen = stamp if _is_settled(stamp, now_ns) else None
+    known = _Known(run.name, run, state_file, stamp[0], seen, written)
     if is_damaged or written.status == "finished":
-        return known._replace(summary=RunSummary(run.name, written, written.step))
-    return known._replace(metrics_file=str(run.metrics_file))
+        return replace(known, summary=RunSummary(run.name, written, written.step), rests=True)
+    return replace(known, metrics_file=str(run.metrics_file))
 
 
 def _looked_at(known: _Known, now_ns: int) -> _Known:
     """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
     before = known.summary
     # Who takes the lock of a run that rests writes its run.json.
-    rests = before is not None and before.state.status not in ACTIVE
-    state = before.state if before and rests else true_state(known.run, known.written)
+    state = before.state if before and known.rests else true_state(known.run, known.written)
     try:
         stamp = _stamp(os.lstat(known.metrics_file))
     except OSError:
@@ -199,7 +220,8 @@ def _looked_at(known: _Known, now_ns: int) -> _Known:
     if not (before and (state, step) == (before.state, before.step)):  # which has its JSON
         before = RunSummary(known.run.name, state, step)
     seen = stamp if _is_settled(stamp, now_ns) else None
-    return known._replace(metrics_stamp=seen, summary=before)
+    rests = state.status not in ACTIVE
+    return replace(known, metrics_stamp=seen, summary=before, rests=rests)
 
 
 def _stamp(status: os.stat_result) -> Stamp:

@@ -26,9 +26,9 @@ def listed(runs: Sequence[RunSummary]) -> bytes:
     runs_then, here_then, encoded = _last
     if runs is runs_then and here == here_then:
         return encoded
-    places = {name: _json(_place(name, here)) for name in here}
-    elsewhere = _json(_ELSEWHERE)
-    entries = (each.json[:-1] + b", " + places.get(each.name, elsewhere)[1:] for each in runs)
+    ends = {name: b", " + _json(_place(name, here))[1:] for name in here}
+    elsewhere = b", " + _json(_ELSEWHERE)[1:]
+    entries = [each.json[:-1] + ends.get(each.name, elsewhere) for each in runs]
     encoded = b"[" + b", ".join(entries) + b"]"
     _last = runs, here, encoded
     return encoded

@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -322,12 +324,14 @@ def renamed(name: str) -> Callable[[dict], None]:
     return first("name", name)
 
 
-def mutated(number: int) -> bytes:
-    import tempfile
-
-    random = seeded("index", number)
+@cache
+def good_index() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        content = bytearray(write(Path(folder)).read_bytes())
+        return write(Path(folder)).read_bytes()
+
+
+def mutated(number: int) -> bytes:
+    random, content = seeded("index", number), bytearray(good_index())
     for _ in range(random.randint(1, 3)):
         place = random.randrange(len(content))
         choice = random.random()

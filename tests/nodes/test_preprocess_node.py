@@ -177,29 +177,29 @@ class TestEncodersOnTheCanvas:
         save_file(weights, tmp_path / "t5.safetensors")
         sizes = {"vocab_size": 32128} | config
 
-        graph = Graph()
+        made, graph = host.base / "output" / tmp_path.name, Graph()
         checkpoint = graph.add(
             "CheckpointLoaderSimple", ckpt_name=graph.add("LTXVTrainMiniatureCheckpoint")
         )
         text = graph.add(
             "ProbeClip", path=str(tmp_path / "t5.safetensors"), config=json.dumps(sizes)
         )
-        both = {"vae": checkpoint[2], "clip": text, "model_source": "is/not-there"}
-        there = preprocess(graph, host, clips, output_dir=str(tmp_path / "there"), **both)
+        both = {"vae": checkpoint[2], "clip": text, "model_source": "LTXV_13B_097_DEV"}
+        there = preprocess(graph, host, clips, output_dir=str(made / "there"), **both)
         first = graph.probe(there[1])
-        preprocess(graph, host, clips, output_dir=str(tmp_path / "core"))
+        preprocess(graph, host, clips, output_dir=str(made / "core"))
         outcome = run(host, graph.prompt)
         assert "6 written" in seen(outcome, first)
         for i in range(3):
             name = f"latents/{i}.mp4.safetensors"
-            ours, theirs = (load_file(tmp_path / d / name)["latents"] for d in ("core", "there"))
+            ours, theirs = (load_file(made / d / name)["latents"] for d in ("core", "there"))
             assert ours.std() > 0.3
             assert (ours - theirs).abs().max() < 1e-4
 
         folder = Path(os.environ["COMFYUI_PATH"], "comfy", "text_encoders", "t5_tokenizer")
         core = T5TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
         for i in range(3):
-            file = tmp_path / "there" / f"conditions/{i}.mp4.safetensors"
+            file = made / "there" / f"conditions/{i}.mp4.safetensors"
             expected = core.encode([f"pattern {i} (moving)"])[0]["prompt_embeds"]
             embeds = load_file(file)["prompt_embeds"]
             assert embeds.shape == expected.shape
@@ -215,7 +215,7 @@ class TestEncodersOnTheCanvas:
             "ProbeClip", path=str(tmp_path / "copy.safetensors"), config=json.dumps(sizes)
         )
         both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
-        node = preprocess(again, host, clips, output_dir=str(tmp_path / "there"), **both)
+        node = preprocess(again, host, clips, output_dir=str(made / "there"), **both)
         second = again.probe(node[1])
         assert "0 written, 6 kept" in seen(run(host, again.prompt), second)
 

@@ -82,7 +82,7 @@ def test_a_second_list_opens_nothing(folder):
     with opened_files() as second:
         again = library.summaries()
     assert second == []
-    assert all(one is other for one, other in zip(found, again, strict=True))
+    assert again is found
     changed = library.find("run-7")
     with RunWriter(changed) as writer:
         writer.move("running", step=5)
@@ -118,6 +118,16 @@ def test_what_comes_and_goes_is_seen_at_once(folder, trust_seconds):
     (found,) = library.summaries()
     assert (found.state.status, found.state.cause.kind) == ("failed", "crashed")
     assert library.summary(library.find("second")) == found
+
+
+def test_what_one_look_at_a_run_tells_is_in_the_next_list(folder):
+    """Also where the list itself finds nothing that changed since that look."""
+    library, run = RunLibrary(folder), make_run(folder, "run", "stopped")
+    assert steps(library) == {"run": 3}
+    run.append_metrics(step(7))
+    settle(run)
+    assert library.summary(run).step == 7
+    assert steps(library) == {"run": 7}
 
 
 def test_what_is_written_in_the_same_tick_is_seen(folder):
