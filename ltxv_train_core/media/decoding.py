@@ -16,7 +16,7 @@ from .animated import TICKS_PER_SECOND, shown_at
 from .container import open_video
 from .deinterlace import deinterlaced, require_whole_frames
 from .formats import is_image
-from .hdr import transfer_of
+from .hdr import primaries_of, transfer_of
 from .images import decode_image, pictures_of_animation
 from .info import MOST_FRAMES
 from .orientation import orientation_of
@@ -115,11 +115,13 @@ def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterato
     for number, frame in enumerate(frames):
         if number == 0:  # some codecs state it there
             transfer, beside = transfer_of(stream), is_beside(stream)
+            primaries = primaries_of(stream)
         if frame.rotation != rotation:
             # A frame that was asked for its side data is in a cycle with that: it stays in memory
             # until Python collects those (PyAV 18.1).
             rotation, orientation = frame.rotation, orientation_of(frame)
-        yield Decoded(frame, stream.sample_aspect_ratio, orientation, transfer, beside)
+        aspect = stream.sample_aspect_ratio
+        yield Decoded(frame, aspect, orientation, transfer, beside, primaries)
 
 
 def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:

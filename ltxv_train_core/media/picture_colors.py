@@ -1,0 +1,88 @@
+"""Primaries and transfer that a PNG, HEIC or AVIF picture states by number (ITU-T H.273).
+
+PNG: its chunk cICP. HEIC and AVIF: the box `colr` of the picture itself (ISO/IEC 23008-12), not that of
+another item, as a map of gain has one of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .animated import PNG_HEAD, chunks
+
+MOST_BYTES = 2**20
+MOST_PARTS = 10_000
+HEAD_BYTES = 12
+
+
+@dataclass(frozen=True)
+class StatedColors:
+    primaries: int
+    transfer: int
+
+
+def stated_colors(path: Path) -> StatedColors | None:
+    """None where none are stated, or what states them is damaged."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        if head.startswith(PNG_HEAD):
+            for kind, content in chunks(path, file, len(PNG_HEAD), "big"):
+                if kind == b"cICP":
+                    return StatedColors(content[0], content[1]) if len(content) > 1 else None
+                if kind == b"IDAT":
+                    return None
+        elif head[4:8] == b"ftyp":
+            file.seek(0)
+            return _of_items(file.read(MOST_BYTES))
+    return None
+
+
+def _of_items(content: bytes) -> StatedColors | None:
+    meta = _first(content, b"meta")[4:]
+    properties = _first(meta, b"iprp")
+    primary = _first(meta, b"pitm")
+    item = int.from_bytes(primary[4 : 6 if primary[:1] == b"\0" else 8], "big")
+    kinds = list(_boxes(_first(properties, b"ipco")))
+    for number in _properties_of(item, _first(properties, b"ipma")):
+        if 0 < number <= len(kinds):
+            kind, box = kinds[number - 1]
+            if kind == b"colr" and box[:4] == b"nclx" and len(box) >= 10:
+                return StatedColors(
+                    int.from_bytes(box[4:6], "big"), int.from_bytes(box[6:8], "big")
+                )
+    return None
+
+
+def _properties_of(wanted: int, table: bytes) -> list[int]:
+    """Numbers, from 1 on, of the properties of an item."""
+    version, is_wide = table[:1], bool(table[3:4] and table[3] & 1)
+    id_bytes, at = (2 if version == b"\0" else 4), 8
+    for _ in range(min(int.from_bytes(table[4:8], "big"), MOST_PARTS)):
+        item, at = int.from_bytes(table[at : at + id_bytes], "big"), at + id_bytes
+        count, at = int.from_bytes(table[at : at + 1], "big"), at + 1
+        width = 2 if is_wide else 1
+        numbers = [table[at + i * width : at + (i + 1) * width] for i in range(count)]
+        at += count * width
+        if item == wanted:
+            essential = 0x8000 if is_wide else 0x80
+            return [int.from_bytes(number, "big") & ~essential for number in numbers]
+    return []
+
+
+def _first(content: bytes, wanted: bytes) -> bytes:
+    """What is in the first box of a kind; nothing where there is none."""
+    return next((box for kind, box in _boxes(content) if kind == wanted), b"")
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    for _ in range(MOST_PARTS):
+        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        start = at + 8
+        if length == 1:
+            length, start = int.from_bytes(content[start : start + 8], "big"), start + 8
+        end = at + length if length else len(content)
+        if len(kind) < 4 or end < start:
+            return
+        yield kind, content[start:end]
+        at = end
