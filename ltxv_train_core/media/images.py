@@ -12,11 +12,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, features
 
 from ..errors import DataError
+from .cropping import Cropping
 from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
 from .hdr import TRANSFERS
 from .info import TRAITS
 from .orientation import AS_STORED, ORIENTATIONS, TURNED_BY_A_QUARTER, as_stored
-from .picture_colors import stated_colors
+from .picture_boxes import cropping_of_picture, stated_colors
 from .primaries import STANDARDS, brought_to_bt709
 from .readable import (
     DEFAULT_MEGAPIXELS,
@@ -128,6 +129,7 @@ def _traits(path: Path, image: Image.Image) -> tuple[str, ...]:
     found = {
         "turned": _orientation(image) != AS_STORED,
         "unusable_profile": colors.unusable,
+        "cropped": _cropping(path, image) is not None,
         colors.primaries: True,
     }
     return tuple(trait for trait in TRAITS if found.get(trait))
@@ -226,14 +228,22 @@ def _pixels(path: Path, image: Image.Image, make_room: MakeRoom) -> np.ndarray:
     """A decoded image as uint8 RGB, brought there in stripes: whole copies would fill the memory."""
     orientation = _orientation(image)
     turned = orientation in TURNED_BY_A_QUARTER
-    shown = make_room(*(image.size if turned else image.size[::-1]))
+    cut = _cropping(path, image) or Cropping()
+    width, height = image.width - cut.left - cut.right, image.height - cut.top - cut.bottom
+    shown = make_room(*((width, height) if turned else (height, width)))
     stored = as_stored(shown, orientation)
     colors = _colors(path, image)
-    rows = max(1, STRIPE_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        stored[top:bottom] = _rgb(image.crop((0, top, image.width, bottom)), colors)
+    rows = max(1, STRIPE_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        area = (cut.left, cut.top + top, cut.left + width, cut.top + bottom)
+        stored[top:bottom] = _rgb(image.crop(area), colors)
     return shown
+
+
+def _cropping(path: Path, image: Image.Image) -> Cropping | None:
+    """What is to be cut off a decoded image: Pillow leaves it on AVIF, and pillow-heif cuts it off HEIC."""
+    return cropping_of_picture(path, *image.size) if image.format == "AVIF" else None
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -26,6 +26,7 @@ TRAITS = {
     "bt601_625": "converted from the primaries of BT.601 (625 lines)",
     "bt470m": "converted from the primaries of BT.470 (M)",
     "ebu3213": "converted from the primaries of EBU 3213",
+    "cropped": "cropped as their container says",
     "unusable_profile": "with a colour profile that can't be used, which is ignored",
 }
 """What is done to show a file right, as a summary says it."""

@@ -13,6 +13,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from .alpha import has_alpha
+from .cropping import Cropping
 from .hdr import Transfer, tone_mapped
 from .info import Selection
 from .orientation import AS_STORED, TURNED_BY_A_QUARTER, as_shown
@@ -36,6 +37,7 @@ class Decoded(NamedTuple):
         transfer: where it is of high dynamic range.
         has_alpha_beside: its transparency is not a part of what FFmpeg's own decoder gives.
         primaries: where they are others than its transfer goes with (`primaries_of`).
+        cropping: what was cut off it.
     """
 
     frame: av.VideoFrame
@@ -44,6 +46,7 @@ class Decoded(NamedTuple):
     transfer: Transfer | None = None
     has_alpha_beside: bool = False
     primaries: str | None = None
+    cropping: Cropping | None = None
 
 
 def is_hd_without_matrix(frame: av.VideoFrame) -> bool:

@@ -101,6 +101,7 @@ def _traits(path: Path, first: Decoded, megapixels: float) -> tuple[str, ...]:
         "mirrored": orientation in MIRRORED,
         "animated": is_image(path),
         "interlaced": bool(frame.interlaced_frame),
+        "cropped": first.cropping is not None,
         "alpha_beside": first.has_alpha_beside or has_transparent_palette(frame),
         "hd_matrix": not first.transfer and is_hd_without_matrix(frame) and not is_grey(frame),
         **{transfer: first.transfer == transfer for transfer in HDR},

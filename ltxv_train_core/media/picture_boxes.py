@@ -1,14 +1,15 @@
-"""Primaries and transfer that a PNG, HEIC or AVIF picture states by number (ITU-T H.273).
+"""Primaries and transfer that a PNG, HEIC or AVIF picture states by number (ITU-T H.273), and what is cut
+off it.
 
 PNG: its chunk cICP. HEIC and AVIF: the box `colr` of the picture itself (ISO/IEC 23008-12), not that of
 another item, as a map of gain has one of its own.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .animated import PNG_HEAD, chunks
+from .cropping import Cropping, aperture, boxes
 
 MOST_BYTES = 2**20
 MOST_PARTS = 10_000
@@ -37,20 +38,29 @@ def stated_colors(path: Path) -> StatedColors | None:
     return None
 
 
+def cropping_of_picture(path: Path, width: int, height: int) -> Cropping | None:
+    """What a HEIC or AVIF picture of a size says is cut off it (`clap`); None where nothing is."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES)
+    claps = (box for kind, box in _primary_properties(content) if kind == b"clap")
+    return next((aperture(box, width, height) for box in claps), None)
+
+
 def _of_items(content: bytes) -> StatedColors | None:
-    meta = _first(content, b"meta")[4:]
-    properties = _first(meta, b"iprp")
-    primary = _first(meta, b"pitm")
-    item = int.from_bytes(primary[4 : 6 if primary[:1] == b"\0" else 8], "big")
-    kinds = list(_boxes(_first(properties, b"ipco")))
-    for number in _properties_of(item, _first(properties, b"ipma")):
-        if 0 < number <= len(kinds):
-            kind, box = kinds[number - 1]
-            if kind == b"colr" and box[:4] == b"nclx" and len(box) >= 10:
-                return StatedColors(
-                    int.from_bytes(box[4:6], "big"), int.from_bytes(box[6:8], "big")
-                )
+    for kind, box in _primary_properties(content):
+        if kind == b"colr" and box[:4] == b"nclx" and len(box) >= 10:
+            return StatedColors(int.from_bytes(box[4:6], "big"), int.from_bytes(box[6:8], "big"))
     return None
+
+
+def _primary_properties(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Kinds and contents of what is said of the picture itself."""
+    meta = _first(content, b"meta")[4:]
+    properties, primary = _first(meta, b"iprp"), _first(meta, b"pitm")
+    item = int.from_bytes(primary[4 : 6 if primary[:1] == b"\0" else 8], "big")
+    kinds = list(boxes(_first(properties, b"ipco")))
+    numbers = _properties_of(item, _first(properties, b"ipma"))
+    return [kinds[number - 1] for number in numbers if 0 < number <= len(kinds)]
 
 
 def _properties_of(wanted: int, table: bytes) -> list[int]:
@@ -71,18 +81,4 @@ def _properties_of(wanted: int, table: bytes) -> list[int]:
 
 def _first(content: bytes, wanted: bytes) -> bytes:
     """What is in the first box of a kind; nothing where there is none."""
-    return next((box for kind, box in _boxes(content) if kind == wanted), b"")
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    for _ in range(MOST_PARTS):
-        length, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
-        start = at + 8
-        if length == 1:
-            length, start = int.from_bytes(content[start : start + 8], "big"), start + 8
-        end = at + length if length else len(content)
-        if len(kind) < 4 or end < start:
-            return
-        yield kind, content[start:end]
-        at = end
+    return next((box for kind, box in boxes(content) if kind == wanted), b"")
