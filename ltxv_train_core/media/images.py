@@ -17,7 +17,7 @@ from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
 from .hdr import TRANSFERS
 from .info import TRAITS
 from .orientation import AS_STORED, ORIENTATIONS, TURNED_BY_A_QUARTER, as_stored
-from .picture_boxes import cropping_of_picture, stated_colors
+from .picture_boxes import cropping_of_picture, require_whole_data, stated_colors
 from .primaries import STANDARDS, brought_to_bt709
 from .readable import (
     DEFAULT_MEGAPIXELS,
@@ -209,9 +209,11 @@ def _unknown(path: Path) -> str:
 
 def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
     """Refuses small files that would take long or much memory: tiles larger than any picture, and
-    hundreds of refinements of a progressive JPEG. Also animated AVIF, which would be read as a still."""
+    hundreds of refinements of a progressive JPEG. Also animated AVIF, which would be read as a still, and tiles that are missing."""
     if image.format == "AVIF" and getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{printable(path)}: is an animated AVIF: save it as a video (H.264)")
+    if image.format in ("AVIF", "HEIF"):
+        require_whole_data(path)
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         require_pixels(

@@ -8,8 +8,10 @@ another item, as a map of gain has one of its own.
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import DataError
 from .animated import PNG_HEAD, chunks
 from .cropping import Cropping, aperture, boxes
+from .readable import printable
 
 MOST_BYTES = 2**20
 MOST_PARTS = 10_000
@@ -36,6 +38,26 @@ def stated_colors(path: Path) -> StatedColors | None:
             file.seek(0)
             return _of_items(file.read(MOST_BYTES))
     return None
+
+
+def require_whole_data(path: Path) -> None:
+    """Raises `DataError` where the data of a HEIC or AVIF end with the file before they should: libheif
+    leaves missing tiles green."""
+    size, start = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(MOST_PARTS):
+            file.seek(start)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            length = int.from_bytes(head[8:16], "big") if length == 1 else length
+            if kind == b"mdat" and start + length > size:
+                raise DataError(
+                    f"{printable(path)}: can't be read as a video or image (is cut off: of "
+                    f"{start + length:,} bytes {size:,} are there)"
+                )
+            if length < 8:
+                return
+            start += length
 
 
 def cropping_of_picture(path: Path, width: int, height: int) -> Cropping | None:
