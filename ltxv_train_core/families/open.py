@@ -1,6 +1,7 @@
 """Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError, shown
 from ..events import Reporter, StopSignal, ignore
@@ -23,6 +24,7 @@ __all__ = [
     "open_model",
     "open_text_encoder",
     "open_vae",
+    "transformer_config",
 ]
 
 _REPOSITORY_POSITIONS = {
@@ -31,8 +33,8 @@ _REPOSITORY_POSITIONS = {
     if version.file is None
 }
 
-_REPOSITORY_BLOCKS = {
-    version.repository: version.block_count for version in VERSIONS.values() if version.file is None
+_REPOSITORY_TRANSFORMERS = {
+    version.repository: version.transformer for version in VERSIONS.values() if version.file is None
 }
 
 
@@ -149,19 +151,19 @@ def _open_version(
     return SingleFileModel(name, download_file(version.repository, version.file, report, stop))
 
 
-def block_count(model_source: str) -> int | None:
-    """How many transformer blocks a model has; None for a repository that is no known version, and
-    for a model whose description can't be read. Nothing is downloaded.
+def transformer_config(model_source: str) -> dict[str, Any] | None:
+    """diffusers' configuration of a model's transformer; None for a repository that is no known version
+    and isn't on this machine, and for a model whose description can't be read. Nothing is downloaded.
 
     Raises:
         ModelError: there is no such model.
     """
     place = locate_model(model_source)
-    if isinstance(place, Path):
-        return open_model(model_source).block_count
-    if place == MINIATURE:
-        return MiniatureModel.block_count
-    return place.block_count if isinstance(place, Version) else _REPOSITORY_BLOCKS.get(place)
+    if isinstance(place, Version):
+        return place.transformer
+    if isinstance(place, str) and place in _REPOSITORY_TRANSFORMERS:
+        return _REPOSITORY_TRANSFORMERS[place]
+    return open_model(model_source).transformer_config
 
 
 def must_be_downloaded(model_source: str) -> bool:

@@ -158,8 +158,15 @@ class DiffusersModel:
         return _number(self.place, "transformer", "caption_channels")
 
     @property
-    def block_count(self) -> int | None:
-        return _number(self.place, "transformer", "num_layers")
+    def transformer_config(self) -> dict[str, Any] | None:
+        if isinstance(self.place, HubFolder) and not is_cached(
+            self.place.repository, ("transformer",)
+        ):
+            return None
+        try:
+            return part_config(self.place.part("transformer"))
+        except ModelError:
+            return None  # told where it is loaded
 
     def require_transformer(self) -> None:
         self.place.require("transformer")

@@ -23,7 +23,7 @@ class MiniatureModel:
     causal_positions = shipped.CAUSAL
     is_fp8 = False
     text_width = shipped.CAPTION_CHANNELS
-    block_count = shipped.BLOCKS
+    transformer_config = shipped.TRANSFORMER_CONFIG
 
     @property
     def identity(self) -> str:

@@ -1,7 +1,7 @@
 """A base model as one file: ComfyUI's checkpoints and diffusion models, and VAEs alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -125,9 +125,8 @@ class SingleFileModel:
         return width
 
     @property
-    def block_count(self) -> int:
-        count: int = self._part.config["num_layers"]
-        return count
+    def transformer_config(self) -> dict[str, Any]:
+        return self._part.config
 
     @property
     def vae(self) -> VaeFile | None:

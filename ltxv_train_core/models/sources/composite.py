@@ -1,6 +1,6 @@
 """A model whose parts come from several places."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -53,8 +53,8 @@ class AssembledModel:
         return self.model.text_width
 
     @property
-    def block_count(self) -> int | None:
-        return self.model.block_count
+    def transformer_config(self) -> dict[str, Any] | None:
+        return self.model.transformer_config
 
     def require_transformer(self) -> None:
         self.model.require_transformer()

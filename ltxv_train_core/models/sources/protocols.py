@@ -1,6 +1,6 @@
 """What every source of a base model, or of one part of it, can do."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -54,7 +54,8 @@ class ModelSource(Protocol):
         is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
         text_width: of the text embeddings that it reads; None where that isn't known yet.
         vae, text_encoder: what the model takes for them; None where it has none.
-        block_count: of its transformer; None where that isn't known yet.
+        transformer_config: diffusers' configuration of its transformer; None where that isn't known
+            yet.
     """
 
     @property
@@ -73,7 +74,7 @@ class ModelSource(Protocol):
     def text_width(self) -> int | None: ...
 
     @property
-    def block_count(self) -> int | None: ...
+    def transformer_config(self) -> "dict[str, Any] | None": ...
 
     @property
     def vae(self) -> "VaePart | None": ...
