@@ -139,6 +139,18 @@ def test_what_matroska_crops(tmp_path, suffix):
     assert_cropped(path)
 
 
+def test_the_display_size_of_matroska_is_that_of_what_is_left(tmp_path):
+    """As mkvmerge writes both (RFC 9559, 11.1)."""
+    path = tmp_path / "a.mkv"
+    encode(path, np.stack([in_bars()] * 12))
+    crops = {0x54CC: LEFT, 0x54BB: TOP, 0x54DD: RIGHT, 0x54AA: BOTTOM}
+    insert_crop(path, crops | {0x54B0: 96, 0x54BA: 64})
+    in_pixels = path.read_bytes().replace(b"\x54\xb2\x81\x04", b"\x54\xb2\x81\x00")
+    assert in_pixels != path.read_bytes()
+    path.write_bytes(in_pixels)
+    assert_cropped(path)
+
+
 def test_a_frame_that_would_be_cut_away_is_left_whole():
     frames = iter([av.VideoFrame(160, 96, "yuv420p"), av.VideoFrame(64, 32, "yuv420p")])
     sizes = [(f.width, f.height) for f in cropped(frames, Cropping(LEFT, TOP, RIGHT, BOTTOM))]
