@@ -137,7 +137,8 @@ def train(args: Namespace) -> int:
 def check(args: Namespace) -> int:
     from ..training.preflight import check as examine
 
-    problems, warnings = examine(yaml_file.load(args.config, args.set), args.strict)
+    config = yaml_file.load(args.config, args.set)
+    problems, warnings = run(lambda report, stop: examine(config, args.strict, report))
     for line in problems:
         print(line)
     for line in warnings:

@@ -10,6 +10,7 @@ from ..errors import DataError
 from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..families.names import PROMPT
 from ..storage.atomic import atomic_path
+from ..storage.torch_files import write_torch_file
 from .index import CONDITIONS, LATENTS, REFERENCE_LATENTS, Index, Item, index_path
 from .precomputed import SUFFIX, conditions_name
 from .stored_files import open_files
@@ -129,5 +130,5 @@ def _require_own_folder(output: Path, names: list[str]) -> None:
 
 
 def _save(path: Path, data: dict) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save(data, file)
+    with atomic_path(path) as temporary:
+        write_torch_file(temporary, data)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class PublishedVersion(Protocol):
@@ -39,6 +39,10 @@ class LayerNames(Protocol):
 
     def diffusers_name(self, name: str) -> str:
         """diffusers' name of a module or tensor, from ComfyUI's name."""
+        ...
+
+    def new_transformer(self, config: Mapping[str, Any]) -> Any:
+        """A transformer of a configuration in diffusers' words; to be called on the meta device."""
         ...
 
     def module_names(self, blocks: int | None) -> tuple[list[str], list[str]]:

@@ -87,7 +87,7 @@ class ModelFacts:
         text_width: of the text embeddings that it reads; None where that isn't known yet.
         text_encoder: what it needs for them, in words.
         architecture: as `modelspec.architecture` in files' metadata names it.
-        block_count: of its transformer; None where that isn't known yet.
+        transformer_config: diffusers' configuration of its transformer; None where that isn't known yet.
         notes: what the user should know of it.
     """
 
@@ -95,7 +95,7 @@ class ModelFacts:
     text_width: int | None
     text_encoder: str
     architecture: str
-    block_count: int | None
+    transformer_config: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
 
 

@@ -1,7 +1,9 @@
 """Where the base model comes from: the miniature, a file, a diffusers folder, the Hugging Face Hub."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
@@ -31,6 +33,7 @@ __all__ = [
     "open_model",
     "open_text_encoder",
     "open_vae",
+    "transformer_config",
 ]
 
 _REPOSITORY_POSITIONS = {
@@ -39,8 +42,8 @@ _REPOSITORY_POSITIONS = {
     if version.file is None
 }
 
-_REPOSITORY_BLOCKS = {
-    version.repository: version.block_count for version in VERSIONS.values() if version.file is None
+_REPOSITORY_TRANSFORMERS = {
+    version.repository: version.transformer for version in VERSIONS.values() if version.file is None
 }
 
 
@@ -160,19 +163,25 @@ def module_names(model_source: str) -> tuple[list[str], list[str]]:
     Nothing is downloaded: where the number of blocks isn't known, it is that of the largest version.
     """
     try:
-        blocks = _block_count(model_source)
+        config = transformer_config(model_source)
     except LTXVTrainError:
-        blocks = None
-    return LTXV.layers.module_names(blocks)
+        config = None
+    return LTXV.layers.module_names(config["num_layers"] if config else None)
 
 
-def _block_count(model_source: str) -> int | None:
+def transformer_config(model_source: str) -> Mapping[str, Any] | None:
+    """diffusers' configuration of a model's transformer; None for a repository that is no known version
+    and isn't on this machine, and for a model whose description can't be read. Nothing is downloaded.
+
+    Raises:
+        ModelError: there is no such model.
+    """
     place = locate_model(model_source)
-    if isinstance(place, Path):
-        return open_model(model_source).facts.block_count
-    if place == MINIATURE:
-        return miniature_model().facts.block_count
-    return place.block_count if isinstance(place, Version) else _REPOSITORY_BLOCKS.get(place)
+    if isinstance(place, Version):
+        return place.transformer
+    if isinstance(place, str) and place in _REPOSITORY_TRANSFORMERS:
+        return _REPOSITORY_TRANSFORMERS[place]
+    return open_model(model_source).facts.transformer_config
 
 
 def must_be_downloaded(model_source: str) -> bool:

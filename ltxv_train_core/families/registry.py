@@ -1,5 +1,8 @@
 """The families that this program knows: a new one is a room and a line here. No torch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from .family import Family, PublishedVersion
 from .ltxv.family import LTXV
 
@@ -28,3 +31,13 @@ def layer_name(written: str) -> str | None:
 def comfy_name(name: str) -> str:
     """ComfyUI's name of a transformer's linear layer, from diffusers' name."""
     return (family_of_layer(name) or FAMILIES[0]).layers.comfy_name(name)
+
+
+def diffusers_name(name: str) -> str:
+    """diffusers' name of a transformer's module or tensor, from ComfyUI's name."""
+    return FAMILIES[0].layers.diffusers_name(name)
+
+
+def new_transformer(config: Mapping[str, Any]) -> Any:
+    """A transformer of a configuration in diffusers' words; to be called on the meta device."""
+    return FAMILIES[0].layers.new_transformer(config)

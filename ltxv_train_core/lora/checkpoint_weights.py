@@ -24,6 +24,8 @@ from ..formats.tensors import READABLE, SCALES
 from ..storage.safetensors_header import Header, TensorInfo, read_header
 from .file import name_some
 
+LARGEST_LAYER = 2**16
+"""Of either side: four times the widest of the public models."""
 FP8_LIMITS = {"F8_E4M3": 448.0, "F8_E5M2": 57344.0}
 _PREFIX = re.compile(r"^(?:(?:model\.)?diffusion_model\.|model\.)")
 
@@ -63,6 +65,11 @@ class CheckpointFile:
                 raise ModelError(
                     f"{self.path}: {self.layers[layer]} has the shape {cut(str(list(shape)))}; expected "
                     "[outputs, inputs]"
+                )
+            if max(shape) > LARGEST_LAYER:
+                raise ModelError(
+                    f"{self.path}: {self.layers[layer]} has the shape {cut(str(list(shape)))}, which is "
+                    "beyond every model"
                 )
             scale = self.scale_key(layer)
             if scale is not None and self.tensors[scale].shape[-1:] not in ((), (1,)):

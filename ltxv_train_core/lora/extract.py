@@ -48,7 +48,7 @@ def extract_lora(
 
     Raises:
         ModelError: a file holds no LTX-Video transformer, they are of different sizes or don't
-            differ, or `output` is there already.
+            differ, the rank is larger than the layers', or `output` is there already.
     """
     stop = stop or NeverStop()
     require_new(output)
@@ -56,6 +56,11 @@ def extract_lora(
         raise ModelError(f"rank {rank}: give a rank from 1 on")
     with open_checkpoint(base) as before, open_checkpoint(tuned) as after:
         _require_alike(before, after)
+        largest = max(min(before.info(name).shape) for name in before.layers)
+        if rank > largest:
+            raise ModelError(
+                f"rank {rank}: the layers have at most {largest} of them; give one up to that"
+            )
         lora: dict[str, LoRALayer] = {}
         lost = whole = 0.0
         for number, name in enumerate(before.layers, start=1):
@@ -66,7 +71,7 @@ def extract_lora(
                 continue
             if not difference.isfinite().all():
                 raise ModelError(f"{tuned}: {name} differs by numbers that are not finite")
-            lora[name] = _closest(difference, rank)
+            lora[name] = _closest(difference, rank, f"{tuned}: {name}")
             whole += float(difference.square().sum())
             lost += float((difference - lora[name].change()).square().sum())
         if not lora:
@@ -86,13 +91,21 @@ def extract_lora(
     return Extraction(output, len(lora), error, notes)
 
 
-def _closest(difference: Tensor, rank: int) -> LoRALayer:
-    """The LoRA of a rank that comes closest to a difference [o, i]."""
+def _closest(difference: Tensor, rank: int, where: str) -> LoRALayer:
+    """The LoRA of a rank that comes closest to a difference [o, i].
+
+    Raises:
+        ModelError: its numbers are too large; `where` names the layer.
+    """
     size = min(*difference.shape, rank + OVERSAMPLING)
     device = default_device()
     if device.type == "cuda":  # Apple's lacks the QR decomposition (pytorch/pytorch#177370)
         difference = difference.to(device)
-    return Factors(*(part.cpu() for part in _largest(difference, size))).layer(rank)
+    try:
+        found = _largest(difference, size)
+    except torch.linalg.LinAlgError as error:
+        raise ModelError(f"{where} differs by numbers that are too large to be factored") from error
+    return Factors(*(part.cpu() for part in found)).layer(rank)
 
 
 def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

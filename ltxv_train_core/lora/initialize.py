@@ -8,11 +8,13 @@ from typing import Literal
 
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
+from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
-from ..families.registry import TRANSFORMER_PREFIX
+from ..families.registry import TRANSFORMER_PREFIX, diffusers_name
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
@@ -20,6 +22,7 @@ from ..storage.safetensors_header import read_header
 from ..storage.tensors import is_finite
 from .file import lora_ranks, read_lora, require_plain_lora
 from .lora import LoRA
+from .model_sizes import ModelSizes, require_lora_of, require_transformer_of
 
 _DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
 _STEP = re.compile(r"(\d+)(-ema)?$")
@@ -54,25 +57,40 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
     return max(found, key=_age)
 
 
-def require_start(config: TrainingConfig, layers: Collection[str] | None = None) -> None:
-    """Looks at the file to start from, if the run has one: at all of a LoRA, at the head of a transformer.
+def require_start(
+    config: TrainingConfig,
+    layers: Collection[str] | None = None,
+    model: ModelSizes | None = None,
+    report: Reporter = ignore,
+) -> None:
+    """Looks at the file to start from, if the run has one, to its end.
 
     Args:
         layers: that get a LoRA; None where that isn't known.
+        model: that is trained; None where its sizes aren't known.
+        report: told how much of a transformer has been read.
 
     Raises:
-        ModelError: if it doesn't suit what the run trains, or a LoRA's numbers are not finite.
+        ModelError: if it doesn't suit what the run trains or the model, or its numbers are not finite.
     """
     if config.model.load_checkpoint is None:
         return
     path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
     if config.model.training_mode == "lora":
         require_rank(path, config.lora.rank)
         lora = _read_start(path)
+        if model is not None:
+            shapes = {n: (one.up.shape[0], one.down.shape[1]) for n, one in lora.items()}
+            require_lora_of(where, shapes, model)
         if layers is not None:
             _require_trained(path, lora, layers)
     else:
-        _transformer_keys(path)
+        keys = _transformer_keys(path)
+        if model is not None:
+            tensors = read_header(path).tensors
+            require_transformer_of(where, {_own(key): tensors[key].shape for key in keys}, model)
+        _require_finite(path, keys, report)
 
 
 def start_notes(config: TrainingConfig) -> tuple[str, ...]:
@@ -108,9 +126,33 @@ def load_transformer_file(denoiser: Denoiser, path: Path) -> None:
             )
         for key in keys:
             tensor = file.get_tensor(key)
-            if not is_finite(tensor):
-                raise ModelError(f"{where}: {key} holds NaN or infinite numbers; take another file")
+            _require_finite_tensor(path, key, tensor)
             own[key].copy_(tensor)
+
+
+def _require_finite(path: Path, keys: list[str], report: Reporter) -> None:
+    """Reads all of a transformer: a part of it would say nothing of the rest."""
+    tensors = read_header(path).tensors
+    sizes = {key: tensors[key].end - tensors[key].start for key in keys}
+    total, done = sum(sizes.values()), 0
+    with safe_open(path, "pt") as file:
+        for key in sorted(keys, key=lambda key: tensors[key].start):
+            _require_finite_tensor(path, key, file.get_tensor(key))
+            done += sizes[key]
+            report(Progress("check start file", done, total, "byte", path.name))
+
+
+def _require_finite_tensor(path: Path, key: str, tensor: Tensor) -> None:
+    if not is_finite(tensor):
+        raise ModelError(
+            f"model.load_checkpoint {shown(str(path), 300)}: {key} holds NaN or infinite "
+            "numbers; take another file"
+        )
+
+
+def _own(key: str) -> str:
+    """diffusers' name of a tensor in a transformer file."""
+    return diffusers_name(key.removeprefix(TRANSFORMER_PREFIX))
 
 
 def require_rank(path: Path, rank: int) -> None:

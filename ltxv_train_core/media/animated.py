@@ -48,15 +48,13 @@ def is_still(path: Path) -> bool:
 
 
 def _webp_durations(path: Path, file: BinaryIO) -> list[int]:
-    chunks = _chunks(path, file, 12, "little")
-    return [
-        1000 * int.from_bytes(head[12:15], "little") for kind, head in chunks if kind == b"ANMF"
-    ]
+    parts = chunks(path, file, 12, "little")
+    return [1000 * int.from_bytes(head[12:15], "little") for kind, head in parts if kind == b"ANMF"]
 
 
 def _png_durations(path: Path, file: BinaryIO) -> list[int]:
     durations, is_animated = [], False
-    for kind, head in _chunks(path, file, len(PNG_HEAD), "big"):
+    for kind, head in chunks(path, file, len(PNG_HEAD), "big"):
         is_animated |= kind == b"acTL"
         if kind == b"IDAT" and not is_animated:
             return []
@@ -66,7 +64,7 @@ def _png_durations(path: Path, file: BinaryIO) -> list[int]:
     return durations
 
 
-def _chunks(
+def chunks(
     path: Path, file: BinaryIO, start: int, order: Literal["big", "little"]
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yields the kind of every chunk, and how it begins."""

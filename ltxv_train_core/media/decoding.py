@@ -14,9 +14,10 @@ from ..errors import DataError
 from .alpha import frames_with_alpha, is_beside, require_transparency
 from .animated import TICKS_PER_SECOND, shown_at
 from .container import open_video
+from .cropping import cropped, cropping_of
 from .deinterlace import deinterlaced, require_whole_frames
 from .formats import is_image
-from .hdr import transfer_of
+from .hdr import primaries_of, transfer_of
 from .images import decode_image, pictures_of_animation
 from .info import MOST_FRAMES
 from .orientation import orientation_of
@@ -43,7 +44,7 @@ def decode(
         return
     with open_video(path, megapixels, decode_ahead, in_turn) as (container, stream):
         frames = _frames(container, stream)
-        yield from _as_decoded(stream, deinterlaced(path, frames))
+        yield from _as_decoded(stream, frames)
 
 
 def decode_from(
@@ -60,14 +61,14 @@ def decode_from(
     with open_video(path, megapixels) as (container, stream):
         if container.format.name == "avi" and stream.codec_context.has_b_frames:
             frames = _timed(_frames(container, stream), times)
-            yield from _as_decoded(stream, deinterlaced(path, frames))
+            yield from _as_decoded(stream, frames)
             return
         first, frames = _sought(container, stream, time)
         if first and first.interlaced_frame and first.pts == time > times[0]:
             # To deinterlace a frame takes the one before.
             first, frames = _sought(container, stream, max(t for t in times if t < time))
         if first and first.pts is not None and first.pts <= time and not first.is_corrupt:
-            yield from _as_decoded(stream, deinterlaced(path, chain([first], frames)))
+            yield from _as_decoded(stream, chain([first], frames))
             return
     yield from decode(path, megapixels)
 
@@ -78,7 +79,7 @@ def first_frame(path: Path, container: av.container.InputContainer, stream: Vide
     Raises:
         DataError: it has none, or its transparency can't be decoded.
     """
-    for decoded in _as_decoded(stream, _frames(container, stream)):
+    for decoded in _as_decoded(stream, _frames(container, stream), deinterlace=False):
         return decoded
     raise DataError(f"{printable(path)}: holds no video frame")
 
@@ -110,16 +111,26 @@ def _timed(frames: Iterator[av.VideoFrame], times: list[int]) -> Iterator[av.Vid
         yield frame
 
 
-def _as_decoded(stream: VideoStream, frames: Iterator[av.VideoFrame]) -> Iterator[Decoded]:
+def _as_decoded(
+    stream: VideoStream, frames: Iterator[av.VideoFrame], deinterlace: bool = True
+) -> Iterator[Decoded]:
+    path = Path(stream.container.name)
+    cropping = cropping_of(path, stream.container)
+    if deinterlace:
+        frames = deinterlaced(path, frames)
+    if cropping:
+        frames = cropped(frames, cropping)
     rotation: float | None = None
     for number, frame in enumerate(frames):
         if number == 0:  # some codecs state it there
             transfer, beside = transfer_of(stream), is_beside(stream)
+            primaries = primaries_of(stream)
         if frame.rotation != rotation:
             # A frame that was asked for its side data is in a cycle with that: it stays in memory
             # until Python collects those (PyAV 18.1).
             rotation, orientation = frame.rotation, orientation_of(frame)
-        yield Decoded(frame, stream.sample_aspect_ratio, orientation, transfer, beside)
+        aspect = stream.sample_aspect_ratio
+        yield Decoded(frame, aspect, orientation, transfer, beside, primaries, cropping)
 
 
 def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:

@@ -3,7 +3,7 @@
 Light is found as ITU-R BT.2100 says: PQ by its EOTF, HLG by the inverse of its OETF and the OOTF of a display
 of 1,000 cd/m2 (gamma 1.2). The brightest of red, green and blue is compressed by the curve of ITU-R BT.2390
 (5.4.1) from 1,000 cd/m2 to diffuse white, 203 cd/m2 (ITU-R BT.2408), and the others with it, so that hues
-stay. Colours go from BT.2020 to BT.709 (ITU-R BT.2087) and are clipped there.
+stay. Colours go from BT.2020 (or the primaries that are stated) to BT.709 (ITU-R BT.2087) and are clipped there.
 """
 
 from functools import cache
@@ -14,6 +14,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from ..errors import DataError
+from .primaries import STANDARDS, light_to_bt709, srgb_of_levels
 from .readable import printable
 
 Transfer: TypeAlias = Literal["pq", "hlg"]
@@ -27,6 +28,7 @@ LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
+"""From BT.2020, as ITU-R BT.2087 rounds it."""
 STRIPE_PIXELS = 250_000
 STEPS = 2**14
 LEVELS = 2**16 - 1
@@ -48,23 +50,34 @@ def transfer_of(stream: VideoStream) -> Transfer | None:
     return transfer
 
 
-def tone_mapped(pixels: np.ndarray, transfer: Transfer) -> np.ndarray:
+def primaries_of(stream: VideoStream) -> str | None:
+    """None for those that its transfer goes with: BT.2020 for HLG and PQ, BT.709 for others. To be asked
+    after the first frame."""
+    codec = stream.codec_context
+    usual = "bt2020" if int(codec.color_trc or 0) in TRANSFERS else "bt709"
+    stated = STANDARDS.get(int(codec.color_primaries or 0), usual)
+    return None if stated == usual else stated
+
+
+def tone_mapped(pixels: np.ndarray, transfer: Transfer, primaries: str | None = None) -> np.ndarray:
     """A picture as a standard display shows it, stripe by stripe.
 
     Args:
-        pixels: uint16 R'G'B' [H, W, 3] of BT.2020, full range.
+        pixels: uint16 R'G'B' [H, W, 3], full range.
+        primaries: None for BT.2020.
 
     Returns:
         uint8 sRGB [H, W, 3].
     """
     shown = np.empty(pixels.shape, np.uint8)
+    to_bt709 = light_to_bt709(primaries) if primaries else TO_BT709
     rows = max(1, STRIPE_PIXELS // pixels.shape[1])
     for top in range(0, len(pixels), rows):
         light = _nits(pixels[top : top + rows], transfer)
         light *= _gain(light.max(axis=-1))[..., None]
-        light = light @ (TO_BT709.T * (LEVELS / WHITE_NITS))
+        light = light @ (to_bt709.T * (LEVELS / WHITE_NITS))
         np.clip(light, 0, LEVELS, out=light)
-        shown[top : top + rows] = _srgb()[(light + 0.5).astype(np.uint16)]
+        shown[top : top + rows] = srgb_of_levels()[(light + 0.5).astype(np.uint16)]
     return shown
 
 
@@ -130,11 +143,3 @@ def _from_pq(codes: np.ndarray) -> np.ndarray:
 def _to_pq(nits: np.ndarray) -> np.ndarray:
     power = (nits / 10_000) ** M1
     return ((C1 + C2 * power) / (1 + C3 * power)) ** M2
-
-
-@cache
-def _srgb() -> np.ndarray:
-    """uint8 of each of 65,536 levels of light."""
-    light = np.linspace(0, 1, 2**16)
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return (255 * encoded).round().astype(np.uint8)

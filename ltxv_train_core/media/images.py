@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
@@ -11,8 +12,13 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, features
 
 from ..errors import DataError
+from .cropping import Cropping
 from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
+from .hdr import TRANSFERS
+from .info import TRAITS
 from .orientation import AS_STORED, ORIENTATIONS, TURNED_BY_A_QUARTER, as_stored
+from .picture_boxes import cropping_of_picture, require_whole_data, stated_colors
+from .primaries import STANDARDS, brought_to_bt709
 from .readable import (
     DEFAULT_MEGAPIXELS,
     LARGE_PIXELS,
@@ -71,7 +77,7 @@ def decode_image(
     """
     with readable(path), _open(path, megapixels) as image:
         _load(image)
-        return _pixels(image, make_room)
+        return _pixels(path, image, make_room)
 
 
 def pictures_of_animation(
@@ -90,24 +96,43 @@ def pictures_of_animation(
         for number in range(first, first + count):
             image.seek(number)
             image.load()
-            yield _pixels(image, make_room)
+            yield _pixels(path, image, make_room)
 
 
-def probe_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[int, int, bool]:
+def probe_image(
+    path: Path, megapixels: float = DEFAULT_MEGAPIXELS
+) -> tuple[int, int, tuple[str, ...]]:
     """Decodes an image. Raises as `read_image`.
 
     Returns:
-        width and height as it is shown, and whether it is turned or mirrored for that.
+        width and height as it is shown, and what is done for that, of `TRAITS`.
     """
 
-    def look() -> tuple[int, int, bool]:
+    def look() -> tuple[int, int, tuple[str, ...]]:
         with readable(path), _open(path, megapixels) as image:
-            turned = _orientation(image) != AS_STORED  # of a TIFF it is gone when that is loaded
+            traits = _traits(path, image)  # orientation of a TIFF is gone when that is loaded
             _load(image)
-            height, width = _pixels(image, _room).shape[:2]
-            return width, height, turned
+            height, width = _pixels(path, image, _room).shape[:2]
+            return width, height, traits
 
     return one_large_at_a_time(pixels_of_image(path, megapixels), look)
+
+
+def traits_of_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> tuple[str, ...]:
+    """What is done to show an image, which isn't decoded. Raises as `read_image`."""
+    with readable(path), _open(path, megapixels) as image:
+        return _traits(path, image)
+
+
+def _traits(path: Path, image: Image.Image) -> tuple[str, ...]:
+    colors = _colors(path, image)
+    found = {
+        "turned": _orientation(image) != AS_STORED,
+        "unusable_profile": colors.unusable,
+        "cropped": _cropping(path, image) is not None,
+        colors.primaries: True,
+    }
+    return tuple(trait for trait in TRAITS if found.get(trait))
 
 
 def _load(image: Image.Image) -> None:
@@ -184,9 +209,11 @@ def _unknown(path: Path) -> str:
 
 def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
     """Refuses small files that would take long or much memory: tiles larger than any picture, and
-    hundreds of refinements of a progressive JPEG. Also animated AVIF, which would be read as a still."""
+    hundreds of refinements of a progressive JPEG. Also animated AVIF, which would be read as a still, and tiles that are missing."""
     if image.format == "AVIF" and getattr(image, "n_frames", 1) > 1:
         raise DataError(f"{printable(path)}: is an animated AVIF: save it as a video (H.264)")
+    if image.format in ("AVIF", "HEIF"):
+        require_whole_data(path)
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
         require_pixels(
@@ -199,42 +226,91 @@ def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
             raise DataError(f"{printable(path)}: has {scans} scans: save it as a plain JPEG")
 
 
-def _pixels(image: Image.Image, make_room: Callable[[int, int], np.ndarray]) -> np.ndarray:
+def _pixels(path: Path, image: Image.Image, make_room: MakeRoom) -> np.ndarray:
     """A decoded image as uint8 RGB, brought there in stripes: whole copies would fill the memory."""
     orientation = _orientation(image)
     turned = orientation in TURNED_BY_A_QUARTER
-    shown = make_room(*(image.size if turned else image.size[::-1]))
+    cut = _cropping(path, image) or Cropping()
+    width, height = image.width - cut.left - cut.right, image.height - cut.top - cut.bottom
+    shown = make_room(*((width, height) if turned else (height, width)))
     stored = as_stored(shown, orientation)
-    to_srgb = _srgb_transform(image)
-    rows = max(1, STRIPE_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        stored[top:bottom] = _rgb(image.crop((0, top, image.width, bottom)), to_srgb)
+    colors = _colors(path, image)
+    rows = max(1, STRIPE_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        area = (cut.left, cut.top + top, cut.left + width, cut.top + bottom)
+        stored[top:bottom] = _rgb(image.crop(area), colors)
     return shown
+
+
+def _cropping(path: Path, image: Image.Image) -> Cropping | None:
+    """What is to be cut off a decoded image: Pillow leaves it on AVIF, and pillow-heif cuts it off HEIC."""
+    return cropping_of_picture(path, *image.size) if image.format == "AVIF" else None
 
 
 def _is_transparent(image: Image.Image) -> bool:
     return image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info
 
 
-def _rgb(image: Image.Image, to_srgb: ImageCms.ImageCmsTransform | None) -> np.ndarray:
+def _rgb(image: Image.Image, colors: "_Colors") -> np.ndarray:
     if image.mode.startswith("I"):
         grey = (np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if _is_transparent(image):
         image = image.convert("RGBA")
-    if to_srgb:
-        image = to_srgb.apply(image)
+    if colors.to_srgb:
+        image = colors.to_srgb.apply(image)
+    if colors.primaries:
+        image = _brought_to_bt709(image, colors.primaries)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return np.asarray(image.convert("RGB"))
 
 
-def _srgb_transform(image: Image.Image) -> ImageCms.ImageCmsTransform | None:
-    """Converts colours from an embedded profile; an unusable profile leaves them as they are."""
+def _brought_to_bt709(image: Image.Image, primaries: str) -> Image.Image:
+    shown = Image.fromarray(brought_to_bt709(np.asarray(image.convert("RGB")), primaries))
+    if image.mode == "RGBA":
+        shown.putalpha(image.getchannel("A"))
+    return shown
+
+
+@dataclass(frozen=True)
+class _Colors:
+    """How colours of an image get to sRGB: by an embedded profile, or from stated primaries.
+
+    Attributes:
+        unusable: it has a profile that can't be used, and its colours are left as they are.
+    """
+
+    to_srgb: ImageCms.ImageCmsTransform | None = None
+    primaries: str | None = None
+    unusable: bool = False
+
+
+def _colors(path: Path, image: Image.Image) -> _Colors:
+    """Numbers in a PNG count before a profile, and a profile before numbers in HEIC and AVIF.
+
+    Raises:
+        DataError: they are of high dynamic range.
+    """
+    if image.mode.startswith("I"):
+        return _Colors()
+    stated = stated_colors(path)
+    if stated and stated.transfer in TRANSFERS:
+        raise DataError(
+            f"{printable(path)}: is a picture of high dynamic range "
+            f"({TRANSFERS[stated.transfer].upper()}): save it in SDR"
+        )
+    primaries = STANDARDS.get(stated.primaries) if stated else None
     profile = image.info.get("icc_profile")
-    if not profile or image.mode.startswith("I"):
-        return None
+    if profile and not (primaries and image.format == "PNG"):
+        to_srgb = _srgb_transform(image, profile)
+        return _Colors(to_srgb, unusable=to_srgb is None)
+    return _Colors(primaries=None if primaries == "bt709" else primaries)
+
+
+def _srgb_transform(image: Image.Image, profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """Converts colours from an embedded profile; None where that can't be used."""
     mode = "RGBA" if _is_transparent(image) else image.mode
     try:
         return ImageCms.buildTransform(

@@ -18,10 +18,20 @@ TRAITS = {
     "pq": "tone-mapped from PQ",
     "alpha_beside": "with transparency beside the colours (VP8, VP9, palettes), laid over black",
     "hd_matrix": "of HD size without a stated matrix, read as BT.709",
+    "bt709": "with HLG or PQ in the primaries of BT.709",
+    "bt2020": "converted from the primaries of BT.2020",
+    "display_p3": "converted from the primaries of Display P3",
+    "dci_p3": "converted from the primaries of DCI-P3",
+    "bt601_525": "converted from the primaries of BT.601 (525 lines)",
+    "bt601_625": "converted from the primaries of BT.601 (625 lines)",
+    "bt470m": "converted from the primaries of BT.470 (M)",
+    "ebu3213": "converted from the primaries of EBU 3213",
+    "cropped": "cropped as their container says",
+    "unusable_profile": "with a colour profile that can't be used, which is ignored",
 }
 """What is done to show a file right, as a summary says it."""
 HDR = frozenset({"hlg", "pq"})
-READ_ANOTHER_WAY = frozenset(TRAITS) - {"turned"}
+READ_ANOTHER_WAY = frozenset(TRAITS) - {"turned", "unusable_profile"}
 """Such files were not read so by the first versions: what was made of them then is made again."""
 
 
@@ -52,7 +62,7 @@ class MediaInfo:
     @property
     def told(self) -> str:
         """What is done to show it right, in words; empty where little is."""
-        return ", ".join(TRAITS[trait] for trait in self.reading)
+        return ", ".join(TRAITS[trait] for trait in self.traits if trait != "turned")
 
     def frames_at(self, fps: float | None) -> int:
         """How many frames there are after resampling; an image has one at every rate."""

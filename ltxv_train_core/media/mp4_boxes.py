@@ -14,8 +14,10 @@ from .readable import printable
 HEAD_BYTES = 8
 PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 ITEMS, MOVIE = b"meta", b"moov"
-HANDLER = b"hdlr"
-SOUND = b"soun"
+HANDLER, DATA_HANDLER = b"hdlr", b"dhlr"
+SOUND, VIDEO = b"soun", b"vide"
+DESCRIPTIONS = b"stsd"
+LARGEST_DESCRIPTION_BYTES = 2**20
 SAMPLE_SIZES = b"stsz"
 FRAGMENT_SAMPLES = b"trun"
 MOST_BOXES = 300_000
@@ -37,7 +39,7 @@ def require_modest_tables(path: Path) -> None:
             has_items |= kind == ITEMS
             has_movie |= kind == MOVIE
             if kind == HANDLER:
-                handler = _content(file, start)[8:12]
+                handler = _handler(_content(file, start)) or handler
             elif kind in (SAMPLE_SIZES, FRAGMENT_SAMPLES):
                 per_byte = SOUND_SAMPLES_PER_BYTE if handler == SOUND else 1
                 claimed += _samples(kind, _content(file, start)) // per_byte
@@ -50,6 +52,22 @@ def require_modest_tables(path: Path) -> None:
             f"{printable(path)}: is a picture (HEIC or AVIF) with the suffix of a video: give it .heic "
             "or .avif"
         )
+
+
+def first_video_description(file: BinaryIO, size: int) -> bytes:
+    """How the samples of the first video track are described: the content of its first sample entry;
+    nothing where there is none."""
+    handler = b""
+    for number, (kind, start) in enumerate(_boxes(file, 0, size)):
+        if number >= MOST_BOXES:
+            break
+        if kind == HANDLER:
+            handler = _handler(_content(file, start)) or handler
+        elif kind == DESCRIPTIONS and handler == VIDEO:
+            file.seek(start + HEAD_BYTES)
+            length = int.from_bytes(file.read(HEAD_BYTES)[:4], "big")
+            return file.read(min(max(length - HEAD_BYTES, 0), LARGEST_DESCRIPTION_BYTES))
+    return b""
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
@@ -80,6 +98,11 @@ def _content(file: BinaryIO, start: int) -> bytes:
     """Where the fields of the boxes of interest are."""
     file.seek(start)
     return file.read(12)
+
+
+def _handler(content: bytes) -> bytes:
+    """What a track holds; nothing where QuickTime says how its data are reached."""
+    return b"" if content[4:8] == DATA_HANDLER else content[8:12]
 
 
 def _samples(kind: bytes, content: bytes) -> int:

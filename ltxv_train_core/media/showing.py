@@ -13,9 +13,11 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from .alpha import has_alpha
+from .cropping import Cropping
 from .hdr import Transfer, tone_mapped
 from .info import Selection
 from .orientation import AS_STORED, TURNED_BY_A_QUARTER, as_shown
+from .primaries import brought_to_bt709
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 """Matrices by their numbers in ITU-T H.273, which are those of swscale."""
@@ -34,6 +36,8 @@ class Decoded(NamedTuple):
         orientation: 1 to 8, as in EXIF.
         transfer: where it is of high dynamic range.
         has_alpha_beside: its transparency is not a part of what FFmpeg's own decoder gives.
+        primaries: where they are others than its transfer goes with (`primaries_of`).
+        cropping: what was cut off it.
     """
 
     frame: av.VideoFrame
@@ -41,6 +45,8 @@ class Decoded(NamedTuple):
     orientation: int = AS_STORED
     transfer: Transfer | None = None
     has_alpha_beside: bool = False
+    primaries: str | None = None
+    cropping: Cropping | None = None
 
 
 def is_hd_without_matrix(frame: av.VideoFrame) -> bool:
@@ -97,11 +103,12 @@ def _upright(
     decoded: Decoded, width: int, height: int, reformatter: VideoReformatter
 ) -> np.ndarray:
     """A frame at the given size as it is shown, uint8 RGB, alpha over black."""
-    frame, transfer = decoded.frame, decoded.transfer
+    frame, transfer, primaries = decoded.frame, decoded.transfer, decoded.primaries
+    is_exact = transfer is not None or primaries is not None
     turned = decoded.orientation in TURNED_BY_A_QUARTER
     transparent = has_alpha(frame)
     layout = "rgba" if transparent else "rgb24"
-    if transfer:
+    if is_exact:
         layout = "rgba64le" if transparent else "rgb48le"
     resized = reformatter.reformat(
         frame,
@@ -113,11 +120,13 @@ def _upright(
         # Means nothing for RGB, but PyAV 14 minds the frame's own matrix only if this one differs.
         dst_colorspace=None if frame.format.is_rgb else BT601,
     )
-    pixels = _samples(resized, 4 if transparent else 3) if transfer else resized.to_ndarray()
-    opacity = pixels[..., 3:] / (65535 if transfer else 255) if transparent else None
+    pixels = _samples(resized, 4 if transparent else 3) if is_exact else resized.to_ndarray()
+    opacity = pixels[..., 3:] / (65535 if is_exact else 255) if transparent else None
     pixels = pixels[..., :3]
     if transfer:
-        pixels = tone_mapped(pixels, transfer)
+        pixels = tone_mapped(pixels, transfer, primaries)
+    elif primaries:
+        pixels = brought_to_bt709(pixels, primaries)
     if opacity is not None:
         pixels = (pixels * opacity).round().astype(np.uint8)
     return as_shown(pixels, decoded.orientation)

@@ -19,7 +19,7 @@ from .animated import is_still
 from .container import open_video
 from .decoding import decode, decode_from, first_frame, frame_times
 from .formats import is_image
-from .images import pixels_of_image, probe_image
+from .images import pixels_of_image, probe_image, traits_of_image
 from .info import (
     BEGINNING,
     FASTEST_FPS,
@@ -56,8 +56,8 @@ def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
     """
     with readable(path):
         if is_still(path):
-            width, height, turned = probe_image(path, megapixels)
-            return MediaInfo(width, height, 1, IMAGE_FPS, True, ("turned",) if turned else ())
+            width, height, traits = probe_image(path, megapixels)
+            return MediaInfo(width, height, 1, IMAGE_FPS, True, traits)
         look = _look_at_animation if is_image(path) else _look_at_video
         first, frames, fps = look(path, megapixels)
         width, height = display_size(first)
@@ -68,7 +68,9 @@ def probe(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> MediaInfo:
                 f"{printable(path)}: says that it has {frames:,} frames, {fps:g} in a second; at most "
                 f"{MOST_FRAMES:,} are read, {FASTEST_FPS:g} in a second"
             )
-        return MediaInfo(width, height, max(1, frames), fps, False, _traits(path, first))
+        return MediaInfo(
+            width, height, max(1, frames), fps, False, _traits(path, first, megapixels)
+        )
 
 
 def _look_at_animation(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
@@ -89,19 +91,22 @@ def _look_at_video(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
     return first, frames, fps
 
 
-def _traits(path: Path, first: Decoded) -> tuple[str, ...]:
-    """What shows in the first frame."""
+def _traits(path: Path, first: Decoded, megapixels: float) -> tuple[str, ...]:
+    """What shows in the first frame, or in the head of animated pictures."""
     frame, orientation = first.frame, first.orientation
+    of_pictures = traits_of_image(path, megapixels) if is_image(path) else ()
     found = {
+        **dict.fromkeys((*of_pictures, first.primaries), True),
         "turned": orientation != AS_STORED and orientation not in MIRRORED,
         "mirrored": orientation in MIRRORED,
         "animated": is_image(path),
         "interlaced": bool(frame.interlaced_frame),
+        "cropped": first.cropping is not None,
         "alpha_beside": first.has_alpha_beside or has_transparent_palette(frame),
         "hd_matrix": not first.transfer and is_hd_without_matrix(frame) and not is_grey(frame),
         **{transfer: first.transfer == transfer for transfer in HDR},
     }
-    return tuple(trait for trait in TRAITS if found[trait])
+    return tuple(trait for trait in TRAITS if found.get(trait))
 
 
 def read_frames(

@@ -14,6 +14,8 @@ from ..storage.paths import require_short
 BT709 = 1
 LIMITED_RANGE = 1
 FULL_RANGE = 2
+ENCODER_THREADS = 4
+"""What x264 writes depends on how many there are; by itself it takes as many as the machine has."""
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
@@ -39,6 +41,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
         )
+        stream.codec_context.thread_count = ENCODER_THREADS
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.colorspace = BT709
         stream.codec_context.color_primaries = BT709
@@ -69,6 +72,7 @@ def write_exact_video(
             rate=Fraction(fps).limit_denominator(1001),
             options={"crf": "0", "preset": "veryfast"},
         )
+        stream.codec_context.thread_count = ENCODER_THREADS
         stream.pix_fmt = "gray" if grey else "rgb24"
         if grey:
             stream.codec_context.color_range = FULL_RANGE

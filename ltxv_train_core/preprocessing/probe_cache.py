@@ -25,6 +25,8 @@ from ..storage.reading import read_json
 
 FILE_NAME = "files.json"
 VERSION = 1
+TRAITS_VERSION = 2
+"""Raised when files get traits that they had not: then one frame of each is looked at again."""
 COARSEST_CLOCK_NS = 2_000_000_000
 LONGEST_REASON = 2000
 SHA256 = re.compile("[0-9a-f]{64}")
@@ -100,16 +102,16 @@ class FactsMemory:
         return facts
 
     def _with_traits(self, media: Path, known: dict[str, Any]) -> dict[str, Any]:
-        """What an earlier version knew of a file, and how it is shown, for which one frame is read.
-
-        It showed pictures as this version does, but for those that move; which AVIF do is not asked of
-        their heads alone.
-        """
-        with readable(media):
-            still = is_still(media) and media.suffix.lower() != ".avif"
-        if still and known["info"]["is_image"]:
-            return {**known, "info": {**known["info"], "traits": []}}
+        """What an earlier version knew of a file, and how it is shown, for which one frame is read, of a
+        picture the head alone."""
+        from ..media.images import traits_of_image
         from ..media.video import probe
+
+        with readable(media):
+            still = is_still(media)
+        if still and known["info"]["is_image"]:
+            traits = list(traits_of_image(media, self._megapixels))
+            return {**known, "info": {**known["info"], "traits": traits}}
 
         return {**known, "info": _described(probe(media, self._megapixels))}
 
@@ -127,7 +129,8 @@ class FactsMemory:
         """Writes what is known; of a finished pass, only what it asked for."""
         files = dict(self._asked) if finished else {**self._known, **self._asked}
         failures = dict(self._met) if finished else {**self._failures, **self._met}
-        value = {"version": VERSION, "files": dict(sorted(files.items()))}
+        value: dict[str, Any] = {"version": VERSION, "traits": TRAITS_VERSION}
+        value["files"] = dict(sorted(files.items()))
         value |= {"failures": dict(sorted(failures.items()))} if failures else {}
         if value != _read(self._path):
             write_json(self._path, value)
@@ -152,9 +155,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("version") != VERSION:
         return {}
     files, failures = value.get("files"), value.get("failures")
-    read: dict[str, Any] = {"version": VERSION, "files": {}}
+    traits = value.get("traits")
+    read: dict[str, Any] = {"version": VERSION, "traits": traits, "files": {}}
     if isinstance(files, dict):
         read["files"] = {name: entry for name, entry in files.items() if _is_entry(entry)}
+    if traits != TRAITS_VERSION:
+        for entry in read["files"].values():
+            entry["info"].pop("traits", None)
     if isinstance(failures, dict):
         reasons = {key: text for key, text in failures.items() if _is_reason(text)}
         read |= {"failures": reasons} if reasons else {}

@@ -44,6 +44,27 @@ def read_torch_file(path: Path, mmap: bool = False) -> Any:
         raise ValueError(wrong) from None
 
 
+def write_torch_file(path: Path, value: Any) -> None:
+    """Writes what `read_torch_file` reads, not atomically.
+
+    Raises:
+        OSError: as the system does. torch ends with an error of its own where a disk is full in the
+            middle of a file.
+    """
+    import torch
+
+    try:
+        with path.open("wb") as file:
+            torch.save(value, file)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from error
+
+
 def require_stored(path: Path, tensor: "Tensor") -> None:
     """Raises `ValueError` for a tensor that is none of plain numbers, or says to be larger than its
     file."""

@@ -16,7 +16,7 @@ from ..storage.atomic import atomic_folder, is_unfinished
 from ..storage.reading import whole_number
 from ..storage.safetensors_header import read_header
 from ..storage.tensors import write_safetensors
-from ..storage.torch_files import read_torch_file
+from ..storage.torch_files import read_torch_file, write_torch_file
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -52,8 +52,7 @@ def save(folder: Path, state: TrainingState) -> Path:
     target = place(folder, state.step)
     with atomic_folder(target) as temporary:
         write_safetensors(temporary / WEIGHTS, state.weights, {"step": str(state.step)})
-        with (temporary / STATE).open("wb") as file:  # so that errors are the system's
-            torch.save(state.state, file)
+        write_torch_file(temporary / STATE, state.state)
     return target
 
 

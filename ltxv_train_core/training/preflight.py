@@ -13,9 +13,16 @@ from ..datasets.dataset import TrainingDataset
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
 from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
-from ..families.open import Model, module_names, must_be_downloaded, open_model
+from ..families.open import (
+    Model,
+    module_names,
+    must_be_downloaded,
+    open_model,
+    transformer_config,
+)
 from ..lora.initialize import require_start, start_notes
 from ..lora.inject import match_names
+from ..lora.model_sizes import ModelSizes
 from ..media.video import probe
 from ..models.device import default_device
 from ..models.packages import untested_versions
@@ -32,9 +39,9 @@ T = TypeVar("T")
 _SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
 
-def problems(config: TrainingConfig) -> list[str]:
+def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
     """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
-    return [*_wrong_here(config), *_unusable(config)]
+    return [*_wrong_here(config), *_unusable(config, report)]
 
 
 def missing_paths(config: TrainingConfig) -> list[str]:
@@ -42,17 +49,20 @@ def missing_paths(config: TrainingConfig) -> list[str]:
     return [f"{name}: {path} does not exist" for name, path in _paths(config) if not _exists(path)]
 
 
-def check(config: TrainingConfig, strict: bool = False) -> tuple[list[str], list[str]]:
+def check(
+    config: TrainingConfig, strict: bool = False, report: Reporter = ignore
+) -> tuple[list[str], list[str]]:
     """What is wrong with a configuration, and what the user should know of it.
 
     Args:
         strict: take what this machine lacks (a path, a library, a login, a device that can follow
             an option) for a problem, as a run here does.
+        report: told how much of a large file has been read.
 
     Returns:
         problems and warnings, one line each.
     """
-    found, missing = _unusable(config), _wrong_here(config)
+    found, missing = _unusable(config, report), _wrong_here(config)
     problems, warnings = ([*missing, *found], []) if strict else (found, missing)
     return problems, [*warnings, *_remarks(config)]
 
@@ -65,7 +75,7 @@ def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
         ConfigurationError: with every problem.
     """
     _require_allowed(config)
-    if found := problems(config):
+    if found := problems(config, report):
         raise ConfigurationError(found)
     for line in _remarks(config):
         report(Notice(line))
@@ -103,7 +113,7 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
     ]
 
 
-def _unusable(config: TrainingConfig) -> list[str]:
+def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
     """What can't be followed, or is there and can't be used."""
     found: list[str] = []
     model = dataset = None
@@ -117,7 +127,7 @@ def _unusable(config: TrainingConfig) -> list[str]:
     return [
         *found,
         *_unusable_targets(config),
-        *_unusable_start(config),
+        *_unusable_start(config, report),
         *_unusable_media(config.validation),
         *_unusable_prompts(config.validation),
     ]
@@ -164,7 +174,19 @@ def _target_names(config: TrainingConfig) -> list[str]:
     return match_names(*module_names(config.model.model_source), config.lora.target_modules)
 
 
-def _unusable_start(config: TrainingConfig) -> list[str]:
+def _sizes(config: TrainingConfig) -> ModelSizes | None:
+    """None where they aren't known, or can't be used, which is reported as a problem of the model."""
+    try:
+        found = transformer_config(config.model.model_source)
+        sizes = ModelSizes(config.model.model_source, found) if found else None
+        if sizes:
+            sizes.linear_shapes()
+    except LTXVTrainError:
+        return None
+    return sizes
+
+
+def _unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
     start = config.model.load_checkpoint
     if start is None or not _exists(start):
         return []
@@ -172,7 +194,7 @@ def _unusable_start(config: TrainingConfig) -> list[str]:
         layers = _target_names(config)
     except ConfigurationError:
         layers = None  # told as a problem of the targets
-    return _errors(lambda: require_start(config, layers))
+    return _errors(lambda: require_start(config, layers, _sizes(config), report))
 
 
 def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:

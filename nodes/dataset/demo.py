@@ -22,6 +22,7 @@ from ..training.run_job import run_job
 from .changes import WritesDataset, written
 
 PROMPT_TOKENS = 128
+"""As many as the miniature was trained with. Longer prompts get as many as they have."""
 
 
 class LTXVTrainDemoDataset(WritesDataset):
@@ -183,9 +184,10 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
         (embedding,) = open_model(MINIATURE).load_text_encoder().encode([text])
         tokens = embedding[PROMPT]
         length, width = tokens.shape
-        padded = torch.zeros(1, PROMPT_TOKENS, width)
+        padded_length = max(PROMPT_TOKENS, length)
+        padded = torch.zeros(1, padded_length, width)
         padded[0, :length] = tokens
-        mask = torch.zeros(1, PROMPT_TOKENS, dtype=torch.long)
+        mask = torch.zeros(1, padded_length, dtype=torch.long)
         mask[0, :length] = 1
         return io.NodeOutput([[padded, {"attention_mask": mask}]])
 

@@ -24,6 +24,28 @@ def test_a_prompt_is_padded_and_masked(host: Host) -> None:
         assert mask["values"] == [1] * length + [0] * (128 - length)
 
 
+def test_a_long_prompt_is_encoded_whole(host: Host) -> None:
+    sentence = "a red circle moves right on a teal background, "
+    lengths = []
+    for count in (1, 20, 40):
+        graph = Graph()
+        probe = graph.probe(graph.add("LTXVTrainMiniaturePrompt", text=sentence * count))
+        ((tensor, values),) = seen(run(host, graph.prompt), probe)
+        lengths.append(int(sum(values["attention_mask"]["values"])))
+        padded = max(128, lengths[-1])
+        assert tensor["shape"] == [1, padded, 128]
+        assert values["attention_mask"]["shape"] == [1, padded]
+    assert lengths[1] > 128
+    assert lengths[2] - lengths[1] == lengths[1] + (lengths[1] - lengths[0]) // 19 - lengths[0]
+
+
+def test_a_prompt_beyond_every_bound_is_named(host: Host) -> None:
+    graph = Graph()
+    graph.probe(graph.add("LTXVTrainMiniaturePrompt", text="a red circle, " * 600))
+    message = run(host, graph.prompt).error
+    assert "tokens, and at most 1,024" in message
+
+
 def test_the_checkpoint_is_written_once(host: Host) -> None:
     graph = Graph()
     probe = graph.probe(graph.add("LTXVTrainMiniatureCheckpoint"))

@@ -165,8 +165,18 @@ class TransformerFolder:
             text_width=_number(self.place, TRANSFORMER, "caption_channels"),
             text_encoder=TEXT_ENCODER_NEEDED,
             architecture=TRANSFORMER_ARCHITECTURE,
-            block_count=_number(self.place, TRANSFORMER, "num_layers"),
+            transformer_config=self._config,
         )
+
+    @property
+    def _config(self) -> dict[str, Any] | None:
+        place = self.place
+        if isinstance(place, HubFolder) and not is_cached(place.repository, (TRANSFORMER,)):
+            return None
+        try:
+            return part_config(place.part(TRANSFORMER))
+        except ModelError:
+            return None  # reported where it is loaded
 
     def require(self) -> None:
         self.place.require(TRANSFORMER)

@@ -1,12 +1,21 @@
 """Names of the transformer's layers, and which of them a LoRA file means, by whatever name."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from .key_names import comfy_name, diffusers_name
 from .versions import TRANSFORMER_13B
 
-__all__ = ["TRANSFORMER_NAMES", "comfy_name", "diffusers_name", "layer_name", "module_names"]
+__all__ = [
+    "TRANSFORMER_NAMES",
+    "comfy_name",
+    "diffusers_name",
+    "layer_name",
+    "module_names",
+    "new_transformer",
+]
 
 TRANSFORMER_NAMES = (
     *("transformer_blocks.", "proj_in.", "proj_out.", "time_embed.", "caption_projection."),
@@ -51,6 +60,13 @@ def _in_blocks(names: list[str], blocks: int) -> list[str]:
         for name in names
         for number in range(blocks if name.startswith(first) else 1)
     ]
+
+
+def new_transformer(config: Mapping[str, Any]) -> Any:
+    """A transformer of a configuration in diffusers' words; to be called on the meta device."""
+    from diffusers import LTXVideoTransformer3DModel
+
+    return LTXVideoTransformer3DModel.from_config(dict(config))
 
 
 @cache

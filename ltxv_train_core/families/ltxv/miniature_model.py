@@ -35,7 +35,7 @@ class MiniatureTransformer:
         text_width=shipped.CAPTION_CHANNELS,
         text_encoder="the miniature's own",
         architecture=TRANSFORMER_ARCHITECTURE,
-        block_count=shipped.BLOCKS,
+        transformer_config=shipped.TRANSFORMER_CONFIG,
     )
 
     @property

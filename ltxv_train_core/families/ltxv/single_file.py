@@ -153,7 +153,7 @@ class TransformerFile:
             text_width=self.part.config["caption_channels"],
             text_encoder=TEXT_ENCODER_NEEDED,
             architecture=TRANSFORMER_ARCHITECTURE,
-            block_count=self.part.config["num_layers"],
+            transformer_config=self.part.config,
             notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
         )
 

@@ -98,11 +98,6 @@ class Version:
     repository: str
     file: str | None = None
 
-    @property
-    def block_count(self) -> int:
-        count: int = self.transformer["num_layers"]
-        return count
-
 
 def _single_file(transformer: dict[str, Any], name: str) -> Version:
     return Version(transformer, VAE_095, True, MAIN_REPOSITORY, f"{name}.safetensors")

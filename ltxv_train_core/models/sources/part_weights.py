@@ -4,14 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import ModelError, cut
 from ...formats.quantized import quantization
 from ...storage.reading import is_regular
-from ...storage.safetensors_header import TensorInfo, read_header
+from ...storage.safetensors_header import read_header
+from ...storage.torch_files import read_torch_file, require_stored
 from .meta_loading import on_meta
 from .part_config import part_config, require_shards, shards
+
+Shape = tuple[int, ...]
 
 _STEMS = {"text_encoder": "model"}
 _PICKLED_STEMS = {"text_encoder": "pytorch_model"}
@@ -29,25 +32,49 @@ def require_weights(folder: Path, part: str, build: Callable[[dict[str, Any]], n
         build: makes the part's module of its configuration.
 
     Raises:
-        ModelError: a file is missing, cut or quantized, or a tensor is missing or has another shape.
+        ModelError: a file is missing, cut, quantized or can't be read safely, or a tensor is missing or has another shape.
     """
     require_shards(folder)
     stem = _STEMS.get(part, _DIFFUSERS_STEM)
     files = _files(folder, stem)
-    if not files:
-        pickled = _PICKLED_STEMS.get(part, _DIFFUSERS_STEM)
-        if not any(is_regular(folder / f"{pickled}.bin{end}") for end in ("", ".index.json")):
-            raise ModelError(
-                f"{folder}: holds no weights; expected {stem}.safetensors, or its shards"
-            )
-        return  # what is pickled is looked at when it is loaded
-    found: dict[str, TensorInfo] = {}
+    found = _pickled_shapes(folder, part, stem) if not files else _shapes(files)
+    _require_tensors(folder, found, _expected(build, part_config(folder)))
+
+
+def _shapes(files: list[Path]) -> dict[str, Shape]:
+    found: dict[str, Shape] = {}
     for path in files:
         header = read_header(path)
         if how := quantization(header):
             raise ModelError(f"{path}: is quantized ({how}), which is not read; use one in bf16")
-        found |= header.tensors
-    _require_tensors(folder, found, _expected(build, part_config(folder)))
+        found |= {name: info.shape for name, info in header.tensors.items()}
+    return found
+
+
+def _pickled_shapes(folder: Path, part: str, stem: str) -> dict[str, Shape]:
+    """Of weights that torch.save has written, which are mapped for that and not read."""
+    pickled = _PICKLED_STEMS.get(part, _DIFFUSERS_STEM)
+    whole, index = folder / f"{pickled}.bin", folder / f"{pickled}.bin.index.json"
+    files = [whole] if is_regular(whole) else []
+    if not files and is_regular(index):
+        files = [folder / name for name in shards(index)]
+    if not files:
+        raise ModelError(f"{folder}: holds no weights; expected {stem}.safetensors, or its shards")
+    found: dict[str, Shape] = {}
+    for path in files:
+        try:
+            value = read_torch_file(path, mmap=True)
+            tensors = value if isinstance(value, dict) else {}
+            for name, tensor in tensors.items():
+                if isinstance(tensor, Tensor):
+                    require_stored(path, tensor)
+                    found[str(name)] = tuple(tensor.shape)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"{path}: can't be read safely ({cut(str(error), 200)}); use a folder or repository "
+                f"with {stem}.safetensors"
+            ) from error
+    return found
 
 
 def _files(folder: Path, stem: str) -> list[Path]:
@@ -58,15 +85,13 @@ def _files(folder: Path, stem: str) -> list[Path]:
     return [whole] if is_regular(whole) else []
 
 
-def _require_tensors(
-    folder: Path, found: dict[str, TensorInfo], expected: dict[str, tuple[int, ...]]
-) -> None:
+def _require_tensors(folder: Path, found: dict[str, Shape], expected: dict[str, Shape]) -> None:
     known = {name for name in expected if name in found or _TIED.get(name) in found}
     problems = [f"no {name}" for name in expected if name not in known]
     problems += [
-        f"{name} has the shape {cut(str(list(found[name].shape)))} instead of {list(shape)}"
+        f"{name} has the shape {cut(str(list(found[name])))} instead of {list(shape)}"
         for name, shape in expected.items()
-        if name in found and found[name].shape != shape
+        if name in found and found[name] != shape
     ]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if problems[_SHOWN:] else ""
@@ -78,7 +103,7 @@ def _require_tensors(
 
 def _expected(
     build: Callable[[dict[str, Any]], nn.Module], config: dict[str, Any]
-) -> dict[str, tuple[int, ...]]:
+) -> dict[str, Shape]:
     """Shapes of the parameters, by name."""
     module = on_meta(lambda: build(config))
     return {name: tuple(p.shape) for name, p in module.named_parameters()}

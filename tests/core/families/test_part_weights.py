@@ -7,8 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.errors import ModelError
-from ltxv_train_core.families.ltxv.diffusers_folder import require_part
+from ltxv_train_core.families.ltxv.diffusers_folder import (
+    EncoderFolder,
+    LocalFolder,
+    require_part,
+)
 from ltxv_train_core.families.ltxv.miniature import weights
+from ltxv_train_core.families.ltxv.miniature_model import MiniatureEncoder
 
 LOADERS = {
     "transformer": (weights.load_transformer, "3MB"),
@@ -80,3 +85,80 @@ def test_tied_embeddings_may_have_either_name(tmp_path):
     save_file(tensors, file, {"format": "pt"})
     require_part(tmp_path, "text_encoder")
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["model_type"] == "t5"
+
+
+PICKLED = {
+    "transformer": "diffusion_pytorch_model.bin",
+    "vae": "diffusion_pytorch_model.bin",
+    "text_encoder": "pytorch_model.bin",
+}
+
+
+def pickle_weights(folder, part, as_shards=False):
+    """Weights as older programs wrote them. Returns the largest file."""
+    load, _ = LOADERS[part]
+    load().save_pretrained(folder)
+    file = largest(folder)
+    tensors, name = load_file(file), PICKLED[part]
+    file.unlink()
+    if not as_shards:
+        torch.save(tensors, folder / name)
+        return folder / name
+    stem, keys = name.removesuffix(".bin"), sorted(tensors)
+    names = [f"{stem}-{number:05d}-of-00002.bin" for number in (1, 2)]
+    for number, own in enumerate(names):
+        torch.save({key: tensors[key] for key in keys[number::2]}, folder / own)
+    weight_map = {key: names[place % 2] for place, key in enumerate(keys)}
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / f"{name}.index.json").write_text(json.dumps(index), encoding="utf-8")
+    return folder / names[0]
+
+
+@PARTS
+@pytest.mark.parametrize("as_shards", [False, True])
+def test_pickled_weights_are_compared_likewise(tmp_path, part, as_shards):
+    file = pickle_weights(tmp_path, part, as_shards)
+    require_part(tmp_path, part)
+    tensors = torch.load(file, weights_only=True)
+    name = max(tensors, key=lambda key: tensors[key].numel())
+    torch.save(tensors | {name: torch.zeros(3, 3)}, file)
+    with pytest.raises(ModelError, match=rf"{name} has the shape \[3, 3\] instead of"):
+        require_part(tmp_path, part)
+    del tensors[name]
+    torch.save(tensors, file)
+    with pytest.raises(ModelError, match=rf"asks for: no {name}"):
+        require_part(tmp_path, part)
+
+
+class Harm:
+    def __reduce__(self):
+        return print, ("code of the file runs",)
+
+
+@PARTS
+@pytest.mark.parametrize("damage", ["cut", "code", "old", "large"])
+def test_pickled_weights_that_cannot_be_read_safely_are_named(tmp_path, capsys, part, damage):
+    file = pickle_weights(tmp_path, part)
+    tensors = torch.load(file, weights_only=True)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-200])
+    elif damage == "code":
+        torch.save(tensors | {"x": Harm()}, file)
+    elif damage == "old":
+        torch.save(tensors, file, _use_new_zipfile_serialization=False)
+    else:
+        torch.save(tensors | {min(tensors): torch.zeros(1).expand(2**40)}, file)
+    with pytest.raises(
+        ModelError, match=rf"{file.name}: can't be read safely .* with .*safetensors"
+    ):
+        require_part(tmp_path, part)
+    assert "code of the file" not in capsys.readouterr().out
+
+
+def test_a_text_encoder_of_pickled_weights_is_the_same(tmp_path):
+    pickle_weights(tmp_path, "text_encoder")
+    weights.load_tokenizer().save_pretrained(tmp_path)
+    encoder = EncoderFolder(LocalFolder(tmp_path)).load(torch.float32)
+    own = MiniatureEncoder().load(torch.float32)
+    (given,), (wanted,) = encoder.encode(["a red square"]), own.encode(["a red square"])
+    assert torch.equal(given, wanted)

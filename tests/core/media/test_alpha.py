@@ -111,3 +111,23 @@ def test_a_usual_decoder_is_kept_for_opaque_videos(tmp_path):
     with av.open(str(tmp_path / "a.webm")) as container:
         assert not alpha.is_beside(container.streams.video[0])
     assert probe(tmp_path / "a.webm").traits == ()
+
+
+@pytest.mark.parametrize("pixel_format", ["yuva420p", "yuva420p10le"])
+def test_transparent_parts_of_hevc_are_black(tmp_path, pixel_format):
+    """Of what x265 writes, where it was built for that."""
+    path = tmp_path / "a.mov"
+    try:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx265", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 96, 64, pixel_format
+            for pixels in transparent():
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgba")
+                container.mux(stream.encode(frame.reformat(format=pixel_format)))
+            container.mux(stream.encode(None))
+    except (OSError, ValueError):
+        pytest.skip("this x265 writes no transparency")
+    frame = next(iter(iterate_frames(path)))
+    opaque = transparent()[0][..., 3] > 0
+    assert frame[~opaque].mean() <= 20
+    assert frame[opaque].mean() >= 60

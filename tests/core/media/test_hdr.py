@@ -35,7 +35,8 @@ def write(
         )
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p10le"
         context = stream.codec_context
-        context.color_trc, context.color_primaries, context.color_range = transfer, BT2020, 1
+        primaries = BT2020 if transfer in (PQ, HLG) else 1
+        context.color_trc, context.color_primaries, context.color_range = transfer, primaries, 1
         context.colorspace = matrix
         for number in range(count):
             frame = av.VideoFrame(64, 64, "yuv420p10le")

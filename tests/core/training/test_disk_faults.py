@@ -18,7 +18,7 @@ from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preproc
 from ltxv_train_core.runs import RunLibrary
 from ltxv_train_core.storage.atomic import sha256_file
 from ltxv_train_core.training.trainer import train
-from tests.helpers.disk_faults import refused
+from tests.helpers.disk_faults import files_of_at_most, refused
 
 KINDS = {
     errno.ENOSPC: "disk_full",
@@ -109,6 +109,23 @@ def test_a_run_that_may_not_write_comes_to_the_same_bytes(
         shutil.rmtree(folder)
     assert ended[-1] == "finished"
     print(f"{len(ended) - 1} of {fault.writes} writes were refused")
+
+
+@pytest.mark.parametrize("size", [1, 3_000, 30_000, 100_000, 140_000])
+def test_a_run_whose_disk_is_full_in_the_middle_of_a_file(training_config, tmp_path, size, caplog):
+    """Also of those that torch and FFmpeg write, which end with errors of their own."""
+    config = short(training_config, tmp_path / "whole")
+    expected = contents(train(config).lora_file.parent)
+    config = short(training_config, tmp_path / "runs")
+    with files_of_at_most(size):
+        assert ending(lambda: train(config), errno.EFBIG) == "failed"
+    assert "Traceback" not in caplog.text
+    library = RunLibrary(tmp_path / "runs")
+    for run in library.runs():
+        assert library.summary(run).state.cause.kind in ("disk_full", "crashed")
+    result = train(config)
+    assert contents(result.lora_file.parent) == expected
+    assert list((tmp_path / "runs").rglob("*.part*")) == []
 
 
 @cases([1, 4, 10, 20, 1000])

@@ -10,9 +10,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ltxv_train_core.cli import main
+from ltxv_train_core.config.yaml_file import save
 from ltxv_train_core.errors import ConfigurationError, ModelError, NotFiniteError
-from ltxv_train_core.events import Notice, StepCompleted
+from ltxv_train_core.events import Notice, Progress, StepCompleted
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.miniature_model import MiniatureModel
 from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.merge import merge_lora
 from ltxv_train_core.lora.resize import resize_lora
@@ -76,6 +79,36 @@ def test_a_file_to_start_from_is_named_before_anything_is_loaded(training_config
     with pytest.raises(ConfigurationError, match=r"model\.load_checkpoint .* holds NaN"):
         train(config)
     assert not Path(config.output_dir).exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_a_transformer_to_start_from_is_read_to_its_end(
+    training_config, tmp_path, capsys, monkeypatch, value
+):
+    """By `check` and by the run, before the model is loaded, and both tell how far they are."""
+    path = export(tmp_path / "start.safetensors")
+    start = {"training_mode": "full", "load_checkpoint": str(path)}
+    config = training_config(model=start)
+    events: list = []
+    assert preflight.check(config, report=events.append)[0] == []
+    read = [e for e in events if isinstance(e, Progress)]
+    assert {e.phase for e in read} == {"check start file"}
+    tensors = load_file(path).items()
+    transformer = [t.nbytes for name, t in tensors if name.startswith("model.diffusion_model.")]
+    assert read[-1].done == read[-1].total == sum(transformer)
+    last = "model.diffusion_model.transformer_blocks.3.ff.net.2.weight"
+    poison(path, last, value)
+    (problem,) = preflight.check(config)[0]
+    assert problem == (
+        f"model.load_checkpoint {str(path)!r}: {last} holds NaN or infinite numbers; take another file"
+    )
+    monkeypatch.setattr(MiniatureModel, "load_transformer", None)  # nothing is loaded
+    with pytest.raises(ConfigurationError, match="holds NaN or infinite numbers"):
+        train(config)
+    file = tmp_path / "config.yaml"
+    save(config, file)
+    assert main(["check", str(file)]) == 2
+    assert "holds NaN or infinite numbers; take another file" in capsys.readouterr().out
 
 
 def test_tools_hand_no_such_numbers_on(broken, trained, tmp_path):

@@ -8,9 +8,9 @@ from torch import Tensor
 from ....storage.tensors import write_safetensors
 from ..checkpoint_export import config_metadata, transformer_tensors, vae_tensors
 from ..key_names import VAE_PREFIX
-from .shipped import CAUSAL
+from .shipped import CAUSAL, TRANSFORMER_CONFIG
 from .vae import build_vae
-from .weights import TRANSFORMER_CONFIG, load_transformer, load_vae_factors
+from .weights import load_transformer, load_vae_factors
 
 # ComfyUI's autoencoder is fixed to 128 channels; the function computed stays the same.
 VAE_WIDTH = 128

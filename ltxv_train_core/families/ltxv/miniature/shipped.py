@@ -11,7 +11,14 @@ TOKENIZER_FILE = "tokenizer.json"
 
 CAUSAL = True
 CAPTION_CHANNELS = 128
-BLOCKS = 4
+TRANSFORMER_CONFIG = {
+    "in_channels": 128,
+    "num_layers": 4,
+    "num_attention_heads": 4,
+    "attention_head_dim": 64,
+    "cross_attention_dim": 256,
+    "caption_channels": CAPTION_CHANNELS,
+}
 
 
 def identity() -> str:

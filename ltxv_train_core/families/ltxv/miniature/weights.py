@@ -8,24 +8,15 @@ from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from .shipped import (
-    BLOCKS,
     CAPTION_CHANNELS,
     FOLDER,
     TEXT_ENCODER_FILE,
     TOKENIZER_FILE,
+    TRANSFORMER_CONFIG,
     TRANSFORMER_FILE,
     VAE_FILE,
 )
 from .vae import VaeFactors, build_vae
-
-TRANSFORMER_CONFIG = {
-    "in_channels": 128,
-    "num_layers": BLOCKS,
-    "num_attention_heads": 4,
-    "attention_head_dim": 64,
-    "cross_attention_dim": 256,
-    "caption_channels": CAPTION_CHANNELS,
-}
 
 
 def new_transformer() -> LTXVideoTransformer3DModel:

@@ -1,0 +1,145 @@
+"""A file to start from that is of a model of other sizes is found from heads alone."""
+
+import pytest
+import torch
+from diffusers import LTXVideoTransformer3DModel
+from safetensors.torch import save_file
+
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.families.ltxv.checkpoint_export import config_metadata, transformer_tensors
+from ltxv_train_core.families.ltxv.diffusers_folder import DiffusersModel
+from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
+from ltxv_train_core.families.ltxv.miniature_model import MiniatureModel
+from ltxv_train_core.families.ltxv.single_file import SingleFileModel
+from ltxv_train_core.training import preflight
+from ltxv_train_core.training.trainer import train
+
+SIZES = {"2B": (28, 2048), "13B": (48, 4096), "miniature": (4, 256)}
+NAMED = {
+    "2B": "2B: 28 blocks of width 2048",
+    "13B": "13B: 48 blocks of width 4096",
+    "miniature": "4 blocks of width 256",
+}
+
+
+def write_lora(path, size, form="comfy", layers=("attn1.to_q", "attn2.to_k"), blocks=None):
+    """A LoRA of rank 4 for a model of a public size."""
+    count, width = SIZES[size]
+    tensors = {}
+    for number in range(count) if blocks is None else blocks:
+        for layer in layers:
+            name = f"transformer_blocks.{number}.{layer}"
+            key = f"diffusion_model.{name}"
+            down, up = "lora_A", "lora_B"
+            if form == "kohya":
+                key, down, up = f"lora_unet_{name.replace('.', '_')}", "lora_down", "lora_up"
+            inputs = 4 * width if layer == "ff.net.2" else width
+            tensors[f"{key}.{down}.weight"] = torch.zeros(4, inputs, dtype=torch.bfloat16)
+            tensors[f"{key}.{up}.weight"] = torch.zeros(width, 4, dtype=torch.bfloat16)
+    save_file(tensors, path)
+    return path
+
+
+def started(training_config, path, source="LTXV_MINIATURE", **lora):
+    return training_config(model={"load_checkpoint": str(path), "model_source": source}, lora=lora)
+
+
+def about_start(config):
+    problems, _ = preflight.check(config)
+    return [line for line in problems if line.startswith("model.load_checkpoint")]
+
+
+@pytest.mark.parametrize("form", ["comfy", "kohya"])
+@pytest.mark.parametrize(
+    ("given", "source", "wanted"),
+    [
+        ("2B", "LTXV_13B_097_DEV", "13B"),
+        ("13B", "LTXV_2B_0.9.5", "2B"),
+        ("2B", "LTXV_13B_098_DEV", "13B"),
+        ("13B", "LTXV_2B_0.9.8_DISTILLED", "2B"),
+        ("2B", "Lightricks/LTX-Video-0.9.7-dev", "13B"),
+        ("2B", "LTXV_MINIATURE", "miniature"),
+    ],
+)
+def test_another_models_lora_is_named(training_config, tmp_path, given, source, wanted, form):
+    path = write_lora(tmp_path / "a.safetensors", given, form)
+    (line,) = about_start(started(training_config, path, source))
+    assert f"is a LoRA ({NAMED[given]}) of another model than" in line
+    assert f"model.model_source {source} ({NAMED[wanted]})" in line
+    assert line.endswith("take a LoRA of the same model")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("size", "source"), [("2B", "LTXV_2B_0.9.6_DEV"), ("13B", "LTXV_13B_098_DEV")]
+)
+def test_a_lora_of_the_same_size_fits(training_config, tmp_path, size, source):
+    path = write_lora(tmp_path / "a.safetensors", size)
+    assert about_start(started(training_config, path, source)) == []
+
+
+def test_a_lora_of_more_blocks_is_named(training_config, tmp_path):
+    path = write_lora(tmp_path / "a.safetensors", "miniature", blocks=[0, 4])
+    (line,) = about_start(started(training_config, path))
+    assert "is a LoRA (5 blocks of width 256) of another model" in line
+    assert "(it changes transformer_blocks.4.attn1.to_q)" in line
+
+
+def test_a_layer_of_another_width_is_named(training_config, tmp_path):
+    path = write_lora(tmp_path / "a.safetensors", "2B", layers=["ff.net.2"], blocks=[1])
+    config = started(training_config, path, target_modules=["ff.net.2"])
+    (line,) = about_start(config)
+    assert "(transformer_blocks.1.ff.net.2 is 2048x8192 instead of 256x1024)" in line
+
+
+def test_a_run_finds_it_before_it_loads_the_model(training_config, tmp_path, monkeypatch):
+    path = write_lora(tmp_path / "a.safetensors", "2B")
+    monkeypatch.setattr(MiniatureModel, "load_transformer", None)
+    with pytest.raises(ConfigurationError, match=r"of another model than model\.model_source"):
+        train(started(training_config, path))
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """A transformer of half the miniature's width and two of its blocks."""
+    config = TRANSFORMER_CONFIG | {
+        "num_layers": 2,
+        "attention_head_dim": 32,
+        "cross_attention_dim": 128,
+    }
+    torch.manual_seed(0)
+    return LTXVideoTransformer3DModel(**config)
+
+
+@pytest.mark.parametrize("layout", ["file", "folder"])
+def test_sizes_are_read_from_a_file_and_a_folder(training_config, tmp_path, narrow, layout):
+    path = write_lora(tmp_path / "a.safetensors", "miniature")
+    if layout == "file":
+        source = tmp_path / "narrow.safetensors"
+        metadata = config_metadata(narrow.config, True)
+        save_file(transformer_tensors(narrow.state_dict()), source, metadata)
+        model = SingleFileModel(str(source), source)
+    else:
+        source = tmp_path / "narrow"
+        narrow.save_pretrained(source / "transformer")
+        index = '{"_class_name": "LTXConditionPipeline"}'
+        (source / "model_index.json").write_text(index, encoding="utf-8")
+        from ltxv_train_core.families.open import open_model
+
+        model = open_model(str(source))
+        assert isinstance(model, DiffusersModel)
+    assert model.transformer_config["num_layers"] == 2
+    (line,) = about_start(started(training_config, path, str(source)))
+    assert "(2 blocks of width 128)" in line
+    assert "is a LoRA (4 blocks of width 256)" in line
+
+
+def test_a_transformer_of_another_size_is_found_by_check(training_config, tmp_path, narrow):
+    path = tmp_path / "narrow.safetensors"
+    save_file(transformer_tensors(narrow.state_dict()), path)
+    config = training_config(model={"training_mode": "full", "load_checkpoint": str(path)})
+    (line,) = about_start(config)
+    assert (
+        "is of another model than model.model_source LTXV_MINIATURE (4 blocks of width 256)" in line
+    )
+    assert "tensors are missing, too many or of another shape, the first is" in line
