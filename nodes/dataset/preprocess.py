@@ -14,7 +14,7 @@ from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
 from ..comfy.model_files import inputs_with_lists, missing_files, with_files
 from ..comfy.sockets import CATEGORY
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.result_files import Given
 from ..training.run_job import make_room, run_job

@@ -10,7 +10,7 @@ from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, f
 from ...ltxv_train_core.errors import LTXVTrainError
 from ..comfy.folders import input_path
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import make_room, run_job
 from .changes import state_of_files

@@ -14,7 +14,7 @@ from ...ltxv_train_core.manifests.references import make_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import state_of_source
