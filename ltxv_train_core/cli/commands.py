@@ -55,7 +55,7 @@ def preprocess(args: Namespace) -> int:
     print(f"contact sheet: {summary.sheet}")
     if summary.verification is not None:
         print(f"decoded clips: {summary.verification}")
-    print(f"preprocessed data: {summary.root}")
+    print(f"preprocessed data: {summary.index if summary.other_indexes else summary.root}")
     counts = {
         "written": summary.written,
         "reused": summary.reused,

@@ -19,7 +19,6 @@ from ..training.progress import NodeProgress
 from ..training.result_files import Given
 from ..training.run_job import make_room, run_job
 from .changes import state_of_source
-from .own_folder import require_own_folder
 
 # What the canvas calls an option, and suggests for it, where that isn't the option's own.
 _ON_THE_CANVAS: dict[str, dict[str, str]] = {
@@ -30,7 +29,7 @@ _ON_THE_CANVAS: dict[str, dict[str, str]] = {
 _FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "name" in change}
 
 _given = Given()
-"""The folders of preprocessed data sets that nodes gave."""
+"""The indexes of preprocessed data sets that nodes gave."""
 
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
@@ -63,7 +62,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
-                    tooltip="Folder of the preprocessed data set, for Configure LTXV Data.",
+                    tooltip="The preprocessed data set, for Configure LTXV Data: its index, in the "
+                    "folder that is written.",
                 ),
                 io.String.Output(
                     display_name="summary",
@@ -80,7 +80,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                     "nodes behind this output do not run.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -116,7 +116,6 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         from ..comfy.canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
-        require_own_folder(cls.hidden.prompt or {}, cls.hidden.unique_id, values, _settings)
         progress = NodeProgress(cls.hidden.unique_id)
         video_encoder = None if vae is None else vae_source(vae)
         caption_encoder = None if clip is None else clip_source(clip)
@@ -125,14 +124,14 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
             progress,
         )
-        _given.add(summary.root)
+        _given.add(summary.index)
         progress.say(summary.text)
         sheet = image_from_pil(Image.open(summary.sheet))
         verification = summary.verification and image_from_pil(Image.open(summary.verification))
         shown = [sheet] if verification is None else [sheet, verification]
         previews = [ui.PreviewImage(picture, cls=cls).as_dict()["images"] for picture in shown]
         return io.NodeOutput(
-            str(summary.root),
+            str(summary.index),
             summary.text,
             sheet,
             ExecutionBlocker(None) if verification is None else verification,

@@ -8,7 +8,8 @@ class DataConfig(Section):
 
     preprocessed_data_root: str = option(
         ...,
-        "Folder of the preprocessed data set: the .precomputed folder, or the folder it is in.",
+        "The preprocessed data set: the .precomputed folder, or the folder it is in, for the one that "
+        "was preprocessed last; or the index of one of several in a folder.",
         min_length=1,
     )
     num_dataloader_workers: int = option(

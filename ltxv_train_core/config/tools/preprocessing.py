@@ -38,7 +38,8 @@ class PreprocessSettings(Section):
     )
     output_dir: Path | None = option(
         None,
-        f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder.",
+        f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder. Data "
+        "sets can share one.",
     )
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option(
@@ -129,7 +130,9 @@ class PreprocessSettings(Section):
         "size and modification time is taken to be the same.",
     )
     remove_orphans: bool = option(
-        False, "Delete cached files that no clip needs any more; otherwise they are reported."
+        False,
+        "Delete cached files that no data set of the folder needs any more; otherwise they are "
+        "reported.",
     )
     max_megapixels: int = option(
         DEFAULT_MEGAPIXELS,

@@ -86,7 +86,8 @@ def test_a_paused_run_is_free_and_goes_on_to_the_same_bits(manager, training_con
     job = manager.submit(plan)
     until(lambda: job.step >= 2)
     manager.pause(job.name)
-    until(lambda: current_state(plan.run).status == "paused")
+    until(lambda: job.status == "paused")
+    assert current_state(plan.run).status == "paused"
     assert not job.wait(0.05)
     assert manager.position(job.name) is None
     assert 2 <= current_state(plan.run).step < 12
