@@ -4,6 +4,7 @@ The core knows no user interface: a function that takes long accepts a `Reporter
 each event, from the thread that does the work) and a `StopSignal` (asked between two steps).
 """
 
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -127,6 +128,23 @@ Event: TypeAlias = (
     | RunDeleted
 )
 Reporter: TypeAlias = Callable[[Event], None]
+
+
+class EventQueue:
+    """A reporter that keeps events until somebody in another thread takes them."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def __call__(self, event: Event) -> None:
+        self._events.put(event)
+
+    def drain(self) -> list[Event]:
+        """The events since the last call."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get())
+        return events
 
 
 class StopSignal(Protocol):

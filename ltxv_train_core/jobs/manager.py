@@ -4,6 +4,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import LTXVTrainError, shown
@@ -13,6 +14,7 @@ from ..runs import RunFolder, RunWriter, Status
 from ..runs.failures import cause_of
 from ..training.run_plan import RunPlan, plan_again
 from ..training.trainer import TrainingResult, begin, park, result_of
+from .listeners import Listeners
 from .run_job import RunJob
 from .subprocess_trainer import how_to_train
 
@@ -34,7 +36,7 @@ class JobManager:
         self._jobs: dict[Path, RunJob] = {}
         self._queues: dict[str, list[RunJob]] = {}
         self._running: dict[str, RunJob] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: Listeners[str, Event] = Listeners()
 
     def submit(
         self,
@@ -63,6 +65,7 @@ class JobManager:
                 return job
             writer = RunWriter(plan.run).acquire()
             job = RunJob(plan, writer, how_to_train(plan), str(default_device()), make_room)
+            job.listeners.add(partial(self._listeners, job.name))
             self._enqueue(job)
             self._jobs[plan.run.folder] = job
             return job
@@ -171,15 +174,8 @@ class JobManager:
         return self.submit(plan, make_room)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tells a listener of every event of every run; returns what ends that."""
-        with self._lock:
-            self._listeners = [*self._listeners, listener]
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._listeners = [each for each in self._listeners if each is not listener]
-
-        return unsubscribe
+        """Calls a listener with every event of every run; returns what ends that."""
+        return self._listeners.add(listener)
 
     def pause_at_exit(self) -> None:
         """Pauses everything when the interpreter ends.
@@ -212,7 +208,7 @@ class JobManager:
     def _enqueue(self, job: RunJob) -> None:
         """Puts a job whose lock is held at the end of its queue."""
         try:
-            begin(job.plan, job.writer, self._reporter(job))
+            begin(job.plan, job.writer, job.report)
         except BaseException:
             job.writer.release()
             raise
@@ -238,7 +234,7 @@ class JobManager:
 
     def _put_aside(self, job: RunJob, status: Status) -> None:
         """Pauses or ends a job that isn't being trained and whose lock is held."""
-        park(job.run, job.writer, self._reporter(job), status)
+        park(job.run, job.writer, job.report, status)
         if status == "paused":
             job.writer.release()
         else:
@@ -264,17 +260,16 @@ class JobManager:
     def _work(self, job: RunJob) -> None:
         result: TrainingResult | None = None
         error: Exception | None = None
-        report = self._reporter(job)
         try:
             if job.make_room is not None:
                 job.make_room()
-            result = job.train(job.plan, job.writer, report, job.control)
+            result = job.train(job.plan, job.writer, job.report, job.control)
         except Exception as raised:
             error = raised.with_traceback(None)
             if job.status in ("queued", "running"):  # it failed where nothing parks it
                 logger.exception("run %s failed", job.name)
                 if job.writer.holds_lock:  # else its state is another program's
-                    park(job.run, job.writer, report, "failed", cause_of(raised))
+                    park(job.run, job.writer, job.report, "failed", cause_of(raised))
         finally:
             self._hand_over(job, result, error)
 
@@ -298,14 +293,3 @@ class JobManager:
                 self._end(job, None, raised.with_traceback(None))
             finally:
                 self._start_next(job.device)
-
-    def _reporter(self, job: RunJob) -> Callable[[Event], None]:
-        def report(event: Event) -> None:
-            job.report(event)
-            for listener in self._listeners:
-                try:
-                    listener(job.name, event)
-                except Exception:
-                    logger.exception("a listener failed")
-
-        return report

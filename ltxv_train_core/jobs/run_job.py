@@ -1,6 +1,5 @@
 """A run that waits, trains or is paused in this process."""
 
-import queue
 import threading
 from collections.abc import Callable
 
@@ -9,26 +8,10 @@ from ..events import Control, Event, Reporter, RunMoved, StepCompleted
 from ..runs import RunFolder, RunWriter, Status
 from ..training.run_plan import RunPlan
 from ..training.trainer import TrainingResult
+from .listeners import Listeners
 
 Train = Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult]
 """Trains a plan whose lock is held: `trainer.train_plan`, or the same in another process."""
-
-
-class Follower:
-    """The events of a job for one who follows it, from the moment that `follow` was called."""
-
-    def __init__(self) -> None:
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-
-    def put(self, event: Event) -> None:
-        self._events.put(event)
-
-    def drain(self) -> list[Event]:
-        """The events since the last call."""
-        events = []
-        while not self._events.empty():
-            events.append(self._events.get())
-        return events
 
 
 class RunJob:
@@ -37,6 +20,7 @@ class RunJob:
     Attributes:
         status, step: as it was last told.
         goes_on: it is asked to pause, and then to go on.
+        listeners: are called with each event, from the thread that works on the run.
     """
 
     def __init__(
@@ -53,7 +37,7 @@ class RunJob:
         self.thread: threading.Thread | None = None
         self.status: Status = "queued"
         self.step = 0
-        self._followers: list[Follower] = []
+        self.listeners: Listeners[Event] = Listeners()
         self._ended = threading.Event()
         self._result: TrainingResult | None = None
         self._error: Exception | None = None
@@ -66,22 +50,14 @@ class RunJob:
     def name(self) -> str:
         return self.plan.run.name
 
-    def follow(self) -> Follower:
-        follower = Follower()
-        self._followers = [*self._followers, follower]
-        return follower
-
-    def unfollow(self, follower: Follower) -> None:
-        self._followers = [each for each in self._followers if each is not follower]
-
     def report(self, event: Event) -> None:
-        """Takes an event of the work and hands it on."""
+        """The reporter of the run: takes an event, wherever the run trains, and hands it to the
+        listeners."""
         if isinstance(event, StepCompleted):
             self.step = event.step
         elif isinstance(event, RunMoved):
             self.status, self.step = event.status, event.step  # type: ignore[assignment]
-        for follower in self._followers:
-            follower.put(event)
+        self.listeners(event)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits until it has finished, stopped or failed, at most so long; tells whether it has.

@@ -19,7 +19,6 @@ from ...ltxv_train_core.events import (
 )
 from ...ltxv_train_core.runs.loss_chart import loss_chart
 from ..comfy.images import stacked
-from ..server.broadcast import Place, announce
 
 PICTURE_INTERVAL_SECONDS = 1.0
 PICTURE_SIZE_PX = 768
@@ -38,12 +37,8 @@ class NodeProgress:
         skipped: clips that could not be used.
     """
 
-    def __init__(self, node_id: str, announces: bool = True):
-        """
-        Args:
-            announces: False where somebody else tells browsers of the events.
-        """
-        self.node_id, self._announces = node_id, announces
+    def __init__(self, node_id: str):
+        self.node_id = node_id
         self.losses: dict[int, float] = {}
         self.sheet: Image.Image | None = None
         self.skipped: list[ClipSkipped] = []
@@ -57,14 +52,12 @@ class NodeProgress:
         self.losses = {each.step: each.loss for each in metrics}
 
     def record(self, events: list[Event]) -> None:
-        """Remembers and announces events without touching the progress bar."""
+        """Remembers events without touching the progress bar."""
         for event in events:
             self._remember(event)
-            if self._announces:
-                announce(event, Place(self.node_id))
 
     def show(self, events: list[Event]) -> None:
-        """Remembers and announces events, and draws the latest state at the node.
+        """Remembers events, and draws the latest state at the node.
 
         Raises:
             comfy.model_management.InterruptProcessingException: if the prompt was interrupted.

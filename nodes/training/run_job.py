@@ -14,7 +14,8 @@ import comfy.model_management
 
 from ...ltxv_train_core.background import Job
 from ...ltxv_train_core.errors import Cancelled
-from ...ltxv_train_core.events import Reporter, StopSignal
+from ...ltxv_train_core.events import Event, EventQueue, Reporter, StopSignal
+from ..server.broadcast import Place, announce
 from ..server.jobs import job_manager
 from .progress import NodeProgress
 
@@ -53,17 +54,24 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
     try:
         while not job.wait(POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            progress.show(job.drain())
+            progress.show(_broadcast(job.drain(), progress))
     except BaseException:
         job.cancel()
         while not job.wait(POLL_SECONDS):
             pass
-        progress.record(job.drain())
+        progress.record(_broadcast(job.drain(), progress))
         raise
     finally:
         give_memory_back()
-    progress.show(job.drain())
+    progress.show(_broadcast(job.drain(), progress))
     return job.result()
+
+
+def _broadcast(events: list[Event], progress: NodeProgress) -> list[Event]:
+    """Sends events of work that is no run; those of a run reach browsers as `JobManager` says."""
+    for event in events:
+        announce(event, Place(progress.node_id))
+    return events
 
 
 def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
@@ -78,21 +86,22 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
         comfy.model_management.InterruptProcessingException: the prompt was interrupted, or the run
             was stopped by somebody else: what needs its result must not run.
     """
-    follower = job.follow()
+    events = EventQueue()
+    stop_listening = job.listeners.add(events)
     try:
         while not job.wait(POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            progress.show(follower.drain())
-        progress.show(follower.drain())
+            progress.show(events.drain())
+        progress.show(events.drain())
     except BaseException:
         if stops_it:
             job_manager().stop_if_active(job.name)
             while not job.wait(POLL_SECONDS):
                 pass
-        progress.record(follower.drain())
+        progress.record(events.drain())
         raise
     finally:
-        job.unfollow(follower)
+        stop_listening()
         give_memory_back()
     with suppress(Cancelled):
         result = job.result()

@@ -138,7 +138,7 @@ class TrainNode(io.ComfyNode):
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
             progress.say(line)
             return results_later(plan.run, line)
-        progress = NodeProgress(cls.hidden.unique_id, announces=False)
+        progress = NodeProgress(cls.hidden.unique_id)
         progress.begin_with(plan.run.metrics())
         result = follow_run(job_manager().submit(plan), progress, stops_it=True)
         state = plan.run.written_state()

@@ -48,7 +48,7 @@ class LTXVTrainWait(io.ComfyNode):
         folder = run_library().find(name)
         job = job_manager().find(name)
         if job is not None:
-            progress = NodeProgress(cls.hidden.unique_id, announces=False)
+            progress = NodeProgress(cls.hidden.unique_id)
             progress.begin_with(folder.metrics())
             show_at(name, Place.of(cls.hidden))
             follow_run(job, progress, stops_it=False)

@@ -11,7 +11,14 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import LTXVTrainError
-from ltxv_train_core.events import CheckpointWritten, RunMoved, SamplesWritten, StepCompleted
+from ltxv_train_core.events import (
+    CheckpointWritten,
+    EventQueue,
+    RunMoved,
+    SamplesWritten,
+    StepCompleted,
+)
+from ltxv_train_core.jobs.listeners import Listeners
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.training.run_plan import plan_run
@@ -132,13 +139,14 @@ def test_samples_and_a_checkpoint_now(manager, training_config):
         "interval": None,
     }
     job = manager.submit(long(training_config, validation=validation))
-    follower, seen = job.follow(), []
+    events, seen = EventQueue(), []
+    job.listeners.add(events)
     until(lambda: job.step >= 1)
     manager.request(job.name, "checkpoint")
     manager.request(job.name, "sample")
 
     def answered():
-        seen.extend(follower.drain())
+        seen.extend(events.drain())
         kinds = [type(event) for event in seen]
         return CheckpointWritten in kinds and SamplesWritten in kinds
 
@@ -243,3 +251,19 @@ def test_the_end_of_the_program_pauses_what_it_trains(training_config, tmp_path)
     state = current_state(run)
     assert state.status == "paused"
     assert state.step == run.last_step() >= 3
+
+
+def test_a_listener_that_fails_disturbs_nobody(caplog):
+    told: list[str] = []
+
+    def fails(text: str) -> None:
+        raise RuntimeError(text)
+
+    listeners: Listeners[str] = Listeners()
+    listeners.add(fails)
+    remove = listeners.add(told.append)
+    listeners("one")
+    remove()
+    listeners("two")
+    assert told == ["one"]
+    assert caplog.text.count("a listener failed") == 2

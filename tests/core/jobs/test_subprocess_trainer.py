@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
-from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.events import EventQueue, Notice, SamplesWritten, StepCompleted
 from ltxv_train_core.jobs import subprocess_trainer
 from ltxv_train_core.jobs.ipc import Door, call, to_event, to_message
 from ltxv_train_core.runs import RunBusyError, RunWriter
@@ -80,12 +80,13 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     config = training_config(optimization=options, checkpoints={"interval": 5})
     plan = plan_run(config, processes=1)
     job = manager.submit(plan)
-    follower = job.follow()
+    events = EventQueue()
+    job.listeners.add(events)
     until(lambda: job.step >= 6)
     manager.pause(job.name)
     until(lambda: job.status == "paused")
     paused_at = current_state(plan.run).step
-    steps = [event.step for event in follower.drain() if isinstance(event, StepCompleted)]
+    steps = [event.step for event in events.drain() if isinstance(event, StepCompleted)]
     assert steps == list(range(1, paused_at + 1))
     manager.resume(plan.run)
     until(lambda: job.step >= paused_at + 6)
