@@ -71,7 +71,7 @@ def split(args: Namespace) -> int:
 
     settings = _settings(SplitSettings, args)
     summary = run(lambda report, stop: split_videos(settings, report, stop))
-    print(f"{summary.written} scenes written, {summary.kept} kept, {summary.short} too short")
+    print(f"{summary.written} scenes written, {summary.kept} reused, {summary.short} too short")
     print(summary.metadata)
     return OK
 
@@ -82,7 +82,7 @@ def caption(args: Namespace) -> int:
     settings = _settings(CaptionSettings, args)
     summary = run(lambda report, stop: write_captions(settings, report, stop))
     print(
-        f"{summary.written} captions written, {summary.kept} kept, {len(summary.skipped)} skipped"
+        f"{summary.written} captions written, {summary.kept} reused, {len(summary.skipped)} skipped"
     )
     print(summary.metadata)
     return OK
@@ -107,7 +107,7 @@ def export(args: Namespace) -> int:
 
 
 def train(args: Namespace) -> int:
-    from ..jobs.subprocess_trainer import train_apart
+    from ..jobs.subprocess_trainer import train_in_subprocess
     from ..runs import RunFolder
     from ..training.distributed import Processes
     from ..training.trainer import follow_first
@@ -118,7 +118,7 @@ def train(args: Namespace) -> int:
     wishes = {"again": args.again, "continue_from": before}
     if args.processes:
         result = run(
-            lambda report, stop: train_apart(config, report, stop, args.processes, **wishes)
+            lambda report, stop: train_in_subprocess(config, report, stop, args.processes, **wishes)
         )
     else:
         processes = Processes.join()

@@ -147,7 +147,7 @@ class PreprocessSummary:
     def text(self) -> str:
         """Everything that the user should know, in lines."""
         skipped = f"{len(self.skipped)} skipped"
-        lines = [f"{self.written} written, {self.reused} kept, {skipped}, {self.seconds:.1f} s"]
+        lines = [f"{self.written} encoded, {self.reused} reused, {skipped}, {self.seconds:.1f} s"]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
         if self.reread:
             lines.append(
@@ -155,8 +155,8 @@ class PreprocessSummary:
                 "not read them as they are shown"
             )
         if self.shown:
-            told = ", ".join(f"{count} {done}" for done, count in self.shown.items())
-            lines.append(f"read as they are shown: {told}")
+            done = ", ".join(f"{count} {trait}" for trait, count in self.shown.items())
+            lines.append(f"read as they are shown: {done}")
         if self.stills:
             lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
         lines += self.dataset.lines

@@ -5,7 +5,7 @@
     training_config.yaml
     graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
-    checkpoints/000100/     full state to go on from
+    checkpoints/000100/     full state to resume from
     recovery/000150/        the same, newer than every checkpoint, while it trains
     weights/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
     samples/000100/         one mp4 per prompt and sheet.png
@@ -38,7 +38,7 @@ _states_written = 0
 
 
 def states_written() -> int:
-    """Another number after this process has written the state of a run."""
+    """How often this process has written the state of a run."""
     return _states_written
 
 
@@ -62,7 +62,7 @@ class LoRAFile:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the parts of a run lie, and what is in them."""
+    """The folder of a run: paths of its parts, and reading and writing them."""
 
     folder: Path
 
@@ -97,7 +97,7 @@ class RunFolder:
 
     @property
     def failure_file(self) -> Path:
-        """What another process than the first one failed with, before that one can tell of it."""
+        """The failure of another process than the first one, see `failures.leave_failure`."""
         return self.folder / "failure.json"
 
     def samples(self, step: int) -> Path:
@@ -105,7 +105,7 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """What was trained, of every checkpoint: LoRA files, or whole transformers."""
+        """The trained weights of every checkpoint: LoRA files, or whole transformers."""
         return self.folder / "weights"
 
     def lora_file(self, step: int) -> Path:

@@ -6,7 +6,7 @@ from ..events import SamplesWritten, StepCompleted
 
 
 class Tracker(Protocol):
-    """Shows one run. A step that it showed before, of `first_step` and later, isn't shown twice."""
+    """Logs one run. Steps from `first_step` on replace those that were logged before."""
 
     def __init__(self, config: TrainingConfig, folder: Path, first_step: int): ...
 
@@ -18,7 +18,7 @@ class Tracker(Protocol):
 
 
 def scalars(event: StepCompleted) -> dict[str, float]:
-    """What is drawn of a step, by name."""
+    """The values of a step that are drawn, by name."""
     return {
         "train/loss": event.loss,
         "train/learning_rate": event.learning_rate,

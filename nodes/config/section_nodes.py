@@ -51,8 +51,8 @@ class SectionNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, **values: object) -> bool | str:
-        """Refuses a prompt before anything of it runs. Linked widgets are None then: they are left
-        out, and so is what depends on several widgets."""
+        """Refuses a prompt before any of its nodes runs. Linked widgets are None then and are not
+        checked, nor are rules about several widgets."""
         section = SECTIONS[cls.section]
         written = {name: value for name, value in values.items() if value is not None}
         try:

@@ -43,8 +43,8 @@ class LTXVTrainLoadConfig(io.ComfyNode):
             outputs=[
                 TRAINING_CONFIG.Output(
                     display_name="config",
-                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA. Its runs lie "
-                    "in ComfyUI's output folder, whatever output_dir says.",
+                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA. Its runs are "
+                    "written to ComfyUI's output folder, whatever output_dir says.",
                 )
             ],
         )
@@ -102,7 +102,7 @@ class LTXVTrainSaveConfig(io.ComfyNode):
 
 
 def _text_of(file: str, text: str) -> str:
-    """What the node was given to read; one of the two."""
+    """The text of the file, or the pasted text. Exactly one of them must be given."""
     if bool(file.strip()) == bool(text.strip()):
         given = "both are given" if file.strip() else "both are empty"
         raise ConfigurationError([f"file, text: {given}; give one of them"])

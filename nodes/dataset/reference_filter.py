@@ -35,9 +35,9 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
             node_id="LTXVTrainDatasetReferences",
             display_name="Write LTXV Reference Videos",
             category=CATEGORY,
-            description="Makes a reference video of every clip of a data set with a built-in "
-            "filter, for an IC-LoRA. One frame is in memory at a time, and what is there already "
-            "is kept. The data set itself is not changed.",
+            description="Writes a reference video for every clip of a data set with a built-in "
+            "filter, for an IC-LoRA. One frame is in memory at a time. References that exist are "
+            "not written again. The data set itself is not changed.",
             is_output_node=True,
             inputs=[
                 widget(replace(source, name="dataset_path", default="")),
@@ -86,8 +86,8 @@ class LTXVTrainApplyReferenceFilter(io.ComfyNode):
             node_id="LTXVTrainApplyReferenceFilter",
             display_name="Apply LTXV Reference Filter",
             category=CATEGORY,
-            description="Makes of frames what Write LTXV Reference Videos makes of a data set's "
-            "clips: give an IC-LoRA the same kind of picture that it was trained on.",
+            description="Applies the filter of Write LTXV Reference Videos to frames, so that an "
+            "IC-LoRA gets the kind of reference that it was trained with.",
             inputs=[
                 io.Image.Input("images", tooltip="Frames of a video, or a single image."),
                 *map(widget, _FILTER_OPTIONS),

@@ -1,4 +1,4 @@
-"""Long work of a node: it runs in the job's thread, the executing thread watches.
+"""Runs long work of a node in a thread of its own, while the executing thread shows its progress.
 
 Nodes execute under `torch.inference_mode`; a new thread does not, so the work may train. The
 interrupt and the progress bar belong to the executing thread: both raise ComfyUI's interrupt in
@@ -15,7 +15,7 @@ import comfy.model_management
 from ...ltxv_train_core.background import Job
 from ...ltxv_train_core.errors import Cancelled
 from ...ltxv_train_core.events import Event, EventQueue, Reporter, StopSignal
-from ..server.broadcast import Place, announce
+from ..server.broadcast import NodeLocation, broadcast_event
 from ..server.jobs import job_manager
 from .progress import NodeProgress
 
@@ -28,13 +28,14 @@ POLL_SECONDS = 0.05
 Result = TypeVar("Result")
 
 
-def make_room() -> None:
-    """Takes ComfyUI's models out of the accelerator's memory."""
+def unload_models() -> None:
+    """Unloads ComfyUI's models from the accelerator's memory."""
     comfy.model_management.unload_all_models()
-    give_memory_back()
+    free_memory()
 
 
-def give_memory_back() -> None:
+def free_memory() -> None:
+    """Returns memory that nothing uses to the device."""
     gc.collect()
     comfy.model_management.soft_empty_cache()
 
@@ -42,8 +43,8 @@ def give_memory_back() -> None:
 def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProgress) -> Result:
     """Runs `target` in its own thread and shows what it reports at the node.
 
-    When the user interrupts the prompt, the work is asked to stop, gets the time to save what it
-    has, and the interrupt goes on to ComfyUI.
+    When the user interrupts the prompt, the work is asked to stop and gets the time to save what it
+    has; then the interrupt is raised again for ComfyUI.
 
     Raises:
         Exception: whatever the work raised.
@@ -62,7 +63,7 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
         progress.record(_broadcast(job.drain(), progress))
         raise
     finally:
-        give_memory_back()
+        free_memory()
     progress.show(_broadcast(job.drain(), progress))
     return job.result()
 
@@ -70,16 +71,16 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
 def _broadcast(events: list[Event], progress: NodeProgress) -> list[Event]:
     """Sends events of work that is no run; those of a run reach browsers as `JobManager` says."""
     for event in events:
-        announce(event, Place(progress.node_id))
+        broadcast_event(event, NodeLocation(progress.node_id))
     return events
 
 
 def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
-    """Shows a run at the node until it has ended; a paused one is waited for.
+    """Shows a run at the node until it has ended. A paused run is waited for.
 
     Args:
         stops_it: an interrupt of the prompt stops the run, and waits until its checkpoint is
-            written. Else it only ends the waiting.
+            written. Otherwise it only ends the waiting.
 
     Raises:
         LTXVTrainError: the run failed.
@@ -102,7 +103,7 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
         raise
     finally:
         stop_listening()
-        give_memory_back()
+        free_memory()
     with suppress(Cancelled):
         result = job.result()
         if result.finished:

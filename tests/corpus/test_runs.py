@@ -13,7 +13,7 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.runs import RunFolder, RunLibrary
 from ltxv_train_core.runs.curves import curves
-from ltxv_train_core.runs.failures import left_cause
+from ltxv_train_core.runs.failures import failure_left
 from tests.corpus.hostile_runs import (
     BAD,
     CONTENTS,
@@ -73,7 +73,7 @@ def _details(library: RunLibrary, run: RunFolder) -> Found:
         "loras": [each.step for each in run.loras()],
         "graph": run.graph(),
         "finished": run.is_finished(),
-        "cause": left_cause(run),
+        "cause": failure_left(run),
     }
     for ask in (run.configuration, lambda: library.summary(run)):
         try:

@@ -53,7 +53,7 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     root, summary, sheet, verification = (seen(outcome, probe) for probe in probes)
     assert Path(root).parent == clips / ".precomputed"
     assert len(read_index(Path(root)).items) == 3
-    for words in ("6 written", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
+    for words in ("6 encoded", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
         assert words in summary
     assert len(sheet["shape"]) == len(verification["shape"]) == 4
     shown = outcome.outputs[node.id]
@@ -190,7 +190,7 @@ class TestEncodersOnTheCanvas:
         first = graph.probe(there[1])
         preprocess(graph, host, clips, output_dir=str(tmp_path / "core"))
         outcome = run(host, graph.prompt)
-        assert "6 written" in seen(outcome, first)
+        assert "6 encoded" in seen(outcome, first)
         for i in range(3):
             ours, theirs = (
                 load_file(tmp_path / d / read_index(tmp_path / d).items[i].latents.path)["latents"]
@@ -221,7 +221,7 @@ class TestEncodersOnTheCanvas:
         both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
         node = preprocess(again, host, clips, output_dir=str(tmp_path / "there"), **both)
         second = again.probe(node[1])
-        assert "0 written, 6 kept" in seen(run(host, again.prompt), second)
+        assert "0 encoded, 6 reused" in seen(run(host, again.prompt), second)
 
 
 @pytest.mark.comfyui

@@ -14,7 +14,7 @@ from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import (
     CheckpointWritten,
     EventQueue,
-    RunMoved,
+    RunStatusChanged,
     SamplesWritten,
     StepCompleted,
 )
@@ -51,7 +51,7 @@ def test_a_run_trains_to_its_end_and_tells_of_it(manager, training_config):
     result = job.result()
     assert result.finished
     assert {name for name, _ in told} == {plan.run.name}
-    moves = [event.status for _, event in told if isinstance(event, RunMoved)]
+    moves = [event.status for _, event in told if isinstance(event, RunStatusChanged)]
     assert moves == ["queued", "running", "finished"]
     assert [e.step for _, e in told if isinstance(e, StepCompleted)] == [1, 2, 3, 4]
     assert current_state(plan.run).status == "finished"
@@ -99,7 +99,7 @@ def test_a_paused_run_is_free_and_goes_on_to_the_same_bits(manager, training_con
     assert manager.position(job.name) is None
     assert 2 <= current_state(plan.run).step < 12
     asked = []
-    assert manager.resume(plan.run, make_room=lambda: asked.append(job.step)) is job
+    assert manager.resume(plan.run, before_training=lambda: asked.append(job.step)) is job
     result = job.result()
     assert len(asked) == 1, "room is made before it trains on"
     assert result.finished
@@ -160,7 +160,7 @@ def test_samples_and_a_checkpoint_now(manager, training_config):
 
 def test_what_is_not_here_is_named(manager, training_config):
     for act in (manager.pause, manager.stop, lambda name: manager.request(name, "sample")):
-        with pytest.raises(LTXVTrainError, match="'nothing' is neither trained nor waiting"):
+        with pytest.raises(LTXVTrainError, match="'nothing' has no job in this process"):
             act("nothing")
 
 
