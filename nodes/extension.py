@@ -65,6 +65,9 @@ for _node in NODES:
 
 
 class LTXVTrainExtension(ComfyExtension):
+    """The pack, as ComfyUI loads it."""
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Called by ComfyUI when it loads the pack."""
         know_comfyui_tokenizer()
         return list(NODES)

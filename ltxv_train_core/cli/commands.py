@@ -23,6 +23,7 @@ OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
 
 def demo(args: Namespace) -> int:
+    """Runs the whole job on the miniature and prints what it measured."""
     from ..demo.report import format_report
     from ..demo.run import run_demo
 
@@ -34,6 +35,7 @@ def demo(args: Namespace) -> int:
 
 
 def generate(args: Namespace) -> int:
+    """Writes a demo data set and prints the path of its metadata."""
     from ..families.ltxv.miniature.datasets import generate as write
 
     options = {} if args.clips is None else {"clips": args.clips}
@@ -47,6 +49,7 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
+    """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON."""
     from ..preprocessing.preprocess import preprocess as prepare
 
     settings = _settings(PreprocessSettings, args)
@@ -67,6 +70,7 @@ def preprocess(args: Namespace) -> int:
 
 
 def split(args: Namespace) -> int:
+    """Splits long videos into scenes and prints the path of their metadata."""
     from ..manifests.scene_splitting import split_videos
 
     settings = _settings(SplitSettings, args)
@@ -77,6 +81,7 @@ def split(args: Namespace) -> int:
 
 
 def caption(args: Namespace) -> int:
+    """Captions clips and prints the path of the metadata."""
     from ..manifests.captioning import write_captions
 
     settings = _settings(CaptionSettings, args)
@@ -89,6 +94,7 @@ def caption(args: Namespace) -> int:
 
 
 def references(args: Namespace) -> int:
+    """Writes reference videos and prints the path of the metadata."""
     from ..manifests.references import make_references
 
     settings = _settings(ReferenceSettings, args)
@@ -97,6 +103,7 @@ def references(args: Namespace) -> int:
 
 
 def export(args: Namespace) -> int:
+    """Writes a preprocessed data set in LTX-Video-Trainer's layout and prints its folder."""
     from ..datasets.export import export_reference
 
     exported = run(
@@ -107,6 +114,7 @@ def export(args: Namespace) -> int:
 
 
 def train(args: Namespace) -> int:
+    """Trains, resumes or reuses a run, and prints the path of its LoRA."""
     from ..jobs.subprocess_trainer import train_in_subprocess
     from ..runs import RunFolder
     from ..training.distributed import Processes
@@ -115,10 +123,12 @@ def train(args: Namespace) -> int:
 
     config = yaml_file.load(args.config, args.set)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
-    wishes = {"again": args.again, "continue_from": before}
+    options = {"again": args.again, "continue_from": before}
     if args.processes:
         result = run(
-            lambda report, stop: train_in_subprocess(config, report, stop, args.processes, **wishes)
+            lambda report, stop: train_in_subprocess(
+                config, report, stop, args.processes, **options
+            )
         )
     else:
         processes = Processes.join()
@@ -128,13 +138,14 @@ def train(args: Namespace) -> int:
             follow_first(processes)
             return OK
         result = run(
-            lambda report, stop: run_training(config, report, stop, **wishes, processes=processes)
+            lambda report, stop: run_training(config, report, stop, **options, processes=processes)
         )
     print(result.lora_file)
     return OK if result.finished else STOPPED
 
 
 def check(args: Namespace) -> int:
+    """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
     problems, warnings = examine(yaml_file.load(args.config, args.set), args.strict)
@@ -148,6 +159,7 @@ def check(args: Namespace) -> int:
 
 
 def push(args: Namespace) -> int:
+    """Uploads a run and prints its address."""
     from ..config import HubConfig
     from ..publish.hub import push as upload
     from ..runs import RunFolder
@@ -159,6 +171,7 @@ def push(args: Namespace) -> int:
 
 
 def miniature_export(args: Namespace) -> int:
+    """Writes the miniature as a file for ComfyUI and prints its path."""
     from ..families.ltxv.miniature.comfy_file import export
 
     print(export(Path(args.output)))

@@ -83,6 +83,7 @@ class TrainingConfig(Section):
 
     @property
     def output_path(self) -> Path:
+        """The folder that holds the runs, with ~ expanded."""
         return as_path(self.output_dir)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 
 def main(run_folder: str) -> int:
+    """Trains the run, alone or as one of several processes; returns the exit code."""
     from ltxv_train_core import permissions
     from ltxv_train_core.errors import Cancelled, LTXVTrainError
     from ltxv_train_core.training.distributed import Processes

@@ -21,7 +21,7 @@ from ..runs import RunFolder
 from ..runs.own_files import own_files
 from ..storage.atomic import write_json
 from ..storage.reading import read_json
-from .model_card import Picture, model_card, write_picture
+from .model_card import SampleImage, model_card, write_sample
 
 PHASE = "upload"
 LARGEST_RECORD_BYTES = 2**16
@@ -77,7 +77,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     """Uploads a finished run once to a repository, if its configuration says so and this machine's
     user has allowed it; otherwise the upload waits.
 
-    A failure is told, not raised.
+    A failure is reported, not raised.
     """
     if not config.hub.push_to_hub or not run.is_finished():
         return
@@ -182,12 +182,12 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
     step, processes = (state.step, max(1, state.processes)) if state else (0, 1)
     loras = _loras(run, step)
     with TemporaryDirectory() as folder:
-        pictures = _write_samples(config, run, Path(folder), report)
-        card = model_card(config, loras[0].name, step, pictures, processes)
+        images = _write_samples(config, run, Path(folder), report)
+        card = model_card(config, loras[0].name, step, images, processes)
         settings = yaml_file.dump(shareable(config))
         files: dict[str, Path | bytes] = {
             **{file.name: file for file in loras},
-            **{picture.path: Path(folder, picture.path) for picture in pictures},
+            **{image.path: Path(folder, image.path) for image in images},
             "training_config.yaml": settings.encode("utf-8"),
             "README.md": card.encode("utf-8"),
         }
@@ -247,16 +247,16 @@ def _loras(run: RunFolder, step: int) -> list[Path]:
 
 def _write_samples(
     config: TrainingConfig, run: RunFolder, folder: Path, report: Reporter
-) -> list[Picture]:
-    """The newest samples as animated pictures below `folder`."""
+) -> list[SampleImage]:
+    """Writes the newest samples as animated WebP files below `folder`."""
     videos = _videos(config, run)
-    pictures = []
+    images = []
     (folder / "samples").mkdir()
     for number, (video, prompt) in enumerate(videos, start=1):
-        pictures.append(Picture(f"samples/{video.stem}.webp", prompt))
-        write_picture(video, folder / pictures[-1].path)
+        images.append(SampleImage(f"samples/{video.stem}.webp", prompt))
+        write_sample(video, folder / images[-1].path)
         report(Progress("prepare samples", number, len(videos), "video"))
-    return pictures
+    return images
 
 
 def _videos(config: TrainingConfig, run: RunFolder) -> list[tuple[Path, str]]:

@@ -77,22 +77,27 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
+        """Folders of the full state, one for each checkpoint."""
         return self.folder / "checkpoints"
 
     @property
     def recovery(self) -> Path:
+        """Folders of the full state that are newer than every checkpoint, while the run trains."""
         return self.folder / "recovery"
 
     @property
     def config_file(self) -> Path:
+        """The configuration as YAML."""
         return self.folder / "training_config.yaml"
 
     @property
     def graph_file(self) -> Path:
+        """The ComfyUI graph that trains the run; not every run has one."""
         return self.folder / "graph.json"
 
     @property
     def metrics_file(self) -> Path:
+        """One line of JSON for each step."""
         return self.folder / "metrics.jsonl"
 
     @property
@@ -101,6 +106,7 @@ class RunFolder:
         return self.folder / "failure.json"
 
     def samples(self, step: int) -> Path:
+        """The folder of the validation samples of a step."""
         return self.folder / "samples" / f"{step:06d}"
 
     @property
@@ -109,9 +115,11 @@ class RunFolder:
         return self.folder / "weights"
 
     def lora_file(self, step: int) -> Path:
+        """The trained weights of a step: a LoRA, or in full training a transformer."""
         return self.weights / f"{self.name}-{step:06d}.safetensors"
 
     def ema_file(self, step: int) -> Path:
+        """The averaged weights of a step."""
         return self.weights / f"{self.name}-{step:06d}-ema.safetensors"
 
     def require_no_links(self) -> None:
@@ -160,6 +168,7 @@ class RunFolder:
             raise
 
     def write_state(self, state: RunState) -> None:
+        """Replaces `run.json`, atomically."""
         write_json(self.folder / STATE_FILE, state.to_json())
         global _states_written
         _states_written = next(_counter)
@@ -251,7 +260,7 @@ class RunFolder:
         return last_step(self.metrics_file)
 
     def keep_metrics_until(self, step: int) -> None:
-        """Drops what was recorded after the step that a run goes on from."""
+        """Drops the metrics after the step that a run resumes from."""
         write_steps(self.metrics_file, [each for each in self.metrics() if each.step <= step])
 
     def take_metrics_of(self, before: "RunFolder") -> None:
@@ -259,4 +268,5 @@ class RunFolder:
         write_steps(self.metrics_file, before.metrics())
 
     def append_metrics(self, metrics: StepCompleted) -> None:
+        """Appends a step to the metrics."""
         append_step(self.metrics_file, metrics)

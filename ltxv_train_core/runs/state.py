@@ -5,7 +5,7 @@
       '-> stopped, failed
 
 A finished run is trained again only when its LoRA is missing; `steps` raised make another run, that
-trains on from it.
+continues it.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -79,7 +79,7 @@ class RunState:
         fingerprint: of all that its result depends on.
         family: the same without the number of steps.
         data: the data set's fingerprint.
-        continues: name of the run that it trains on from, or its path where it lies in another
+        continues: name of the run that it continues, or its path where it lies in another
             folder; `first_step` is that run's step.
         skipped_steps: steps that were skipped because their loss was NaN or infinite.
         processes: worker processes that train it together; 0: the process that started it.
@@ -115,6 +115,7 @@ class RunState:
         return replace(self, status=status, updated=time, **values)
 
     def to_json(self) -> dict[str, Any]:
+        """The state as `run.json` holds it."""
         return {"version": STATE_VERSION, **asdict(self)}
 
     @classmethod
@@ -153,4 +154,5 @@ _STATE = TypeAdapter(RunState)
 
 
 def now() -> str:
+    """The time in UTC, as ISO 8601 with whole seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

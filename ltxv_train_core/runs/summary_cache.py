@@ -1,6 +1,6 @@
 """Caches summaries of runs for as long as their files stay the same.
 
-A list of runs is asked for again and again. Looking at a file's status tells whether it was written
+Lists of runs are requested often. The status of a file (times, size) shows whether it was written
 since; only then it is read. What may change without a file is looked at each time: whether somebody
 still holds the lock of a run that trains.
 """
@@ -62,7 +62,7 @@ class _Known(NamedTuple):
         is_settled: the file can't be written again without another stamp; else it is read again.
         written: what `run.json` says; where it is damaged, that.
         metrics_file: its path as text, which the system takes much sooner than a `Path`; empty
-            where `run.json` alone tells all.
+            where `run.json` alone is enough.
         summary: None until it is looked at.
     """
 
@@ -184,7 +184,7 @@ def _read(folder: Path, stamp: Stamp, now_ns: int) -> _Known:
 
 
 def _looked_at(known: _Known, now_ns: int) -> _Known:
-    """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
+    """Adds what `run.json` doesn't hold: whether a writer trains the run, and its last step."""
     before = known.summary
     # Who takes the lock of a run that rests writes its run.json.
     rests = before is not None and before.state.status not in ACTIVE

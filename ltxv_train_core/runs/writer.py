@@ -64,6 +64,7 @@ class RunWriter:
 
     @property
     def holds_lock(self) -> bool:
+        """Whether this writer holds the lock now."""
         return self._lock.is_locked
 
     def release(self) -> None:

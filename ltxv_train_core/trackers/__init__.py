@@ -1,6 +1,6 @@
 """Trackers log a run to other programs. They get the run's events and nothing else.
 
-Every tracker counts optimizer steps, as `metrics.jsonl` does. One that fails is told and left out:
+Every tracker counts optimizer steps, as `metrics.jsonl` does. One that fails is reported and closed:
 it can't cost a step.
 """
 

@@ -91,6 +91,7 @@ class LTXVTrainModelConfig(SectionNode):
         text_encoder_file: str | None = None,
         vae_file: str | None = None,
     ) -> str | bool:
+        """Refuses a chosen model file that doesn't exist."""
         return missing_files(
             model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
         )

@@ -18,6 +18,8 @@ LARGEST_CONFIG_BYTES = 2**20
 
 
 class LTXVTrainLoadConfig(io.ComfyNode):
+    """Reads a configuration from a YAML file or from text."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -68,6 +70,8 @@ class LTXVTrainLoadConfig(io.ComfyNode):
 
 
 class LTXVTrainSaveConfig(io.ComfyNode):
+    """Writes a configuration as a YAML file into the output folder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

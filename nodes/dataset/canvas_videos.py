@@ -34,6 +34,8 @@ _COLUMNS = [
 
 
 class LTXVTrainDatasetFromVideos(WritesDataset):
+    """Writes VIDEOs and IMAGE batches as a data set."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -125,6 +127,8 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
 
 
 class LTXVTrainDatasetVideos(io.ComfyNode):
+    """Loads the clips of a data set as a list of IMAGE batches."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -206,6 +210,8 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
 
 
 class LTXVTrainDatasetWithReferences(WritesDataset):
+    """Writes IMAGE batches as the references of a data set's clips."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

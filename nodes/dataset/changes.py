@@ -20,6 +20,7 @@ class WritesDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> int:
+        """Changes when a data set that such a node wrote was deleted."""
         return written.count_deleted()
 
 

@@ -25,6 +25,8 @@ PROMPT_TOKENS = 128
 
 
 class LTXVTrainDemoDataset(WritesDataset):
+    """Generates a demo data set, and a prompt and reference to test with."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -114,6 +116,8 @@ class LTXVTrainDemoDataset(WritesDataset):
 
 
 class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
+    """Writes the miniature as a checkpoint for ComfyUI."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -150,6 +154,8 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
 
 
 class LTXVTrainMiniaturePrompt(io.ComfyNode):
+    """Encodes a prompt with the miniature's text encoder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -33,6 +33,8 @@ _indexes = ResultFiles()
 
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
+    """Encodes a data set and outputs its index, a summary and contact sheets."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -88,6 +90,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         text_encoder_file: str | None = None,
         vae_file: str | None = None,
     ) -> str | bool:
+        """Refuses a chosen model file that doesn't exist."""
         return missing_files(
             model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
         )

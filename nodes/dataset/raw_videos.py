@@ -17,6 +17,8 @@ from .changes import state_of_files
 
 
 class LTXVTrainSplitScenes(io.ComfyNode):
+    """Splits long videos into scenes."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -49,6 +51,8 @@ class LTXVTrainSplitScenes(io.ComfyNode):
 
 
 class LTXVTrainDatasetCaption(io.ComfyNode):
+    """Captions clips with a vision-language model."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

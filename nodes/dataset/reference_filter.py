@@ -28,6 +28,8 @@ _DATASET_OPTIONS = tuple(
 
 
 class LTXVTrainDatasetReferences(io.ComfyNode):
+    """Writes a reference video for every clip of a data set."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         source, *others = _DATASET_OPTIONS
@@ -80,6 +82,8 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
 
 
 class LTXVTrainApplyReferenceFilter(io.ComfyNode):
+    """Applies a reference filter to an IMAGE."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

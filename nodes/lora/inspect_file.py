@@ -14,6 +14,8 @@ FOLDERS = ("loras", "checkpoints", "diffusion_models", "text_encoders", "vae")
 
 
 class LTXVTrainInspectFile(io.ComfyNode):
+    """Outputs what a model or LoRA file is."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -21,6 +21,8 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 
 
 class LTXVTrainLoadLoRA(io.ComfyNode):
+    """Loads a LoRA into a MODEL and refuses one that doesn't fit."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -23,6 +23,8 @@ MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 
 
 class LTXVTrainConvertLoRA(io.ComfyNode):
+    """Writes a LoRA in another form."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,6 +59,8 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
 
 
 class LTXVTrainResizeLoRA(io.ComfyNode):
+    """Reduces the rank of a LoRA."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -107,6 +111,8 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
 
 
 class LTXVTrainExtractLoRA(io.ComfyNode):
+    """Extracts a LoRA from two checkpoints."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -150,6 +156,8 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
 
 
 class LTXVTrainMergeLoRA(io.ComfyNode):
+    """Merges a LoRA into a checkpoint."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

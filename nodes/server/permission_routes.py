@@ -29,6 +29,7 @@ def allow(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(body: dict[str, Any]) -> dict[str, Any]:
+    """Removes permissions; raises `ConfigurationError` for what is none."""
     return _view(_grants().remove(Grants.from_json(body)))
 
 

@@ -108,7 +108,7 @@ def _delete(request: web.Request, body: Body) -> None:
 
 
 def _publish(request: web.Request, body: Body) -> dict[str, str]:
-    """Puts trained weights of the run where ComfyUI's loaders list them, and tells their name."""
+    """Copies trained weights of the run to where ComfyUI's loaders list them, and returns their name."""
     run = _run(request)
     weights = _lora(run, body.get("file"))
     is_full = run.configuration().model.training_mode == "full"

@@ -155,6 +155,8 @@ class TrainNode(io.ComfyNode):
 
 
 class LTXVTrainLoRA(TrainNode):
+    """Trains a LoRA."""
+
     node_id = "LTXVTrainLoRA"
     display_name = "Train LTXV LoRA"
     description = (
@@ -165,6 +167,7 @@ class LTXVTrainLoRA(TrainNode):
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuses an IC-LoRA, which has a node of its own."""
         conditioning = values.get("conditioning", ConditioningConfig())
         if conditioning.mode == "reference_video":
             raise ConfigurationError(
@@ -177,6 +180,8 @@ class LTXVTrainLoRA(TrainNode):
 
 
 class LTXVTrainICLoRA(TrainNode):
+    """Trains an IC-LoRA."""
+
     node_id = "LTXVTrainICLoRA"
     display_name = "Train LTXV IC-LoRA"
     description = (
@@ -188,6 +193,7 @@ class LTXVTrainICLoRA(TrainNode):
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Sets conditioning.mode to reference_video."""
         conditioning = values.get("conditioning", ConditioningConfig())
         return super().prepare(
             {**values, "conditioning": conditioning.model_copy(update={"mode": "reference_video"})}
@@ -195,6 +201,8 @@ class LTXVTrainICLoRA(TrainNode):
 
 
 class LTXVTrainModel(TrainNode):
+    """Trains every weight of the transformer."""
+
     node_id = "LTXVTrainModel"
     display_name = "Train LTXV Model"
     description = (
@@ -206,5 +214,6 @@ class LTXVTrainModel(TrainNode):
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Sets model.training_mode to full."""
         model = values.get("model", ModelConfig())
         return {**values, "model": model.model_copy(update={"training_mode": "full"})}

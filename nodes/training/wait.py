@@ -14,6 +14,8 @@ from .run_job import follow_run
 
 
 class LTXVTrainWait(io.ComfyNode):
+    """Waits for a detached run and outputs its results."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -38,6 +40,7 @@ class LTXVTrainWait(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> int:
+        """Runs every time: the state of a run may have changed."""
         return always_changed()
 
     @classmethod

@@ -49,5 +49,6 @@ class ReferenceSettings(ReferenceFilter):
 
     @property
     def effect(self) -> ReferenceFilter:
+        """The filter alone."""
         names = ReferenceFilter.model_fields
         return ReferenceFilter(**{name: getattr(self, name) for name in names})
