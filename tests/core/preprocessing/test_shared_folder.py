@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.config.redact import shareable
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import DataError
@@ -121,3 +123,9 @@ def test_a_ledger_keeps_what_another_program_adds(tmp_path):
     assert Ledger(tmp_path).files == {"latents/a", "latents/b", "latents/c"}
     two.forget(["latents/a"])
     assert Ledger(tmp_path).files == {"latents/b", "latents/c"}
+
+
+def test_a_shared_configuration_names_the_folder_and_not_the_index():
+    for path in ("/home/ada/clips/index-1a2b3c4d5e6f.json", "/home/ada/clips"):
+        config = build(TrainingConfig, {"data": {"preprocessed_data_root": path}})
+        assert shareable(config).data.preprocessed_data_root == "clips"
