@@ -215,7 +215,7 @@ def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, da
 
 
 def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None:
-    for name, words in (("", "connect one, or write its name"), ("nowhere", "no run is named")):
+    for name, words in (("", "connect run, or write run_name"), ("nowhere", "no run is named")):
         graph = Graph()
         graph.add("LTXVTrainWait", run_name=name)
         assert words in (run(host, graph.prompt).error or "")
