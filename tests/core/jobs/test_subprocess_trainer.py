@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import EventQueue, Notice, SamplesWritten, StepCompleted
 from ltxv_train_core.jobs import subprocess_trainer
-from ltxv_train_core.jobs.ipc import WorkerListener, call, to_event, to_message
+from ltxv_train_core.jobs.ipc import WorkerListener, connect, to_event, to_message
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.failures import RunFailedError
 from ltxv_train_core.runs.library import current_state
@@ -47,18 +47,18 @@ def test_events_pass_as_they_are(tmp_path):
 
 
 def test_only_the_one_with_the_token_comes_in():
-    door = WorkerListener()
-    port, _ = door.address.split()
+    listener = WorkerListener()
+    port, _ = listener.address.split()
     for words in (b"wrong\n", b"\n", b"x" * 1000):
         with socket.create_connection(("127.0.0.1", int(port))) as stranger:
             stranger.sendall(words)
             tries = iter([False, True])
-            assert door.open(give_up=lambda tries=tries: next(tries)) is None
-    link = call(door.address)
-    inside = door.open(give_up=lambda: False)
+            assert listener.accept(give_up=lambda tries=tries: next(tries)) is None
+    connection = connect(listener.address)
+    inside = listener.accept(give_up=lambda: False)
     inside.send({"ask": "stop"})
-    assert next(link.messages()) == {"ask": "stop"}
-    for each in (link, inside, door):
+    assert next(connection.messages()) == {"ask": "stop"}
+    for each in (connection, inside, listener):
         each.close()
 
 
