@@ -1,11 +1,10 @@
 """Long work in a thread of its own: started, watched, stopped between two steps."""
 
-import queue
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from .events import Event, Reporter, StopSignal
+from .events import Event, EventQueue, Reporter, StopSignal
 
 Result = TypeVar("Result")
 
@@ -20,7 +19,7 @@ class Job(Generic[Result]):
     def __init__(self, target: Callable[[Reporter, StopSignal], Result], name: str = "ltxv-train"):
         self._target = target
         self._stop = threading.Event()
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events = EventQueue()
         self._outcome: Result | None = None
         self._error: BaseException | None = None
         # Not `Thread.join`: interrupted by Ctrl-C it takes a running thread for ended.
@@ -41,10 +40,7 @@ class Job(Generic[Result]):
 
     def drain(self) -> list[Event]:
         """The events since the last call."""
-        events = []
-        while not self._events.empty():
-            events.append(self._events.get())
-        return events
+        return self._events.drain()
 
     def result(self) -> Result:
         """Waits for the end and returns what the target returned, or raises what it raised."""
@@ -55,7 +51,7 @@ class Job(Generic[Result]):
 
     def _run(self) -> None:
         try:
-            self._outcome = self._target(self._events.put, self._stop)
+            self._outcome = self._target(self._events, self._stop)
         except BaseException as error:
             self._error = error
         finally:

@@ -1,9 +1,10 @@
-"""What long work tells the outside, and how the outside stops it.
+"""Events of long work, and how it is stopped.
 
-The core knows no user interface: a function that takes long accepts a `Reporter` (called with
-each event, from the thread that does the work) and a `StopSignal` (asked between two steps).
+The core knows no user interface. A function that takes long accepts a `Reporter`, which is called with
+each event from the thread that works, and a `StopSignal`, which is asked between two steps.
 """
 
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class Notice:
     """Something the user should know that stops nothing.
 
     Attributes:
-        lasting: it stays true as long as this goes on.
+        lasting: it stays true until the work ends.
     """
 
     message: str
@@ -50,7 +51,7 @@ class ClipSkipped:
 
 @dataclass(frozen=True)
 class PermissionAsked:
-    """Something was left out, or ended, because this machine's user has not allowed it.
+    """Something was skipped, or failed, because this machine's user has not allowed it.
 
     `what` is a field of `permissions.Grants`, `value` would have to be in it.
     """
@@ -91,13 +92,13 @@ class CheckpointWritten:
 
 
 @dataclass(frozen=True)
-class RunMoved:
+class RunStatusChanged:
     """A run is now queued, running, paused, stopped, failed or finished.
 
     Attributes:
         run: its name.
-        step: where it would go on from.
-        cause, message: why it failed: one word for programs, and what to do for people.
+        step: the step that it would resume from.
+        cause, message: why it failed: one word for programs, and a text with what to do.
     """
 
     run: str
@@ -110,7 +111,7 @@ class RunMoved:
 
 @dataclass(frozen=True)
 class RunDeleted:
-    """A run is gone with all its files."""
+    """A run was deleted with all its files."""
 
     run: str
 
@@ -123,10 +124,27 @@ Event: TypeAlias = (
     | StepCompleted
     | SamplesWritten
     | CheckpointWritten
-    | RunMoved
+    | RunStatusChanged
     | RunDeleted
 )
 Reporter: TypeAlias = Callable[[Event], None]
+
+
+class EventQueue:
+    """A reporter that keeps events until somebody in another thread takes them."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def __call__(self, event: Event) -> None:
+        self._events.put(event)
+
+    def drain(self) -> list[Event]:
+        """The events since the last call."""
+        events = []
+        while not self._events.empty():
+            events.append(self._events.get())
+        return events
 
 
 class StopSignal(Protocol):
@@ -146,10 +164,10 @@ Request = Literal["sample", "checkpoint"]
 
 
 class Control:
-    """What the outside asks of a run, answered between two forward passes. Thread-safe.
+    """Requests to a run, which it answers between two forward passes. Thread-safe.
 
-    Set as a `StopSignal` when the run is to stop or to pause: both write a checkpoint and give the
-    memory back.
+    As a `StopSignal` it is set when the run is to stop or to pause: both write a checkpoint and free the
+    memory.
     """
 
     def __init__(self) -> None:

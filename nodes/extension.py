@@ -28,7 +28,7 @@ from .lora.lora_files import (
     LTXVTrainResizeLoRA,
 )
 from .lora.reference_video import LTXVTrainApplyReference
-from .server.canvas_permissions import show_what_is_asked
+from .server.canvas_permissions import report_missing_permission
 from .training.train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .training.wait import LTXVTrainWait
 
@@ -61,10 +61,13 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainMiniaturePrompt,
 )
 for _node in NODES:
-    show_what_is_asked(_node)
+    report_missing_permission(_node)
 
 
 class LTXVTrainExtension(ComfyExtension):
+    """The pack, as ComfyUI loads it."""
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Called by ComfyUI when it loads the pack."""
         know_comfyui_tokenizer()
         return list(NODES)

@@ -142,7 +142,7 @@ def _caption(parsers: argparse._SubParsersAction) -> None:
 
 
 def _references(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("references", help="make an IC-LoRA's reference videos")
+    parser = parsers.add_parser("references", help="write the reference videos of an IC-LoRA")
     for option in options(ReferenceSettings):
         _add_option(parser, option)
     parser.set_defaults(command=commands.references)
@@ -168,7 +168,7 @@ def _export(parsers: argparse._SubParsersAction) -> None:
 
 
 def _train(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("train", help="train, go on, or find the finished run")
+    parser = parsers.add_parser("train", help="train, resume, or reuse the finished run")
     _configuration(parser)
     parser.add_argument(
         "--again", action="store_true", help="train a finished run once more, beside the earlier"
@@ -177,19 +177,20 @@ def _train(parsers: argparse._SubParsersAction) -> None:
         "--continue-from",
         type=as_path,
         metavar="RUN",
-        help="folder of a finished run to train on from, for optimization.steps more steps",
+        help="folder of a finished run to continue, for optimization.steps more steps",
     )
     parser.add_argument(
         "--processes",
         type=_none_or_more,
         default=0,
         metavar="N",
-        help="train in N processes of their own, one for each GPU",
+        help="train in N worker processes, one for each GPU",
     )
     parser.add_argument(
         "--push",
         action="store_true",
-        help="send to the Hugging Face Hub and to Weights & Biases what the configuration asks to",
+        help="allow the upload to the Hugging Face Hub and the logs to Weights & Biases that the "
+        "configuration asks for",
     )
     parser.set_defaults(command=commands.train)
 

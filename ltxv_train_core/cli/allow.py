@@ -1,4 +1,4 @@
-"""The command that says what graphs may do on this machine, where there is no browser to be asked."""
+"""The command that allows what graphs may do on this machine, for servers without a browser."""
 
 import argparse
 from argparse import Namespace
@@ -10,39 +10,41 @@ OK = 0
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    """Adds `allow`."""
     parser = parsers.add_parser(
-        "allow", help="say what graphs may read, write and send on this machine; or list it"
+        "allow",
+        help="allow graphs to read, write and send on this machine, or list what is allowed",
     )
     parser.add_argument(
         "--folder",
         action="append",
         default=[],
         metavar="DIR",
-        help="that graphs may read, and write where it is empty or ours",
+        help="folder that graphs may read, and write where it is empty or written by this program",
     )
     parser.add_argument(
         "--download",
         action="append",
         default=[],
         metavar="OWNER/NAME",
-        help="a repository of the Hugging Face Hub that models may come from",
+        help="repository of the Hugging Face Hub that models may be downloaded from",
     )
     parser.add_argument(
         "--upload",
         action="append",
         default=[],
         metavar="OWNER[/NAME]",
-        help="a repository or namespace of the Hub that trained files may go to, in private",
+        help="repository or namespace of the Hub that trained files may be uploaded to, as private",
     )
-    parser.add_argument("--public", action="store_true", help="with --upload: also in public")
+    parser.add_argument("--public", action="store_true", help="with --upload: also as public")
     parser.add_argument(
         "--entity",
         action="append",
         default=[],
         metavar="NAME",
-        help=f'at Weights & Biases; "{OWN_ENTITY}" is that of the login',
+        help=f'user or team at Weights & Biases; "{OWN_ENTITY}" is that of the login',
     )
-    parser.add_argument("--remove", action="store_true", help="take back what is named")
+    parser.add_argument("--remove", action="store_true", help="remove these permissions")
     parser.add_argument(
         "--comfyui",
         type=as_path,
@@ -53,6 +55,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def allow(args: Namespace) -> int:
+    """Adds or removes permissions, and prints those there are."""
     file = GrantFile(default_file(args.comfyui))
     visibility = "public" if args.public else "private"
     named = Grants.from_json(

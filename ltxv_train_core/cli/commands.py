@@ -23,6 +23,7 @@ OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
 
 def demo(args: Namespace) -> int:
+    """Runs the whole job on the miniature and prints what it measured."""
     from ..demo.report import format_report
     from ..demo.run import run_demo
 
@@ -34,6 +35,7 @@ def demo(args: Namespace) -> int:
 
 
 def generate(args: Namespace) -> int:
+    """Writes a demo data set and prints the path of its metadata."""
     from ..families.ltxv.miniature.datasets import generate as write
 
     options = {} if args.clips is None else {"clips": args.clips}
@@ -47,6 +49,7 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
+    """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON."""
     from ..preprocessing.preprocess import preprocess as prepare
 
     settings = _settings(PreprocessSettings, args)
@@ -55,7 +58,7 @@ def preprocess(args: Namespace) -> int:
     print(f"contact sheet: {summary.sheet}")
     if summary.verification is not None:
         print(f"decoded clips: {summary.verification}")
-    print(f"preprocessed data: {summary.root}")
+    print(f"preprocessed data: {summary.index if summary.other_indexes else summary.root}")
     counts = {
         "written": summary.written,
         "reused": summary.reused,
@@ -67,28 +70,31 @@ def preprocess(args: Namespace) -> int:
 
 
 def split(args: Namespace) -> int:
+    """Splits long videos into scenes and prints the path of their metadata."""
     from ..manifests.scene_splitting import split_videos
 
     settings = _settings(SplitSettings, args)
     summary = run(lambda report, stop: split_videos(settings, report, stop))
-    print(f"{summary.written} scenes written, {summary.kept} kept, {summary.short} too short")
+    print(f"{summary.written} scenes written, {summary.kept} reused, {summary.short} too short")
     print(summary.metadata)
     return OK
 
 
 def caption(args: Namespace) -> int:
+    """Captions clips and prints the path of the metadata."""
     from ..manifests.captioning import write_captions
 
     settings = _settings(CaptionSettings, args)
     summary = run(lambda report, stop: write_captions(settings, report, stop))
     print(
-        f"{summary.written} captions written, {summary.kept} kept, {len(summary.skipped)} skipped"
+        f"{summary.written} captions written, {summary.kept} reused, {len(summary.skipped)} skipped"
     )
     print(summary.metadata)
     return OK
 
 
 def references(args: Namespace) -> int:
+    """Writes reference videos and prints the path of the metadata."""
     from ..manifests.references import make_references
 
     settings = _settings(ReferenceSettings, args)
@@ -97,6 +103,7 @@ def references(args: Namespace) -> int:
 
 
 def export(args: Namespace) -> int:
+    """Writes a preprocessed data set in LTX-Video-Trainer's layout and prints its folder."""
     from ..datasets.export import export_reference
 
     exported = run(
@@ -107,7 +114,8 @@ def export(args: Namespace) -> int:
 
 
 def train(args: Namespace) -> int:
-    from ..jobs.subprocess_trainer import train_apart
+    """Trains, resumes or reuses a run, and prints the path of its LoRA."""
+    from ..jobs.subprocess_trainer import train_in_subprocess
     from ..runs import RunFolder
     from ..training.distributed import Processes
     from ..training.trainer import follow_first
@@ -115,10 +123,12 @@ def train(args: Namespace) -> int:
 
     config = yaml_file.load(args.config, args.set)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
-    wishes = {"again": args.again, "continue_from": before}
+    options = {"again": args.again, "continue_from": before}
     if args.processes:
         result = run(
-            lambda report, stop: train_apart(config, report, stop, args.processes, **wishes)
+            lambda report, stop: train_in_subprocess(
+                config, report, stop, args.processes, **options
+            )
         )
     else:
         processes = Processes.join()
@@ -128,13 +138,14 @@ def train(args: Namespace) -> int:
             follow_first(processes)
             return OK
         result = run(
-            lambda report, stop: run_training(config, report, stop, **wishes, processes=processes)
+            lambda report, stop: run_training(config, report, stop, **options, processes=processes)
         )
     print(result.lora_file)
     return OK if result.finished else STOPPED
 
 
 def check(args: Namespace) -> int:
+    """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
     config = yaml_file.load(args.config, args.set)
@@ -149,6 +160,7 @@ def check(args: Namespace) -> int:
 
 
 def push(args: Namespace) -> int:
+    """Uploads a run and prints its address."""
     from ..config import HubConfig
     from ..publish.hub import push as upload
     from ..runs import RunFolder
@@ -160,6 +172,7 @@ def push(args: Namespace) -> int:
 
 
 def miniature_export(args: Namespace) -> int:
+    """Writes the miniature as a file for ComfyUI and prints its path."""
     from ..families.ltxv.miniature.comfy_file import export
 
     print(export(Path(args.output)))

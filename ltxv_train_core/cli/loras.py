@@ -13,11 +13,13 @@ OK = 0
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    """Adds `convert`, `merge`, `resize` and `extract`."""
     for add in (_convert, _merge, _resize, _extract):
         add(parsers)
 
 
 def convert(args: Namespace) -> int:
+    """Writes a LoRA in another form and prints its path."""
     from ..lora.convert import convert_lora
 
     done = convert_lora(args.lora, args.to, args.output)
@@ -27,6 +29,7 @@ def convert(args: Namespace) -> int:
 
 
 def merge(args: Namespace) -> int:
+    """Merges a LoRA into a copy of a checkpoint and prints its path."""
     from ..lora.merge import merge_lora
 
     done = run(
@@ -40,6 +43,7 @@ def merge(args: Namespace) -> int:
 
 
 def resize(args: Namespace) -> int:
+    """Reduces the rank of a LoRA; prints the relative error and the path."""
     from ..lora.resize import resize_lora
 
     done = resize_lora(args.lora, args.output, args.rank, args.energy)
@@ -51,6 +55,7 @@ def resize(args: Namespace) -> int:
 
 
 def extract(args: Namespace) -> int:
+    """Extracts a LoRA; prints the relative error and the path."""
     from ..lora.extract import extract_lora
 
     done = run(
@@ -73,7 +78,7 @@ def _convert(parsers: argparse._SubParsersAction) -> None:
 
 
 def _merge(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("merge", help="fold a LoRA into a checkpoint")
+    parser = parsers.add_parser("merge", help="merge a LoRA into a checkpoint")
     parser.add_argument("checkpoint", type=as_path, metavar="CHECKPOINT")
     parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="default: 1")
@@ -82,7 +87,7 @@ def _merge(parsers: argparse._SubParsersAction) -> None:
 
 
 def _resize(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("resize", help="make a LoRA's rank smaller")
+    parser = parsers.add_parser("resize", help="reduce the rank of a LoRA")
     parser.add_argument("lora", type=as_path, metavar="LORA")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--rank", type=int, default=None, metavar="N")
@@ -98,7 +103,9 @@ def _resize(parsers: argparse._SubParsersAction) -> None:
 
 
 def _extract(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("extract", help="a LoRA from the difference of two checkpoints")
+    parser = parsers.add_parser(
+        "extract", help="extract a LoRA from the difference of two checkpoints"
+    )
     parser.add_argument("base", type=as_path, metavar="BASE")
     parser.add_argument("tuned", type=as_path, metavar="TUNED")
     parser.add_argument("--rank", type=int, required=True, metavar="N")

@@ -10,6 +10,7 @@ OK = 0
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
+    """Adds `inspect`."""
     parser = parsers.add_parser("inspect", help="say what a model or LoRA file is")
     parser.add_argument("file", type=as_path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -17,6 +18,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def inspect(args: Namespace) -> int:
+    """Prints what a model or LoRA file is."""
     from ..families.inspect import as_text, inspect_file
 
     facts = inspect_file(args.file)

@@ -13,12 +13,13 @@ OK, STOPPED = 0, 130
 
 
 def add_parsers(parsers: argparse._SubParsersAction) -> None:
-    parser = parsers.add_parser("runs", help="list, go on with, or delete runs")
+    """Adds `runs` with its actions."""
+    parser = parsers.add_parser("runs", help="list, resume, or delete runs")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all runs with their states")
     listing.add_argument("--json", action="store_true", help="one line of JSON for each run")
     listing.set_defaults(command=list_runs)
-    resume = actions.add_parser("resume", help="go on with a run, from its folder alone")
+    resume = actions.add_parser("resume", help="resume a run, from its folder alone")
     resume.add_argument("name", metavar="NAME", help="name of the run's folder")
     resume.set_defaults(command=resume_run)
     delete = actions.add_parser("delete", help="delete a run with all its files")
@@ -36,6 +37,7 @@ def add_parsers(parsers: argparse._SubParsersAction) -> None:
 
 
 def list_runs(args: Namespace) -> int:
+    """Prints a line for each run."""
     for summary in RunLibrary(args.folder).summaries():
         if args.json:
             print(
@@ -47,15 +49,17 @@ def list_runs(args: Namespace) -> int:
 
 
 def resume_run(args: Namespace) -> int:
-    from ..jobs.subprocess_trainer import resume_here
+    """Resumes a run and prints the path of its LoRA."""
+    from ..jobs.subprocess_trainer import resume_training
 
     folder = RunLibrary(args.folder).find(args.name)
-    result = run(lambda report, stop: resume_here(folder, report, stop))
+    result = run(lambda report, stop: resume_training(folder, report, stop))
     print(result.lora_file)
     return OK if result.finished else STOPPED
 
 
 def delete_run(args: Namespace) -> int:
+    """Deletes a run with all its files."""
     RunLibrary(args.folder).delete(args.name)
     print(f"deleted {args.name}")
     return OK
@@ -64,6 +68,6 @@ def delete_run(args: Namespace) -> int:
 def _line(summary: RunSummary) -> str:
     state = summary.state
     text = f"{summary.name}  {state.status}  step {summary.step} of {state.steps}"
-    # It may be another's: nothing in it moves the terminal's cursor.
+    # The run may be a stranger's: its text must not move the terminal's cursor.
     cause = "".join(each if each.isprintable() else " " for each in str(state.cause or ""))
     return f"{text}  {cause}" if cause else text

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.05
 
 
 def run(target: Callable[[Reporter, StopSignal], Result]) -> Result:
-    """Runs `target` in a job and shows what it tells; Ctrl-C asks it to stop and waits."""
+    """Runs `target` in a job and shows its events. Ctrl-C asks it to stop and waits."""
     job = Job(target).start()
     with TerminalProgress() as progress:
         while True:
@@ -54,6 +54,7 @@ class TerminalProgress:
         self._close()
 
     def show(self, event: Event) -> None:
+        """Moves the bar, or writes a line."""
         if isinstance(event, Progress):
             bar = self._advance(event.phase, event.done, event.total, event.unit)
             bar.set_postfix_str(event.item, refresh=False)
@@ -70,6 +71,7 @@ class TerminalProgress:
             self.say(f"step {event.step}: samples written, see {event.sheet}")
 
     def say(self, message: str) -> None:
+        """Writes a line above the bar."""
         tqdm.write(message, file=sys.stderr)
 
     def _advance(self, phase: str, done: int, total: int, unit: str) -> tqdm:

@@ -1,4 +1,4 @@
-"""What every section of the configuration is: frozen, bounded, described data."""
+"""The base of all sections of the configuration: frozen, bounded, described data."""
 
 from pathlib import Path
 from typing import Any, ClassVar

@@ -25,7 +25,7 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
             }
         ),
         "data": config.data.model_copy(
-            update={"preprocessed_data_root": _last_part(config.data.preprocessed_data_root)}
+            update={"preprocessed_data_root": _data_name(config.data.preprocessed_data_root)}
         ),
         "validation": validation.model_copy(
             update={
@@ -59,6 +59,12 @@ def is_path(model_source: str) -> bool:
 
 def _last_part(path: str) -> str:
     return PureWindowsPath(path).name or "data"
+
+
+def _data_name(path: str) -> str:
+    """A data set may be given by its index, whose name says less than its folder's."""
+    given = PureWindowsPath(path)
+    return _last_part(str(given.parent if given.suffix == ".json" else given))
 
 
 def _last_parts(paths: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -38,7 +38,7 @@ def shareable_graph(
         workflow: the graph as the interface saves it, or None.
         prompt: the graph in the API format, or None.
         folders: absolute paths of ComfyUI's folders.
-        most_bytes: what would be longer is left out, the prompt first.
+        most_bytes: a longer graph is dropped, the prompt first.
     """
     clean = _cleaner(sorted(folders, key=len, reverse=True))
     graphs = {"workflow": workflow, "prompt": prompt}

@@ -1,4 +1,4 @@
-"""The whole configuration: eleven sections and what belongs to none of them."""
+"""The whole configuration: eleven sections, the name, the seed and the output folder."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,11 +27,11 @@ MOST_PROBLEMS = 40
 
 
 class TrainingConfig(Section):
-    """Everything that a training run is made from."""
+    """The configuration of a training run."""
 
     name: str = option(
         "ltxv-lora",
-        "Readable part of the run's name and of the LoRA file's.",
+        "First part of the run's name and of the LoRA file's name.",
         min_length=1,
         pattern=r"^[\w][\w.\- ]*$",
     )
@@ -76,13 +76,14 @@ class TrainingConfig(Section):
         ):
             if value:
                 raise ValueError(
-                    f"acceleration.{name} {value}: is for weights that stay as they are, and "
-                    "model.training_mode full trains every weight; leave it out, or train a LoRA"
+                    f"acceleration.{name} {value}: is for frozen weights, and "
+                    "model.training_mode full trains every weight: leave it out, or train a LoRA"
                 )
         return self
 
     @property
     def output_path(self) -> Path:
+        """The folder that holds the runs, with ~ expanded."""
         return as_path(self.output_dir)
 
 

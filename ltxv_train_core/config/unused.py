@@ -1,4 +1,4 @@
-"""Options that were set and that this run doesn't look at. They are said, never silently dropped."""
+"""Options that were set and that this run ignores. Each gets a warning."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ _CONDITIONS = {
 
 
 def ignored(config: TrainingConfig) -> list[str]:
-    """One line for each such option; options with their default value are no one's wish."""
+    """One line for each such option. An option with its default value counts as not set."""
     validation, trackers = config.validation, config.trackers
     rules: list[tuple[bool, str, Iterable[str] | None, str]] = [
         (config.model.training_mode == "full", "lora", None, "model.training_mode is full"),

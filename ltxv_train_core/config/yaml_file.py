@@ -71,6 +71,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def save(config: TrainingConfig, path: Path) -> None:
+    """Writes a configuration as YAML, atomically."""
     write_text(path, dump(config))
 
 

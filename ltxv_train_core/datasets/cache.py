@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, ModelError
 from ..geometry import VideoSize
 from ..permissions import Ledger
 from ..storage.atomic import remove
@@ -15,30 +15,63 @@ from ..storage.tensors import write_safetensors
 from .cached_tensors import require_tensor
 from .index import (
     CONDITIONS,
+    EMPTY_CAPTION,
     FOLDER_NAME,
+    INDEX_NAME,
     LATENTS,
     MASKS,
     REFERENCE_LATENTS,
+    SUFFIX,
     Index,
     Stored,
     index_path,
+    index_paths,
+    own_index_path,
+    read_index,
+    write_index,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOLDERS = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS)
+_CACHED = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS, EMPTY_CAPTION)
+"""What the paths of cached files begin with."""
+
 FACTS = "files.json"
-_TABLES = {"index.json": "fingerprint", FACTS: "files"}
+_TABLES = {INDEX_NAME: "fingerprint", FACTS: "files"}
 """What else lies in a data set, and a key of it: earlier versions wrote no ledger."""
 
 
 class Cache:
-    """The folder of a data set. A file holds the key of what it was made from."""
+    """A folder of cached files, which data sets may share.
+
+    A file holds the key of what it was made from, and its name holds it too: other content gets
+    another name, and a file that an index names is never replaced by other content.
+    """
 
     def __init__(self, root: Path):
         self.root = root
         self._ledger = Ledger(root)
+
+    def locate(self, stem: str, key: str) -> Stored:
+        """The file of a key: the one that an earlier version wrote without the key in its name, or
+        the one that is there, or is to be written, with it.
+
+        Args:
+            stem: path below the root, without suffix.
+        """
+        named = Stored(f"{stem}.{key[:12]}{SUFFIX}", key)
+        earlier = Stored(f"{stem}{SUFFIX}", key)
+        if not (self.root / named.path).is_file() and self._has_key(earlier):
+            return earlier
+        return named
+
+    def _has_key(self, stored: Stored) -> bool:
+        path = self.root / stored.path
+        try:
+            return path.is_file() and read_header(path).metadata.get("key") == stored.key
+        except ModelError:
+            return False
 
     def claim(self) -> None:
         """Makes the folder this program's.
@@ -61,13 +94,13 @@ class Cache:
         first = self.root.name == FOLDER_NAME and {p.name for p in self.root.iterdir()} == {FACTS}
         return first or any(has(name, key) for name, key in _TABLES.items())
 
-    def begin(self, index: Index | None, files: Iterable[Stored]) -> None:
-        """Takes files for the data set's, before they are written.
+    def begin(self, files: Iterable[Stored], indexes: Iterable[Index]) -> None:
+        """Takes files for this program's, before they are written.
 
         Args:
-            index: of the data set as it is.
+            indexes: of the data sets that are there; earlier versions wrote no ledger.
         """
-        named = (*files, *(index.files if index else ()))
+        named = (*files, *(stored for index in indexes for stored in index.files))
         self._ledger.add(stored.path for stored in named)
 
     def holds(self, stored: Stored, size: VideoSize | None = None) -> bool:
@@ -79,12 +112,8 @@ class Cache:
         return True
 
     def write(self, stored: Stored, tensors: "Mapping[str, Tensor]", about: dict[str, str]) -> None:
-        """Writes named tensors, atomically. Raises `DataError` where a link leads out of the folder.
-
-        The index goes first: should this pass be interrupted, it would vouch for a mixture.
-        """
+        """Writes named tensors, atomically. Raises `DataError` where a link leads out of the folder."""
         path = self._ledger.path(stored.path)
-        remove(index_path(self.root))
         write_safetensors(path, tensors, about | {"key": stored.key})
 
     def first_dimension(self, stored: Stored, name: str) -> int:
@@ -96,15 +125,33 @@ class Cache:
         paths = {stored.path for stored in files}
         return sum((self.root / path).stat().st_size for path in paths)
 
-    def orphans(self, index: Index) -> list[Path]:
-        """Files that this program has cached and the index doesn't name, and what interrupted writes
-        left of them. Files of somebody else are none.
+    def write_index(self, index: Index, data_set: str) -> bool:
+        """Writes a data set's own index and, as the one of the last pass, `index.json`.
+
+        Args:
+            data_set: hex digest of what names the data set.
+
+        Returns:
+            whether `index.json` was another one.
+        """
+        own = own_index_path(self.root, data_set)
+        self._ledger.add([own.name])
+        write_index(own, index)
+        return write_index(index_path(self.root), index)
+
+    def orphans(self) -> list[Path]:
+        """Files that this program has cached and no index names, and what interrupted writes left of
+        them. Files of somebody else are none. While an index can't be read, no file counts as one.
 
         Raises:
             DataError: a link leads out of the folder.
         """
-        spare = self._ledger.files - {stored.path for stored in index.files}
-        cached = (self._ledger.path(name) for name in spare if name.startswith(FOLDERS))
+        try:
+            named = [read_index(path).files for path in index_paths(self.root)]
+        except DataError:
+            return []
+        spare = self._ledger.files - {stored.path for files in named for stored in files}
+        cached = (self._ledger.path(name) for name in spare if name.startswith(_CACHED))
         return sorted([*filter(Path.is_file, cached), *self._ledger.unfinished()])
 
     def remove_unfinished(self, before: float) -> None:

@@ -43,9 +43,8 @@ def require_tensor(root: Path, stored: Stored, size: VideoSize | None = None) ->
         raise DataError(f"{error}; delete it and preprocess again") from error
     if header.metadata.get("key") != stored.key:
         raise DataError(
-            f"{path}: was preprocessed anew since the data set was opened. Preprocess as before "
-            "to go on with it as it was, or start again with what it is now; other options can "
-            "have an output_dir of their own"
+            f"{path}: is not the file that the index names: its content has another key. An earlier "
+            "version of this program, or somebody else, has replaced it. Preprocess again"
         )
     info = header.tensors.get(name)
     if info is None:

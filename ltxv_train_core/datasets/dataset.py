@@ -112,7 +112,8 @@ class TrainingDataset(Dataset):
         """Opens a data set.
 
         Args:
-            root: the folder that `preprocess` wrote, or the one that holds `.precomputed`.
+            root: the folder that `preprocess` wrote, one of its indexes, or the folder that holds
+                `.precomputed`.
             reference_dir: the folder of reference latents in it; None trains without.
             mask_dir: the folder of masks in it; None trains without.
             caption_dropout_p: probability that a drawn sample has the empty caption.

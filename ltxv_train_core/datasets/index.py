@@ -1,7 +1,14 @@
-"""The table of contents of a preprocessed data set: `index.json` at its root."""
+"""The table of contents of a preprocessed data set.
+
+Several data sets can share a folder. Each has an index of its own, `index-1a2b3c4d5e6f.json`, which
+no other one replaces; `index.json` is that of the pass that ended last, and what the folder's path
+stands for. Cached files never change: their names hold the key of their content.
+"""
 
 import json
+import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +39,9 @@ SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
 VERIFICATION_NAME = "verification.png"
 LARGEST_INDEX_BYTES = 32 * 2**20
-LONGEST_NAME, LONGEST_PATH = 235, 2000
+INDEX_NAME = "index.json"
+_INDEX_NAMES = re.compile(r"index(-[0-9a-f]{12})?\.json")
+LONGEST_NAME, LONGEST_PATH = 240, 2000  # 15 more while a file is written
 MOST_TOKENS = 1_000_000
 """Of a clip: half a gigabyte of latents."""
 
@@ -151,30 +160,50 @@ _INDEX = TypeAdapter(Index)
 
 
 def index_path(root: Path) -> Path:
-    return root / "index.json"
+    """The index of the pass that ended last."""
+    return root / INDEX_NAME
 
 
-def write_index(root: Path, index: Index) -> bool:
-    """Writes the index, unless it is there already just so; says whether it wrote."""
+def own_index_path(root: Path, data_set: str) -> Path:
+    """The index of one data set of a folder.
+
+    Args:
+        data_set: hex digest of what names it.
+    """
+    return root / f"index-{data_set[:12]}.json"
+
+
+def index_paths(root: Path) -> list[Path]:
+    """The indexes in a folder, that of the pass that ended last among them."""
+    names = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in names if _INDEX_NAMES.fullmatch(path.name))
+
+
+def data_folder(path: Path) -> Path:
+    """The folder that is read where a data set is given by its folder or its index."""
+    return path.parent if _INDEX_NAMES.fullmatch(path.name) else path
+
+
+def write_index(path: Path, index: Index) -> bool:
+    """Writes an index, unless it is there already just so; says whether it wrote."""
     value = {"version": INDEX_VERSION, "fingerprint": index.fingerprint} | asdict(index)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    path = index_path(root)
     if path.is_file() and path.read_bytes() == text.encode("utf-8"):
         return False
     write_text(path, text)
     return True
 
 
-def read_index(root: Path) -> Index:
+def read_index(data: Path) -> Index:
     """Reads the index of a data set.
 
     Args:
-        root: the folder that holds the index, or the one that holds `.precomputed`.
+        data: as for `find_index`.
 
     Raises:
         DataError: there is none, or it can't be read.
     """
-    path = index_path(find_root(root))
+    path = find_index(data)
     try:
         value = read_json(path, LARGEST_INDEX_BYTES)
         if isinstance(value, dict) and value.get("version", INDEX_VERSION) != INDEX_VERSION:
@@ -215,23 +244,35 @@ def _require_own_names(path: Path, index: Index) -> None:
             )
 
 
-def index_if_any(root: Path) -> Index | None:
-    """The index in a folder itself, None where there is none that can be read."""
-    try:
-        return read_index(root) if index_path(root).is_file() else None
-    except DataError:
-        return None
+def indexes(root: Path) -> list[Index]:
+    """The indexes in a folder that can be read."""
+    found = []
+    for path in index_paths(root):
+        with suppress(DataError):
+            found.append(read_index(path))
+    return found
 
 
-def find_root(folder: Path) -> Path:
-    """The folder with the index: the one given, or `.precomputed` in it.
+def find_index(data: Path) -> Path:
+    """The index that a path stands for.
+
+    Args:
+        data: an index, or the folder that holds `index.json`, or the one that holds `.precomputed`.
 
     Raises:
-        DataError: neither is a finished data set.
+        DataError: it is no finished data set.
     """
+    folder = data_folder(data)
+    if folder != data:
+        if data.is_file():
+            return data
+        raise DataError(
+            f"{data}: there is no such index of a data set. Preprocess again, or give the folder "
+            f"{folder} to take the data set that was preprocessed into it last"
+        )
     for root in (folder, folder / FOLDER_NAME):
         if index_path(root).is_file():
-            return root
+            return index_path(root)
     problem = "is no preprocessed data set" if folder.is_dir() else "no such folder"
     if any((root / LATENTS).is_dir() for root in (folder, folder / FOLDER_NAME)):
         problem = "has latents but no index.json: its preprocessing was not finished"

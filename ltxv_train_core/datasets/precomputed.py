@@ -35,7 +35,7 @@ from ..permissions import policy
 from ..storage.atomic import sha256_json
 from ..storage.torch_files import read_torch_file, require_stored
 from .cached_tensors import require_one_width
-from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, index_path
+from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, data_folder, index_path
 
 SUFFIX = ".pt"
 DEFAULT_FPS = 24.0
@@ -45,8 +45,10 @@ LARGEST_COUNT = 100_000
 def find_root(folder: Path) -> Path | None:
     """The folder with `latents/*.pt`, the one given or `.precomputed` in it; None if neither is.
 
-    A folder with an index of ours is none of theirs.
+    An index of ours, and a folder with one, is none of theirs.
     """
+    if data_folder(folder) != folder:
+        return None
     for root in (folder / FOLDER_NAME, folder):
         if index_path(root).is_file():
             return None

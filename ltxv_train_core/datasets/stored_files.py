@@ -15,7 +15,7 @@ from ..geometry import VideoSize
 from ..permissions import policy
 from . import precomputed
 from .cached_tensors import require_one_width, require_tensor, tensor_name
-from .index import Index, Stored, find_root, read_index
+from .index import Index, Stored, data_folder, find_index, read_index
 
 
 class StoredFiles(Protocol):
@@ -55,14 +55,14 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
     """Opens what `preprocess` wrote, or a folder of LTX-Video-Trainer's.
 
     Args:
-        folder: the data set, or the folder that holds it as `.precomputed`.
+        folder: the data set, its index, or the folder that holds it as `.precomputed`.
         reference_dir: the folder of reference latents that is wanted.
 
     Raises:
         DataError: it is no data set.
         NotAllowedError: it may not be read.
     """
-    policy().require_read(folder)
+    policy().require_read(data_folder(folder))
     theirs = precomputed.find_root(folder)
     if theirs is not None:
         wanted = reference_dir if reference_dir and (theirs / reference_dir).is_dir() else None
@@ -74,8 +74,8 @@ class SafetensorsFiles:
     """What `preprocess` wrote."""
 
     def __init__(self, folder: Path):
-        self.root = find_root(folder)
-        self.index = read_index(self.root)
+        path = find_index(folder)
+        self.root, self.index = path.parent, read_index(path)
         self.reference_sizes = [item.size for item in self.index.items]
         self._sizes = {
             stored: VideoSize.parse(item.size)

@@ -111,11 +111,15 @@ class PreprocessSummary:
     """What a pass has done.
 
     Attributes:
+        root: the folder that was written.
+        index: the data set's own index in it; training reads it by this path, whatever else is
+            preprocessed into the folder later.
         written, reused: counts of the clips' files.
         reread: those of the written ones that an earlier version had made, from another reading.
         shown: what was done to show files right, and to how many.
         stills: videos of which one frame is trained.
         skipped: (name, reason) of clips left out.
+        other_indexes: names of the indexes of other data sets in the folder.
         orphans: cached files that no clip needs any more, relative to the root.
         orphans_removed: whether they were deleted.
         verified: (name, PSNR in dB) of clips that were decoded again.
@@ -124,6 +128,7 @@ class PreprocessSummary:
     """
 
     root: Path
+    index: Path
     written: int
     reused: int
     reread: int
@@ -132,6 +137,7 @@ class PreprocessSummary:
     skipped: tuple[tuple[str, str], ...]
     seconds: float
     dataset: DatasetSummary
+    other_indexes: tuple[str, ...]
     orphans: tuple[str, ...]
     orphans_removed: bool
     verified: tuple[Verified, ...]
@@ -142,7 +148,7 @@ class PreprocessSummary:
     def text(self) -> str:
         """Everything that the user should know, in lines."""
         skipped = f"{len(self.skipped)} skipped"
-        lines = [f"{self.written} written, {self.reused} kept, {skipped}, {self.seconds:.1f} s"]
+        lines = [f"{self.written} encoded, {self.reused} reused, {skipped}, {self.seconds:.1f} s"]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
         if self.reread:
             lines.append(
@@ -150,12 +156,18 @@ class PreprocessSummary:
                 "not read them as they are shown"
             )
         if self.shown:
-            told = ", ".join(f"{count} {done}" for done, count in self.shown.items())
-            lines.append(f"read as they are shown: {told}")
+            done = ", ".join(f"{count} {trait}" for trait, count in self.shown.items())
+            lines.append(f"read as they are shown: {done}")
         if self.stills:
             lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
         lines += self.dataset.lines
         lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
+        if self.other_indexes:
+            lines.append(
+                f"the folder also holds {len(self.other_indexes)} other data sets, for example "
+                f"{self.other_indexes[0]}; where one is no longer needed, delete its index and "
+                "preprocess with remove_orphans"
+            )
         if self.orphans and self.orphans_removed:
             lines.append(f"{len(self.orphans)} files that no clip needs any more were removed")
         elif self.orphans:

@@ -1,7 +1,8 @@
-"""A line of JSON messages between this process and one that trains for it.
+"""JSON messages between this process and a worker that trains for it.
 
-It is a TCP connection on this machine. The other side proves with the run's own token, which it got
-in its environment, that it is the one that was started.
+They go over a TCP connection on this machine, one message a line. The worker proves with a token, which
+it gets in its environment, that it is the process that was started. A pipe would not reach a worker
+behind `accelerate launch`.
 """
 
 import hmac
@@ -17,17 +18,18 @@ from typing import Any
 from .. import events
 from ..events import Event
 
-VARIABLE = "LTXV_TRAIN_LINK"
+ADDRESS_VARIABLE = "LTXV_TRAIN_LINK"
 """Environment variable of the worker: the port and the token."""
 
+# How often a listener asks whether the worker is still alive while it waits for the connection.
 _POLL_SECONDS = 0.2
 _MOST_TOKEN_BYTES = 200
 
 Message = dict[str, Any]
 
 
-class Link:
-    """One end of an open line. `send` may be called from any thread."""
+class WorkerConnection:
+    """One end of an open connection. `send` may be called from any thread."""
 
     def __init__(self, connection: socket.socket):
         self._connection = connection
@@ -35,13 +37,17 @@ class Link:
         self._lock = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises `OSError` when the other side is gone."""
+        """Sends a message.
+
+        Raises:
+            OSError: the other side has closed the connection.
+        """
         line = json.dumps(message).encode("utf-8") + b"\n"
         with self._lock:
             self._connection.sendall(line)
 
     def messages(self) -> Iterator[Message]:
-        """What comes in, until the other side is gone."""
+        """Yields what the other side sends, until it closes the connection."""
         try:
             for line in self._file:
                 yield json.loads(line)
@@ -52,8 +58,8 @@ class Link:
         self._connection.close()
 
 
-class Door:
-    """Waits for the one process that knows the token."""
+class WorkerListener:
+    """Waits for the connection of the one process that knows the token."""
 
     def __init__(self) -> None:
         self._token = secrets.token_hex(32)
@@ -65,8 +71,8 @@ class Door:
         """For the worker's environment."""
         return f"{self._socket.getsockname()[1]} {self._token}"
 
-    def open(self, give_up: Callable[[], bool]) -> Link | None:
-        """The line to the worker, or None when `give_up` says so before it came."""
+    def accept(self, give_up: Callable[[], bool]) -> WorkerConnection | None:
+        """Returns the connection to the worker, or None once `give_up` is true."""
         while not give_up():
             try:
                 connection, _ = self._socket.accept()
@@ -75,7 +81,7 @@ class Door:
             connection.settimeout(_POLL_SECONDS * 10)
             if self._knows_the_token(connection):
                 connection.settimeout(None)
-                return Link(connection)
+                return WorkerConnection(connection)
             connection.close()
         return None
 
@@ -91,23 +97,30 @@ class Door:
         return hmac.compare_digest(given, self._token.encode("ascii"))
 
 
-def call(address: str) -> Link:
-    """Opens the line from the worker's side."""
+def connect(address: str) -> WorkerConnection:
+    """Opens the connection from the worker's side.
+
+    Args:
+        address: of the `WorkerListener`.
+
+    Raises:
+        OSError: nothing listens there.
+    """
     port, token = address.split()
     connection = socket.create_connection(("127.0.0.1", int(port)), timeout=30)
     connection.settimeout(None)
     connection.sendall(token.encode("ascii") + b"\n")
-    return Link(connection)
+    return WorkerConnection(connection)
 
 
 def to_message(event: Event) -> Message:
-    """An event as JSON."""
+    """Turns an event into JSON."""
     values = {field.name: getattr(event, field.name) for field in fields(event)}
     return {"event": type(event).__name__, "values": {k: _pack(v) for k, v in values.items()}}
 
 
 def to_event(message: Message) -> Event:
-    """The event that `to_message` was given."""
+    """Turns what `to_message` returned back into the event."""
     kind = getattr(events, message["event"])
     return kind(**{name: _unpack(value) for name, value in message["values"].items()})
 

@@ -1,20 +1,22 @@
-"""Which runs this process works on: one at a time for each device, the others wait in a queue."""
+"""The queue of runs: one trains at a time on each device, the others wait."""
 
 import atexit
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import LTXVTrainError, shown
 from ..events import Control, Event, Request
 from ..models.device import default_device
 from ..runs import RunFolder, RunWriter, Status
-from ..runs.failures import cause_of
+from ..runs.failures import failure_of
 from ..training.run_plan import RunPlan, plan_again
 from ..training.trainer import TrainingResult, begin, park, result_of
+from .listeners import Listeners
 from .run_job import RunJob
-from .subprocess_trainer import how_to_train
+from .subprocess_trainer import trainer_for
 
 Listener = Callable[[str, Event], None]
 """Called with a run's name and an event of it, from the thread that works on the run."""
@@ -25,8 +27,8 @@ logger = logging.getLogger("ltxv_train")
 class JobManager:
     """All jobs of a process. Thread-safe; every call returns at once.
 
-    A run is named by its folder's name. It holds the run's lock from the moment that it is queued,
-    so that no other program takes it; a paused run's lock is free.
+    A run is named by its folder's name. The lock of a queued or training run is held, so that no other
+    program trains it; the lock of a paused run is free.
     """
 
     def __init__(self) -> None:
@@ -34,41 +36,42 @@ class JobManager:
         self._jobs: dict[Path, RunJob] = {}
         self._queues: dict[str, list[RunJob]] = {}
         self._running: dict[str, RunJob] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: Listeners[str, Event] = Listeners()
 
     def submit(
         self,
         plan: RunPlan,
-        make_room: Callable[[], None] | None = None,
+        before_training: Callable[[], None] | None = None,
     ) -> RunJob:
-        """Queues a run, or joins it where it is queued or trained already; a paused one goes on.
+        """Queues a run. One that is queued or trains already is returned; a paused one resumes.
 
         Args:
             plan: of a run that isn't finished.
-            make_room: called in the job's thread, just before it begins to train.
+            before_training: called in the job's thread, just before it begins to train.
 
         Raises:
             RunBusyError: another program trains it.
-            LTXVTrainError: it says that it trains on from a run outside of its own folder.
+            LTXVTrainError: it continues from a run outside of its own folder.
         """
         if plan.start is not None and plan.start.folder.parent != plan.run.folder.parent:
             raise LTXVTrainError(
-                f"run {plan.run.name} trains on from a run in another folder "
+                f"run {plan.run.name} continues from a run in another folder "
                 f"({shown(str(plan.start.folder))}): resume it from a command line"
             )
         with self._lock:
             job = self._jobs.get(plan.run.folder)
             if job is not None:
-                self._go_on(job)
+                self._resume(job)
                 return job
             writer = RunWriter(plan.run).acquire()
-            job = RunJob(plan, writer, how_to_train(plan), str(default_device()), make_room)
+            job = RunJob(plan, writer, trainer_for(plan), str(default_device()), before_training)
+            job.listeners.add(partial(self._listeners, job.name))
             self._enqueue(job)
             self._jobs[plan.run.folder] = job
             return job
 
     def jobs(self) -> list[RunJob]:
-        """Those that train, those that wait in the order of their turn, and the paused ones."""
+        """The jobs that train, then those that wait, in order, then the paused ones."""
         with self._lock:
             running = list(self._running.values())
             waiting = [job for queue in self._queues.values() for job in queue]
@@ -76,7 +79,7 @@ class JobManager:
             return running + waiting + rest
 
     def find(self, name: str) -> RunJob | None:
-        """The job of a run, or None where nothing works on it here."""
+        """The job of a run, or None where this process has none."""
         return next((job for job in self.jobs() if job.name == name), None)
 
     def position(self, name: str) -> int | None:
@@ -98,16 +101,16 @@ class JobManager:
             }
 
     def pause(self, name: str) -> None:
-        """Asks a run to write a checkpoint and give its memory back; `resume` goes on.
+        """Asks a run to write a checkpoint and free its memory. `resume` continues it.
 
         Raises:
-            LTXVTrainError: nothing works on it here.
+            LTXVTrainError: this process has no job of it.
         """
         with self._lock:
             job = self._find(name)
             if job in self._waiting(job):
                 self._waiting(job).remove(job)
-                self._put_aside(job, "paused")
+                self._set_idle(job, "paused")
             else:
                 job.control.pause()
 
@@ -115,22 +118,22 @@ class JobManager:
         """Asks a run to write a checkpoint and end.
 
         Raises:
-            LTXVTrainError: nothing works on it here.
+            LTXVTrainError: this process has no job of it.
         """
         with self._lock:
             job = self._find(name)
             if job in self._waiting(job):
                 self._waiting(job).remove(job)
-                self._put_aside(job, "stopped")
+                self._set_idle(job, "stopped")
             elif job.status == "paused" and not self._is_running(job):
                 job.writer.acquire()
-                self._put_aside(job, "stopped")
+                self._set_idle(job, "stopped")
             else:
-                job.goes_on = False
+                job.resumes = False
                 job.control.stop()
 
     def stop_if_active(self, name: str) -> None:
-        """The same, where it may have ended already."""
+        """Stops a run that may have ended already."""
         with self._lock:
             if self.find(name) is not None:
                 self.stop(name)
@@ -139,22 +142,24 @@ class JobManager:
         """Asks a run for samples or a checkpoint after its current step.
 
         Raises:
-            LTXVTrainError: it isn't being trained here.
+            LTXVTrainError: this process doesn't train it now.
         """
         job = self._find(name)
         if job.status != "running":
-            raise LTXVTrainError(f"run {name} is {job.status}: only a running one can be asked")
+            raise LTXVTrainError(
+                f"run {name} is {job.status}: samples and checkpoints can be asked of a running one"
+            )
         job.control.request(what)
 
-    def resume(self, run: RunFolder, make_room: Callable[[], None] | None = None) -> RunJob:
-        """Goes on with a paused, stopped or failed run, from the configuration on disk.
+    def resume(self, run: RunFolder, before_training: Callable[[], None] | None = None) -> RunJob:
+        """Resumes a paused, stopped or failed run, from the configuration in its folder.
 
-        A run that had processes of its own gets them again.
+        A run that had worker processes gets them again.
 
-        This reads the data set's index and looks at the model: do not call it from an event loop.
+        It reads the data set's index and opens the model: do not call it from an event loop.
 
         Args:
-            make_room: as in `submit`.
+            before_training: as in `submit`.
 
         Raises:
             LTXVTrainError: it is finished, or its data, model or configuration can't be used.
@@ -162,35 +167,33 @@ class JobManager:
         with self._lock:
             job = self._jobs.get(run.folder)
             if job is not None:
-                job.make_room = make_room or job.make_room
-                self._go_on(job)
+                job.before_training = before_training or job.before_training
+                self._resume(job)
                 return job
         plan = plan_again(run)
         if plan.is_finished:
             raise LTXVTrainError(f"run {run.name} is finished")
-        return self.submit(plan, make_room)
+        return self.submit(plan, before_training)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tells a listener of every event of every run; returns what ends that."""
-        with self._lock:
-            self._listeners = [*self._listeners, listener]
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._listeners = [each for each in self._listeners if each is not listener]
-
-        return unsubscribe
+        """Calls a listener with every event of every run; returns what ends that."""
+        return self._listeners.add(listener)
 
     def pause_at_exit(self) -> None:
         """Pauses everything when the interpreter ends.
 
-        Before the threads that read data end, which is earlier than `atexit`.
+        `threading._register_atexit` (CPython since 3.9, private) runs before the pools of threads that
+        read data are shut down; `atexit` runs after that, when no batch can be read any more.
         """
         register = getattr(threading, "_register_atexit", atexit.register)
         register(self.shut_down)
 
     def shut_down(self, seconds: float = 60) -> None:
-        """Pauses everything, and waits for checkpoints to be written."""
+        """Pauses everything, and waits until the checkpoints are written.
+
+        Args:
+            seconds: the longest wait for one run.
+        """
         with self._lock:
             for job in self.jobs():
                 if job.status in ("queued", "running"):
@@ -203,16 +206,18 @@ class JobManager:
     def _find(self, name: str) -> RunJob:
         job = self.find(name)
         if job is None:
-            raise LTXVTrainError(f"run {name!r} is neither trained nor waiting here")
+            raise LTXVTrainError(
+                f"run {name!r} has no job in this process: it neither trains nor waits here"
+            )
         return job
 
     def _waiting(self, job: RunJob) -> list[RunJob]:
         return self._queues.setdefault(job.device, [])
 
     def _enqueue(self, job: RunJob) -> None:
-        """Puts a job whose lock is held at the end of its queue."""
+        """Appends a job whose lock is held to its device's queue."""
         try:
-            begin(job.plan, job.writer, self._reporter(job))
+            begin(job.plan, job.writer, job.report)
         except BaseException:
             job.writer.release()
             raise
@@ -220,25 +225,25 @@ class JobManager:
         self._start_next(job.device)
 
     def _is_running(self, job: RunJob) -> bool:
-        """Whether its thread works, be it only to give the memory back."""
+        """Whether its thread works, even if only to free the memory."""
         return self._running.get(job.device) is job
 
-    def _go_on(self, job: RunJob) -> None:
-        """Queues a job that is paused, or about to be."""
+    def _resume(self, job: RunJob) -> None:
+        """Queues a job that is paused or pausing."""
         if self._is_running(job):
-            job.goes_on = job.control.is_pausing
+            job.resumes = job.control.is_pausing
         elif job.status == "paused":
             self._requeue(job)
 
     def _requeue(self, job: RunJob) -> None:
-        job.goes_on = False
+        job.resumes = False
         job.writer.acquire()
         job.control = Control()
         self._enqueue(job)
 
-    def _put_aside(self, job: RunJob, status: Status) -> None:
-        """Pauses or ends a job that isn't being trained and whose lock is held."""
-        park(job.run, job.writer, self._reporter(job), status)
+    def _set_idle(self, job: RunJob, status: Status) -> None:
+        """Pauses or ends a job that doesn't train now and whose lock is held."""
+        park(job.run, job.writer, job.report, status)
         if status == "paused":
             job.writer.release()
         else:
@@ -264,24 +269,23 @@ class JobManager:
     def _work(self, job: RunJob) -> None:
         result: TrainingResult | None = None
         error: Exception | None = None
-        report = self._reporter(job)
         try:
-            if job.make_room is not None:
-                job.make_room()
-            result = job.train(job.plan, job.writer, report, job.control)
+            if job.before_training is not None:
+                job.before_training()
+            result = job.train(job.plan, job.writer, job.report, job.control)
         except Exception as raised:
             error = raised.with_traceback(None)
-            if job.status in ("queued", "running"):  # it failed where nothing parks it
+            if job.status in ("queued", "running"):  # nothing has written the failure yet
                 logger.exception("run %s failed", job.name)
                 if job.writer.holds_lock:  # else its state is another program's
-                    park(job.run, job.writer, report, "failed", cause_of(raised))
+                    park(job.run, job.writer, job.report, "failed", failure_of(raised))
         finally:
             self._hand_over(job, result, error)
 
     def _hand_over(
         self, job: RunJob, result: TrainingResult | None, error: Exception | None
     ) -> None:
-        """Ends or puts aside a job; the next one gets its turn whatever comes of that."""
+        """Ends or pauses a job. The next one starts even if that fails."""
         with self._lock:
             del self._running[job.device]
             try:
@@ -289,23 +293,12 @@ class JobManager:
                     self._end(job, result, error)
                 elif job.control.is_pausing:
                     job.writer.release()
-                    if job.goes_on:
+                    if job.resumes:
                         self._requeue(job)
-                else:  # it was stopped while it made its pause
-                    self._put_aside(job, "stopped")
+                else:  # stopped while it paused
+                    self._set_idle(job, "stopped")
             except Exception as raised:
-                logger.exception("run %s can't be put aside or go on", job.name)
+                logger.exception("run %s can't be paused or resumed", job.name)
                 self._end(job, None, raised.with_traceback(None))
             finally:
                 self._start_next(job.device)
-
-    def _reporter(self, job: RunJob) -> Callable[[Event], None]:
-        def report(event: Event) -> None:
-            job.report(event)
-            for listener in self._listeners:
-                try:
-                    listener(job.name, event)
-                except Exception:
-                    logger.exception("a listener failed")
-
-        return report

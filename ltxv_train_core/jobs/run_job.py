@@ -1,42 +1,26 @@
-"""A run that waits, trains or is paused in this process."""
+"""The job of a run: it waits, trains or is paused in this process."""
 
-import queue
 import threading
 from collections.abc import Callable
 
 from ..errors import Cancelled
-from ..events import Control, Event, Reporter, RunMoved, StepCompleted
+from ..events import Control, Event, Reporter, RunStatusChanged, StepCompleted
 from ..runs import RunFolder, RunWriter, Status
 from ..training.run_plan import RunPlan
 from ..training.trainer import TrainingResult
+from .listeners import Listeners
 
 Train = Callable[[RunPlan, RunWriter, Reporter, Control], TrainingResult]
-"""Trains a plan whose lock is held: `trainer.train_plan`, or the same in another process."""
-
-
-class Follower:
-    """The events of a job for one who follows it, from the moment that `follow` was called."""
-
-    def __init__(self) -> None:
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-
-    def put(self, event: Event) -> None:
-        self._events.put(event)
-
-    def drain(self) -> list[Event]:
-        """The events since the last call."""
-        events = []
-        while not self._events.empty():
-            events.append(self._events.get())
-        return events
+"""Trains a plan whose lock is held: `trainer.train_plan`, or a `SubprocessTrainer`."""
 
 
 class RunJob:
-    """Made by `JobManager.submit`, and moved by it alone. It survives a pause.
+    """Made by `JobManager.submit`; only the manager changes it. It outlives a pause.
 
     Attributes:
-        status, step: as it was last told.
-        goes_on: it is asked to pause, and then to go on.
+        status, step: as last reported.
+        resumes: it is asked to pause and then to resume.
+        listeners: are called with each event, from the thread that works on the run.
     """
 
     def __init__(
@@ -45,15 +29,15 @@ class RunJob:
         writer: RunWriter,
         train: Train,
         device: str,
-        make_room: Callable[[], None] | None = None,
+        before_training: Callable[[], None] | None = None,
     ):
         self.plan, self.writer, self.train, self.device = plan, writer, train, device
-        self.make_room, self.goes_on = make_room, False
+        self.before_training, self.resumes = before_training, False
         self.control = Control()
         self.thread: threading.Thread | None = None
         self.status: Status = "queued"
         self.step = 0
-        self._followers: list[Follower] = []
+        self.listeners: Listeners[Event] = Listeners()
         self._ended = threading.Event()
         self._result: TrainingResult | None = None
         self._error: Exception | None = None
@@ -66,32 +50,28 @@ class RunJob:
     def name(self) -> str:
         return self.plan.run.name
 
-    def follow(self) -> Follower:
-        follower = Follower()
-        self._followers = [*self._followers, follower]
-        return follower
-
-    def unfollow(self, follower: Follower) -> None:
-        self._followers = [each for each in self._followers if each is not follower]
-
     def report(self, event: Event) -> None:
-        """Takes an event of the work and hands it on."""
+        """The reporter of the run: takes an event, wherever the run trains, and hands it to the
+        listeners."""
         if isinstance(event, StepCompleted):
             self.step = event.step
-        elif isinstance(event, RunMoved):
+        elif isinstance(event, RunStatusChanged):
             self.status, self.step = event.status, event.step  # type: ignore[assignment]
-        for follower in self._followers:
-            follower.put(event)
+        self.listeners(event)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Waits until it has finished, stopped or failed, at most so long; tells whether it has.
+        """Waits until it has finished, stopped or failed. A paused job has not ended.
 
-        A paused job has not ended.
+        Args:
+            seconds: the longest wait; None waits without a limit.
+
+        Returns:
+            whether it has ended.
         """
         return self._ended.wait(seconds)
 
     def result(self) -> TrainingResult:
-        """Waits for the end and returns what the run left, or raises why it left nothing.
+        """Waits for the end and returns the result.
 
         Raises:
             Cancelled: stopped before its first step.
@@ -104,6 +84,7 @@ class RunJob:
         return self._result
 
     def end(self, result: TrainingResult | None, error: Exception | None) -> None:
+        """Sets what `result` returns or raises; without either the run was stopped before step 1."""
         self._result = result
         self._error = error if result is None else None
         if result is None and error is None:

@@ -1,7 +1,7 @@
 """Trains a run in a process of its own, or in several, which `accelerate launch` starts.
 
-Nothing that happens there can take this process down. The worker writes the run; this side follows
-its events and hands on what is asked.
+A crash there leaves this process alive. The worker writes the run; this side reports its events and
+sends it what is asked of the run.
 """
 
 import contextlib
@@ -19,17 +19,20 @@ from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Control, Reporter, StopSignal
 from ..permissions import environment
-from ..runs import Cause, RunFolder, RunWriter
-from ..runs.failures import RunFailedError, left_cause
+from ..runs import Failure, RunFolder, RunWriter
+from ..runs.failures import RunFailedError, failure_left
 from ..storage.faults import named_faults
 from ..training.run_plan import RunPlan, plan_again, plan_run
 from ..training.trainer import TrainingResult, begin, found_finished, park, result_of, train_plan
-from .ipc import VARIABLE, Door, Link, to_event
+from .ipc import ADDRESS_VARIABLE, WorkerConnection, WorkerListener, to_event
 
 WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 30.0
+"""How long each side waits for the run's lock. This side lends it to the worker, and Windows may free
+the lock of a process that has ended only some seconds later."""
+
 
 _UTF8 = {"PYTHONUTF8": "1"}
 """So that a worker on Windows prints every name of a file, and reads what libraries write in UTF-8."""
@@ -38,8 +41,8 @@ logger = logging.getLogger("ltxv_train")
 
 
 @dataclass(frozen=True)
-class Isolated:
-    """Used in the place of `trainer.train_plan`.
+class SubprocessTrainer:
+    """Trains like `trainer.train_plan`, in worker processes.
 
     Attributes:
         processes: how many train together.
@@ -57,27 +60,27 @@ class Isolated:
             DiskError: the worker can't be started.
             Cancelled: it was stopped before its first step.
         """
-        door = Door()
+        listener = WorkerListener()
         log = plan.run.folder / LOG_NAME
         writer.release()
         try:
             with named_faults(log), log.open("wb") as output:
                 process = subprocess.Popen(
                     _command(plan.run, self.processes),
-                    env=os.environ | environment() | {VARIABLE: door.address} | _UTF8,
+                    env=os.environ | environment() | {ADDRESS_VARIABLE: listener.address} | _UTF8,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     **_detached(),
                 )
-            _follow(process, door, report, control)
+            _follow(process, listener, report, control)
         finally:
-            door.close()
+            listener.close()
             writer.acquire(LOCK_SECONDS)
         return _outcome(plan.run, writer, report, process.returncode, log)
 
 
-def train_apart(
+def train_in_subprocess(
     config: TrainingConfig,
     report: Reporter,
     stop: StopSignal,
@@ -85,7 +88,17 @@ def train_apart(
     again: bool = False,
     continue_from: RunFolder | None = None,
 ) -> TrainingResult:
-    """Like `trainer.train`, in processes of their own."""
+    """Trains a configuration like `trainer.train`, in worker processes.
+
+    Args:
+        processes: how many train together, at least 1.
+        again: trains a finished run once more, beside the earlier one.
+        continue_from: a finished run whose training this one continues.
+
+    Raises:
+        LTXVTrainError: configuration, data or model can't be used, or the run failed.
+        Cancelled: it was stopped before its first step.
+    """
     plan = plan_run(
         config,
         report,
@@ -97,14 +110,19 @@ def train_apart(
     return _work(plan, report, stop)
 
 
-def resume_here(run: RunFolder, report: Reporter, stop: StopSignal) -> TrainingResult:
-    """Goes on with a run from its folder alone, in processes of its own where it had some."""
+def resume_training(run: RunFolder, report: Reporter, stop: StopSignal) -> TrainingResult:
+    """Resumes a run from its folder alone, in worker processes where it had some.
+
+    Raises:
+        LTXVTrainError: its data, model or configuration can't be used, or it failed.
+        Cancelled: it was stopped before its first step.
+    """
     return _work(plan_again(run, report), report, stop)
 
 
-def how_to_train(plan: RunPlan) -> Callable[..., TrainingResult]:
-    """`trainer.train_plan`, or the same in as many processes as the plan says."""
-    return Isolated(plan.state.processes) if plan.state.processes else train_plan
+def trainer_for(plan: RunPlan) -> Callable[..., TrainingResult]:
+    """Returns `trainer.train_plan`, or the same in as many processes as the plan says."""
+    return SubprocessTrainer(plan.state.processes) if plan.state.processes else train_plan
 
 
 def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
@@ -112,12 +130,14 @@ def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
         return found_finished(plan, report)
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
-        return how_to_train(plan)(plan, writer, report, Control.of(stop))
+        return trainer_for(plan)(plan, writer, report, Control.of(stop))
 
 
 def _detached() -> dict[str, Any]:
-    """Ctrl-C is this side's to understand: it asks the worker to stop. Windows would open a console
-    for a worker of a program that has none."""
+    """Options that keep Ctrl-C from the worker: this side sends it a stop, and it writes a checkpoint.
+
+    On Windows, a worker of a program without a console would open one.
+    """
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}
@@ -136,34 +156,36 @@ def _command(run: RunFolder, processes: int) -> list[str]:
     ]
 
 
-def _follow(process: subprocess.Popen, door: Door, report: Reporter, control: Control) -> None:
-    """Hands events and wishes on until the worker has ended."""
-    link = door.open(give_up=lambda: process.poll() is not None)
-    if link is None:
+def _follow(
+    process: subprocess.Popen, listener: WorkerListener, report: Reporter, control: Control
+) -> None:
+    """Reports the worker's events and sends it requests, until it has ended."""
+    connection = listener.accept(give_up=lambda: process.poll() is not None)
+    if connection is None:
         return
-    reader = threading.Thread(target=_read, args=(link, report), daemon=True)
+    reader = threading.Thread(target=_read, args=(connection, report), daemon=True)
     reader.start()
-    asked: str | None = None
+    sent: str | None = None
     while True:
         try:
             process.wait(POLL_SECONDS)
             break
         except subprocess.TimeoutExpired:
             pass
-        wishes: list[str] = list(control.take_requests())
-        wish = ("pause" if control.is_pausing else "stop") if control.is_set() else None
-        if wish is not None and wish != asked:
-            wishes.append(wish)
-            asked = wish
+        requests: list[str] = list(control.take_requests())
+        end = ("pause" if control.is_pausing else "stop") if control.is_set() else None
+        if end is not None and end != sent:
+            requests.append(end)
+            sent = end
         with contextlib.suppress(OSError):
-            for each in wishes:
-                link.send({"ask": each})
+            for each in requests:
+                connection.send({"ask": each})
     reader.join()
-    link.close()
+    connection.close()
 
 
-def _read(link: Link, report: Reporter) -> None:
-    for message in link.messages():
+def _read(connection: WorkerConnection, report: Reporter) -> None:
+    for message in connection.messages():
         report(to_event(message))
 
 
@@ -175,13 +197,13 @@ def _outcome(
     if state.status in ("queued", "running"):
         text = log.read_text(encoding="utf-8", errors="replace").strip()
         logger.error("the worker of run %s ended with code %s\n%s", run.name, exit_code, text)
-        cause = left_cause(run) or Cause(
+        failure = failure_left(run) or Failure(
             "crashed",
-            f"the training process ended with code {exit_code} and no word ({_last(text)})",
-            f"{log} has its last words. Queue the run again to go on from where it was last saved",
+            f"the training process ended with code {exit_code} and gave no reason ({_last(text)})",
+            f"{log} has its last output. Queue the run again to resume it from where it was last saved",
         )
-        park(run, writer, report, "failed", cause)
-        raise RunFailedError(cause)
+        park(run, writer, report, "failed", failure)
+        raise RunFailedError(failure)
     if state.cause is not None:
         raise RunFailedError(state.cause)
     if state.step == 0:
@@ -190,7 +212,7 @@ def _outcome(
 
 
 def _last(text: str) -> str:
-    """The last line; of several processes theirs, not the report of their launcher."""
+    """The last line of a log; of several processes, the last that one of them wrote, not their launcher."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     theirs = [line for line in lines if line.startswith("[rank")]
-    return (theirs or lines or ["it said nothing"])[-1]
+    return (theirs or lines or ["no output"])[-1]

@@ -1,10 +1,11 @@
-"""The process that trains a run for another one; see isolated.py. Started by its path, of several
-by `accelerate launch`:
+"""The process that trains a run for another one; see subprocess_trainer.py.
+
+It is started by its path, several by `accelerate launch`:
 
     python .../ltxv_train_core/jobs/worker.py RUN_FOLDER
 
-Where it lies tells where the package is: inside ComfyUI it has another name, and a Python that comes
-with ComfyUI looks at no PYTHONPATH.
+By its own path it finds the package: inside ComfyUI the package has another name, and the Python that
+comes with ComfyUI for Windows ignores PYTHONPATH.
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 
 def main(run_folder: str) -> int:
+    """Trains the run, alone or as one of several processes; returns the exit code."""
     from ltxv_train_core import permissions
     from ltxv_train_core.errors import Cancelled, LTXVTrainError
     from ltxv_train_core.training.distributed import Processes
@@ -37,22 +39,22 @@ def main(run_folder: str) -> int:
 
 
 def _train(folder: Path, processes) -> None:
-    """Trains the run, which tells by its state how that ended."""
+    """Trains the run. The state in its folder says how that ended."""
     from ltxv_train_core.errors import LTXVTrainError
     from ltxv_train_core.events import Control
-    from ltxv_train_core.jobs.ipc import VARIABLE, call, to_message
+    from ltxv_train_core.jobs.ipc import ADDRESS_VARIABLE, connect, to_message
     from ltxv_train_core.jobs.subprocess_trainer import LOCK_SECONDS
     from ltxv_train_core.runs import RunFolder, RunWriter
-    from ltxv_train_core.runs.failures import cause_of
+    from ltxv_train_core.runs.failures import failure_of
     from ltxv_train_core.training.run_plan import plan_again
     from ltxv_train_core.training.trainer import park, train_plan
 
-    link, control = call(os.environ[VARIABLE]), Control()
-    threading.Thread(target=_listen, args=(link, control), daemon=True).start()
+    connection, control = connect(os.environ[ADDRESS_VARIABLE]), Control()
+    threading.Thread(target=_listen, args=(connection, control), daemon=True).start()
 
     def report(event) -> None:
         try:
-            link.send(to_message(event))
+            connection.send(to_message(event))
         except OSError:
             control.stop()
 
@@ -61,17 +63,17 @@ def _train(folder: Path, processes) -> None:
         try:
             plan = plan_again(run, report)
         except LTXVTrainError as error:
-            park(run, writer, report, "failed", cause_of(error))
+            park(run, writer, report, "failed", failure_of(error))
             raise
         train_plan(plan, writer, report, control, processes)
 
 
-def _listen(link, control) -> None:
-    """Takes wishes. When the one who started this process is gone, the run stops."""
+def _listen(connection, control) -> None:
+    """Takes requests. When the process that started this one has ended, the run stops."""
     actions = {"stop": control.stop, "pause": control.pause}
-    for message in link.messages():
-        wish = message["ask"]
-        actions[wish]() if wish in actions else control.request(wish)
+    for message in connection.messages():
+        request = message["ask"]
+        actions[request]() if request in actions else control.request(request)
     control.stop()
 
 

@@ -58,12 +58,12 @@ class Ledger:
         """Takes files for this program's, before they are written."""
         new = self.files | set(names)
         if new != self.files or not self.exists:
-            self.files = new
+            self.files = new | self._read()[1]  # another program may have added some meanwhile
             self._write()
 
     def forget(self, names: Iterable[str]) -> None:
         """Files that are deleted."""
-        self.files -= set(names)
+        self.files = (self.files | self._read()[1]) - set(names)
         self._write()
 
     def unfinished(self) -> list[Path]:

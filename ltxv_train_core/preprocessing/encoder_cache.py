@@ -1,8 +1,8 @@
-"""Which encoders made a data set, so that an unchanged one is recognised without opening a model.
+"""Records which encoders made a data set. An unchanged data set then needs no model.
 
 Importing the models' code takes seconds, and opening a model may ask the network. Where the options
 that name the model are the same and its files on this machine have the same sizes and times, its
-encoders are taken to be those that the index names. Before anything is encoded, the model itself is
+encoders are taken to be those that an index of the folder names. Before anything is encoded, the model itself is
 asked.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from ..config import PreprocessSettings
 from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
-from ..datasets.index import index_if_any
+from ..datasets.index import indexes
 from ..families.registry import FAMILIES
 from ..storage.atomic import sha256_json
 from ..storage.paths import as_path
@@ -51,11 +51,10 @@ def remembered_encoders(
     What is remembered can't be loaded. None where nothing is, or where everything is to be looked
     at again.
     """
-    index = None if settings.recheck_files else index_if_any(settings.root)
-    if index is None:
-        return None
-    model = index.model
-    if model.get("stamp") != model_stamp(settings, video, text):
+    found = [] if settings.recheck_files else indexes(settings.root)
+    stamp = model_stamp(settings, video, text)
+    model = next((index.model for index in found if index.model.get("stamp") == stamp), None)
+    if model is None:
         return None
     return Encoders(
         video or EncoderSource(model["vae"], _can_not_load, content=model.get(VAE_CONTENT)),

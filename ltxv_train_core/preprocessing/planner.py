@@ -12,7 +12,6 @@ from ..datasets.index import (
     LATENTS,
     MASKS,
     REFERENCE_LATENTS,
-    SUFFIX,
     Caption,
     Item,
     Stored,
@@ -85,9 +84,13 @@ class CaptionStyle:
         return f"{self.id_token.strip()} {text}".strip()
 
 
-def plan_empty_caption(text_identity: str) -> Stored:
+Locate = Callable[[str, str], Stored]
+"""The cached file of a path without suffix and of a key: `Cache.locate`."""
+
+
+def plan_empty_caption(locate: Locate, text_identity: str) -> Stored:
     """Where the embedding of no text at all is kept."""
-    return Stored(f"{EMPTY_CAPTION}{SUFFIX}", _key(text_identity, ""))
+    return locate(EMPTY_CAPTION, _key(text_identity, ""))
 
 
 class Planner:
@@ -98,6 +101,7 @@ class Planner:
         settings: PreprocessSettings,
         buckets: tuple[BucketSet, ...],
         facts: Callable[[Path], FileFacts],
+        locate: Locate,
         vae_identity: str,
         text_identity: str,
     ):
@@ -105,6 +109,7 @@ class Planner:
         self._buckets = buckets
         self._style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
         self._facts = facts
+        self._locate = locate
         self._vae_identity = vae_identity
         self._text_identity = text_identity
 
@@ -165,7 +170,7 @@ class Planner:
             def stored(*reading: str) -> Stored:
                 key = self._media_key(folder, file.facts.sha256, size, chosen, *reading)
                 key = _key(key, video.facts.sha256) if like else key
-                return Stored(f"{folder}/{name}{SUFFIX}", key)
+                return self._locate(f"{folder}/{name}", key)
 
             reading = file.info.reading
             earlier = stored() if reading else None
@@ -196,7 +201,9 @@ class Planner:
         for text in texts:
             require_few_characters(text)
         return [
-            Caption(text, Stored(_captions_path(clip, number), _key(self._text_identity, text)))
+            Caption(
+                text, self._locate(_captions_stem(clip, number), _key(self._text_identity, text))
+            )
             for number, text in enumerate(texts, start=1)
         ]
 
@@ -241,9 +248,9 @@ class _File:
         return self != clip and videos and self.info.frames == clip.info.frames
 
 
-def _captions_path(clip: Clip, number: int) -> str:
+def _captions_stem(clip: Clip, number: int) -> str:
     part = f".caption{number}" if number > 1 else ""
-    return f"{CONDITIONS}/{clip.name}{part}{SUFFIX}"
+    return f"{CONDITIONS}/{clip.name}{part}"
 
 
 def _key(*content: str) -> str:

@@ -16,7 +16,16 @@ from ..config import PreprocessSettings
 from ..config.tools.preprocessing import WITHOUT_EFFECT
 from ..datasets.cache import Cache
 from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
-from ..datasets.index import SHEET_NAME, VERIFICATION_NAME, Index, index_if_any, write_index
+from ..datasets.index import (
+    SHEET_NAME,
+    VERIFICATION_NAME,
+    Index,
+    Stored,
+    index_path,
+    index_paths,
+    indexes,
+    own_index_path,
+)
 from ..datasets.summary import PreprocessSummary, Verified, count_traits, summarize
 from ..errors import DataError
 from ..events import NeverStop, Reporter, StopSignal, ignore, raise_if_stopped
@@ -24,6 +33,7 @@ from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
 from .buckets import read_buckets
+from .data_set_name import PATHS, data_set_name
 from .encoder_cache import model_stamp, remembered_encoders
 from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
 from .planner import Planned, Planner, plan_empty_caption
@@ -38,7 +48,6 @@ __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
 SAVE_FACTS_EVERY_SECONDS = 10.0
 FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
-PERSONAL = frozenset({"source", "output_dir"})
 
 
 def preprocess(
@@ -110,6 +119,8 @@ class _Pass:
         self.verified: tuple[Verified, ...] = ()
         self.buckets = read_buckets(settings.resolution_buckets)
         self.cache = Cache(settings.root)
+        self.data_set = data_set_name(settings, video_encoder, caption_encoder)
+        self.index = own_index_path(settings.root, self.data_set)
         base = settings.source if settings.source.is_dir() else settings.source.parent
         self.facts = FactsMemory(
             settings.root,
@@ -124,8 +135,19 @@ class _Pass:
         from .model_encoders import find_encoders
 
         found = find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
-        index = index_if_any(self.cache.root)
-        return found.known_as(index.model) if index else found
+        for index in indexes(self.cache.root):
+            found = found.known_as(index.model)
+        return found
+
+    @property
+    def other_indexes(self) -> tuple[str, ...]:
+        """Names of the indexes of other data sets in the folder."""
+        mine = (self.index, index_path(self.cache.root))
+        return tuple(path.name for path in index_paths(self.cache.root) if path not in mine)
+
+    def save_facts(self) -> None:
+        """Writes what is known of files; what other data sets of the folder need is kept."""
+        self.facts.save(finished=not self.other_indexes)
 
     def look_at(
         self, clips: tuple[Clip, ...], finding: Future[Encoders] | None = None
@@ -159,7 +181,8 @@ class _Pass:
 
     def plan(self, clips: list[Clip], encoders: Encoders) -> list[Planned]:
         """Raises `DataError` when no clip can be used."""
-        planner = Planner(self.settings, self.buckets, self.facts.of, *encoders.identities)
+        facts, locate = self.facts.of, self.cache.locate
+        planner = Planner(self.settings, self.buckets, facts, locate, *encoders.identities)
         planned: dict[str, Planned] = {}
         for clip in clips:
             try:
@@ -172,7 +195,7 @@ class _Pass:
                 continue
             planned |= items
         self._refuse_nothing(list(planned.values()))
-        self.facts.save(finished=True)
+        self.save_facts()
         return list(planned.values())
 
     def _can_be_made(self, planned: Planned) -> bool:
@@ -193,33 +216,36 @@ class _Pass:
 
     def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
         """Whether everything is there that training reads."""
-        return self.cache.holds(plan_empty_caption(encoders.text.identity)) and all(
+        return self.cache.holds(self.empty_caption(encoders)) and all(
             self.cache.holds(stored, p.video.size) for p in planned for stored in p.item.files
         )
+
+    def empty_caption(self, encoders: Encoders) -> Stored:
+        """Where the embedding of no text at all is kept."""
+        return plan_empty_caption(self.cache.locate, encoders.text.identity)
 
     def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
         """Encodes what is missing; returns the clips that could be read."""
         from .encode import MediaEncoding, encode_captions
 
         self._require(encoders, planned)
-        empty = plan_empty_caption(encoders.text.identity)
-        self.cache.begin(
-            index_if_any(self.cache.root), [empty, *(s for p in planned for s in p.item.files)]
-        )
+        empty = self.empty_caption(encoders)
+        files = [empty, *(s for p in planned for s in p.item.files)]
+        self.cache.begin(files, indexes(self.cache.root))
         media = MediaEncoding(self.cache, self.settings, self.log)
         planned = media.run(planned, encoders.video)
         self.facts.add_failures(media.failures)
-        self.facts.save(finished=True)
+        self.save_facts()
         self._refuse_nothing(planned)
         failures = encode_captions(planned, empty, encoders.text, self.cache, self.log)
         if failures:
             self.facts.add_failures(failures)
-            self.facts.save(finished=True)
+            self.save_facts()
             planned = self._without(planned, failures)
         if not self.is_complete(planned, encoders):
             raise DataError(
-                f"{self.cache.root}: was changed by another program meanwhile: preprocess again when "
-                "it is done, or with an output_dir of its own"
+                f"{self.cache.root}: another program has deleted or replaced files in it meanwhile: "
+                "preprocess again when it is done"
             )
         self.strips, self.verified = media.strips, media.verified
         return planned
@@ -241,20 +267,21 @@ class _Pass:
         root, settings = self.cache.root, self.settings
         index = Index(
             self._model(encoders),
-            settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PERSONAL)),
+            settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PATHS)),
             tuple(p.item for p in planned),
-            plan_empty_caption(encoders.text.identity),
+            self.empty_caption(encoders),
         )
-        if write_index(root, index) or not (root / SHEET_NAME).is_file():
+        if self.cache.write_index(index, self.data_set) or not (root / SHEET_NAME).is_file():
             from .contact_sheet import write_sheet
 
             write_sheet(planned, root, self.strips, settings.max_megapixels)
         self.cache.remove_unfinished(before=self.started_at)
-        orphans = self.cache.orphans(index)
+        orphans = self.cache.orphans()
         if settings.remove_orphans and orphans:
             self.cache.remove(orphans)
         return PreprocessSummary(
             root=root,
+            index=self.index,
             written=self.log.written,
             reused=self.log.reused,
             reread=self.log.reread,
@@ -265,6 +292,7 @@ class _Pass:
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,
             dataset=summarize(index, self.cache),
+            other_indexes=self.other_indexes,
             orphans=tuple(path.relative_to(root).as_posix() for path in orphans),
             orphans_removed=settings.remove_orphans,
             verified=self.verified,

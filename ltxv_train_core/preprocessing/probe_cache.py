@@ -126,7 +126,11 @@ class FactsMemory:
         self._met |= reasons
 
     def save(self, finished: bool = False) -> None:
-        """Writes what is known; of a finished pass, only what it asked for."""
+        """Writes what is known.
+
+        Args:
+            finished: only what this pass asked for: nothing else in the folder needs the rest.
+        """
         files = dict(self._asked) if finished else {**self._known, **self._asked}
         failures = dict(self._met) if finished else {**self._failures, **self._met}
         value: dict[str, Any] = {"version": VERSION, "traits": TRAITS_VERSION}

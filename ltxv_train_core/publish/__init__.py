@@ -1,1 +1,1 @@
-"""What leaves the machine when a run is finished: Hugging Face Hub, model card."""
+"""Publishing a finished run: upload to the Hugging Face Hub, and the model card."""

@@ -21,14 +21,14 @@ from ..runs import RunFolder
 from ..runs.own_files import own_files
 from ..storage.atomic import write_json
 from ..storage.reading import read_json
-from .model_card import Picture, model_card, write_picture
+from .model_card import SampleImage, model_card, write_sample
 
 PHASE = "upload"
 LARGEST_RECORD_BYTES = 2**16
 
 
 class HubError(LTXVTrainError):
-    """The Hub can't be reached or refuses; the run lies in its folder as before."""
+    """The Hub can't be reached or refuses. The run's folder is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def problems(config: TrainingConfig) -> list[str]:
 
 
 def remarks(config: TrainingConfig) -> list[str]:
-    """That an upload will wait, where it was not allowed."""
+    """Warnings about an upload that waits because it was not allowed."""
     hub = config.hub
     if not hub.push_to_hub or _is_allowed(hub):
         return []
@@ -77,7 +77,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     """Uploads a finished run once to a repository, if its configuration says so and this machine's
     user has allowed it; otherwise the upload waits.
 
-    A failure is told, not raised.
+    A failure is reported, not raised.
     """
     if not config.hub.push_to_hub or not run.is_finished():
         return
@@ -94,7 +94,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     except Exception as error:
         report(
             Notice(
-                f"{error}. Nothing is lost: the run lies in {run.folder}. Upload it later with\n"
+                f"{error}. Nothing is lost: the run is in {run.folder}. Upload it later with\n"
                 f'python -m ltxv_train_core push "{run.folder}"'
             )
         )
@@ -132,12 +132,12 @@ def upload_of(run: RunFolder) -> Upload | None:
 
 
 def refuse(run: RunFolder) -> None:
-    """Remembers that a run's upload is not wanted."""
+    """Records that the user refused the upload of a run."""
     write_json(_record(run), {"refused": run.configuration().hub.hub_model_id})
 
 
 def account() -> str | None:
-    """Whose token an upload would go with, as far as this machine knows; None without one."""
+    """Whose token an upload would use, in words; None without a token."""
     from huggingface_hub import get_token
     from huggingface_hub.utils import get_stored_tokens
 
@@ -182,12 +182,12 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
     step, processes = (state.step, max(1, state.processes)) if state else (0, 1)
     loras = _loras(run, step)
     with TemporaryDirectory() as folder:
-        pictures = _write_pictures(config, run, Path(folder), report)
-        card = model_card(config, loras[0].name, step, pictures, processes)
+        images = _write_samples(config, run, Path(folder), report)
+        card = model_card(config, loras[0].name, step, images, processes)
         settings = yaml_file.dump(shareable(config))
         files: dict[str, Path | bytes] = {
             **{file.name: file for file in loras},
-            **{picture.path: Path(folder, picture.path) for picture in pictures},
+            **{image.path: Path(folder, image.path) for image in images},
             "training_config.yaml": settings.encode("utf-8"),
             "README.md": card.encode("utf-8"),
         }
@@ -217,12 +217,12 @@ _NO_TOKEN = "no token for the Hugging Face Hub; run `hf auth login`, or set HF_T
 
 
 def _record(run: RunFolder) -> Path:
-    """Says that a run was uploaded, and where to."""
+    """The file that records the upload of a run."""
     return run.folder / "hub.json"
 
 
 def _record_of(run: RunFolder) -> dict[str, Any]:
-    """What became of the run's upload; empty where that can't be read."""
+    """The record of the run's upload; empty where it can't be read."""
     try:
         value = read_json(_record(run), LARGEST_RECORD_BYTES)
     except (OSError, ValueError):
@@ -245,18 +245,18 @@ def _loras(run: RunFolder, step: int) -> list[Path]:
     return [main, *(file for file in files if file.stem.startswith(f"{main.stem}-"))]
 
 
-def _write_pictures(
+def _write_samples(
     config: TrainingConfig, run: RunFolder, folder: Path, report: Reporter
-) -> list[Picture]:
-    """The newest samples as animated pictures below `folder`."""
+) -> list[SampleImage]:
+    """Writes the newest samples as animated WebP files below `folder`."""
     videos = _videos(config, run)
-    pictures = []
+    images = []
     (folder / "samples").mkdir()
     for number, (video, prompt) in enumerate(videos, start=1):
-        pictures.append(Picture(f"samples/{video.stem}.webp", prompt))
-        write_picture(video, folder / pictures[-1].path)
+        images.append(SampleImage(f"samples/{video.stem}.webp", prompt))
+        write_sample(video, folder / images[-1].path)
         report(Progress("prepare samples", number, len(videos), "video"))
-    return pictures
+    return images
 
 
 def _videos(config: TrainingConfig, run: RunFolder) -> list[tuple[Path, str]]:

@@ -1,4 +1,4 @@
-"""The model card of a run, and its samples as animated pictures that a browser plays."""
+"""The model card of a run, and its samples as animated WebP files, which a browser plays."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ WEBP_QUALITY = 80
 
 
 @dataclass(frozen=True)
-class Picture:
+class SampleImage:
     """A sample in the repository: its path there and the prompt it shows."""
 
     path: str
     prompt: str
 
 
-def write_picture(video: Path, picture: Path) -> None:
+def write_sample(video: Path, image: Path) -> None:
     """Writes a sample as an animated webp, at most 512 pixels on its longer side."""
     info = probe(video)
     scale = min(1.0, LONGEST_SIDE_PX / max(info.width, info.height))
@@ -34,7 +34,7 @@ def write_picture(video: Path, picture: Path) -> None:
     )
     frames = [Image.fromarray(f) for f in read_frames(video, VideoSize(width, height, info.frames))]
     frames[0].save(
-        picture,
+        image,
         format="WEBP",
         save_all=True,
         append_images=frames[1:],
@@ -48,7 +48,7 @@ def model_card(
     config: TrainingConfig,
     lora_file: str,
     step: int,
-    pictures: list[Picture],
+    images: list[SampleImage],
     processes: int = 1,
 ) -> str:
     """The README.md of the repository.
@@ -64,14 +64,14 @@ def model_card(
     return "\n".join(
         [
             "---",
-            yaml.safe_dump(_front_matter(config, base, pictures), sort_keys=False).strip(),
+            yaml.safe_dump(_front_matter(config, base, images), sort_keys=False).strip(),
             "---",
             "",
             f"# {config.name}",
             "",
             f"{_article(kind)} {kind} for LTX-Video, trained on {base}.",
             "",
-            *_samples(pictures),
+            *_samples(images),
             "## Use",
             "",
             _use(config, lora_file),
@@ -107,7 +107,7 @@ def _base_model(model_source: str) -> str:
     return version.repository if version else model_source
 
 
-def _front_matter(config: TrainingConfig, base: str, pictures: list[Picture]) -> dict:
+def _front_matter(config: TrainingConfig, base: str, images: list[SampleImage]) -> dict:
     has_reference = config.conditioning.mode == "reference_video"
     lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
     facts: dict = {
@@ -118,15 +118,15 @@ def _front_matter(config: TrainingConfig, base: str, pictures: list[Picture]) ->
     if "/" in base:
         relation = "finetune" if _is_full(config) else "adapter"
         facts |= {"base_model": base, "base_model_relation": relation}
-    if pictures:
-        facts["widget"] = [{"text": p.prompt, "output": {"url": p.path}} for p in pictures]
+    if images:
+        facts["widget"] = [{"text": p.prompt, "output": {"url": p.path}} for p in images]
     return facts
 
 
-def _samples(pictures: list[Picture]) -> list[str]:
-    if not pictures:
+def _samples(images: list[SampleImage]) -> list[str]:
+    if not images:
         return []
-    rows = [f"| {p.prompt.replace('|', chr(92) + '|')} | ![]({p.path}) |" for p in pictures]
+    rows = [f"| {p.prompt.replace('|', chr(92) + '|')} | ![]({p.path}) |" for p in images]
     return ["## Samples", "", "| Prompt | Sample |", "|---|---|", *rows, ""]
 
 

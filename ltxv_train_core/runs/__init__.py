@@ -1,16 +1,16 @@
-"""Runs on disk: their names, states and files, and the one who may write them."""
+"""Runs on disk: their names, states and files, and their writer."""
 
 from .fingerprint import RECIPE, family, fingerprint
 from .folder import LoRAFile, RunFolder, SampleSet
 from .library import RunLibrary, RunNotFoundError
-from .state import STATUSES, Cause, RunState, Status
+from .state import STATUSES, Failure, RunState, Status
 from .summary_cache import RunSummary
 from .writer import RunBusyError, RunWriter
 
 __all__ = [
     "RECIPE",
     "STATUSES",
-    "Cause",
+    "Failure",
     "LoRAFile",
     "RunBusyError",
     "RunFolder",

@@ -1,4 +1,4 @@
-"""What was measured over the steps of a run, as columns to draw, thinned where there is much."""
+"""Metrics of a run as columns to draw, averaged over neighbouring steps where there are many."""
 
 import math
 from collections.abc import Iterable, Sequence

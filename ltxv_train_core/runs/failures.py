@@ -1,4 +1,4 @@
-"""Why a run failed, in words that a user can act on."""
+"""Why a run failed, and what a user can do about it."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, 
 from ..storage.faults import DiskError, Fault, fault_of, is_of_writing
 from .folder import LARGEST_STATE_BYTES, RunFolder
 from .own_files import read_own
-from .state import Cause
+from .state import Failure
 
 _DISK_FULL = re.compile(
     r"no space left|os error (27|28|112|122)\b|disk quota|file too large"
@@ -35,7 +35,7 @@ _SPARE_HOST_MEMORY = (
     "queue the run again"
 )
 _SPARE_TEXT_ENCODER = (
-    "take a T5 file in fp8 for model.text_encoder_source, or leave the samples out "
+    "take a T5 file in fp8 for model.text_encoder_source, or turn the samples off "
     "(validation.interval null, or no validation.prompts); then queue the run again"
 )
 _SPARE_DEVICE_MEMORY_OF_PROMPTS = (
@@ -43,9 +43,9 @@ _SPARE_DEVICE_MEMORY_OF_PROMPTS = (
 )
 _SPARE_HOST_MEMORY_OF_PROMPTS = f"Close other programs, {_SPARE_TEXT_ENCODER}"
 
-_CAUSE = TypeAdapter(Cause)
+_FAILURE = TypeAdapter(Failure)
 _LONGEST_MESSAGE = 8000
-"""A state has to stay small: one is read for each run of a list."""
+"""A state stays small: a list reads one for each run."""
 
 
 class PromptMemoryError(RuntimeError):
@@ -53,74 +53,75 @@ class PromptMemoryError(RuntimeError):
 
 
 class RunFailedError(LTXVTrainError):
-    """A run failed and is parked: it goes on from its checkpoint when its cause is gone."""
+    """A run failed. It resumes from its checkpoint once the cause is removed."""
 
-    def __init__(self, cause: Cause):
+    def __init__(self, cause: Failure):
         self.cause = cause
         super().__init__(str(cause))
 
 
-def cause_of(error: BaseException) -> Cause:
-    """Names what happened, from an error and those behind it."""
+def failure_of(error: BaseException) -> Failure:
+    """Names what happened, from an error and the errors that caused it."""
     chain = list(_chain(error))
     text = _first_line(error)
     is_of_prompts = isinstance(error, PromptMemoryError)
     if fault := next(filter(None, map(_fault, chain)), None):
-        return Cause(
+        return Failure(
             fault.kind,
             error.reason if isinstance(error, DiskError) else f"{fault.message} ({text})",
             f"{fault.advice}, then queue the run again; earlier checkpoints are whole",
         )
     if any(_is_device_memory(each) for each in chain):
-        return Cause(
+        return Failure(
             "out_of_memory",
             f"the accelerator's memory is not enough ({text})",
             _SPARE_DEVICE_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_DEVICE_MEMORY,
         )
     if any(_is_host_memory(each) for each in chain):
-        return Cause(
+        return Failure(
             "out_of_host_memory",
             f"the computer's memory is not enough ({text})",
             _SPARE_HOST_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_HOST_MEMORY,
         )
     if isinstance(error, NotFiniteError):
-        return Cause("not_finite", text, "Changed options make a new run")
+        return Failure("not_finite", text, "Changed options make a new run")
     if isinstance(error, DataError):
-        return Cause(
+        return Failure(
             "data", _cut(error), "Put the data set back or preprocess it again, then queue the run"
         )
     for kind, name in ((ModelError, "model"), (ConfigurationError, "configuration")):
         if isinstance(error, kind):
-            return Cause(name, _cut(error), "Solve this, then queue the run again")
-    return Cause(
+            return Failure(name, _cut(error), "Solve this, then queue the run again")
+    return Failure(
         "error",
         f"{type(error).__name__}: {text}",
-        "The log has the details. Queue the run again to go on from where it was last saved",
+        "The log has the details. Queue the run again to resume it from where it was last saved",
     )
 
 
-def leave_cause(run: RunFolder, error: BaseException, process: str) -> None:
-    """Writes down why a process failed that trains a run together with the first one.
+def leave_failure(run: RunFolder, error: BaseException, process: str) -> None:
+    """Writes why a process failed that trains a run together with the first process.
 
-    The first one sees its connection closed, or is ended by the launcher. What is written first
-    stays: the others fail because of it.
+    The first process sees a closed connection, or is ended by the launcher. Only the first failure is
+    kept: the other processes fail because of it.
     """
-    cause = cause_of(error)
+    cause = failure_of(error)
     cause = replace(cause, message=f"{process}: {cause.message}")
     with suppress(OSError), run.failure_file.open("x", encoding="utf-8") as file:
         json.dump(asdict(cause), file)
 
 
-def left_cause(run: RunFolder) -> Cause | None:
-    """What `leave_cause` has written since the run began, if anything."""
+def failure_left(run: RunFolder) -> Failure | None:
+    """What `leave_failure` has written since the run began, if anything."""
     try:
         text = read_own(run.failure_file, LARGEST_STATE_BYTES)
-        return _CAUSE.validate_json(text, strict=True)
+        return _FAILURE.validate_json(text, strict=True)
     except (OSError, ValueError):
         return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the accelerator or of the computer was not enough."""
     return _is_device_memory(error) or _is_host_memory(error)
 
 
@@ -134,7 +135,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _fault(error: BaseException) -> Fault | None:
-    """Of libraries that name the system's errors in words alone, a full disk is told by these."""
+    """The fault of the disk. Some libraries raise errors without a number: the text says "full"."""
     if is_of_writing(error) and (fault := fault_of(error)):
         return fault
     is_told = not isinstance(error, LTXVTrainError) and _DISK_FULL.search(str(error))

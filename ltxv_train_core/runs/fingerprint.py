@@ -1,4 +1,4 @@
-"""What a run is named by: everything that its result depends on."""
+"""The fingerprint that names a run: a digest of everything that its result depends on."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from ..config import TrainingConfig
 from ..storage.atomic import sha256_file, sha256_json
 
 RECIPE = 1
-"""Counts up when the same configuration begins to give another result."""
+"""Raised when the same configuration gives another result than before."""
 
 _LETTERS = 12
 
@@ -41,7 +41,7 @@ def fingerprint(
     Args:
         data: the data set's fingerprint. A LoRA to start from counts by its content too.
         model: the base model's identity.
-        processes: how many train together: each brings a batch of its own. 0 and 1 are the same.
+        processes: how many train together: each has a batch of its own. 0 and 1 are the same.
         start: names the run and step that training continues from.
     """
     return _digest(_values(config), data, model, processes, start)
@@ -50,7 +50,7 @@ def fingerprint(
 def family(
     config: TrainingConfig, data: str, model: str, processes: int = 0, start: str | None = None
 ) -> str:
-    """The same for all numbers of steps: such runs can train on from one another."""
+    """The fingerprint without the number of steps: runs of one family can continue one another."""
     values = _values(config)
     values.get("optimization", {}).pop("steps", None)
     return _digest(values, data, model, processes, start)

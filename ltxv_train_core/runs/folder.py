@@ -5,7 +5,7 @@
     training_config.yaml
     graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
-    checkpoints/000100/     full state to go on from
+    checkpoints/000100/     full state to resume from
     recovery/000150/        the same, newer than every checkpoint, while it trains
     weights/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
     samples/000100/         one mp4 per prompt and sheet.png
@@ -38,7 +38,7 @@ _states_written = 0
 
 
 def states_written() -> int:
-    """Another number after this process has written the state of a run."""
+    """How often this process has written the state of a run."""
     return _states_written
 
 
@@ -62,7 +62,7 @@ class LoRAFile:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the parts of a run lie, and what is in them."""
+    """The folder of a run: paths of its parts, and reading and writing them."""
 
     folder: Path
 
@@ -77,41 +77,49 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
+        """Folders of the full state, one for each checkpoint."""
         return self.folder / "checkpoints"
 
     @property
     def recovery(self) -> Path:
+        """Folders of the full state that are newer than every checkpoint, while the run trains."""
         return self.folder / "recovery"
 
     @property
     def config_file(self) -> Path:
+        """The configuration as YAML."""
         return self.folder / "training_config.yaml"
 
     @property
     def graph_file(self) -> Path:
+        """The ComfyUI graph that trains the run; not every run has one."""
         return self.folder / "graph.json"
 
     @property
     def metrics_file(self) -> Path:
+        """One line of JSON for each step."""
         return self.folder / "metrics.jsonl"
 
     @property
     def failure_file(self) -> Path:
-        """What another process than the first one failed with, before that one can tell of it."""
+        """The failure of another process than the first one, see `failures.leave_failure`."""
         return self.folder / "failure.json"
 
     def samples(self, step: int) -> Path:
+        """The folder of the validation samples of a step."""
         return self.folder / "samples" / f"{step:06d}"
 
     @property
     def weights(self) -> Path:
-        """What was trained, of every checkpoint: LoRA files, or whole transformers."""
+        """The trained weights of every checkpoint: LoRA files, or whole transformers."""
         return self.folder / "weights"
 
     def lora_file(self, step: int) -> Path:
+        """The trained weights of a step: a LoRA, or in full training a transformer."""
         return self.weights / f"{self.name}-{step:06d}.safetensors"
 
     def ema_file(self, step: int) -> Path:
+        """The averaged weights of a step."""
         return self.weights / f"{self.name}-{step:06d}-ema.safetensors"
 
     def require_no_links(self) -> None:
@@ -160,6 +168,7 @@ class RunFolder:
             raise
 
     def write_state(self, state: RunState) -> None:
+        """Replaces `run.json`, atomically."""
         write_json(self.folder / STATE_FILE, state.to_json())
         global _states_written
         _states_written = next(_counter)
@@ -251,7 +260,7 @@ class RunFolder:
         return last_step(self.metrics_file)
 
     def keep_metrics_until(self, step: int) -> None:
-        """Drops what was recorded after the step that a run goes on from."""
+        """Drops the metrics after the step that a run resumes from."""
         write_steps(self.metrics_file, [each for each in self.metrics() if each.step <= step])
 
     def take_metrics_of(self, before: "RunFolder") -> None:
@@ -259,4 +268,5 @@ class RunFolder:
         write_steps(self.metrics_file, before.metrics())
 
     def append_metrics(self, metrics: StepCompleted) -> None:
+        """Appends a step to the metrics."""
         append_step(self.metrics_file, metrics)

@@ -61,6 +61,7 @@ def last_step(path: Path) -> int:
 
 
 def append_step(path: Path, step: StepCompleted) -> None:
+    """Appends a step as one line of JSON."""
     append_text(path, _line(step))
 
 

@@ -5,7 +5,7 @@
       '-> stopped, failed
 
 A finished run is trained again only when its LoRA is missing; `steps` raised make another run, that
-trains on from it.
+continues it.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -49,7 +49,7 @@ _Time: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_require_
 
 
 @dataclass(frozen=True)
-class Cause:
+class Failure:
     """Why a run failed.
 
     Attributes:
@@ -79,10 +79,10 @@ class RunState:
         fingerprint: of all that its result depends on.
         family: the same without the number of steps.
         data: the data set's fingerprint.
-        continues: name of the run that it trains on from, or its path where it lies in another
+        continues: name of the run that it continues, or its path where it lies in another
             folder; `first_step` is that run's step.
-        skipped_steps: steps that were left out because their loss was not finite.
-        processes: how many of their own train it together; 0: one that does other things too.
+        skipped_steps: steps that were skipped because their loss was NaN or infinite.
+        processes: worker processes that train it together; 0: the process that started it.
     """
 
     status: Status
@@ -91,7 +91,7 @@ class RunState:
     created: _Time
     updated: _Time
     ended: _Time | None = None
-    cause: Cause | None = None
+    cause: Failure | None = None
     fingerprint: str = ""
     family: str = ""
     data: str = ""
@@ -115,6 +115,7 @@ class RunState:
         return replace(self, status=status, updated=time, **values)
 
     def to_json(self) -> dict[str, Any]:
+        """The state as `run.json` holds it."""
         return {"version": STATE_VERSION, **asdict(self)}
 
     @classmethod
@@ -141,10 +142,10 @@ class RunState:
         """
         seconds = min(max(time_ns, 0), MOST_TIME_NS) / 1e9
         time = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
-        cause = Cause(
+        cause = Failure(
             "damaged",
             f"its run.json is damaged ({reason})",
-            "Put it back, queue the same graph or configuration to write it anew, or delete the run",
+            "Put it back, queue the same graph or configuration to write it again, or delete the run",
         )
         return cls("failed", step, max(1, step), time, time, time, cause)
 
@@ -153,4 +154,5 @@ _STATE = TypeAdapter(RunState)
 
 
 def now() -> str:
+    """The time in UTC, as ISO 8601 with whole seconds."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

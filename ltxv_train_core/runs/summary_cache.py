@@ -1,6 +1,6 @@
-"""Remembers what runs are like for as long as their files stay the same.
+"""Caches summaries of runs for as long as their files stay the same.
 
-A list of runs is asked for again and again. Looking at a file's status tells whether it was written
+Lists of runs are requested often. The status of a file (times, size) shows whether it was written
 since; only then it is read. What may change without a file is looked at each time: whether somebody
 still holds the lock of a run that trains.
 """
@@ -20,13 +20,13 @@ from ..errors import cut
 from ..storage.faults import DiskError
 from .folder import STATE_FILE, RunFolder, states_written
 from .own_files import may_be_run
-from .state import ACTIVE, Cause, RunState
+from .state import ACTIVE, Failure, RunState
 from .writer import is_held
 
-CRASHED = Cause(
+CRASHED = Failure(
     "crashed",
-    "the program that trained it ended without a word (it crashed, was killed, or the power went)",
-    "Queue it again: it goes on from where it was last saved",
+    "the program that trained it ended without a report (a crash, a kill, or a power failure)",
+    "Queue it again: it resumes from where it was last saved",
 )
 
 Stamp: TypeAlias = tuple[int, int, int, int]
@@ -165,7 +165,7 @@ class SummaryCache:
 
 
 def true_state(run: RunFolder, written: RunState) -> RunState:
-    """What is true of a run now, from what `run.json` says."""
+    """The state of a run now: `run.json` may say "running" of a program that crashed."""
     if written.status not in ACTIVE or is_held(run):
         return written
     if written.status == "queued":
@@ -206,7 +206,7 @@ def _read(folder: Path, state_file: str, stamp: Stamp, now_ns: int) -> _Known:
 
 
 def _looked_at(known: _Known, now_ns: int) -> _Known:
-    """The same with what `run.json` doesn't tell: whether it is trained, and how far it is."""
+    """Adds what `run.json` doesn't hold: whether a writer trains the run, and its last step."""
     before = known.summary
     # Who takes the lock of a run that rests writes its run.json.
     state = before.state if before and known.rests else true_state(known.run, known.written)

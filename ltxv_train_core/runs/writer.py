@@ -1,7 +1,7 @@
-"""The one who may write a run.
+"""The writer of a run: holds the run's lock and changes its state.
 
-The lock is the operating system's, on a file beside the runs: it is gone with the process that
-held it, however that ended.
+The lock is the operating system's, on a file beside the runs. It is freed when the process that holds it
+ends, even by a crash.
 """
 
 import os
@@ -17,18 +17,18 @@ from .own_files import is_link, is_own_file
 from .state import RunState, Status
 
 PATIENCE_SECONDS = 2.0
-"""Longer than anybody holds a lock only to look whether it is free."""
+"""How long `acquire` waits: longer than `is_held` of another process holds the lock to test it."""
 
 _held_here: set[str] = set()
-"""The locks that this process holds: of these nobody has to ask the system."""
+"""The locks that this process holds. Testing them needs no system call."""
 
 
 class RunBusyError(LTXVTrainError):
-    """Another job, here or in another program, works on the run."""
+    """Another job, of this or another program, trains the run."""
 
 
 class RunWriter:
-    """Holds the lock of a run from `acquire` to `release`, and moves its state."""
+    """Holds the lock of a run from `acquire` to `release`, and changes its state."""
 
     def __init__(self, run: RunFolder):
         self.run = run
@@ -38,8 +38,11 @@ class RunWriter:
     def acquire(self, patience_seconds: float = PATIENCE_SECONDS) -> "RunWriter":
         """Takes the lock.
 
+        Args:
+            patience_seconds: the longest wait for it.
+
         Raises:
-            RunBusyError: somebody else has it.
+            RunBusyError: another writer holds it.
             LTXVTrainError: the folder of the runs can't be written.
         """
         _require_lock_file(self.run.lock_file)
@@ -61,9 +64,11 @@ class RunWriter:
 
     @property
     def holds_lock(self) -> bool:
+        """Whether this writer holds the lock now."""
         return self._lock.is_locked
 
     def release(self) -> None:
+        """Frees the lock."""
         _held_here.discard(str(self.run.lock_file))
         self._lock.release()
 
@@ -83,7 +88,7 @@ class RunWriter:
         return self.run.written_state() or self._write(state)
 
     def move(self, status: Status, **changes: Any) -> RunState:
-        """Moves the state on and returns the new one; `changes` are fields of it."""
+        """Changes the status, and other fields of the state, and returns the new state."""
         state = self.run.written_state()
         assert state is not None, f"{self.run.folder} has no state"
         return self._write(state.moved(status, **changes))
@@ -95,7 +100,7 @@ class RunWriter:
 
 
 def is_held(run: RunFolder) -> bool:
-    """Whether somebody works on a run at this moment."""
+    """Whether a writer holds the lock of a run now."""
     if str(run.lock_file) in _held_here:
         return True
     if not is_own_file(run.lock_file):
@@ -114,4 +119,4 @@ def is_held(run: RunFolder) -> bool:
 def _require_lock_file(path: Path) -> None:
     """Opening a lock empties it: it must not lead to somebody's file."""
     if is_link(path.parent) or (os.path.lexists(path) and not is_own_file(path)):
-        raise LTXVTrainError(f"{path}: is no file of a lock; delete it")
+        raise LTXVTrainError(f"{path}: is a link or no lock file; delete it")

@@ -1,6 +1,6 @@
-"""Trackers show the course of a run outside of it. They live from the run's events alone.
+"""Trackers log a run to other programs. They get the run's events and nothing else.
 
-Every tracker counts optimizer steps, as `metrics.jsonl` does. One that fails is told and left out:
+Every tracker counts optimizer steps, as `metrics.jsonl` does. One that fails is reported and closed:
 it can't cost a step.
 """
 
@@ -42,7 +42,7 @@ def missing_packages(config: TrainingConfig) -> list[str]:
 
 
 def remarks(config: TrainingConfig) -> list[str]:
-    """That a run is not logged to where it was not allowed."""
+    """Warnings about logs that this machine's user has not allowed."""
     if not is_refused(config):
         return []
     entity = config.trackers.entity
@@ -55,12 +55,12 @@ def remarks(config: TrainingConfig) -> list[str]:
 
 @contextmanager
 def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[Reporter]:
-    """Yields a reporter that tells the trackers of a run too, and closes them at the end.
+    """Yields a reporter that also calls the trackers of a run, and closes them at the end.
 
     Args:
         folder: the run's folder.
     """
-    followers = _Followers(config, folder, report)
+    followers = _OpenTrackers(config, folder, report)
     if remarks(config):
         report(PermissionAsked("entities", config.trackers.entity or OWN_ENTITY))
     try:
@@ -74,8 +74,8 @@ def _wanted(config: TrainingConfig) -> list[str]:
     return [n for n in TRACKERS if getattr(config.trackers, n) and n not in refused]
 
 
-class _Followers:
-    """Trackers are opened at the first step they are told of: only then it is known."""
+class _OpenTrackers:
+    """Opens the trackers at the first step that is reported: only then its number is known."""
 
     def __init__(self, config: TrainingConfig, folder: Path, report: Reporter):
         self._config, self._folder, self._report = config, folder, report
@@ -88,13 +88,13 @@ class _Followers:
             return
         for name in _wanted(self._config):
             if name not in self._failed:
-                self._guard(name, self._tell, name, event)
+                self._guard(name, self._log, name, event)
 
     def close(self) -> None:
         for name, tracker in self._open.items():
             self._guard(name, tracker.close)
 
-    def _tell(self, name: str, event: StepCompleted | SamplesWritten) -> None:
+    def _log(self, name: str, event: StepCompleted | SamplesWritten) -> None:
         if name not in self._open:
             self._open[name] = TRACKERS[name](self._config, self._folder, event.step)
         if isinstance(event, StepCompleted):
@@ -107,4 +107,4 @@ class _Followers:
             action(*arguments)
         except Exception as error:
             self._failed.add(name)
-            self._report(Notice(f"the run goes on without {name}: {error}"))
+            self._report(Notice(f"the run continues without {name}: {error}"))

@@ -6,19 +6,25 @@ from ..events import SamplesWritten, StepCompleted
 
 
 class Tracker(Protocol):
-    """Shows one run. A step that it showed before, of `first_step` and later, isn't shown twice."""
+    """Logs one run. Steps from `first_step` on replace those that were logged before."""
 
     def __init__(self, config: TrainingConfig, folder: Path, first_step: int): ...
 
-    def step(self, event: StepCompleted) -> None: ...
+    def step(self, event: StepCompleted) -> None:
+        """Logs the scalars of a step."""
+        ...
 
-    def samples(self, event: SamplesWritten) -> None: ...
+    def samples(self, event: SamplesWritten) -> None:
+        """Logs validation samples: videos, or their contact sheet."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Sends what is left and ends the log."""
+        ...
 
 
 def scalars(event: StepCompleted) -> dict[str, float]:
-    """What is drawn of a step, by name."""
+    """The values of a step that are drawn, by name."""
     return {
         "train/loss": event.loss,
         "train/learning_rate": event.learning_rate,

@@ -30,10 +30,10 @@ _ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 class WandbRun:
-    """A run at Weights & Biases. The run's folder knows its id, so that it goes on there too.
+    """A run at Weights & Biases. The run's folder holds its id, so that it resumes there too.
 
     W&B's own counter of log calls is not used: everything is drawn over `step`. Steps that it
-    shows already, made again after a crash, are the same and are left out.
+    shows already, made again after a crash, are the same and are skipped.
 
     Raises:
         LTXVTrainError: when nobody is logged in.

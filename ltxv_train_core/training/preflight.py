@@ -10,6 +10,7 @@ from ..config import TrainingConfig, ValidationConfig, ignored
 from ..config.redact import is_path
 from ..datasets import encoded_with
 from ..datasets.dataset import TrainingDataset
+from ..datasets.index import data_folder
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
 from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
@@ -154,9 +155,10 @@ def _require_allowed(config: TrainingConfig) -> None:
     model, validation = config.model, config.validation
     require_allowed(getattr(model, name) for name in _SOURCES)
     media = (*(validation.images or ()), *(validation.reference_videos or ()))
-    for path in (model.load_checkpoint, config.data.preprocessed_data_root, *media):
+    for path in (model.load_checkpoint, *media):
         if path is not None:
             policy().require_read(as_path(path))
+    policy().require_read(data_folder(as_path(config.data.preprocessed_data_root)))
 
 
 def _exists(path: str) -> bool:

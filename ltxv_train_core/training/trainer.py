@@ -12,11 +12,11 @@ from pathlib import Path
 
 from ..config import TrainingConfig, yaml_file
 from ..errors import Cancelled, LTXVTrainError
-from ..events import Control, Notice, Reporter, RunMoved, StopSignal, ignore
+from ..events import Control, Notice, Reporter, RunStatusChanged, StopSignal, ignore
 from ..models.device import free_memory
 from ..publish.hub import push_when_finished
-from ..runs import Cause, RunFolder, RunState, RunWriter, Status
-from ..runs.failures import RunFailedError, cause_of, leave_cause, left_cause
+from ..runs import Failure, RunFolder, RunState, RunWriter, Status
+from ..runs.failures import RunFailedError, failure_left, failure_of, leave_failure
 from ..storage.atomic import write_json
 from ..storage.faults import DiskError
 from ..trackers import tracked
@@ -102,7 +102,7 @@ def follow_first(processes: Processes) -> None:
         TrainingLoop(plan, RunWriter(run), ignore, Control(), processes).run()
     except Exception as error:
         if not isinstance(error, Cancelled):
-            leave_cause(run, error, f"process {processes.rank + 1} of {processes.count}")
+            leave_failure(run, error, f"process {processes.rank + 1} of {processes.count}")
         raise
 
 
@@ -163,7 +163,7 @@ def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:
     """Reports the state that a run has moved to."""
     cause = state.cause
     report(
-        RunMoved(
+        RunStatusChanged(
             run.name,
             state.status,
             state.step,
@@ -187,7 +187,7 @@ def train_plan(
     processes = processes or Processes()
     processes.agree(str(plan.run.folder))
     error: Exception | None = None
-    cause: Cause | None = None
+    cause: Failure | None = None
     try:
         tell(report, plan.run, writer.move("running"))
         with tracked(plan.config, plan.run.folder, report) as follow:
@@ -196,9 +196,9 @@ def train_plan(
     except Exception as raised:
         error = raised
         if not isinstance(raised, Cancelled):
-            cause = cause_of(raised)
+            cause = failure_of(raised)
             if processes.count > 1 and cause.kind == "error":  # such as a closed connection
-                cause = left_cause(plan.run) or cause
+                cause = failure_left(plan.run) or cause
         if not isinstance(raised, LTXVTrainError | Cancelled):
             logger.error("run %s failed\n%s", plan.run.name, traceback.format_exc())
     finally:
@@ -221,7 +221,11 @@ def _ended(writer: RunWriter, control: Control) -> RunState:
 
 
 def park(
-    run: RunFolder, writer: RunWriter, report: Reporter, status: Status, cause: Cause | None = None
+    run: RunFolder,
+    writer: RunWriter,
+    report: Reporter,
+    status: Status,
+    cause: Failure | None = None,
 ) -> None:
     """Writes down how a run ended, as well as a full disk lets it."""
     try:
@@ -229,7 +233,7 @@ def park(
     except OSError as error:
         report(Notice(f"the state of run {run.name} can't be written: {error}"))
         text = str(cause) if cause else None
-        report(RunMoved(run.name, status, 0, 0, cause.kind if cause else None, text))
+        report(RunStatusChanged(run.name, status, 0, 0, cause.kind if cause else None, text))
 
 
 def _interrupted(control: Control) -> Status:

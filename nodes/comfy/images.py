@@ -1,4 +1,4 @@
-"""Pictures and videos as ComfyUI's IMAGE: float32 [F, H, W, 3] in 0..1."""
+"""Images and videos as ComfyUI's IMAGE: float32 [F, H, W, 3] in 0..1."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def image_from_pil(picture: Image.Image) -> torch.Tensor:
-    """One picture as IMAGE [1, H, W, 3]."""
+    """One image as IMAGE [1, H, W, 3]."""
     return image_from_frames(np.asarray(picture.convert("RGB"))[None])
 
 
@@ -16,13 +16,13 @@ def image_from_frames(frames: np.ndarray) -> torch.Tensor:
 
 
 def frames_from_image(image: torch.Tensor) -> np.ndarray:
-    """IMAGE [F, H, W, 3 or more] as uint8 frames [F, H, W, 3]; transparency is left out."""
+    """IMAGE [F, H, W, 3 or more] as uint8 frames [F, H, W, 3]; transparency is dropped."""
     pixels = image[..., :3].clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.expand(*pixels.shape[:3], 3).cpu().numpy()
 
 
 def stacked(top: Image.Image, bottom: Image.Image) -> Image.Image:
-    """Two pictures in one, both as wide as the top one."""
+    """Two images in one, one above the other, both as wide as the top one."""
     height = max(1, round(bottom.height * top.width / bottom.width))
     joined = Image.new("RGB", (top.width, top.height + height))
     joined.paste(top, (0, 0))

@@ -9,7 +9,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 
 
 class LTXVTrainConfig(io.ComfyNode):
-    """Hands on the sections unjudged: whether they fit together depends on the training node."""
+    """Joins the sections. The training node validates them together."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -19,7 +19,7 @@ class LTXVTrainConfig(io.ComfyNode):
                 name,
                 optional=True,
                 tooltip=f"{section.summary} "
-                + ("Needed." if name == "data" else "Not connected: its defaults."),
+                + ("Required." if name == "data" else "Not connected: defaults."),
             )
             for name, section in SECTIONS.items()
         ]
@@ -28,7 +28,7 @@ class LTXVTrainConfig(io.ComfyNode):
             display_name="Join LTXV Training Configuration",
             category=CONFIG_CATEGORY,
             description="Joins the sections of a training configuration. Only the data section "
-            "is needed; a section that isn't connected has its defaults.",
+            "is required; a section that isn't connected has its defaults.",
             inputs=[
                 *sections,
                 io.Int.Input(
@@ -61,7 +61,7 @@ class LTXVTrainConfig(io.ComfyNode):
                 [
                     "data: not connected. Connect a Configure LTXV Data node "
                     "(LTXVTrainDataConfig) to the data input; it says where the preprocessed "
-                    "data set lies"
+                    "data set is"
                 ]
             )
         values = {**given, "seed": seed, "name": name.strip(), "output_dir": str(runs_folder())}

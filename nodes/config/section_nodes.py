@@ -1,4 +1,4 @@
-"""One node for each section of the configuration, all from the same piece of code.
+"""One node for each section of the configuration.
 
 A node's widgets are the section's options: default, bounds, choices and tooltip come from the
 pydantic field. Workflows store widget values by position, so a section's fields are only ever
@@ -9,41 +9,35 @@ from typing import ClassVar
 
 from comfy_api.latest import io
 
-from ...ltxv_train_core.config import SECTIONS, Option, from_widgets, options
+from ...ltxv_train_core.config import SECTIONS, from_widgets, options
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import input_path
 from ..comfy.model_files import inputs_with_lists, missing_files, with_files
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
-
-_NAMES = {
-    "model": ("LTXVTrainModelConfig", "Configure LTXV Model"),
-    "lora": ("LTXVTrainLoRAConfig", "Configure LTXV LoRA"),
-    "conditioning": ("LTXVTrainConditioningConfig", "Configure LTXV Conditioning"),
-    "optimization": ("LTXVTrainOptimizationConfig", "Configure LTXV Optimization"),
-    "acceleration": ("LTXVTrainAccelerationConfig", "Configure LTXV Acceleration"),
-    "data": ("LTXVTrainDataConfig", "Configure LTXV Data"),
-    "validation": ("LTXVTrainValidationConfig", "Configure LTXV Validation"),
-    "checkpoints": ("LTXVTrainCheckpointsConfig", "Configure LTXV Checkpoints"),
-    "hub": ("LTXVTrainHubConfig", "Configure LTXV Hub Upload"),
-    "flow_matching": ("LTXVTrainFlowMatchingConfig", "Configure LTXV Flow Matching"),
-    "trackers": ("LTXVTrainTrackersConfig", "Configure LTXV Trackers"),
-}
+from .widgets import widget
 
 PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
 
 
 class SectionNode(io.ComfyNode):
-    """The node of one section; `section` is its name in the configuration."""
+    """What the nodes of all sections do.
+
+    Attributes:
+        section: the section's name in the configuration.
+        node_id: the name of the class; workflows hold it.
+        display_name: the node's title on the canvas.
+    """
 
     section: ClassVar[str]
+    node_id: ClassVar[str]
+    display_name: ClassVar[str]
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        node_id, display_name = _NAMES[cls.section]
         section = SECTIONS[cls.section]
         return io.Schema(
-            node_id=node_id,
-            display_name=display_name,
+            node_id=cls.node_id,
+            display_name=cls.display_name,
             category=CONFIG_CATEGORY,
             description=f"{section.summary} Connect it to Join LTXV Training Configuration.",
             inputs=[widget(option) for option in options(section)],
@@ -57,8 +51,8 @@ class SectionNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, **values: object) -> bool | str:
-        """Refuses a prompt before anything of it runs. Linked widgets are None then: they are left
-        out, and so is what depends on several widgets."""
+        """Refuses a prompt before any of its nodes runs. Linked widgets are None then and are not
+        checked, nor are rules about several widgets."""
         section = SECTIONS[cls.section]
         written = {name: value for name, value in values.items() if value is not None}
         try:
@@ -77,8 +71,12 @@ class SectionNode(io.ComfyNode):
         return io.NodeOutput(from_widgets(SECTIONS[cls.section], located, cls.section))
 
 
-class ModelSectionNode(SectionNode):
-    """The model's node also lists the files of ComfyUI's model folders."""
+class LTXVTrainModelConfig(SectionNode):
+    """The base model. Its node also lists the files of ComfyUI's model folders."""
+
+    section = "model"
+    node_id = "LTXVTrainModelConfig"
+    display_name = "Configure LTXV Model"
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -93,6 +91,7 @@ class ModelSectionNode(SectionNode):
         text_encoder_file: str | None = None,
         vae_file: str | None = None,
     ) -> str | bool:
+        """Refuses a chosen model file that doesn't exist."""
         return missing_files(
             model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
         )
@@ -102,34 +101,99 @@ class ModelSectionNode(SectionNode):
         return super().execute(**with_files(values))
 
 
-def widget(option: Option) -> io.Input:
-    """The widget of an option."""
-    common = {"tooltip": tooltip(option), "default": option.default}
-    if option.kind == "int":
-        return io.Int.Input(
-            option.name,
-            min=option.minimum,
-            max=option.maximum,
-            step=option.step,
-            control_after_generate=False if option.name == "seed" else None,
-            **common,
-        )
-    if option.kind == "float":
-        return io.Float.Input(
-            option.name, min=option.minimum, max=option.maximum, step=option.step, **common
-        )
-    if option.kind == "bool":
-        return io.Boolean.Input(option.name, **common)
-    if option.kind == "choice":
-        return io.Combo.Input(option.name, options=list(option.choices), **common)
-    common["default"] = option.default or ""
-    return io.String.Input(option.name, multiline=option.multiline, **common)
+class LTXVTrainLoRAConfig(SectionNode):
+    """The size of the LoRA and the layers that have one."""
+
+    section = "lora"
+    node_id = "LTXVTrainLoRAConfig"
+    display_name = "Configure LTXV LoRA"
 
 
-def tooltip(option: Option) -> str:
-    """What an option does, and how to write null."""
-    null = {"int": "0", "float": "0", "choice": "none"}.get(option.kind, "Empty")
-    return f"{option.description} {null}: not set." if option.optional else option.description
+class LTXVTrainConditioningConfig(SectionNode):
+    """What the model is given besides the caption: first frames, reference videos, masks."""
+
+    section = "conditioning"
+    node_id = "LTXVTrainConditioningConfig"
+    display_name = "Configure LTXV Conditioning"
+
+
+class LTXVTrainOptimizationConfig(SectionNode):
+    """Steps, batch size, learning rate, optimizer and schedule."""
+
+    section = "optimization"
+    node_id = "LTXVTrainOptimizationConfig"
+    display_name = "Configure LTXV Optimization"
+
+
+class LTXVTrainAccelerationConfig(SectionNode):
+    """Precision, memory and speed."""
+
+    section = "acceleration"
+    node_id = "LTXVTrainAccelerationConfig"
+    display_name = "Configure LTXV Acceleration"
+
+
+class LTXVTrainDataConfig(SectionNode):
+    """Where the preprocessed data set lies, and how it is read."""
+
+    section = "data"
+    node_id = "LTXVTrainDataConfig"
+    display_name = "Configure LTXV Data"
+
+
+class LTXVTrainValidationConfig(SectionNode):
+    """The samples that a run makes while it trains."""
+
+    section = "validation"
+    node_id = "LTXVTrainValidationConfig"
+    display_name = "Configure LTXV Validation"
+
+
+class LTXVTrainCheckpointsConfig(SectionNode):
+    """When checkpoints are written, and how many are kept."""
+
+    section = "checkpoints"
+    node_id = "LTXVTrainCheckpointsConfig"
+    display_name = "Configure LTXV Checkpoints"
+
+
+class LTXVTrainHubConfig(SectionNode):
+    """Upload of the finished run to the Hugging Face Hub."""
+
+    section = "hub"
+    node_id = "LTXVTrainHubConfig"
+    display_name = "Configure LTXV Hub Upload"
+
+
+class LTXVTrainFlowMatchingConfig(SectionNode):
+    """How timesteps are sampled."""
+
+    section = "flow_matching"
+    node_id = "LTXVTrainFlowMatchingConfig"
+    display_name = "Configure LTXV Flow Matching"
+
+
+class LTXVTrainTrackersConfig(SectionNode):
+    """Loss curves and samples in W&B and TensorBoard."""
+
+    section = "trackers"
+    node_id = "LTXVTrainTrackersConfig"
+    display_name = "Configure LTXV Trackers"
+
+
+SECTION_NODES: tuple[type[SectionNode], ...] = (
+    LTXVTrainModelConfig,
+    LTXVTrainLoRAConfig,
+    LTXVTrainConditioningConfig,
+    LTXVTrainOptimizationConfig,
+    LTXVTrainAccelerationConfig,
+    LTXVTrainDataConfig,
+    LTXVTrainValidationConfig,
+    LTXVTrainCheckpointsConfig,
+    LTXVTrainHubConfig,
+    LTXVTrainFlowMatchingConfig,
+    LTXVTrainTrackersConfig,
+)
 
 
 def _locate(name: str, value: object) -> object:
@@ -137,11 +201,3 @@ def _locate(name: str, value: object) -> object:
     if name not in PATHS or not isinstance(value, str):
         return value
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())
-
-
-_BASES = {"model": ModelSectionNode}
-
-SECTION_NODES: tuple[type[SectionNode], ...] = tuple(
-    type(node_id, (_BASES.get(section, SectionNode),), {"section": section, "__module__": __name__})
-    for section, (node_id, _) in _NAMES.items()
-)

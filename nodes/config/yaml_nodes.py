@@ -18,6 +18,8 @@ LARGEST_CONFIG_BYTES = 2**20
 
 
 class LTXVTrainLoadConfig(io.ComfyNode):
+    """Reads a configuration from a YAML file or from text."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -43,8 +45,8 @@ class LTXVTrainLoadConfig(io.ComfyNode):
             outputs=[
                 TRAINING_CONFIG.Output(
                     display_name="config",
-                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA. Its runs lie "
-                    "in ComfyUI's output folder, whatever output_dir says.",
+                    tooltip="The whole configuration, for Train LTXV LoRA or IC-LoRA. Its runs are "
+                    "written to ComfyUI's output folder, whatever output_dir says.",
                 )
             ],
         )
@@ -68,6 +70,8 @@ class LTXVTrainLoadConfig(io.ComfyNode):
 
 
 class LTXVTrainSaveConfig(io.ComfyNode):
+    """Writes a configuration as a YAML file into the output folder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -102,7 +106,7 @@ class LTXVTrainSaveConfig(io.ComfyNode):
 
 
 def _text_of(file: str, text: str) -> str:
-    """What the node was given to read; one of the two."""
+    """The text of the file, or the pasted text. Exactly one of them must be given."""
     if bool(file.strip()) == bool(text.strip()):
         given = "both are given" if file.strip() else "both are empty"
         raise ConfigurationError([f"file, text: {given}; give one of them"])

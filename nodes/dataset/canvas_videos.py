@@ -1,4 +1,4 @@
-"""Data sets from what is on the canvas, and their clips back on it, to run any graph on them.
+"""Nodes that write data sets of videos from the canvas, and load their clips onto the canvas.
 
 Lists are ComfyUI's own: a node that knows nothing of lists runs once for each entry.
 """
@@ -18,7 +18,7 @@ from ...ltxv_train_core.manifests.references import add_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import WritesDataset, state_of_source, written
@@ -34,6 +34,8 @@ _COLUMNS = [
 
 
 class LTXVTrainDatasetFromVideos(WritesDataset):
+    """Writes VIDEOs and IMAGE batches as a data set."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -41,8 +43,8 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
             display_name="Write LTXV Dataset From Videos",
             category=CATEGORY,
             description="Writes videos or image batches from the canvas, with captions, as a data "
-            "set for Preprocess LTXV Dataset. Files are exact and named by their content: what is "
-            "there already is not written again.",
+            "set for Preprocess LTXV Dataset. Files are lossless and named by their content: "
+            "existing ones are not written again.",
             is_input_list=True,
             inputs=[
                 io.Video.Input(
@@ -102,7 +104,7 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
         videos, images = videos or [], images or []
         total = len(videos) + len(images)
         if not total:
-            raise DataError("no clip is connected: give videos, images, or both")
+            raise DataError("no clip is connected: connect videos, images, or both")
         texts = _captions_for(captions, total)
         rates = _for_each(fps, len(images), "fps", "images")
         before = input_path(add_to[0]) if add_to[0].strip() else None
@@ -125,15 +127,17 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
 
 
 class LTXVTrainDatasetVideos(io.ComfyNode):
+    """Loads the clips of a data set as a list of IMAGE batches."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainDatasetVideos",
             display_name="Load LTXV Dataset Videos",
             category=CATEGORY,
-            description="Gives the clips of a data set as a list of image batches, so that any "
+            description="Loads the clips of a data set as a list of image batches, so that any "
             "graph can run on each: edges, depth, poses. Write LTXV Dataset With References "
-            "collects the results as the references of the same clips.",
+            "writes the results as references of the same clips.",
             inputs=[
                 io.String.Input("dataset_path", default="", tooltip=_DATASET),
                 io.Int.Input(
@@ -142,8 +146,8 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                     min=0,
                     max=100000,
                     step=1,
-                    tooltip="Frames to take from the beginning of each clip; 0: all. All clips are "
-                    "in memory at once: take what your buckets need.",
+                    tooltip="Frames to load from the beginning of each clip; 0: all. All clips are "
+                    "in memory at once: load no more than your buckets need.",
                 ),
                 *map(widget, _COLUMNS),
             ],
@@ -206,6 +210,8 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
 
 
 class LTXVTrainDatasetWithReferences(WritesDataset):
+    """Writes IMAGE batches as the references of a data set's clips."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -225,7 +231,7 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
                 io.String.Input(
                     "dataset_path",
                     default="",
-                    tooltip="The data set, as given out by Load LTXV Dataset Videos.",
+                    tooltip="The data set: dataset_path of Load LTXV Dataset Videos.",
                 ),
                 io.String.Input(
                     "names",
@@ -235,8 +241,8 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
                 io.String.Input(
                     "kind",
                     default="canny",
-                    tooltip="What the references are called: part of the names of files, so that "
-                    "several kinds can lie beside one data set.",
+                    tooltip="Name of this kind of reference. It is part of the file names, so that "
+                    "a data set can have several kinds.",
                 ),
                 *map(widget, _COLUMNS),
             ],

@@ -1,4 +1,4 @@
-"""Whether a data set has changed since a node looked at it."""
+"""Change detection: fingerprints of data sets."""
 
 from pathlib import Path
 
@@ -9,22 +9,27 @@ from ...ltxv_train_core.manifests.manifest import Columns, Manifest, read_manife
 from ...ltxv_train_core.storage.atomic import sha256_json
 from ...ltxv_train_core.storage.paths import files_below
 from ..comfy.folders import input_path
-from ..training.result_files import Given
+from ..training.result_files import ResultFiles
 
-written = Given()
-"""The metadata files that nodes have written."""
+written = ResultFiles()
+"""The metadata files that outputs of nodes name."""
 
 
 class WritesDataset(io.ComfyNode):
-    """A node whose data set is written again when it was deleted."""
+    """A node that runs again when the data set that it wrote was deleted."""
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> int:
-        return written.count_gone()
+        """Changes when a data set that such a node wrote was deleted."""
+        return written.count_deleted()
 
 
 def state_of_source(dataset_path: str, columns: Columns, default_caption: str = "") -> str:
-    """Changes with the metadata and the files of a data set as written on the canvas."""
+    """Fingerprint of a data set's metadata and files; of one that can't be read, the error.
+
+    Args:
+        dataset_path: as written on the canvas.
+    """
     try:
         return state_of(read_manifest(input_path(dataset_path), columns, default_caption))
     except LTXVTrainError as error:
@@ -32,7 +37,7 @@ def state_of_source(dataset_path: str, columns: Columns, default_caption: str = 
 
 
 def state_of(manifest: Manifest) -> str:
-    """Changes with every caption, and with the size or time of every file."""
+    """Fingerprint of every caption, and of size and modification time of every file."""
     files = [
         (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
     ]
@@ -46,7 +51,7 @@ def state_of(manifest: Manifest) -> str:
 
 
 def state_of_files(*paths: Path) -> str:
-    """Changes with the size or time of the files, and of all files in the folders, named."""
+    """Fingerprint of size and modification time of files, and of all files in folders."""
     files = [f for p in paths for f in (files_below(p) if p.is_dir() else [p])]
     states = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
     return sha256_json(states)

@@ -1,4 +1,4 @@
-"""Nodes for trying everything without a download: a demo data set and the miniature model.
+"""Nodes that need no download: a demo data set and the miniature model.
 
 The model's code is imported when it is first needed, so that ComfyUI starts quickly.
 """
@@ -26,14 +26,16 @@ PROMPT_TOKENS = 128
 
 
 class LTXVTrainDemoDataset(WritesDataset):
+    """Generates a demo data set, and a prompt and reference to test with."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainDemoDataset",
             display_name="Generate LTXV Demo Dataset",
             category=CATEGORY,
-            description="Draws a small data set of moving shapes with captions, to try training "
-            "without any videos at hand.",
+            description="Generates a small data set of moving shapes with captions, to try training "
+            "without videos of your own.",
             inputs=[
                 io.Combo.Input(
                     "task",
@@ -49,7 +51,7 @@ class LTXVTrainDemoDataset(WritesDataset):
                     min=0,
                     max=1000,
                     step=1,
-                    tooltip="Clips to draw; 0: as many as the task needs (24, and 48 for mirror).",
+                    tooltip="Number of clips; 0: as many as the task needs (24, and 48 for mirror).",
                 ),
                 io.Int.Input(
                     "seed",
@@ -57,7 +59,7 @@ class LTXVTrainDemoDataset(WritesDataset):
                     min=0,
                     max=2**31 - 1,
                     control_after_generate=False,
-                    tooltip="The same seed draws the same clips.",
+                    tooltip="The same seed generates the same clips.",
                 ),
                 io.String.Input(
                     "folder",
@@ -70,19 +72,19 @@ class LTXVTrainDemoDataset(WritesDataset):
                     default=0,
                     min=0,
                     max=EVALUATION_PROMPTS - 1,
-                    tooltip="Which of the prompts that are not in the data set to give out.",
+                    tooltip="Number of the prompt to output, of those that are not in the data set.",
                 ),
             ],
             outputs=[
                 dataset_output("The metadata file, for Preprocess LTXV Dataset."),
                 io.String.Output(
                     display_name="prompt",
-                    tooltip="A prompt that is not in the data set, to see what was learned.",
+                    tooltip="A prompt that is not in the data set, to test what was learned.",
                 ),
                 io.Image.Output(
                     display_name="reference",
-                    tooltip="Frames that belong to the prompt: the reference video to give to an "
-                    "IC-LoRA (mirror), for the other tasks the clip as the base model shows it.",
+                    tooltip="Frames for the prompt: the reference video for an IC-LoRA (mirror), for "
+                    "the other tasks the clip as the base model shows it.",
                 ),
                 io.String.Output(
                     display_name="reference_path",
@@ -115,6 +117,8 @@ class LTXVTrainDemoDataset(WritesDataset):
 
 
 class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
+    """Writes the miniature as a checkpoint for ComfyUI."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -151,6 +155,8 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
 
 
 class LTXVTrainMiniaturePrompt(io.ComfyNode):
+    """Encodes a prompt with the miniature's text encoder."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

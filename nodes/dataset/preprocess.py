@@ -1,4 +1,4 @@
-"""The node that turns videos and captions into what training reads."""
+"""The node that encodes videos and captions for training."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,12 +14,11 @@ from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
 from ..comfy.model_files import inputs_with_lists, missing_files, with_files
 from ..comfy.sockets import CATEGORY
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
-from ..training.result_files import Given
-from ..training.run_job import make_room, run_job
+from ..training.result_files import ResultFiles
+from ..training.run_job import run_job, unload_models
 from .changes import state_of_source
-from .own_folder import require_own_folder
 
 # What the canvas calls an option, and suggests for it, where that isn't the option's own.
 _ON_THE_CANVAS: dict[str, dict[str, str]] = {
@@ -29,11 +28,13 @@ _ON_THE_CANVAS: dict[str, dict[str, str]] = {
 }
 _FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "name" in change}
 
-_given = Given()
-"""The folders of preprocessed data sets that nodes gave."""
+_indexes = ResultFiles()
+"""The indexes of data sets that outputs of these nodes name."""
 
 
 class LTXVTrainDatasetPreprocess(io.ComfyNode):
+    """Encodes a data set and outputs its index, a summary and contact sheets."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -41,38 +42,37 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             display_name="Preprocess LTXV Dataset",
             category=CATEGORY,
             description="Reads a data set of videos and captions and writes their latents and "
-            "text embeddings for training. What is already there and unchanged is kept. A clip "
-            "that can't be used is named and left out.",
+            "text embeddings for training. Unchanged clips are not encoded again. A clip "
+            "that can't be used is skipped and named with the reason.",
             is_output_node=True,
             inputs=[
                 *inputs_with_lists(options(PreprocessSettings), _widgets()),
                 io.Vae.Input(
                     "vae",
                     optional=True,
-                    tooltip="A VAE of LTX-Video that is on the canvas already, used in place of "
-                    "model_source's.",
+                    tooltip="An LTX-Video VAE from the canvas. It replaces the VAE of model_source.",
                 ),
                 io.Clip.Input(
                     "clip",
                     optional=True,
-                    tooltip="A CLIP of type ltxv that is on the canvas already, used in place of "
-                    "model_source's text encoder. With both connected, model_source loads "
-                    "nothing.",
+                    tooltip="A CLIP of type ltxv from the canvas. It replaces the text encoder of "
+                    "model_source. With VAE and CLIP connected, model_source loads nothing.",
                 ),
             ],
             outputs=[
                 io.String.Output(
                     display_name="preprocessed_data_root",
-                    tooltip="Folder of the preprocessed data set, for Configure LTXV Data.",
+                    tooltip="The preprocessed data set, for Configure LTXV Data: its index, in the "
+                    "folder that is written.",
                 ),
                 io.String.Output(
                     display_name="summary",
-                    tooltip="What was done, and what the data set holds: clips by size, captions, "
-                    "tokens, disk, an estimate of training memory.",
+                    tooltip="What was encoded, reused and skipped, and what the data set holds: clips "
+                    "by size, captions, tokens, disk, an estimate of training memory.",
                 ),
                 io.Image.Output(
                     display_name="contact_sheet",
-                    tooltip="Frames of some clips, as they are trained.",
+                    tooltip="Contact sheet: frames of some clips, resized and cropped as for training.",
                 ),
                 io.Image.Output(
                     display_name="verification",
@@ -80,7 +80,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                     "nodes behind this output do not run.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -90,6 +90,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         text_encoder_file: str | None = None,
         vae_file: str | None = None,
     ) -> str | bool:
+        """Refuses a chosen model file that doesn't exist."""
         return missing_files(
             model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
         )
@@ -98,7 +99,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
     def fingerprint_inputs(cls, vae: Any = None, clip: Any = None, **values: Any) -> str:
         """Changed files are seen where the path is written on the node itself, deleted latents
         always."""
-        gone = _given.count_gone()
+        gone = _indexes.count_deleted()
         if None in values.values():
             return f"linked, {gone}"
         try:
@@ -116,23 +117,22 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         from ..comfy.canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
-        require_own_folder(cls.hidden.prompt or {}, cls.hidden.unique_id, values, _settings)
         progress = NodeProgress(cls.hidden.unique_id)
         video_encoder = None if vae is None else vae_source(vae)
         caption_encoder = None if clip is None else clip_source(clip)
-        make_room()
+        unload_models()
         summary = run_job(
             lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
             progress,
         )
-        _given.add(summary.root)
-        progress.say(summary.text)
+        _indexes.add(summary.index)
+        progress.show_text(summary.text)
         sheet = image_from_pil(Image.open(summary.sheet))
         verification = summary.verification and image_from_pil(Image.open(summary.verification))
         shown = [sheet] if verification is None else [sheet, verification]
         previews = [ui.PreviewImage(picture, cls=cls).as_dict()["images"] for picture in shown]
         return io.NodeOutput(
-            str(summary.root),
+            str(summary.index),
             summary.text,
             sheet,
             ExecutionBlocker(None) if verification is None else verification,

@@ -1,4 +1,4 @@
-"""Nodes that make a data set out of raw videos: split them into scenes, and describe the clips."""
+"""Nodes that make a data set of raw videos: splitting into scenes, and captioning."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,15 @@ from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, f
 from ...ltxv_train_core.errors import LTXVTrainError
 from ..comfy.folders import input_path
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
-from ..training.run_job import make_room, run_job
+from ..training.run_job import run_job, unload_models
 from .changes import state_of_files
 
 
 class LTXVTrainSplitScenes(io.ComfyNode):
+    """Splits long videos into scenes."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -44,20 +46,21 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         settings = from_widgets(SplitSettings, _located(values, videos_path))
         progress = NodeProgress(cls.hidden.unique_id)
         summary = run_job(lambda report, stop: split_videos(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} kept, {summary.short} too short"]
+        lines = [f"{summary.written} written, {summary.kept} reused, {summary.short} too short"]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
 class LTXVTrainDatasetCaption(io.ComfyNode):
+    """Captions clips with a vision-language model."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainDatasetCaption",
             display_name="Caption LTXV Dataset",
             category=CATEGORY,
-            description="Describes clips that have no caption with a local vision-language model "
-            "(Qwen2.5-VL), into a metadata file that you can edit. Captions that are there are "
-            "kept.",
+            description="Captions clips that have no caption with a local vision-language model "
+            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions are kept.",
             is_output_node=True,
             inputs=_inputs(CaptionSettings, "dataset_path"),
             outputs=[
@@ -78,9 +81,9 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
 
         settings = from_widgets(CaptionSettings, _located(values, dataset_path))
         progress = NodeProgress(cls.hidden.unique_id)
-        make_room()
+        unload_models()
         summary = run_job(lambda report, stop: write_captions(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} kept"]
+        lines = [f"{summary.written} written, {summary.kept} reused"]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
@@ -118,5 +121,5 @@ def _shown(
 ) -> io.NodeOutput:
     lines = [*lines, *(f"skipped {name}: {reason}" for name, reason in skipped), str(metadata)]
     text = "\n".join(lines)
-    progress.say(text)
+    progress.show_text(text)
     return io.NodeOutput(str(metadata), ui={"text": [text]})

@@ -14,7 +14,7 @@ from ...ltxv_train_core.manifests.references import make_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.section_nodes import widget
+from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import state_of_source
@@ -28,6 +28,8 @@ _DATASET_OPTIONS = tuple(
 
 
 class LTXVTrainDatasetReferences(io.ComfyNode):
+    """Writes a reference video for every clip of a data set."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         source, *others = _DATASET_OPTIONS
@@ -35,9 +37,9 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
             node_id="LTXVTrainDatasetReferences",
             display_name="Write LTXV Reference Videos",
             category=CATEGORY,
-            description="Makes a reference video of every clip of a data set with a built-in "
-            "filter, for an IC-LoRA. One frame is in memory at a time, and what is there already "
-            "is kept. The data set itself is not changed.",
+            description="Writes a reference video for every clip of a data set with a built-in "
+            "filter, for an IC-LoRA. One frame is in memory at a time. References that exist are "
+            "not written again. The data set itself is not changed.",
             is_output_node=True,
             inputs=[
                 widget(replace(source, name="dataset_path", default="")),
@@ -80,14 +82,16 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
 
 
 class LTXVTrainApplyReferenceFilter(io.ComfyNode):
+    """Applies a reference filter to an IMAGE."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainApplyReferenceFilter",
             display_name="Apply LTXV Reference Filter",
             category=CATEGORY,
-            description="Makes of frames what Write LTXV Reference Videos makes of a data set's "
-            "clips: give an IC-LoRA the same kind of picture that it was trained on.",
+            description="Applies the filter of Write LTXV Reference Videos to frames, so that an "
+            "IC-LoRA gets the kind of reference that it was trained with.",
             inputs=[
                 io.Image.Input("images", tooltip="Frames of a video, or a single image."),
                 *map(widget, _FILTER_OPTIONS),

@@ -1,4 +1,4 @@
-"""The node that says what a file is."""
+"""The node that inspects a model or LoRA file."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,8 @@ FOLDERS = ("loras", "checkpoints", "diffusion_models", "text_encoders", "vae")
 
 
 class LTXVTrainInspectFile(io.ComfyNode):
+    """Outputs what a model or LoRA file is."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -27,12 +29,12 @@ class LTXVTrainInspectFile(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=listed(FOLDERS),
-                    tooltip="A file of ComfyUI's model folders, found out by its content, not by "
-                    "its name.",
+                    tooltip="A file of ComfyUI's model folders. Its content is inspected, not its "
+                    "name.",
                 )
             ],
             outputs=[
-                io.String.Output(display_name="text", tooltip="The facts, to read."),
+                io.String.Output(display_name="text", tooltip="The facts as text."),
                 io.String.Output(display_name="json", tooltip="The facts as JSON."),
             ],
         )

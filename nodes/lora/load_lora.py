@@ -1,4 +1,4 @@
-"""The node that puts a trained LoRA into a MODEL.
+"""The node that loads a trained LoRA into a MODEL.
 
 The reader of LoRA files is imported when it is first needed, so that ComfyUI starts quickly.
 """
@@ -21,22 +21,23 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 
 
 class LTXVTrainLoadLoRA(io.ComfyNode):
+    """Loads a LoRA into a MODEL and refuses one that doesn't fit."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainLoadLoRA",
             display_name="Load Trained LTXV LoRA",
             category=CATEGORY,
-            description="Puts a LoRA of any usual form into the model, of a run also that of an "
-            "earlier step. A LoRA that was made for another model is an error that names the "
-            "weights without a place, instead of a picture without effect.",
+            description="Loads a LoRA of any common form into the model; of a training run also "
+            "that of an earlier step. A LoRA for another model is an error that names the weights "
+            "that don't fit, instead of a LoRA without effect.",
             inputs=[
-                io.Model.Input("model", tooltip="The LTX-Video model to put the LoRA into."),
+                io.Model.Input("model", tooltip="The LTX-Video model to load the LoRA into."),
                 io.Combo.Input(
                     "lora_name",
                     options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file. Connect lora_name of a training node to load what it "
-                    "has just trained.",
+                    tooltip="The LoRA file. Connect lora_name of a training node to load its LoRA.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -54,7 +55,7 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
                     step=1,
                     optional=True,
                     tooltip="Load the LoRA that the same training run wrote at this step; 0: the "
-                    "file as named. A step that has no LoRA is an error that lists those that do.",
+                    "named file. For a step without a LoRA, the error lists the steps that have one.",
                 ),
             ],
             outputs=[
@@ -84,7 +85,7 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
         if step:
             lora_name = lora_of_step(lora_name, step)
         weights, metadata = _read(folder_paths.get_full_path_or_raise("loras", lora_name))
-        weights = _with_places(model, weights, metadata or {}, lora_name)
+        weights = _matched(model, weights, metadata or {}, lora_name)
         patched, _ = comfy.sd.load_lora_for_models(model, None, weights, strength, 0.0)
         if metadata and hasattr(patched, "set_attachments"):
             # Newer versions of ComfyUI read an IC-LoRA's parameters from the model.
@@ -101,29 +102,29 @@ def _read(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
         raise ModelError(f"{path}: is no readable safetensors file ({error})") from error
 
 
-def _with_places(
+def _matched(
     model: object, weights: dict[str, torch.Tensor], metadata: dict[str, str], lora_name: str
 ) -> dict[str, torch.Tensor]:
     """The weights under names that the model knows.
 
     Raises:
-        ModelError: for weights that it has no place for.
+        ModelError: for weights of modules that the model doesn't have.
     """
     places = comfy.lora.model_lora_keys_unet(model.model, {})
-    if ADAPTER_METADATA in metadata or _homeless(weights, places):
+    if ADAPTER_METADATA in metadata or _unmatched(weights, places):
         from ...ltxv_train_core.lora.file import comfy_tensors
 
         weights = comfy_tensors(weights, metadata, lora_name)
-    modules, homeless = _modules(weights), _homeless(weights, places)
-    if not modules or homeless:
-        named = ", ".join(homeless[:NAMED_MODULES])
-        more = f" and {len(homeless) - NAMED_MODULES} more" if homeless[NAMED_MODULES:] else ""
+    modules, unmatched = _modules(weights), _unmatched(weights, places)
+    if not modules or unmatched:
+        named = ", ".join(unmatched[:NAMED_MODULES])
+        more = f" and {len(unmatched) - NAMED_MODULES} more" if unmatched[NAMED_MODULES:] else ""
         from ...ltxv_train_core.formats.lora_kinds import why_not_plain
 
         if reason := why_not_plain(weights, metadata):
             raise ModelError(f"{lora_name}: {reason}")
         raise ModelError(
-            f"{lora_name}: {len(homeless)} of {len(modules)} modules have no place in this model "
+            f"{lora_name}: {len(unmatched)} of {len(modules)} modules don't exist in this model "
             f"({named}{more}). Load it into the model it was trained for"
         )
     return weights
@@ -133,11 +134,11 @@ def _modules(weights: dict[str, torch.Tensor]) -> set[str]:
     return {key.split(".lora_")[0] for key in weights}
 
 
-def _homeless(weights: dict[str, torch.Tensor], places: dict[str, str]) -> list[str]:
-    """Modules that the model has no place for."""
-    return sorted(module for module in _modules(weights) if not _has_place(module, places))
+def _unmatched(weights: dict[str, torch.Tensor], places: dict[str, str]) -> list[str]:
+    """Modules that the model doesn't have."""
+    return sorted(module for module in _modules(weights) if not _is_known(module, places))
 
 
-def _has_place(module: str, places: dict[str, str]) -> bool:
+def _is_known(module: str, places: dict[str, str]) -> bool:
     """Whether the name, or its beginning up to a dot, is one the model knows."""
-    return module in places or ("." in module and _has_place(module.rpartition(".")[0], places))
+    return module in places or ("." in module and _is_known(module.rpartition(".")[0], places))

@@ -1,7 +1,7 @@
-"""The nodes that make LoRA files and checkpoints of others.
+"""Nodes that write LoRA files and checkpoints made of others.
 
-A result's name tells what went into it, so that the same inputs find the file that is there and no
-file is ever overwritten. The core's code is imported when it is first needed, so that ComfyUI starts
+The name of a result holds a digest of its inputs: the same inputs reuse the file, and no file is ever
+overwritten. The core's code is imported when it is first needed, so that ComfyUI starts
 quickly.
 """
 
@@ -23,6 +23,8 @@ MODEL_FOLDERS = ("checkpoints", "diffusion_models")
 
 
 class LTXVTrainConvertLoRA(io.ComfyNode):
+    """Writes a LoRA in another form."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -30,7 +32,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
             display_name="Convert LTXV LoRA",
             category=CATEGORY,
             description="Writes a LoRA in another form, for other programs. Its effect and its "
-            "metadata stay the same; keys that have no place in the new file are named.",
+            "metadata stay the same; keys that the new form can't hold are named.",
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -53,18 +55,20 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
         source = _lora_path(lora_name)
         output = _derived("loras", f"{source.stem}-{form}", source)
         notes = [] if output.exists() else convert_lora(source, form, output).notes
-        return _told("loras", output, notes)
+        return _result("loras", output, notes)
 
 
 class LTXVTrainResizeLoRA(io.ComfyNode):
+    """Reduces the rank of a LoRA."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainResizeLoRA",
             display_name="Resize LTXV LoRA",
             category=CATEGORY,
-            description="Makes a LoRA's rank, and with it the file, smaller, and tells the error "
-            "that this makes: the norm of what is lost over the norm of the whole.",
+            description="Reduces the rank of a LoRA, and so its file, and outputs the relative "
+            "error: the norm of the difference over the norm of the LoRA.",
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -103,22 +107,24 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
             resize_lora(source, output, **how)
         facts = _metadata(output)
         error, size = float(facts["resize_error"]), facts["rank"]
-        return _told("loras", output, [f"rank {size}, error {error:.4f}"], error)
+        return _result("loras", output, [f"rank {size}, error {error:.4f}"], error)
 
 
 class LTXVTrainExtractLoRA(io.ComfyNode):
+    """Extracts a LoRA from two checkpoints."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainExtractLoRA",
             display_name="Extract LTXV LoRA",
             category=CATEGORY,
-            description="Makes a LoRA of the difference between two checkpoints of the same size, "
-            "and tells how much of the difference it lacks.",
+            description="Extracts a LoRA from the difference between two checkpoints of the same "
+            "size, and outputs the relative error.",
             is_output_node=True,
             inputs=[
                 _model_input("base_name", "The checkpoint that the LoRA is for."),
-                _model_input("tuned_name", "The checkpoint that it should come close to."),
+                _model_input("tuned_name", "The fine-tuned checkpoint that the LoRA approximates."),
                 io.Int.Input(
                     "rank", default=32, min=1, max=1024, tooltip="Rank of the LoRA to be made."
                 ),
@@ -146,19 +152,21 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
             )
             notes += done.notes
         error = float(_metadata(output)["extract_error"])
-        return _told("loras", output, [f"error {error:.4f}", *notes], error)
+        return _result("loras", output, [f"error {error:.4f}", *notes], error)
 
 
 class LTXVTrainMergeLoRA(io.ComfyNode):
+    """Merges a LoRA into a checkpoint."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainMergeLoRA",
             display_name="Merge LTXV LoRA",
             category=CATEGORY,
-            description="Folds a LoRA into a copy of a checkpoint, which then does without it what "
-            "it did with it. Everything else in the checkpoint stays as it is. The memory of one "
-            "weight is enough; the disk must hold the copy.",
+            description="Merges a LoRA into a copy of a checkpoint. Everything else in the "
+            "checkpoint stays unchanged. It needs memory for one weight at a time, and disk space "
+            "for the copy.",
             is_output_node=True,
             inputs=[
                 _model_input("model_name", "The checkpoint or diffusion model to copy."),
@@ -169,7 +177,7 @@ class LTXVTrainMergeLoRA(io.ComfyNode):
                     min=-10.0,
                     max=10.0,
                     step=0.01,
-                    tooltip="How strongly the LoRA is folded in; 1 is as trained.",
+                    tooltip="Strength of the LoRA in the merged model; 1 is as trained.",
                 ),
             ],
             outputs=[
@@ -195,7 +203,7 @@ class LTXVTrainMergeLoRA(io.ComfyNode):
                 NodeProgress(cls.hidden.unique_id),
             )
             notes = done.notes
-        return _told(kind, output, notes)
+        return _result(kind, output, notes)
 
 
 def _lora_input() -> io.Combo.Input:
@@ -250,7 +258,7 @@ def _metadata(path: Path) -> dict[str, str]:
         return file.metadata()
 
 
-def _told(kind: str, output: Path, notes: Any, *values: Any) -> io.NodeOutput:
+def _result(kind: str, output: Path, notes: Any, *values: Any) -> io.NodeOutput:
     """The name for a loader, with the notes at the node and in the log."""
     name = str(output.relative_to(folder_paths.get_folder_paths(kind)[0]))
     for note in notes:

@@ -18,6 +18,8 @@ from ..comfy.sockets import CATEGORY
 
 
 class LTXVTrainApplyReference(io.ComfyNode):
+    """Adds a reference video to the conditioning of an IC-LoRA."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -37,7 +39,7 @@ class LTXVTrainApplyReference(io.ComfyNode):
                 io.Image.Input(
                     "reference",
                     tooltip="Frames of the reference video. They are brought to the latent's size; "
-                    "frames beyond its length are left out.",
+                    "frames beyond its length are not used.",
                 ),
             ],
             outputs=[

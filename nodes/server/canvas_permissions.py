@@ -1,4 +1,4 @@
-"""What graphs may do inside of this ComfyUI, and who is told of what they may not."""
+"""What graphs may do in this ComfyUI, and how a browser learns of what was refused."""
 
 import functools
 import os
@@ -15,13 +15,13 @@ from ...ltxv_train_core.families.registry import FAMILIES
 from ...ltxv_train_core.permissions import Canvas, GrantFile, NotAllowedError, Places, use
 from ...ltxv_train_core.permissions.store import FOLDER, NAME
 from ..comfy.folders import LORA_SUBFOLDER
-from .broadcast import Place, announce
+from .broadcast import NodeLocation, broadcast_event
 
 _NO_MODELS = frozenset({"custom_nodes"})
 
 
 def use_canvas_policy() -> None:
-    """Makes this process one in which graphs may do what its user has allowed."""
+    """Applies the permissions of graphs to this process: they may do what its user has allowed."""
     captioner = CaptionSettings.model_fields["model"].default
     named = {captioner}.union(*(family.repositories for family in FAMILIES))
     file = Path(folder_paths.get_user_directory(), FOLDER, NAME)
@@ -43,8 +43,8 @@ def places() -> Places:
     )
 
 
-def show_what_is_asked(node: type[io.ComfyNode]) -> None:
-    """Lets browsers show at a node what it needs and was not allowed, with a button that allows it."""
+def report_missing_permission(node: type[io.ComfyNode]) -> None:
+    """Reports a missing permission of a node to browsers, which show a button that allows it."""
     execute = node.execute.__func__
 
     @functools.wraps(execute)
@@ -52,9 +52,10 @@ def show_what_is_asked(node: type[io.ComfyNode]) -> None:
         try:
             return execute(*arguments, **values)
         except NotAllowedError as error:
-            place = PromptServer.instance.last_node_id
-            if place is not None:
-                announce(PermissionAsked(error.ask.kind, error.ask.value), Place(place))
+            node_id = PromptServer.instance.last_node_id
+            if node_id is not None:
+                event = PermissionAsked(error.ask.kind, error.ask.value)
+                broadcast_event(event, NodeLocation(node_id))
             raise
 
     node.execute = classmethod(asks)  # type: ignore[method-assign]

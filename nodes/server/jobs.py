@@ -10,26 +10,29 @@ from typing import TYPE_CHECKING
 
 from server import PromptServer
 
-from ...ltxv_train_core.events import Event, RunDeleted, RunMoved
+from ...ltxv_train_core.events import Event, RunDeleted, RunStatusChanged
 from ...ltxv_train_core.runs import RunFolder, RunLibrary, RunState
 from ..comfy.folders import publish, runs_folder
-from .broadcast import Place, announce
+from .broadcast import NodeLocation, broadcast_event
 
 if TYPE_CHECKING:
     from ...ltxv_train_core.jobs import JobManager
 
-_shown_at: dict[str, Place] = {}
+_shown_at: dict[str, NodeLocation] = {}
 """The node that shows a run, by the run's name."""
 
 
 _first_call = threading.Lock()
-"""While the first call imports the trainer, requests of browsers and the executing thread call
-too."""
+"""Held while the first call imports the trainer: requests of browsers and the executing thread may
+call at the same time."""
 
 
 def job_manager() -> "JobManager":
-    """Tells browsers of every run, copies its LoRAs to where loaders list them, and pauses all when
-    ComfyUI ends."""
+    """Returns the job manager of this ComfyUI.
+
+    Browsers get the events of its runs, finished LoRAs are copied into ComfyUI's LoRA folder, and all
+    runs pause when ComfyUI ends.
+    """
     with _first_call:
         return _job_manager()
 
@@ -45,36 +48,39 @@ def _job_manager() -> "JobManager":
 
 
 def run_library() -> RunLibrary:
+    """The runs in ComfyUI's output folder."""
     return _library(runs_folder())
 
 
 @lru_cache(maxsize=2)
 def _library(folder: Path) -> RunLibrary:
-    """Kept, for what it remembers."""
+    """Kept between calls for its cache of summaries."""
     return RunLibrary(folder, trust_seconds=0.25)
 
 
-def show_at(run: str, place: Place) -> None:
-    """Events of a run name this node from now on."""
+def show_at(run: str, place: NodeLocation) -> None:
+    """Makes a node the one that events of a run name."""
     _shown_at[run] = place
 
 
-def place_of(run: str) -> Place | None:
-    """The node that shows a run."""
+def location_of(run: str) -> NodeLocation | None:
+    """The node that shows a run, or None."""
     return _shown_at.get(run)
 
 
-def tell(run: str, state: RunState) -> None:
-    """Tells browsers how a run was found."""
-    announce(RunMoved(run, state.status, state.step, state.steps), _shown_at.get(run), run)
+def report_run_state(run: str, state: RunState) -> None:
+    """Sends the state of a run that is not trained now to browsers."""
+    broadcast_event(
+        RunStatusChanged(run, state.status, state.step, state.steps), _shown_at.get(run), run
+    )
 
 
-def tell_deleted(run: str) -> None:
-    """Tells browsers that a run is gone."""
-    announce(RunDeleted(run), _shown_at.pop(run, None), run)
+def report_run_deleted(run: str) -> None:
+    """Sends browsers that a run was deleted."""
+    broadcast_event(RunDeleted(run), _shown_at.pop(run, None), run)
 
 
-def ask_for_room() -> None:
+def request_model_unload() -> None:
     """Asks ComfyUI to unload its models as soon as no prompt runs. From any thread."""
     PromptServer.instance.prompt_queue.set_flag("unload_models", True)
 
@@ -91,9 +97,9 @@ def publish_loras(run: RunFolder, step: int) -> str | None:
 
 def _follow(name: str, event: Event) -> None:
     try:
-        if isinstance(event, RunMoved) and event.status not in ("queued", "running"):
+        if isinstance(event, RunStatusChanged) and event.status not in ("queued", "running"):
             job = job_manager().find(name)
             if job is not None:
                 publish_loras(job.run, event.step)
     finally:
-        announce(event, _shown_at.get(name), name)
+        broadcast_event(event, _shown_at.get(name), name)

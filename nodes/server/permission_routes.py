@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError, shown
 from ...ltxv_train_core.permissions import GrantFile, Grants, policy
 from ...ltxv_train_core.permissions import Upload as UploadGrant
-from .broadcast import announce
-from .jobs import place_of
+from .broadcast import broadcast_event
+from .jobs import location_of
 
 if TYPE_CHECKING:
     from ...ltxv_train_core.events import Event
@@ -29,6 +29,7 @@ def allow(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(body: dict[str, Any]) -> dict[str, Any]:
+    """Removes permissions; raises `ConfigurationError` for what is none."""
     return _view(_grants().remove(Grants.from_json(body)))
 
 
@@ -70,7 +71,7 @@ def answer_upload(run: "RunFolder", body: dict[str, Any]) -> dict[str, Any] | No
         _grants().add(Grants(uploads=(UploadGrant(wanted.repository, visibility),)))
 
     def report(event: "Event") -> None:
-        announce(event, place_of(run.name), run.name)
+        broadcast_event(event, location_of(run.name), run.name)
 
     hub.push(run, report=report)
     return upload(run)

@@ -20,7 +20,7 @@ from ...ltxv_train_core.errors import LTXVTrainError
 from ...ltxv_train_core.runs import RunFolder, RunNotFoundError
 from ..comfy.folders import publish
 from . import permission_routes, run_views
-from .jobs import ask_for_room, job_manager, run_library, tell_deleted
+from .jobs import job_manager, report_run_deleted, request_model_unload, run_library
 
 PERMISSIONS = "/ltxv_train/permissions"
 ROOT = "/ltxv_train/runs"
@@ -86,8 +86,8 @@ def _stop(request: web.Request, body: Body) -> None:
 
 
 def _resume(request: web.Request, body: Body) -> None:
-    job_manager().resume(_run(request), ask_for_room)
-    ask_for_room()
+    job_manager().resume(_run(request), request_model_unload)
+    request_model_unload()
 
 
 def _ask_for_samples(request: web.Request, body: Body) -> None:
@@ -104,11 +104,11 @@ def _delete(request: web.Request, body: Body) -> None:
     if job is not None and job.status == "paused":
         job_manager().stop(run.name)
     run_library().delete(run.name)
-    tell_deleted(run.name)
+    report_run_deleted(run.name)
 
 
 def _publish(request: web.Request, body: Body) -> dict[str, str]:
-    """Puts trained weights of the run where ComfyUI's loaders list them, and tells their name."""
+    """Copies trained weights of the run to where ComfyUI's loaders list them, and returns their name."""
     run = _run(request)
     weights = _lora(run, body.get("file"))
     is_full = run.configuration().model.training_mode == "full"

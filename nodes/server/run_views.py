@@ -47,7 +47,7 @@ def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
 
 
 def metrics(run: RunFolder, since: int, points: int | None) -> dict[str, Any]:
-    """The columns after a step, and the newest step as it was told."""
+    """The columns after a step, and the newest step as it was reported."""
     rows = run.metrics(since)
     last = {name: _finite(value) for name, value in asdict(rows[-1]).items()} if rows else None
     return {"columns": asdict(curves(rows, points)), "last": last}
@@ -66,7 +66,7 @@ def configuration(run: RunFolder) -> dict[str, Any]:
 
 
 def loras(run: RunFolder) -> list[dict[str, Any]]:
-    """Its LoRA files; one that is deleted at this moment is left out."""
+    """Its LoRA files; one that is deleted meanwhile is skipped."""
     found = []
     for each in run.loras():
         with suppress(FileNotFoundError):

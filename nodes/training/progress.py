@@ -1,4 +1,4 @@
-"""What a running job shows at its node: ComfyUI's progress bar, a line of text and a picture."""
+"""Shows a job at its node: ComfyUI's progress bar, a line of text and a preview."""
 
 import logging
 import math
@@ -13,24 +13,23 @@ from ...ltxv_train_core.events import (
     Event,
     Notice,
     Progress,
-    RunMoved,
+    RunStatusChanged,
     SamplesWritten,
     StepCompleted,
 )
 from ...ltxv_train_core.runs.loss_chart import loss_chart
 from ..comfy.images import stacked
-from ..server.broadcast import Place, announce
 
-PICTURE_INTERVAL_SECONDS = 1.0
-PICTURE_SIZE_PX = 768
+PREVIEW_INTERVAL_SECONDS = 1.0
+PREVIEW_SIZE_PX = 768
 
 logger = logging.getLogger("ltxv_train")
 
 
 class NodeProgress:
-    """Follows the events of one job for one node of the canvas.
+    """Shows the events of one job at one node of the canvas.
 
-    Used by the executing thread alone.
+    Only the executing thread may use it: ComfyUI's progress bar raises the interrupt there.
 
     Attributes:
         losses: loss by step, as far as it was reported.
@@ -38,33 +37,27 @@ class NodeProgress:
         skipped: clips that could not be used.
     """
 
-    def __init__(self, node_id: str, announces: bool = True):
-        """
-        Args:
-            announces: False where somebody else tells browsers of the events.
-        """
-        self.node_id, self._announces = node_id, announces
+    def __init__(self, node_id: str):
+        self.node_id = node_id
         self.losses: dict[int, float] = {}
         self.sheet: Image.Image | None = None
         self.skipped: list[ClipSkipped] = []
         self._steps = 0
         self._phase = ""
         self._bar: comfy.utils.ProgressBar | None = None
-        self._picture_due = 0.0
+        self._preview_due = 0.0
 
-    def begin_with(self, metrics: list[StepCompleted]) -> None:
-        """Takes what a run did before it is followed."""
+    def load_metrics(self, metrics: list[StepCompleted]) -> None:
+        """Takes the losses of steps before those that are reported."""
         self.losses = {each.step: each.loss for each in metrics}
 
     def record(self, events: list[Event]) -> None:
-        """Remembers and announces events without touching the progress bar."""
+        """Remembers events without touching the progress bar."""
         for event in events:
             self._remember(event)
-            if self._announces:
-                announce(event, Place(self.node_id))
 
     def show(self, events: list[Event]) -> None:
-        """Remembers and announces events, and draws the latest state at the node.
+        """Remembers events, and draws the latest state at the node.
 
         Raises:
             comfy.model_management.InterruptProcessingException: if the prompt was interrupted.
@@ -75,18 +68,18 @@ class NodeProgress:
                 self._move_bar("train", event.step, event.steps)
             elif isinstance(event, Progress):
                 self._move_bar(event.phase, event.done, event.total)
-        moves = [event for event in events if isinstance(event, RunMoved)]
+        moves = [event for event in events if isinstance(event, RunStatusChanged)]
         steps = [event for event in events if isinstance(event, StepCompleted)]
         if line := next(filter(None, map(_line, reversed(moves or steps or events))), None):
-            self.say(line)
+            self.show_text(line)
 
-    def say(self, line: str) -> None:
+    def show_text(self, line: str) -> None:
         """Writes a line of text at the node."""
         server = PromptServer.instance
         server.send_progress_text(line, self.node_id, server.client_id)
 
-    def picture(self) -> Image.Image | None:
-        """The loss curve, with the latest samples below it; None before the first step."""
+    def preview(self) -> Image.Image | None:
+        """The loss chart, with the latest contact sheet below it; None before the first step."""
         if not self.losses:
             return None
         losses = [self.losses[step] for step in sorted(self.losses)]
@@ -102,7 +95,7 @@ class NodeProgress:
         elif isinstance(event, SamplesWritten):
             with Image.open(event.sheet) as sheet:
                 self.sheet = sheet.convert("RGB")
-            self._picture_due = 0.0
+            self._preview_due = 0.0
         elif isinstance(event, ClipSkipped):
             self.skipped.append(event)
             logger.warning("skipped %s: %s", event.name, event.reason)
@@ -115,14 +108,14 @@ class NodeProgress:
             self._bar = comfy.utils.ProgressBar(max(total, 1), node_id=self.node_id)
         preview = None
         now = time.monotonic()
-        if now >= self._picture_due and (picture := self.picture()):
-            preview = ("JPEG", picture, PICTURE_SIZE_PX)
-            self._picture_due = now + PICTURE_INTERVAL_SECONDS
+        if now >= self._preview_due and (preview_image := self.preview()):
+            preview = ("JPEG", preview_image, PREVIEW_SIZE_PX)
+            self._preview_due = now + PREVIEW_INTERVAL_SECONDS
         self._bar.update_absolute(done, max(total, 1), preview)
 
 
 def _line(event: Event) -> str | None:
-    """An event in words, for the node."""
+    """The text that a node shows for an event, or None."""
     if isinstance(event, StepCompleted):
         return (
             f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
@@ -136,7 +129,7 @@ def _line(event: Event) -> str | None:
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
         return event.message
-    if isinstance(event, RunMoved):
+    if isinstance(event, RunStatusChanged):
         return f"{event.status} at step {event.step} of {event.steps}" + (
             f": {event.message}" if event.message else ""
         )

@@ -1,27 +1,28 @@
-"""When a node runs again although its inputs are the same."""
+"""Change detection: fingerprints for nodes whose result files may be deleted."""
 
 import time
 from pathlib import Path
 
 
-def every_time() -> int:
-    """A fingerprint that is never the same twice."""
+def always_changed() -> int:
+    """Returns a fingerprint that is never the same twice."""
     return time.time_ns()
 
 
-class Given:
-    """Where the results lie that nodes gave. ComfyUI keeps those, also when somebody deletes what
-    they name."""
+class ResultFiles:
+    """Files that outputs of nodes name. ComfyUI caches those outputs, also when somebody deletes the
+    files."""
 
     def __init__(self) -> None:
         self._there: set[Path] = set()
         self._gone = 0
 
     def add(self, path: Path) -> None:
+        """Watches a file that an output names."""
         self._there.add(path)
 
-    def count_gone(self) -> int:
-        """A fingerprint that changes when something was deleted since it was given."""
+    def count_deleted(self) -> int:
+        """Counts the deleted files: a fingerprint that changes when one more is gone."""
         gone = {path for path in self._there if not path.exists()}
         self._there -= gone
         self._gone += len(gone)

@@ -1,4 +1,4 @@
-"""What the nodes of a run give: its LoRA's name, pictures of loss and samples, its folder."""
+"""Outputs of the nodes of a run: name of its LoRA, loss chart, contact sheet, folder."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from ...ltxv_train_core.runs.loss_chart import loss_chart
 from ..comfy.images import image_from_pil
 from ..comfy.sockets import TRAINING_RUN
 from ..server.jobs import publish_loras
-from .result_files import Given
+from .result_files import ResultFiles
 
 LORA_NAME = io.AnyType.Output(
     display_name="lora_name",
@@ -28,11 +28,12 @@ MODEL_NAME = io.AnyType.Output(
 
 logger = logging.getLogger("ltxv_train")
 
-given = Given()
-"""The LoRA files of runs whose results nodes gave."""
+result_files = ResultFiles()
+"""The LoRA files that outputs of training nodes name."""
 
 
 def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
+    """The outputs of a node of a run; `name` is the first of them."""
     return [
         name,
         io.Image.Output(display_name="loss_curve", tooltip="The loss over all steps."),
@@ -58,13 +59,13 @@ def run_outputs(name: io.Output = LORA_NAME) -> list[io.Output]:
 
 
 def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
-    """The outputs of a run that has a LoRA.
+    """The output values of a run that has a LoRA.
 
     Args:
-        line: what the node says behind the LoRA's name.
+        line: shown at the node, after the LoRA's name.
     """
     name = publish_loras(run, state.step)
-    given.add(run.lora_file(state.step))
+    result_files.add(run.lora_file(state.step))
     losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
     sheet = _latest_sheet(run)
     return io.NodeOutput(
@@ -79,7 +80,7 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
 
 
 def _latest_sheet(run: RunFolder) -> Image.Image | None:
-    """The newest contact sheet; None where there is none, or it is no picture."""
+    """The newest contact sheet; None where there is none, or it can't be read as an image."""
     path = run.latest_sheet()
     if path is None:
         return None
@@ -91,7 +92,11 @@ def _latest_sheet(run: RunFolder) -> Image.Image | None:
         return None
 
 
-def results_later(run: RunFolder, line: str) -> io.NodeOutput:
-    """The outputs of a run that trains on: nodes that need what it isn't yet do not run."""
+def results_while_training(run: RunFolder, line: str) -> io.NodeOutput:
+    """The output values of a run that still trains: nodes that need its LoRA do not run.
+
+    Args:
+        line: shown at the node.
+    """
     later: Any = ExecutionBlocker(None)
     return io.NodeOutput(later, later, later, str(run.folder), run.name, later, ui={"text": [line]})

@@ -1,4 +1,4 @@
-"""Long work of a node: it runs in the job's thread, the executing thread watches.
+"""Runs long work of a node in a thread of its own, while the executing thread shows its progress.
 
 Nodes execute under `torch.inference_mode`; a new thread does not, so the work may train. The
 interrupt and the progress bar belong to the executing thread: both raise ComfyUI's interrupt in
@@ -14,7 +14,8 @@ import comfy.model_management
 
 from ...ltxv_train_core.background import Job
 from ...ltxv_train_core.errors import Cancelled
-from ...ltxv_train_core.events import Reporter, StopSignal
+from ...ltxv_train_core.events import Event, EventQueue, Reporter, StopSignal
+from ..server.broadcast import NodeLocation, broadcast_event
 from ..server.jobs import job_manager
 from .progress import NodeProgress
 
@@ -27,13 +28,14 @@ POLL_SECONDS = 0.05
 Result = TypeVar("Result")
 
 
-def make_room() -> None:
-    """Takes ComfyUI's models out of the accelerator's memory."""
+def unload_models() -> None:
+    """Unloads ComfyUI's models from the accelerator's memory."""
     comfy.model_management.unload_all_models()
-    give_memory_back()
+    free_memory()
 
 
-def give_memory_back() -> None:
+def free_memory() -> None:
+    """Returns memory that nothing uses to the device."""
     gc.collect()
     comfy.model_management.soft_empty_cache()
 
@@ -41,8 +43,8 @@ def give_memory_back() -> None:
 def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProgress) -> Result:
     """Runs `target` in its own thread and shows what it reports at the node.
 
-    When the user interrupts the prompt, the work is asked to stop, gets the time to save what it
-    has, and the interrupt goes on to ComfyUI.
+    When the user interrupts the prompt, the work is asked to stop and gets the time to save what it
+    has; then the interrupt is raised again for ComfyUI.
 
     Raises:
         Exception: whatever the work raised.
@@ -53,47 +55,55 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
     try:
         while not job.wait(POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            progress.show(job.drain())
+            progress.show(_broadcast(job.drain(), progress))
     except BaseException:
         job.cancel()
         while not job.wait(POLL_SECONDS):
             pass
-        progress.record(job.drain())
+        progress.record(_broadcast(job.drain(), progress))
         raise
     finally:
-        give_memory_back()
-    progress.show(job.drain())
+        free_memory()
+    progress.show(_broadcast(job.drain(), progress))
     return job.result()
 
 
+def _broadcast(events: list[Event], progress: NodeProgress) -> list[Event]:
+    """Sends events of work that is no run; those of a run reach browsers as `JobManager` says."""
+    for event in events:
+        broadcast_event(event, NodeLocation(progress.node_id))
+    return events
+
+
 def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
-    """Shows a run at the node until it has ended; a paused one is waited for.
+    """Shows a run at the node until it has ended. A paused run is waited for.
 
     Args:
         stops_it: an interrupt of the prompt stops the run, and waits until its checkpoint is
-            written. Else it only ends the waiting.
+            written. Otherwise it only ends the waiting.
 
     Raises:
         LTXVTrainError: the run failed.
         comfy.model_management.InterruptProcessingException: the prompt was interrupted, or the run
             was stopped by somebody else: what needs its result must not run.
     """
-    follower = job.follow()
+    events = EventQueue()
+    stop_listening = job.listeners.add(events)
     try:
         while not job.wait(POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
-            progress.show(follower.drain())
-        progress.show(follower.drain())
+            progress.show(events.drain())
+        progress.show(events.drain())
     except BaseException:
         if stops_it:
             job_manager().stop_if_active(job.name)
             while not job.wait(POLL_SECONDS):
                 pass
-        progress.record(follower.drain())
+        progress.record(events.drain())
         raise
     finally:
-        job.unfollow(follower)
-        give_memory_back()
+        stop_listening()
+        free_memory()
     with suppress(Cancelled):
         result = job.result()
         if result.finished:

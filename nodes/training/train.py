@@ -11,12 +11,19 @@ from ...ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingC
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import graph_to_share
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
-from ..server.broadcast import Place
-from ..server.jobs import ask_for_room, job_manager, run_library, show_at, tell
+from ..server.broadcast import NodeLocation
+from ..server.jobs import job_manager, report_run_state, request_model_unload, run_library, show_at
 from .progress import NodeProgress
-from .result_files import every_time
-from .results import LORA_NAME, MODEL_NAME, given, results, results_later, run_outputs
-from .run_job import follow_run, make_room, run_job
+from .result_files import always_changed
+from .results import (
+    LORA_NAME,
+    MODEL_NAME,
+    result_files,
+    results,
+    results_while_training,
+    run_outputs,
+)
+from .run_job import follow_run, run_job, unload_models
 
 WAIT, DETACHED = "wait", "detached"
 
@@ -52,28 +59,28 @@ class TrainNode(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 TRAINING_CONFIG.Input(
-                    "config", tooltip="What to train, from Join LTXV Training Configuration."
+                    "config", tooltip="The configuration, from Join LTXV Training Configuration."
                 ),
                 TRAINING_RUN.Input(
                     "continue_from",
                     optional=True,
-                    tooltip="A finished run, from another training node: its training is carried "
-                    "on for as many steps as optimization.steps says, in a run of its own.",
+                    tooltip="A finished run, from another training node. A new run continues its "
+                    "training for optimization.steps more steps.",
                 ),
                 io.Combo.Input(
                     "mode",
                     options=[WAIT, DETACHED],
                     default=WAIT,
                     optional=True,
-                    tooltip="wait: the graph goes on when training is done. detached: the graph "
-                    "ends, the run goes on in the background; Wait for LTXV Run joins it.",
+                    tooltip="wait: the graph continues when training has finished. detached: the "
+                    "run trains in the background; Wait for LTXV Run waits for it.",
                 ),
                 io.Boolean.Input(
                     "train_again",
                     default=False,
                     optional=True,
-                    tooltip="Train a finished run once more, beside the earlier one, every time "
-                    "that the graph is queued.",
+                    tooltip="Train a finished run once more, as a new run beside the earlier one, "
+                    "every time that the graph is queued.",
                 ),
                 io.Int.Input(
                     "processes",
@@ -81,9 +88,9 @@ class TrainNode(io.ComfyNode):
                     min=0,
                     max=64,
                     optional=True,
-                    tooltip="0: train inside ComfyUI. 1: in a process of its own, which can't take "
-                    "ComfyUI down. More: in so many processes together, one for each GPU; each "
-                    "brings a batch of its own.",
+                    tooltip="0: train inside ComfyUI. 1: in a process of its own; if it crashes, "
+                    "ComfyUI keeps running. More: in that many processes together, one for each "
+                    "GPU; each has a batch of its own.",
                 ),
             ],
             outputs=run_outputs(cls.gives),
@@ -94,9 +101,9 @@ class TrainNode(io.ComfyNode):
     def fingerprint_inputs(
         cls, mode: str | None = WAIT, train_again: bool | None = False, **_: Any
     ) -> int:
-        """A run that isn't waited for may have moved since; asking for it again costs little. One
-        that was deleted is trained again."""
-        return every_time() if train_again or mode == DETACHED else given.count_gone()
+        """A detached run may have changed since, and looking at it again costs little. A run whose
+        LoRA was deleted is trained again."""
+        return always_changed() if train_again or mode == DETACHED else result_files.count_deleted()
 
     @classmethod
     def execute(
@@ -126,38 +133,41 @@ class TrainNode(io.ComfyNode):
             ),
             progress,
         )
-        show_at(plan.run.name, Place.of(cls.hidden))
+        show_at(plan.run.name, NodeLocation.of(cls.hidden))
         if plan.is_finished:
-            tell(plan.run.name, plan.state)
+            report_run_state(plan.run.name, plan.state)
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
-            line = f"{plan.state.step} steps; found finished, nothing was trained"
+            line = f"{plan.state.step} steps; already finished, nothing was trained"
             return results(plan.run, plan.state, line)
-        make_room()
+        unload_models()
         if mode == DETACHED:
-            job = job_manager().submit(plan, make_room=ask_for_room)
+            job = job_manager().submit(plan, before_training=request_model_unload)
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
-            progress.say(line)
-            return results_later(plan.run, line)
-        progress = NodeProgress(cls.hidden.unique_id, announces=False)
-        progress.begin_with(plan.run.metrics())
+            progress.show_text(line)
+            return results_while_training(plan.run, line)
+        progress = NodeProgress(cls.hidden.unique_id)
+        progress.load_metrics(plan.run.metrics())
         result = follow_run(job_manager().submit(plan), progress, stops_it=True)
         state = plan.run.written_state()
         assert state is not None
-        progress.say(f"{result.lora_file.stem}, {result.step} steps")
+        progress.show_text(f"{result.lora_file.stem}, {result.step} steps")
         return results(plan.run, state, f"{result.step} steps")
 
 
 class LTXVTrainLoRA(TrainNode):
+    """Trains a LoRA."""
+
     node_id = "LTXVTrainLoRA"
     display_name = "Train LTXV LoRA"
     description = (
-        "Trains a LoRA for LTX-Video. ComfyUI's models leave the memory first. Cancel stops within "
-        "a step and keeps the checkpoint; the same configuration queued again goes on from there, "
-        "or finds the finished LoRA."
+        "Trains a LoRA for LTX-Video. ComfyUI's models are unloaded first. Cancel stops within a step "
+        "and keeps the checkpoint. The same configuration queued again resumes from there, or "
+        "reuses the finished LoRA."
     )
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuses an IC-LoRA, which has a node of its own."""
         conditioning = values.get("conditioning", ConditioningConfig())
         if conditioning.mode == "reference_video":
             raise ConfigurationError(
@@ -170,17 +180,20 @@ class LTXVTrainLoRA(TrainNode):
 
 
 class LTXVTrainICLoRA(TrainNode):
+    """Trains an IC-LoRA."""
+
     node_id = "LTXVTrainICLoRA"
     display_name = "Train LTXV IC-LoRA"
     description = (
         "Trains an IC-LoRA for LTX-Video: one that follows a reference video. The data set needs "
         "reference videos; conditioning.mode is set to reference_video. Cancel stops within a step "
-        "and keeps the checkpoint; the same configuration queued again goes on from there, or "
-        "finds the finished LoRA."
+        "and keeps the checkpoint. The same configuration queued again resumes from there, or "
+        "reuses the finished LoRA."
     )
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Sets conditioning.mode to reference_video."""
         conditioning = values.get("conditioning", ConditioningConfig())
         return super().prepare(
             {**values, "conditioning": conditioning.model_copy(update={"mode": "reference_video"})}
@@ -188,16 +201,19 @@ class LTXVTrainICLoRA(TrainNode):
 
 
 class LTXVTrainModel(TrainNode):
+    """Trains every weight of the transformer."""
+
     node_id = "LTXVTrainModel"
     display_name = "Train LTXV Model"
     description = (
         "Trains every weight of LTX-Video (full fine-tuning); model.training_mode is set to full. It "
-        "takes far more memory than a LoRA. Cancel stops within a step and keeps the checkpoint; "
-        "the same configuration queued again goes on from there, or finds the finished model."
+        "takes far more memory than a LoRA. Cancel stops within a step and keeps the checkpoint. "
+        "The same configuration queued again resumes from there, or reuses the finished model."
     )
     gives = MODEL_NAME
 
     @classmethod
     def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Sets model.training_mode to full."""
         model = values.get("model", ModelConfig())
         return {**values, "model": model.model_copy(update={"training_mode": "full"})}

@@ -5,23 +5,25 @@ from comfy_api.latest import io
 from ...ltxv_train_core.errors import LTXVTrainError
 from ...ltxv_train_core.runs.library import current_state
 from ..comfy.sockets import CATEGORY, TRAINING_RUN
-from ..server.broadcast import Place
+from ..server.broadcast import NodeLocation
 from ..server.jobs import job_manager, run_library, show_at
 from .progress import NodeProgress
-from .result_files import every_time
+from .result_files import always_changed
 from .results import results, run_outputs
 from .run_job import follow_run
 
 
 class LTXVTrainWait(io.ComfyNode):
+    """Waits for a detached run and outputs its results."""
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LTXVTrainWait",
             display_name="Wait for LTXV Run",
             category=CATEGORY,
-            description="Waits until a run has finished that a training node started in detached "
-            "mode, and gives what it made. Cancel ends the waiting; the run goes on.",
+            description="Waits until a run that a training node started in detached mode has "
+            "finished, and outputs its results. Cancel ends the waiting; the run continues.",
             is_output_node=True,
             inputs=[
                 TRAINING_RUN.Input("run", optional=True, tooltip="The run, from a training node."),
@@ -29,7 +31,7 @@ class LTXVTrainWait(io.ComfyNode):
                     "run_name",
                     default="",
                     optional=True,
-                    tooltip="Name of the run (its folder's), where no run is connected.",
+                    tooltip="Name of the run (the name of its folder), if no run is connected.",
                 ),
             ],
             outputs=run_outputs(),
@@ -38,19 +40,20 @@ class LTXVTrainWait(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> int:
-        return every_time()
+        """Runs every time: the state of a run may have changed."""
+        return always_changed()
 
     @classmethod
     def execute(cls, run: str | None = None, run_name: str = "") -> io.NodeOutput:
         name = run or run_name.strip()
         if not name:
-            raise LTXVTrainError("no run to wait for: connect one, or write its name")
+            raise LTXVTrainError("no run to wait for: connect run, or write run_name")
         folder = run_library().find(name)
         job = job_manager().find(name)
         if job is not None:
-            progress = NodeProgress(cls.hidden.unique_id, announces=False)
-            progress.begin_with(folder.metrics())
-            show_at(name, Place.of(cls.hidden))
+            progress = NodeProgress(cls.hidden.unique_id)
+            progress.load_metrics(folder.metrics())
+            show_at(name, NodeLocation.of(cls.hidden))
             follow_run(job, progress, stops_it=False)
         state = current_state(folder)
         if state and job is None and state.status in ("queued", "running"):
@@ -62,7 +65,7 @@ class LTXVTrainWait(io.ComfyNode):
             where = f"{state.status} at step {state.step} of {state.steps}" if state else "damaged"
             reason = f": {state.cause}" if state and state.cause else ""
             raise LTXVTrainError(
-                f"run {name} is {where}{reason}; queue its training node again to go on with it"
+                f"run {name} is {where}{reason}; queue its training node again to resume it"
             )
         if not folder.lora_file(state.step).is_file():
             raise LTXVTrainError(

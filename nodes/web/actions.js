@@ -7,7 +7,7 @@ const ACTIONS = [
   {
     action: "pause",
     label: "Pause",
-    title: "Write a checkpoint and give the memory back; Resume goes on",
+    title: "Write a checkpoint and free the memory; Resume continues the run",
     fits: (run) => run.here && ["running", "queued"].includes(run.status),
   },
   {
@@ -38,7 +38,7 @@ const ACTIONS = [
 
 const IN_WORDS = {
   pause: "pausing: the checkpoint is written …",
-  resume: "going on …",
+  resume: "resuming …",
   stop: "stopping: the checkpoint is written …",
   sample: "samples follow after this step",
   checkpoint: "a checkpoint follows after this step",

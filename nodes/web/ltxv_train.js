@@ -14,7 +14,7 @@ const widgets = new WeakMap();
 /** Runs that began while their graph was not on the canvas, by its id and the node's place. */
 const missed = new Map();
 
-// The server's picture of the loss is for interfaces without this widget. ComfyUI begins to listen
+// The loss chart that the server draws is for interfaces without this widget. ComfyUI begins to listen
 // when all extensions are loaded, so this comes first.
 api.addEventListener("b_preview_with_metadata", (event) => {
   if (widgets.has(nodeAt(event.detail.displayNodeId))) event.stopImmediatePropagation();

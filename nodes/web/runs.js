@@ -54,11 +54,11 @@ export class RunFeed extends EventTarget {
     this.details = null;
     /** Columns of equal length, as GET .../metrics answers. */
     this.columns = emptyColumns();
-    /** The newest step, as the server told it. */
+    /** The newest step, as the server reported it. */
     this.last = null;
     /** What the run does besides steps, for example "sample: 3 of 9". */
     this.activity = "";
-    /** What stays true while the run goes on. */
+    /** Notices that stay true while the run trains. */
     this.warning = "";
     this.error = "";
     this.load();
@@ -82,14 +82,14 @@ export class RunFeed extends EventTarget {
       if (this.details) Object.assign(this.details, { status: data.status, steps: data.steps });
       this.#refresh();
     } else this.#refresh();
-    this.#tell();
+    this.#notify();
   }
 
   /** Shows nothing any more: a run of this name that is made later has a feed of its own. */
   end() {
     this.details = null;
     this.error = `no run is named ${this.name}`;
-    this.#tell();
+    this.#notify();
   }
 
   #loading = null;
@@ -104,7 +104,7 @@ export class RunFeed extends EventTarget {
     const { step } = this.columns;
     const last = step.at(-1) ?? 0;
     if (!this.#loading && data.step > last + 1 && this.details) this.load();
-    // A run that goes on from a checkpoint makes steps again.
+    // A run that resumes from a checkpoint repeats steps.
     const kept = lastAtMost(step, data.step - 1) + 1;
     for (const name of COLUMNS) this.columns[name].length = kept;
     const row = { ...data, loss_low: data.loss, loss_high: data.loss };
@@ -135,7 +135,7 @@ export class RunFeed extends EventTarget {
     } catch (error) {
       this.error = error.message;
     }
-    this.#tell();
+    this.#notify();
   }
 
   /** Asks for state, samples and LoRA files again. */
@@ -154,10 +154,10 @@ export class RunFeed extends EventTarget {
     const again = this.#refreshing === "again";
     this.#refreshing = null;
     if (again) await this.#refresh();
-    this.#tell();
+    this.#notify();
   }
 
-  #tell() {
+  #notify() {
     this.dispatchEvent(new Event("change"));
   }
 }

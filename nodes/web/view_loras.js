@@ -1,7 +1,7 @@
 /** The LoRA files of the chosen runs, the newest first. */
 
 import { button, element } from "./dom.js";
-import { placeLoader } from "./place_loader.js";
+import { addLoader } from "./add_loader.js";
 import { act, loraUrl } from "./rest.js";
 import { bytes } from "./series.js";
 
@@ -53,7 +53,7 @@ export class LoRAView {
   async #place(run, file) {
     this.message.textContent = "";
     try {
-      this.message.textContent = await placeLoader(await act(run, "publish", { file }));
+      this.message.textContent = await addLoader(await act(run, "publish", { file }));
     } catch (error) {
       this.message.textContent = error.message;
     }

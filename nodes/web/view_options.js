@@ -63,7 +63,7 @@ function cell(value) {
   return element("td", {}, typeof text === "object" ? JSON.stringify(text) : String(text));
 }
 
-/** A long name may go on in a new line behind a dot or an underscore. */
+/** A long name may break after a dot or an underscore. */
 function breakable(name) {
   return name.split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]);
 }

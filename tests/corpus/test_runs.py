@@ -13,7 +13,7 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.runs import RunFolder, RunLibrary
 from ltxv_train_core.runs.curves import curves
-from ltxv_train_core.runs.failures import left_cause
+from ltxv_train_core.runs.failures import failure_left
 from tests.corpus.hostile_runs import (
     BAD,
     CONTENTS,
@@ -73,7 +73,7 @@ def _details(library: RunLibrary, run: RunFolder) -> Found:
         "loras": [each.step for each in run.loras()],
         "graph": run.graph(),
         "finished": run.is_finished(),
-        "cause": left_cause(run),
+        "cause": failure_left(run),
     }
     for ask in (run.configuration, lambda: library.summary(run)):
         try:
@@ -269,6 +269,6 @@ def test_a_lock_that_is_no_lock_is_not_opened(tmp_path, kind):
     make_special(run.lock_file, kind, tmp_path / "outside")
     (found,) = RunLibrary(tmp_path / "runs").summaries()
     assert found.state.status == "failed"
-    with pytest.raises(LTXVTrainError, match="is no file of a lock"):
+    with pytest.raises(LTXVTrainError, match="is a link or no lock file"):
         RunLibrary(tmp_path / "runs").delete(BAD)
     assert SECRET in (tmp_path / "outside" / "secret").read_text(encoding="utf-8")

@@ -259,10 +259,10 @@ def test_raw_videos_are_split_and_described(host: Host) -> None:
         "film.mp4-000000-000020.mp4",
         "film.mp4-000020-000040.mp4",
     ]
-    assert outcome.outputs[captioned.id]["text"][0].startswith("2 written, 0 kept")
+    assert outcome.outputs[captioned.id]["text"][0].startswith("2 written, 0 reused")
     graph.prompt[captioned.id]["inputs"]["max_new_tokens"] = 5
     outcome = run(host, graph.prompt)
-    assert outcome.outputs[captioned.id]["text"][0].startswith("0 written, 2 kept")
+    assert outcome.outputs[captioned.id]["text"][0].startswith("0 written, 2 reused")
     assert read_manifest(metadata).clips == clips
 
 

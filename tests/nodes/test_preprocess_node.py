@@ -18,7 +18,7 @@ from ltxv_train_core.families.ltxv.text_encoder import T5TextEncoder
 from ltxv_train_core.media.write import write_video
 from tests.graph import Graph, Node, seen
 from tests.host import Host, run
-from tests.nodes.workflows import SIZE, add
+from tests.nodes.workflows import SIZE, add, configure
 
 NODE = "LTXVTrainDatasetPreprocess"
 on_comfyui = pytest.mark.parametrize("host", ["comfyui"], indirect=True)
@@ -51,9 +51,9 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     before = len(host.sent())
     outcome = run(host, graph.prompt)
     root, summary, sheet, verification = (seen(outcome, probe) for probe in probes)
-    assert Path(root) == clips / ".precomputed"
+    assert Path(root).parent == clips / ".precomputed"
     assert len(read_index(Path(root)).items) == 3
-    for words in ("6 written", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
+    for words in ("6 encoded", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
         assert words in summary
     assert len(sheet["shape"]) == len(verification["shape"]) == 4
     shown = outcome.outputs[node.id]
@@ -74,7 +74,7 @@ def test_a_path_may_stand_in_quotes_as_windows_copies_it(host: Host, clips: Path
         resolution_buckets=SIZE,
     )
     root = graph.probe(node[0])
-    assert Path(seen(run(host, graph.prompt), root)) == clips / ".precomputed"
+    assert Path(seen(run(host, graph.prompt), root)).parent == clips / ".precomputed"
 
 
 def test_deleted_latents_are_written_again(host: Host, clips: Path) -> None:
@@ -95,51 +95,52 @@ OTHER_OPTIONS = [
 
 
 @pytest.mark.parametrize("other", OTHER_OPTIONS, ids=lambda options: next(iter(options)))
-def test_two_data_sets_in_one_folder_are_refused(host: Host, clips: Path, other: dict) -> None:
+def test_two_data_sets_share_a_folder(host: Host, clips: Path, other: dict) -> None:
     (clips / "data.csv").write_text("caption,media_path\nA,0.mp4\n", encoding="utf-8")
     if "dataset_path" in other:
         other = {"dataset_path": f"{clips.name}/data.csv"}
     values = {"model_source": "LTXV_MINIATURE", "resolution_buckets": SIZE}
     values |= {"dataset_path": clips.name}
     graph = Graph()
-    first = add(graph, host, NODE, **values)
-    second = add(graph, host, NODE, **values | other)
-    error = run(host, graph.prompt).error or ""
-    assert (
-        f"into the same folder {clips / '.precomputed'}: give one of the two an output_dir" in error
-    )
-    assert not (clips / ".precomputed" / "index.json").exists()
+    nodes = [add(graph, host, NODE, **each) for each in (values, values | other)]
+    probes = [graph.probe(node[0]) for node in nodes]
+    outcome = run(host, graph.prompt)
+    paths = [Path(seen(outcome, probe)) for probe in probes]
+    assert {path.parent for path in paths} == {clips / ".precomputed"}
+    first, second = (read_index(path) for path in paths)
+    assert len(first.items) == 3
+    assert first.fingerprint != second.fingerprint
+    assert {node.id for node in nodes} <= set(run(host, graph.prompt).succeeded().cached)
+    assert read_index(paths[0]) == first
 
-    graph.prompt[second.id]["inputs"]["output_dir"] = f"{clips.name}/second"
-    run(host, graph.prompt).succeeded()
-    items = [read_index(clips / name).items for name in (".precomputed", "second")]
-    assert items[0] != items[1]
-    assert first.id in run(host, graph.prompt).succeeded().cached
+
+def test_each_node_trains_the_data_set_that_it_is_connected_to(host: Host, clips: Path) -> None:
+    graph = Graph()
+    sizes = ("64x64x9", SIZE)
+    made = [preprocess(graph, host, clips, resolution_buckets=size) for size in sizes]
+    probes = []
+    for node in made:
+        config = configure(graph, host, node[0], steps=1)
+        trained = add(graph, host, "LTXVTrainLoRA", config=config)
+        probes.append(graph.probe(trained[3]))
+    outcome = run(host, graph.prompt)
+    states = [
+        json.loads((Path(seen(outcome, probe)) / "run.json").read_text(encoding="utf-8"))
+        for probe in probes
+    ]
+    fingerprints = [
+        read_index(path).fingerprint for path in (clips / ".precomputed").glob("index-*.json")
+    ]
+    assert len(set(fingerprints)) == 2
+    assert {state["data"] for state in states} == set(fingerprints)
 
 
 def test_two_nodes_may_give_the_same_data_set(host: Host, clips: Path) -> None:
     graph = Graph()
-    preprocess(graph, host, clips)
-    preprocess(graph, host, clips, decode_threads=1)
-    run(host, graph.prompt).succeeded()
-
-
-def test_a_folder_that_only_a_linked_path_names_is_noticed(host: Host, clips: Path) -> None:
-    """The first to run doesn't know where the other one will write."""
-    graph = Graph()
-    captioned = add(graph, host, "LTXVTrainDatasetCaption", dataset_path=clips.name)
-    (clips / "broken.mp4").unlink()
-    preprocess(graph, host, clips)
-    add(
-        graph,
-        host,
-        NODE,
-        dataset_path=captioned[0],
-        model_source="LTXV_MINIATURE",
-        resolution_buckets=SIZE,
-    )
-    error = run(host, graph.prompt).error or ""
-    assert f"into the same folder {clips / '.precomputed'}" in error
+    nodes = [preprocess(graph, host, clips, decode_threads=threads) for threads in (1, 2)]
+    probes = [graph.probe(node[0]) for node in nodes]
+    outcome = run(host, graph.prompt)
+    assert len({seen(outcome, probe) for probe in probes}) == 1
 
 
 def test_without_verification_what_is_behind_it_does_not_run(host: Host, clips: Path) -> None:
@@ -189,17 +190,20 @@ class TestEncodersOnTheCanvas:
         first = graph.probe(there[1])
         preprocess(graph, host, clips, output_dir=str(made / "core"))
         outcome = run(host, graph.prompt)
-        assert "6 written" in seen(outcome, first)
+        assert "6 encoded" in seen(outcome, first)
         for i in range(3):
-            name = f"latents/{i}.mp4.safetensors"
-            ours, theirs = (load_file(made / d / name)["latents"] for d in ("core", "there"))
+            ours, theirs = (
+                load_file(made / d / read_index(made / d).items[i].latents.path)["latents"]
+                for d in ("core", "there")
+            )
             assert ours.std() > 0.3
             assert (ours - theirs).abs().max() < 1e-4
 
         folder = Path(os.environ["COMFYUI_PATH"], "comfy", "text_encoders", "t5_tokenizer")
         core = T5TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
         for i in range(3):
-            file = made / "there" / f"conditions/{i}.mp4.safetensors"
+            item = read_index(made / "there").items[i]
+            file = made / "there" / item.conditions.path
             expected = core.encode([f"pattern {i} (moving)"])[0]["prompt_embeds"]
             embeds = load_file(file)["prompt_embeds"]
             assert embeds.shape == expected.shape
@@ -217,7 +221,7 @@ class TestEncodersOnTheCanvas:
         both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
         node = preprocess(again, host, clips, output_dir=str(made / "there"), **both)
         second = again.probe(node[1])
-        assert "0 written, 6 kept" in seen(run(host, again.prompt), second)
+        assert "0 encoded, 6 reused" in seen(run(host, again.prompt), second)
 
 
 @pytest.mark.comfyui

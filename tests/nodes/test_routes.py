@@ -239,7 +239,7 @@ def test_a_run_is_deleted(host: Host, run: RunFolder, url: str, headers: dict) -
 def test_a_run_that_rests_can_not_be_moved(host: Host, url: str, action: str) -> None:
     answer = post(host, f"{url}/{action}")
     assert answer.status == 409
-    assert "neither trained nor waiting" in answer.json["error"]
+    assert "has no job in this process" in answer.json["error"]
 
 
 def test_a_lora_goes_where_loaders_list_it(host: Host, run: RunFolder, url: str) -> None:

@@ -55,7 +55,7 @@ def test_a_finished_run_is_found_and_the_node_says_so(host: Host, data: str) -> 
     since = len(host.sent())
     second = run(host, other.prompt).succeeded()
     assert [seen(second, probe) for probe in (again[0], again[4])] == names
-    assert "found finished, nothing was trained" in second.outputs[train.id]["text"][0]
+    assert "already finished, nothing was trained" in second.outputs[train.id]["text"][0]
     assert progress_of(host, "StepCompleted", since) == []
 
 
@@ -129,7 +129,7 @@ def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> No
     assert not [bar for bar in bars if bar.get("node") == train.id and bar["max"] > 1]
 
     again = run(host, graph.prompt).succeeded()
-    assert "found finished" in again.outputs[train.id]["text"][0]
+    assert "already finished" in again.outputs[train.id]["text"][0]
 
 
 def test_cancel_ends_the_waiting_and_not_the_run(host: Host, data: str) -> None:
@@ -215,7 +215,7 @@ def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, da
 
 
 def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None:
-    for name, words in (("", "connect one, or write its name"), ("nowhere", "no run is named")):
+    for name, words in (("", "connect run, or write run_name"), ("nowhere", "no run is named")):
         graph = Graph()
         graph.add("LTXVTrainWait", run_name=name)
         assert words in (run(host, graph.prompt).error or "")

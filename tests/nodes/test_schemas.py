@@ -1,5 +1,6 @@
 """What every node tells about itself, on every host."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from ltxv_train_core.config import SECTIONS, TrainingConfig, options
 from ltxv_train_core.config.widgets import Option
 from tests.host import Host
 
-DOCS = Path(__file__).parents[2] / "nodes" / "web" / "docs"
+NODES = Path(__file__).parents[2] / "nodes"
+DOCS = NODES / "web" / "docs"
 WIDGET_ORDER = Path(__file__).with_name("widget_order.json")
 
 BUILDERS = {
@@ -85,6 +87,17 @@ def _inputs(node: dict) -> dict:
 
 def test_every_node_is_there(nodes: dict) -> None:
     assert set(nodes) == set(BUILDERS.values()) | OTHERS
+
+
+def test_every_node_is_a_class_that_a_search_finds(nodes: dict) -> None:
+    """An id out of somebody's workflow leads to the code."""
+    found = [
+        statement.name
+        for path in NODES.rglob("*.py")
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.ClassDef) and statement.name.startswith("LTXVTrain")
+    ]
+    assert sorted(set(found) - {"LTXVTrainExtension"}) == sorted(nodes)
 
 
 def test_every_node_is_described(nodes: dict) -> None:

@@ -212,7 +212,7 @@ def test_changed_captions_are_preprocessed_again(host: Host, trained: dict) -> N
         output_dir="again",
     )
     first = run(host, graph.prompt).succeeded()
-    assert first.outputs[preprocess.id]["text"][0].startswith("12 written, 0 kept, 0 skipped")
+    assert first.outputs[preprocess.id]["text"][0].startswith("12 encoded, 0 reused, 0 skipped")
     assert preprocess.id in run(host, graph.prompt).succeeded().cached
     text = metadata.read_text(encoding="utf-8")
     metadata.write_text(text.replace("circle", "square").replace("ring", "square"), "utf-8")
@@ -221,7 +221,7 @@ def test_changed_captions_are_preprocessed_again(host: Host, trained: dict) -> N
     finally:
         metadata.write_text(text, "utf-8")
     assert preprocess.id not in changed.cached
-    assert not changed.outputs[preprocess.id]["text"][0].startswith("0 written")
+    assert not changed.outputs[preprocess.id]["text"][0].startswith("0 encoded")
 
 
 def _wait_for_step(host: Host, step: int, since: int) -> None:

@@ -8,8 +8,8 @@ class AccelerationConfig(Section):
 
     mixed_precision_mode: Literal["no", "fp16", "bf16"] = option(
         "bf16",
-        "Precision of the forward pass; the LoRA itself always stays in float32. fp16 is for GPUs "
-        "without bf16; its gradients are scaled to fit.",
+        "Precision of the forward pass. The LoRA's weights stay in float32. fp16 is for GPUs "
+        "without bf16, with gradient scaling.",
     )
     quantization: (
         Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None
@@ -29,12 +29,12 @@ class AccelerationConfig(Section):
     compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
         "reduce-overhead",
         "What torch.compile optimizes for. CUDA graphs are never used: blocks are compiled one by "
-        "one, which they don't bear. So reduce-overhead is the same as default.",
+        "one, and CUDA graphs don't support that. So reduce-overhead is the same as default.",
     )
     blocks_to_offload: int = option(
         0,
-        "Transformer blocks whose frozen weights live in host memory and are brought to the GPU for "
-        "their turn: less GPU memory, slower. Their activations are computed again in the backward "
+        "Transformer blocks whose frozen weights stay in host memory; each block is copied to the GPU "
+        "before it runs: less GPU memory, slower. Their activations are recomputed in the backward "
         "pass, as with gradient checkpointing. LTX-Video 2B has 28 blocks, 13B has 48.",
         ge=0,
         le=1000,

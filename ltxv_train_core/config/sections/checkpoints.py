@@ -5,11 +5,11 @@ from ..base import Section, option
 
 class CheckpointsConfig(Section):
     summary: ClassVar[str] = (
-        "When the state is saved, how much of it is kept, and what the LoRA files are like."
+        "When checkpoints are saved, how many are kept, and the format of the LoRA files."
     )
 
     interval: int | None = option(
-        None, "Steps between two checkpoints; the last step always makes one.", ge=1, le=10_000_000
+        None, "Steps between two checkpoints. The last step always writes one.", ge=1, le=10_000_000
     )
     keep_last_n: int = option(
         5, "Checkpoints to keep, the newest ones; -1 keeps all.", ge=-1, le=10_000
@@ -32,8 +32,8 @@ class CheckpointsConfig(Section):
     )
     embed_workflow: bool = option(
         True,
-        "Put the graph that trained it into each LoRA file, without folders and accounts: the file "
-        "dropped on ComfyUI's canvas opens the graph.",
+        "Write the training graph into each LoRA file, without folders and accounts. A LoRA file that "
+        "is dropped on ComfyUI's canvas opens the graph.",
     )
 
     @property

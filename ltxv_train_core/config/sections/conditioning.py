@@ -4,7 +4,9 @@ from ..base import Section, option
 
 
 class ConditioningConfig(Section):
-    summary: ClassVar[str] = "What the model is given besides the text, and how often the text."
+    summary: ClassVar[str] = (
+        "Conditions besides the caption (first frames, references, masks), and caption dropout."
+    )
 
     mode: Literal["none", "reference_video"] = option(
         "none", "none: an ordinary LoRA. reference_video: an IC-LoRA that follows a second video."
@@ -30,7 +32,7 @@ class ConditioningConfig(Section):
         step=0.01,
     )
     prefix_frames: int = option(
-        2, "Latent frames of that beginning: n of them are 8n - 7 frames.", ge=1, le=1024
+        2, "Latent frames of the clean beginning; n latent frames are 8n - 7 frames.", ge=1, le=1024
     )
     suffix_conditioning_p: float = option(
         0.0,
@@ -40,18 +42,18 @@ class ConditioningConfig(Section):
         step=0.01,
     )
     suffix_frames: int = option(
-        2, "Latent frames of that end: n of them are 8n frames.", ge=1, le=1024
+        2, "Latent frames of the clean end; n latent frames are 8n frames.", ge=1, le=1024
     )
     spatial_crop_conditioning_p: float = option(
         0.0,
-        "Probability that a sample keeps a rectangle of its picture clean, at a random place "
+        "Probability that a sample keeps a rectangle of its frames clean, at a random position "
         "(to extend videos sideways: out-painting).",
         ge=0.0,
         le=1.0,
         step=0.01,
     )
     spatial_crop_share: float = option(
-        0.5, "Share of the picture's area that this rectangle has.", ge=0.01, le=0.99, step=0.01
+        0.5, "Area of the clean rectangle, as a share of the frame.", ge=0.01, le=0.99, step=0.01
     )
     mask_conditioning_p: float = option(
         0.0,
@@ -67,8 +69,8 @@ class ConditioningConfig(Section):
 
     caption_dropout_p: float = option(
         0.0,
-        "Probability that a sample is trained with an empty caption, so that the model keeps "
-        "what classifier-free guidance compares with; 0.1 is usual.",
+        "Probability that a sample is trained with an empty caption, so that classifier-free guidance "
+        "keeps working; 0.1 is usual.",
         ge=0.0,
         le=1.0,
         step=0.01,

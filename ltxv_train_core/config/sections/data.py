@@ -8,14 +8,18 @@ class DataConfig(Section):
 
     preprocessed_data_root: str = option(
         ...,
-        "Folder of the preprocessed data set: the .precomputed folder, or the folder it is in.",
+        "The preprocessed data set: the .precomputed folder, or the folder it is in, for the one that "
+        "was preprocessed last; or the index of one of several in a folder.",
         min_length=1,
     )
     num_dataloader_workers: int = option(
-        2, "Loaders that run ahead of training; 0 loads in the training thread.", ge=0, le=64
+        2,
+        "Threads that load batches ahead of training; 0 loads in the training thread.",
+        ge=0,
+        le=64,
     )
     allow_other_encoders: bool = option(
         False,
-        "Train on a data set that another VAE or text encoder made than the model's. Only where you "
-        "know that both give the same numbers, such as the same weights in another precision.",
+        "Train on a data set that was encoded with another VAE or text encoder than the model's. Only "
+        "if you know that both give the same numbers, such as the same weights in another precision.",
     )

@@ -11,7 +11,7 @@ SAMPLING_PARAMS: dict[str, tuple[str, ...]] = {
 
 
 class FlowMatchingConfig(Section):
-    summary: ClassVar[str] = "How noisy the samples of a training step are."
+    summary: ClassVar[str] = "How timesteps (noise levels) are sampled for training."
 
     timestep_sampling_mode: Literal["uniform", "shifted_logit_normal"] = option(
         "shifted_logit_normal", "Distribution that noise levels are drawn from."
@@ -20,8 +20,8 @@ class FlowMatchingConfig(Section):
         {},
         "Parameters of the distribution, one 'name: value' per line. uniform: min, max; "
         "shifted_logit_normal: std (1), shift (by default it grows with the number of tokens: 0.95 at "
-        "1024, 2.05 at 4096), shift_limit (2.05: the shift grows no further), uniform_share (0: "
-        "share of samples whose noise level is drawn uniformly).",
+        "1024, 2.05 at 4096), shift_limit (2.05, the largest shift), uniform_share (0: share of "
+        "samples whose noise level is drawn uniformly).",
     )
 
     @model_validator(mode="after")

@@ -10,15 +10,15 @@ class HubConfig(Section):
 
     push_to_hub: bool = option(
         False,
-        "Upload LoRA, configuration and samples when training ends. Where you have not allowed the "
-        "repository on this machine, the upload waits and the node asks. The token comes from "
-        "HF_TOKEN or `hf auth login`, never from a file of the run.",
+        "Upload LoRA, configuration and samples when training ends. If the repository is not allowed "
+        "on this machine yet, the upload waits and the node asks. The token comes from HF_TOKEN or "
+        "`hf auth login`, never from a file of the run.",
     )
     hub_model_id: str | None = option(
         None, 'Repository to upload to, as "username/name".', pattern=r"^[\w.\-]+/[\w.\-]+$"
     )
     private: bool = option(
-        True, "Make the repository private. One that is there already stays as it is."
+        True, "Create the repository as private. An existing repository is not changed."
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from ..base import Section, option
 
 
 class LoRAConfig(Section):
-    summary: ClassVar[str] = "Size of the LoRA and where it is put."
+    summary: ClassVar[str] = "Rank, scale and target modules of the LoRA."
 
     rank: int = option(
         64, "Rank of the LoRA: higher means more trainable parameters.", ge=1, le=1024
@@ -13,7 +13,11 @@ class LoRAConfig(Section):
         64, "The LoRA is scaled by alpha / rank; usually equal to the rank.", ge=1, le=4096
     )
     dropout: float = option(
-        0.0, "Share of the LoRA's inputs that a step leaves out.", ge=0.0, lt=1.0, step=0.01
+        0.0,
+        "Dropout: share of the LoRA's inputs that is set to zero in each step.",
+        ge=0.0,
+        lt=1.0,
+        step=0.01,
     )
     target_modules: tuple[str, ...] = option(
         ("to_k", "to_q", "to_v", "to_out.0"),

@@ -4,7 +4,7 @@ from ..base import Section, option
 
 
 class ModelConfig(Section):
-    summary: ClassVar[str] = "Base model and what of it is trained."
+    summary: ClassVar[str] = "The base model, and whether a LoRA or every weight is trained."
 
     model_source: str = option(
         "LTXV_13B_097_DEV",
@@ -18,16 +18,16 @@ class ModelConfig(Section):
     )
     load_checkpoint: str | None = option(
         None,
-        "A file to start from, or a folder of which the file of the highest step is taken: a LoRA "
-        "of the same rank, or for full training a transformer in ComfyUI's layout.",
+        "Weights to start from: a LoRA of the same rank, or for full training a transformer in "
+        "ComfyUI's layout. Of a folder, the file of the highest step is taken.",
     )
     text_encoder_source: str | None = option(
         None,
-        "The text encoder, where the model has none or another is wanted: ComfyUI's T5-XXL file, a "
-        "folder, or a Hugging Face repository. As in preprocessing.",
+        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
+        "folder, or a Hugging Face repository. The same as in preprocessing.",
     )
     vae_source: str | None = option(
         None,
-        "The VAE, where the model has none or another is wanted: a VAE file or checkpoint, a "
-        "folder, or a Hugging Face repository. As in preprocessing.",
+        "The VAE, if the model has none or to use another one: a VAE file or checkpoint, a "
+        "folder, or a Hugging Face repository. The same as in preprocessing.",
     )

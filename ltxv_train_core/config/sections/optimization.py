@@ -27,20 +27,20 @@ class OptimizationConfig(Section):
         le=1.0,
         step=1e-6,
     )
-    steps: int = option(3000, "Optimizer steps in all.", ge=1, le=10_000_000)
+    steps: int = option(3000, "Total optimizer steps.", ge=1, le=10_000_000)
     batch_size: int = option(2, "Samples in a forward pass, per GPU.", ge=1, le=1024)
     gradient_accumulation_steps: int = option(
-        1, "Forward passes whose gradients make one optimizer step.", ge=1, le=1024
+        1, "Forward passes whose gradients are added up for one optimizer step.", ge=1, le=1024
     )
     max_grad_norm: float = option(
-        1.0, "Gradients are clipped to this norm; 0 leaves them alone.", ge=0.0, le=1e6, step=0.01
+        1.0, "Gradients are clipped to this norm; 0 turns clipping off.", ge=0.0, le=1e6, step=0.01
     )
     optimizer_type: Literal["adamw", "adamw8bit", "prodigy", "adafactor", "adamw_schedulefree"] = (
         option(
             "adamw",
-            "adamw8bit: its state in 8 bits (bitsandbytes). prodigy: finds the learning rate itself. "
-            "adafactor: a second moment of rows and columns only. adamw_schedulefree: averages the "
-            "weights instead of lowering the rate.",
+            "adamw8bit: optimizer state in 8 bits (bitsandbytes). prodigy: finds the learning rate "
+            "itself. adafactor: second moments of rows and columns only. adamw_schedulefree: "
+            "averages the weights instead of lowering the rate.",
         )
     )
     scheduler_type: Literal[
@@ -53,7 +53,7 @@ class OptimizationConfig(Section):
         "polynomial: power.",
     )
     enable_gradient_checkpointing: bool = option(
-        False, "Compute activations again in the backward pass: less memory, slower."
+        False, "Recompute activations in the backward pass: less memory, slower."
     )
     warmup_steps: int = option(
         0,
@@ -64,8 +64,8 @@ class OptimizationConfig(Section):
     )
     ema_decay: float | None = option(
         None,
-        "Keep a running average of the trained weights that forgets this slowly (0.99 to 0.9999): "
-        "samples show it, and it gets its own LoRA file, ending in -ema.",
+        "Decay of an exponential moving average of the trained weights (0.99 to 0.9999). Validation "
+        "samples use the average, and it gets its own LoRA file, ending in -ema.",
         gt=0.0,
         le=0.99999,
         step=1e-5,
@@ -73,8 +73,8 @@ class OptimizationConfig(Section):
 
     max_non_finite_steps: int = option(
         10,
-        "Steps in a row whose loss isn't finite, after which the run gives up. Each of them is left "
-        "out and never reaches the weights.",
+        "A step whose loss is NaN or infinite is skipped: it never reaches the weights. After this many "
+        "in a row the run fails.",
         ge=1,
         le=10_000,
     )

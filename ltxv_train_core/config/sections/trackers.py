@@ -4,7 +4,7 @@ from ..base import Section, option
 
 
 class TrackersConfig(Section):
-    summary: ClassVar[str] = "Where the course of a run is shown besides its metrics.jsonl."
+    summary: ClassVar[str] = "Logging to TensorBoard and Weights & Biases, besides metrics.jsonl."
 
     tensorboard: bool = option(
         False, "Write TensorBoard logs into the run's folder (extra 'tensorboard')."
@@ -12,7 +12,7 @@ class TrackersConfig(Section):
     wandb: bool = option(
         False,
         "Log to Weights & Biases (extra 'wandb'), with the key of its login or WANDB_API_KEY, once "
-        "you have allowed the entity on this machine; WANDB_MODE=offline keeps the logs here.",
+        "you have allowed the entity on this machine. WANDB_MODE=offline keeps the logs local.",
     )
     project: str = option("ltxv-train", "Project at Weights & Biases.", min_length=1)
     entity: str | None = option(None, "User or team at Weights & Biases.")

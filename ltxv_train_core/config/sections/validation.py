@@ -7,10 +7,10 @@ from ..base import Section, option
 
 
 class ValidationConfig(Section):
-    summary: ClassVar[str] = "Videos that are sampled while training, to see it learn."
+    summary: ClassVar[str] = "Videos that are sampled during training, to follow what is learned."
 
     prompts: tuple[str, ...] = option(
-        (), "Prompts to sample, one per line; without any there is no validation."
+        (), "Prompts to sample, one per line. Without prompts there is no validation."
     )
     negative_prompt: str = option(
         "worst quality, inconsistent motion, blurry, jittery, distorted",
@@ -20,7 +20,7 @@ class ValidationConfig(Section):
     images: tuple[str, ...] | None = option(
         None,
         "First frames for image to video, one path per line, one for each prompt. They are "
-        "resized to cover the samples' size and cut to it.",
+        "resized to cover the samples' size and cropped to it.",
     )
     reference_videos: tuple[str, ...] | None = option(
         None, "Reference videos for an IC-LoRA, one path per line, one for each prompt."
@@ -30,8 +30,8 @@ class ValidationConfig(Section):
     )
     seed: int = option(
         42,
-        "Seed of the samples' noise. Every prompt starts from it; each further video of a prompt "
-        "takes the next number.",
+        "Seed of the samples' noise. The first video of every prompt uses it, each further video the "
+        "next number.",
         ge=0,
         le=2**63 - 1,
     )
@@ -42,18 +42,18 @@ class ValidationConfig(Section):
     )
     guidance_scale: float = option(
         3.0,
-        "Classifier-free guidance; 1 is without, in half the time, and without the negative "
-        "prompt.",
+        "Classifier-free guidance. 1 turns it off: half the time, and the negative prompt is not "
+        "used.",
         ge=1.0,
         le=100.0,
         step=0.1,
     )
     skip_initial_validation: bool = option(
-        False, "Leave out the samples before the first step, which show the base model."
+        False, "Skip the samples before the first step, which show the base model."
     )
     frame_rate: float = option(
         25.0,
-        "Frames per second of the samples: what the model is told, and how fast they play.",
+        "Frames per second of the samples, as given to the model and written to the files.",
         ge=1.0,
         le=240.0,
     )

@@ -16,8 +16,8 @@ class CaptionSettings(Section):
 
     source: Path = option(
         ...,
-        "A folder of videos and images, or a metadata file (csv, json, jsonl). What has a caption "
-        "keeps it.",
+        "A folder of videos and images, or a metadata file (csv, json, jsonl). Clips that have a caption "
+        "keep it.",
     )
     model: str = option(
         "Qwen/Qwen2.5-VL-7B-Instruct",
@@ -27,29 +27,29 @@ class CaptionSettings(Section):
     output: Path | None = option(
         None,
         "Metadata file to write, .json; by default dataset.json in the folder, or the name of the "
-        "metadata and -captioned. Captions in it are kept: edit them as you like.",
+        "metadata and -captioned. Captions that you edit in it are kept.",
     )
     instruction: str = option(INSTRUCTION, "What the model is asked.", multiline=True, min_length=1)
     frames_per_second: float = option(
-        2.0, "How many frames of each second the model sees.", ge=0.1, le=60, step=0.1
+        2.0, "Frames per second of the clip that the model sees.", ge=0.1, le=60, step=0.1
     )
     max_frames: int = option(
         32,
-        "The most frames that it sees of a clip; a longer clip is seen more sparsely.",
+        "Maximum number of frames of a clip. Of a longer clip fewer frames per second are used.",
         ge=1,
         le=768,
     )
-    max_new_tokens: int = option(200, "The most tokens of a caption.", ge=1, le=4096)
-    load_in_8bit: bool = option(False, "Hold the model in 8 bits (bitsandbytes): less memory.")
+    max_new_tokens: int = option(200, "Maximum number of tokens of a caption.", ge=1, le=4096)
+    load_in_8bit: bool = option(False, "Load the model in 8 bits (bitsandbytes): less memory.")
     remove_llm_prefixes: bool = option(
-        True, 'Take openings like "The video shows" or "In this clip," off the captions.'
+        True, 'Remove openings such as "The video shows" or "In this clip," from the captions.'
     )
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
     reference_column: str = option(
-        "reference_path", "Column with reference videos; they are carried over."
+        "reference_path", "Column with reference videos, which is copied."
     )
-    mask_column: str = option("mask_path", "Column with masks; they are carried over.")
+    mask_column: str = option("mask_path", "Column with masks, which is copied.")
 
     @property
     def metadata(self) -> Path:

@@ -1,4 +1,4 @@
-"""What to preprocess, and how. Widgets and command line derive from it, like those of training."""
+"""Options of preprocessing. Widgets and command line derive from them, like those of training."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -31,14 +31,15 @@ class PreprocessSettings(Section):
     )
     resolution_buckets: str = option(
         ...,
-        "Sizes that clips are brought to, as WIDTHxHEIGHTxFRAMES separated by semicolons; width "
+        "Sizes that clips are resized to, as WIDTHxHEIGHTxFRAMES separated by semicolons; width "
         "and height are multiples of 32, frames 8n + 1. auto:WIDTHxHEIGHTxFRAMES takes a budget "
         "of pixels and frames and keeps each clip's aspect ratio.",
         min_length=1,
     )
     output_dir: Path | None = option(
         None,
-        f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder.",
+        f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder. Data "
+        "sets can share one.",
     )
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option(
@@ -48,42 +49,42 @@ class PreprocessSettings(Section):
     )
     reference_column: str = option(
         "reference_path",
-        "Column with the reference videos of an IC-LoRA. Where the metadata has no column of the "
+        "Column with the reference videos of an IC-LoRA. If the metadata has no column of the "
         "default name, the data set has no references.",
     )
     id_token: str = option("", "Trigger word, put before every caption.")
     mask_column: str = option(
         "mask_path",
-        "Column with masks for in-painting. Where the metadata has no column of the default name, "
+        "Column with masks for in-painting. If the metadata has no column of the default name, "
         "the data set has no masks.",
     )
     default_caption: str = option(
-        "", "Caption of media that have none; without it they are left out.", multiline=True
+        "", "Caption of media that have none. Without it they are skipped.", multiline=True
     )
     remove_llm_prefixes: bool = option(
-        False, 'Take openings like "The video shows" or "In this clip," off the captions.'
+        False, 'Remove openings such as "The video shows" or "In this clip," from the captions.'
     )
     text_encoder_source: str | None = option(
         None,
-        "The text encoder, where the model has none or another is wanted: ComfyUI's T5-XXL file, a "
+        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
         "folder, or a Hugging Face repository.",
     )
     vae_source: str | None = option(
         None,
-        "The VAE, where the model has none or another is wanted: a VAE file or checkpoint, a "
+        "The VAE, if the model has none or to use another one: a VAE file or checkpoint, a "
         "folder, or a Hugging Face repository.",
     )
     allow_upscaling: bool = option(
-        False, "Enlarge a clip that is too small for every bucket, instead of leaving it out."
+        False, "Enlarge a clip that is too small for every bucket, instead of skipping it."
     )
     crop: Literal["center", "random"] = option(
-        "center", "Which part of a picture is kept where its shape is not the bucket's."
+        "center", "Which part of the frames is kept if their shape is not the bucket's."
     )
     crop_seed: int = option(0, "Seed of random crops.", ge=0, le=2**31 - 1)
     windows: int = option(
         1,
-        "Parts taken of a long clip, spread evenly, without overlap, as many as fit; 1 takes its "
-        "beginning.",
+        "Parts taken from a long clip, spread evenly, without overlap, at most as many as fit; 1 takes "
+        "its beginning.",
         ge=1,
         le=1000,
     )
@@ -97,7 +98,7 @@ class PreprocessSettings(Section):
     )
     vae_tile_px: int | None = option(
         None,
-        "Encode pictures larger than this in overlapping tiles, to save memory. A multiple of 128.",
+        "Encode frames larger than this in overlapping tiles, to save memory. A multiple of 128.",
         ge=256,
         le=4096,
         multiple_of=128,
@@ -114,12 +115,14 @@ class PreprocessSettings(Section):
         "Precision of the text encoder; auto is bfloat16 on a CUDA device, float32 elsewhere.",
     )
     load_text_encoder_in_8bit: bool = option(
-        False, "Hold the text encoder in 8 bit (bitsandbytes): a quarter of float32's memory."
+        False, "Load the text encoder in 8 bits (bitsandbytes): a quarter of float32's memory."
     )
-    decode_threads: int = option(2, "Clips that are read ahead while the VAE encodes.", ge=1, le=64)
+    decode_threads: int = option(
+        2, "Threads that read clips ahead while the VAE encodes.", ge=1, le=64
+    )
     verify_clips: int = option(
         0,
-        "Decode this many clips again and put them beside the originals, with PSNR.",
+        "Decode the latents of this many clips and show them beside the originals, with PSNR.",
         ge=0,
         le=100,
     )
@@ -129,19 +132,21 @@ class PreprocessSettings(Section):
         "size and modification time is taken to be the same.",
     )
     remove_orphans: bool = option(
-        False, "Delete cached files that no clip needs any more; otherwise they are reported."
+        False,
+        "Delete cached files that no data set of the folder needs any more; otherwise they are "
+        "reported.",
     )
     max_megapixels: int = option(
         DEFAULT_MEGAPIXELS,
-        "Pictures and frames of more than this many million pixels are left out, before they take "
+        "Images and frames of more than this many million pixels are skipped before they take "
         "memory.",
         ge=1,
         le=LARGEST_MEGAPIXELS,
     )
     hdr: Literal["tone_map", "refuse"] = option(
         "tone_map",
-        "What becomes of clips in HLG or PQ, as phones record them: they are tone-mapped to sRGB, or "
-        "left out.",
+        "Clips in HLG or PQ, as phones record them: tone_map converts them to sRGB, refuse skips "
+        "them.",
     )
 
     def __init__(self, *arguments: Any, **options: Any):

@@ -9,18 +9,18 @@ from ..base import Section, option
 
 
 class ReferenceFilter(Section):
-    """What is made of a clip; options of another kind are not looked at."""
+    """The filter that makes a reference of a clip. Options of another kind are ignored."""
 
     kind: Literal["canny", "grayscale", "blur", "downscale"] = option(
         "canny",
-        "canny: white edges on black. grayscale: without colours. blur: Gaussian. downscale: made "
-        "small and large again.",
+        "canny: white edges on black. grayscale: no colours. blur: Gaussian. downscale: shrunk and "
+        "enlarged again.",
     )
     low: float = option(
-        0.1, "canny: an edge goes on while the gradient is above this.", ge=0.01, le=1, step=0.01
+        0.1, "canny: an edge continues while the gradient is above this.", ge=0.01, le=1, step=0.01
     )
     high: float = option(
-        0.2, "canny: an edge begins where the gradient is above this.", ge=0.01, le=1, step=0.01
+        0.2, "canny: an edge starts where the gradient is above this.", ge=0.01, le=1, step=0.01
     )
     sigma: float = option(8.0, "blur: its radius in pixels.", ge=0.1, le=1024, step=0.1)
     factor: int = option(4, "downscale: how many times smaller.", ge=2, le=64)
@@ -45,9 +45,10 @@ class ReferenceSettings(ReferenceFilter):
     )
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
-    mask_column: str = option("mask_path", "Column with masks; they are carried over.")
+    mask_column: str = option("mask_path", "Column with masks, which is copied.")
 
     @property
     def effect(self) -> ReferenceFilter:
+        """The filter alone."""
         names = ReferenceFilter.model_fields
         return ReferenceFilter(**{name: getattr(self, name) for name in names})

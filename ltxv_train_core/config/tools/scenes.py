@@ -7,7 +7,7 @@ from ..base import Section, option
 
 
 class SplitSettings(Section):
-    """Where scenes are looked for, and which are written."""
+    """How scenes are detected, and which are written."""
 
     source: Path = option(..., "A folder of videos, or one video.")
     output: Path | None = option(
@@ -15,13 +15,15 @@ class SplitSettings(Section):
     )
     detector: Literal["content", "adaptive", "histogram", "threshold"] = option(
         "content",
-        "content: cuts, by the change of colours. adaptive: the same against the frames around, "
+        "content: cuts, by the change of colours. adaptive: the same, relative to the frames around, "
         "for quick camera moves. histogram: cuts, by brightness. threshold: fades to black.",
     )
     threshold: float | None = option(
-        None, "How much a frame must differ; by default PySceneDetect's for the detector.", ge=0
+        None,
+        "How much a frame must differ; by default PySceneDetect's value for the detector.",
+        ge=0,
     )
-    min_seconds: float = option(2.0, "Shorter scenes are left out.", ge=0.0, le=3600, step=0.1)
+    min_seconds: float = option(2.0, "Shorter scenes are skipped.", ge=0.0, le=3600, step=0.1)
 
     @property
     def root(self) -> Path:

@@ -207,11 +207,11 @@ def test_a_missing_data_section_is_named():
         ({"flow_matching": {"timestep_sampling_params": {"shift": math.inf}}}, "shift: .*finite"),
         (
             {"model": {"training_mode": "full"}, "acceleration": {"quantization": "int8-quanto"}},
-            "quantization int8-quanto: is for weights that stay",
+            "quantization int8-quanto: is for frozen weights",
         ),
         (
             {"model": {"training_mode": "full"}, "acceleration": {"blocks_to_offload": 2}},
-            "blocks_to_offload 2: is for weights that stay",
+            "blocks_to_offload 2: is for frozen weights",
         ),
     ],
 )

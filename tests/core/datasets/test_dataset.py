@@ -123,8 +123,10 @@ def test_what_is_no_data_set_says_how_to_make_one(tmp_path, own):
         TrainingDataset(tmp_path / "empty")
     with pytest.raises(DataError, match=r"has no references .no folder 'depth'"):
         TrainingDataset(own, "depth")
-    (own / "latents/3.mp4.safetensors").unlink()
-    with pytest.raises(DataError, match=r"1 files of its index are missing.*3\.mp4\.safetensors"):
+    (own / read_index(own).items[3].latents.path).unlink()
+    with pytest.raises(
+        DataError, match=r"1 files of its index are missing.*3\.mp4\..*\.safetensors"
+    ):
         TrainingDataset(own)
     (own / "index.json").write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match=r"index\.json: is no index of a data set"):
@@ -137,27 +139,34 @@ def test_references_that_the_data_set_no_longer_has_are_not_trained_on(own):
     rows = json.loads(source.read_text(encoding="utf-8"))
     rows = [{"media_path": row["media_path"], "caption": row["caption"]} for row in rows]
     source.write_text(json.dumps(rows), encoding="utf-8")
+    reference = read_index(own).items[0].reference_latents
     preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
-    assert (own / "reference_latents/0.mp4.safetensors").is_file()
+    assert (own / reference.path).is_file()
     with pytest.raises(DataError, match="has no references"):
         TrainingDataset(own, "reference_latents")
 
 
-def test_a_clip_that_was_preprocessed_anew_is_not_mixed_in(own):
+def test_an_open_data_set_stays_what_it_is_when_a_caption_is_edited(own):
     """As it happens while a run trains in the background."""
     opened = TrainingDataset(own)
+    before = opened[3].text["prompt_embeds"]
     source = own.parent / "data.json"
     rows = json.loads(source.read_text(encoding="utf-8"))
     rows[3]["caption"] = "another"
     source.write_text(json.dumps(rows), encoding="utf-8")
     preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
-    assert len(opened[2].text["prompt_embeds"]) > 1
-    with pytest.raises(DataError, match=r"3\.mp4\.safetensors: was preprocessed anew"):
-        opened[3]
-    assert len(TrainingDataset(own)[3].text["prompt_embeds"]) > 1
+    assert torch.equal(opened[3].text["prompt_embeds"], before)
+    assert not torch.equal(TrainingDataset(own)[3].text["prompt_embeds"], before)
+
+
+def test_a_file_that_somebody_has_replaced_is_not_mixed_in(own):
+    items = read_index(own).items
+    shutil.copy(own / items[2].conditions.path, own / items[3].conditions.path)
+    with pytest.raises(DataError, match=r"3\.mp4\..*: is not the file that the index names"):
+        TrainingDataset(own)
 
 
 def test_a_damaged_file_is_named(own):
-    (own / "latents/0.mp4.safetensors").write_bytes(b"short")
-    with pytest.raises(DataError, match=r"0\.mp4\.safetensors: is no safetensors file"):
+    (own / read_index(own).items[0].latents.path).write_bytes(b"short")
+    with pytest.raises(DataError, match=r"0\.mp4\..*\.safetensors: is no safetensors file"):
         TrainingDataset(own)[0]

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel
 
 from ltxv_train_core.config import PreprocessSettings
+from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.ltxv.detect import read_contents
 from ltxv_train_core.families.ltxv.miniature import weights
@@ -203,13 +204,13 @@ def test_preprocessing_takes_its_parts_from_files(checkpoint, t5_file, tmp_path,
             **settings | {"model_source": "LTXV_MINIATURE", "output_dir": tmp_path / "other"}
         )
     ).root
+    pairs = list(zip(*(read_index(each).items for each in (root, miniature)), strict=True))
+    assert pairs
     for folder, name, limit in (
         ("latents", "latents", 1e-4),
         ("conditions", "prompt_embeds", 0.02),
     ):
-        files = sorted(root.glob(f"{folder}/**/*.safetensors"))
-        assert files
-        for file in files:
-            ours = load_file(file)[name]
-            theirs = load_file(miniature / file.relative_to(root))[name]
+        for here, there in pairs:
+            ours = load_file(root / getattr(here, folder).path)[name]
+            theirs = load_file(miniature / getattr(there, folder).path)[name]
             assert (ours - theirs).abs().max() < limit

@@ -11,7 +11,14 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import LTXVTrainError
-from ltxv_train_core.events import CheckpointWritten, RunMoved, SamplesWritten, StepCompleted
+from ltxv_train_core.events import (
+    CheckpointWritten,
+    EventQueue,
+    RunStatusChanged,
+    SamplesWritten,
+    StepCompleted,
+)
+from ltxv_train_core.jobs.listeners import Listeners
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.training.run_plan import plan_run
@@ -44,7 +51,7 @@ def test_a_run_trains_to_its_end_and_tells_of_it(manager, training_config):
     result = job.result()
     assert result.finished
     assert {name for name, _ in told} == {plan.run.name}
-    moves = [event.status for _, event in told if isinstance(event, RunMoved)]
+    moves = [event.status for _, event in told if isinstance(event, RunStatusChanged)]
     assert moves == ["queued", "running", "finished"]
     assert [e.step for _, e in told if isinstance(e, StepCompleted)] == [1, 2, 3, 4]
     assert current_state(plan.run).status == "finished"
@@ -92,7 +99,7 @@ def test_a_paused_run_is_free_and_goes_on_to_the_same_bits(manager, training_con
     assert manager.position(job.name) is None
     assert 2 <= current_state(plan.run).step < 12
     asked = []
-    assert manager.resume(plan.run, make_room=lambda: asked.append(job.step)) is job
+    assert manager.resume(plan.run, before_training=lambda: asked.append(job.step)) is job
     result = job.result()
     assert len(asked) == 1, "room is made before it trains on"
     assert result.finished
@@ -132,13 +139,14 @@ def test_samples_and_a_checkpoint_now(manager, training_config):
         "interval": None,
     }
     job = manager.submit(long(training_config, validation=validation))
-    follower, seen = job.follow(), []
+    events, seen = EventQueue(), []
+    job.listeners.add(events)
     until(lambda: job.step >= 1)
     manager.request(job.name, "checkpoint")
     manager.request(job.name, "sample")
 
     def answered():
-        seen.extend(follower.drain())
+        seen.extend(events.drain())
         kinds = [type(event) for event in seen]
         return CheckpointWritten in kinds and SamplesWritten in kinds
 
@@ -152,7 +160,7 @@ def test_samples_and_a_checkpoint_now(manager, training_config):
 
 def test_what_is_not_here_is_named(manager, training_config):
     for act in (manager.pause, manager.stop, lambda name: manager.request(name, "sample")):
-        with pytest.raises(LTXVTrainError, match="'nothing' is neither trained nor waiting"):
+        with pytest.raises(LTXVTrainError, match="'nothing' has no job in this process"):
             act("nothing")
 
 
@@ -243,3 +251,19 @@ def test_the_end_of_the_program_pauses_what_it_trains(training_config, tmp_path)
     state = current_state(run)
     assert state.status == "paused"
     assert state.step == run.last_step() >= 3
+
+
+def test_a_listener_that_fails_disturbs_nobody(caplog):
+    told: list[str] = []
+
+    def fails(text: str) -> None:
+        raise RuntimeError(text)
+
+    listeners: Listeners[str] = Listeners()
+    listeners.add(fails)
+    remove = listeners.add(told.append)
+    listeners("one")
+    remove()
+    listeners("two")
+    assert told == ["one"]
+    assert caplog.text.count("a listener failed") == 2

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
-from ltxv_train_core.events import Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.events import EventQueue, Notice, SamplesWritten, StepCompleted
 from ltxv_train_core.jobs import subprocess_trainer
-from ltxv_train_core.jobs.ipc import Door, call, to_event, to_message
+from ltxv_train_core.jobs.ipc import WorkerListener, connect, to_event, to_message
 from ltxv_train_core.runs import RunBusyError, RunWriter
 from ltxv_train_core.runs.failures import RunFailedError
 from ltxv_train_core.runs.library import current_state
@@ -47,18 +47,18 @@ def test_events_pass_as_they_are(tmp_path):
 
 
 def test_only_the_one_with_the_token_comes_in():
-    door = Door()
-    port, _ = door.address.split()
+    listener = WorkerListener()
+    port, _ = listener.address.split()
     for words in (b"wrong\n", b"\n", b"x" * 1000):
         with socket.create_connection(("127.0.0.1", int(port))) as stranger:
             stranger.sendall(words)
             tries = iter([False, True])
-            assert door.open(give_up=lambda tries=tries: next(tries)) is None
-    link = call(door.address)
-    inside = door.open(give_up=lambda: False)
+            assert listener.accept(give_up=lambda tries=tries: next(tries)) is None
+    connection = connect(listener.address)
+    inside = listener.accept(give_up=lambda: False)
     inside.send({"ask": "stop"})
-    assert next(link.messages()) == {"ask": "stop"}
-    for each in (link, inside, door):
+    assert next(connection.messages()) == {"ask": "stop"}
+    for each in (connection, inside, listener):
         each.close()
 
 
@@ -80,12 +80,13 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     config = training_config(optimization=options, checkpoints={"interval": 5})
     plan = plan_run(config, processes=1)
     job = manager.submit(plan)
-    follower = job.follow()
+    events = EventQueue()
+    job.listeners.add(events)
     until(lambda: job.step >= 6)
     manager.pause(job.name)
     until(lambda: job.status == "paused")
     paused_at = current_state(plan.run).step
-    steps = [event.step for event in follower.drain() if isinstance(event, StepCompleted)]
+    steps = [event.step for event in events.drain() if isinstance(event, StepCompleted)]
     assert steps == list(range(1, paused_at + 1))
     manager.resume(plan.run)
     until(lambda: job.step >= paused_at + 6)
@@ -115,7 +116,9 @@ def test_a_crash_is_told_in_the_words_of_the_process_that_fell(
     worker = tmp_path / "worker.py"
     worker.write_text("raise SystemExit('[rank1]: OutOfMemoryError: 9 GiB\\n' + '=' * 60)")
     monkeypatch.setattr(subprocess_trainer, "WORKER", worker)
-    with pytest.raises(RunFailedError, match=r"code 1 and no word \(\[rank1\]: OutOfMemoryError"):
+    with pytest.raises(
+        RunFailedError, match=r"code 1 and gave no reason \(\[rank1\]: OutOfMemoryError"
+    ):
         manager.submit(plan_run(training_config(), processes=1)).result()
 
 
@@ -162,10 +165,10 @@ def test_a_crash_is_told_by_what_another_process_has_left(
     worker.write_text(
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path\n"
         "from ltxv_train_core.runs import RunFolder\n"
-        "from ltxv_train_core.runs.failures import leave_cause\n"
+        "from ltxv_train_core.runs.failures import leave_failure\n"
         "run = RunFolder(Path(sys.argv[1]))\n"
-        "leave_cause(run, MemoryError('9 GiB'), 'process 2 of 3')\n"
-        "leave_cause(run, OSError('closed'), 'process 3 of 3')\n"
+        "leave_failure(run, MemoryError('9 GiB'), 'process 2 of 3')\n"
+        "leave_failure(run, OSError('closed'), 'process 3 of 3')\n"
         "sys.exit(1)"
     )
     monkeypatch.setattr(subprocess_trainer, "WORKER", worker)

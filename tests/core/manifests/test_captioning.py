@@ -55,7 +55,7 @@ def test_a_folder_is_captioned_on_the_command_line(media, model, capsys):
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert out.strip().splitlines() == [
-        "3 captions written, 1 kept, 1 skipped",
+        "3 captions written, 1 reused, 1 skipped",
         str(media / "dataset.json"),
     ]
     assert "skipped 4.mp4" in err

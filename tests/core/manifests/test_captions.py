@@ -204,7 +204,7 @@ def test_dropout_needs_a_data_set_with_an_empty_caption(encode):
     assert len(TrainingDataset(root)) == 3
     with pytest.raises(DataError, match=r"no embedding of the empty caption.* preprocess again"):
         TrainingDataset(root, caption_dropout_p=0.1)
-    (root / "empty_caption.safetensors").unlink()
+    next(root.glob("empty_caption.*")).unlink()
     assert encode(CAPTIONS).written == 0
     assert len(TrainingDataset(root, caption_dropout_p=0.1)) == 3
 

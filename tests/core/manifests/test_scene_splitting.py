@@ -49,7 +49,7 @@ def test_scenes_end_at_the_cuts_and_short_ones_are_left_out(films, capsys):
     out, err = capsys.readouterr()
     root = films.with_name("films-scenes")
     assert out.strip().splitlines() == [
-        "3 scenes written, 0 kept, 1 too short",
+        "3 scenes written, 0 reused, 1 too short",
         str(root / "dataset.json"),
     ]
     assert "skipped broken.mp4" in err

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import Cancelled, ConfigurationError, DataError
 from ltxv_train_core.events import Progress
@@ -47,21 +48,21 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     root = tmp_path / ".precomputed"
     assert summary.root == root
     assert (summary.written, summary.reused, summary.skipped) == (2, 0, ())
-    assert files_below(root) == [
-        ".ltxv_train.json",
-        "conditions/clips/a.mp4.safetensors",
-        "contact_sheet.png",
-        "empty_caption.safetensors",
-        "files.json",
-        "index.json",
-        "latents/clips/a.mp4.safetensors",
-    ]
+    index = read_index(root)
+    item, empty = index.items[0], index.empty_caption
+    stems = ("conditions/clips/a.mp4", "empty_caption", "latents/clips/a.mp4")
+    stored = (item.conditions, empty, item.latents)
+    keys = [one.key[:12] for one in stored]
+    named = [f"{stem}.{key}.safetensors" for stem, key in zip(stems, keys, strict=True)]
+    tables = ["files.json", "index.json", summary.index.name]
+    assert files_below(root) == sorted([".ltxv_train.json", "contact_sheet.png", *tables, *named])
+    assert read_index(summary.index) == index
     assert watcher.phases == ["inspect clips", "encode videos", "encode captions"]
     assert watcher.events[-1] == Progress("encode captions", 2, 2, "clip")
 
     model = open_model(MINIATURE)
     frames = frames_to_tensor(read_frames(tmp_path / "clips/a.mp4", VideoSize(64, 64, 9)))
-    path = root / "latents/clips/a.mp4.safetensors"
+    path = root / item.latents.path
     latents = load_file(path)["latents"]
     assert latents.shape == (128, 2, 2, 2)
     assert latents.dtype == torch.float32
@@ -71,11 +72,10 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert float(metadata["fps"]) == 25
     assert (metadata["size"], metadata["source_size"]) == ("64x64x9", "64x64x12")
 
-    embeds = load_file(root / "conditions/clips/a.mp4.safetensors")["prompt_embeds"]
+    embeds = load_file(root / item.conditions.path)["prompt_embeds"]
     expected = model.load_text_encoder().encode(["TRIGGER a red circle"])[0]["prompt_embeds"]
     torch.testing.assert_close(embeds, expected)
 
-    item = read_index(root).items[0]
     assert (item.name, item.size, item.fps) == ("clips/a.mp4", "64x64x9", 25.0)
     assert item.caption == "TRIGGER a red circle"
     assert item.reference_latents is None
@@ -85,7 +85,9 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
 def test_names_with_spaces_and_other_letters(tmp_path, write_clip, make):
     write_clip("Große Clips/der Hund ☂.mp4")
     summary = make([row("Große Clips/der Hund ☂.mp4", "ein Hund")])
-    assert "latents/Große Clips/der Hund ☂.mp4.safetensors" in files_below(summary.root)
+    (item,) = read_index(summary.root).items
+    assert item.latents.path.startswith("latents/Große Clips/der Hund ☂.mp4.")
+    assert item.latents.path in files_below(summary.root)
 
 
 def test_names_as_long_as_file_systems_allow(tmp_path, write_clip, make):
@@ -102,7 +104,7 @@ def test_a_path_that_windows_can_not_write_costs_its_clip_only(
 ):
     write_clip("a.mp4")
     write_clip("a longer name.mp4")
-    longest = len(str(tmp_path / ".precomputed/conditions/a.mp4.safetensors")) + 15
+    longest = len(str(tmp_path / ".precomputed/conditions/a.mp4.0123456789ab.safetensors")) + 15
     monkeypatch.setattr("ltxv_train_core.storage.paths.longest_path", lambda: longest)
     summary = make([row("a.mp4", "A"), row("a longer name.mp4", "B")])
     assert [item.name for item in read_index(summary.root).items] == ["a.mp4"]
@@ -168,7 +170,7 @@ def test_a_file_that_breaks_in_the_middle_takes_its_pair_along(tmp_path, write_c
     summary = make(rows, buckets="64x64x33")
     assert [name for name, _ in summary.skipped] == ["a.mp4"]
     assert [item.caption for item in read_index(summary.root).items] == ["B"]
-    assert "conditions/a.mp4.safetensors" not in files_below(summary.root)
+    assert not list((summary.root / "conditions").glob("a.mp4*"))
 
 
 def test_images_and_videos_in_buckets_of_their_own(tmp_path, write_clip, make):
@@ -226,12 +228,13 @@ def test_only_what_changed_is_encoded_again(tmp_path, write_clip, make, monkeypa
 def test_a_damaged_or_deleted_file_is_written_again(write_clip, make):
     write_clip("a.mp4")
     root = make([row("a.mp4", "A")]).root
-    path = root / "latents/a.mp4.safetensors"
+    (item,) = read_index(root).items
+    path = root / item.latents.path
     latents = load_file(path)["latents"]
     path.write_bytes(path.read_bytes()[:-5])
     assert make([row("a.mp4", "A")]).written == 1
     assert torch.equal(load_file(path)["latents"], latents)
-    (root / "conditions/a.mp4.safetensors").unlink()
+    (root / item.conditions.path).unlink()
     assert make([row("a.mp4", "A")]).written == 1
 
 
@@ -251,11 +254,12 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(write_clip, make):
     assert (summary.written, summary.reused) == (6, 2)
 
 
-def test_an_interrupted_change_leaves_no_index_of_a_mixture(tmp_path, write_clip, make):
+def test_an_interrupted_change_leaves_the_data_set_as_it_was(tmp_path, write_clip, make):
     for name in ("a", "b"):
         write_clip(f"{name}.mp4", 50 if name == "a" else 150, frames=17)
     rows = [row("a.mp4", "A"), row("b.mp4", "B")]
     root = make(rows).root
+    before = read_index(root)
     stop = threading.Event()
 
     def stop_after_one(event):
@@ -264,25 +268,25 @@ def test_an_interrupted_change_leaves_no_index_of_a_mixture(tmp_path, write_clip
 
     with pytest.raises(Cancelled):
         make(rows, stop_after_one, stop, buckets="64x64x17")
-    with pytest.raises(DataError, match="its preprocessing was not finished"):
-        read_index(root)
+    assert read_index(root) == before
+    assert [len(TrainingDataset(root)[i].latents) for i in range(2)] == [128, 128]
     assert make(rows, buckets="64x64x17").reused == 3
 
 
-def test_two_passes_at_once_leave_no_index_of_a_mixture(tmp_path, write_clip, make):
+def test_two_passes_at_once_make_two_data_sets(tmp_path, write_clip, make):
     rows = [row("a.mp4", "A"), row("b.mp4", "B")]
     for name in ("a.mp4", "b.mp4"):
         write_clip(name, frames=17)
+    inner = []
 
     def another_pass(event):
         if event == Progress("encode videos", 1, 2, "clip"):
-            make(rows, buckets="64x64x17")
+            inner.append(make(rows, buckets="64x64x17"))
 
-    with pytest.raises(DataError, match="was changed by another program meanwhile"):
-        make(rows, another_pass)
-    with pytest.raises(DataError, match="was not finished"):
-        read_index(tmp_path / ".precomputed")
-    assert make(rows).written == 1
+    outer = make(rows, another_pass)
+    assert TrainingDataset(inner[0].index).groups == ["64x64x17"] * 2
+    assert TrainingDataset(outer.index).groups == ["64x64x9"] * 2
+    assert read_index(tmp_path / ".precomputed") == read_index(outer.index)
 
 
 def test_an_output_folder_of_choice(tmp_path, write_clip, make):

@@ -87,7 +87,7 @@ def test_a_tracker_that_fails_is_told_once_and_the_run_goes_on(folder):
     told = tell(settings(tensorboard=True), folder, range(1, 4))
     assert sum(isinstance(event, StepCompleted) for event in told) == 3
     (notice,) = [event.message for event in told if isinstance(event, Notice)]
-    assert notice.startswith("the run goes on without tensorboard: ")
+    assert notice.startswith("the run continues without tensorboard: ")
 
 
 @pytest.fixture

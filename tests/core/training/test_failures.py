@@ -16,7 +16,7 @@ from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
 from ltxv_train_core.events import CheckpointWritten, Notice, StepCompleted
 from ltxv_train_core.families.ltxv.miniature_model import MiniatureEncoder
 from ltxv_train_core.runs import RunFolder
-from ltxv_train_core.runs.failures import RunFailedError, cause_of
+from ltxv_train_core.runs.failures import RunFailedError, failure_of
 from ltxv_train_core.storage import atomic
 from ltxv_train_core.strategies.base import StepInputs
 from ltxv_train_core.strategies.standard import StandardStrategy
@@ -282,7 +282,7 @@ def test_many_of_them_in_a_row_park_the_run(training_config, monkeypatch):
     ],
 )  # fmt: skip
 def test_causes_have_names(error, kind):
-    cause = cause_of(error)
+    cause = failure_of(error)
     assert cause.kind == kind
     assert cause.message
     assert cause.advice.endswith(tuple("abcdefghijklmnopqrstuvwxyz"))

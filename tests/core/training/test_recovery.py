@@ -10,7 +10,7 @@ import pytest
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.events import CheckpointWritten, NeverStop, Notice, StepCompleted
-from ltxv_train_core.jobs.subprocess_trainer import resume_here
+from ltxv_train_core.jobs.subprocess_trainer import resume_training
 from ltxv_train_core.runs import RunFolder, RunLibrary
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.training import checkpoint, recovery
@@ -174,5 +174,5 @@ def test_a_stage_goes_on_from_its_recovery_point_without_the_run_before_it(
     with pytest.raises(KeyboardInterrupt):
         train(config, report, continue_from=before)
     RunLibrary(config.output_path).delete(before.name)
-    assert resume_here(plan.run, lambda event: None, NeverStop()).finished
+    assert resume_training(plan.run, lambda event: None, NeverStop()).finished
     assert [each.step for each in plan.run.metrics()] == [1, 2, 3, 4, 5, 6]

@@ -16,7 +16,7 @@ const LOADERS = {
  * @param {{name: string, folder: "loras"|"diffusion_models"}} file as loaders list it
  * @returns {Promise<string>} what was done, in words
  */
-export async function placeLoader({ name, folder }) {
+export async function addLoader({ name, folder }) {
   await app.refreshComboInNodes(); // the file is new to the lists of all loaders
   const graph = app.canvas.graph ?? app.graph;
   const { type, widget } = LOADERS[folder];

@@ -1,0 +1,32 @@
+"""What names a data set among those that share a folder."""
+
+from typing import Any
+
+from ..config import PreprocessSettings
+from ..config.tools.preprocessing import WITHOUT_EFFECT
+from ..storage.atomic import sha256_json
+from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
+
+PATHS = frozenset({"source", "output_dir"})
+
+
+def data_set_name(
+    settings: PreprocessSettings,
+    video: EncoderSource[VideoEncoder] | None,
+    text: EncoderSource[CaptionEncoder] | None,
+) -> str:
+    """Hex digest of the source, the options that have an effect, and the encoders that are given.
+
+    It stays the same when clips or captions change: such a pass renews the data set. An option counts
+    only where it isn't the default, so that a new option renames no data set.
+    """
+    unnamed = set(WITHOUT_EFFECT | PATHS)
+    options = settings.model_dump(mode="json", exclude=unnamed, exclude_defaults=True)
+    encoders: list[Any] = [each and each.identity for each in (video, text)]
+    return sha256_json([_place(settings), options, encoders])
+
+
+def _place(settings: PreprocessSettings) -> str:
+    """The source seen from the folder that is written, so that both can be moved together."""
+    source, beside = settings.source.absolute(), settings.root.absolute().parent
+    return (source.relative_to(beside) if source.is_relative_to(beside) else source).as_posix()
