@@ -18,6 +18,7 @@ from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from ..families.ltxv.miniature.tasks import DATASETS
 from ..storage.paths import as_path
 from . import allow, commands, loras, models, runs
+from .parsers import Parsers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _demo(parsers: argparse._SubParsersAction) -> None:
+def _demo(parsers: Parsers) -> None:
     parser = parsers.add_parser("demo", help="the whole job on the built-in miniature model")
     parser.add_argument(
         "--output",
@@ -91,7 +92,7 @@ def _demo(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=commands.demo)
 
 
-def _generate(parsers: argparse._SubParsersAction) -> None:
+def _generate(parsers: Parsers) -> None:
     parser = parsers.add_parser("generate", help="write a demo data set")
     parser.add_argument("name", choices=list(DATASETS))
     parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
@@ -100,7 +101,7 @@ def _generate(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=commands.generate)
 
 
-def _preprocess(parsers: argparse._SubParsersAction) -> None:
+def _preprocess(parsers: Parsers) -> None:
     parser = parsers.add_parser("preprocess", help="encode videos, images and captions once")
     for option in options(PreprocessSettings):
         _add_option(parser, option)
@@ -127,28 +128,28 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         )
 
 
-def _split(parsers: argparse._SubParsersAction) -> None:
+def _split(parsers: Parsers) -> None:
     parser = parsers.add_parser("split", help="cut long videos into scenes")
     for option in options(SplitSettings):
         _add_option(parser, option)
     parser.set_defaults(command=commands.split)
 
 
-def _caption(parsers: argparse._SubParsersAction) -> None:
+def _caption(parsers: Parsers) -> None:
     parser = parsers.add_parser("caption", help="describe clips with a vision-language model")
     for option in options(CaptionSettings):
         _add_option(parser, option)
     parser.set_defaults(command=commands.caption)
 
 
-def _references(parsers: argparse._SubParsersAction) -> None:
+def _references(parsers: Parsers) -> None:
     parser = parsers.add_parser("references", help="write the reference videos of an IC-LoRA")
     for option in options(ReferenceSettings):
         _add_option(parser, option)
     parser.set_defaults(command=commands.references)
 
 
-def _export(parsers: argparse._SubParsersAction) -> None:
+def _export(parsers: Parsers) -> None:
     parser = parsers.add_parser("export", help="write a preprocessed data set for another trainer")
     parser.add_argument("dataset", type=as_path, metavar="DATASET")
     parser.add_argument(
@@ -167,7 +168,7 @@ def _export(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=commands.export)
 
 
-def _train(parsers: argparse._SubParsersAction) -> None:
+def _train(parsers: Parsers) -> None:
     parser = parsers.add_parser("train", help="train, resume, or reuse the finished run")
     _configuration(parser)
     parser.add_argument(
@@ -201,7 +202,7 @@ def _none_or_more(text: str) -> int:
     return int(text)
 
 
-def _check(parsers: argparse._SubParsersAction) -> None:
+def _check(parsers: Parsers) -> None:
     parser = parsers.add_parser("check", help="list every problem of a configuration")
     _configuration(parser)
     parser.add_argument(
@@ -217,7 +218,7 @@ def _configuration(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _push(parsers: argparse._SubParsersAction) -> None:
+def _push(parsers: Parsers) -> None:
     parser = parsers.add_parser("push", help="upload a run to the Hugging Face Hub")
     parser.add_argument("run", type=as_path, metavar="RUN", help="the run's folder")
     parser.add_argument("--to", default=None, metavar="USERNAME/NAME")
@@ -227,7 +228,7 @@ def _push(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=commands.push)
 
 
-def _miniature(parsers: argparse._SubParsersAction) -> None:
+def _miniature(parsers: Parsers) -> None:
     parser = parsers.add_parser("miniature", help="the built-in miniature model")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     export = actions.add_parser("export", help="write it as a single file for ComfyUI")

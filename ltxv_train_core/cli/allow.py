@@ -1,15 +1,15 @@
 """The command that allows what graphs may do on this machine, for servers without a browser."""
 
-import argparse
 from argparse import Namespace
 
 from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
 from ..storage.paths import as_path
+from .parsers import Parsers
 
 OK = 0
 
 
-def add_parsers(parsers: argparse._SubParsersAction) -> None:
+def add_parsers(parsers: Parsers) -> None:
     """Adds `allow`."""
     parser = parsers.add_parser(
         "allow",

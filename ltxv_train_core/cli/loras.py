@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from ..lora.forms import LORA_FORMS
 from ..storage.paths import as_path
+from .parsers import Parsers
 from .terminal import run
 
 OK = 0
 
 
-def add_parsers(parsers: argparse._SubParsersAction) -> None:
+def add_parsers(parsers: Parsers) -> None:
     """Adds `convert`, `merge`, `resize` and `extract`."""
     for add in (_convert, _merge, _resize, _extract):
         add(parsers)
@@ -69,7 +70,7 @@ def extract(args: Namespace) -> int:
     return OK
 
 
-def _convert(parsers: argparse._SubParsersAction) -> None:
+def _convert(parsers: Parsers) -> None:
     parser = parsers.add_parser("convert", help="write a LoRA in another form")
     parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--to", choices=LORA_FORMS, required=True)
@@ -77,7 +78,7 @@ def _convert(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=convert)
 
 
-def _merge(parsers: argparse._SubParsersAction) -> None:
+def _merge(parsers: Parsers) -> None:
     parser = parsers.add_parser("merge", help="merge a LoRA into a checkpoint")
     parser.add_argument("checkpoint", type=as_path, metavar="CHECKPOINT")
     parser.add_argument("lora", type=as_path, metavar="LORA")
@@ -86,7 +87,7 @@ def _merge(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=merge)
 
 
-def _resize(parsers: argparse._SubParsersAction) -> None:
+def _resize(parsers: Parsers) -> None:
     parser = parsers.add_parser("resize", help="reduce the rank of a LoRA")
     parser.add_argument("lora", type=as_path, metavar="LORA")
     size = parser.add_mutually_exclusive_group(required=True)
@@ -102,7 +103,7 @@ def _resize(parsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(command=resize)
 
 
-def _extract(parsers: argparse._SubParsersAction) -> None:
+def _extract(parsers: Parsers) -> None:
     parser = parsers.add_parser(
         "extract", help="extract a LoRA from the difference of two checkpoints"
     )

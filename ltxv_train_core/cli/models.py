@@ -1,15 +1,15 @@
 """The command that says what a file is."""
 
-import argparse
 import json
 from argparse import Namespace
 
 from ..storage.paths import as_path
+from .parsers import Parsers
 
 OK = 0
 
 
-def add_parsers(parsers: argparse._SubParsersAction) -> None:
+def add_parsers(parsers: Parsers) -> None:
     """Adds `inspect`."""
     parser = parsers.add_parser("inspect", help="say what a model or LoRA file is")
     parser.add_argument("file", type=as_path, metavar="FILE")

@@ -1,18 +1,18 @@
 """The commands for the runs of an output folder."""
 
-import argparse
 import json
 from argparse import Namespace
 from pathlib import Path
 
 from ..runs import RunLibrary, RunSummary
 from ..storage.paths import as_path
+from .parsers import Parsers
 from .terminal import run
 
 OK, STOPPED = 0, 130
 
 
-def add_parsers(parsers: argparse._SubParsersAction) -> None:
+def add_parsers(parsers: Parsers) -> None:
     """Adds `runs` with its actions."""
     parser = parsers.add_parser("runs", help="list, resume, or delete runs")
     actions = parser.add_subparsers(required=True, metavar="ACTION")

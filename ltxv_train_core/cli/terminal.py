@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -44,7 +44,7 @@ class TerminalProgress:
     """One bar for the phase that runs now; lines for everything else."""
 
     def __init__(self) -> None:
-        self._bar: tqdm | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._phase = ""
 
     def __enter__(self) -> "TerminalProgress":
@@ -74,7 +74,7 @@ class TerminalProgress:
         """Writes a line above the bar."""
         tqdm.write(message, file=sys.stderr)
 
-    def _advance(self, phase: str, done: int, total: int, unit: str) -> tqdm:
+    def _advance(self, phase: str, done: int, total: int, unit: str) -> "tqdm[NoReturn]":
         if self._bar is None or phase != self._phase or total != self._bar.total:
             self._close()
             self._phase = phase

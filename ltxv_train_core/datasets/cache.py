@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, ModelError
 from ..geometry import VideoSize
 from ..permissions import Ledger
@@ -16,7 +17,6 @@ from .cached_tensors import require_tensor
 from .index import (
     CONDITIONS,
     EMPTY_CAPTION,
-    FOLDER_NAME,
     INDEX_NAME,
     LATENTS,
     MASKS,
@@ -91,7 +91,7 @@ class Cache:
                 return False
 
         # That is what an interrupted first pass has left, even where it was damaged since.
-        first = self.root.name == FOLDER_NAME and {p.name for p in self.root.iterdir()} == {FACTS}
+        first = self.root.name == OUTPUT_FOLDER and {p.name for p in self.root.iterdir()} == {FACTS}
         return first or any(has(name, key) for name, key in _TABLES.items())
 
     def begin(self, files: Iterable[Stored], indexes: Iterable[Index]) -> None:

@@ -99,7 +99,7 @@ class Batch:
         ]
 
 
-class TrainingDataset(Dataset):
+class TrainingDataset(Dataset[Sample]):
     """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
 
     def __init__(

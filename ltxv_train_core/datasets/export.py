@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,6 +130,6 @@ def _require_own_folder(output: Path, names: list[str]) -> None:
             raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
 
 
-def _save(path: Path, data: dict) -> None:
+def _save(path: Path, data: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         write_torch_file(temporary, data)

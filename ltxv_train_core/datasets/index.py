@@ -23,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from ..config.tools.preprocessing import OUTPUT_FOLDER as FOLDER_NAME
+from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, cut, shown
 from ..geometry import VideoSize
 from ..storage.atomic import sha256_json, write_text
@@ -270,14 +270,14 @@ def find_index(data: Path) -> Path:
             f"{data}: there is no such index of a data set. Preprocess again, or give the folder "
             f"{folder} to take the data set that was preprocessed into it last"
         )
-    for root in (folder, folder / FOLDER_NAME):
+    for root in (folder, folder / OUTPUT_FOLDER):
         if index_path(root).is_file():
             return index_path(root)
     problem = "is no preprocessed data set" if folder.is_dir() else "no such folder"
-    if any((root / LATENTS).is_dir() for root in (folder, folder / FOLDER_NAME)):
+    if any((root / LATENTS).is_dir() for root in (folder, folder / OUTPUT_FOLDER)):
         problem = "has latents but no index.json: its preprocessing was not finished"
     raise DataError(
         f"{folder}: {problem}. Expected a folder with index.json and latents/, or one that "
-        f'holds {FOLDER_NAME}/; make it with the node "Preprocess LTXV Dataset" or with '
+        f'holds {OUTPUT_FOLDER}/; make it with the node "Preprocess LTXV Dataset" or with '
         "`python -m ltxv_train_core preprocess METADATA_OR_FOLDER`"
     )

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, cut, shown
 from ..families.base import Embedding
 from ..families.names import PROMPT
@@ -35,7 +36,7 @@ from ..permissions import policy
 from ..storage.atomic import sha256_json
 from ..storage.torch_files import read_torch_file, require_stored
 from .cached_tensors import require_one_width
-from .index import CONDITIONS, FOLDER_NAME, LATENTS, Index, Item, Stored, data_folder, index_path
+from .index import CONDITIONS, LATENTS, Index, Item, Stored, data_folder, index_path
 
 SUFFIX = ".pt"
 DEFAULT_FPS = 24.0
@@ -49,7 +50,7 @@ def find_root(folder: Path) -> Path | None:
     """
     if data_folder(folder) != folder:
         return None
-    for root in (folder / FOLDER_NAME, folder):
+    for root in (folder / OUTPUT_FOLDER, folder):
         if index_path(root).is_file():
             return None
         if next((root / LATENTS).rglob(f"*{SUFFIX}"), None):
@@ -129,11 +130,10 @@ class PtFiles:
         data = _load(path)
         size = _size(path, data)
         tokens = data["latents"].flatten(0, -2)
-        return (
-            tokens.unflatten(0, (size.frames, size.height, size.width))
-            .permute(3, 0, 1, 2)
-            .to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        latents: Tensor = tokens.unflatten(0, (size.frames, size.height, size.width)).permute(
+            3, 0, 1, 2
         )
+        return latents.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
 
     def text(self, stored: Stored) -> Embedding:
         """Its embedding [L, D], without padding."""

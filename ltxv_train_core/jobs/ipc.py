@@ -122,7 +122,8 @@ def to_message(event: Event) -> Message:
 def to_event(message: Message) -> Event:
     """Turns what `to_message` returned back into the event."""
     kind = getattr(events, message["event"])
-    return kind(**{name: _unpack(value) for name, value in message["values"].items()})
+    result: Event = kind(**{name: _unpack(value) for name, value in message["values"].items()})
+    return result
 
 
 def _pack(value: Any) -> Any:

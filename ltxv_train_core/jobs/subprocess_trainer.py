@@ -157,7 +157,7 @@ def _command(run: RunFolder, processes: int) -> list[str]:
 
 
 def _follow(
-    process: subprocess.Popen, listener: WorkerListener, report: Reporter, control: Control
+    process: subprocess.Popen[bytes], listener: WorkerListener, report: Reporter, control: Control
 ) -> None:
     """Reports the worker's events and sends it requests, until it has ended."""
     connection = listener.accept(give_up=lambda: process.poll() is not None)

@@ -12,6 +12,12 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ltxv_train_core.events import Control, Event
+    from ltxv_train_core.jobs.ipc import WorkerConnection
+    from ltxv_train_core.training.distributed import Processes
 
 
 def main(run_folder: str) -> int:
@@ -38,7 +44,7 @@ def main(run_folder: str) -> int:
     return 0
 
 
-def _train(folder: Path, processes) -> None:
+def _train(folder: Path, processes: "Processes") -> None:
     """Trains the run. The state in its folder says how that ended."""
     from ltxv_train_core.errors import LTXVTrainError
     from ltxv_train_core.events import Control
@@ -52,7 +58,7 @@ def _train(folder: Path, processes) -> None:
     connection, control = connect(os.environ[ADDRESS_VARIABLE]), Control()
     threading.Thread(target=_listen, args=(connection, control), daemon=True).start()
 
-    def report(event) -> None:
+    def report(event: "Event") -> None:
         try:
             connection.send(to_message(event))
         except OSError:
@@ -68,7 +74,7 @@ def _train(folder: Path, processes) -> None:
         train_plan(plan, writer, report, control, processes)
 
 
-def _listen(connection, control) -> None:
+def _listen(connection: "WorkerConnection", control: "Control") -> None:
     """Takes requests. When the process that started this one has ended, the run stops."""
     actions = {"stop": control.stop, "pause": control.pause}
     for message in connection.messages():

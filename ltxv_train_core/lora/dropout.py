@@ -35,9 +35,10 @@ class SeededDropout(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return input
-        return input * self._kept(input) / (1 - self.share)
+        result: Tensor = input * self._kept(input) / (1 - self.share)
+        return result
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _kept(self, like: Tensor) -> Tensor:
         """True where an input stays, in the shape and on the device of `like`."""
         generator = torch.Generator(like.device)

@@ -13,7 +13,8 @@ from ..events import Notice, Reporter
 from ..permissions import require_own
 from ..storage.paths import unquoted
 from .clip_files import has_our_form, write_rows
-from .manifest import captions_of, read_records
+from .manifest import captions_of
+from .records import read_records
 
 Row = dict[str, Any]
 

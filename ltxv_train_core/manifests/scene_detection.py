@@ -67,7 +67,7 @@ def _stream(path: Path, progress: Callable[[int, int], None], stop: StopSignal) 
     info = probe(path)
     rate = Fraction(info.fps).limit_denominator(1001)
 
-    class Frames(VideoStream):
+    class Frames(VideoStream):  # type: ignore[misc]
         def __init__(self) -> None:
             self.error: DataError | None = None
             self._count = 0

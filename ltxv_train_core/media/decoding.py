@@ -143,7 +143,8 @@ def _decode_pictures(path: Path, megapixels: float) -> Iterator[Decoded]:
         frame = av.VideoFrame(width, height, "rgb24")
         plane = frame.planes[0]
         shape, strides = (height, width, 3), (plane.line_size, 3, 1)
-        return np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
+        result: np.ndarray = np.ndarray(shape, np.uint8, memoryview(plane), strides=strides)
+        return result
 
     times = shown_at(path)
     if not times:

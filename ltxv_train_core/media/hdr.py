@@ -87,7 +87,8 @@ def _nits(pixels: np.ndarray, transfer: Transfer) -> np.ndarray:
     if transfer == "hlg":
         luminance = light @ LUMA_2020
         light *= PEAK_NITS * luminance[..., None] ** (HLG_GAMMA - 1)
-    return light
+    result: np.ndarray = light
+    return result
 
 
 @cache
@@ -106,7 +107,8 @@ def _gain(brightest: np.ndarray) -> np.ndarray:
     """What light of this brightness is multiplied by."""
     place = np.sqrt(np.minimum(brightest / PEAK_NITS, 1)) * STEPS
     gain = _gains()[(place + 0.5).astype(np.int32)]
-    return gain * (PEAK_NITS / np.maximum(brightest, PEAK_NITS))
+    result: np.ndarray = gain * (PEAK_NITS / np.maximum(brightest, PEAK_NITS))
+    return result
 
 
 @cache

@@ -152,7 +152,8 @@ def _orientation(image: Image.Image) -> int:
 def pixels_of_image(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> int:
     """How many an image has, which isn't decoded. Raises as `read_image`."""
     with readable(path), _open(path, megapixels) as image:
-        return image.width * image.height
+        count: int = image.width * image.height
+        return count
 
 
 def _open(path: Path, megapixels: float) -> Image.Image:

@@ -65,7 +65,8 @@ def light_to_bt709(primaries: str) -> np.ndarray:
     """float32 [3, 3] from linear light of some primaries to that of BT.709; white stays white."""
     to_d65 = _adaptation(CHROMATICITIES[primaries][3], D65)
     to_bt709 = np.linalg.inv(_to_xyz("bt709"))
-    return (to_bt709 @ to_d65 @ _to_xyz(primaries)).astype(np.float32)
+    result: np.ndarray = (to_bt709 @ to_d65 @ _to_xyz(primaries)).astype(np.float32)
+    return result
 
 
 def _to_xyz(primaries: str) -> np.ndarray:
@@ -76,7 +77,8 @@ def _to_xyz(primaries: str) -> np.ndarray:
 
 def _adaptation(white: tuple[float, float], wanted: tuple[float, float]) -> np.ndarray:
     cones, wanted_cones = BRADFORD @ _xyz(*white), BRADFORD @ _xyz(*wanted)
-    return np.linalg.inv(BRADFORD) @ np.diag(wanted_cones / cones) @ BRADFORD
+    result: np.ndarray = np.linalg.inv(BRADFORD) @ np.diag(wanted_cones / cones) @ BRADFORD
+    return result
 
 
 def _xyz(x: float, y: float) -> np.ndarray:
@@ -96,4 +98,5 @@ def srgb_of_levels() -> np.ndarray:
     """uint8 of each of 65,536 levels of light."""
     light = np.linspace(0, 1, LEVELS + 1)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return (255 * encoded).round().astype(np.uint8)
+    result: np.ndarray = (255 * encoded).round().astype(np.uint8)
+    return result

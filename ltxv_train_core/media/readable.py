@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import DataError, LTXVTrainError
-from ..events import Cancelled
+from ..errors import Cancelled, DataError, LTXVTrainError
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import regular_status
 

@@ -1,5 +1,7 @@
 """Contact sheets: several videos on one picture, a few frames of each."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -66,7 +68,7 @@ def _strip(video: np.ndarray, frames: int) -> Image.Image:
     return strip
 
 
-def _wrap(text: str, font, width_px: int) -> list[str]:
+def _wrap(text: str, font: Any, width_px: int) -> list[str]:
     """Breaks a text between words into lines that fit."""
     lines: list[str] = []
     for word in text.split():

@@ -136,7 +136,8 @@ def _samples(frame: av.VideoFrame, channels: int) -> np.ndarray:
     """A view of RGB in 16 bits, [H, W, channels]: PyAV would copy it."""
     plane = frame.planes[0]
     shape, strides = (frame.height, frame.width, channels), (plane.line_size, 2 * channels, 2)
-    return np.ndarray(shape, "<u2", memoryview(plane), strides=strides)
+    result: np.ndarray = np.ndarray(shape, "<u2", memoryview(plane), strides=strides)
+    return result
 
 
 def _matrix(decoded: Decoded) -> int | None:

@@ -104,7 +104,8 @@ class VideoCaptioner:
             **inputs, max_new_tokens=max_new_tokens, do_sample=False, temperature=None
         )
         answer = tokens[0, inputs["input_ids"].shape[1] :]
-        return self.tokenizer.decode(answer, skip_special_tokens=True).strip()
+        text: str = self.tokenizer.decode(answer, skip_special_tokens=True).strip()
+        return text
 
     def prepare(self, frames: np.ndarray, fps: float, instruction: str) -> dict[str, Tensor]:
         """What the model is given."""

@@ -83,4 +83,5 @@ def _dtype(
 ) -> torch.dtype:
     if name == "auto":
         return usual(device) if device.type == "cuda" else torch.float32
-    return getattr(torch, name)
+    result: torch.dtype = getattr(torch, name)
+    return result

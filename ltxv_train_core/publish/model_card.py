@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from PIL import Image
@@ -107,10 +108,10 @@ def _base_model(model_source: str) -> str:
     return version.repository if version else model_source
 
 
-def _front_matter(config: TrainingConfig, base: str, images: list[SampleImage]) -> dict:
+def _front_matter(config: TrainingConfig, base: str, images: list[SampleImage]) -> dict[str, Any]:
     has_reference = config.conditioning.mode == "reference_video"
     lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
-    facts: dict = {
+    facts: dict[str, Any] = {
         "library_name": "diffusers",
         "pipeline_tag": "video-to-video" if has_reference else "text-to-video",
         "tags": ["ltx-video", *lora, "ltxv-train"],

@@ -61,7 +61,10 @@ def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
     try:
         with safe_open(path, "pt") as file:
             names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
-            return file.get_tensor(names[0]).dtype == file_dtype(config.checkpoints.lora_dtype)
+            answer: bool = file.get_tensor(names[0]).dtype == file_dtype(
+                config.checkpoints.lora_dtype
+            )
+            return answer
     except (OSError, SafetensorError, IndexError):
         return False
 

@@ -38,11 +38,13 @@ class LTXVideoDenoiser:
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.device
+        device: torch.device = self.transformer.device
+        return device
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        return self.transformer.dtype  # asking the model searches all its parameters
+        dtype: torch.dtype = self.transformer.dtype
+        return dtype  # asking the model searches all its parameters
 
     @cached_property
     def streams(self) -> Mapping[str, VideoStream]:

@@ -8,6 +8,9 @@ with weights and attention are as they were.
 Shapes: B batch, N tokens, T of them with timesteps of their own (N, or 1 for all), D width.
 """
 
+# torch.autograd.Function has no types.
+# mypy: allow-untyped-calls
+
 from inspect import signature
 from types import MethodType
 from typing import TYPE_CHECKING, Any

@@ -23,7 +23,8 @@ class LTXVideoVae:
 
     @property
     def device(self) -> torch.device:
-        return self.vae.device
+        device: torch.device = self.vae.device
+        return device
 
     def to(self, device: torch.device) -> "LTXVideoVae":
         self.vae.to(device)
@@ -52,7 +53,8 @@ class LTXVideoVae:
         """Frames [B, 3, F, H, W] in [-1, 1] to latents [B, 128, f, h, w], float32 on the CPU."""
         vae = self.vae
         moments = vae.encode(frames.to(vae.device, vae.dtype)).latent_dist
-        return ((moments.mode().float() - self._mean) / self._std).cpu()
+        result: Tensor = ((moments.mode().float() - self._mean) / self._std).cpu()
+        return result
 
     @torch.no_grad()
     def decode(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -69,12 +71,15 @@ class LTXVideoVae:
             latents = (1 - DECODE_NOISE_SCALE) * latents + DECODE_NOISE_SCALE * noise
             timestep = torch.full((len(latents),), DECODE_TIMESTEP, device=vae.device).to(vae.dtype)
         frames = vae.decode(latents.to(vae.dtype), timestep).sample
-        return frames.float().clamp(-1, 1).cpu()
+        result: Tensor = frames.float().clamp(-1, 1).cpu()
+        return result
 
     @property
     def _mean(self) -> Tensor:
-        return self.vae.latents_mean.float().view(1, -1, 1, 1, 1).to(self.vae.device)
+        result: Tensor = self.vae.latents_mean.float().view(1, -1, 1, 1, 1).to(self.vae.device)
+        return result
 
     @property
     def _std(self) -> Tensor:
-        return self.vae.latents_std.float().view(1, -1, 1, 1, 1).to(self.vae.device)
+        result: Tensor = self.vae.latents_std.float().view(1, -1, 1, 1, 1).to(self.vae.device)
+        return result

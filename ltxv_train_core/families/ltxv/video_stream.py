@@ -32,7 +32,8 @@ class VideoStream:
 
     def to_latents(self, tokens: Tensor, size: LatentSize) -> Tensor:
         """[B, N, C] -> [B, C, f, h, w]."""
-        return tokens.transpose(1, 2).unflatten(2, (size.frames, size.height, size.width))
+        result: Tensor = tokens.transpose(1, 2).unflatten(2, (size.frames, size.height, size.width))
+        return result
 
     def positions(self, size: LatentSize, fps: Tensor) -> Tensor:
         """Positions [B, 3, N] of tokens: seconds, pixel row, pixel column of their corner.

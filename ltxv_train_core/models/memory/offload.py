@@ -148,7 +148,8 @@ class _OffloadedForward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         if self._recompute and torch.is_grad_enabled():
-            return checkpoint(self._with_weights, *args, use_reentrant=False, **kwargs)
+            result: Tensor = checkpoint(self._with_weights, *args, use_reentrant=False, **kwargs)
+            return result
         return self._with_weights(*args, **kwargs)
 
     def _with_weights(self, *args: Any, **kwargs: Any) -> Tensor:

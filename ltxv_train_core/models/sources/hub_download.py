@@ -187,7 +187,7 @@ def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str
         """The client's progress bar, without a bar."""
 
         def __init__(self, *args: Any, **options: Any):
-            super().__init__(*args, **(options | {"disable": True}))
+            super().__init__(*args, **(options | {"disable": True}))  # type: ignore[no-untyped-call]
             self.done = int(options.get("initial", 0))
 
         def update(self, n: float | None = 1) -> None:

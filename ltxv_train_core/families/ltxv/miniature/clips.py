@@ -117,7 +117,8 @@ def render(spec: ClipSpec, style: str = "plain") -> Clip:
 
 def light_bars() -> NDArray[np.bool_]:
     """Which columns the "stripes" style lightens, [W]."""
-    return np.arange(SIZE.width) // BAR_PX % 2 == 1
+    result: NDArray[np.bool_] = np.arange(SIZE.width) // BAR_PX % 2 == 1
+    return result
 
 
 def pixel_grid() -> tuple[Floats, Floats]:
@@ -148,13 +149,15 @@ def shape_distance(shape: str, x: Floats, y: Floats, radius: float) -> Floats:
         return np.maximum(np.abs(x), np.abs(y)) - 0.88 * radius
     if shape == "triangle":
         sides = math.sqrt(0.75) * np.abs(x) - 0.5 * y - 0.62 * radius
-        return np.maximum(y - 0.7 * radius, sides)
+        result: Floats = np.maximum(y - 0.7 * radius, sides)
+        return result
     raise ValueError(f"shape {shape!r}: expected one of {', '.join(SHAPES)}")
 
 
 def coverage(distance: Floats) -> Floats:
     """Softens the outline over 1.5 px; `distance` is a fraction of the side."""
-    return np.clip(0.5 - distance * (SIZE.height / _EDGE_PX), 0, 1).astype(np.float32)
+    result: Floats = np.clip(0.5 - distance * (SIZE.height / _EDGE_PX), 0, 1).astype(np.float32)
+    return result
 
 
 def blend(foreground: Floats, background: Floats, mask: Floats) -> NDArray[np.uint8]:
