@@ -56,7 +56,7 @@ def write(root: Path) -> Path:
                 files["masks"],
             )
         )
-    write_index(root, Index({"name": "x"}, {}, tuple(items)))
+    write_index(root / "index.json", Index({"name": "x"}, {}, tuple(items)))
     return root / "index.json"
 
 
