@@ -111,7 +111,7 @@ def test_a_rotated_model_is_refused_by_name(miniature, tmp_path):
     path = written(miniature, tmp_path / "x.safetensors", turned)
     model = open_model(str(path))
     for attempt in (
-        model.require_transformer,
+        model.transformer.require,
         lambda: model.load_transformer(torch.float32),
         lambda: open_checkpoint(path).__enter__(),
     ):

@@ -7,10 +7,11 @@ from safetensors.torch import save_file
 
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltxv.checkpoint_export import config_metadata, transformer_tensors
-from ltxv_train_core.families.ltxv.diffusers_folder import DiffusersModel
+from ltxv_train_core.families.ltxv.diffusers_folder import TransformerFolder
 from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
-from ltxv_train_core.families.ltxv.miniature_model import MiniatureModel
-from ltxv_train_core.families.ltxv.single_file import SingleFileModel
+from ltxv_train_core.families.ltxv.miniature_model import MiniatureTransformer
+from ltxv_train_core.families.ltxv.single_file import TransformerFile
+from ltxv_train_core.families.open import open_model
 from ltxv_train_core.training import preflight
 from ltxv_train_core.training.trainer import train
 
@@ -94,7 +95,7 @@ def test_a_layer_of_another_width_is_named(training_config, tmp_path):
 
 def test_a_run_finds_it_before_it_loads_the_model(training_config, tmp_path, monkeypatch):
     path = write_lora(tmp_path / "a.safetensors", "2B")
-    monkeypatch.setattr(MiniatureModel, "load_transformer", None)
+    monkeypatch.setattr(MiniatureTransformer, "load", None)
     with pytest.raises(ConfigurationError, match=r"of another model than model\.model_source"):
         train(started(training_config, path))
 
@@ -118,17 +119,15 @@ def test_sizes_are_read_from_a_file_and_a_folder(training_config, tmp_path, narr
         source = tmp_path / "narrow.safetensors"
         metadata = config_metadata(narrow.config, True)
         save_file(transformer_tensors(narrow.state_dict()), source, metadata)
-        model = SingleFileModel(str(source), source)
     else:
         source = tmp_path / "narrow"
         narrow.save_pretrained(source / "transformer")
         index = '{"_class_name": "LTXConditionPipeline"}'
         (source / "model_index.json").write_text(index, encoding="utf-8")
-        from ltxv_train_core.families.open import open_model
-
-        model = open_model(str(source))
-        assert isinstance(model, DiffusersModel)
-    assert model.transformer_config["num_layers"] == 2
+    model = open_model(str(source))
+    kind = TransformerFile if layout == "file" else TransformerFolder
+    assert isinstance(model.transformer, kind)
+    assert model.facts.transformer_config["num_layers"] == 2
     (line,) = about_start(started(training_config, path, str(source)))
     assert "(2 blocks of width 128)" in line
     assert "is a LoRA (4 blocks of width 256)" in line

@@ -269,7 +269,7 @@ def test_an_interrupted_change_leaves_the_data_set_as_it_was(tmp_path, write_cli
     with pytest.raises(Cancelled):
         make(rows, stop_after_one, stop, buckets="64x64x17")
     assert read_index(root) == before
-    assert [len(TrainingDataset(root)[i].latents) for i in range(2)] == [128, 128]
+    assert [len(TrainingDataset(root)[i].streams["video"].latents) for i in range(2)] == [128, 128]
     assert make(rows, buckets="64x64x17").reused == 3
 
 
