@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
-from ltxv_train_core.diffusion.tokens import positions, to_tokens
 from ltxv_train_core.families.ltxv.miniature import clips, shipped, weights
 from ltxv_train_core.families.ltxv.miniature.vae import COMPONENTS, VaeFactors
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.storage.tensors import write_safetensors
 
 from . import miniature_vae_fit as vae_fit
@@ -33,6 +33,7 @@ NO_CAPTION, NO_MOTION, NO_SHAPE, JUNK_WORD = 0.10, 0.10, 0.05, 0.15
 CLEAN_FIRST_FRAME = 0.12
 CAPTION_TOKENS = 18
 LATENT = clips.SIZE.latent
+VIDEO = VideoStream(shipped.CAUSAL)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def encoded_clips(
     for start in range(0, count, 16):
         group = specs[start : start + 16]
         frames = torch.stack([vae_fit.to_tensor(clips.render(spec).frames) for spec in group])
-        latents = to_tokens(vae_fit.encode(factors.levels, frames))
+        latents = VIDEO.to_tokens(vae_fit.encode(factors.levels, frames))
         tokens[start : start + len(group), :, :COMPONENTS] = (latents - mean) / std
     return tokens, specs
 
@@ -163,7 +164,7 @@ def flow_matching_loss(
             encoder_hidden_states=embeds,
             timestep=sigmas * 1000,
             encoder_attention_mask=mask,
-            video_coords=positions(LATENT, torch.full((len(clean),), clips.FPS), shipped.CAUSAL),
+            video_coords=VIDEO.positions(LATENT, torch.full((len(clean),), clips.FPS)),
             return_dict=False,
         )[0].float()
     weight = torch.full((clean.shape[-1],), DEAD_CHANNEL_WEIGHT)

@@ -1,4 +1,4 @@
-"""A preprocessed data set in the layout of LTX-Video-Trainer, see `ltx_video_trainer`."""
+"""A preprocessed data set in the layout of LTX-Video-Trainer, see `precomputed`."""
 
 from collections import Counter
 from pathlib import Path, PurePosixPath

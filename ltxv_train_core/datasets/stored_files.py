@@ -75,6 +75,7 @@ class SafetensorsFiles:
 
     def __init__(self, folder: Path):
         path = find_index(folder)
+        policy().require_read(path)  # it may be a link
         self.root, self.index = path.parent, read_index(path)
         self.reference_sizes = [item.size for item in self.index.items]
         self._sizes = {

@@ -120,7 +120,7 @@ class PreprocessSummary:
         stills: videos of which one frame is trained.
         skipped: (name, reason) of clips left out.
         other_indexes: names of the indexes of other data sets in the folder.
-        orphans: cached files that no clip needs any more, relative to the root.
+        orphans: cached files that no index of the folder names, relative to the root.
         orphans_removed: whether they were deleted.
         verified: (name, PSNR in dB) of clips that were decoded again.
         sheet: a contact sheet of the clips.
@@ -169,10 +169,12 @@ class PreprocessSummary:
                 "preprocess with remove_orphans"
             )
         if self.orphans and self.orphans_removed:
-            lines.append(f"{len(self.orphans)} files that no clip needs any more were removed")
+            lines.append(
+                f"{len(self.orphans)} files that no index of the folder names were removed"
+            )
         elif self.orphans:
             lines.append(
-                f"{len(self.orphans)} files belong to no clip any more, for example "
+                f"{len(self.orphans)} files are named by no index of the folder, for example "
                 f"{self.orphans[0]}; remove_orphans deletes them"
             )
         return "\n".join(lines)

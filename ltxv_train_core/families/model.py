@@ -193,7 +193,8 @@ class Model:
     def _require_width(self, width: int | None) -> None:
         wanted = self.facts.text_width
         if None not in (wanted, width) and wanted != width:
+            option = "text_encoder_source" if TEXT_ENCODER in self.chosen else "model_source"
             raise ModelError(
-                f"text_encoder_source: gives embeddings of {width} numbers, and {self.name} reads "
+                f"{option}: its text encoder gives embeddings of {width} numbers, and {self.name} reads "
                 f"{wanted}; it needs {self.facts.text_encoder}"
             )

@@ -36,15 +36,7 @@ __all__ = [
     "transformer_config",
 ]
 
-_REPOSITORY_POSITIONS = {
-    version.repository: version.causal_positions
-    for version in VERSIONS.values()
-    if version.file is None
-}
-
-_REPOSITORY_TRANSFORMERS = {
-    version.repository: version.transformer for version in VERSIONS.values() if version.file is None
-}
+_OF_REPOSITORY = {v.repository: v for v in VERSIONS.values() if v.file is None}
 
 
 def open_model(
@@ -77,7 +69,8 @@ def open_model(
     elif isinstance(place, Version):
         model = _open_version(model_source, place, report, stop)
     elif isinstance(place, str):
-        causal = _REPOSITORY_POSITIONS.get(place)
+        known = _OF_REPOSITORY.get(place)
+        causal = known.causal_positions if known else None
         model = diffusers_model(model_source, HubFolder(place, report, stop), causal)
     elif place.is_dir():
         model = diffusers_model(model_source, LocalFolder(place))
@@ -166,7 +159,8 @@ def module_names(model_source: str) -> tuple[list[str], list[str]]:
         config = transformer_config(model_source)
     except LTXVTrainError:
         config = None
-    return LTXV.layers.module_names(config["num_layers"] if config else None)
+    blocks = config.get("num_layers") if config else None
+    return LTXV.layers.module_names(blocks if type(blocks) is int and blocks > 0 else None)
 
 
 def transformer_config(model_source: str) -> Mapping[str, Any] | None:
@@ -179,8 +173,8 @@ def transformer_config(model_source: str) -> Mapping[str, Any] | None:
     place = locate_model(model_source)
     if isinstance(place, Version):
         return place.transformer
-    if isinstance(place, str) and place in _REPOSITORY_TRANSFORMERS:
-        return _REPOSITORY_TRANSFORMERS[place]
+    if isinstance(place, str) and place in _OF_REPOSITORY:
+        return _OF_REPOSITORY[place].transformer
     return open_model(model_source).facts.transformer_config
 
 

@@ -1,4 +1,5 @@
-"""The families that this program knows: a new one is a room and a line here. No torch."""
+"""The families that this program knows: a new one is a room, a line here and its cases in `open.py`. No
+torch."""
 
 from collections.abc import Mapping
 from typing import Any

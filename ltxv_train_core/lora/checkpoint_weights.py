@@ -46,8 +46,9 @@ class CheckpointFile:
             if self.layers:
                 break
         else:
+            names = " or ".join(family.name for family in FAMILIES)
             raise ModelError(
-                f"{self.path}: holds no LTX-Video transformer; expected keys such as "
+                f"{self.path}: holds no transformer of {names}; expected keys such as "
                 "model.diffusion_model.transformer_blocks.0.attn1.to_q.weight, found "
                 f"{name_some(list(self.tensors)) or 'none'}"
             )

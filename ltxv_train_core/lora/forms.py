@@ -1,4 +1,4 @@
-"""The forms that LoRA files are written in; `adapters.lora_file` says what each is like."""
+"""The forms that LoRA files are written in; `lora.file` says what each is like."""
 
 from typing import Literal, get_args
 

@@ -107,27 +107,26 @@ def load_transformer_file(denoiser: Denoiser, path: Path) -> None:
     Raises:
         ModelError: if the file isn't one, is one of another model, or holds NaN or infinite numbers.
     """
-    keys = _transformer_keys(path)
-    own, _ = denoiser.as_checkpoint(denoiser.transformer.state_dict())
-    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    own = denoiser.transformer.state_dict()
+    keys = {_own(key): key for key in _transformer_keys(path)}
     with safe_open(path, "pt") as file:
         wrong = sorted(
-            key
-            for key in own.keys() | set(keys)
-            if key not in own
-            or key not in keys
-            or list(own[key].shape) != file.get_slice(key).get_shape()
+            name
+            for name in own.keys() | keys.keys()
+            if name not in own
+            or name not in keys
+            or list(own[name].shape) != file.get_slice(keys[name]).get_shape()
         )
         if wrong:
             raise ModelError(
-                f"{where}: is of another model than model.model_source; "
-                f"{len(wrong)} tensors are missing, too many or of another shape, the first is "
-                f"{wrong[0]}"
+                f"model.load_checkpoint {shown(str(path), 300)}: is of another model than "
+                f"model.model_source; {len(wrong)} tensors are missing, too many or of another shape, "
+                f"the first is {wrong[0]}"
             )
-        for key in keys:
+        for name, key in keys.items():
             tensor = file.get_tensor(key)
             _require_finite_tensor(path, key, tensor)
-            own[key].copy_(tensor)
+            own[name].copy_(tensor)
 
 
 def _require_finite(path: Path, keys: list[str], report: Reporter) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from ..errors import ModelError, cut
 from ..families.registry import new_transformer
 from ..models.sources.meta_loading import on_meta
+from ..models.transformer import Transformer
 
 Shape = tuple[int, ...]
 _BLOCK = re.compile(r"transformer_blocks\.([0-9]+)\.")
@@ -29,14 +30,12 @@ class ModelSizes:
 
     @property
     def blocks(self) -> int:
-        count: int = self.config["num_layers"]
-        return count
+        count = self.config.get("num_layers")
+        return count if type(count) is int else len(self._built(None).transformer_blocks)
 
-    def shapes(self, blocks: int | None = None) -> dict[str, Shape]:
-        """Shapes of all tensors, by diffusers' names; of the first blocks alone, if any are named."""
-        return {
-            name: tuple(value.shape) for name, value in self._built(blocks).state_dict().items()
-        }
+    def shapes(self) -> dict[str, Shape]:
+        """Shapes of all tensors, by diffusers' names."""
+        return {n: tuple(value.shape) for n, value in self._built(None).state_dict().items()}
 
     def linear_shapes(self) -> dict[str, Shape]:
         """[outputs, inputs] of the linear layers, by name; of the blocks the first stands for all."""
@@ -44,12 +43,13 @@ class ModelSizes:
         return {n: tuple(m.weight.shape) for n, m in modules if isinstance(m, nn.Linear)}
 
     def __str__(self) -> str:
-        width = self.config["num_attention_heads"] * self.config["attention_head_dim"]
+        config = self._built(1).config  # with what diffusers takes for options that are left out
+        width = config.num_attention_heads * config.attention_head_dim
         return _described(self.name, self.blocks, width)
 
-    def _built(self, blocks: int | None) -> nn.Module:
+    def _built(self, blocks: int | None) -> Transformer:
         config = dict(self.config) | ({} if blocks is None else {"num_layers": blocks})
-        module: nn.Module = on_meta(lambda: new_transformer(config))
+        module: Transformer = on_meta(lambda: new_transformer(config))
         return module
 
 

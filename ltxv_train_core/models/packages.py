@@ -30,7 +30,7 @@ def untested_versions() -> list[str]:
         if not _within(here, oldest, newest):
             found.append(
                 f"{package} {here} is installed; this pack was tested with {oldest} to {newest}. If something "
-                f'fails that worked before, run `pip install "{package}<={newest}.99"`'
+                f'fails that worked before, run `pip install "{package}>={oldest},<={newest}.99"`'
             )
     return found
 

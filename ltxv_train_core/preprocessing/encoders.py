@@ -41,7 +41,7 @@ class EncoderSource(Generic[Encoder]):
     Attributes:
         identity: changes with the weights and the precision; part of the key of what it encodes.
         require: raises `ModelError` when it can't be loaded, without loading it.
-        content: names the weights alone, see `models.parts.Part`; None where that isn't known.
+        content: names the weights alone, see `families.model.Part`; None where that isn't known.
         former: the identity that earlier versions gave it.
     """
 

@@ -121,10 +121,8 @@ class _Pass:
         self.cache = Cache(settings.root)
         self.data_set = data_set_name(settings, video_encoder, caption_encoder)
         self.index = own_index_path(settings.root, self.data_set)
-        base = settings.source if settings.source.is_dir() else settings.source.parent
         self.facts = FactsMemory(
             settings.root,
-            base,
             settings.recheck_files,
             settings.max_megapixels,
             partial(raise_if_stopped, log.stop),

@@ -46,14 +46,12 @@ class FactsMemory:
     def __init__(
         self,
         root: Path,
-        base: Path,
         recheck: bool = False,
         megapixels: float = DEFAULT_MEGAPIXELS,
         between: Callable[[], object] | None = None,
     ):
         """Args:
         root: the folder of the cache, which keeps the memory.
-        base: the folder that paths are relative to.
         recheck: read every file again.
         megapixels: larger pictures and frames are refused.
         between: called while a file is read; what it raises ends that.
@@ -61,7 +59,8 @@ class FactsMemory:
         self._megapixels = megapixels
         self._between = between
         self._path = root / FILE_NAME
-        self._base = base
+        # Seen from the folder itself: two sources that share it may have files of one name.
+        self._base = root.absolute().parent
         remembered = {} if recheck else _read(self._path)
         self._known: dict[str, Any] = remembered.get("files", {})
         self._asked: dict[str, Any] = {}

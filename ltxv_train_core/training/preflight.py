@@ -120,7 +120,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
     model = dataset = None
     if not _missing_model_paths(config):
         model = _attempt(lambda: _usable_model(config), found)
-    if _exists(config.data.preprocessed_data_root):
+    if data_folder(as_path(config.data.preprocessed_data_root)).exists():
         strategy = STRATEGIES[config.conditioning.mode]
         dataset = _attempt(lambda: strategy.open_data(config), found)
     if model is not None and dataset is not None:
@@ -143,7 +143,10 @@ def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
             yield f"model.{name}", source
     if model.load_checkpoint is not None:
         yield "model.load_checkpoint", model.load_checkpoint
-    yield "data.preprocessed_data_root", config.data.preprocessed_data_root
+    yield (
+        "data.preprocessed_data_root",
+        str(data_folder(as_path(config.data.preprocessed_data_root))),
+    )
     if validation.prompts and validation.interval is not None:
         for name in ("images", "reference_videos"):
             for path in getattr(validation, name) or ():

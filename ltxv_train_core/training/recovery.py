@@ -1,4 +1,4 @@
-"""Recovery points: where a run goes on after a kill, however rare its checkpoints are.
+"""Recovery points: where a run resumes after a kill, however rare its checkpoints are.
 
 They have the form of a checkpoint, without LoRA files, and are none of the user's: one is kept, until
 a newer one or a checkpoint is there.
@@ -42,7 +42,7 @@ class RecoveryPoints:
             if not self._has_failed:
                 self.report(
                     Notice(
-                        f"no recovery point can be written: {error}. Training goes on, but a kill would "
+                        f"no recovery point can be written: {error}. Training continues, but a kill would "
                         "cost all steps since the last one"
                     )
                 )

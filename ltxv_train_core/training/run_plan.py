@@ -26,7 +26,7 @@ class RunPlan:
 
     Attributes:
         state: the one it has, or the first one that it will have.
-        start: the run whose newest checkpoint it trains on from, before it has one of its own.
+        start: the run whose newest checkpoint it continues, before it has one of its own.
         graph: the ComfyUI graph to put into the LoRA files, as `shareable_graph` gives it.
         steps: its last step.
     """
@@ -125,7 +125,7 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     if is_stage and start is None and not checkpoint.exists(run.checkpoints, run.recovery):
         raise ConfigurationError(
             [
-                f"run {run.name}: run {state.continues}, which it trains on from, is gone; put it "
+                f"run {run.name}: run {state.continues}, which it continues, is gone; put it "
                 "back, or queue a graph or configuration without it"
             ]
         )
@@ -177,7 +177,7 @@ def _place(start: RunFolder, library: Path) -> str:
 
 
 def _start(run: RunFolder, state: RunState) -> RunFolder | None:
-    """The run that one trains on from, where it still is."""
+    """The run that one continues, where it still is."""
     if state.continues is None:
         return None
     place = Path(state.continues)

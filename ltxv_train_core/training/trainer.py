@@ -58,7 +58,7 @@ def train(
     graph: Mapping[str, str] | None = None,
     processes: Processes | None = None,
 ) -> TrainingResult:
-    """Trains, goes on with an interrupted run, or finds the finished one.
+    """Trains, resumes an interrupted run, or finds the finished one.
 
     Stops between two steps when asked to, with a checkpoint and a LoRA of the step it reached.
 
@@ -70,7 +70,7 @@ def train(
     Raises:
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
         RunBusyError: when another job or program trains the run.
-        RunFailedError: when it failed; the run is parked and goes on when its cause is gone.
+        RunFailedError: when it failed; the run is stopped and resumes when its cause is gone.
         Cancelled: when it was stopped before its first step.
     """
     processes = processes or Processes()

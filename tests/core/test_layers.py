@@ -1,6 +1,8 @@
 """Imports go one way: each room of the core uses only rooms before it."""
 
 import ast
+import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -90,3 +92,21 @@ def test_only_families_name_what_belongs_to_one():
                     wrong.append(f"{path.name} imports {node.module}")
                 wrong += [f"{path.name} imports {n}" for n in names if FAMILY_CLASS.search(n)]
     assert wrong == []
+
+
+def test_tools_and_benchmarks_import_what_is_there():
+    root = CORE.parent
+    missing = []
+    for path in [*(root / "tools").glob("*.py"), *(root / "benchmarks").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(CORE.name):
+                module = importlib.util.find_spec(node.module) and importlib.import_module(
+                    node.module
+                )
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        try:
+                            importlib.import_module(f"{node.module}.{alias.name}")
+                        except ImportError:
+                            missing.append(f"{path.name}: {node.module}.{alias.name}")
+    assert missing == []

@@ -329,7 +329,7 @@ def _doors(make: Make, name: str) -> list[Case]:
         case("read_frames", lambda path: read_frames(path, size)),
         case("iterate_frames", lambda path: list(iterate_frames(path))),
         case("read_image", read_image),
-        case("facts", lambda path: FactsMemory(path.parent, path.parent).of(path)),
+        case("facts", lambda path: FactsMemory(path.parent).of(path)),
     ]
 
 

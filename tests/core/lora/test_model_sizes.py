@@ -1,5 +1,7 @@
 """A file to start from that is of a model of other sizes is found from heads alone."""
 
+import json
+
 import pytest
 import torch
 from diffusers import LTXVideoTransformer3DModel
@@ -142,3 +144,22 @@ def test_a_transformer_of_another_size_is_found_by_check(training_config, tmp_pa
         "is of another model than model.model_source LTXV_MINIATURE (4 blocks of width 256)" in line
     )
     assert "tensors are missing, too many or of another shape, the first is" in line
+
+
+@pytest.mark.parametrize("value", [None, "abc", 2.5])
+def test_a_folder_whose_number_of_blocks_is_left_out_or_none_is_named(
+    training_config, tmp_path, narrow, value
+):
+    source = tmp_path / "narrow"
+    narrow.save_pretrained(source / "transformer")
+    index = '{"_class_name": "LTXConditionPipeline"}'
+    (source / "model_index.json").write_text(index, encoding="utf-8")
+    path = source / "transformer" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"num_layers": value}
+    if value is None:
+        del config["num_layers"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    lora = write_lora(tmp_path / "a.safetensors", "miniature")
+    problems, _ = preflight.check(started(training_config, lora, str(source)))
+    words = "its weights are not all" if value is None else "no model of the file's sizes"
+    assert any(words in line for line in problems)

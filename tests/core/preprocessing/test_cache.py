@@ -105,24 +105,24 @@ def test_a_changed_file_is_noticed_by_time_or_size_or_by_looking(tmp_path, write
     write_clip("a.mp4", 50)
     age(tmp_path)
     media, root = tmp_path / "a.mp4", tmp_path / "cache"
-    memory = FactsMemory(root, tmp_path)
+    memory = FactsMemory(root)
     facts = memory.of(media)
     memory.save(finished=True)
-    assert FactsMemory(root, tmp_path).of(media) == facts
+    assert FactsMemory(root).of(media) == facts
     content = bytearray(media.read_bytes())
     content[-1] ^= 1
     media.write_bytes(content)
     os.utime(media, (LONG_AGO, LONG_AGO))
-    assert FactsMemory(root, tmp_path).of(media) == facts
-    assert FactsMemory(root, tmp_path, recheck=True).of(media) != facts
+    assert FactsMemory(root).of(media) == facts
+    assert FactsMemory(root, recheck=True).of(media) != facts
     os.utime(media, (LONG_AGO, LONG_AGO + 1))
-    assert FactsMemory(root, tmp_path).of(media) != facts
+    assert FactsMemory(root).of(media) != facts
 
 
 def test_a_file_that_was_just_written_is_read_again_the_next_time(tmp_path, write_clip):
     """Its time may be the same after another change within the clock's grain."""
     write_clip("a.mp4", 50)
-    memory = FactsMemory(tmp_path / "cache", tmp_path)
+    memory = FactsMemory(tmp_path / "cache")
     facts = memory.of(tmp_path / "a.mp4")
     memory.save(finished=True)
     status = (tmp_path / "a.mp4").stat()
@@ -130,14 +130,14 @@ def test_a_file_that_was_just_written_is_read_again_the_next_time(tmp_path, writ
     content[-1] ^= 1
     (tmp_path / "a.mp4").write_bytes(content)
     os.utime(tmp_path / "a.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert FactsMemory(tmp_path / "cache", tmp_path).of(tmp_path / "a.mp4") != facts
+    assert FactsMemory(tmp_path / "cache").of(tmp_path / "a.mp4") != facts
 
 
 def test_what_can_not_be_read_is_forgotten(tmp_path, write_clip):
     write_clip("a.mp4", 50)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/files.json").write_text("{", encoding="utf-8")
-    memory = FactsMemory(tmp_path / "cache", tmp_path)
+    memory = FactsMemory(tmp_path / "cache")
     assert memory.of(tmp_path / "a.mp4").info.frames == 9
 
 
@@ -227,11 +227,11 @@ def test_orphans_are_told_and_removed_only_when_asked(write_clip, make):
     summary = make([row("a.mp4")])
     orphans = tuple(sorted(stored.path for stored in second.files))
     assert summary.orphans == orphans
-    assert "2 files belong to no clip any more, for example conditions/b" in summary.text
+    assert "2 files are named by no index of the folder, for example conditions/b" in summary.text
     assert all((root / name).is_file() for name in orphans)
     removed = make([row("a.mp4")], remove_orphans=True)
     assert removed.orphans == orphans
-    assert "2 files that no clip needs any more were removed" in removed.text
+    assert "2 files that no index of the folder names were removed" in removed.text
     assert not any((root / name).exists() for name in orphans)
     assert (root / "latents" / "mine.txt").is_file()
     assert make([row("a.mp4")]).orphans == ()

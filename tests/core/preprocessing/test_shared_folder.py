@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.config.redact import shareable
@@ -129,3 +130,18 @@ def test_a_shared_configuration_names_the_folder_and_not_the_index():
     for path in ("/home/ada/clips/index-1a2b3c4d5e6f.json", "/home/ada/clips"):
         config = build(TrainingConfig, {"data": {"preprocessed_data_root": path}})
         assert shareable(config).data.preprocessed_data_root == "clips"
+
+
+def test_files_of_one_name_in_two_sources_are_two_files(tmp_path):
+    """Of the same size and time too, as pictures without compression have them."""
+    shared = tmp_path / "shared"
+    latents = []
+    for source, colour in (("one", "red"), ("two", "blue")):
+        folder = tmp_path / source
+        folder.mkdir()
+        Image.new("RGB", (64, 64), colour).save(folder / "a.bmp")
+        (folder / "a.txt").write_text("a picture", encoding="utf-8")
+        os.utime(folder / "a.bmp", (LONG_AGO, LONG_AGO))
+        made = preprocess(PreprocessSettings(folder, MINIATURE, "64x64x1", output_dir=shared))
+        latents.append(TrainingDataset(made.index)[0].streams["video"].latents)
+    assert (latents[0] - latents[1]).abs().max() > 1

@@ -183,3 +183,14 @@ def test_a_transformer_of_another_size_is_named(training_config, tmp_path, base)
     save_file({k: v for k, v in base.items() if "blocks.3." not in k}, path)
     with pytest.raises(ConfigurationError, match=r"of another model .* transformer_blocks\.3\."):
         run(training_config(model={**FULL, "load_checkpoint": str(path)}))
+
+
+def test_a_run_starts_from_a_file_with_diffusers_names(training_config, tmp_path, base):
+    own = load_transformer(torch.float32).state_dict()
+    changed = {f"model.diffusion_model.{name}": value + 1e-3 for name, value in own.items()}
+    save_file(changed, tmp_path / "start.safetensors")
+    model = {**FULL, "load_checkpoint": str(tmp_path / "start.safetensors")}
+    steady = {"learning_rate": 1e-12, "steps": 1, "scheduler_type": "constant"}
+    result, _, _ = run(training_config(model=model, optimization=steady))
+    trained = load_file(result.lora_file)
+    assert all((trained[key] - base[key] - 1e-3).abs().max() < 1e-6 for key in base)
