@@ -74,4 +74,4 @@ def test_files_that_do_not_fit_are_named(host: Host) -> None:
     graph.add("LTXVTrainMergeLoRA", model_name=base, lora_name=lora, strength=1.0)
     error = run(host, graph.prompt).error
     assert error is not None
-    assert "no-model.safetensors: holds no LTX-Video transformer" in error
+    assert "no-model.safetensors: holds no transformer of LTX-Video" in error

@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path, state, lo
     refused(lora(layers={"transformer_blocks.9.attn1.to_q": (256, 256)}), "1 of its 1 layers")
     refused(lora(layers={"proj_in": (128, 512)}), r"proj_in .*\(512, 128\).*\(256, 128\)")
     save_file({"x": torch.zeros(1)}, other)
-    with pytest.raises(ModelError, match="holds no LTX-Video transformer"):
+    with pytest.raises(ModelError, match="holds no transformer of LTX-Video"):
         merge_lora(other, lora_file, output)
     with pytest.raises(ModelError, match="is there already"):
         merge_lora(base, lora_file, base)

@@ -165,7 +165,7 @@ def test_a_stage_finds_the_run_before_it_in_another_folder(training_config, tmp_
     with pytest.raises(LTXVTrainError, match="from a run in another folder"):
         JobManager().submit(again)
     RunLibrary(elsewhere.output_path).delete(before.name)
-    with pytest.raises(ConfigurationError, match="which it trains on from, is gone"):
+    with pytest.raises(ConfigurationError, match="which it continues, is gone"):
         plan_again(plan.run)
 
 
