@@ -146,13 +146,22 @@ class Cache:
         Raises:
             DataError: a link leads out of the folder.
         """
-        try:
-            named = [read_index(path).files for path in index_paths(self.root)]
-        except DataError:
+        if self.unreadable_indexes():
             return []
+        named = [read_index(path).files for path in index_paths(self.root)]
         spare = self._ledger.files - {stored.path for files in named for stored in files}
         cached = (self._ledger.path(name) for name in spare if name.startswith(_CACHED))
         return sorted([*filter(Path.is_file, cached), *self._ledger.unfinished()])
+
+    def unreadable_indexes(self) -> list[Path]:
+        """Indexes of the folder that are damaged: nobody knows what they name."""
+        found = []
+        for path in index_paths(self.root):
+            try:
+                read_index(path)
+            except DataError:
+                found.append(path)
+        return found
 
     def remove_unfinished(self, before: float) -> None:
         """Removes what interrupted writes have left.

@@ -21,7 +21,11 @@ def data_set_name(
     only where it isn't the default, so that a new option renames no data set.
     """
     unnamed = set(WITHOUT_EFFECT | PATHS)
+    if video and text:
+        unnamed.add("model_source")  # nothing of it is used
     options = settings.model_dump(mode="json", exclude=unnamed, exclude_defaults=True)
+    if sizes := options.get("resolution_buckets"):
+        options["resolution_buckets"] = "".join(sizes.split())
     encoders: list[Any] = [each and each.identity for each in (video, text)]
     return sha256_json([_place(settings), options, encoders])
 

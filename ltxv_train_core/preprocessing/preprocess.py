@@ -28,7 +28,7 @@ from ..datasets.index import (
 )
 from ..datasets.summary import PreprocessSummary, Verified, count_traits, summarize
 from ..errors import DataError
-from ..events import NeverStop, Reporter, StopSignal, ignore, raise_if_stopped
+from ..events import NeverStop, Notice, Reporter, StopSignal, ignore, raise_if_stopped
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
@@ -275,6 +275,14 @@ class _Pass:
             write_sheet(planned, root, self.strips, settings.max_megapixels)
         self.cache.remove_unfinished(before=self.started_at)
         orphans = self.cache.orphans()
+        if settings.remove_orphans and (damaged := self.cache.unreadable_indexes()):
+            self.log.report(
+                Notice(
+                    f"{damaged[0].name} can't be read, so no file is removed: delete it, or preprocess "
+                    "its data set again",
+                    lasting=True,
+                )
+            )
         if settings.remove_orphans and orphans:
             self.cache.remove(orphans)
         return PreprocessSummary(

@@ -12,9 +12,12 @@ from ltxv_train_core.config.redact import shareable
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import DataError
+from ltxv_train_core.events import Notice
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.permissions import Ledger
 from ltxv_train_core.preprocessing import probe_cache
+from ltxv_train_core.preprocessing.data_set_name import data_set_name
+from ltxv_train_core.preprocessing.encoders import EncoderSource
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 
 LONG_AGO = 1_600_000_000
@@ -85,7 +88,10 @@ def test_what_another_index_names_is_no_orphan(make):
     assert len(fewer.orphans) == 1  # the small latents of b
     assert TrainingDataset(large.index).groups == ["64x64x17"] * 2
     large.index.write_text("damaged", encoding="utf-8")
-    assert make(ROWS[:1], remove_orphans=True).orphans == ()
+    events: list = []
+    assert make(ROWS[:1], events.append, remove_orphans=True).orphans == ()
+    (notice,) = [event.message for event in events if isinstance(event, Notice)]
+    assert notice.startswith(f"{large.index.name} can't be read, so no file is removed")
     large.index.unlink()
     assert len(make(ROWS[:1], remove_orphans=True).orphans) == 3
 
@@ -145,3 +151,17 @@ def test_files_of_one_name_in_two_sources_are_two_files(tmp_path):
         made = preprocess(PreprocessSettings(folder, MINIATURE, "64x64x1", output_dir=shared))
         latents.append(TrainingDataset(made.index)[0].streams["video"].latents)
     assert (latents[0] - latents[1]).abs().max() > 1
+
+
+def test_another_spelling_of_the_sizes_names_no_other_data_set(tmp_path):
+    names = {
+        data_set_name(PreprocessSettings(tmp_path / "d.csv", MINIATURE, sizes), None, None)
+        for sizes in ("64x64x9;96x64x9", " 64x64x9 ; 96x64x9 ")
+    }
+    assert len(names) == 1
+    given = EncoderSource("own", pytest.fail)
+    names = {
+        data_set_name(PreprocessSettings(tmp_path / "d.csv", model, "64x64x9"), given, given)
+        for model in (MINIATURE, "LTXV_2B_0.9.5")
+    }
+    assert len(names) == 1
