@@ -144,7 +144,8 @@ def test_the_same_text_encoder_file_gives_the_same_embeddings(tmp_path: Path) ->
     save_file(inputs, tmp_path / "in")
     in_comfyui("encode", *(str(tmp_path / name) for name in ("t5.safetensors", "in", "out")))
     theirs = load_file(tmp_path / "out")["embeddings"]
-    for ours, row in zip(encoder.encode(prompts), theirs, strict=True):
+    for embedding, row in zip(encoder.encode(prompts), theirs, strict=True):
+        ours = embedding["prompt_embeds"]
         assert ours.std() > 0.1
         assert (ours - row[: len(ours)]).abs().max() < 1e-4
 
