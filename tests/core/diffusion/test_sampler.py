@@ -108,3 +108,11 @@ def test_positions_are_in_seconds_of_the_frame_rate(model, causal):
     model.sample(SampleRequest(model.prompt, model.empty, 7), causal=causal, fps=12.0)
     expected = positions(LATENT, torch.tensor([12.0, 12.0]), causal)
     assert all(torch.equal(call["video_coords"], expected) for call in model.calls)
+
+
+def test_the_model_is_called_with_a_thousand_timesteps_to_a_level(model):
+    model.sample(SampleRequest(model.prompt, model.empty, 7))
+    levels = LTXVideoDenoiser(model.transformer, True).sampling_levels(STEPS, LATENT.tokens)
+    called = [call["timestep"].unique().item() for call in model.calls]
+    assert called == pytest.approx([1000 * level for level in levels[:-1].tolist()])
+    assert called[0] == 1000

@@ -9,7 +9,7 @@ from ltxv_train_core.datasets.dataset import Batch, StreamTensors
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.geometry import LatentSize
-from ltxv_train_core.strategies import STRATEGIES
+from ltxv_train_core.strategies import STRATEGIES, StepInputs
 from tests.helpers.video import positions, to_tokens
 
 SIZE = LatentSize(3, 2, 2)
@@ -124,3 +124,11 @@ def test_noise_levels_follow_the_flow_matching_section():
     levels = inputs.seen.levels[inputs.counted]
     assert 0.2 <= levels.min() < 0.22
     assert 0.28 < levels.max() <= 0.3
+
+
+def test_the_loss_of_a_step_is_the_sum_of_its_streams():
+    step = prepare(make_batch())
+    both = StepInputs({"video": step, "audio": step})
+    assert both.loss({"video": step.velocity + 2, "audio": step.velocity + 1}).item() == (
+        pytest.approx(5)
+    )
