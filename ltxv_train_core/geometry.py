@@ -2,12 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
 
 from .errors import ConfigurationError, shown
 
-SPATIAL_COMPRESSION = 32
-TEMPORAL_COMPRESSION = 8
-LATENT_CHANNELS = 128
 LARGEST_SIDE_PX = 8192
 MOST_PIXELS = 2**29
 """Of all frames together: 1920x1088 with 257 frames, for example."""
@@ -17,9 +16,8 @@ MOST_BUCKETS = 256
 _SIZE = re.compile(r"([0-9]{1,10})\s{0,9}[x×]\s{0,9}([0-9]{1,10})\s{0,9}[x×]\s{0,9}([0-9]{1,10})")
 
 
-@dataclass(frozen=True, order=True)
-class LatentSize:
-    """Latent frames x rows x columns; one token each."""
+class LatentSize(NamedTuple):
+    """Latent frames x rows x columns."""
 
     frames: int
     height: int
@@ -27,20 +25,18 @@ class LatentSize:
 
     @property
     def tokens(self) -> int:
-        return self.frames * self.height * self.width
-
-    @property
-    def tokens_per_frame(self) -> int:
-        return self.height * self.width
+        """With one token for each."""
+        return prod(self)
 
 
 @dataclass(frozen=True, order=True)
 class VideoSize:
-    """Width and height in pixels (multiples of 32) and frames (8n + 1; an image has 1).
+    """Width and height in pixels, and frames; an image has 1.
+
+    Which sizes a model takes is told by its family's `Grid`.
 
     Raises:
-        ConfigurationError: for a size off that grid, naming the nearest one on it, and for one that
-            is too large.
+        ConfigurationError: for a size that no video has, or one that is too large.
     """
 
     width: int
@@ -57,18 +53,9 @@ class VideoSize:
                     f"{LARGEST_SIDE_PX} pixels, nor all frames together more than {MOST_PIXELS:,}"
                 ]
             )
-        nearest = (
-            max(1, round(self.width / SPATIAL_COMPRESSION)) * SPATIAL_COMPRESSION,
-            max(1, round(self.height / SPATIAL_COMPRESSION)) * SPATIAL_COMPRESSION,
-            max(0, round((self.frames - 1) / TEMPORAL_COMPRESSION)) * TEMPORAL_COMPRESSION + 1,
-        )
-        if (self.width, self.height, self.frames) != nearest:
+        if min(self.width, self.height, self.frames) < 1:
             raise ConfigurationError(
-                [
-                    f"video size {self}: width and height must be multiples of "
-                    f"{SPATIAL_COMPRESSION} and frames 8n + 1; the nearest is "
-                    f"{'x'.join(map(str, nearest))}"
-                ]
+                [f"video size {self}: width, height and frames must be at least 1"]
             )
 
     def __str__(self) -> str:
@@ -88,13 +75,54 @@ class VideoSize:
         width, height, frames = map(int, match.groups())
         return cls(width, height, frames)
 
-    @property
-    def latent(self) -> LatentSize:
-        return LatentSize(
-            (self.frames - 1) // TEMPORAL_COMPRESSION + 1,
-            self.height // SPATIAL_COMPRESSION,
-            self.width // SPATIAL_COMPRESSION,
+
+@dataclass(frozen=True)
+class Grid:
+    """The sizes that a model family takes, and those of their latents.
+
+    Attributes:
+        spatial: pixels of a side for each latent pixel.
+        temporal: frames for each latent frame after the first, which holds one frame.
+    """
+
+    spatial: int
+    temporal: int
+
+    def nearest(self, width: int, height: int, frames: int) -> VideoSize:
+        """The size on the grid that is nearest to one in pixels and frames."""
+        return VideoSize(
+            max(1, round(width / self.spatial)) * self.spatial,
+            max(1, round(height / self.spatial)) * self.spatial,
+            max(0, round((frames - 1) / self.temporal)) * self.temporal + 1,
         )
+
+    def problem(self, size: VideoSize) -> str | None:
+        """Why a size is not on the grid; None where it is."""
+        nearest = self.nearest(size.width, size.height, size.frames)
+        if size == nearest:
+            return None
+        return (
+            f"video size {size}: width and height must be multiples of {self.spatial} and frames "
+            f"{self.temporal}n + 1; the nearest is {nearest}"
+        )
+
+    def require(self, size: VideoSize) -> None:
+        """Raises `ConfigurationError` for a size off the grid, naming the nearest one on it."""
+        if problem := self.problem(size):
+            raise ConfigurationError([problem])
+
+    def latent(self, size: VideoSize) -> LatentSize:
+        """The size of a video's latents."""
+        return LatentSize(
+            (size.frames - 1) // self.temporal + 1,
+            size.height // self.spatial,
+            size.width // self.spatial,
+        )
+
+    def pixels(self, latent: LatentSize) -> VideoSize:
+        """The size of the video that latents stand for."""
+        frames = (latent.frames - 1) * self.temporal + 1
+        return VideoSize(latent.width * self.spatial, latent.height * self.spatial, frames)
 
 
 def parse_buckets(text: str) -> tuple[VideoSize, ...]:

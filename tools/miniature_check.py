@@ -8,6 +8,7 @@ import torch
 from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.families.ltxv.miniature import clips, scores
 from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
+from ltxv_train_core.families.names import VIDEO
 from ltxv_train_core.families.open import MINIATURE, Model, open_model
 from ltxv_train_core.media.tensors import frames_to_tensor, tensor_to_frames
 
@@ -43,7 +44,7 @@ def sample_videos(source: Model, prompts: Sequence[str], seed: int) -> list[np.n
         for number, text in enumerate(texts)
     ]
     settings = SamplerSettings(
-        clips.SIZE,
+        source.family.latent_shapes(clips.SIZE, clips.FPS),
         SAMPLING_STEPS,
         GUIDANCE_SCALE,
         clips.FPS,
@@ -53,7 +54,7 @@ def sample_videos(source: Model, prompts: Sequence[str], seed: int) -> list[np.n
         source.transformer.denoiser(source.load_transformer(torch.float32)), requests, settings
     )
     codec = source.load_vae()
-    return [tensor_to_frames(codec.decode(one[None]))[0] for one in latents]
+    return [tensor_to_frames(codec.decode(one[None]))[0] for one in latents[VIDEO]]
 
 
 def codec_psnr(source: Model, specs: Sequence[clips.ClipSpec]) -> float:

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.families.ltxv.miniature import clips, shipped, weights
 from ltxv_train_core.families.ltxv.miniature.vae import COMPONENTS, VaeFactors
+from ltxv_train_core.families.ltxv.video_format import GRID
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.storage.tensors import write_safetensors
 
@@ -32,7 +33,7 @@ DEAD_CHANNEL_WEIGHT = 0.15
 NO_CAPTION, NO_MOTION, NO_SHAPE, JUNK_WORD = 0.10, 0.10, 0.05, 0.15
 CLEAN_FIRST_FRAME = 0.12
 CAPTION_TOKENS = 18
-LATENT = clips.SIZE.latent
+LATENT = GRID.latent(clips.SIZE)
 VIDEO = VideoStream(shipped.CAUSAL)
 
 
@@ -145,7 +146,7 @@ def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
     uniform, choice, first = torch.rand(3, count, generator=generator)
     sigmas = torch.where(choice < 0.1, uniform, logits.sigmoid())
     sigmas = sigmas[:, None].repeat(1, LATENT.tokens)
-    sigmas[first < CLEAN_FIRST_FRAME, : LATENT.tokens_per_frame] = 0
+    sigmas[first < CLEAN_FIRST_FRAME, : LATENT.height * LATENT.width] = 0
     return sigmas
 
 

@@ -19,7 +19,7 @@ from ltxv_train_core.families.ltxv.miniature.vae import (
     Level,
     VaeFactors,
 )
-from ltxv_train_core.geometry import LATENT_CHANNELS
+from ltxv_train_core.families.ltxv.video_format import LATENT_CHANNELS
 
 _SMALLEST_SCALE = 1e-4
 _LATENT_NOISE = 0.05

@@ -7,25 +7,20 @@ from typing import TYPE_CHECKING
 
 from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, ModelError
-from ..geometry import VideoSize
 from ..permissions import Ledger
 from ..storage.atomic import remove
 from ..storage.reading import read_json
 from ..storage.safetensors_header import read_header
 from ..storage.tensors import write_safetensors
-from .cached_tensors import require_tensor
+from .cached_tensors import Form, require_tensors
 from .index import (
-    CONDITIONS,
-    EMPTY_CAPTION,
     INDEX_NAME,
-    LATENTS,
-    MASKS,
-    REFERENCE_LATENTS,
     SUFFIX,
+    CachedFile,
     Index,
-    Stored,
     index_path,
     index_paths,
+    is_cached,
     own_index_path,
     read_index,
     write_index,
@@ -33,9 +28,6 @@ from .index import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_CACHED = (LATENTS, CONDITIONS, REFERENCE_LATENTS, MASKS, EMPTY_CAPTION)
-"""What the paths of cached files begin with."""
 
 FACTS = "files.json"
 _TABLES = {INDEX_NAME: "fingerprint", FACTS: "files"}
@@ -53,23 +45,23 @@ class Cache:
         self.root = root
         self._ledger = Ledger(root)
 
-    def locate(self, stem: str, key: str) -> Stored:
+    def locate(self, stem: str, key: str) -> CachedFile:
         """The file of a key: the one that an earlier version wrote without the key in its name, or
         the one that is there, or is to be written, with it.
 
         Args:
             stem: path below the root, without suffix.
         """
-        named = Stored(f"{stem}.{key[:12]}{SUFFIX}", key)
-        earlier = Stored(f"{stem}{SUFFIX}", key)
+        named = CachedFile(f"{stem}.{key[:12]}{SUFFIX}", key)
+        earlier = CachedFile(f"{stem}{SUFFIX}", key)
         if not (self.root / named.path).is_file() and self._has_key(earlier):
             return earlier
         return named
 
-    def _has_key(self, stored: Stored) -> bool:
-        path = self.root / stored.path
+    def _has_key(self, file: CachedFile) -> bool:
+        path = self.root / file.path
         try:
-            return path.is_file() and read_header(path).metadata.get("key") == stored.key
+            return path.is_file() and read_header(path).metadata.get("key") == file.key
         except ModelError:
             return False
 
@@ -94,35 +86,37 @@ class Cache:
         first = self.root.name == OUTPUT_FOLDER and {p.name for p in self.root.iterdir()} == {FACTS}
         return first or any(has(name, key) for name, key in _TABLES.items())
 
-    def begin(self, files: Iterable[Stored], indexes: Iterable[Index]) -> None:
+    def begin(self, files: Iterable[CachedFile], indexes: Iterable[Index]) -> None:
         """Takes files for this program's, before they are written.
 
         Args:
             indexes: of the data sets that are there; earlier versions wrote no ledger.
         """
-        named = (*files, *(stored for index in indexes for stored in index.files))
-        self._ledger.add(stored.path for stored in named)
+        named = (*files, *(file for index in indexes for file in index.files))
+        self._ledger.add(file.path for file in named)
 
-    def holds(self, stored: Stored, size: VideoSize | None = None) -> bool:
-        """Whether the file is there, whole, made from the same, and of its clip's size."""
+    def holds(self, file: CachedFile, form: Form) -> bool:
+        """Whether the file is there, whole, made from the same, and of the right form."""
         try:
-            require_tensor(self.root, stored, size)
+            require_tensors(self.root, file, form)
         except DataError:
             return False
         return True
 
-    def write(self, stored: Stored, tensors: "Mapping[str, Tensor]", about: dict[str, str]) -> None:
+    def write(
+        self, file: CachedFile, tensors: "Mapping[str, Tensor]", about: dict[str, str]
+    ) -> None:
         """Writes named tensors, atomically. Raises `DataError` where a link leads out of the folder."""
-        path = self._ledger.path(stored.path)
-        write_safetensors(path, tensors, about | {"key": stored.key})
+        path = self._ledger.path(file.path)
+        write_safetensors(path, tensors, about | {"key": file.key})
 
-    def first_dimension(self, stored: Stored, name: str) -> int:
-        """The length of a stored tensor; only the file's head is read."""
-        return read_header(self.root / stored.path).tensors[name].shape[0]
+    def first_dimension(self, file: CachedFile, name: str) -> int:
+        """The length of a cached tensor; only the file's head is read."""
+        return read_header(self.root / file.path).tensors[name].shape[0]
 
-    def size_bytes(self, files: Iterable[Stored]) -> int:
+    def size_bytes(self, files: Iterable[CachedFile]) -> int:
         """What files take on the disk."""
-        paths = {stored.path for stored in files}
+        paths = {file.path for file in files}
         return sum((self.root / path).stat().st_size for path in paths)
 
     def write_index(self, index: Index, data_set: str) -> bool:
@@ -149,8 +143,8 @@ class Cache:
         if self.unreadable_indexes():
             return []
         named = [read_index(path).files for path in index_paths(self.root)]
-        spare = self._ledger.files - {stored.path for files in named for stored in files}
-        cached = (self._ledger.path(name) for name in spare if name.startswith(_CACHED))
+        spare = self._ledger.files - {file.path for files in named for file in files}
+        cached = (self._ledger.path(name) for name in spare if is_cached(name))
         return sorted([*filter(Path.is_file, cached), *self._ledger.unfinished()])
 
     def unreadable_indexes(self) -> list[Path]:

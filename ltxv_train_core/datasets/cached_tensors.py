@@ -1,16 +1,18 @@
 """What a cached file must hold, compared with its head alone.
 
-Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
+Shapes: C channels, f h w latent frames, rows, columns, L text tokens, D text width.
 """
 
-from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import DataError, ModelError, cut
-from ..families.names import PROMPT
-from ..geometry import LATENT_CHANNELS, VideoSize
+from ..families.family import Family
+from ..families.names import LATENTS, MASK
+from ..geometry import VideoSize
 from ..storage.safetensors_header import TensorInfo, read_header
-from .index import LATENTS, MASKS, REFERENCE_LATENTS, Stored
+from .index import CachedFile, Example
 
 MOST_TOKENS, WIDEST = 8192, 16384
 """Of a text: far beyond what T5 gives."""
@@ -18,43 +20,97 @@ MOST_TOKENS, WIDEST = 8192, 16384
 _FLOATS = ("F32", "BF16", "F16", "F64")
 
 
-def tensor_name(stored: Stored) -> str:
-    """What the tensor of a file is called."""
-    folder = PurePosixPath(stored.path).parts[0]
-    names = {LATENTS: "latents", REFERENCE_LATENTS: "latents", MASKS: "mask"}
-    return names.get(folder, PROMPT)
+@dataclass(frozen=True)
+class TensorForm:
+    """What a tensor must be.
+
+    Attributes:
+        dtypes: as safetensors names them.
+        shapes: that it may have, each a range of every dimension.
+        words: the same for an error.
+    """
+
+    dtypes: tuple[str, ...]
+    shapes: tuple[tuple[range, ...], ...]
+    words: str
+
+    def fits(self, info: TensorInfo) -> bool:
+        return info.dtype in self.dtypes and any(
+            len(info.shape) == len(shape) and all(map(range.__contains__, shape, info.shape))
+            for shape in self.shapes
+        )
 
 
-def require_tensor(root: Path, stored: Stored, size: VideoSize | None = None) -> TensorInfo:
+Form = Mapping[str, TensorForm]
+"""What a file must be: its tensors by name."""
+
+
+def latents_form(channels: int, shape: tuple[int, ...]) -> Form:
+    """Latents [C, *shape], of a clip or of its reference."""
+    whole = (channels, *shape)
+    return {LATENTS: TensorForm(_FLOATS, (_just(whole),), f"floats {list(whole)}")}
+
+
+def mask_form(shape: tuple[int, ...]) -> Form:
+    """Where latents of a shape are marked; one frame stands for all."""
+    shapes = (_just(shape), _just((1, *shape[1:])))
+    return {MASK: TensorForm(("BOOL",), shapes, f"booleans {list(shape)}")}
+
+
+def text_form(family: Family) -> Form:
+    """The embedding of a caption [L, D]."""
+    shape = (range(1, MOST_TOKENS + 1), range(1, WIDEST + 1))
+    return {name: TensorForm(_FLOATS, (shape,), "floats [tokens, width]") for name in family.text}
+
+
+def _just(shape: tuple[int, ...]) -> tuple[range, ...]:
+    return tuple(range(length, length + 1) for length in shape)
+
+
+def example_forms(example: Example, family: Family) -> dict[CachedFile, Form]:
+    """What each file of an example must be."""
+    size = VideoSize.parse(example.size)
+    forms = {caption.embedding: text_form(family) for caption in example.captions}
+    for name, files in example.streams.items():
+        stream = family.streams.get(name)
+        if stream is None:
+            raise DataError(f"{example.name}: has {name}, which {family.name} has not")
+        shape = stream.latent_shape(size, example.fps)
+        for role, file in files.items():
+            form = mask_form(shape) if role == MASK else latents_form(stream.channels, shape)
+            forms[file] = form
+    return forms
+
+
+def require_tensors(root: Path, file: CachedFile, form: Form) -> dict[str, TensorInfo]:
     """Looks whether a file is there, whole, made from the same, and of the right form.
 
-    latents [128, f, h, w], mask bool [f or 1, h, w], prompt_embeds [L, D].
-
-    Args:
-        size: of the clip, where it is known; the text has none.
+    Returns:
+        its tensors by name.
 
     Raises:
         DataError: it isn't.
     """
-    path, name = root / stored.path, tensor_name(stored)
+    path = root / file.path
     try:
         header = read_header(path)
     except ModelError as error:
         raise DataError(f"{error}; delete it and preprocess again") from error
-    if header.metadata.get("key") != stored.key:
+    if header.metadata.get("key") != file.key:
         raise DataError(
             f"{path}: is not the file that the index names: its content has another key. An earlier "
             "version of this program, or somebody else, has replaced it. Preprocess again"
         )
-    info = header.tensors.get(name)
-    if info is None:
-        raise DataError(f"{path}: has no tensor {name}; delete it and preprocess again")
-    if not _fits(name, info, size):
-        raise DataError(
-            f"{path}: {name} is {info.dtype} of the shape {cut(str(list(info.shape)))}, expected "
-            f"{_expected(name, size)}; delete it and preprocess again"
-        )
-    return info
+    for name, wanted in form.items():
+        info = header.tensors.get(name)
+        if info is None:
+            raise DataError(f"{path}: has no tensor {name}; delete it and preprocess again")
+        if not wanted.fits(info):
+            raise DataError(
+                f"{path}: {name} is {info.dtype} of the shape {cut(str(list(info.shape)))}, expected "
+                f"{wanted.words}; delete it and preprocess again"
+            )
+    return {name: header.tensors[name] for name in form}
 
 
 def require_one_width(root: Path, widths: Collection[int]) -> None:
@@ -64,28 +120,3 @@ def require_one_width(root: Path, widths: Collection[int]) -> None:
             f"{root}: its captions are of several text encoders, of the widths "
             f"{cut(', '.join(map(str, sorted(widths))))}; preprocess the data set again"
         )
-
-
-def _fits(name: str, info: TensorInfo, size: VideoSize | None) -> bool:
-    if 0 in info.shape or info.dtype not in (("BOOL",) if name == "mask" else _FLOATS):
-        return False
-    if name == PROMPT:
-        return len(info.shape) == 2 and info.shape[0] <= MOST_TOKENS and info.shape[1] <= WIDEST
-    latent = info.shape[1:] if name == "latents" else info.shape
-    if len(latent) != 3 or (name == "latents" and info.shape[0] != LATENT_CHANNELS):
-        return False
-    if size is None:
-        return True
-    frames, *rows_columns = size.latent.frames, size.latent.height, size.latent.width
-    one = name == "mask" and latent[0] == 1
-    return latent == (1 if one else frames, *rows_columns)
-
-
-def _expected(name: str, size: VideoSize | None) -> str:
-    if name == PROMPT:
-        return "floats [tokens, width]"
-    channels = f"{LATENT_CHANNELS}, " if name == "latents" else ""
-    latent = (
-        f"{size.latent.frames}, {size.latent.height}, {size.latent.width}" if size else "f, h, w"
-    )
-    return f"{'booleans' if name == 'mask' else 'floats'} [{channels}{latent}]"

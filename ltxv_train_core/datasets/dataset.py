@@ -1,10 +1,10 @@
 """A preprocessed data set, and the batches that training takes from it.
 
-Shapes: B batch, C channels, f h w latent frames, rows, columns.
+Shapes: B batch, C channels, "..." what else a stream's latents have (a video's: frames, rows, columns).
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -18,10 +18,10 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
 from ..families.base import Embedding, Text
-from ..families.names import PROMPT, VIDEO
+from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..storage.tensors import is_finite
 from .batch_order import batch_order
-from .index import Stored
+from .index import CachedFile, StreamFiles
 from .stored_files import open_files
 
 BATCHES_AHEAD_PER_WORKER = 2
@@ -29,35 +29,17 @@ CAPTION_DRAWS = 1
 """Tells their random numbers from those of the order."""
 
 
-@dataclass(frozen=True)
-class StreamTensors:
-    """One stream of a clip, or of a batch of them (then with B in front).
+StreamTensors = Mapping[str, Tensor]
+"""One stream of a clip by role, or of a batch of them (then with B in front).
 
-    Attributes:
-        latents: [C, f, h, w] float32, normalised per channel.
-        reference: like latents, or None where training takes no references.
-        mask: [f, h, w] bool, true for what is to be generated; None where training takes no masks.
-    """
-
-    latents: Tensor
-    reference: Tensor | None = None
-    mask: Tensor | None = None
-
-    @classmethod
-    def stacked(cls, parts: Sequence["StreamTensors"]) -> "StreamTensors":
-        """Those of several clips of one size, as a batch."""
-        references = [each.reference for each in parts if each.reference is not None]
-        masks = [each.mask for each in parts if each.mask is not None]
-        return cls(
-            torch.stack([each.latents for each in parts]),
-            torch.stack(references) if references else None,
-            torch.stack(masks) if masks else None,
-        )
+latents: [C, ...] float32, normalised per channel. reference: likewise, where training takes references.
+mask: [...] bool, true for what is to be generated, where training takes masks.
+"""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One clip with one of its captions.
+class LoadedExample:
+    """The tensors of one clip with one of its captions.
 
     Attributes:
         streams: by name, see `families.base.Stream`.
@@ -86,20 +68,17 @@ class Batch:
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
-        parts: list[tuple[str, Tensor | None]] = []
-        for stream in self.streams.values():
-            parts += [("latents", stream.latents), ("reference", stream.reference)]
+        parts = [part for tensors in self.streams.values() for part in tensors.items()]
         parts += [("text embedding", tensor) for tensor in self.text.tensors.values()]
         return [
             f"{part} of {name}"
             for part, tensor in parts
-            if tensor is not None
             for name, own in zip(self.names, tensor, strict=True)
             if not is_finite(own)
         ]
 
 
-class TrainingDataset(Dataset[Sample]):
+class TrainingDataset(Dataset[LoadedExample]):
     """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
 
     def __init__(
@@ -131,29 +110,28 @@ class TrainingDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> LoadedExample:
         """An item with the first of its captions."""
-        return self._read(index, self.items[index].conditions)
+        return self._read(index, self.items[index].caption.embedding)
 
-    def draw(self, index: int, random: np.random.Generator) -> Sample:
+    def draw(self, index: int, random: np.random.Generator) -> LoadedExample:
         """An item with one of its captions at random, or with the empty one."""
         captions = self.items[index].captions
         dropped = random.random() < self.caption_dropout_p
-        caption = captions[random.integers(len(captions))].conditions
+        caption = captions[random.integers(len(captions))].embedding
         empty = self.index.empty_caption if dropped else None
         return self._read(index, empty or caption)
 
-    def _read(self, index: int, caption: Stored) -> Sample:
+    def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
-        reference = self._wanted(item.reference_latents, self.reference_dir)
-        mask = self._wanted(item.mask, self.mask_dir)
-        latents = self.files.latents(item.latents)
-        video = StreamTensors(
-            latents,
-            self.files.latents(reference) if reference else None,
-            self.files.mask(mask).expand(latents.shape[1:]) if mask else None,
-        )
-        return Sample(item.name, item.fps, {VIDEO: video}, self.files.text(caption))
+        streams = {name: self._stream(files) for name, files in item.streams.items()}
+        return LoadedExample(item.name, item.fps, streams, self.files.text(caption))
+
+    def _stream(self, files: StreamFiles) -> StreamTensors:
+        tensors = {role: self.files.tensor(f, role) for role, f in self._wanted(files).items()}
+        if MASK in tensors:
+            tensors[MASK] = tensors[MASK].expand(tensors[LATENTS].shape[1:])
+        return tensors
 
     @property
     def groups(self) -> list[str]:
@@ -172,35 +150,40 @@ class TrainingDataset(Dataset[Sample]):
     @property
     def text_width(self) -> int:
         """Numbers of each text token."""
-        return self.files.text(self.items[0].conditions)[PROMPT].shape[-1]
+        return next(iter(self.files.text(self.items[0].caption.embedding).values())).shape[-1]
 
     def latents(self, index: int) -> Tensor:
-        """Those of a clip, [128, f, h, w]."""
-        return self.files.latents(self.items[index].latents)
+        """Those of a clip's video, [C, f, h, w]."""
+        return self.files.tensor(self.items[index].streams[VIDEO][LATENTS], LATENTS)
 
     @property
     def notices(self) -> list[str]:
         """What the user should know of the data set, for example what is left out."""
         return self.files.notices
 
-    def _wanted(self, stored: Stored | None, folder: str | None) -> Stored | None:
-        """An item's file, if it has one and those of that folder are wanted."""
-        if stored is None or folder is None:
-            return None
-        return stored if PurePosixPath(stored.path).is_relative_to(folder) else None
+    def _wanted(self, files: StreamFiles) -> StreamFiles:
+        """Those that training takes: latents, and what lies in the folders that it was asked for."""
+        folders = {REFERENCE: self.reference_dir, MASK: self.mask_dir}
+
+        def is_wanted(role: str, file: CachedFile) -> bool:
+            folder = folders.get(role)
+            return role == LATENTS or (
+                folder is not None and PurePosixPath(file.path).is_relative_to(folder)
+            )
+
+        return {role: file for role, file in files.items() if is_wanted(role, file)}
 
     def _require_files(self) -> None:
         if not self.items:
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
-        references = [self._wanted(i.reference_latents, self.reference_dir) for i in self.items]
-        masks = [self._wanted(i.mask, self.mask_dir) for i in self.items]
-        if self.reference_dir is not None and None in references:
+        streams = [[self._wanted(files) for files in item.streams.values()] for item in self.items]
+        if self.reference_dir is not None and not _all_have(REFERENCE, streams):
             raise DataError(
                 f"{self.root}: has no references (no folder {shown(self.reference_dir)}). Training on "
                 "reference videos needs a data set whose metadata has a reference column "
                 '(default "reference_path"): add it and preprocess again'
             )
-        if self.mask_dir is not None and None in masks:
+        if self.mask_dir is not None and not _all_have(MASK, streams):
             raise DataError(
                 f"{self.root}: has no masks (no folder {shown(self.mask_dir)}). Training on masks needs "
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
@@ -212,29 +195,36 @@ class TrainingDataset(Dataset[Sample]):
                 "conditioning.caption_dropout_p needs; preprocess again to add it, or set it to 0"
             )
         empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
-        needed = [empty, *references, *masks]
-        for item in self.items:
-            needed += (item.latents, *(caption.conditions for caption in item.captions))
-        paths = [self.root / stored.path for stored in needed if stored]
+        needed = [empty] if empty else []
+        needed += [file for item in streams for files in item for file in files.values()]
+        needed += [caption.embedding for item in self.items for caption in item.captions]
+        paths = [self.root / file.path for file in needed]
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
                 f"{missing[0]}; preprocess again to restore them"
             )
-        self.files.require(stored for stored in needed if stored)
+        self.files.require(needed)
 
 
-def collate(samples: list[Sample]) -> Batch:
+def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:
+    """Whether each example has it in one of its streams."""
+    return all(any(role in files for files in streams) for streams in examples)
+
+
+def collate(examples: list[LoadedExample]) -> Batch:
     """Puts clips of one size together."""
     return Batch(
         streams={
-            name: StreamTensors.stacked([sample.streams[name] for sample in samples])
-            for name in samples[0].streams
+            name: {
+                role: torch.stack([one.streams[name][role] for one in examples]) for role in roles
+            }
+            for name, roles in examples[0].streams.items()
         },
-        fps=torch.tensor([sample.fps for sample in samples], dtype=torch.float32),
-        text=Text.padded([sample.text for sample in samples]),
-        names=tuple(sample.name for sample in samples),
+        fps=torch.tensor([one.fps for one in examples], dtype=torch.float32),
+        text=Text.padded([one.text for one in examples]),
+        names=tuple(one.name for one in examples),
     )
 
 

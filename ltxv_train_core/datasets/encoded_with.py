@@ -9,29 +9,28 @@ from ..errors import cut
 from ..families.names import TEXT_ENCODER, VAE
 
 if TYPE_CHECKING:
-    from ..families.model import Model, Part
+    from ..families.model import Model
     from .dataset import TrainingDataset
 
-VAE_CONTENT, TEXT_CONTENT = "vae_content", "text_content"
-"""Where an index has what names the weights; data sets of others and of earlier versions have none."""
+_CONTENT = {TEXT_ENCODER: "text_content"}  # so since version 1
+_SOURCES = {VAE: "vae_source", TEXT_ENCODER: "text_encoder_source"}
 
 USUAL_SPREAD = (0.05, 20.0)
 """Latents that are normalised per channel have a standard deviation near 1."""
 LOOKED_AT = 4
 
 
+def content_key(part: str) -> str:
+    """Where an index has what names a part's weights; data sets of others and of earlier versions
+    have none."""
+    return _CONTENT.get(part, f"{part}_content")
+
+
 def differences(dataset: "TrainingDataset", model: "Model") -> list[str]:
     """Why a data set and a model don't belong together, one line each."""
+    encoders = dict.fromkeys(stream.encoder for stream in model.family.streams.values())
     found = [
-        *_other_weights(dataset, VAE_CONTENT, model.part(VAE), "latents", "VAE", "vae_source"),
-        *_other_weights(
-            dataset,
-            TEXT_CONTENT,
-            model.part(TEXT_ENCODER),
-            "captions",
-            "text encoder",
-            "text_encoder_source",
-        ),
+        line for part in (*encoders, TEXT_ENCODER) for line in _other_weights(dataset, model, part)
     ]
     return found if dataset.made_with else [*found, *_unusual(dataset)]
 
@@ -47,21 +46,26 @@ def other_width(dataset: "TrainingDataset", model: "Model") -> list[str]:
     ]
 
 
-def _other_weights(
-    dataset: "TrainingDataset",
-    recorded: str,
-    part: "Part",
-    what: str,
-    kind: str,
-    option: str,
-) -> list[str]:
-    made_with = dataset.made_with.get(recorded)
-    if made_with is None or part.content in (None, made_with):
+def other_family(dataset: "TrainingDataset", model: "Model") -> list[str]:
+    """That the data set was made for models of another family."""
+    if dataset.index.family == model.family.name:
         return []
     return [
+        f"data.preprocessed_data_root: it was preprocessed for {dataset.index.family}, and "
+        f"{cut(model.name)} is a model of {model.family.name}: preprocess the data set with this model"
+    ]
+
+
+def _other_weights(dataset: "TrainingDataset", model: "Model", part: str) -> list[str]:
+    made_with, content = dataset.made_with.get(content_key(part)), model.part(part).content
+    if made_with is None or content in (None, made_with):
+        return []
+    what = "captions" if part == TEXT_ENCODER else "latents"
+    kind = "VAE" if part == VAE else part.replace("_", " ")
+    return [
         f"data.preprocessed_data_root: its {what} were encoded with another {kind} than this model's: "
-        f"preprocess it again with this one, set model.{option} to the one it was made with, or, where you "
-        "know that both give the same numbers, data.allow_other_encoders"
+        f"preprocess it again with this one, set model.{_SOURCES.get(part, f'{part}_source')} to the one it "
+        "was made with, or, where you know that both give the same numbers, data.allow_other_encoders"
     ]
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
-from ..families.names import PROMPT
+from ..families.names import MASK, PROMPT, VIDEO
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
-from .index import CONDITIONS, LATENTS, REFERENCE_LATENTS, Index, Item, index_path
-from .precomputed import SUFFIX, conditions_name
+from .index import CONDITIONS, Example, Index, folder_of, index_path
+from .precomputed import FAMILY, SUFFIX, VIDEO_FOLDER, conditions_name
 from .stored_files import open_files
 
 TEXT_TOKENS = 256
@@ -43,31 +43,33 @@ def export_reference(
     """
     stop = stop or NeverStop()
     files = open_files(Path(dataset))
+    if files.index.family != FAMILY.name:
+        raise DataError(
+            f"{dataset}: is a data set for {files.index.family}; LTX-Video-Trainer trains {FAMILY.name}"
+        )
     items, kind = files.index.items, getattr(torch, dtype)
     names = _names([item.name for item in items])
     _require_own_folder(output, names)
     for line in _left_behind(files.index):
         report(Notice(line))
-    lengths = (len(files.text(item.conditions)[PROMPT]) for item in items)
+    lengths = (len(files.text(item.caption.embedding)[PROMPT]) for item in items)
     length = max([TEXT_TOKENS, *lengths])
     for done, (item, name) in enumerate(zip(items, names, strict=True)):
         raise_if_stopped(stop)
         report(Progress("export", done, len(items), "clip"))
-        embeds = files.text(item.conditions)[PROMPT]
+        embeds = files.text(item.caption.embedding)[PROMPT]
         text = conditions_name(name)
         _save(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
-        for folder, stored in (
-            (LATENTS, item.latents),
-            (REFERENCE_LATENTS, item.reference_latents),
-        ):
-            if stored is not None:
-                latents = files.latents(stored).to(kind)
-                _save(output / folder / f"{name}{SUFFIX}", _latents(latents, item))
+        for role, file in item.streams[VIDEO].items():
+            if role != MASK:
+                latents = files.tensor(file, role).to(kind)
+                folder = output / folder_of(VIDEO, role)
+                _save(folder / f"{name}{SUFFIX}", _latents(latents, item))
     report(Progress("export", len(items), len(items), "clip"))
     return output
 
 
-def _latents(latents: Tensor, item: Item) -> dict[str, Tensor | int | float]:
+def _latents(latents: Tensor, item: Example) -> dict[str, Tensor | int | float]:
     """[128, f, h, w] as tokens [f*h*w, 128] with their size."""
     _, frames, height, width = latents.shape
     return {
@@ -110,8 +112,8 @@ def _names(names: list[str]) -> list[str]:
 
 def _left_behind(index: Index) -> list[str]:
     """What that layout has no place for."""
-    more = sum(bool(item.more_captions) for item in index.items)
-    masks = sum(item.mask is not None for item in index.items)
+    more = sum(len(item.captions) > 1 for item in index.items)
+    masks = sum(MASK in item.streams[VIDEO] for item in index.items)
     lines = []
     if more:
         lines.append(f"{more} clips have several captions: the first of each is exported")
@@ -125,8 +127,8 @@ def _require_own_folder(output: Path, names: list[str]) -> None:
     if index_path(output).is_file():
         raise DataError(f"{output}: is a data set itself; choose another folder")
     known = {f"{name}{SUFFIX}" for name in names}
-    for path in sorted((output / LATENTS).rglob(f"*{SUFFIX}")):
-        if path.relative_to(output / LATENTS).as_posix() not in known:
+    for path in sorted((output / VIDEO_FOLDER).rglob(f"*{SUFFIX}")):
+        if path.relative_to(output / VIDEO_FOLDER).as_posix() not in known:
             raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
 
 

@@ -8,6 +8,7 @@ stands for. Cached files never change: their names hold the key of their content
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,15 +26,14 @@ from pydantic import (
 
 from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, cut, shown
+from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..families.registry import EARLIEST, family_named
 from ..geometry import VideoSize
 from ..storage.atomic import sha256_json, write_text
 from ..storage.reading import read_json
 
-INDEX_VERSION = 1
-LATENTS = "latents"
+INDEX_VERSION = 2
 CONDITIONS = "conditions"
-REFERENCE_LATENTS = "reference_latents"
-MASKS = "masks"
 EMPTY_CAPTION = "empty_caption"
 SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
@@ -42,8 +42,23 @@ LARGEST_INDEX_BYTES = 32 * 2**20
 INDEX_NAME = "index.json"
 _INDEX_NAMES = re.compile(r"index(-[0-9a-f]{12})?\.json")
 LONGEST_NAME, LONGEST_PATH = 240, 2000  # 15 more while a file is written
-MOST_TOKENS = 1_000_000
-"""Of a clip: half a gigabyte of latents."""
+MOST_PIXELS_OF_LATENTS = 1_000_000
+"""Of a clip: half a gigabyte."""
+
+_FOLDERS = {LATENTS: "latents", REFERENCE: "reference_latents", MASK: "masks"}
+
+
+def folder_of(stream: str, role: str) -> str:
+    """The folder below the root that holds tensors of a stream: latents, audio_latents, masks, ..."""
+    folder = _FOLDERS[role]
+    return folder if stream == VIDEO else f"{stream}_{folder}"
+
+
+def is_cached(path: str) -> bool:
+    """Whether a path below the root is one of a cached file's, whatever the streams are called."""
+    folder = path.partition("/")[0]
+    tensors = folder == CONDITIONS or folder.endswith(tuple(_FOLDERS.values()))
+    return (tensors and folder != path) or path.startswith(EMPTY_CAPTION)
 
 
 def _below(text: str) -> str:
@@ -58,8 +73,7 @@ def _below(text: str) -> str:
 
 
 def _size(text: str) -> str:
-    if VideoSize.parse(text).latent.tokens > MOST_TOKENS:
-        raise ValueError("is larger than a clip can be")
+    VideoSize.parse(text)
     return text
 
 
@@ -73,8 +87,8 @@ PathBelow = Annotated[str, AfterValidator(_below)]
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A file below the root, and the key of everything that its content depends on."""
+class CachedFile:
+    """A file of tensors below the root, and the key of everything that its content depends on."""
 
     path: PathBelow
     key: str
@@ -85,70 +99,113 @@ class Caption:
     """A text and its embedding."""
 
     text: str
-    conditions: Stored
+    embedding: CachedFile
+
+
+StreamFiles = Mapping[str, CachedFile]
+"""The files of one stream by role, see `families.names`: its latents, and its reference and mask if any."""
+
+
+def _of_version_1(item: Any) -> Any:
+    """A clip's entry as version 1 wrote it, when there was one stream and a field for each file."""
+    if not isinstance(item, dict) or "streams" in item or "latents" not in item:
+        return item
+    fields = {LATENTS: "latents", REFERENCE: "reference_latents", MASK: "mask"}
+    files = {role: item.get(field) for role, field in fields.items()}
+    more = item.get("more_captions", ())
+    first = {"text": item.get("caption"), "embedding": item.get("conditions")}
+    rest = [
+        {"text": caption.get("text"), "embedding": caption.get("conditions")}
+        if isinstance(caption, dict)
+        else caption
+        for caption in (more if isinstance(more, list | tuple) else [more])
+    ]
+    return {
+        "name": item.get("name"),
+        "size": item.get("size"),
+        "fps": item.get("fps"),
+        "streams": {VIDEO: {role: file for role, file in files.items() if file is not None}},
+        "captions": [first, *rest],
+    }
+
+
+def _with_latents(streams: dict[str, dict[str, CachedFile]]) -> dict[str, dict[str, CachedFile]]:
+    if VIDEO not in streams or any(LATENTS not in files for files in streams.values()):
+        raise ValueError("has no latents of its video")
+    if any(role not in _FOLDERS for files in streams.values() for role in files):
+        raise ValueError(f"has other files than {', '.join(_FOLDERS)}")
+    return streams
 
 
 @dataclass(frozen=True)
-class Item:
-    """One training example; `size` is "WxHxF" in pixels and frames.
+class Example:
+    """One training example: the files of a clip. Training takes one of its captions at a time.
 
-    Training takes one of `captions` at a time: `caption`, or one of `more_captions`.
+    Attributes:
+        size: "WxHxF" in pixels and frames.
+        streams: by name, see `families.base.Stream`.
     """
 
     name: PathBelow
-    caption: str
     size: Annotated[str, AfterValidator(_size)]
     fps: Annotated[float, Strict(), Field(gt=0, le=100_000, allow_inf_nan=False)]
-    latents: Stored
-    conditions: Stored
-    reference_latents: Stored | None
-    mask: Stored | None = None
-    more_captions: Annotated[tuple[Caption, ...], FailFast()] = ()
+    streams: Annotated[dict[str, dict[str, CachedFile]], AfterValidator(_with_latents)]
+    captions: Annotated[tuple[Caption, ...], FailFast(), Field(min_length=1)]
 
     @property
-    def captions(self) -> tuple[Caption, ...]:
-        return (Caption(self.caption, self.conditions), *self.more_captions)
+    def caption(self) -> Caption:
+        """The first one."""
+        return self.captions[0]
 
     @property
-    def files(self) -> tuple[Stored, ...]:
-        """Everything that is cached of it."""
-        captions = (caption.conditions for caption in self.captions)
-        extras = (stored for stored in (self.reference_latents, self.mask) if stored)
-        return (self.latents, *captions, *extras)
+    def files(self) -> tuple[CachedFile, ...]:
+        """Everything that is cached of it: latents, embeddings, then references and masks."""
+        latents = [files[LATENTS] for files in self.streams.values()]
+        others = [
+            file
+            for files in self.streams.values()
+            for role, file in files.items()
+            if role != LATENTS
+        ]
+        return (*latents, *(caption.embedding for caption in self.captions), *others)
 
     @property
     def keys(self) -> tuple[str | float | None, ...]:
-        """What the item's content depends on."""
-        reference = self.reference_latents.key if self.reference_latents else None
-        masks = (self.mask.key,) if self.mask else ()
-        return (
-            self.size,
-            self.fps,
-            self.latents.key,
-            self.conditions.key,
-            reference,
-            *masks,
-            *(caption.conditions.key for caption in self.more_captions),
-        )
+        """What its content depends on. The order of a video's keys names runs since version 1."""
+        first, *more = (caption.embedding.key for caption in self.captions)
+        video = {role: file.key for role, file in self.streams[VIDEO].items()}
+        masks = (video[MASK],) if MASK in video else ()
+        others = [
+            (name, role, file.key)
+            for name, files in sorted(self.streams.items())
+            for role, file in sorted(files.items())
+            if name != VIDEO
+        ]
+        keys = (self.size, self.fps, video[LATENTS], first, video.get(REFERENCE), *masks, *more)
+        return (*keys, *(part for other in others for part in other))
 
 
 @dataclass(frozen=True)
 class Index:
-    """`settings` and `model` say how the items were made.
+    """What a data set holds.
 
-    `empty_caption` is the embedding of no text at all; data sets of older versions have none.
+    Attributes:
+        model, settings: how the items were made.
+        empty_caption: the embedding of no text at all; data sets of older versions have none.
+        family: the model family whose latents they are.
     """
 
     model: Annotated[dict[str, str], BeforeValidator(_small)]
     settings: dict[str, Any]
-    items: Annotated[tuple[Item, ...], FailFast()]
-    empty_caption: Stored | None = None
+    items: Annotated[tuple[Annotated[Example, BeforeValidator(_of_version_1)], ...], FailFast()]
+    empty_caption: CachedFile | None = None
+    family: str = EARLIEST.name
 
     @property
-    def files(self) -> tuple[Stored, ...]:
+    def files(self) -> tuple[CachedFile, ...]:
         """Everything that is cached of the data set."""
         own = (self.empty_caption,) if self.empty_caption else ()
-        return (*(stored for item in self.items for stored in item.files), *own)
+        return (*(file for item in self.items for file in item.files), *own)
 
     @property
     def fingerprint(self) -> str:
@@ -206,12 +263,16 @@ def read_index(data: Path) -> Index:
     path = find_index(data)
     try:
         value = read_json(path, LARGEST_INDEX_BYTES)
-        if isinstance(value, dict) and value.get("version", INDEX_VERSION) != INDEX_VERSION:
+        if isinstance(value, dict) and value.get("version", INDEX_VERSION) not in (
+            1,
+            INDEX_VERSION,
+        ):
             raise DataError(
-                f"{path}: is of version {shown(value['version'])}, this program reads {INDEX_VERSION}; "
-                "preprocess the data set again"
+                f"{path}: is of version {shown(value['version'])}, this program reads 1 and "
+                f"{INDEX_VERSION}; preprocess the data set again"
             )
         index = _INDEX.validate_python(value)
+        _require_sizes(index)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror or error})") from error
     except ValidationError as error:
@@ -234,6 +295,15 @@ def read_index(data: Path) -> Index:
         )
     _require_own_names(path, index)
     return index
+
+
+def _require_sizes(index: Index) -> None:
+    """Raises `ValueError` for sizes that no clip of the family has."""
+    grid = family_named(index.family).grid
+    for size in {item.size for item in index.items}:
+        grid.require(VideoSize.parse(size))
+        if grid.latent(VideoSize.parse(size)).tokens > MOST_PIXELS_OF_LATENTS:
+            raise ValueError(f"size {size} is larger than a clip can be")
 
 
 def _require_own_names(path: Path, index: Index) -> None:
@@ -274,7 +344,9 @@ def find_index(data: Path) -> Path:
         if index_path(root).is_file():
             return index_path(root)
     problem = "is no preprocessed data set" if folder.is_dir() else "no such folder"
-    if any((root / LATENTS).is_dir() for root in (folder, folder / OUTPUT_FOLDER)):
+    if any(
+        (root / folder_of(VIDEO, LATENTS)).is_dir() for root in (folder, folder / OUTPUT_FOLDER)
+    ):
         problem = "has latents but no index.json: its preprocessing was not finished"
     raise DataError(
         f"{folder}: {problem}. Expected a folder with index.json and latents/, or one that "

@@ -24,20 +24,27 @@ from torch import Tensor
 from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, cut, shown
 from ..families.base import Embedding
-from ..families.names import PROMPT
-from ..geometry import (
-    LATENT_CHANNELS,
-    SPATIAL_COMPRESSION,
-    TEMPORAL_COMPRESSION,
-    LatentSize,
-    VideoSize,
-)
+from ..families.names import LATENTS, MASK, PROMPT, REFERENCE, VIDEO
+from ..families.registry import EARLIEST
+from ..geometry import LatentSize
 from ..permissions import policy
 from ..storage.atomic import sha256_json
 from ..storage.torch_files import read_torch_file, require_stored
 from .cached_tensors import require_one_width
-from .index import CONDITIONS, LATENTS, Index, Item, Stored, data_folder, index_path
+from .index import (
+    CONDITIONS,
+    CachedFile,
+    Caption,
+    Example,
+    Index,
+    data_folder,
+    folder_of,
+    index_path,
+)
 
+FAMILY = EARLIEST  # what that trainer trains
+CHANNELS = FAMILY.streams[VIDEO].channels
+VIDEO_FOLDER = folder_of(VIDEO, LATENTS)
 SUFFIX = ".pt"
 DEFAULT_FPS = 24.0
 LARGEST_COUNT = 100_000
@@ -53,7 +60,7 @@ def find_root(folder: Path) -> Path | None:
     for root in (folder / OUTPUT_FOLDER, folder):
         if index_path(root).is_file():
             return None
-        if next((root / LATENTS).rglob(f"*{SUFFIX}"), None):
+        if next((root / VIDEO_FOLDER).rglob(f"*{SUFFIX}"), None):
             return root
     return None
 
@@ -103,8 +110,8 @@ class PtFiles:
         self.notices: list[str] = []
         self.reference_sizes: list[str] = []
         items = []
-        paths = sorted((root / LATENTS).rglob(f"*{SUFFIX}"))
-        names = [path.relative_to(root / LATENTS).with_suffix("").as_posix() for path in paths]
+        paths = sorted((root / VIDEO_FOLDER).rglob(f"*{SUFFIX}"))
+        names = [path.relative_to(root / VIDEO_FOLDER).with_suffix("").as_posix() for path in paths]
         for name, texts in zip(names, _conditions_names(names), strict=True):
             texts = tuple(f"{CONDITIONS}/{text}{SUFFIX}" for text in texts)
             parts = [next((text for text in texts if (root / text).is_file()), texts[0])]
@@ -117,60 +124,46 @@ class PtFiles:
             self.reference_sizes.append(self._pixels(parts[-1])[0] if reference_dir else "")
         if not items:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
-        self.index = Index(model={}, settings={}, items=tuple(items))
+        self.index = Index(model={}, settings={}, items=tuple(items), family=FAMILY.name)
 
-    def require(self, stored: Iterable[Stored]) -> None:
+    def require(self, files: Iterable[CachedFile]) -> None:
         """Looks at the texts; at all else it was looked when the folder was opened."""
-        texts = {one.path for one in stored if one.path.startswith(f"{CONDITIONS}/")}
+        texts = {one.path for one in files if one.path.startswith(f"{CONDITIONS}/")}
         require_one_width(self.root, {_text(self.root / path)[0].shape[-1] for path in texts})
 
-    def latents(self, stored: Stored) -> Tensor:
+    def tensor(self, file: CachedFile, role: str) -> Tensor:
         """[128, f, h, w] float32."""
-        path = self.root / stored.path
+        if role == MASK:
+            raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
+        path = self.root / file.path
         data = _load(path)
         size = _size(path, data)
-        tokens = data["latents"].flatten(0, -2)
-        latents: Tensor = tokens.unflatten(0, (size.frames, size.height, size.width)).permute(
-            3, 0, 1, 2
-        )
+        latents: Tensor = data["latents"].flatten(0, -2).unflatten(0, size).permute(3, 0, 1, 2)
         return latents.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
 
-    def text(self, stored: Stored) -> Embedding:
+    def text(self, file: CachedFile) -> Embedding:
         """Its embedding [L, D], without padding."""
-        path = self.root / stored.path
+        path = self.root / file.path
         embeds, mask = _text(path)
         return {PROMPT: embeds.flatten(0, -2)[mask.flatten().bool()].clone()}
 
-    def mask(self, stored: Stored) -> Tensor:
-        raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
-
-    def _item(self, name: str, conditions: str, reference: str | None = None) -> Item:
-        latents = f"{LATENTS}/{name}{SUFFIX}"
+    def _item(self, name: str, conditions: str, reference: str | None = None) -> Example:
+        latents = f"{VIDEO_FOLDER}/{name}{SUFFIX}"
         size, fps = self._pixels(latents)
-        return Item(
-            name=name,
-            caption="",
-            size=size,
-            fps=fps,
-            latents=self._stored(latents),
-            conditions=self._stored(conditions),
-            reference_latents=self._stored(reference) if reference else None,
-        )
+        video = {LATENTS: self._file(latents)}
+        if reference:
+            video[REFERENCE] = self._file(reference)
+        captions = (Caption("", self._file(conditions)),)
+        return Example(name, size, fps, {VIDEO: video}, captions)
 
     def _pixels(self, latents: str) -> tuple[str, float]:
         """The size of a video or reference in pixels and frames, and its rate."""
         path = self.root / latents
         data = _load(path)
-        size = _size(path, data)
-        pixels = VideoSize(
-            size.width * SPATIAL_COMPRESSION,
-            size.height * SPATIAL_COMPRESSION,
-            (size.frames - 1) * TEMPORAL_COMPRESSION + 1,
-        )
-        return str(pixels), _fps(path, data)
+        return str(FAMILY.grid.pixels(_size(path, data))), _fps(path, data)
 
-    def _stored(self, path: str) -> Stored:
-        return Stored(path, _content(self.root / path))
+    def _file(self, path: str) -> CachedFile:
+        return CachedFile(path, _content(self.root / path))
 
 
 def _content(path: Path) -> str:
@@ -206,10 +199,10 @@ def _size(path: Path, data: dict[str, Any]) -> LatentSize:
     latents = _tensor(path, data, "latents")
     frames, height, width = (_count(path, data, name) for name in ("num_frames", "height", "width"))
     size = LatentSize(frames, height, width)
-    if latents.shape[-1] != LATENT_CHANNELS or latents.numel() != size.tokens * LATENT_CHANNELS:
+    if latents.shape[-1] != CHANNELS or latents.numel() != size.tokens * CHANNELS:
         raise DataError(
             f"{path}: latents of shape {cut(str(list(latents.shape)))} are not {frames} frames of "
-            f"{height} rows and {width} columns; expected [{size.tokens}, {LATENT_CHANNELS}]"
+            f"{height} rows and {width} columns; expected [{size.tokens}, {CHANNELS}]"
         )
     return size
 

@@ -10,18 +10,18 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..families.base import Embedding
-from ..families.names import PROMPT
-from ..geometry import VideoSize
+from ..families.names import LATENTS, MASK
+from ..families.registry import family_named
 from ..permissions import policy
 from . import precomputed
-from .cached_tensors import require_one_width, require_tensor, tensor_name
-from .index import Index, Stored, data_folder, find_index, read_index
+from .cached_tensors import Form, example_forms, require_one_width, require_tensors, text_form
+from .index import CachedFile, Index, data_folder, find_index, read_index
 
 
 class StoredFiles(Protocol):
     """A data set on disk.
 
-    Shapes: f h w latent frames, rows, columns, L text tokens, D text width.
+    Shapes: C channels, L text tokens, D text width, "..." what else a stream's latents have.
 
     Attributes:
         reference_sizes: of each item; `preprocess` gives a reference its clip's.
@@ -33,21 +33,18 @@ class StoredFiles(Protocol):
     reference_sizes: list[str]
     notices: list[str]
 
-    def require(self, stored: Iterable[Stored]) -> None:
+    def require(self, files: Iterable[CachedFile]) -> None:
         """Raises `DataError` for a file that is missing or isn't what the index says; the weights
         aren't read."""
         ...
 
-    def latents(self, stored: Stored) -> Tensor:
-        """[C, f, h, w] float32."""
+    def tensor(self, file: CachedFile, role: str) -> Tensor:
+        """Latents or a reference [C, ...] float32, or a mask [...] bool, in which one frame may stand
+        for all."""
         ...
 
-    def text(self, stored: Stored) -> Embedding:
+    def text(self, file: CachedFile) -> Embedding:
         """Named tensors [L, D]."""
-        ...
-
-    def mask(self, stored: Stored) -> Tensor:
-        """[f or 1, h, w] bool."""
         ...
 
 
@@ -78,39 +75,40 @@ class SafetensorsFiles:
         policy().require_read(path)  # it may be a link
         self.root, self.index = path.parent, read_index(path)
         self.reference_sizes = [item.size for item in self.index.items]
-        self._sizes = {
-            stored: VideoSize.parse(item.size)
-            for item in self.index.items
-            for stored in (item.latents, item.reference_latents, item.mask)
-            if stored
-        }
         self.notices: list[str] = []
+        family = family_named(self.index.family)
+        self._text = text_form(family)
+        self._forms: dict[CachedFile, Form] = {}
+        for item in self.index.items:
+            self._forms |= example_forms(item, family)
 
-    def latents(self, stored: Stored) -> Tensor:
-        return self._load(stored, "latents")
+    def tensor(self, file: CachedFile, role: str) -> Tensor:
+        return self._load(file)[MASK if role == MASK else LATENTS]
 
-    def text(self, stored: Stored) -> Embedding:
-        return {PROMPT: self._load(stored, PROMPT)}
+    def text(self, file: CachedFile) -> Embedding:
+        found = self._load(file)
+        return {name: found[name] for name in self._text}
 
-    def mask(self, stored: Stored) -> Tensor:
-        return self._load(stored, "mask")
-
-    def require(self, stored: Iterable[Stored]) -> None:
+    def require(self, files: Iterable[CachedFile]) -> None:
         widths = set()
-        for one in dict.fromkeys(stored):
-            info = require_tensor(self.root, one, self._sizes.get(one))
-            if tensor_name(one) == PROMPT:
-                widths.add(info.shape[1])
+        for one in dict.fromkeys(files):
+            form = self._form(one)
+            infos = require_tensors(self.root, one, form)
+            if form == self._text:
+                widths.add(next(iter(infos.values())).shape[1])
         require_one_width(self.root, widths)
 
-    def _load(self, stored: Stored, name: str) -> Tensor:
+    def _form(self, file: CachedFile) -> Form:
+        return self._forms.get(file, self._text)  # the empty caption is no item's
+
+    def _load(self, file: CachedFile) -> dict[str, Tensor]:
         """Reads the whole file: faster than mapping it, and it isn't held open."""
-        path = self.root / stored.path
+        path = self.root / file.path
         policy().require_read(path)  # it may be a link
-        require_tensor(self.root, stored, self._sizes.get(stored))
+        require_tensors(self.root, file, self._form(file))
         try:
-            return load(path.read_bytes())[name]
-        except (OSError, SafetensorError, KeyError) as error:
+            return load(path.read_bytes())
+        except (OSError, SafetensorError) as error:
             raise DataError(
                 f"{path}: can't be read ({error}); delete it and preprocess again"
             ) from error

@@ -7,31 +7,17 @@ from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
-from ..families.names import PROMPT
+from ..families.family import Family, ModelSize
+from ..families.names import REFERENCE
+from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..media.info import TRAITS, MediaInfo
-from ..models.memory.activations import GIB, LORA_IN_HALF
+from ..models.memory.activations import GIB
 from .cache import Cache
-from .index import Index
+from .index import Example, Index
 
 Verified: TypeAlias = tuple[str, float]
 """A clip that was decoded again, and its PSNR in dB."""
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """Of a transformer; `weight_bytes` in bfloat16."""
-
-    name: str
-    layers: int
-    width: int
-    weight_bytes: int
-
-
-MODEL_SIZES = (
-    ModelSize("2B", 28, 2048, 3_800_000_000),
-    ModelSize("13B", 48, 4096, 26_100_000_000),
-)
 
 
 @dataclass(frozen=True)
@@ -40,6 +26,7 @@ class DatasetSummary:
     clips: number of items by size.
     caption_tokens: least, median and most tokens of a caption.
     sample_tokens: tokens of a sample by size, references included.
+    model_sizes: of the family that it is for.
     """
 
     clips: dict[str, int]
@@ -48,6 +35,7 @@ class DatasetSummary:
     sample_tokens: dict[str, int]
     disk_bytes: int
     with_references: bool
+    model_sizes: tuple[ModelSize, ...]
 
     @property
     def lines(self) -> list[str]:
@@ -60,10 +48,9 @@ class DatasetSummary:
         low, middle, high = self.caption_tokens
         lines.append(f"captions: {low} to {high} tokens, half of them up to {middle}")
         tokens = max(self.sample_tokens.values())
-        for model in MODEL_SIZES:
+        for model in self.model_sizes:
             whole, checkpointed = (
-                training_memory_bytes(model, tokens, checkpointing) / GIB
-                for checkpointing in (False, True)
+                model.training_bytes(tokens, checkpointing) / GIB for checkpointing in (False, True)
             )
             lines.append(
                 f"training memory of a {model.name} model, estimated for a LoRA with batch size 1: "
@@ -76,17 +63,30 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     """Looks at an index and the heads of its files."""
     sizes = Counter(item.size for item in index.items)
     clips = dict(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])))
-    references = any(item.reference_latents for item in index.items)
-    parsed = {size: VideoSize.parse(size) for size in clips}
-    stored = {caption.conditions for item in index.items for caption in item.captions}
-    lengths = sorted(cache.first_dimension(one, PROMPT) for one in stored)
+    family = family_named(index.family)
+    references = any(REFERENCE in files for item in index.items for files in item.streams.values())
+    tokens: dict[str, int] = {}
+    for item in index.items:
+        tokens[item.size] = max(tokens.get(item.size, 0), _tokens(item, family))
+    embeddings = {caption.embedding for item in index.items for caption in item.captions}
+    lengths = sorted(cache.first_dimension(one, family.text[0]) for one in embeddings)
     return DatasetSummary(
         clips=clips,
-        frames=sum(parsed[size].frames * count for size, count in clips.items()),
+        frames=sum(VideoSize.parse(size).frames * count for size, count in clips.items()),
         caption_tokens=(lengths[0], int(median(lengths)), lengths[-1]),
-        sample_tokens={size: p.latent.tokens * (1 + references) for size, p in parsed.items()},
+        sample_tokens={size: tokens[size] for size in clips},
         disk_bytes=cache.size_bytes(index.files),
         with_references=references,
+        model_sizes=family.sizes,
+    )
+
+
+def _tokens(item: Example, family: Family) -> int:
+    """How many tokens a transformer sees of an example, its references included."""
+    size = VideoSize.parse(item.size)
+    return sum(
+        family.streams[name].tokens(size, item.fps) * (1 + (REFERENCE in files))
+        for name, files in item.streams.items()
     )
 
 
@@ -94,16 +94,6 @@ def count_traits(infos: Iterable[MediaInfo]) -> dict[str, int]:
     """How many files, or windows of them, were brought to how they are shown, and by what."""
     traits = Counter(trait for info in infos for trait in info.traits)
     return {TRAITS[trait]: traits[trait] for trait in TRAITS if traits[trait]}
-
-
-def training_memory_bytes(model: ModelSize, tokens: int, checkpointing: bool) -> int:
-    """Frozen weights in bfloat16 and what is kept for backward, for one sample of that many tokens.
-
-    An estimate: the LoRA with its optimizer, attention's and the allocator's working memory come on
-    top.
-    """
-    recomputed = model.layers if checkpointing else 0
-    return model.weight_bytes + LORA_IN_HALF.bytes(tokens, model.width, model.layers, recomputed)
 
 
 @dataclass(frozen=True)

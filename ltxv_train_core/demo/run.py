@@ -11,6 +11,7 @@ from ..events import NeverStop, Reporter, StopSignal, ignore
 from ..families.ltxv.miniature.clips import FPS, SIZE
 from ..families.ltxv.miniature.datasets import DemoDataset, generate
 from ..families.ltxv.miniature.scores import score
+from ..families.names import VIDEO
 from ..families.open import MINIATURE, Model, open_model
 from ..lora.file import add_trained_lora
 from ..media.sheet import contact_sheet
@@ -116,7 +117,7 @@ class _Evaluation:
         *texts, negative = source.load_text_encoder().encode([*prompts, ""])
         references = _encode([item.reference for item in dataset.evaluation], source)
         self.requests = [
-            SampleRequest(text, negative, seed=seed * 1000 + number, reference=reference)
+            SampleRequest(text, negative, seed=seed * 1000 + number, references=reference)
             for number, (text, reference) in enumerate(zip(texts, references, strict=True))
         ]
 
@@ -126,7 +127,7 @@ class _Evaluation:
         if lora_file is not None:
             add_trained_lora(transformer, lora_file)
         settings = SamplerSettings(
-            size=SIZE,
+            shapes=self.source.family.latent_shapes(SIZE, FPS),
             steps=recipe.SAMPLING_STEPS,
             guidance_scale=recipe.GUIDANCE_SCALE,
             fps=FPS,
@@ -139,14 +140,15 @@ class _Evaluation:
             self.report,
             self.stop,
         )
-        return decode_videos(latents, self.source, torch.device("cpu"), self.report)
+        return decode_videos(latents[VIDEO], self.source, torch.device("cpu"), self.report)
 
 
-def _encode(references: list[np.ndarray | None], source: Model) -> list[torch.Tensor] | list[None]:
+def _encode(references: list[np.ndarray | None], source: Model) -> list[dict[str, torch.Tensor]]:
+    """The latents of references, by stream; nothing where there are none."""
     if any(reference is None for reference in references):
-        return [None] * len(references)
+        return [{} for _ in references]
     vae = source.load_vae()
-    return [vae.encode(frames_to_tensor(r))[0] for r in references if r is not None]
+    return [{VIDEO: vae.encode(frames_to_tensor(r))[0]} for r in references if r is not None]
 
 
 def _write_pictures(

@@ -1,38 +1,37 @@
 """Samples videos: Euler steps along the flow, with classifier-free guidance.
 
-Shapes: B prompts, C channels, N tokens of the video, R tokens of the reference, f h w latent frames, rows,
-columns.
+Shapes: B prompts, C channels, N tokens of a stream, "..." what else its latents have (a video's: frames, rows,
+columns).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
-from ..families.base import Denoiser, Embedding, Stream, StreamInput, Text
-from ..families.names import VIDEO
-from ..geometry import LatentSize, VideoSize
+from ..families.base import Denoiser, Embedding, Stream, StreamInput, Text, whole_tokens
 
 
 @dataclass(frozen=True)
 class ConditioningLatents:
-    """The part of a video that is known before it is sampled, and stays as it is.
+    """The part of a stream that is known before it is sampled, and stays as it is.
 
     Attributes:
-        latents: [C, f, h, w] normalised; anything where nothing is known.
-        where: [f, h, w] bool, true where the latents are known.
+        latents: [C, ...] normalised; anything where nothing is known.
+        where: [...] bool, true where the latents are known.
     """
 
     latents: Tensor
     where: Tensor
 
     @classmethod
-    def first_frames(cls, latents: Tensor, size: LatentSize) -> "ConditioningLatents":
-        """The first latent frames [C, k, h, w] of a video of `size`."""
-        whole = latents.new_zeros(len(latents), size.frames, size.height, size.width)
-        where = torch.zeros(whole.shape[1:], dtype=torch.bool)
+    def beginning(cls, latents: Tensor, shape: tuple[int, ...]) -> "ConditioningLatents":
+        """The first latents [C, k, ...] of a stream whose latents are [C, *shape]."""
+        whole = latents.new_zeros(len(latents), *shape)
+        where = torch.zeros(shape, dtype=torch.bool)
         whole[:, : latents.shape[1]] = latents
         where[: latents.shape[1]] = True
         return cls(whole, where)
@@ -40,29 +39,37 @@ class ConditioningLatents:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One video to sample.
+    """One clip to sample.
 
     Attributes:
         prompt, negative: text embeddings.
         seed: of the initial noise.
-        reference: normalised latents [C, f, h, w] of a reference video, or None.
-        given: what of the video is known, for example its first frame, or None.
+        references: normalised latents [C, ...] of references, by stream.
+        given: what is known of a stream, for example a video's first frame.
     """
 
     prompt: Embedding
     negative: Embedding
     seed: int
-    reference: Tensor | None = None
-    given: ConditioningLatents | None = None
+    references: Mapping[str, Tensor] = field(default_factory=dict)
+    given: Mapping[str, ConditioningLatents] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    size: VideoSize
+    """How clips are sampled.
+
+    Attributes:
+        shapes: of the latents of each stream, without channels.
+        levels: noise levels from 1 down to the last before 0; None takes the family's schedule.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
     steps: int
     guidance_scale: float
     fps: float = 25.0
     batch_size: int = 1
+    levels: tuple[float, ...] | None = None
 
 
 @torch.no_grad()
@@ -72,110 +79,144 @@ def sample(
     settings: SamplerSettings,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
-) -> Tensor:
-    """Samples normalised latents [len(requests), C, f, h, w] of videos, float32 on the CPU."""
+) -> dict[str, Tensor]:
+    """Samples normalised latents [len(requests), C, ...] of each stream, float32 on the CPU."""
     stop = stop or NeverStop()
-    stream = denoiser.streams[VIDEO]
     chunks = [
         requests[i : i + settings.batch_size] for i in range(0, len(requests), settings.batch_size)
     ]
     total = len(chunks) * settings.steps
-    videos = []
+    finished: dict[str, list[Tensor]] = {name: [] for name in settings.shapes}
     for number, chunk in enumerate(chunks):
-        tokens = _start(chunk, stream, settings.size.latent).to(denoiser.device)
         model = _GuidedModel.build(denoiser, chunk, settings)
-        levels = denoiser.sampling_levels(settings.steps, tokens.shape[1]).tolist()
+        tokens = _start(chunk, denoiser, settings)
+        counts = {name: each.shape[1] for name, each in tokens.items()}
+        schedule = denoiser.sampling_levels(settings.steps, counts).tolist()
+        levels = schedule if settings.levels is None else [*settings.levels, 0.0]
         for step, (level, following) in enumerate(pairwise(levels), start=1):
             raise_if_stopped(stop)
-            tokens = tokens + (following - level) * model.velocity(tokens, level)
+            velocity = model.velocity(tokens, level)
+            tokens = {n: each + (following - level) * velocity[n] for n, each in tokens.items()}
             report(Progress("sample", number * settings.steps + step, total, "step"))
-        videos.append(stream.to_latents(tokens, settings.size.latent).cpu())
-    return torch.cat(videos)
+        for name, shape in settings.shapes.items():
+            finished[name].append(denoiser.streams[name].to_latents(tokens[name], shape).cpu())
+    return {name: torch.cat(latents) for name, latents in finished.items()}
 
 
-def _start(requests: list[SampleRequest], stream: Stream, size: LatentSize) -> Tensor:
+def _start(
+    requests: list[SampleRequest], denoiser: Denoiser, settings: SamplerSettings
+) -> dict[str, Tensor]:
     """Noise [B, N, C] of each request's seed: the one that ComfyUI's sampler draws for it.
 
     There a reference is part of the noised latent, so noise is drawn for its frames as well. What
     is given takes the place of its noise.
     """
-    noise = []
+    noise: dict[str, list[Tensor]] = {name: [] for name in settings.shapes}
     for request in requests:
-        appended = 0 if request.reference is None else request.reference.shape[1]
-        shape = (stream.channels, size.frames + appended, size.height, size.width)
-        drawn = torch.randn(shape, generator=torch.Generator().manual_seed(request.seed))
-        start, given = drawn[:, : size.frames], request.given
-        noise.append(start if given is None else torch.where(given.where, given.latents, start))
-    return stream.to_tokens(torch.stack(noise))
+        generator = torch.Generator().manual_seed(request.seed)
+        for name, (length, *others) in settings.shapes.items():
+            reference, given = request.references.get(name), request.given.get(name)
+            appended = 0 if reference is None else reference.shape[1]
+            shape = (denoiser.streams[name].channels, length + appended, *others)
+            start = torch.randn(shape, generator=generator)[:, :length]
+            if given is not None:
+                start = torch.where(given.where, given.latents, start)
+            noise[name].append(start)
+    return {
+        name: denoiser.streams[name].to_tokens(torch.stack(each)).to(denoiser.device)
+        for name, each in noise.items()
+    }
 
 
-def _sampled(requests: list[SampleRequest], size: LatentSize) -> Tensor:
-    """[B, N] 1 for tokens to sample, 0 for those that are given."""
-    given = torch.zeros(len(requests), size.tokens, dtype=torch.bool)
-    for row, request in zip(given, requests, strict=True):
-        if request.given is not None:
-            row.copy_(request.given.where.flatten())
-    return (~given).float()
+@dataclass(frozen=True)
+class _GuidedStream:
+    """What stays the same of one stream over the steps.
+
+    Attributes:
+        sampled: [B, N] 1 for tokens to sample, 0 for those that are given: they are clean, so their
+            level is 0, and they have no velocity.
+    """
+
+    positions: Tensor
+    sampled: Tensor
+    reference: StreamInput | None
+
+    def seen(self, tokens: Tensor, level: float) -> StreamInput:
+        """What the model sees of tokens [B, N, C], once or twice, at a noise level."""
+        repeat = len(self.positions) // len(tokens)
+        seen = StreamInput(
+            tokens.repeat(repeat, 1, 1), level * self.sampled.repeat(repeat, 1), self.positions
+        )
+        return seen if self.reference is None else seen.followed_by(self.reference)
 
 
 @dataclass(frozen=True)
 class _GuidedModel:
     """The denoiser with all that stays the same over the steps.
 
-    With guidance the batch holds the prompts twice: as wanted, then negative. Tokens that are not
-    `sampled` (0 in [B, N]) are clean: their level is 0, and they have no velocity.
+    With guidance the batch holds the prompts twice: as wanted, then negative.
     """
 
     denoiser: Denoiser
     guidance_scale: float
     text: Text
-    positions: Tensor
-    sampled: Tensor
-    reference: StreamInput | None
+    streams: Mapping[str, _GuidedStream]
 
     @classmethod
     def build(
         cls, denoiser: Denoiser, requests: list[SampleRequest], settings: SamplerSettings
     ) -> "_GuidedModel":
-        device, stream, size = denoiser.device, denoiser.streams[VIDEO], settings.size.latent
         guided = settings.guidance_scale != 1
-        rows = [*requests, *requests] if guided else requests
-        fps = torch.full((len(rows),), settings.fps)
-        negatives = [r.negative for r in requests] if guided else []
-        text = Text.padded([*(r.prompt for r in requests), *negatives])
+        negatives = [request.negative for request in requests] if guided else []
+        text = Text.padded([*(request.prompt for request in requests), *negatives])
         return cls(
             denoiser=denoiser,
             guidance_scale=settings.guidance_scale,
-            text=text.to(device, denoiser.dtype),
-            positions=stream.positions(size, fps).to(device),
-            sampled=_sampled(requests, size).to(device),
-            reference=_reference(rows, stream, fps, device),
+            text=text.to(denoiser.device, denoiser.dtype),
+            streams={
+                name: _guided_stream(name, denoiser, requests, settings) for name in settings.shapes
+            },
         )
 
-    def velocity(self, tokens: Tensor, level: float) -> Tensor:
-        """Guided velocity [B, N, C] of tokens [B, N, C] at a noise level."""
-        repeat = len(self.positions) // len(tokens)
-        seen = StreamInput(
-            tokens.repeat(repeat, 1, 1), level * self.sampled.repeat(repeat, 1), self.positions
-        )
-        if self.reference is not None:
-            seen = seen.followed_by(self.reference)
-        prediction = self.denoiser.denoise({VIDEO: seen}, self.text)[VIDEO]
-        prediction = prediction[:, : tokens.shape[1]].float()
-        if repeat == 2:
-            wanted, negative = prediction.chunk(2)
-            prediction = negative + self.guidance_scale * (wanted - negative)
-        return prediction * self.sampled[..., None]
+    def velocity(self, tokens: Mapping[str, Tensor], level: float) -> dict[str, Tensor]:
+        """Guided velocities [B, N, C] of tokens [B, N, C] at a noise level, by stream."""
+        seen = {name: self.streams[name].seen(each, level) for name, each in tokens.items()}
+        predictions = self.denoiser.denoise(seen, self.text)
+        found = {}
+        for name, each in tokens.items():
+            prediction = predictions[name][:, : each.shape[1]].float()
+            if len(prediction) == 2 * len(each):
+                wanted, negative = prediction.chunk(2)
+                prediction = negative + self.guidance_scale * (wanted - negative)
+            found[name] = prediction * self.streams[name].sampled[..., None]
+        return found
+
+
+def _guided_stream(
+    name: str, denoiser: Denoiser, requests: list[SampleRequest], settings: SamplerSettings
+) -> _GuidedStream:
+    device, stream, shape = denoiser.device, denoiser.streams[name], settings.shapes[name]
+    rows = [*requests, *requests] if settings.guidance_scale != 1 else requests
+    fps = torch.full((len(rows),), settings.fps)
+    nothing = torch.zeros(shape, dtype=torch.bool)
+    known = [request.given.get(name) for request in requests]
+    given = torch.stack([nothing if each is None else each.where for each in known])
+    return _GuidedStream(
+        positions=stream.positions(shape, fps).to(device),
+        sampled=(~whole_tokens(stream, given)).float().to(device),
+        reference=_reference(
+            [row.references[name] for row in rows if name in row.references], stream, fps, device
+        ),
+    )
 
 
 def _reference(
-    rows: list[SampleRequest], stream: Stream, fps: Tensor, device: torch.device
+    latents: list[Tensor], stream: Stream, fps: Tensor, device: torch.device
 ) -> StreamInput | None:
-    """The clean tokens of the references, of all requests or of none."""
-    latents = [row.reference for row in rows if row.reference is not None]
-    assert len(latents) in (0, len(rows)), "references for all requests or for none"
+    """The clean tokens of the references [C, ...], of all requests or of none."""
+    assert len(latents) in (0, len(fps)), "references for all requests or for none"
     if not latents:
         return None
     tokens = stream.to_tokens(torch.stack(latents))
-    where = stream.reference_positions(LatentSize(*latents[0].shape[1:]), fps)
+    where = stream.reference_positions(latents[0].shape[1:], fps)
     return StreamInput(tokens, torch.zeros(tokens.shape[:2]), where).to(device)

@@ -4,7 +4,8 @@ Training steps and the sampler call the same denoiser, so that a model sees in t
 sampled. What else a family differs in (files, parts, names, sizes) lies in its own room.
 
 Shapes: B batch, N tokens of what is denoised, M tokens in all (N, then those of a reference), C channels,
-f h w latent frames, rows, columns, L text tokens, D text width.
+"..." what else a stream's latents have (a video's: frames, rows, columns), P axes of positions, L text tokens,
+D text width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..geometry import LatentSize
 from ..models.transformer import Transformer
 
 
@@ -24,8 +24,9 @@ class Stream(Protocol):
     """One kind of signal that a model denoises, such as video.
 
     Attributes:
-        channels: of its latents and tokens.
+        channels: of its latents.
         shift_limit: the largest shift that training uses where the user sets none.
+        loss_weight: of its loss in that of a step.
     """
 
     @property
@@ -34,25 +35,34 @@ class Stream(Protocol):
     @property
     def shift_limit(self) -> float: ...
 
+    @property
+    def loss_weight(self) -> float: ...
+
     def to_tokens(self, latents: Tensor) -> Tensor:
-        """Latents [B, C, f, h, w] to tokens [B, N, C]."""
+        """Latents [B, C, ...] to tokens [B, N, channels of a token]."""
         ...
 
-    def to_latents(self, tokens: Tensor, size: LatentSize) -> Tensor:
-        """Tokens [B, N, C] to latents [B, C, f, h, w]."""
+    def to_latents(self, tokens: Tensor, shape: Sequence[int]) -> Tensor:
+        """Tokens to latents [B, C, *shape]."""
         ...
 
-    def positions(self, size: LatentSize, fps: Tensor) -> Tensor:
-        """Positions [B, 3, N] of the tokens of a signal of `size`, at `fps` [B]."""
+    def positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
+        """Positions [B, P, N] of the tokens of latents of a shape, of clips at `fps` [B]."""
         ...
 
-    def reference_positions(self, size: LatentSize, fps: Tensor) -> Tensor:
-        """Positions [B, 3, N] of a reference that begins with the signal."""
+    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
+        """Positions [B, P, N] of a reference that begins with the signal."""
         ...
 
     def shift(self, tokens: int) -> float:
         """How far noise levels shift towards noise for a signal of so many tokens."""
         ...
+
+
+def whole_tokens(stream: Stream, where: Tensor) -> Tensor:
+    """Which tokens [B, N] lie with all their numbers where latents are marked: [B, ...], bool."""
+    marked = where[:, None].expand(-1, stream.channels, *where.shape[1:])
+    return stream.to_tokens(marked).all(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,7 @@ class StreamInput:
     Attributes:
         tokens: [B, M, C].
         levels: [B, M] noise level of each token, 0 (clean) to 1.
-        positions: [B, 3, M].
+        positions: [B, P, M].
     """
 
     tokens: Tensor
@@ -136,9 +146,17 @@ class Denoiser(Protocol):
     @property
     def streams(self) -> Mapping[str, Stream]: ...
 
-    @property
-    def width(self) -> int:
-        """Channels of a token inside of the transformer."""
+    def saved_bytes(
+        self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
+    ) -> int:
+        """Bytes of activations that a step saves for backward, estimated.
+
+        Args:
+            tokens: of each stream, of all samples together, references included.
+            training_mode: "lora" or "full".
+            precision: of the forward pass, "half" or "float32".
+            recomputed: how many of the blocks are computed again in the backward pass.
+        """
         ...
 
     def use_recomputing_blocks(self) -> None:
@@ -159,6 +177,6 @@ class Denoiser(Protocol):
         """Predicted velocities [B, M, C] (noise - clean) of each stream."""
         ...
 
-    def sampling_levels(self, steps: int, tokens: int) -> Tensor:
-        """Noise levels [steps + 1] from 1 to 0 at which samplers call it for so many tokens."""
+    def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
+        """Noise levels [steps + 1] from 1 to 0 at which samplers call it for so many tokens a stream."""
         ...

@@ -5,16 +5,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..geometry import Grid, VideoSize
+from ..models.memory.activations import ActivationBytes
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a published model is meant to be sampled.
+
+    Attributes:
+        levels: the noise levels of a distilled model, from 1 down to the last before 0; None where a
+            schedule gives them.
+    """
+
+    steps: int
+    guidance_scale: float
+    levels: tuple[float, ...] | None = None
+
 
 class PublishedVersion(Protocol):
     """A published model.
 
     Attributes:
         repository: where it is on the Hugging Face Hub.
+        file: its single file there; None where the repository has the diffusers layout.
+        transformer: diffusers' configuration of its transformer.
+        sampling: how it is meant to be sampled.
+        sampling: how it is sampled.
     """
 
     @property
     def repository(self) -> str: ...
+
+    @property
+    def file(self) -> str | None: ...
+
+    @property
+    def transformer(self) -> Mapping[str, Any]: ...
+
+    @property
+    def sampling(self) -> Sampling: ...
 
 
 class LayerNames(Protocol):
@@ -50,22 +80,88 @@ class LayerNames(Protocol):
         ...
 
 
+class StreamFormat(Protocol):
+    """What a data set holds of one stream.
+
+    Attributes:
+        channels: of its latents.
+        encoder: the part of a model that makes them.
+        roles: what else than latents may come with it, see `families.names`.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def encoder(self) -> str: ...
+
+    @property
+    def roles(self) -> frozenset[str]: ...
+
+    def latent_shape(self, size: VideoSize, fps: float) -> tuple[int, ...]:
+        """The shape of a clip's latents, without channels."""
+        ...
+
+    def tokens(self, size: VideoSize, fps: float) -> int:
+        """How many tokens a transformer sees of a clip."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A size of a family's transformers.
+
+    Attributes:
+        weight_bytes: in bfloat16.
+        saved: for backward, when a LoRA is trained in half precision.
+    """
+
+    name: str
+    layers: int
+    width: int
+    weight_bytes: int
+    saved: ActivationBytes
+
+    def training_bytes(self, tokens: int, checkpointing: bool) -> int:
+        """Frozen weights and what is saved for backward, for one sample of so many tokens.
+
+        An estimate: the LoRA with its optimizer, attention's and the allocator's working memory come
+        on top.
+        """
+        recomputed = self.layers if checkpointing else 0
+        return self.weight_bytes + self.saved.bytes(tokens, self.width, self.layers, recomputed)
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of models.
 
     Attributes:
-        name: as errors call it.
+        name: as errors and data sets call it.
+        grid: the sizes of videos that its models take.
+        streams: what its models denoise, by name.
+        text: names of the tensors [L, D] that a caption is encoded to.
+        sizes: of its transformers.
         architecture: of whole transformers in `modelspec.architecture` of a file's metadata.
         versions: what is published, by the names that `model_source` takes.
         repositories: on the Hub that its models come from.
         layers: names of its transformers' layers.
-        shipped: the folder of the model that comes with this program.
+        miniature: the name of the small model that comes with this program.
+        shipped: its folder.
     """
 
     name: str
+    grid: Grid
+    streams: Mapping[str, StreamFormat]
+    text: tuple[str, ...]
+    sizes: tuple[ModelSize, ...]
     architecture: str
     versions: Mapping[str, PublishedVersion]
     repositories: frozenset[str]
     layers: LayerNames
+    miniature: str
     shipped: Path
+
+    def latent_shapes(self, size: VideoSize, fps: float) -> dict[str, tuple[int, ...]]:
+        """The shapes of a clip's latents by stream, without channels."""
+        return {name: each.latent_shape(size, fps) for name, each in self.streams.items()}

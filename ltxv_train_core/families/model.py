@@ -11,6 +11,7 @@ from ..errors import ModelError
 from ..models.transformer import Transformer
 from ..storage.atomic import sha256_json
 from .base import Denoiser
+from .family import Family, Sampling
 from .names import TEXT_ENCODER, TRANSFORMER, VAE
 
 
@@ -140,12 +141,14 @@ class Model:
 
     Attributes:
         name: as the user gave it.
+        family: what it is a model of.
         transformer: what is trained.
         parts: all others, by name.
         chosen: parts that the user named in place of the model's own.
     """
 
     name: str
+    family: Family
     transformer: TransformerPart
     parts: Mapping[str, Part]
     chosen: Mapping[str, Part] = field(default_factory=dict)
@@ -161,6 +164,12 @@ class Model:
     @property
     def facts(self) -> ModelFacts:
         return self.transformer.facts
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """How it is meant to be sampled, where it is a published version by its name."""
+        version = self.family.versions.get(self.name)
+        return version.sampling if version else None
 
     def part(self, name: str) -> Part:
         """The transformer, or another part: the one that the user chose, or the model's own."""
@@ -182,8 +191,9 @@ class Model:
         transformer: Transformer = self.transformer.load(dtype)
         return transformer
 
-    def load_vae(self, dtype: torch.dtype = torch.float32) -> Vae:
-        vae: Vae = self.part(VAE).load(dtype)
+    def load_vae(self, dtype: torch.dtype = torch.float32, part: str = VAE) -> Vae:
+        """What encodes and decodes a stream: the video's, or another part."""
+        vae: Vae = self.part(part).load(dtype)
         return vae
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:

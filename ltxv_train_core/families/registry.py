@@ -4,13 +4,35 @@ torch."""
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import ModelError, shown
 from .family import Family, PublishedVersion
 from .ltxv.family import LTXV
 
-FAMILIES: tuple[Family, ...] = (LTXV,)
+FAMILIES: list[Family] = [LTXV]
+
+EARLIEST = LTXV
+"""Of data sets and encoders that name no family: there was no other one."""
 
 TRANSFORMER_PREFIX = "model.diffusion_model."
 """Before a transformer's names in ComfyUI's files, whatever the family."""
+
+
+def family_named(name: str) -> Family:
+    """A family by its name. Raises `ModelError` where there is none of that name."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    raise ModelError(f"model family {shown(name)}: this program knows {known}")
+
+
+def family_of_source(name: str) -> Family | None:
+    """The family that a model is of whose `model_source` is a name: one that ships, a version, a known
+    repository."""
+    for family in FAMILIES:
+        if name == family.miniature or name in family.versions or name in family.repositories:
+            return family
+    return None
 
 
 def published_version(name: str) -> PublishedVersion | None:
@@ -31,14 +53,14 @@ def layer_name(written: str) -> str | None:
 
 def comfy_name(name: str) -> str:
     """ComfyUI's name of a transformer's linear layer, from diffusers' name."""
-    return (family_of_layer(name) or FAMILIES[0]).layers.comfy_name(name)
+    return (family_of_layer(name) or EARLIEST).layers.comfy_name(name)
 
 
 def diffusers_name(name: str) -> str:
     """diffusers' name of a transformer's module or tensor, from ComfyUI's name."""
-    return FAMILIES[0].layers.diffusers_name(name)
+    return EARLIEST.layers.diffusers_name(name)
 
 
 def new_transformer(config: Mapping[str, Any]) -> Any:
     """A transformer of a configuration in diffusers' words; to be called on the meta device."""
-    return FAMILIES[0].layers.new_transformer(config)
+    return EARLIEST.layers.new_transformer(config)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PreprocessSettings
-from ..datasets.index import LATENTS, SHEET_NAME, VERIFICATION_NAME
+from ..datasets.index import SHEET_NAME, VERIFICATION_NAME, folder_of
 from ..errors import DataError, cut, shown
 from ..events import Notice, PermissionAsked, Reporter
+from ..families.names import LATENTS, VIDEO
 from ..media.formats import FORMATS, is_media, listed
 from ..permissions import Ask, NotAllowedError, policy
 from ..storage.paths import as_path, files_below
@@ -305,7 +306,10 @@ def _read_as(files: list[str], encoding: str) -> str:
 
 def _is_of_a_cache(path: Path) -> bool:
     """Whether a picture is one that preprocessing draws, where its output lies among the media."""
-    return path.name in (SHEET_NAME, VERIFICATION_NAME) and (path.parent / LATENTS).is_dir()
+    return (
+        path.name in (SHEET_NAME, VERIFICATION_NAME)
+        and (path.parent / folder_of(VIDEO, LATENTS)).is_dir()
+    )
 
 
 def _metadata_rows(

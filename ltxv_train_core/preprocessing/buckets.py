@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, DataError
-from ..geometry import SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, VideoSize, parse_buckets
+from ..geometry import Grid, VideoSize, parse_buckets
 from ..media.info import MediaInfo
 
 AUTOMATIC = "auto:"
@@ -20,7 +20,7 @@ class BucketSet:
     crop_step: float = 0.01
 
 
-def read_buckets(text: str) -> tuple[BucketSet, ...]:
+def read_buckets(text: str, grid: Grid) -> tuple[BucketSet, ...]:
     """Reads the option `resolution_buckets`: sizes, or the budget of an automatic choice.
 
     Returns:
@@ -29,36 +29,47 @@ def read_buckets(text: str) -> tuple[BucketSet, ...]:
     Raises:
         ConfigurationError: a size is off the grid, too large, or can't be read.
     """
-    if text.strip().lower().startswith(AUTOMATIC):
-        return automatic_buckets(VideoSize.parse(text.strip()[len(AUTOMATIC) :]))
-    return (BucketSet(parse_buckets(text)),)
+    sizes = named_sizes(text)
+    for size in sizes:
+        grid.require(size)
+    return automatic_buckets(sizes[0], grid) if _is_automatic(text) else (BucketSet(sizes),)
 
 
-def automatic_buckets(budget: VideoSize) -> tuple[BucketSet, BucketSet]:
+def named_sizes(text: str) -> tuple[VideoSize, ...]:
+    """The sizes that the option names: buckets, or a budget. Raises as `read_buckets` does, whatever the grid."""
+    if not _is_automatic(text):
+        return parse_buckets(text)
+    budget = VideoSize.parse(text.strip()[len(AUTOMATIC) :])
+    if budget.width * budget.height > LARGEST_BUDGET_PX:
+        raise ConfigurationError(
+            [f"{AUTOMATIC}{budget}: a budget has at most {LARGEST_BUDGET_PX:,} pixels (4096x4096)"]
+        )
+    return (budget,)
+
+
+def _is_automatic(text: str) -> bool:
+    return text.strip().lower().startswith(AUTOMATIC)
+
+
+def automatic_buckets(budget: VideoSize, grid: Grid) -> tuple[BucketSet, BucketSet]:
     """Sizes of every shape within a budget of pixels and frames.
 
     The first set uses the whole budget: for every width the greatest height. The second is for
     clips that are too small for that: every size of at least a quarter of the budget. In both,
     neither side is more than three times the other, and each shape comes with the budget's
-    frames, half of them, a quarter and so on, down to 9, and with 1 for images. Cropped area
+    frames, half of them, a quarter and so on, as the grid allows, and with 1 for images. Cropped area
     counts in steps of 5 %, so that a better fitting shape costs no great part of the pixels.
     """
     pixels = budget.width * budget.height
-    if pixels > LARGEST_BUDGET_PX:
-        raise ConfigurationError(
-            [f"{AUTOMATIC}{budget}: a budget has at most {LARGEST_BUDGET_PX:,} pixels (4096x4096)"]
-        )
-    lengths = _lengths(budget.frames)
+    lengths, side = _lengths(budget.frames, grid), grid.spatial
     shapes = [
         (width, height)
-        for width in range(
-            SPATIAL_COMPRESSION, pixels // SPATIAL_COMPRESSION + 1, SPATIAL_COMPRESSION
-        )
-        for height in range(SPATIAL_COMPRESSION, pixels // width + 1, SPATIAL_COMPRESSION)
+        for width in range(side, pixels // side + 1, side)
+        for height in range(side, pixels // width + 1, side)
         if max(width / height, height / width) <= LARGEST_ASPECT_RATIO
         and width * height * SMALLEST_SHARE_OF_BUDGET >= pixels
     ]
-    whole = [(w, h) for w, h in shapes if w * (h + SPATIAL_COMPRESSION) > pixels]
+    whole = [(w, h) for w, h in shapes if w * (h + side) > pixels]
     return (_bucket_set(whole, lengths), _bucket_set(shapes, lengths))
 
 
@@ -134,11 +145,11 @@ def _cropped_share(bucket: VideoSize, media: MediaInfo) -> float:
     return 1 - min(shapes) / max(shapes)
 
 
-def _lengths(frames: int) -> list[int]:
+def _lengths(frames: int, grid: Grid) -> list[int]:
     lengths = []
     while frames > 1:
         lengths.append(frames)
-        frames = frames // (2 * TEMPORAL_COMPRESSION) * TEMPORAL_COMPRESSION + 1
+        frames = frames // (2 * grid.temporal) * grid.temporal + 1
     return [*lengths, 1]
 
 

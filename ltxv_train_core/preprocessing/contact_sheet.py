@@ -12,13 +12,14 @@ from ..datasets.cache import Cache
 from ..datasets.index import SHEET_NAME, VERIFICATION_NAME
 from ..datasets.summary import Verified
 from ..errors import DataError
+from ..families.names import LATENTS
 from ..geometry import VideoSize
 from ..media.sheet import LARGEST_THUMBNAIL_PX, contact_sheet
 from ..media.tensors import tensor_to_frames
 from ..media.video import read_frames
 from ..storage.atomic import atomic_path
 from .encoders import VideoEncoder
-from .planner import MediaJob, Planned
+from .planner import EncodeTask, PlannedExample
 from .progress import PassLog
 
 SHEET_CLIPS = 8
@@ -29,11 +30,11 @@ LONGEST_CAPTION = 160
 Item = TypeVar("Item")
 
 
-Strips: TypeAlias = dict[MediaJob, np.ndarray]
+Strips: TypeAlias = dict[EncodeTask, np.ndarray]
 """Small pictures of clips, one beside the other."""
 
 
-def on_sheet(planned: list[Planned]) -> list[Planned]:
+def on_sheet(planned: list[PlannedExample]) -> list[PlannedExample]:
     """The clips that are on the contact sheet."""
     return spread(planned, SHEET_CLIPS)
 
@@ -43,14 +44,16 @@ def strip_of(frames: np.ndarray) -> np.ndarray:
     return _strip(frames[:SHEET_DECODED_FRAMES])
 
 
-def write_sheet(planned: list[Planned], root: Path, strips: Strips, megapixels: float) -> None:
+def write_sheet(
+    planned: list[PlannedExample], root: Path, strips: Strips, megapixels: float
+) -> None:
     """Draws a contact sheet of some clips, as they are trained.
 
     Those of which there is no strip are read; files that are gone are left out.
     """
     rows, labels = [], []
     for clip in on_sheet(planned):
-        item, video = clip.item, clip.video
+        item, video = clip.example, clip.video
         strip = strips.get(video)
         if strip is None:
             try:
@@ -59,14 +62,14 @@ def write_sheet(planned: list[Planned], root: Path, strips: Strips, megapixels: 
             except DataError:
                 continue
         rows.append([strip])
-        caption = " ".join(item.caption.split())[:LONGEST_CAPTION]
+        caption = " ".join(item.caption.text.split())[:LONGEST_CAPTION]
         labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
     _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)
 
 
 def verify(
     encoder: VideoEncoder,
-    planned: list[Planned],
+    planned: list[PlannedExample],
     count: int,
     cache: Cache,
     log: PassLog,
@@ -79,15 +82,15 @@ def verify(
     """
     chosen = spread(planned, count)
     rows, results = [], []
-    for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.item.name):
+    for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.example.name):
         video = clip.video
         try:
             original = read_frames(video.media, video.size, video.selection, video.like, megapixels)
         except DataError:
             continue
-        latents = load_file(cache.root / video.stored.path)["latents"]
+        latents = load_file(cache.root / video.file.path)[LATENTS]
         decoded = tensor_to_frames(encoder.decode(latents[None]))[0]
-        results.append((clip.item.name, psnr(original, decoded)))
+        results.append((clip.example.name, psnr(original, decoded)))
         rows.append([_strip(original), _strip(decoded)])
     if rows:
         labels = [f"{name}: original and decoded, {db:.1f} dB" for name, db in results]

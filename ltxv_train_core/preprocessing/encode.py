@@ -10,21 +10,31 @@ from torch import Tensor
 
 from ..config import PreprocessSettings
 from ..datasets.cache import Cache
-from ..datasets.index import Stored
+from ..datasets.cached_tensors import example_forms, text_form
+from ..datasets.index import CachedFile
 from ..datasets.summary import Verified
 from ..errors import DataError, ModelError
+from ..families.family import Family
+from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..geometry import Grid
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..models.device import empty_cache
 from ..storage.tensors import is_finite
 from .contact_sheet import Strips, on_sheet, strip_of, verify
-from .encoders import CaptionEncoder, EncoderSource, VideoEncoder
+from .encoders import Encoders, VideoEncoder
 from .masks import latent_mask
-from .planner import MediaJob, Planned
+from .planner import EncodeTask, PlannedExample
 from .prefetch import read_ahead
 from .progress import PassLog
 
-Read = tuple[MediaJob, np.ndarray]
+Read = tuple[EncodeTask, np.ndarray]
+
+_PHASES = {
+    (VIDEO, LATENTS): "encode videos",
+    (VIDEO, REFERENCE): "encode references",
+}
+"""As progress calls them."""
 
 
 class MediaEncoding:
@@ -41,13 +51,13 @@ class MediaEncoding:
         self._settings = settings
         self._log = log
         self._broken: set[str] = set()
-        self._on_sheet: set[MediaJob] = set()
+        self._on_sheet: set[EncodeTask] = set()
         self.verified: tuple[Verified, ...] = ()
         self.strips: Strips = {}
         self.failures: dict[str, str] = {}
 
-    def run(self, planned: list[Planned], source: EncoderSource[VideoEncoder]) -> list[Planned]:
-        """Reads masks, encodes videos, then references.
+    def run(self, planned: list[PlannedExample], encoders: Encoders) -> list[PlannedExample]:
+        """Reads masks; encodes latents, then references, stream by stream.
 
         Returns:
             the clips of which every file could be read.
@@ -56,89 +66,98 @@ class MediaEncoding:
             ModelError: the device's memory is too small.
         """
         self._on_sheet = {p.video for p in on_sheet(planned)}
-        masks = self._missing(p.mask for p in planned)
-        videos = self._missing(p.video for p in planned)
-        references = self._missing(p.reference for p in planned)
-        self._convert("read masks", masks, "mask", lambda frames: [latent_mask(frames[0])], 1)
-        if videos or references or self._settings.verify_clips:
-            encoder = source.load()
-            encode, size = partial(_encode, encoder), self._settings.vae_batch_size
-            self._convert("encode videos", videos, "latents", encode, size)
-            self._convert("encode references", references, "latents", encode, size)
-            remaining = self._remaining(planned)
-            self.verified = verify(
-                encoder,
-                remaining,
-                self._settings.verify_clips,
-                self._cache,
-                self._log,
-                self._settings.max_megapixels,
-            )
+        family, settings = encoders.family, self._settings
+        missing = self._missing(planned, family)
+        for stream in family.streams:
+            masks = missing.get((stream, MASK), [])
+            read = partial(_masks, grid=family.grid)
+            self._convert("read masks", masks, MASK, read, 1)
+        for stream in family.streams:
+            tasks = {role: missing.get((stream, role), []) for role in (LATENTS, REFERENCE)}
+            verified = settings.verify_clips if stream == VIDEO else 0
+            if not verified and not any(tasks.values()):
+                continue
+            encoder = encoders.of_stream(stream).load()
+            encode = partial(_encode, encoder)
+            for role, some in tasks.items():
+                phase = _PHASES.get((stream, role), f"encode {stream} {role}")
+                self._convert(phase, some, LATENTS, encode, settings.vae_batch_size)
+            if verified:
+                remaining = self._remaining(planned)
+                pixels = settings.max_megapixels
+                self.verified = verify(encoder, remaining, verified, self._cache, self._log, pixels)
             del encoder, encode
             empty_cache()
         return self._remaining(planned)
 
-    def _remaining(self, planned: list[Planned]) -> list[Planned]:
-        return [p for p in planned if p.item.name not in self._broken]
+    def _remaining(self, planned: list[PlannedExample]) -> list[PlannedExample]:
+        return [p for p in planned if p.example.name not in self._broken]
 
-    def _missing(self, jobs: Iterable[MediaJob | None]) -> list[MediaJob]:
-        """Those whose file isn't there; in batches of one size, where there are batches."""
-        missing = []
-        for job in filter(None, jobs):
-            if self._cache.holds(job.stored, job.size):
-                self._log.reused += 1
-            else:
-                missing.append(job)
-                self._log.reread += bool(job.earlier and self._cache.holds(job.earlier, job.size))
+    def _missing(
+        self, planned: list[PlannedExample], family: Family
+    ) -> dict[tuple[str, str], list[EncodeTask]]:
+        """Tasks whose file isn't there, by stream and role; in batches of one size, where there are
+        batches."""
+        missing: dict[tuple[str, str], list[EncodeTask]] = {}
+        for example in planned:
+            forms = example_forms(example.example, family)
+            for task in example.tasks:
+                form = forms[task.file]
+                if self._cache.holds(task.file, form):
+                    self._log.reused += 1
+                    continue
+                missing.setdefault((task.stream, task.role), []).append(task)
+                self._log.reread += bool(task.earlier and self._cache.holds(task.earlier, form))
         if self._settings.vae_batch_size > 1:
-            missing.sort(key=lambda job: job.size)
+            for tasks in missing.values():
+                tasks.sort(key=lambda task: task.size)
         return missing
 
     def _convert(
         self,
         phase: str,
-        jobs: list[MediaJob],
+        tasks: list[EncodeTask],
         name: str,
         convert: Callable[[list[np.ndarray]], Iterable[Tensor]],
         batch_size: int,
     ) -> None:
-        """Writes the tensor `name` of each job's frames."""
-        for batch in _batches(self._read(phase, jobs), batch_size):
+        """Writes the tensor `name` of each task's frames."""
+        for batch in _batches(self._read(phase, tasks), batch_size):
             tensors = convert([frames for _, frames in batch])
-            for (job, _), tensor in zip(batch, tensors, strict=True):
+            for (task, _), tensor in zip(batch, tensors, strict=True):
                 if not is_finite(tensor):
-                    self._break(job, "its latents are not finite; set vae_dtype to float32")
+                    self._break(task, "its latents are not finite; set vae_dtype to float32")
                     continue
-                self._cache.write(job.stored, {name: tensor}, job.description)
+                self._cache.write(task.file, {name: tensor}, task.description)
                 self._log.written += 1
 
-    def _read(self, phase: str, jobs: list[MediaJob]) -> Iterator[Read]:
-        """Frames of those jobs that can be read; the others take their clip along."""
-        jobs = [job for job in jobs if job.name not in self._broken]
+    def _read(self, phase: str, tasks: list[EncodeTask]) -> Iterator[Read]:
+        """Frames of those tasks that can be read; the others take their clip along."""
+        tasks = [task for task in tasks if task.name not in self._broken]
         settings = self._settings
         frames_of = partial(_frames, megapixels=settings.max_megapixels)
-        with closing(read_ahead(frames_of, jobs, settings.decode_threads)) as read:
-            for job, frames in self._log.each(phase, read, len(jobs), lambda pair: pair[0].name):
+        with closing(read_ahead(frames_of, tasks, settings.decode_threads)) as read:
+            for task, frames in self._log.each(phase, read, len(tasks), lambda pair: pair[0].name):
                 try:
                     pixels = frames.result()
                 except DataError as error:
-                    self._break(job, str(error))
+                    self._break(task, str(error))
                     continue
-                if job in self._on_sheet:
-                    self.strips[job] = strip_of(pixels)
-                yield job, pixels
+                if task in self._on_sheet:
+                    self.strips[task] = strip_of(pixels)
+                yield task, pixels
                 del frames, pixels
 
-    def _break(self, job: MediaJob, reason: str) -> None:
-        self._broken.add(job.name)
-        self.failures[job.stored.key] = reason
-        self._log.skip(job.name, reason)
+    def _break(self, task: EncodeTask, reason: str) -> None:
+        self._broken.add(task.name)
+        self.failures[task.file.key] = reason
+        self._log.skip(task.name, reason)
 
 
 def encode_captions(
-    planned: list[Planned],
-    empty: Stored,
-    source: EncoderSource[CaptionEncoder],
+    planned: list[PlannedExample],
+    empty: CachedFile,
+    encoders: Encoders,
     cache: Cache,
     log: PassLog,
 ) -> dict[str, str]:
@@ -153,51 +172,56 @@ def encode_captions(
     Raises:
         ModelError: the text encoder makes numbers that are not finite of no text at all.
     """
-    missing: dict[str, list[Stored]] = {}
-    captions = {c.conditions: c.text for p in planned for c in p.item.captions}
-    for stored, text in captions.items():
-        if cache.holds(stored):
+    missing: dict[str, list[CachedFile]] = {}
+    captions = {c.embedding: c.text for p in planned for c in p.example.captions}
+    form = text_form(encoders.family)
+    for file, text in captions.items():
+        if cache.holds(file, form):
             log.reused += 1
         else:
-            missing.setdefault(text, []).append(stored)
-    if not cache.holds(empty):
+            missing.setdefault(text, []).append(file)
+    if not cache.holds(empty, form):
         missing.setdefault("", []).append(empty)
     failures: dict[str, str] = {}
     if not missing:
         return failures
-    encoder = source.load()
+    encoder = encoders.text.load()
     for text in log.each("encode captions", list(missing), len(missing), lambda text: text[:60]):
         try:
             embedding = encoder.encode([text])[0]
         except DataError as error:
-            failures |= {stored.key: str(error) for stored in missing[text]}
+            failures |= {file.key: str(error) for file in missing[text]}
             continue
         if not all(map(is_finite, embedding.values())):
             reason = "its embedding is not finite: take another text encoder file"
             if not text:  # which every data set has
                 raise ModelError(f"the empty caption: {reason}")
-            failures |= {stored.key: reason for stored in missing[text]}
+            failures |= {file.key: reason for file in missing[text]}
             continue
-        for stored in missing[text]:
-            cache.write(stored, embedding, {"caption": text})
-            log.written += stored != empty
+        for file in missing[text]:
+            cache.write(file, embedding, {"caption": text})
+            log.written += file != empty
     del encoder
     empty_cache()
     return failures
 
 
-def _frames(job: MediaJob, megapixels: float) -> np.ndarray:
-    return read_frames(job.media, job.size, job.selection, job.like, megapixels)
+def _frames(task: EncodeTask, megapixels: float) -> np.ndarray:
+    return read_frames(task.media, task.size, task.selection, task.like, megapixels)
+
+
+def _masks(videos: list[np.ndarray], grid: Grid) -> list[Tensor]:
+    return [latent_mask(frames, grid) for frames in videos]
 
 
 def _batches(read: Iterator[Read], size: int) -> Iterator[list[Read]]:
     """Up to `size` in a row whose frames have one shape."""
     batch: list[Read] = []
-    for job, frames in read:
-        if batch and batch[0][0].size != job.size:
+    for task, frames in read:
+        if batch and batch[0][0].size != task.size:
             yield batch
             batch = []
-        batch.append((job, frames))
+        batch.append((task, frames))
         del frames
         if len(batch) == size:
             yield batch

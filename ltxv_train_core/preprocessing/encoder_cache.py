@@ -6,16 +6,18 @@ encoders are taken to be those that an index of the folder names. Before anythin
 asked.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..config import PreprocessSettings
-from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
+from ..datasets.encoded_with import content_key
 from ..datasets.index import indexes
-from ..families.registry import FAMILIES
+from ..families.names import TEXT_ENCODER, VAE
+from ..families.registry import FAMILIES, family_named
 from ..storage.atomic import sha256_json
 from ..storage.paths import as_path
-from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
+from .encoders import Encoders, EncoderSource, encoder_parts
 
 MODEL_OPTIONS = (
     "model_source",
@@ -28,23 +30,18 @@ MODEL_OPTIONS = (
 MODEL_SOURCES = MODEL_OPTIONS[:3]
 
 
-def model_stamp(
-    settings: PreprocessSettings,
-    video: EncoderSource[VideoEncoder] | None,
-    text: EncoderSource[CaptionEncoder] | None,
-) -> str:
+def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[Any]]) -> str:
     """Changes with the options that name the encoders, with files that they name, and with which
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
     paths = [as_path(options[name]) for name in MODEL_SOURCES if options[name]]
     states = [_state(path) for path in (*paths, *(family.shipped for family in FAMILIES))]
-    return sha256_json([options, states, video is not None, text is not None])
+    others = sorted(given.keys() - {VAE, TEXT_ENCODER})
+    return sha256_json([options, states, VAE in given, TEXT_ENCODER in given, *others])
 
 
 def remembered_encoders(
-    settings: PreprocessSettings,
-    video: EncoderSource[VideoEncoder] | None,
-    text: EncoderSource[CaptionEncoder] | None,
+    settings: PreprocessSettings, given: Mapping[str, EncoderSource[Any]]
 ) -> Encoders | None:
     """Those that are given and, of a model that is as it was, those that made the data set.
 
@@ -52,15 +49,17 @@ def remembered_encoders(
     at again.
     """
     found = [] if settings.recheck_files else indexes(settings.root)
-    stamp = model_stamp(settings, video, text)
-    model = next((index.model for index in found if index.model.get("stamp") == stamp), None)
-    if model is None:
+    stamp = model_stamp(settings, given)
+    index = next((index for index in found if index.model.get("stamp") == stamp), None)
+    if index is None:
         return None
-    return Encoders(
-        video or EncoderSource(model["vae"], _can_not_load, content=model.get(VAE_CONTENT)),
-        text
-        or EncoderSource(model["text_encoder"], _can_not_load, content=model.get(TEXT_CONTENT)),
-    )
+    family, model = family_named(index.family), index.model
+    parts = {
+        name: given.get(name)
+        or EncoderSource(model[name], _can_not_load, content=model.get(content_key(name)))
+        for name in encoder_parts(family)
+    }
+    return Encoders(family, parts)
 
 
 def _can_not_load() -> NoReturn:

@@ -1,8 +1,12 @@
-"""What the VAE and the text encoder are to preprocessing. Imports no torch."""
+"""What VAEs and the text encoder are to preprocessing. Imports no torch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from ..families.family import Family
+from ..families.names import TEXT_ENCODER
+from ..families.registry import EARLIEST, family_named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +47,7 @@ class EncoderSource(Generic[Encoder]):
         require: raises `ModelError` when it can't be loaded, without loading it.
         content: names the weights alone, see `families.model.Part`; None where that isn't known.
         former: the identity that earlier versions gave it.
+        family: the name of the model family that reads what it makes.
     """
 
     identity: str
@@ -50,6 +55,7 @@ class EncoderSource(Generic[Encoder]):
     require: Callable[[], None] = _nothing
     content: str | None = None
     former: str | None = None
+    family: str = EARLIEST.name
 
     def known_as(self, name: str | None) -> "EncoderSource[Encoder]":
         """With its former identity, where a data set knows it by that."""
@@ -58,17 +64,45 @@ class EncoderSource(Generic[Encoder]):
 
 @dataclass(frozen=True)
 class Encoders:
-    """Both, each loaded on its own."""
+    """Each loaded on its own.
 
-    video: EncoderSource[VideoEncoder]
-    text: EncoderSource[CaptionEncoder]
+    Attributes:
+        family: whose latents and embeddings they make.
+        parts: by the part of the model that each is.
+    """
+
+    family: Family
+    parts: Mapping[str, EncoderSource[Any]]
 
     @property
-    def identities(self) -> tuple[str, str]:
-        return self.video.identity, self.text.identity
+    def text(self) -> EncoderSource[CaptionEncoder]:
+        return self.parts[TEXT_ENCODER]
+
+    @property
+    def identities(self) -> dict[str, str]:
+        return {name: part.identity for name, part in self.parts.items()}
+
+    def of_stream(self, stream: str) -> EncoderSource[VideoEncoder]:
+        return self.parts[self.family.streams[stream].encoder]
 
     def known_as(self, model: Mapping[str, str]) -> "Encoders":
         """As the index of a data set calls them, so that what earlier versions encoded stays valid."""
-        return Encoders(
-            self.video.known_as(model.get("vae")), self.text.known_as(model.get("text_encoder"))
-        )
+        parts = {name: part.known_as(model.get(name)) for name, part in self.parts.items()}
+        return replace(self, parts=parts)
+
+
+def encoder_parts(family: Family) -> tuple[str, ...]:
+    """The parts of a model that encode its data."""
+    streams = dict.fromkeys(stream.encoder for stream in family.streams.values())
+    return (*streams, TEXT_ENCODER)
+
+
+def given_encoders(given: Mapping[str, EncoderSource[Any]]) -> Encoders | None:
+    """What is given in place of a model's encoders, where nothing of a model is needed beside it."""
+    names = {source.family for source in given.values()}
+    if len(names) != 1:
+        return None
+    family = family_named(names.pop())
+    if not all(part in given for part in encoder_parts(family)):
+        return None
+    return Encoders(family, given)

@@ -1,56 +1,80 @@
 """The VAE and the text encoder of the base model, in the precision that is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 
 from ..config import PreprocessSettings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ModelError, cut
 from ..events import Reporter, StopSignal, ignore
-from ..families.names import TEXT_ENCODER, VAE
+from ..families.names import TEXT_ENCODER
 from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..models.memory.quantize import eight_bit_problem
 from ..models.precision import text_encoder_dtype, vae_dtype
-from .encoders import CaptionEncoder, Encoder, Encoders, EncoderSource, VideoEncoder
+from .encoders import (
+    CaptionEncoder,
+    Encoder,
+    Encoders,
+    EncoderSource,
+    VideoEncoder,
+    encoder_parts,
+    given_encoders,
+)
 
 
 def find_encoders(
     settings: PreprocessSettings,
-    video: EncoderSource[VideoEncoder] | None = None,
-    text: EncoderSource[CaptionEncoder] | None = None,
+    given: Mapping[str, EncoderSource[Any]],
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Encoders:
-    """Those that are given, and of the base model those that aren't.
+    """Those that are given, by part, and of the base model those that aren't.
 
     Args:
         report, stop: of downloads.
 
     Raises:
         ConfigurationError: this machine can't run a text encoder in 8 bit.
-        ModelError: there is no such model.
+        ModelError: there is no such model, or what is given is of another family.
     """
-    if video and text:
-        return Encoders(video, text)
+    if whole := given_encoders(given):
+        return whole
     model = open_model(
         settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
     )
-    return Encoders(video or _vae_of(model, settings), text or _text_encoder_of(model, settings))
+    for name, source in given.items():
+        if source.family != model.family.name:
+            raise ModelError(
+                f"{name}: is one of {source.family}, and {cut(model.name)} is a model of "
+                f"{model.family.name}"
+            )
+    parts = {
+        name: given.get(name) or _encoder_of(model, name, settings)
+        for name in encoder_parts(model.family)
+    }
+    return Encoders(model.family, parts)
 
 
-def _vae_of(model: Model, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
+def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[Any]:
+    if name == TEXT_ENCODER:
+        return _text_encoder_of(model, settings)
+    return _vae_of(model, name, settings)
+
+
+def _vae_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
     device = default_device()
     dtype = _dtype(settings.vae_dtype, device, vae_dtype)
 
     def load() -> VideoEncoder:
-        vae = model.load_vae(dtype)
+        vae = model.load_vae(dtype, name)
         if settings.vae_tile_px:
             vae.in_tiles(settings.vae_tile_px)
         return vae.to(device)
 
-    return _source(model, VAE, str(dtype), load)
+    return _source(model, name, str(dtype), load)
 
 
 def _text_encoder_of(model: Model, settings: PreprocessSettings) -> EncoderSource[CaptionEncoder]:
@@ -75,7 +99,9 @@ def _source(
     content = model.part(name).content
     former = f"{model.identity} {precision}"
     identity = former if content is None else f"{content} {precision}"
-    return EncoderSource(identity, load, partial(model.require, name), content, former)
+    return EncoderSource(
+        identity, load, partial(model.require, name), content, former, model.family.name
+    )
 
 
 def _dtype(

@@ -1,6 +1,6 @@
 """What a clip becomes: decided from its files, before any model is loaded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from random import Random
@@ -9,21 +9,21 @@ from ..config import PreprocessSettings
 from ..datasets.index import (
     CONDITIONS,
     EMPTY_CAPTION,
-    LATENTS,
-    MASKS,
-    REFERENCE_LATENTS,
+    CachedFile,
     Caption,
-    Item,
-    Stored,
+    Example,
+    folder_of,
 )
 from ..errors import DataError
+from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..geometry import VideoSize
 from ..manifests.captions import without_opening
 from ..manifests.manifest import Clip
 from ..media.info import HDR, MediaInfo, Selection
 from ..models.text_bounds import require_few_characters
 from ..storage.atomic import sha256_json
-from .buckets import BucketSet, choose_bucket
+from .buckets import choose_bucket, read_buckets
+from .encoders import Encoders
 from .probe_cache import FileFacts
 
 SHAPE_TOLERANCE = 0.02
@@ -33,21 +33,26 @@ RECIPE_VERSION = 1
 
 
 @dataclass(frozen=True)
-class MediaJob:
-    """Frames of a video or image to encode into `stored`; `name` is its item's.
+class EncodeTask:
+    """Frames of a video or image to encode into a file.
 
-    `like` is the clip that a reference or a mask goes with frame by frame, see `read_frames`.
+    Attributes:
+        name: of the example that it is for.
+        stream, role: which of its tensors it makes.
+        like: the clip that a reference or a mask goes with frame by frame, see `read_frames`.
+        earlier: what an earlier version made of it, which read it another way.
     """
 
     name: str
+    stream: str
+    role: str
     media: Path
     info: MediaInfo
     size: VideoSize
     selection: Selection
-    stored: Stored
+    file: CachedFile
     like: Path | None = None
-    earlier: Stored | None = None
-    """What an earlier version made of it, which read it another way."""
+    earlier: CachedFile | None = None
 
     @property
     def description(self) -> dict[str, str]:
@@ -63,13 +68,16 @@ class MediaJob:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """An item that can be made."""
+class PlannedExample:
+    """An example that can be made, and what is to be encoded for it."""
 
-    item: Item
-    video: MediaJob
-    reference: MediaJob | None
-    mask: MediaJob | None
+    example: Example
+    tasks: tuple[EncodeTask, ...]
+
+    @property
+    def video(self) -> EncodeTask:
+        """The latents of its video."""
+        return next(t for t in self.tasks if (t.stream, t.role) == (VIDEO, LATENTS))
 
 
 @dataclass(frozen=True)
@@ -84,11 +92,11 @@ class CaptionStyle:
         return f"{self.id_token.strip()} {text}".strip()
 
 
-Locate = Callable[[str, str], Stored]
+Locate = Callable[[str, str], CachedFile]
 """The cached file of a path without suffix and of a key: `Cache.locate`."""
 
 
-def plan_empty_caption(locate: Locate, text_identity: str) -> Stored:
+def plan_empty_caption(locate: Locate, text_identity: str) -> CachedFile:
     """Where the embedding of no text at all is kept."""
     return locate(EMPTY_CAPTION, _key(text_identity, ""))
 
@@ -99,22 +107,21 @@ class Planner:
     def __init__(
         self,
         settings: PreprocessSettings,
-        buckets: tuple[BucketSet, ...],
         facts: Callable[[Path], FileFacts],
         locate: Locate,
-        vae_identity: str,
-        text_identity: str,
+        encoders: Encoders,
     ):
+        """Raises `ConfigurationError` for buckets that are off the family's grid."""
         self._settings = settings
-        self._buckets = buckets
+        self._streams = encoders.family.streams
+        self._buckets = read_buckets(settings.resolution_buckets, encoders.family.grid)
         self._style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
         self._facts = facts
         self._locate = locate
-        self._vae_identity = vae_identity
-        self._text_identity = text_identity
+        self._encoders = encoders
 
-    def plan(self, clip: Clip) -> list[Planned]:
-        """Plans a clip, as one item or as one for each window of it.
+    def plan(self, clip: Clip) -> list[PlannedExample]:
+        """Plans a clip, as one example or as one for each window of it.
 
         A reference and a mask get the frames and the part of the picture that their target gets.
         Keys stand for content, selection, size and encoder, not for names.
@@ -139,12 +146,11 @@ class Planner:
         )
         frames = min(info.frames_at(self._settings.target_fps) for info in infos)
         captions = self._captions(clip)
+        files = {LATENTS: video, REFERENCE: reference, MASK: mask}
         return [
             self._plan_window(
                 clip.name if number == 1 else f"{clip.name}{WINDOW_MARK}{number}",
-                video,
-                reference,
-                mask,
+                {role: file for role, file in files.items() if file},
                 captions,
                 size,
                 self._selection(video, start),
@@ -155,57 +161,59 @@ class Planner:
     def _plan_window(
         self,
         name: str,
-        video: "_File",
-        reference: "_File | None",
-        mask: "_File | None",
-        captions: list[Caption],
+        files: Mapping[str, "_File"],
+        captions: tuple[Caption, ...],
         size: VideoSize,
         selection: Selection,
-    ) -> Planned:
-        def job(folder: str, file: _File, size: VideoSize) -> MediaJob:
-            still = file.info.is_image
-            chosen = replace(selection, start=0, fps=None) if still else selection
-            like = video.path if chosen.fps and file.goes_with(video) else None
+    ) -> PlannedExample:
+        tasks = [
+            self._task(name, stream, role, files, size, selection)
+            for stream, its_format in self._streams.items()
+            for role in files
+            if role == LATENTS or role in its_format.roles
+        ]
+        streams: dict[str, dict[str, CachedFile]] = {}
+        for task in tasks:
+            streams.setdefault(task.stream, {})[task.role] = task.file
+        video = files[LATENTS].info
+        fps = (None if video.is_image else selection.fps) or video.fps
+        example = Example(name, str(size), fps, streams, captions)
+        return PlannedExample(example, tuple(tasks))
 
-            def stored(*reading: str) -> Stored:
-                key = self._media_key(folder, file.facts.sha256, size, chosen, *reading)
-                key = _key(key, video.facts.sha256) if like else key
-                return self._locate(f"{folder}/{name}", key)
+    def _task(
+        self,
+        name: str,
+        stream: str,
+        role: str,
+        files: Mapping[str, "_File"],
+        size: VideoSize,
+        selection: Selection,
+    ) -> EncodeTask:
+        file, video, info = files[role], files[LATENTS], files[role].info
+        if role == MASK and info.is_image:
+            size = replace(size, frames=1)
+        chosen = replace(selection, start=0, fps=None) if info.is_image else selection
+        like = video.path if chosen.fps and file.goes_with(video) else None
 
-            reading = file.info.reading
-            earlier = stored() if reading else None
-            return MediaJob(
-                name, file.path, file.info, size, chosen, stored(*reading), like, earlier
-            )
+        def cached(*reading: str) -> CachedFile:
+            key = self._media_key(stream, role, file.facts.sha256, size, chosen, *reading)
+            key = _key(key, video.facts.sha256) if like else key
+            return self._locate(f"{folder_of(stream, role)}/{name}", key)
 
-        mask_frames = 1 if mask and mask.info.is_image else size.frames
-        videos = job(LATENTS, video, size)
-        references = job(REFERENCE_LATENTS, reference, size) if reference else None
-        masks = job(MASKS, mask, replace(size, frames=mask_frames)) if mask else None
-        item = Item(
-            name=name,
-            caption=captions[0].text,
-            size=str(size),
-            fps=videos.selection.fps or video.info.fps,
-            latents=videos.stored,
-            conditions=captions[0].conditions,
-            reference_latents=references.stored if references else None,
-            mask=masks.stored if masks else None,
-            more_captions=tuple(captions[1:]),
-        )
-        return Planned(item, videos, references, masks)
+        earlier = cached() if info.reading else None
+        target = cached(*info.reading)
+        return EncodeTask(name, stream, role, file.path, info, size, chosen, target, like, earlier)
 
-    def _captions(self, clip: Clip) -> list[Caption]:
+    def _captions(self, clip: Clip) -> tuple[Caption, ...]:
         """All windows of a clip share them."""
         texts = dict.fromkeys(map(self._style.apply, clip.captions))
         for text in texts:
             require_few_characters(text)
-        return [
-            Caption(
-                text, self._locate(_captions_stem(clip, number), _key(self._text_identity, text))
-            )
+        identity = self._encoders.text.identity
+        return tuple(
+            Caption(text, self._locate(_captions_stem(clip, number), _key(identity, text)))
             for number, text in enumerate(texts, start=1)
-        ]
+        )
 
     def _starts(self, frames: int, needed: int) -> list[int]:
         """First frames of the windows: spread evenly from the beginning to the end."""
@@ -222,15 +230,21 @@ class Planner:
         return Selection(start, self._settings.target_fps, x, y)
 
     def _media_key(
-        self, folder: str, sha256: str, size: VideoSize, chosen: Selection, *reading: str
+        self,
+        stream: str,
+        role: str,
+        sha256: str,
+        size: VideoSize,
+        chosen: Selection,
+        *reading: str,
     ) -> str:
-        """Masks don't go through the VAE. Most files have no `reading` (`MediaInfo.reading`)."""
-        if folder == MASKS:
+        """Masks go through no encoder. Most files have no `reading` (`MediaInfo.reading`)."""
+        if role == MASK:
             return _key(sha256, str(size), *map(repr, astuple(chosen)), *reading)
         tile = self._settings.vae_tile_px or max(size.width, size.height)
         tile = 0 if max(size.width, size.height) <= tile else tile
         content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile), *reading)
-        return _key(self._vae_identity, *content)
+        return _key(self._encoders.of_stream(stream).identity, *content)
 
 
 @dataclass(frozen=True)

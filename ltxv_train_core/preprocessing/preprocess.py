@@ -7,20 +7,22 @@ is recognised without it.
 """
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import PreprocessSettings
 from ..config.tools.preprocessing import WITHOUT_EFFECT
 from ..datasets.cache import Cache
-from ..datasets.encoded_with import TEXT_CONTENT, VAE_CONTENT
+from ..datasets.cached_tensors import Form, example_forms, text_form
+from ..datasets.encoded_with import content_key
 from ..datasets.index import (
     SHEET_NAME,
     VERIFICATION_NAME,
+    CachedFile,
     Index,
-    Stored,
     index_path,
     index_paths,
     indexes,
@@ -29,14 +31,16 @@ from ..datasets.index import (
 from ..datasets.summary import PreprocessSummary, Verified, count_traits, summarize
 from ..errors import DataError
 from ..events import NeverStop, Notice, Reporter, StopSignal, ignore, raise_if_stopped
+from ..families.grids import require_size
+from ..families.names import MASK, TEXT_ENCODER, VIDEO
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
-from .buckets import read_buckets
+from .buckets import named_sizes
 from .data_set_name import PATHS, data_set_name
 from .encoder_cache import model_stamp, remembered_encoders
-from .encoders import CaptionEncoder, Encoders, EncoderSource, VideoEncoder
-from .planner import Planned, Planner, plan_empty_caption
+from .encoders import Encoders, EncoderSource
+from .planner import PlannedExample, Planner, plan_empty_caption
 from .prefetch import read_ahead
 from .probe_cache import FactsMemory
 from .progress import PassLog
@@ -54,15 +58,14 @@ def preprocess(
     settings: PreprocessSettings,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
-    video_encoder: EncoderSource[VideoEncoder] | None = None,
-    caption_encoder: EncoderSource[CaptionEncoder] | None = None,
+    encoders: Mapping[str, EncoderSource[Any]] | None = None,
 ) -> PreprocessSummary:
     """Encodes a data set, or what changed of it since the last time.
 
     A clip that can't be used is reported and left out, with its caption and its reference.
 
     Args:
-        video_encoder, caption_encoder: in place of those of `settings.model_source`.
+        encoders: in place of those of `settings.model_source`, by the part that each is.
 
     Raises:
         DataError: the source can't be read, no clip of it can be used, the folder to write holds
@@ -74,30 +77,30 @@ def preprocess(
     """
     require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
     log = PassLog(report, stop or NeverStop())
-    work = _Pass(settings, log, video_encoder, caption_encoder)
+    work = _Pass(settings, log, encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     work.cache.claim()
     for skipped in manifest.skipped:
         log.skip(skipped.name, skipped.reason)
     manifest.report_notes(report)
-    known = remembered_encoders(settings, video_encoder, caption_encoder)
+    known = remembered_encoders(settings, work.given)
     if known:
         clips = work.look_at(manifest.clips)
         planned = work.plan(clips, known)
         if not settings.verify_clips and work.is_complete(planned, known):
-            log.reused = len({stored.path for p in planned for stored in p.item.files})
+            log.reused = len({file.path for p in planned for file in p.example.files})
             return work.finish(planned, known)
-        encoders = work.find_encoders()
-        if encoders.identities != known.identities:
-            usable = {p.item.name for p in planned}
-            planned = work.plan([clip for clip in clips if clip.name in usable], encoders)
+        found = work.find_encoders()
+        if found.identities != known.identities:
+            usable = {p.example.name for p in planned}
+            planned = work.plan([clip for clip in clips if clip.name in usable], found)
     else:
         with ThreadPoolExecutor(1, "ltxv-models") as aside:
             finding = aside.submit(work.find_encoders)
             clips = work.look_at(manifest.clips, finding)
-            encoders = finding.result()
-        planned = work.plan(clips, encoders)
-    return work.finish(work.encode(planned, encoders), encoders)
+            found = finding.result()
+        planned = work.plan(clips, found)
+    return work.finish(work.encode(planned, found), found)
 
 
 class _Pass:
@@ -107,19 +110,19 @@ class _Pass:
         self,
         settings: PreprocessSettings,
         log: PassLog,
-        video_encoder: EncoderSource[VideoEncoder] | None,
-        caption_encoder: EncoderSource[CaptionEncoder] | None,
+        given: Mapping[str, EncoderSource[Any]],
     ):
         """Raises `ConfigurationError` for buckets that can't be read."""
         self.started, self.started_at = time.monotonic(), time.time()
         self.settings = settings
         self.log = log
-        self.given = (video_encoder, caption_encoder)
+        self.given = given
         self.strips: Strips = {}
         self.verified: tuple[Verified, ...] = ()
-        self.buckets = read_buckets(settings.resolution_buckets)
+        for size in named_sizes(settings.resolution_buckets):
+            require_size(size)
         self.cache = Cache(settings.root)
-        self.data_set = data_set_name(settings, video_encoder, caption_encoder)
+        self.data_set = data_set_name(settings, given)
         self.index = own_index_path(settings.root, self.data_set)
         self.facts = FactsMemory(
             settings.root,
@@ -132,7 +135,7 @@ class _Pass:
         """The encoders themselves; importing their code takes seconds."""
         from .model_encoders import find_encoders
 
-        found = find_encoders(self.settings, *self.given, self.log.report, self.log.stop)
+        found = find_encoders(self.settings, self.given, self.log.report, self.log.stop)
         for index in indexes(self.cache.root):
             found = found.known_as(index.model)
         return found
@@ -177,14 +180,14 @@ class _Pass:
                     saved = time.monotonic()
         return found
 
-    def plan(self, clips: list[Clip], encoders: Encoders) -> list[Planned]:
+    def plan(self, clips: list[Clip], encoders: Encoders) -> list[PlannedExample]:
         """Raises `DataError` when no clip can be used."""
         facts, locate = self.facts.of, self.cache.locate
-        planner = Planner(self.settings, self.buckets, facts, locate, *encoders.identities)
-        planned: dict[str, Planned] = {}
+        planner = Planner(self.settings, facts, locate, encoders)
+        planned: dict[str, PlannedExample] = {}
         for clip in clips:
             try:
-                items = {p.item.name: p for p in planner.plan(clip) if self._can_be_made(p)}
+                items = {p.example.name: p for p in planner.plan(clip) if self._can_be_made(p)}
             except DataError as error:
                 self.log.skip(clip.name, str(error))
                 continue
@@ -196,46 +199,46 @@ class _Pass:
         self.save_facts()
         return list(planned.values())
 
-    def _can_be_made(self, planned: Planned) -> bool:
+    def _can_be_made(self, planned: PlannedExample) -> bool:
         """False where it failed before, with the same content and options.
 
         Raises:
             DataError: this system can't write one of its files.
         """
-        for stored in planned.item.files:
-            require_short(self.cache.root / stored.path)
-        jobs = filter(None, (planned.video, planned.reference, planned.mask))
-        keys = [job.stored.key for job in jobs]
-        for key in keys + [caption.conditions.key for caption in planned.item.captions]:
+        for file in planned.example.files:
+            require_short(self.cache.root / file.path)
+        keys = [task.file.key for task in planned.tasks]
+        for key in keys + [caption.embedding.key for caption in planned.example.captions]:
             if reason := self.facts.failure(key):
-                self.log.skip(planned.item.name, f"{reason}. {FAILED_BEFORE}")
+                self.log.skip(planned.example.name, f"{reason}. {FAILED_BEFORE}")
                 return False
         return True
 
-    def is_complete(self, planned: list[Planned], encoders: Encoders) -> bool:
+    def is_complete(self, planned: list[PlannedExample], encoders: Encoders) -> bool:
         """Whether everything is there that training reads."""
-        return self.cache.holds(self.empty_caption(encoders)) and all(
-            self.cache.holds(stored, p.video.size) for p in planned for stored in p.item.files
-        )
+        forms: dict[CachedFile, Form] = {self.empty_caption(encoders): text_form(encoders.family)}
+        for p in planned:
+            forms |= example_forms(p.example, encoders.family)
+        return all(self.cache.holds(file, form) for file, form in forms.items())
 
-    def empty_caption(self, encoders: Encoders) -> Stored:
+    def empty_caption(self, encoders: Encoders) -> CachedFile:
         """Where the embedding of no text at all is kept."""
         return plan_empty_caption(self.cache.locate, encoders.text.identity)
 
-    def encode(self, planned: list[Planned], encoders: Encoders) -> list[Planned]:
+    def encode(self, planned: list[PlannedExample], encoders: Encoders) -> list[PlannedExample]:
         """Encodes what is missing; returns the clips that could be read."""
         from .encode import MediaEncoding, encode_captions
 
         self._require(encoders, planned)
         empty = self.empty_caption(encoders)
-        files = [empty, *(s for p in planned for s in p.item.files)]
+        files = [empty, *(file for p in planned for file in p.example.files)]
         self.cache.begin(files, indexes(self.cache.root))
         media = MediaEncoding(self.cache, self.settings, self.log)
-        planned = media.run(planned, encoders.video)
+        planned = media.run(planned, encoders)
         self.facts.add_failures(media.failures)
         self.save_facts()
         self._refuse_nothing(planned)
-        failures = encode_captions(planned, empty, encoders.text, self.cache, self.log)
+        failures = encode_captions(planned, empty, encoders, self.cache, self.log)
         if failures:
             self.facts.add_failures(failures)
             self.save_facts()
@@ -248,26 +251,29 @@ class _Pass:
         self.strips, self.verified = media.strips, media.verified
         return planned
 
-    def _without(self, planned: list[Planned], failures: dict[str, str]) -> list[Planned]:
+    def _without(
+        self, planned: list[PlannedExample], failures: dict[str, str]
+    ) -> list[PlannedExample]:
         """Leaves out the clips of which a caption could not be encoded."""
         remaining = []
         for p in planned:
-            keys = {caption.conditions.key for caption in p.item.captions} & failures.keys()
+            keys = {caption.embedding.key for caption in p.example.captions} & failures.keys()
             if keys:
-                self.log.skip(p.item.name, failures[min(keys)])
+                self.log.skip(p.example.name, failures[min(keys)])
             else:
                 remaining.append(p)
         self._refuse_nothing(remaining)
         return remaining
 
-    def finish(self, planned: list[Planned], encoders: Encoders) -> PreprocessSummary:
+    def finish(self, planned: list[PlannedExample], encoders: Encoders) -> PreprocessSummary:
         """Writes the index: from here on the data set can be trained on."""
         root, settings = self.cache.root, self.settings
         index = Index(
             self._model(encoders),
             settings.model_dump(mode="json", exclude=set(WITHOUT_EFFECT | PATHS)),
-            tuple(p.item for p in planned),
+            tuple(p.example for p in planned),
             self.empty_caption(encoders),
+            encoders.family.name,
         )
         if self.cache.write_index(index, self.data_set) or not (root / SHEET_NAME).is_file():
             from .contact_sheet import write_sheet
@@ -292,7 +298,7 @@ class _Pass:
             reused=self.log.reused,
             reread=self.log.reread,
             shown=count_traits(
-                job.info for p in planned for job in (p.video, p.reference, p.mask) if job
+                task.info for p in planned for task in p.tasks if task.stream == VIDEO
             ),
             stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
             skipped=tuple(self.log.skipped),
@@ -307,24 +313,30 @@ class _Pass:
         )
 
     def _model(self, encoders: Encoders) -> dict[str, str]:
-        vae, text_encoder = encoders.identities
-        contents = {VAE_CONTENT: encoders.video.content, TEXT_CONTENT: encoders.text.content}
+        contents = {name: part.content for name, part in encoders.parts.items()}
         return {
             "name": self.settings.model_source,
-            "vae": vae,
-            "text_encoder": text_encoder,
-            "stamp": model_stamp(self.settings, *self.given),
-            **{name: content for name, content in contents.items() if content is not None},
+            **encoders.identities,
+            "stamp": model_stamp(self.settings, self.given),
+            **{content_key(name): one for name, one in contents.items() if one is not None},
         }
 
-    def _require(self, encoders: Encoders, planned: list[Planned]) -> None:
+    def _require(self, encoders: Encoders, planned: list[PlannedExample]) -> None:
         """Raises `ModelError` now, rather than after hours, when a part that is needed is missing."""
-        if not all(self.cache.holds(p.item.conditions) for p in planned):
-            encoders.text.require()
-        if not all(self.cache.holds(p.video.stored, p.video.size) for p in planned):
-            encoders.video.require()
+        needed: dict[str, set[CachedFile]] = {TEXT_ENCODER: set()}
+        forms: dict[CachedFile, Form] = {}
+        for p in planned:
+            forms |= example_forms(p.example, encoders.family)
+            needed[TEXT_ENCODER] |= {caption.embedding for caption in p.example.captions}
+            for task in p.tasks:
+                if task.role != MASK:
+                    part = encoders.family.streams[task.stream].encoder
+                    needed.setdefault(part, set()).add(task.file)
+        for part, files in needed.items():
+            if not all(self.cache.holds(file, forms[file]) for file in files):
+                encoders.parts[part].require()
 
-    def _refuse_nothing(self, planned: list[Planned]) -> None:
+    def _refuse_nothing(self, planned: list[PlannedExample]) -> None:
         if planned:
             return
         skipped = self.log.skipped

@@ -10,7 +10,7 @@ from PIL import Image
 from ..config import TrainingConfig
 from ..config.redact import model_name
 from ..families.registry import published_version
-from ..geometry import SPATIAL_COMPRESSION, VideoSize
+from ..geometry import VideoSize
 from ..media.video import probe, read_frames
 
 LONGEST_SIDE_PX = 512
@@ -29,10 +29,7 @@ def write_sample(video: Path, image: Path) -> None:
     """Writes a sample as an animated webp, at most 512 pixels on its longer side."""
     info = probe(video)
     scale = min(1.0, LONGEST_SIDE_PX / max(info.width, info.height))
-    width, height = (
-        max(1, round(side * scale / SPATIAL_COMPRESSION)) * SPATIAL_COMPRESSION
-        for side in (info.width, info.height)
-    )
+    width, height = (max(1, round(side * scale)) for side in (info.width, info.height))
     frames = [Image.fromarray(f) for f in read_frames(video, VideoSize(width, height, info.frames))]
     frames[0].save(
         image,

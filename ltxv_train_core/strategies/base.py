@@ -23,11 +23,13 @@ class StreamStep:
         seen: what the model sees.
         velocity: [B, N, C] noise - clean, what the first N tokens should predict.
         counted: [B, N] bool, tokens that the loss counts.
+        weight: of its loss in that of the step.
     """
 
     seen: StreamInput
     velocity: Tensor
     counted: Tensor
+    weight: float = 1.0
 
     def to(self, device: torch.device) -> "StreamStep":
         return replace(
@@ -66,12 +68,12 @@ class StepInputs:
         return StepInputs({name: step.to(device) for name, step in self.streams.items()})
 
     def loss(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        """The sum of the streams' losses.
+        """The weighted sum of the streams' losses.
 
         Args:
             predictions: [B, M, C] of each stream.
         """
-        parts = [s.loss(predictions[name]) for name, s in self.streams.items()]
+        parts = [s.weight * s.loss(predictions[name]) for name, s in self.streams.items()]
         return torch.stack(parts).sum()
 
 

@@ -4,7 +4,8 @@ Each condition is a function that marks the latents it would give. Which samples
 each sample and each condition, with the probability `conditioning.<name>_conditioning_p`; what
 several give, they give together. A new condition is a function, a line below, and its options.
 
-Shapes: B batch, f h w latent frames, rows, columns.
+Shapes: B batch, f h w latent frames, rows, columns; other streams than video have "..." in place of f h w,
+with time first.
 """
 
 import math
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from ..config import ConditioningConfig
 from ..datasets.dataset import StreamTensors
+from ..families.names import LATENTS, MASK
 
 Condition = Callable[[StreamTensors, ConditioningConfig, torch.Generator], Tensor]
-"""Marks [B, f, h, w] (bool) what it gives of a batch of one stream."""
+"""Marks [B, ...] (bool) what it gives of a batch of one stream."""
 
 
 def first_frame(
@@ -43,8 +45,10 @@ def suffix(stream: StreamTensors, config: ConditioningConfig, generator: torch.G
 def spatial_crop(
     stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
 ) -> Tensor:
-    """A rectangle with the picture's shape, at a place of its own in each sample."""
+    """A rectangle with the picture's shape, at a place of its own in each sample; of pictures alone."""
     given = _nothing(stream)
+    if given.ndim != 4:
+        return given
     side = math.sqrt(config.spatial_crop_share)
     rows, columns = given.shape[2:]
     height, width = max(1, round(rows * side)), max(1, round(columns * side))
@@ -57,8 +61,8 @@ def spatial_crop(
 
 
 def mask(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
-    assert stream.mask is not None, "the data set was opened without masks"
-    return ~stream.mask
+    marked = stream.get(MASK)
+    return _nothing(stream) if marked is None else ~marked
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -73,7 +77,7 @@ CONDITIONS: dict[str, Condition] = {
 def draw_given(
     stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
 ) -> Tensor:
-    """Draws what each sample is given clean: bool [B, f, h, w].
+    """Draws what each sample is given clean: bool [B, ...].
 
     A sample of which nothing would be left to learn is given nothing.
     """
@@ -82,10 +86,10 @@ def draw_given(
         probability = getattr(config, f"{name}_conditioning_p")
         if probability > 0:
             chosen = torch.rand(len(given), generator=generator) < probability
-            given |= condition(stream, config, generator) & chosen[:, None, None, None]
-    whole = given.flatten(1).all(dim=1)
-    return given & ~whole[:, None, None, None]
+            given[chosen] |= condition(stream, config, generator)[chosen]
+    given[given.flatten(1).all(dim=1)] = False
+    return given
 
 
 def _nothing(stream: StreamTensors) -> Tensor:
-    return torch.zeros_like(stream.latents[:, 0], dtype=torch.bool)
+    return torch.zeros_like(stream[LATENTS][:, 0], dtype=torch.bool)

@@ -5,7 +5,7 @@ import torch
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..families.base import StreamInput
-from ..geometry import LatentSize
+from ..families.names import REFERENCE
 from .base import StreamStep
 from .standard import StandardStrategy, open_dataset
 
@@ -19,13 +19,14 @@ class ReferenceVideoStrategy(StandardStrategy):
 
     def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
         target = super()._step(name, batch, generator)
-        latents = batch.streams[name].reference
-        assert latents is not None, "the data set was opened without references"
+        latents = batch.streams[name].get(REFERENCE)
+        if latents is None:
+            return target
         stream = self.streams[name]
         tokens = stream.to_tokens(latents.float())
         reference = StreamInput(
             tokens=tokens,
             levels=torch.zeros(tokens.shape[:2]),
-            positions=stream.reference_positions(LatentSize(*latents.shape[2:]), batch.fps),
+            positions=stream.reference_positions(latents.shape[2:], batch.fps),
         )
         return replace(target, seen=target.seen.followed_by(reference))

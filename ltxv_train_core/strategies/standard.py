@@ -6,8 +6,10 @@ from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
-from ..families.base import Stream, StreamInput
-from ..geometry import LatentSize, VideoSize
+from ..families.base import Stream, StreamInput, whole_tokens
+from ..families.names import LATENTS
+from ..families.registry import family_named
+from ..geometry import VideoSize
 from ..storage.paths import as_path
 from .base import StepInputs, StreamStep
 from .conditions import draw_given
@@ -36,25 +38,25 @@ class StandardStrategy:
 
     def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
-        latents = tensors.latents.float()
-        clean, size = stream.to_tokens(latents), LatentSize(*latents.shape[2:])
+        latents = tensors[LATENTS].float()
+        clean = stream.to_tokens(latents)
         levels = draw_noise_levels(
             self.flow_matching,
             len(clean),
-            stream.shift(size.tokens),
+            stream.shift(clean.shape[1]),
             stream.shift_limit,
             generator,
         )
         noise = torch.randn(clean.shape, generator=generator)
-        given = draw_given(tensors, self.conditioning, generator).flatten(1)
+        given = whole_tokens(stream, draw_given(tensors, self.conditioning, generator))
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         seen = StreamInput(
             tokens=(1 - mix) * clean + mix * noise,
             levels=per_token,
-            positions=stream.positions(size, batch.fps),
+            positions=stream.positions(latents.shape[2:], batch.fps),
         )
-        return StreamStep(seen, velocity=noise - clean, counted=~given)
+        return StreamStep(seen, noise - clean, counted=~given, weight=stream.loss_weight)
 
 
 def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> TrainingDataset:
@@ -65,7 +67,8 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
-    longest = max(VideoSize.parse(group).latent.frames for group in dataset.groups)
+    grid = family_named(dataset.index.family).grid
+    longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
     for name in ("prefix", "suffix"):
         frames = getattr(wanted, f"{name}_frames")
         if getattr(wanted, f"{name}_conditioning_p") > 0 and frames >= longest:

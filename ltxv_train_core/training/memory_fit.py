@@ -8,9 +8,10 @@ from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
 from ..events import Notice
 from ..families.base import Denoiser
+from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..models.device import free_bytes
-from ..models.memory.activations import ACTIVATION_BYTES, GIB
+from ..models.memory.activations import GIB
 from ..models.memory.fp8 import has_float8
 from ..models.memory.quantize import frozen_bytes
 
@@ -54,22 +55,29 @@ def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingData
     precision = "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
     if precision == "half":
         per_number += HALF_COPY_BYTES
-    layers = len(denoiser.transformer.transformer_blocks)
     recomputed = config.acceleration.blocks_to_offload
-    kept = ACTIVATION_BYTES[config.model.training_mode, precision].bytes(
-        _largest_sample(dataset) * options.batch_size,
-        denoiser.width,
-        layers,
-        layers if options.enable_gradient_checkpointing else recomputed,
-    )
-    return kept + per_number * trained
+    if options.enable_gradient_checkpointing:
+        recomputed = len(denoiser.transformer.transformer_blocks)
+    largest = _largest_sample(dataset)
+    tokens = {stream: count * options.batch_size for stream, count in largest.items()}
+    saved = denoiser.saved_bytes(tokens, config.model.training_mode, precision, recomputed)
+    return saved + per_number * trained
 
 
-def _largest_sample(dataset: TrainingDataset) -> int:
-    """Its tokens, those of its reference included."""
-    sizes = set(zip(dataset.groups, dataset.files.reference_sizes, strict=True))
-    read = slice(None) if dataset.reference_dir else slice(1)
-    return max(sum(VideoSize.parse(one).latent.tokens for one in both[read]) for both in sizes)
+def _largest_sample(dataset: TrainingDataset) -> dict[str, int]:
+    """Its tokens by stream, those of its reference included."""
+    formats = family_named(dataset.index.family).streams
+
+    def tokens(size: str, fps: float, reference: str) -> dict[str, int]:
+        sizes = [size, reference] if dataset.reference_dir else [size]
+        return {
+            name: sum(formats[name].tokens(VideoSize.parse(one), fps) for one in sizes)
+            for name in dataset.items[0].streams
+        }
+
+    pairs = zip(dataset.items, dataset.files.reference_sizes, strict=True)
+    kinds = {(item.size, item.fps, reference) for item, reference in pairs}
+    return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 
 
 def _savings(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset) -> Iterator[str]:

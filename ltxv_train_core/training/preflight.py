@@ -21,6 +21,7 @@ from ..families.open import (
     open_model,
     transformer_config,
 )
+from ..families.registry import published_version
 from ..lora.initialize import require_start, start_notes
 from ..lora.inject import match_names
 from ..lora.model_sizes import ModelSizes
@@ -88,6 +89,7 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *ignored(config),
         *_model_notes(config.model.model_source),
         *_unused_of_start(config),
+        *_unlike_distilled(config),
         *hub.remarks(config),
         *trackers.remarks(config),
         *untested_versions(),
@@ -102,6 +104,19 @@ def _model_notes(model_source: str) -> list[str]:
     except ModelError:
         return []  # reported as a problem
     return [f"model.model_source: {note}" for note in facts.notes]
+
+
+def _unlike_distilled(config: TrainingConfig) -> list[str]:
+    """That samples are guided although the model is distilled to be sampled without."""
+    version, validation = published_version(config.model.model_source), config.validation
+    if version is None or not validation.prompts or version.sampling.guidance_scale != 1:
+        return []
+    if validation.guidance_scale == 1:
+        return []
+    return [
+        f"validation.guidance_scale: {config.model.model_source} is distilled, to be sampled without "
+        f"guidance: set it to 1, and validation.inference_steps to {version.sampling.steps}"
+    ]
 
 
 def _wrong_here(config: TrainingConfig) -> list[str]:
@@ -123,6 +138,8 @@ def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
     if data_folder(as_path(config.data.preprocessed_data_root)).exists():
         strategy = STRATEGIES[config.conditioning.mode]
         dataset = _attempt(lambda: strategy.open_data(config), found)
+    if model is not None:
+        found += _off_the_grid(config.validation, model)
     if model is not None and dataset is not None:
         found += _attempt(lambda: _strangers(config, dataset, model), found) or []
     return [
@@ -222,6 +239,12 @@ def _unusable_media(validation: ValidationConfig) -> list[str]:
     ]
 
 
+def _off_the_grid(validation: ValidationConfig, model: Model) -> list[str]:
+    """A size of samples that the model's family doesn't take."""
+    problem = model.family.grid.problem(validation.size)
+    return [f"validation.video_dims: {problem}"] if problem else []
+
+
 def _unusable_prompts(validation: ValidationConfig) -> list[str]:
     """Prompts that are too long by far; tokens are counted when they are encoded."""
     return [
@@ -264,6 +287,8 @@ def _usable_model(config: TrainingConfig) -> Model | None:
 
 def _strangers(config: TrainingConfig, dataset: TrainingDataset, model: Model) -> list[str]:
     """What of a data set and a model doesn't belong together."""
+    if found := encoded_with.other_family(dataset, model):
+        return found
     found = encoded_with.other_width(dataset, model)
     if config.data.allow_other_encoders:
         return found

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from ..errors import DataError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal, ignore
 from ..families.base import Denoiser, Embedding
 from ..families.model import Vae
+from ..families.names import VIDEO
 from ..families.open import Model
 from ..geometry import VideoSize
 from ..media.sheet import contact_sheet
@@ -54,12 +56,12 @@ class Validator:
         wanted = config.validation
         if not wanted.prompts or (wanted.interval is None and not asked):
             return None
-        references, images = _encode_media(wanted, source, device)
+        media = _encode_media(wanted, source, device)
         eight_bits = config.acceleration.load_text_encoder_in_8bit
         texts = [*wanted.prompts, wanted.negative_prompt]
         prompts = _encode_prompts(texts, source, device, eight_bits)
         requests = tuple(
-            SampleRequest(prompts[i], prompts[-1], wanted.seed + k, references[i], images[i])
+            SampleRequest(prompts[i], prompts[-1], wanted.seed + k, **media[i])
             for i in range(len(wanted.prompts))
             for k in range(wanted.videos_per_prompt)
         )
@@ -73,6 +75,12 @@ class Validator:
             return not self.config.skip_initial_validation
         return step % self.config.interval == 0 or step == last_step
 
+    @property
+    def _levels(self) -> tuple[float, ...] | None:
+        """A distilled model's own, where as many steps are asked for."""
+        own = self.source.sampling and self.source.sampling.levels
+        return own if own and len(own) == self.config.inference_steps else None
+
     def run(
         self,
         denoiser: Denoiser,
@@ -83,13 +91,14 @@ class Validator:
     ) -> SamplesWritten:
         """Samples every prompt and writes one mp4 each and a contact sheet into the folder."""
         settings = SamplerSettings(
-            size=self.config.size,
+            shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
             steps=self.config.inference_steps,
             guidance_scale=self.config.guidance_scale,
             fps=self.config.frame_rate,
+            levels=self._levels,
         )
         latents = sample(denoiser, list(self.requests), settings, report, stop)
-        videos = decode_videos(latents, self.source, self.device, report)
+        videos = decode_videos(latents[VIDEO], self.source, self.device, report)
         paths = []
         for number, video in enumerate(videos):
             paths.append(folder / f"{number:03d}.mp4")
@@ -147,20 +156,23 @@ def _encode_prompts(
 
 def _encode_media(
     config: ValidationConfig, source: Model, device: torch.device
-) -> tuple[list[Tensor] | list[None], list[ConditioningLatents] | list[None]]:
-    """The reference video and the first frame of each prompt; None where there are none."""
-    nothing = [None] * len(config.prompts)
+) -> list[dict[str, Any]]:
+    """The reference video and the first frame of each prompt, where there are any, by stream."""
+    media: list[dict[str, Any]] = [{} for _ in config.prompts]
     if config.reference_videos is None and config.images is None:
-        return nothing, nothing
+        return media
     vae = source.load_vae(vae_dtype(device)).to(device)
     whole = config.size
     image = VideoSize(whole.width, whole.height, 1)
-    references = [_encode(vae, path, whole) for path in config.reference_videos or ()]
-    frames = [_encode(vae, path, image) for path in config.images or ()]
+    shape = source.family.latent_shapes(whole, config.frame_rate)[VIDEO]
+    for one, path in zip(media, config.reference_videos or (), strict=False):
+        one["references"] = {VIDEO: _encode(vae, path, whole)}
+    for one, path in zip(media, config.images or (), strict=False):
+        first = _encode(vae, path, image)
+        one["given"] = {VIDEO: ConditioningLatents.beginning(first, shape)}
     del vae
     free_memory()
-    images = [ConditioningLatents.first_frames(frame, whole.latent) for frame in frames]
-    return references or nothing, images or nothing
+    return media
 
 
 def _encode(vae: Vae, path: str, size: VideoSize) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ...ltxv_train_core.errors import ModelError
-from ...ltxv_train_core.families.names import PROMPT
-from ...ltxv_train_core.geometry import LATENT_CHANNELS
+from ...ltxv_train_core.families.names import PROMPT, VIDEO
+from ...ltxv_train_core.families.registry import EARLIEST
 from ...ltxv_train_core.models.text_bounds import (
     require_few_characters,
     require_few_tokens,
@@ -20,6 +20,7 @@ from ...ltxv_train_core.models.text_bounds import (
 from ...ltxv_train_core.preprocessing.encoders import EncoderSource
 
 SAMPLED_BYTES = 256
+CHANNELS = EARLIEST.streams[VIDEO].channels
 
 
 class CanvasVae:
@@ -34,10 +35,10 @@ class CanvasVae:
         videos = (frames.movedim(1, -1) + 1) / 2
         # A batch would be cropped in time: it is taken for pictures with one more dimension.
         latents = torch.cat([self._vae.encode(video) for video in videos]).float().cpu()
-        if latents.ndim != 5 or latents.shape[1] != LATENT_CHANNELS:
+        if latents.ndim != 5 or latents.shape[1] != CHANNELS:
             raise ModelError(
                 f"the VAE on the canvas gives latents of shape {list(latents.shape)}: connect the "
-                f"VAE of an LTX-Video model, which has {LATENT_CHANNELS} channels"
+                f"VAE of an LTX-Video model, which has {CHANNELS} channels"
             )
         return latents
 

@@ -113,16 +113,21 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae: Any = None, clip: Any = None, **values: Any) -> io.NodeOutput:
+        from ...ltxv_train_core.families.names import TEXT_ENCODER, VAE
+        from ...ltxv_train_core.preprocessing.encoders import EncoderSource
         from ...ltxv_train_core.preprocessing.preprocess import preprocess
         from ..comfy.canvas_encoders import clip_source, vae_source
 
         settings = _settings(values)
         progress = NodeProgress(cls.hidden.unique_id)
-        video_encoder = None if vae is None else vae_source(vae)
-        caption_encoder = None if clip is None else clip_source(clip)
+        encoders: dict[str, EncoderSource[Any]] = {}
+        if vae is not None:
+            encoders[VAE] = vae_source(vae)
+        if clip is not None:
+            encoders[TEXT_ENCODER] = clip_source(clip)
         unload_models()
         summary = run_job(
-            lambda report, stop: preprocess(settings, report, stop, video_encoder, caption_encoder),
+            lambda report, stop: preprocess(settings, report, stop, encoders),
             progress,
         )
         _indexes.add(summary.index)

@@ -13,7 +13,6 @@ from comfy_api.latest import io
 from torch.nn.functional import interpolate
 
 from ...ltxv_train_core.errors import DataError
-from ...ltxv_train_core.geometry import TEMPORAL_COMPRESSION
 from ..comfy.sockets import CATEGORY
 
 
@@ -77,10 +76,10 @@ class LTXVTrainApplyReference(io.ComfyNode):
 def _encode(vae: object, reference: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
     """Latents [1, 128, f, h, w] of the reference, as wide and high as the samples."""
     _, _, frames, height, width = samples.shape
-    _, row_pixels, column_pixels = vae.downscale_index_formula
-    wanted = (frames - 1) * TEMPORAL_COMPRESSION + 1
+    frame_step, row_pixels, column_pixels = vae.downscale_index_formula
+    wanted = (frames - 1) * frame_step + 1
     given = min(len(reference), wanted)
-    usable = (given - 1) // TEMPORAL_COMPRESSION * TEMPORAL_COMPRESSION + 1
+    usable = (given - 1) // frame_step * frame_step + 1
     pixels = comfy.utils.common_upscale(
         reference[:usable, ..., :3].movedim(-1, 1),
         width * column_pixels,

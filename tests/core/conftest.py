@@ -105,7 +105,7 @@ def make(tmp_path):
             writer.writeheader()
             writer.writerows(rows)
         settings = PreprocessSettings(source, MINIATURE, buckets, **options)
-        return preprocess(settings, report or (lambda event: None), stop, **(encoders or {}))
+        return preprocess(settings, report or (lambda event: None), stop, encoders)
 
     return make
 

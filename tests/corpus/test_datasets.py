@@ -13,10 +13,11 @@ import torch
 
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.export import export_reference
-from ltxv_train_core.datasets.index import Index, Item, Stored, write_index
+from ltxv_train_core.datasets.index import CachedFile, Caption, Example, Index, write_index
 from ltxv_train_core.storage.tensors import write_safetensors
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 from tests.corpus.tensor_files import write_tensors
+from tests.helpers.index_of_version_1 import as_version_1
 
 CLIPS = ("a.mp4", "b/c.mp4", "d.png")
 LATENTS = (128, 2, 2, 2)
@@ -31,8 +32,8 @@ def tensors(number: int) -> dict[str, torch.Tensor]:
     }
 
 
-def stored(folder: str, name: str) -> Stored:
-    return Stored(f"{folder}/{name}.safetensors", f"key of {folder} {name}")
+def stored(folder: str, name: str) -> CachedFile:
+    return CachedFile(f"{folder}/{name}.safetensors", f"key of {folder} {name}")
 
 
 def write(root: Path) -> Path:
@@ -45,15 +46,18 @@ def write(root: Path) -> Path:
             file = files[folder]
             write_safetensors(root / file.path, {kind: tensor}, {"key": file.key})
         items.append(
-            Item(
+            Example(
                 name,
-                f"caption {number}",
                 "64x64x9",
                 25.0,
-                files["latents"],
-                files["conditions"],
-                files["reference_latents"],
-                files["masks"],
+                {
+                    "video": {
+                        "latents": files["latents"],
+                        "reference": files["reference_latents"],
+                        "mask": files["masks"],
+                    }
+                },
+                (Caption(f"caption {number}", files["conditions"]),),
             )
         )
     write_index(root / "index.json", Index({"name": "x"}, {}, tuple(items)))
@@ -66,11 +70,11 @@ def read_all(root: Path, **options: Any) -> dict[str, float]:
     found = {}
     for number in range(len(dataset)):
         sample = dataset[number]
-        assert sample.streams["video"].reference is not None
+        assert sample.streams["video"]["reference"] is not None
         means = (
-            sample.streams["video"].latents.mean(),
+            sample.streams["video"]["latents"].mean(),
             sample.text["prompt_embeds"].mean(),
-            -sample.streams["video"].reference.mean(),
+            -sample.streams["video"]["reference"].mean(),
         )
         found[sample.name] = [float(mean) for mean in means]
     return found
@@ -87,8 +91,10 @@ def outside(folder: Path) -> None:
     write_safetensors(secret, {"latents": torch.zeros(LATENTS)}, {"key": "key of latents a.mp4"})
 
 
-def with_index(change: Callable[[dict], Any] | str | bytes, act: Callable = read_all) -> Any:
-    """The data set with another index: changed, or written just so."""
+def with_index(
+    change: Callable[[dict], Any] | str | bytes, act: Callable = read_all, version: int = 1
+) -> Any:
+    """The data set with another index: changed in the layout of a version, or written just so."""
 
     def prepare(folder: Path) -> Callable[[], Any]:
         root = folder / "data"
@@ -96,6 +102,7 @@ def with_index(change: Callable[[dict], Any] | str | bytes, act: Callable = read
         outside(folder)
         if callable(change):
             value = json.loads(path.read_text(encoding="utf-8"))
+            value = as_version_1(value) if version == 1 else value
             given = change(value)
             change_text = json.dumps(value if given is None else given)
             path.write_text(change_text, encoding="utf-8", errors="surrogatepass")
@@ -154,6 +161,29 @@ def twice(index: dict) -> None:
 
 def same_files(index: dict) -> None:
     index["items"][1] |= {n: index["items"][0][n] for n in ("latents", "conditions")}
+
+
+def first_stream(name: str, value: Any) -> Callable[[dict], None]:
+    """Says something else of the first clip's video."""
+
+    def change(index: dict) -> None:
+        index["items"][0]["streams"]["video"][name] = value
+
+    return change
+
+
+def another_stream(value: Any) -> Callable[[dict], None]:
+    def change(index: dict) -> None:
+        index["items"][0]["streams"]["smell"] = value
+
+    return change
+
+
+def first_caption(value: Any) -> Callable[[dict], None]:
+    def change(index: dict) -> None:
+        index["items"][0]["captions"][0]["embedding"] = value
+
+    return change
 
 
 ANYTHING = {
@@ -224,7 +254,7 @@ INDEXES: dict[str, Any] = {
     "many lists": '{"version": 1, "items": [' + "[]," * 5_000_000 + "[]]}",
     "many items": '{"version": 1, "items": [' + "{}," * 5_000_000 + "{}]}",
     "version of text": '{"version": "' + "1" * 10_000 + '"}',
-    "version 2": top("version", 2),
+    "version 3": top("version", 3),
     "no items": top("items", []),
     "fingerprint": top("fingerprint", "0" * 64),
     "no fingerprint": lost("fingerprint"),
@@ -287,7 +317,7 @@ MASKS: dict[str, dict[str, Any]] = {
 }
 
 
-def with_file(file: Stored, content: Any) -> Callable[[Path], Any]:
+def with_file(file: CachedFile, content: Any) -> Callable[[Path], Any]:
     """The data set with another file in the place of one."""
 
     def prepare(folder: Path) -> Callable[[], Any]:
@@ -378,6 +408,34 @@ CASES = [
         )
         for field in ("caption", "latents", "conditions", "reference_latents", "mask")
         for name, value in ANYTHING.items()
+    ),
+    Case("good of today", with_index(lambda index: None, version=2), "value", right=pairs_right),
+    *(
+        Case(
+            f"{what} {name} of today",
+            with_index(change(value), version=2),
+            "either" if (what, name) in (("mask", "object"),) else "error",
+        )
+        for what, change in (
+            ("streams", lambda value: first("streams", value)),
+            ("captions", lambda value: first("captions", value)),
+            ("latents", lambda value: first_stream("latents", value)),
+            ("mask", lambda value: first_stream("mask", value)),
+            ("another role", lambda value: first_stream("depth", value)),
+            ("another stream", another_stream),
+            ("embedding", first_caption),
+            ("family", lambda value: top("family", value)),
+        )
+        for name, value in ANYTHING.items()
+    ),
+    *(
+        Case(
+            f"path {name} of today",
+            with_index(first_stream("latents", {"path": path, "key": "x"}), version=2),
+            "error",
+            unread=("secret.safetensors",),
+        )
+        for name, path in PATHS.items()
     ),
     *(Case(f"name {name}", with_index(renamed(path), export)) for name, path in PATHS.items()),
     *(

@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.geometry import Grid
 from ltxv_train_core.manifests.manifest import read_manifest
 from ltxv_train_core.media.formats import FORMATS
 from ltxv_train_core.media.info import MediaInfo
@@ -48,7 +49,7 @@ def _pairs(summary: PreprocessSummary) -> str:
     for name, caption in GOOD.items():
         if name not in items:
             return f"{name} is missing: {summary.skipped}"
-        with safe_open(summary.root / items[name].conditions.path, "pt") as file:
+        with safe_open(summary.root / items[name].caption.embedding.path, "pt") as file:
             found = file.metadata()["caption"]
         if (items[name].caption, found) != (caption, caption):
             return f"{name} has the caption {items[name].caption!r}"
@@ -305,7 +306,7 @@ BUCKET_TEXTS = [
 def _buckets(text: str, ends: Any = "error") -> Case:
     def prepare(folder: Path) -> Callable[[], Any]:
         info = MediaInfo(1920, 1080, 300, 25.0, False)
-        return lambda: choose_bucket(read_buckets(text), info)
+        return lambda: choose_bucket(read_buckets(text, Grid(32, 8)), info)
 
     return Case(f"buckets {text[:20]!r} of {len(text)}", prepare, ends)
 

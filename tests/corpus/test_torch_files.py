@@ -192,7 +192,7 @@ def dataset(folder: str, write: Callable[[Path], Any]) -> Callable[[Path], Any]:
         def read() -> Any:
             data = TrainingDataset(case)
             return [
-                (s.streams["video"].latents.shape, s.text["prompt_embeds"].shape)
+                (s.streams["video"]["latents"].shape, s.text["prompt_embeds"].shape)
                 for s in (data[i] for i in range(len(data)))
             ]
 

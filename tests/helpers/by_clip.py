@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from ltxv_train_core.datasets.dataset import Batch, StreamTensors
+from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.strategies.base import StepInputs, StreamStep
 
@@ -23,10 +23,8 @@ def prepare_by_clip(prepare: Prepare, batch: Batch, seed: Callable[[str], int]) 
 def _row(batch: Batch, number: int) -> Batch:
     own = slice(number, number + 1)
     streams = {
-        name: StreamTensors(
-            *(None if t is None else t[own] for t in (s.latents, s.reference, s.mask))
-        )
-        for name, s in batch.streams.items()
+        name: {role: tensor[own] for role, tensor in tensors.items()}
+        for name, tensors in batch.streams.items()
     }
     text = Text({n: t[own] for n, t in batch.text.tensors.items()}, batch.text.mask[own])
     return Batch(streams, batch.fps[own], text, batch.names[own])

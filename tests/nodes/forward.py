@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import TrainingConfig, build
-from ltxv_train_core.datasets.index import Item, read_index
+from ltxv_train_core.datasets.index import Example, read_index
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.families.open import MINIATURE
@@ -62,7 +63,7 @@ class Trained:
 
     forward: Forward
     call: dict[str, Any]
-    item: Item
+    item: Example
     result: TrainingResult
 
 
@@ -78,7 +79,7 @@ class OneClip:
         return cls(preprocess(PreprocessSettings(dataset.metadata, MINIATURE, SIZE)).root)
 
     @property
-    def item(self) -> Item:
+    def item(self) -> Example:
         return read_index(self.root).items[0]
 
     def train(self, folder: Path, model_source: str, **sections: dict[str, Any]) -> Trained:
@@ -148,7 +149,7 @@ def sampled(
     given = graph.add("ProbeGiven", name=name)
     loaded = graph.add("CheckpointLoaderSimple", ckpt_name=checkpoint)
     model = graph.add(lora["node"], model=loaded, **lora["inputs"]) if lora else loaded
-    text = graph.add("LTXVTrainMiniaturePrompt", text=trained.item.caption)
+    text = graph.add("LTXVTrainMiniaturePrompt", text=trained.item.caption.text)
     prompts = graph.add(
         "LTXVConditioning", positive=text, negative=text, frame_rate=trained.item.fps
     )
@@ -188,7 +189,7 @@ def _write_given(host: Host, trained: Trained, name: str, frames: torch.Tensor |
     It mixes sigma * noise + (1 - sigma) * latent where it samples, and takes the latent where the
     noise mask is 0.
     """
-    size = VideoSize.parse(trained.item.size).latent
+    size = LTXV.grid.latent(VideoSize.parse(trained.item.size))
     count = size.tokens
     tokens, timesteps = trained.forward.tokens[:count], trained.forward.timesteps[:count]
     sigma = timesteps.max() / 1000

@@ -189,7 +189,7 @@ def test_any_graph_runs_on_each_clip_and_the_results_are_its_references(
         expected = np.stack(list(apply_filter(ReferenceFilter(), frames_of(clip.media))))
         assert np.array_equal(frames_of(clip.reference), expected)
     items = read_index(Path(seen(outcome, root))).items
-    assert [item.reference_latents is not None for item in items] == [True, True]
+    assert ["reference" in item.streams["video"] for item in items] == [True, True]
 
 
 def test_fewer_frames_by_wish(host: Host, clips: Path) -> None:
@@ -320,4 +320,4 @@ def test_stock_nodes_make_canny_references_for_an_ic_lora(host: Host) -> None:
         assert set(np.unique(edge)) == {0, 255}
         assert 0.005 < (edge > 0).mean() < 0.5
     items = read_index(Path(seen(outcome, root))).items
-    assert all(item.reference_latents for item in items)
+    assert all("reference" in item.streams["video"] for item in items)

@@ -17,6 +17,7 @@ from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors,
 from ltxv_train_core.families.ltxv.key_names import VAE_STATISTICS_UNUSED
 from ltxv_train_core.families.ltxv.miniature import weights
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
+from ltxv_train_core.families.ltxv.opening import open_text_encoder
 from ltxv_train_core.families.ltxv.tokenizer import load_tokenizer
 from ltxv_train_core.families.ltxv.vae_blocks import diffusers_vae_config
 from ltxv_train_core.families.ltxv.versions import (
@@ -26,7 +27,7 @@ from ltxv_train_core.families.ltxv.versions import (
     VAE_091,
     VAE_095,
 )
-from ltxv_train_core.families.open import open_model, open_text_encoder
+from ltxv_train_core.families.open import open_model
 from tests.helpers.video import latent_size, positions, to_latents, to_tokens
 
 pytestmark = [

@@ -14,6 +14,7 @@ from ltxv_train_core.diffusion.sampler import (
     sample,
 )
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.clips import FPS, SIZE, ClipSpec, render
 from ltxv_train_core.families.ltxv.miniature.datasets import evaluation_items
 from ltxv_train_core.families.open import MINIATURE, open_model
@@ -30,6 +31,7 @@ pytestmark = [
     pytest.mark.parametrize("host", ["comfyui"], indirect=True),
 ]
 
+LATENT = LTXV.grid.latent(SIZE)
 STEPS, SEED = 4, 5  # what `Canvas.sample` uses
 
 
@@ -52,9 +54,15 @@ def sampled_in_core(
     if lora_file is not None:
         add_trained_lora(transformer, lora_file)
     prompt, negative = source.load_text_encoder().encode([PROMPT, ""])
-    request = SampleRequest(prompt, negative, SEED, reference, given)
-    settings = SamplerSettings(SIZE, STEPS, 3.0, FPS)
-    return sample(LTXVideoDenoiser(transformer, causal), [request], settings)[0]
+    request = SampleRequest(
+        prompt,
+        negative,
+        SEED,
+        {} if reference is None else {"video": reference},
+        {} if given is None else {"video": given},
+    )
+    settings = SamplerSettings({"video": LATENT}, STEPS, 3.0, FPS)
+    return sample(LTXVideoDenoiser(transformer, causal), [request], settings)["video"][0]
 
 
 def test_text_to_video(host: Host) -> None:
@@ -109,7 +117,7 @@ def test_image_to_video(host: Host) -> None:
     latent = canvas.sample(canvas.model, applied, applied[2], STEPS)
     theirs = sampled_on_canvas(host, canvas, latent, "image")
     first = open_model(MINIATURE).load_vae().encode(frames_to_tensor(frame[None]))[0]
-    ours = sampled_in_core(given=ConditioningLatents.first_frames(first, SIZE.latent))
+    ours = sampled_in_core(given=ConditioningLatents.beginning(first, LATENT))
     assert (ours - sampled_in_core()).abs().max() > 0.05
     assert (theirs - ours).abs().max() < 1e-3
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.video import read_frames
 from tests.host import Host
@@ -54,8 +55,8 @@ def assert_same(ours: Forward, theirs: Forward) -> None:
 
 def seconds(trained: Trained) -> list[float]:
     """When the frames of the target begin."""
-    size = VideoSize.parse(SIZE).latent
-    return trained.forward.positions[0, : size.tokens : size.tokens_per_frame].tolist()
+    _, height, width = size = LTXV.grid.latent(VideoSize.parse(SIZE))
+    return trained.forward.positions[0, : size.tokens : height * width].tolist()
 
 
 def expected_seconds(checkpoint: Path) -> list[float]:
@@ -72,7 +73,8 @@ def test_text_to_video(host: Host, checkpoint: Path, clip: OneClip, tmp_path: Pa
 def test_a_given_first_frame(host: Host, checkpoint: Path, clip: OneClip, tmp_path: Path) -> None:
     given = {"first_frame_conditioning_p": 1.0}
     trained = clip.train(tmp_path, str(checkpoint), conditioning=given)
-    assert (trained.forward.timesteps == 0).sum() == VideoSize.parse(SIZE).latent.tokens_per_frame
+    _, height, width = LTXV.grid.latent(VideoSize.parse(SIZE))
+    assert (trained.forward.timesteps == 0).sum() == height * width
     assert_same(trained.forward, sampled(host, trained, checkpoint.name, f"i2v-{checkpoint.stem}"))
 
 

@@ -193,7 +193,9 @@ class TestEncodersOnTheCanvas:
         assert "6 encoded" in seen(outcome, first)
         for i in range(3):
             ours, theirs = (
-                load_file(made / d / read_index(made / d).items[i].latents.path)["latents"]
+                load_file(
+                    made / d / read_index(made / d).items[i].streams["video"]["latents"].path
+                )["latents"]
                 for d in ("core", "there")
             )
             assert ours.std() > 0.3
@@ -203,7 +205,7 @@ class TestEncodersOnTheCanvas:
         core = T5TextEncoder(encoder, AutoTokenizer.from_pretrained(folder))
         for i in range(3):
             item = read_index(made / "there").items[i]
-            file = made / "there" / item.conditions.path
+            file = made / "there" / item.caption.embedding.path
             expected = core.encode([f"pattern {i} (moving)"])[0]["prompt_embeds"]
             embeds = load_file(file)["prompt_embeds"]
             assert embeds.shape == expected.shape

@@ -2,6 +2,7 @@ from typing import ClassVar
 
 from pydantic import field_validator, model_validator
 
+from ...families.grids import require_size
 from ...geometry import VideoSize
 from ..base import Section, option
 
@@ -60,8 +61,8 @@ class ValidationConfig(Section):
 
     @field_validator("video_dims")
     @classmethod
-    def _on_the_grid(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
-        VideoSize(*value)
+    def _on_a_grid(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        require_size(VideoSize(*value))
         return value
 
     @model_validator(mode="after")

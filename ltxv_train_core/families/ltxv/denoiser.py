@@ -14,6 +14,7 @@ from ...models.sources.meta_loading import on_meta
 from ...storage.atomic import write_json
 from ..base import StreamInput, Text
 from ..names import PROMPT, VIDEO
+from .activation_bytes import ACTIVATION_BYTES
 from .checkpoint_export import config_metadata, transformer_tensors
 from .recompute import use_recomputing_blocks
 from .video_stream import VideoStream
@@ -50,11 +51,14 @@ class LTXVideoDenoiser:
     def streams(self) -> Mapping[str, VideoStream]:
         return {VIDEO: VideoStream(self.causal_positions)}
 
-    @property
-    def width(self) -> int:
+    def saved_bytes(
+        self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
+    ) -> int:
         config = self.transformer.config
-        width: int = config.num_attention_heads * config.attention_head_dim
-        return width
+        width = config.num_attention_heads * config.attention_head_dim
+        layers = len(self.transformer.transformer_blocks)
+        saved = ACTIVATION_BYTES[training_mode, precision]
+        return saved.bytes(tokens[VIDEO], width, layers, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         use_recomputing_blocks(self.transformer)
@@ -93,13 +97,13 @@ class LTXVideoDenoiser:
         )[0]
         return {VIDEO: prediction}
 
-    def sampling_levels(self, steps: int, tokens: int) -> Tensor:
-        """Levels [steps + 1] from 1 to 0, shifted by the number of tokens.
+    def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
+        """Levels [steps + 1] from 1 to 0, shifted by the number of the video's tokens.
 
         The last level before 0 is stretched to 0.1: the usual LTX-Video schedule.
         """
         levels = torch.linspace(1.0, 0.0, steps + 1)[:-1]
-        shift = math.exp(self.streams[VIDEO].shift(tokens))
+        shift = math.exp(self.streams[VIDEO].shift(tokens[VIDEO]))
         levels = shift / (shift + 1 / levels - 1)
         if steps > 1:
             levels = 1 - (1 - levels) * (1 - TERMINAL) / (1 - levels[-1])

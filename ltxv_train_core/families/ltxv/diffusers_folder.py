@@ -32,6 +32,7 @@ from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, TRANSFORMER, VAE
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
+from .family import LTXV
 from .text_encoder import T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
 from .vae import LTXVideoVae
@@ -133,7 +134,7 @@ def diffusers_model(
     if causal_positions is None and isinstance(place, LocalFolder):
         causal_positions = _positions(place.folder)
     parts: dict[str, Part] = {VAE: VaeFolder(place), TEXT_ENCODER: EncoderFolder(place)}
-    return Model(name, TransformerFolder(place, causal_positions), parts)
+    return Model(name, LTXV, TransformerFolder(place, causal_positions), parts)
 
 
 class TransformerFolder:

@@ -1,16 +1,27 @@
-from ..family import Family
+from ..family import Family, ModelSize
+from ..names import PROMPT, VIDEO
 from . import layers
+from .activation_bytes import LORA_IN_HALF
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .miniature import shipped
 from .versions import MAIN_REPOSITORY, VERSIONS
+from .video_format import GRID, NAME, VideoFormat
 
 LTXV = Family(
-    name="LTX-Video",
+    name=NAME,
+    grid=GRID,
+    streams={VIDEO: VideoFormat()},
+    text=(PROMPT,),
+    sizes=(
+        ModelSize("2B", 28, 2048, 3_800_000_000, LORA_IN_HALF),
+        ModelSize("13B", 48, 4096, 26_100_000_000, LORA_IN_HALF),
+    ),
     architecture=TRANSFORMER_ARCHITECTURE,
     versions=VERSIONS,
     repositories=frozenset(
         {MAIN_REPOSITORY, *(version.repository for version in VERSIONS.values())}
     ),
     layers=layers,
+    miniature=shipped.MINIATURE,
     shipped=shipped.FOLDER,
 )

@@ -10,6 +10,7 @@ from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, VAE
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
+from .family import LTXV
 from .miniature import shipped
 from .text_encoder import T5TextEncoder
 from .vae import LTXVideoVae
@@ -17,13 +18,11 @@ from .vae import LTXVideoVae
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
-MINIATURE = "LTXV_MINIATURE"
-
 
 def miniature_model() -> Model:
     """The small model that comes with this package."""
     parts: dict[str, Part] = {VAE: MiniatureVae(), TEXT_ENCODER: MiniatureEncoder()}
-    return Model(MINIATURE, MiniatureTransformer(), parts)
+    return Model(shipped.MINIATURE, LTXV, MiniatureTransformer(), parts)
 
 
 class MiniatureTransformer:

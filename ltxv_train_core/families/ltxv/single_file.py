@@ -27,6 +27,7 @@ from .detect import (
     read_contents,
     require_kind,
 )
+from .family import LTXV
 from .key_names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
 from .miniature_model import MiniatureVae, vae_content_in_comfyui
 from .t5_file import T5File
@@ -119,7 +120,7 @@ def single_file_model(name: str, path: Path) -> Model:
     text: Part = (
         T5File(contents) if has_text_encoder else MissingPart(f"{source}: {_NO_TEXT_ENCODER}")
     )
-    return Model(name, TransformerFile(name, contents), {VAE_PART: vae, TEXT_ENCODER: text})
+    return Model(name, LTXV, TransformerFile(name, contents), {VAE_PART: vae, TEXT_ENCODER: text})
 
 
 class TransformerFile:

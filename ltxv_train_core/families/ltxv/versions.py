@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ..family import Sampling
+
 MAIN_REPOSITORY = "Lightricks/LTX-Video"
 
 _TRANSFORMER = {
@@ -78,6 +80,12 @@ VAE_095 = {
 }
 
 
+SAMPLING = Sampling(steps=50, guidance_scale=3.0)
+DISTILLED_096 = Sampling(steps=8, guidance_scale=1.0)
+_LEVELS = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725)
+"""Of the first pass in Lightricks' configuration files of the distilled 0.9.7."""
+DISTILLED = Sampling(len(_LEVELS), 1.0, _LEVELS)
+
 TEXT_ENCODER_NEEDED = "T5-XXL (4096)"
 
 
@@ -90,6 +98,7 @@ class Version:
         causal_positions: what its samplers do (`causal_temporal_positioning`).
         repository: where it is on the Hugging Face Hub.
         file: its single file there; None where the repository has the diffusers layout.
+        sampling: how it is meant to be sampled.
     """
 
     transformer: dict[str, Any]
@@ -97,14 +106,15 @@ class Version:
     causal_positions: bool
     repository: str
     file: str | None = None
+    sampling: Sampling = SAMPLING
 
 
-def _single_file(transformer: dict[str, Any], name: str) -> Version:
-    return Version(transformer, VAE_095, True, MAIN_REPOSITORY, f"{name}.safetensors")
+def _single_file(transformer: dict[str, Any], name: str, sampling: Sampling = SAMPLING) -> Version:
+    return Version(transformer, VAE_095, True, MAIN_REPOSITORY, f"{name}.safetensors", sampling)
 
 
-def _diffusers_13b(repository: str) -> Version:
-    return Version(TRANSFORMER_13B, VAE_095, True, repository)
+def _diffusers_13b(repository: str, sampling: Sampling = SAMPLING) -> Version:
+    return Version(TRANSFORMER_13B, VAE_095, True, repository, None, sampling)
 
 
 VERSIONS = {
@@ -112,10 +122,12 @@ VERSIONS = {
     "LTXV_2B_0.9.1": Version(TRANSFORMER_2B, VAE_091, False, "a-r-r-o-w/LTX-Video-0.9.1-diffusers"),
     "LTXV_2B_0.9.5": Version(TRANSFORMER_2B, VAE_095, True, "Lightricks/LTX-Video-0.9.5"),
     "LTXV_2B_0.9.6_DEV": _single_file(TRANSFORMER_2B, "ltxv-2b-0.9.6-dev-04-25"),
-    "LTXV_2B_0.9.6_DISTILLED": _single_file(TRANSFORMER_2B, "ltxv-2b-0.9.6-distilled-04-25"),
+    "LTXV_2B_0.9.6_DISTILLED": _single_file(
+        TRANSFORMER_2B, "ltxv-2b-0.9.6-distilled-04-25", DISTILLED_096
+    ),
     "LTXV_13B_097_DEV": _diffusers_13b("Lightricks/LTX-Video-0.9.7-dev"),
-    "LTXV_13B_097_DISTILLED": _diffusers_13b("Lightricks/LTX-Video-0.9.7-distilled"),
-    "LTXV_2B_0.9.8_DISTILLED": _single_file(TRANSFORMER_2B, "ltxv-2b-0.9.8-distilled"),
+    "LTXV_13B_097_DISTILLED": _diffusers_13b("Lightricks/LTX-Video-0.9.7-distilled", DISTILLED),
+    "LTXV_2B_0.9.8_DISTILLED": _single_file(TRANSFORMER_2B, "ltxv-2b-0.9.8-distilled", DISTILLED),
     "LTXV_13B_098_DEV": _single_file(TRANSFORMER_13B, "ltxv-13b-0.9.8-dev"),
-    "LTXV_13B_098_DISTILLED": _single_file(TRANSFORMER_13B, "ltxv-13b-0.9.8-distilled"),
+    "LTXV_13B_098_DISTILLED": _single_file(TRANSFORMER_13B, "ltxv-13b-0.9.8-distilled", DISTILLED),
 }

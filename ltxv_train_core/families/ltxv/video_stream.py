@@ -4,12 +4,13 @@ Shapes: B batch, C channels, f h w latent frames, rows, columns, N = f*h*w token
 column.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...geometry import LATENT_CHANNELS, SPATIAL_COMPRESSION, TEMPORAL_COMPRESSION, LatentSize
+from .video_format import GRID, LATENT_CHANNELS
 
 _SHIFT_AT_1024, _SHIFT_AT_4096 = 0.95, 2.05
 
@@ -25,17 +26,18 @@ class VideoStream:
     causal: bool
     channels = LATENT_CHANNELS
     shift_limit = _SHIFT_AT_4096
+    loss_weight = 1.0
 
     def to_tokens(self, latents: Tensor) -> Tensor:
         """[B, C, f, h, w] -> [B, N, C]."""
         return latents.flatten(2).transpose(1, 2)
 
-    def to_latents(self, tokens: Tensor, size: LatentSize) -> Tensor:
+    def to_latents(self, tokens: Tensor, shape: Sequence[int]) -> Tensor:
         """[B, N, C] -> [B, C, f, h, w]."""
-        result: Tensor = tokens.transpose(1, 2).unflatten(2, (size.frames, size.height, size.width))
+        result: Tensor = tokens.transpose(1, 2).unflatten(2, tuple(shape))
         return result
 
-    def positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+    def positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
         """Positions [B, 3, N] of tokens: seconds, pixel row, pixel column of their corner.
 
         Latent frame f begins at pixel frame 8f; with causal positions at max(0, 8f - 7), since the
@@ -44,14 +46,14 @@ class VideoStream:
         Args:
             fps: [B] frames per second of each sample.
         """
-        return _positions(size, fps, self.causal)
+        return _positions(shape, fps, self.causal)
 
-    def reference_positions(self, size: LatentSize, fps: Tensor) -> Tensor:
+    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
         """Positions [B, 3, N] of a reference video that starts at frame 0.
 
         The sampler's guides at frame 0 are causal whatever the model says of its own frames.
         """
-        return _positions(size, fps, causal=True)
+        return _positions(shape, fps, causal=True)
 
     def shift(self, tokens: int) -> float:
         """0.95 at 1024 tokens, 2.05 at 4096, linear."""
@@ -59,12 +61,13 @@ class VideoStream:
         return _SHIFT_AT_1024 + (tokens - 1024) * slope
 
 
-def _positions(size: LatentSize, fps: Tensor, causal: bool) -> Tensor:
-    frames = torch.arange(size.frames, device=fps.device) * TEMPORAL_COMPRESSION
+def _positions(shape: Sequence[int], fps: Tensor, causal: bool) -> Tensor:
+    count, height, width = shape
+    frames = torch.arange(count, device=fps.device) * GRID.temporal
     if causal:
-        frames = (frames + 1 - TEMPORAL_COMPRESSION).clamp(min=0)
-    rows = torch.arange(size.height, device=fps.device) * SPATIAL_COMPRESSION
-    columns = torch.arange(size.width, device=fps.device) * SPATIAL_COMPRESSION
+        frames = (frames + 1 - GRID.temporal).clamp(min=0)
+    rows = torch.arange(height, device=fps.device) * GRID.spatial
+    columns = torch.arange(width, device=fps.device) * GRID.spatial
     grid = torch.stack(torch.meshgrid(frames, rows, columns, indexing="ij")).flatten(1).float()
     grid = grid.expand(len(fps), -1, -1).clone()
     grid[:, 0] *= (1.0 / fps)[:, None]

@@ -1,8 +1,4 @@
-"""What a training step keeps for its backward pass, from sizes alone. No torch.
-
-Counted as autograd keeps it, with the 2B model's proportions, a LoRA of rank 64 on the attention and
-captions of 60 tokens; a test counts again.
-"""
+"""What a training step saves for its backward pass, from sizes alone. No torch."""
 
 from dataclasses import dataclass
 
@@ -34,13 +30,3 @@ class ActivationBytes:
         if recomputed:
             blocks += self.block
         return round(tokens * width * (blocks + self.shared))
-
-
-LORA_IN_HALF = ActivationBytes(block=35.7, recomputed=2.0, shared=21.9)
-ACTIVATION_BYTES = {
-    ("lora", "half"): LORA_IN_HALF,
-    ("lora", "float32"): ActivationBytes(block=70.5, recomputed=4.0, shared=36.3),
-    ("full", "half"): ActivationBytes(block=52.6, recomputed=4.0, shared=41.7),
-    ("full", "float32"): ActivationBytes(block=97.0, recomputed=4.0, shared=67.4),
-}
-"""By training mode and precision of the forward pass."""

@@ -32,12 +32,12 @@ def test_items_are_what_was_encoded(prepared):
     sample = dataset[5]
     assert (sample.name, sample.fps) == ("5.mp4", 25.0)
     assert (
-        sample.streams["video"].latents.shape
-        == sample.streams["video"].reference.shape
+        sample.streams["video"]["latents"].shape
+        == sample.streams["video"]["reference"].shape
         == (128, 2, 2, 3)
     )
-    assert not torch.equal(sample.streams["video"].latents, sample.streams["video"].reference)
-    assert TrainingDataset(prepared)[5].streams["video"].reference is None
+    assert not torch.equal(sample.streams["video"]["latents"], sample.streams["video"]["reference"])
+    assert list(TrainingDataset(prepared)[5].streams["video"]) == ["latents"]
 
 
 def test_a_batch_is_of_one_size_with_captions_padded(prepared):
@@ -50,9 +50,11 @@ def test_a_batch_is_of_one_size_with_captions_padded(prepared):
         assert batch.text.mask.sum(1).tolist() == lengths
         assert batch.fps.tolist() == [25.0, 25.0]
         for i, sample in enumerate(samples):
-            assert torch.equal(batch.streams["video"].latents[i], sample.streams["video"].latents)
             assert torch.equal(
-                batch.streams["video"].reference[i], sample.streams["video"].reference
+                batch.streams["video"]["latents"][i], sample.streams["video"]["latents"]
+            )
+            assert torch.equal(
+                batch.streams["video"]["reference"][i], sample.streams["video"]["reference"]
             )
             assert torch.equal(
                 batch.text.tensors["prompt_embeds"][i, : lengths[i]], sample.text["prompt_embeds"]
@@ -89,14 +91,15 @@ def test_a_restored_position_gives_the_next_batch(prepared, workers):
 def test_fewer_clips_than_the_batch_still_train(prepared):
     dataset = TrainingDataset(prepared)
     batch = next(batches(dataset, 20, seed=0))
-    assert batch.streams["video"].latents.shape[0] == 20
+    assert batch.streams["video"]["latents"].shape[0] == 20
     assert len(set(batch.names)) in (3, 5)
 
 
 def test_a_data_set_can_be_sent_to_another_process(prepared):
     dataset = pickle.loads(pickle.dumps(TrainingDataset(prepared, "reference_latents")))
     assert torch.equal(
-        dataset[0].streams["video"].latents, TrainingDataset(prepared)[0].streams["video"].latents
+        dataset[0].streams["video"]["latents"],
+        TrainingDataset(prepared)[0].streams["video"]["latents"],
     )
 
 
@@ -123,7 +126,7 @@ def test_what_is_no_data_set_says_how_to_make_one(tmp_path, own):
         TrainingDataset(tmp_path / "empty")
     with pytest.raises(DataError, match=r"has no references .no folder 'depth'"):
         TrainingDataset(own, "depth")
-    (own / read_index(own).items[3].latents.path).unlink()
+    (own / read_index(own).items[3].streams["video"]["latents"].path).unlink()
     with pytest.raises(
         DataError, match=r"1 files of its index are missing.*3\.mp4\..*\.safetensors"
     ):
@@ -139,7 +142,7 @@ def test_references_that_the_data_set_no_longer_has_are_not_trained_on(own):
     rows = json.loads(source.read_text(encoding="utf-8"))
     rows = [{"media_path": row["media_path"], "caption": row["caption"]} for row in rows]
     source.write_text(json.dumps(rows), encoding="utf-8")
-    reference = read_index(own).items[0].reference_latents
+    reference = read_index(own).items[0].streams["video"]["reference"]
     preprocess(PreprocessSettings(source, MINIATURE, "64x64x9;96x64x9"))
     assert (own / reference.path).is_file()
     with pytest.raises(DataError, match="has no references"):
@@ -161,12 +164,12 @@ def test_an_open_data_set_stays_what_it_is_when_a_caption_is_edited(own):
 
 def test_a_file_that_somebody_has_replaced_is_not_mixed_in(own):
     items = read_index(own).items
-    shutil.copy(own / items[2].conditions.path, own / items[3].conditions.path)
+    shutil.copy(own / items[2].caption.embedding.path, own / items[3].caption.embedding.path)
     with pytest.raises(DataError, match=r"3\.mp4\..*: is not the file that the index names"):
         TrainingDataset(own)
 
 
 def test_a_damaged_file_is_named(own):
-    (own / read_index(own).items[0].latents.path).write_bytes(b"short")
+    (own / read_index(own).items[0].streams["video"]["latents"].path).write_bytes(b"short")
     with pytest.raises(DataError, match=r"0\.mp4\..*\.safetensors: is no safetensors file"):
         TrainingDataset(own)[0]

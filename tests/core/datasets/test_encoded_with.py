@@ -14,8 +14,9 @@ from ltxv_train_core.datasets.export import export_reference
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltxv.miniature import weights
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
-from ltxv_train_core.families.ltxv.miniature_model import MINIATURE
-from ltxv_train_core.families.open import open_model, open_vae
+from ltxv_train_core.families.ltxv.miniature.shipped import MINIATURE
+from ltxv_train_core.families.ltxv.opening import open_vae
+from ltxv_train_core.families.open import open_model
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.training.run_plan import plan_run
 

@@ -34,7 +34,7 @@ def test_every_item_is_seen_in_proportion(mixed, batch_size):
     seen: Counter = Counter()
     for batch in islice(batches(dataset, batch_size, seed=1), 9 * rounds // batch_size):
         assert len(batch.names) == batch_size
-        assert len(batch.streams["video"].latents) == batch_size
+        assert len(batch.streams["video"]["latents"]) == batch_size
         seen.update(batch.names)
     assert len(seen) == 9
     assert all(abs(count - rounds) <= batch_size + 1 for count in seen.values())
@@ -53,7 +53,7 @@ def test_it_trains(mixed, tmp_path, batch_size):
     config = build(TrainingConfig, sections)
     assert train(config).finished
     shapes = {
-        tuple(batch.streams["video"].latents.shape[2:])
+        tuple(batch.streams["video"]["latents"].shape[2:])
         for batch in islice(batches(TrainingDataset(mixed), batch_size, config.seed), 9)
     }
     assert shapes == {(2, 2, 2), (2, 2, 4), (1, 2, 2)}

@@ -56,14 +56,14 @@ def test_the_layout_is_read_as_it_is(folder):
         assert dataset.groups == ["64x64x1", "128x64x17"]
         sample = dataset[1]
         assert sample.fps == 24.0
-        assert sample.streams["video"].latents.shape == (128, 3, 2, 4)
-        assert sample.streams["video"].latents.dtype == torch.float32
+        assert sample.streams["video"]["latents"].shape == (128, 3, 2, 4)
+        assert sample.streams["video"]["latents"].dtype == torch.float32
         expected = torch.arange(24.0).reshape(3, 2, 4)
-        assert torch.equal(sample.streams["video"].latents[17], expected)
-        assert torch.equal(sample.streams["video"].reference[17], expected + 100)
+        assert torch.equal(sample.streams["video"]["latents"][17], expected)
+        assert torch.equal(sample.streams["video"]["reference"][17], expected + 100)
         assert sample.text["prompt_embeds"].shape == (7, 128)
         assert sample.text["prompt_embeds"].unique().item() == 2.0
-    assert TrainingDataset(folder)[1].streams["video"].reference is None
+    assert list(TrainingDataset(folder)[1].streams["video"]) == ["latents"]
 
 
 def test_references_of_other_lengths_have_batches_of_their_own(folder):
@@ -76,7 +76,7 @@ def test_references_of_other_lengths_have_batches_of_their_own(folder):
     assert {frozenset(batch.names) for batch in drawn} == {
         frozenset(names) for names in (("b",), ("c", "videos/a"), ("d", "e"))
     }
-    assert {batch.streams["video"].reference.shape[2] for batch in drawn} == {1, 3}
+    assert {batch.streams["video"]["reference"].shape[2] for batch in drawn} == {1, 3}
 
 
 def test_older_files(tmp_path):
@@ -85,7 +85,7 @@ def test_older_files(tmp_path):
     save(tmp_path / "latents/latent_7.pt", old | {"latents": old["latents"][None]})
     save(tmp_path / "conditions/condition_7.pt", conditions(3))
     sample = TrainingDataset(tmp_path)[0]
-    assert (sample.name, sample.fps, sample.streams["video"].latents.shape) == (
+    assert (sample.name, sample.fps, sample.streams["video"]["latents"].shape) == (
         "latent_7",
         24.0,
         (128, 2, 2, 2),
@@ -141,7 +141,7 @@ def test_old_names_are_found_in_subfolders_too(tmp_path, clip, text):
     save(tmp_path / f"latents/{clip}.pt", latents(1, 2, 2))
     save(tmp_path / f"conditions/{text}.pt", conditions(3, 1.0))
     (item,) = TrainingDataset(tmp_path).items
-    assert (item.name, item.conditions.path) == (clip, f"conditions/{text}.pt")
+    assert (item.name, item.caption.embedding.path) == (clip, f"conditions/{text}.pt")
 
 
 def test_no_clip_gets_the_text_of_another(tmp_path):
@@ -150,7 +150,7 @@ def test_no_clip_gets_the_text_of_another(tmp_path):
     for name in ("condition_1", "condition_2", "condition_3", "b/condition_1"):
         save(tmp_path / f"conditions/{name}.pt", conditions(3, 1.0))
     dataset = TrainingDataset(tmp_path)
-    assert {item.name: item.conditions.path for item in dataset.items} == {
+    assert {item.name: item.caption.embedding.path for item in dataset.items} == {
         "b/latent_1": "conditions/b/condition_1.pt",
         "condition_2": "conditions/condition_2.pt",
         "latent_3": "conditions/condition_3.pt",
@@ -177,7 +177,10 @@ def test_what_is_exported_is_found_there_and_here(tmp_path, write_clip):
     ours = {sample.text["prompt_embeds"].numpy().tobytes() for sample in TrainingDataset(root)}
     dataset = TrainingDataset(out)
     assert {sample.text["prompt_embeds"].numpy().tobytes() for sample in dataset} == ours
-    found = {out / i.latents.path: out / i.conditions.path for i in dataset.items}
+    found = {
+        out / i.streams["video"]["latents"].path: out / i.caption.embedding.path
+        for i in dataset.items
+    }
     assert found == dict(zip(files, texts, strict=True))
     assert {"latent_a", "sub/latent_b", "condition_d"} <= {item.name for item in dataset.items}
 
@@ -221,7 +224,7 @@ def test_damaged_and_malicious_files_are_named(folder):
 
 def tensors(sample):
     video = sample.streams["video"]
-    return video.latents, video.reference, sample.text["prompt_embeds"]
+    return video["latents"], video["reference"], sample.text["prompt_embeds"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

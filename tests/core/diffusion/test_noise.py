@@ -90,7 +90,7 @@ def test_uniform_and_its_share():
 
 
 def test_sampling_levels_are_shifted_and_end_at_the_terminal():
-    levels = sampling_levels(20, tokens=1024)
+    levels = sampling_levels(20, {"video": 1024})
     assert levels.shape == (21,)
     assert levels[0] == 1
     assert levels[-1] == 0
@@ -99,4 +99,4 @@ def test_sampling_levels_are_shifted_and_end_at_the_terminal():
     plain = [shift / (shift + 1 / (1 - k / 20) - 1) for k in range(20)]
     stretched = [1 - (1 - s) * 0.9 / (1 - plain[-1]) for s in plain]
     assert levels[:-1].tolist() == pytest.approx(stretched, abs=1e-6)
-    assert sampling_levels(1, tokens=27).tolist() == pytest.approx([1, 0])
+    assert sampling_levels(1, {"video": 27}).tolist() == pytest.approx([1, 0])

@@ -10,13 +10,15 @@ from ltxv_train_core.diffusion.sampler import (
     sample,
 )
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import VideoSize
 from tests.helpers.video import positions, to_tokens
 
 SIZE = VideoSize(96, 64, 17)
-LATENT = SIZE.latent
-FIRST = LATENT.tokens_per_frame
+LATENT = LTXV.grid.latent(SIZE)
+FIRST = LATENT.height * LATENT.width
+SHAPES = {"video": LATENT}
 STEPS = 3
 
 
@@ -37,8 +39,8 @@ class Model:
 
     def sample(self, request, guidance=3.0, causal=True, fps=25.0):
         self.calls.clear()
-        settings = SamplerSettings(SIZE, STEPS, guidance, fps)
-        return sample(LTXVideoDenoiser(self.transformer, causal), [request], settings)[0]
+        settings = SamplerSettings(SHAPES, STEPS, guidance, fps)
+        return sample(LTXVideoDenoiser(self.transformer, causal), [request], settings)["video"][0]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,10 @@ def latents(frames, seed=0):
 @pytest.mark.parametrize("reference", [None, latents(LATENT.frames, seed=1)])
 def test_a_given_first_frame_stays_clean_at_timestep_0(model, reference):
     first = latents(1)
-    given = ConditioningLatents.first_frames(first, LATENT)
-    plain = model.sample(SampleRequest(model.prompt, model.empty, 7, reference))
-    video = model.sample(SampleRequest(model.prompt, model.empty, 7, reference, given))
+    given = ConditioningLatents.beginning(first, LATENT)
+    references = {} if reference is None else {"video": reference}
+    plain = model.sample(SampleRequest(model.prompt, model.empty, 7, references))
+    video = model.sample(SampleRequest(model.prompt, model.empty, 7, references, {"video": given}))
     assert torch.equal(video[:, :1], first)
     assert (video[:, 1:] - plain[:, 1:]).abs().max() > 0.05
     assert len(model.calls) == STEPS
@@ -74,7 +77,9 @@ def test_any_part_can_be_given(model):
     where[:, 0, 0] = True
     known = latents(LATENT.frames)
     video = model.sample(
-        SampleRequest(model.prompt, model.empty, 7, given=ConditioningLatents(known, where))
+        SampleRequest(
+            model.prompt, model.empty, 7, given={"video": ConditioningLatents(known, where)}
+        )
     )
     assert torch.equal(video[:, where], known[:, where])
     assert not torch.isclose(video[:, ~where], known[:, ~where]).any()
@@ -97,7 +102,7 @@ def test_guidance_goes_on_from_the_negative_to_the_wanted(model):
 
     def once(request, guidance):
         denoiser = LTXVideoDenoiser(model.transformer, True)
-        return sample(denoiser, [request], SamplerSettings(SIZE, 1, guidance))[0]
+        return sample(denoiser, [request], SamplerSettings(SHAPES, 1, guidance))["video"][0]
 
     wanted, negative = once(request, 1.0), once(turned, 1.0)
     assert torch.allclose(once(request, 4.0), negative + 4 * (wanted - negative), atol=1e-4)
@@ -112,7 +117,22 @@ def test_positions_are_in_seconds_of_the_frame_rate(model, causal):
 
 def test_the_model_is_called_with_a_thousand_timesteps_to_a_level(model):
     model.sample(SampleRequest(model.prompt, model.empty, 7))
-    levels = LTXVideoDenoiser(model.transformer, True).sampling_levels(STEPS, LATENT.tokens)
+    levels = LTXVideoDenoiser(model.transformer, True).sampling_levels(
+        STEPS, {"video": LATENT.tokens}
+    )
     called = [call["timestep"].unique().item() for call in model.calls]
     assert called == pytest.approx([1000 * level for level in levels[:-1].tolist()])
     assert called[0] == 1000
+
+
+def test_a_distilled_model_is_sampled_at_its_own_levels(model):
+    levels = (1.0, 0.9, 0.4)
+    settings = SamplerSettings(SHAPES, 3, 1.0, levels=levels)
+    model.calls.clear()
+    sample(
+        LTXVideoDenoiser(model.transformer, True),
+        [SampleRequest(model.prompt, model.empty, 7)],
+        settings,
+    )
+    called = [call["timestep"].unique().item() for call in model.calls]
+    assert called == pytest.approx([1000.0, 900.0, 400.0])

@@ -10,8 +10,9 @@ from ltxv_train_core import config as configuration
 from ltxv_train_core.errors import Cancelled, ModelError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.families.ltxv.miniature import weights
+from ltxv_train_core.families.ltxv.opening import open_text_encoder
 from ltxv_train_core.families.ltxv.versions import MAIN_REPOSITORY, VERSIONS
-from ltxv_train_core.families.open import locate_model, open_model, open_text_encoder
+from ltxv_train_core.families.open import locate_model, open_model
 from ltxv_train_core.models.sources.hub_download import PHASE, download_file
 from ltxv_train_core.training.preflight import check
 from tests.helpers.hub_server import HubServer, Repository

@@ -9,9 +9,9 @@ import torch
 from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.ltxv.miniature import weights
+from ltxv_train_core.families.ltxv.opening import open_text_encoder
 from ltxv_train_core.families.ltxv.versions import VERSIONS
-from ltxv_train_core.families.open import open_model, open_text_encoder
-from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.families.open import open_model
 
 
 @pytest.fixture(scope="module")
@@ -128,13 +128,14 @@ def test_a_video_does_not_depend_on_its_batch():
     transformer = source.load_transformer(torch.float32)
     short, long, negative = source.load_text_encoder().encode(["a ring", "a red ring moves up", ""])
     reference = torch.randn(128, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    references = {"video": reference}
     requests = [
-        SampleRequest(text, negative, seed, reference) for seed, text in enumerate((short, long))
+        SampleRequest(text, negative, seed, references) for seed, text in enumerate((short, long))
     ]
 
     def run(requests, batch_size=1, guidance=3.0):
-        settings = SamplerSettings(VideoSize(64, 64, 9), 3, guidance, batch_size=batch_size)
-        return sample(source.transformer.denoiser(transformer), requests, settings)
+        settings = SamplerSettings({"video": (2, 2, 2)}, 3, guidance, batch_size=batch_size)
+        return sample(source.transformer.denoiser(transformer), requests, settings)["video"]
 
     together = run(requests, batch_size=2)
     assert together.shape == (2, 128, 2, 2, 2)

@@ -1,6 +1,7 @@
 import torch
 from diffusers import LTXVideoTransformer3DModel
 
+from ltxv_train_core.families.ltxv.video_format import GRID
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.geometry import LatentSize, VideoSize
 from tests.helpers.video import (
@@ -14,7 +15,7 @@ SIZE = LatentSize(3, 2, 4)
 
 
 def test_tokens_come_in_the_order_frame_row_column_and_back():
-    latents = torch.arange(2 * 5 * SIZE.tokens).reshape(2, 5, *vars(SIZE).values())
+    latents = torch.arange(2 * 5 * SIZE.tokens).reshape(2, 5, *SIZE)
     tokens = to_tokens(latents)
     assert tokens.shape == (2, 24, 5)
     assert torch.equal(tokens[0, 1 * 8 + 1 * 4 + 3], latents[0, :, 1, 1, 3])
@@ -57,5 +58,5 @@ def test_references_are_causal_whatever_the_model():
 
 
 def test_latent_sizes():
-    assert VideoSize.parse("768x448x89").latent == LatentSize(12, 14, 24)
-    assert VideoSize(32, 32, 1).latent.tokens == 1
+    assert GRID.latent(VideoSize.parse("768x448x89")) == LatentSize(12, 14, 24)
+    assert GRID.latent(VideoSize(32, 32, 1)).tokens == 1

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.ltxv.detect import read_contents
-from ltxv_train_core.families.open import open_model, open_text_encoder, open_vae
+from ltxv_train_core.families.ltxv.opening import open_text_encoder, open_vae
+from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.checkpoint_weights import open_checkpoint
 
 LAYER = "model.diffusion_model.transformer_blocks.0.attn2.to_k"

@@ -126,7 +126,7 @@ def test_every_caption_is_cached_and_only_a_changed_one_encoded_again(encode, en
     encoder = open_model(MINIATURE).load_text_encoder()
     for item in read_index(first.root).items:
         for caption in item.captions:
-            embeds = load_file(first.root / caption.conditions.path)["prompt_embeds"]
+            embeds = load_file(first.root / caption.embedding.path)["prompt_embeds"]
             torch.testing.assert_close(embeds, encoder.encode([caption.text])[0]["prompt_embeds"])
     fingerprint = read_index(first.root).fingerprint
 
@@ -153,7 +153,7 @@ def test_training_draws_among_the_captions_of_a_clip(encode):
     drawn = {name: Counter(seen) for name, seen in lengths(dataset, 300, seed=1).items()}
     known = {
         item.name: [
-            len(load_file(dataset.root / c.conditions.path)["prompt_embeds"]) for c in item.captions
+            len(load_file(dataset.root / c.embedding.path)["prompt_embeds"]) for c in item.captions
         ]
         for item in dataset.items
     }

@@ -137,7 +137,7 @@ def test_a_whole_data_set_on_the_command_line(source, capsys):
     summary = preprocess(PreprocessSettings(metadata, MINIATURE, "96x64x9;96x64x1"))
     assert summary.skipped == ()
     items = read_index(summary.root).items
-    assert [item.reference_latents is not None for item in items] == [True] * 3
+    assert ["reference" in item.streams["video"] for item in items] == [True] * 3
 
 
 def test_a_resampled_reference_goes_with_its_clip_where_the_rate_varies(tmp_path):
@@ -160,7 +160,10 @@ def test_a_resampled_reference_goes_with_its_clip_where_the_rate_varies(tmp_path
     assert len(dataset) == 2
     for sample in dataset:
         torch.testing.assert_close(
-            sample.streams["video"].latents, sample.streams["video"].reference, atol=0.02, rtol=0
+            sample.streams["video"]["latents"],
+            sample.streams["video"]["reference"],
+            atol=0.02,
+            rtol=0,
         )
 
 

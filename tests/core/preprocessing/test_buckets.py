@@ -1,8 +1,11 @@
 import pytest
 
 from ltxv_train_core.errors import ConfigurationError, DataError
+from ltxv_train_core.geometry import Grid
 from ltxv_train_core.media.info import MediaInfo
 from ltxv_train_core.preprocessing.buckets import choose_bucket, read_buckets
+
+GRID = Grid(spatial=32, temporal=8)
 
 
 def video(width, height, frames):
@@ -21,25 +24,25 @@ def video(width, height, frames):
     ],
 )
 def test_most_frames_first_then_the_closest_shape(media, expected):
-    buckets = read_buckets("448x768x89;768x448x89;768x448x25;512x512x25;1024x768x1;512x512x1")
+    buckets = read_buckets("448x768x89;768x448x89;768x448x25;512x512x25;1024x768x1;512x512x1", GRID)
     assert str(choose_bucket(buckets, media)) == expected
 
 
 def test_of_one_shape_the_larger():
-    buckets = read_buckets("256x256x9;512x512x9")
+    buckets = read_buckets("256x256x9;512x512x9", GRID)
     assert str(choose_bucket(buckets, video(600, 600, 9))) == "512x512x9"
     assert str(choose_bucket(buckets, video(500, 500, 9))) == "256x256x9"
 
 
 def test_a_pair_gets_what_both_fill():
-    buckets = read_buckets("64x64x17;64x64x9")
+    buckets = read_buckets("64x64x17;64x64x9", GRID)
     assert str(choose_bucket(buckets, video(64, 64, 40), video(64, 64, 12))) == "64x64x9"
     with pytest.raises(DataError, match="too short: 64x64 with 8 frames"):
         choose_bucket(buckets, video(64, 64, 40), video(64, 64, 8))
 
 
 def test_refusals_name_the_clip_the_bucket_and_the_cure():
-    buckets = read_buckets("768x448x89;512x512x49")
+    buckets = read_buckets("768x448x89;512x512x49", GRID)
     with pytest.raises(DataError, match=r"too short: 640x480 with 24 frames.* needs 49 frames; "):
         choose_bucket(buckets, video(640, 480, 24))
     with pytest.raises(
@@ -59,17 +62,17 @@ def test_refusals_name_the_clip_the_bucket_and_the_cure():
     ],
 )
 def test_area_counts_before_frames(media, expected):
-    assert str(choose_bucket(read_buckets("64x64x17;96x64x9"), media)) == expected
+    assert str(choose_bucket(read_buckets("64x64x17;96x64x9", GRID), media)) == expected
 
 
 def test_a_video_is_no_image_unless_nothing_else_is_filled():
-    buckets = read_buckets("256x128x1;64x64x17")
+    buckets = read_buckets("256x128x1;64x64x17", GRID)
     assert str(choose_bucket(buckets, video(256, 128, 20))) == "64x64x17"
     assert str(choose_bucket(buckets, video(256, 128, 9))) == "256x128x1"
 
 
 def test_nothing_is_enlarged_without_being_told():
-    buckets = read_buckets("256x256x9;128x128x9")
+    buckets = read_buckets("256x256x9;128x128x9", GRID)
     small = video(100, 90, 9)
     with pytest.raises(DataError, match=r"too small: 100x90.* or allow upscaling"):
         choose_bucket(buckets, small)
@@ -79,7 +82,7 @@ def test_nothing_is_enlarged_without_being_told():
 
 
 def test_frames_count_at_the_rate_that_videos_are_resampled_to():
-    buckets = read_buckets("64x64x25;64x64x9")
+    buckets = read_buckets("64x64x25;64x64x9", GRID)
     clip = video(64, 64, 30)
     assert str(choose_bucket(buckets, clip)) == "64x64x25"
     assert str(choose_bucket(buckets, clip, fps=12.5)) == "64x64x9"
@@ -92,7 +95,7 @@ SHAPES = [(1920, 1080), (1080, 1920), (640, 480), (1000, 1000), (2560, 1080), (1
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_automatic_set_keeps_aspect_ratios_within_its_budget(shape):
-    sets = read_buckets("auto:768x448x89")
+    sets = read_buckets("auto:768x448x89", GRID)
     for width, height in (shape, (shape[0] * 4, shape[1] * 4)):
         chosen = choose_bucket(sets, video(width, height, 300))
         assert chosen.frames == 89
@@ -104,7 +107,7 @@ def test_an_automatic_set_keeps_aspect_ratios_within_its_budget(shape):
 
 
 def test_an_automatic_set_has_shorter_buckets_and_those_of_images():
-    sets = read_buckets(" auto:256x256x89 ")
+    sets = read_buckets(" auto:256x256x89 ", GRID)
     chosen = [choose_bucket(sets, video(512, 512, n)) for n in (89, 88, 41, 40, 16, 9)]
     assert [str(c) for c in chosen] == [
         "256x256x89",
@@ -116,13 +119,16 @@ def test_an_automatic_set_has_shorter_buckets_and_those_of_images():
     ]
     assert str(choose_bucket(sets, MediaInfo(512, 512, 1, 25.0, True))) == "256x256x1"
     assert str(choose_bucket(sets, video(200, 200, 9))) == "192x192x9"
-    assert str(choose_bucket(read_buckets("auto:768x448x89"), video(640, 360, 41))) == "640x352x41"
+    assert (
+        str(choose_bucket(read_buckets("auto:768x448x89", GRID), video(640, 360, 41)))
+        == "640x352x41"
+    )
     with pytest.raises(DataError, match=r"too small: 90x90.* and \d+ more"):
         choose_bucket(sets, video(90, 90, 9))
 
 
 def test_what_is_no_budget_is_refused():
     with pytest.raises(ConfigurationError, match="the nearest is 768x448x89"):
-        read_buckets("auto:768x448x90")
+        read_buckets("auto:768x448x90", GRID)
     with pytest.raises(ConfigurationError, match="WIDTHxHEIGHTxFRAMES"):
-        read_buckets("auto:")
+        read_buckets("auto:", GRID)

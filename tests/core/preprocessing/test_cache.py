@@ -19,6 +19,7 @@ from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import Cancelled
 from ltxv_train_core.events import Progress
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.families.names import VAE
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.media import video
 from ltxv_train_core.preprocessing import probe_cache
@@ -210,7 +211,7 @@ def test_memory_does_not_grow_with_the_number_of_clips(tmp_path, write_clip):
     settings = PreprocessSettings(tmp_path / "data.json", MINIATURE, "256x64x121", decode_threads=2)
     tracemalloc.start()
     try:
-        preprocess(settings, video_encoder=EncoderSource("shape", Shape))
+        preprocess(settings, encoders={VAE: EncoderSource("shape", Shape)})
     finally:
         tracemalloc.stop()
     assert len(held) == 24

@@ -9,6 +9,7 @@ from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.datasets.dataset import TrainingDataset, collate
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.families.open import MINIATURE
+from ltxv_train_core.geometry import Grid
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.preprocessing.masks import latent_mask
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
@@ -23,7 +24,7 @@ def test_a_latent_is_generated_where_any_pixel_of_it_is_white():
     frames[16, 0, 0] = 100
     expected = torch.zeros(3, 2, 3, dtype=torch.bool)
     expected[0, 0, 0] = expected[1, 1, 1] = expected[2, 1, 2] = True
-    assert torch.equal(latent_mask(frames), expected)
+    assert torch.equal(latent_mask(frames, Grid(32, 8)), expected)
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ def test_masks_are_preprocessed_trained_on_and_part_of_the_data(masked, tmp_path
     assert "the mask path is empty" in skipped["d.mp4"]
 
     dataset = TrainingDataset(summary.root, mask_dir="masks")
-    masks = collate([dataset[0], dataset[1]]).streams["video"].mask
+    masks = collate([dataset[0], dataset[1]]).streams["video"]["mask"]
     assert masks.tolist() == [[[[1, 1], [0, 0]]] * 2, [[[1, 0], [1, 0]], [[0, 1], [0, 1]]]]
-    assert TrainingDataset(summary.root)[0].streams["video"].mask is None
+    assert list(TrainingDataset(summary.root)[0].streams["video"]) == ["latents"]
     assert preprocess(settings).written == 0
 
     config = build(

@@ -51,7 +51,7 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     index = read_index(root)
     item, empty = index.items[0], index.empty_caption
     stems = ("conditions/clips/a.mp4", "empty_caption", "latents/clips/a.mp4")
-    stored = (item.conditions, empty, item.latents)
+    stored = (item.caption.embedding, empty, item.streams["video"]["latents"])
     keys = [one.key[:12] for one in stored]
     named = [f"{stem}.{key}.safetensors" for stem, key in zip(stems, keys, strict=True)]
     tables = ["files.json", "index.json", summary.index.name]
@@ -62,7 +62,7 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
 
     model = open_model(MINIATURE)
     frames = frames_to_tensor(read_frames(tmp_path / "clips/a.mp4", VideoSize(64, 64, 9)))
-    path = root / item.latents.path
+    path = root / item.streams["video"]["latents"].path
     latents = load_file(path)["latents"]
     assert latents.shape == (128, 2, 2, 2)
     assert latents.dtype == torch.float32
@@ -72,22 +72,22 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert float(metadata["fps"]) == 25
     assert (metadata["size"], metadata["source_size"]) == ("64x64x9", "64x64x12")
 
-    embeds = load_file(root / item.conditions.path)["prompt_embeds"]
+    embeds = load_file(root / item.caption.embedding.path)["prompt_embeds"]
     expected = model.load_text_encoder().encode(["TRIGGER a red circle"])[0]["prompt_embeds"]
     torch.testing.assert_close(embeds, expected)
 
     assert (item.name, item.size, item.fps) == ("clips/a.mp4", "64x64x9", 25.0)
-    assert item.caption == "TRIGGER a red circle"
-    assert item.reference_latents is None
-    assert item.latents.key == metadata["key"]
+    assert item.caption.text == "TRIGGER a red circle"
+    assert list(item.streams["video"]) == ["latents"]
+    assert item.streams["video"]["latents"].key == metadata["key"]
 
 
 def test_names_with_spaces_and_other_letters(tmp_path, write_clip, make):
     write_clip("Große Clips/der Hund ☂.mp4")
     summary = make([row("Große Clips/der Hund ☂.mp4", "ein Hund")])
     (item,) = read_index(summary.root).items
-    assert item.latents.path.startswith("latents/Große Clips/der Hund ☂.mp4.")
-    assert item.latents.path in files_below(summary.root)
+    assert item.streams["video"]["latents"].path.startswith("latents/Große Clips/der Hund ☂.mp4.")
+    assert item.streams["video"]["latents"].path in files_below(summary.root)
 
 
 def test_names_as_long_as_file_systems_allow(tmp_path, write_clip, make):
@@ -142,7 +142,7 @@ def test_bad_clips_cost_only_themselves(tmp_path, write_clip, make, watcher):
         "c.mp4",
     ]
     items = read_index(summary.root).items
-    assert [(item.name, item.caption) for item in items] == [
+    assert [(item.name, item.caption.text) for item in items] == [
         ("a.mp4", "A"),
         ("b.mp4", "B"),
         ("d.mp4", "D"),
@@ -150,8 +150,8 @@ def test_bad_clips_cost_only_themselves(tmp_path, write_clip, make, watcher):
     codec, size = open_model(MINIATURE).load_vae(), VideoSize(64, 64, 9)
     for item in items:
         for stored, media in (
-            (item.latents, item.name),
-            (item.reference_latents, f"ref_{item.name}"),
+            (item.streams["video"]["latents"], item.name),
+            (item.streams["video"]["reference"], f"ref_{item.name}"),
         ):
             expected = codec.encode(frames_to_tensor(read_frames(tmp_path / media, size)))[0]
             torch.testing.assert_close(load_file(summary.root / stored.path)["latents"], expected)
@@ -169,7 +169,7 @@ def test_a_file_that_breaks_in_the_middle_takes_its_pair_along(tmp_path, write_c
     rows = [row("a.mp4", "A", "ref_a.mp4"), row("b.mp4", "B", "ref_b.mp4")]
     summary = make(rows, buckets="64x64x33")
     assert [name for name, _ in summary.skipped] == ["a.mp4"]
-    assert [item.caption for item in read_index(summary.root).items] == ["B"]
+    assert [item.caption.text for item in read_index(summary.root).items] == ["B"]
     assert not list((summary.root / "conditions").glob("a.mp4*"))
 
 
@@ -185,7 +185,10 @@ def test_images_and_videos_in_buckets_of_their_own(tmp_path, write_clip, make):
         "wide.mp4": "128x64x17",
         "a.png": "64x64x1",
     }
-    shapes = [tuple(load_file(summary.root / i.latents.path)["latents"].shape) for i in items]
+    shapes = [
+        tuple(load_file(summary.root / i.streams["video"]["latents"].path)["latents"].shape)
+        for i in items
+    ]
     assert shapes == [(128, 3, 2, 2), (128, 3, 2, 4), (128, 1, 2, 2)]
 
 
@@ -229,12 +232,12 @@ def test_a_damaged_or_deleted_file_is_written_again(write_clip, make):
     write_clip("a.mp4")
     root = make([row("a.mp4", "A")]).root
     (item,) = read_index(root).items
-    path = root / item.latents.path
+    path = root / item.streams["video"]["latents"].path
     latents = load_file(path)["latents"]
     path.write_bytes(path.read_bytes()[:-5])
     assert make([row("a.mp4", "A")]).written == 1
     assert torch.equal(load_file(path)["latents"], latents)
-    (root / item.conditions.path).unlink()
+    (root / item.caption.embedding.path).unlink()
     assert make([row("a.mp4", "A")]).written == 1
 
 
@@ -269,7 +272,10 @@ def test_an_interrupted_change_leaves_the_data_set_as_it_was(tmp_path, write_cli
     with pytest.raises(Cancelled):
         make(rows, stop_after_one, stop, buckets="64x64x17")
     assert read_index(root) == before
-    assert [len(TrainingDataset(root)[i].streams["video"].latents) for i in range(2)] == [128, 128]
+    assert [len(TrainingDataset(root)[i].streams["video"]["latents"]) for i in range(2)] == [
+        128,
+        128,
+    ]
     assert make(rows, buckets="64x64x17").reused == 3
 
 

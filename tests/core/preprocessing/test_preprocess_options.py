@@ -18,6 +18,7 @@ from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.families.ltxv.vae import LTXVideoVae
+from ltxv_train_core.families.names import TEXT_ENCODER, VAE
 from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.media.info import Selection
@@ -47,7 +48,7 @@ def row(media, caption="a ramp", **others):
 
 def latents(root, name):
     (item,) = (item for item in read_index(root).items if item.name == name)
-    return load_file(root / item.latents.path)["latents"]
+    return load_file(root / item.streams["video"]["latents"].path)["latents"]
 
 
 def encoded(path, frames=9, **selection):
@@ -70,7 +71,9 @@ def test_windows_of_a_long_clip_are_items_with_its_caption_and_pair(tmp_path, ra
         expected = encoded(tmp_path / "a.mp4", start=start)
         torch.testing.assert_close(latents(summary.root, name), expected)
     dataset = TrainingDataset(summary.root, "reference_latents")
-    assert torch.equal(dataset[2].streams["video"].latents, dataset[2].streams["video"].reference)
+    assert torch.equal(
+        dataset[2].streams["video"]["latents"], dataset[2].streams["video"]["reference"]
+    )
     assert torch.equal(dataset[2].text["prompt_embeds"], dataset[0].text["prompt_embeds"])
     summary.index.unlink()
     fewer = make(rows)
@@ -94,7 +97,7 @@ def test_resampling_changes_frames_and_rate(tmp_path, ramp, make):
     assert make([row("a.mp4")], target_fps=12.5).written == 1
     item = read_index(first.root).items[0]
     assert item.fps == 12.5
-    with safe_open(str(first.root / item.latents.path), "pt") as file:
+    with safe_open(str(first.root / item.streams["video"]["latents"].path), "pt") as file:
         assert file.metadata()["fps"] == "12.5"
     expected = encoded(tmp_path / "a.mp4", fps=12.5)
     torch.testing.assert_close(latents(first.root, "a.mp4"), expected)
@@ -109,9 +112,11 @@ def test_a_random_crop_is_the_same_for_a_pair_and_for_a_seed(ramp, make):
     before = latents(centre, "a.mp4")
     assert make(rows, crop="random").written == 2
     dataset = TrainingDataset(centre, "reference_latents")
-    assert torch.equal(dataset[0].streams["video"].latents, dataset[0].streams["video"].reference)
-    assert (dataset[0].streams["video"].latents - before).abs().max() > 0.1
-    again = dataset[0].streams["video"].latents
+    assert torch.equal(
+        dataset[0].streams["video"]["latents"], dataset[0].streams["video"]["reference"]
+    )
+    assert (dataset[0].streams["video"]["latents"] - before).abs().max() > 0.1
+    again = dataset[0].streams["video"]["latents"]
     assert make(rows, crop="random", crop_seed=1).written == 2
     assert (latents(centre, "a.mp4") - again).abs().max() > 0.1
     index = read_index(centre)
@@ -158,7 +163,10 @@ def test_batches_threads_and_tiles_change_nothing_but_speed(ramp, make, monkeypa
         there, here = (latents(place, f"{i}.mp4") for place in (folder, root))
         torch.testing.assert_close(there, here, atol=1e-4, rtol=0)
     items = [read_index(place).items for place in (root, folder)]
-    same = [a.latents.key == b.latents.key for a, b in zip(*items, strict=True)]
+    same = [
+        a.streams["video"]["latents"].key == b.streams["video"]["latents"].key
+        for a, b in zip(*items, strict=True)
+    ]
     assert same == [False, True, False, True]
 
 
@@ -168,7 +176,7 @@ def test_precision_is_part_of_the_key(ramp, make):
     exact = latents(root, "a.mp4")
 
     def text():
-        return load_file(root / read_index(root).items[0].conditions.path)["prompt_embeds"]
+        return load_file(root / read_index(root).items[0].caption.embedding.path)["prompt_embeds"]
 
     embeds = text()
     assert make([row("a.mp4")], vae_dtype="float32", text_encoder_dtype="float32").written == 0
@@ -272,22 +280,22 @@ def test_encoders_that_are_there_already_load_no_model(write_clip, make, monkeyp
         monkeypatch.delattr(type(open_model(MINIATURE)), loader)
     write_clip("a.mp4", level=120)
     given = {
-        "video_encoder": EncoderSource("grey", Grey),
-        "caption_encoder": EncoderSource("letters", Letters),
+        VAE: EncoderSource("grey", Grey),
+        TEXT_ENCODER: EncoderSource("letters", Letters),
     }
     summary = make([row("a.mp4", "ab")], encoders=given, verify_clips=1)
     assert summary.written == 2
     assert latents(summary.root, "a.mp4").unique().numel() == 1
     assert TrainingDataset(summary.root)[0].text["prompt_embeds"][:, 0].tolist() == [97.0, 98.0]
     assert make([row("a.mp4", "ab")], encoders=given).written == 0
-    given["video_encoder"] = EncoderSource("another", Grey)
+    given[VAE] = EncoderSource("another", Grey)
     assert make([row("a.mp4", "ab")], encoders=given).written == 1
 
 
 def test_encoders_that_are_no_longer_given_are_no_longer_used(write_clip, make):
     write_clip("a.mp4", level=120)
     make([row("a.mp4")])
-    given = {"video_encoder": EncoderSource("grey", Grey)}
+    given = {VAE: EncoderSource("grey", Grey)}
     assert make([row("a.mp4")], encoders=given).written == 1
     again = make([row("a.mp4")])
     assert (again.written, again.reused) == (0, 2)
@@ -299,8 +307,8 @@ def test_the_vae_is_gone_when_the_text_encoder_comes(write_clip, make, monkeypat
     load_video, load_text = model.load_vae, model.load_text_encoder
     weights, left = [], []
 
-    def watched_video(self, dtype):
-        codec = load_video(self, dtype)
+    def watched_video(self, dtype, part):
+        codec = load_video(self, dtype, part)
         weights.append(weakref.ref(next(codec.vae.parameters())))
         return codec
 
@@ -329,7 +337,7 @@ def test_latents_that_are_not_finite_are_left_out(write_clip, make):
 
     write_clip("dark.mp4", level=60)
     write_clip("light.mp4", level=250)
-    encoders = {"video_encoder": EncoderSource("broken", Broken)}
+    encoders = {VAE: EncoderSource("broken", Broken)}
     summary = make([row("dark.mp4"), row("light.mp4")], encoders=encoders)
     assert dict(summary.skipped) == {
         "dark.mp4": "its latents are not finite; set vae_dtype to float32"

@@ -13,12 +13,14 @@ from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.events import Notice
+from ltxv_train_core.families.names import TEXT_ENCODER, VAE
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.permissions import Ledger
 from ltxv_train_core.preprocessing import probe_cache
 from ltxv_train_core.preprocessing.data_set_name import data_set_name
 from ltxv_train_core.preprocessing.encoders import EncoderSource
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+from tests.helpers.index_of_version_1 import as_version_1
 
 LONG_AGO = 1_600_000_000
 ROWS = [{"media_path": "a.mp4", "caption": "A"}, {"media_path": "b.mp4", "caption": "B"}]
@@ -33,7 +35,7 @@ def clips(tmp_path: Path, write_clip) -> None:
 
 def as_an_earlier_version_wrote_it(root: Path) -> dict:
     """File names without keys, and one index."""
-    index = json.loads((root / "index.json").read_text(encoding="utf-8"))
+    index = as_version_1(json.loads((root / "index.json").read_text(encoding="utf-8")))
     named = [index["empty_caption"]]
     for item in index["items"]:
         named += [item["latents"], item["conditions"]]
@@ -149,19 +151,19 @@ def test_files_of_one_name_in_two_sources_are_two_files(tmp_path):
         (folder / "a.txt").write_text("a picture", encoding="utf-8")
         os.utime(folder / "a.bmp", (LONG_AGO, LONG_AGO))
         made = preprocess(PreprocessSettings(folder, MINIATURE, "64x64x1", output_dir=shared))
-        latents.append(TrainingDataset(made.index)[0].streams["video"].latents)
+        latents.append(TrainingDataset(made.index)[0].streams["video"]["latents"])
     assert (latents[0] - latents[1]).abs().max() > 1
 
 
 def test_another_spelling_of_the_sizes_names_no_other_data_set(tmp_path):
     names = {
-        data_set_name(PreprocessSettings(tmp_path / "d.csv", MINIATURE, sizes), None, None)
+        data_set_name(PreprocessSettings(tmp_path / "d.csv", MINIATURE, sizes), {})
         for sizes in ("64x64x9;96x64x9", " 64x64x9 ; 96x64x9 ")
     }
     assert len(names) == 1
-    given = EncoderSource("own", pytest.fail)
+    given = dict.fromkeys((VAE, TEXT_ENCODER), EncoderSource("own", pytest.fail))
     names = {
-        data_set_name(PreprocessSettings(tmp_path / "d.csv", model, "64x64x9"), given, given)
+        data_set_name(PreprocessSettings(tmp_path / "d.csv", model, "64x64x9"), given)
         for model in (MINIATURE, "LTXV_2B_0.9.5")
     }
     assert len(names) == 1

@@ -56,7 +56,9 @@ def forget_traits(root):
 
 
 def keys(summary):
-    return {item.name: item.latents.key for item in read_index(summary.root).items}
+    return {
+        item.name: item.streams["video"]["latents"].key for item in read_index(summary.root).items
+    }
 
 
 def test_the_key_of_an_ordinary_clip_is_as_it_always_was(tmp_path, write_clip, make):
@@ -175,7 +177,7 @@ def test_a_mask_is_mirrored_as_its_clip_is(tmp_path, make):
     mirrored(tmp_path / "m.mp4", "WkWk")
     summary = make([row("a.mp4", mask_path="m.mp4")])
     (item,) = read_index(summary.root).items
-    mask = load_file(summary.root / item.mask.path)["mask"]
+    mask = load_file(summary.root / item.streams["video"]["mask"].path)["mask"]
     assert not mask[..., 0].any()
     assert mask[..., -1].all()
 

@@ -22,9 +22,8 @@ COUNT = 200
 def batch() -> Batch:
     plain = make_batch(COUNT, SIZE)
     generator = torch.Generator().manual_seed(8)
-    masks = torch.rand(COUNT, *vars(SIZE).values(), generator=generator) < 0.5
-    video = replace(plain.streams["video"], mask=masks)
-    return replace(plain, streams={"video": video})
+    masks = torch.rand(COUNT, *SIZE, generator=generator) < 0.5
+    return replace(plain, streams={"video": {**plain.streams["video"], "mask": masks}})
 
 
 def draw(batch, seed=0, **options):
@@ -57,7 +56,7 @@ def test_what_is_given_is_clean_at_timestep_0_and_not_in_the_loss(batch, name):
     inputs = prepare(batch, **{f"{name}_conditioning_p": 1.0})
     given = ~inputs.counted
     assert given.any(dim=1).all()
-    clean = to_tokens(batch.streams["video"].latents)
+    clean = to_tokens(batch.streams["video"]["latents"])
     assert torch.equal(inputs.seen.tokens[given], clean[given])
     assert (inputs.seen.levels[given] == 0).all()
     assert (inputs.seen.levels[inputs.counted] > 0).all()
@@ -74,7 +73,7 @@ def test_a_prefix_and_a_suffix_are_latent_frames_of_either_end(batch):
     assert frames(draw(batch, suffix_conditioning_p=1.0))[0].tolist() == [0, 0, 0, 1, 1]
     shorter = draw(batch, suffix_conditioning_p=1.0, suffix_frames=1)
     assert frames(shorter)[0].tolist() == [0, 0, 0, 0, 1]
-    assert longer.sum() == COUNT * 3 * SIZE.tokens_per_frame
+    assert longer.sum() == COUNT * 3 * SIZE.height * SIZE.width
 
 
 def test_conditions_are_drawn_apart_and_given_together(batch):
@@ -108,13 +107,13 @@ def test_a_crop_is_a_rectangle_of_its_share_at_any_place(batch, share, sides):
 
 
 def test_what_a_mask_leaves_out_is_given(batch):
-    assert torch.equal(draw(batch, mask_conditioning_p=1.0), ~batch.streams["video"].mask)
+    assert torch.equal(draw(batch, mask_conditioning_p=1.0), ~batch.streams["video"]["mask"])
 
 
 def test_conditions_go_with_a_reference_video(batch):
     inputs = prepare(batch, "reference_video", p=0.0, suffix_conditioning_p=1.0)
     assert inputs.seen.levels.shape == (COUNT, 2 * SIZE.tokens)
-    given = ~inputs.counted.unflatten(1, tuple(vars(SIZE).values()))
+    given = ~inputs.counted.unflatten(1, tuple(SIZE))
     assert frames(given)[0].tolist() == [0, 0, 0, 1, 1]
     assert (inputs.seen.levels[:, SIZE.tokens :] == 0).all()
 

@@ -5,7 +5,7 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import ConditioningConfig, TrainingConfig
-from ltxv_train_core.datasets.dataset import Batch, StreamTensors
+from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.geometry import LatentSize
@@ -19,7 +19,11 @@ def make_batch(count=2, size=SIZE):
     generator = torch.Generator().manual_seed(5)
     shape = (count, 128, size.frames, size.height, size.width)
     return Batch(
-        streams={"video": StreamTensors(*(torch.randn(shape, generator=generator) for _ in "tr"))},
+        streams={
+            "video": {
+                role: torch.randn(shape, generator=generator) for role in ("latents", "reference")
+            }
+        },
         fps=torch.tensor([25.0, 12.0] * count)[:count],
         text=Text(
             {"prompt_embeds": torch.zeros(count, 3, 128)}, torch.ones(count, 3, dtype=torch.bool)
@@ -54,7 +58,7 @@ def test_tokens_lie_between_clean_and_noise_and_the_velocity_leads_back():
     assert (inputs.seen.levels[:, :1] == inputs.seen.levels).all()
     assert torch.allclose(
         inputs.seen.tokens - level * inputs.velocity,
-        to_tokens(batch.streams["video"].latents),
+        to_tokens(batch.streams["video"]["latents"]),
         atol=1e-5,
     )
     assert torch.equal(inputs.seen.positions, positions(SIZE, batch.fps, causal=True))
@@ -75,7 +79,7 @@ def test_the_first_frame_is_given_to_each_sample_by_itself():
     assert 0.2 < kept.float().mean() < 0.4
     assert given[kept][:, :4].all()
     assert not given[:, 4:].any()
-    clean = to_tokens(batch.streams["video"].latents)
+    clean = to_tokens(batch.streams["video"]["latents"])
     assert torch.equal(inputs.seen.tokens[given], clean[given])
     assert (inputs.seen.levels[given] == 0).all()
     assert (inputs.seen.levels[inputs.counted] > 0).all()
@@ -100,7 +104,7 @@ def test_a_reference_follows_clean_at_the_samplers_positions():
     plain, inputs = prepare(batch, causal=False), prepare(batch, "reference_video", causal=False)
     assert inputs.seen.tokens.shape == (2, 24, 128)
     assert torch.equal(inputs.seen.tokens[:, :12], plain.seen.tokens)
-    assert torch.equal(inputs.seen.tokens[:, 12:], to_tokens(batch.streams["video"].reference))
+    assert torch.equal(inputs.seen.tokens[:, 12:], to_tokens(batch.streams["video"]["reference"]))
     assert (inputs.seen.levels[:, 12:] == 0).all()
     assert torch.equal(inputs.seen.positions[..., :12], plain.seen.positions)
     assert torch.equal(inputs.seen.positions[..., 12:], positions(SIZE, batch.fps, causal=True))

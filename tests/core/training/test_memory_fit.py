@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
 from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.models.memory.activations import ACTIVATION_BYTES, GIB
+from ltxv_train_core.models.memory.activations import GIB
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import kept_bytes, small_transformer
 from tests.helpers.short_run import run

@@ -14,7 +14,7 @@ from ltxv_train_core.families.ltxv.miniature.clips import ClipSpec, render
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.write import write_video
-from ltxv_train_core.training.preflight import problems
+from ltxv_train_core.training.preflight import check, problems
 from ltxv_train_core.training.trainer import train
 from ltxv_train_core.training.validation import Validator, decode_videos
 
@@ -91,7 +91,7 @@ def test_an_image_is_the_first_frame(validate, source, tmp_path, size):
     expected = np.array(cover.crop((left, top, left + 96, top + 64)))[None]
 
     samples, requests = validate(images=[str(tmp_path / "first.png")])
-    given = requests[0].given
+    given = requests[0].given["video"]
     assert given.where[0].all()
     assert not given.where[1:].any()
     encoded = source.load_vae().encode(frames_to_tensor(expected))[0, :, 0]
@@ -110,8 +110,8 @@ def test_images_and_reference_videos_go_together(validate, mirror_data, tmp_path
         images=[str(tmp_path / "first.png")],
         reference_videos=[str(tmp_path / "reference.mp4")],
     )
-    assert requests[0].reference.shape == (128, 2, 2, 3)
-    assert requests[0].given.where.shape == (2, 2, 3)
+    assert requests[0].references["video"].shape == (128, 2, 2, 3)
+    assert requests[0].given["video"].where.shape == (2, 2, 3)
 
 
 def test_each_video_of_a_prompt_has_the_next_seed(validate):
@@ -201,3 +201,18 @@ def test_unusable_files_are_named_before_anything_is_loaded(training_config, mir
 def test_images_are_counted_against_the_prompts():
     with pytest.raises(ConfigurationError, match="images has 1 entries and prompts has 2"):
         configuration.build(ValidationConfig, {"prompts": ["a", "b"], "images": ["x.png"]})
+
+
+def test_samples_of_a_distilled_model_want_no_guidance(training_config):
+    def remarks(source, **validation):
+        config = training_config(
+            model={"model_source": source}, validation={"prompts": ["a ring"], **validation}
+        )
+        return [line for line in check(config)[1] if "is distilled" in line]
+
+    (line,) = remarks("LTXV_13B_098_DISTILLED")
+    assert line.startswith("validation.guidance_scale: ")
+    assert line.endswith("set it to 1, and validation.inference_steps to 7")
+    assert remarks("LTXV_2B_0.9.6_DISTILLED")[0].endswith("validation.inference_steps to 8")
+    assert remarks("LTXV_13B_098_DISTILLED", guidance_scale=1.0) == []
+    assert remarks("LTXV_2B_0.9.5") == []

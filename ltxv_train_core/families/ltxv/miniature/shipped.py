@@ -3,6 +3,9 @@
 import hashlib
 from pathlib import Path
 
+MINIATURE = "LTXV_MINIATURE"
+"""Its name as a `model_source`."""
+
 FOLDER = Path(__file__).parent / "weights"
 TRANSFORMER_FILE = "transformer.safetensors"
 TEXT_ENCODER_FILE = "text_encoder.safetensors"

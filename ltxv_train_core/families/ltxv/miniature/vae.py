@@ -19,7 +19,7 @@ import torch
 from diffusers import AutoencoderKLLTXVideo
 from torch import Tensor, nn
 
-from ....geometry import LATENT_CHANNELS
+from ..video_format import LATENT_CHANNELS
 
 COMPONENTS = 63
 PATCH_PX = 4

@@ -1,0 +1,16 @@
+"""What a step of LTX-Video 0.9.x saves for its backward pass. No torch.
+
+Counted as autograd saves it, with the 2B model's proportions, a LoRA of rank 64 on the attention and
+captions of 60 tokens; a test counts again.
+"""
+
+from ...models.memory.activations import ActivationBytes
+
+LORA_IN_HALF = ActivationBytes(block=35.7, recomputed=2.0, shared=21.9)
+ACTIVATION_BYTES = {
+    ("lora", "half"): LORA_IN_HALF,
+    ("lora", "float32"): ActivationBytes(block=70.5, recomputed=4.0, shared=36.3),
+    ("full", "half"): ActivationBytes(block=52.6, recomputed=4.0, shared=41.7),
+    ("full", "float32"): ActivationBytes(block=97.0, recomputed=4.0, shared=67.4),
+}
+"""By training mode and precision of the forward pass."""

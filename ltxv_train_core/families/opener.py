@@ -1,0 +1,44 @@
+"""How a family's models are found and opened."""
+
+from pathlib import Path
+from typing import Protocol
+
+from ..events import Reporter, StopSignal
+from .family import Family, PublishedVersion
+from .model import Model, Part, TextEncoderPart
+
+Place = Path | PublishedVersion | str
+"""Where a model is: a file or folder, a published version, or the name of a repository or of the model that
+comes with this program."""
+
+
+class Opener(Protocol):
+    """What a family does with the places of models. A module: `families/ltxv/opening.py` is one."""
+
+    @property
+    def FAMILY(self) -> Family: ...
+
+    def recognises(self, place: Path) -> bool:
+        """Whether a file or folder is of this family's, from heads and descriptions. Raises nothing."""
+        ...
+
+    def open_place(
+        self, name: str, place: Place, report: Reporter, stop: StopSignal | None
+    ) -> Model:
+        """A model; loads nothing but its description.
+
+        Raises:
+            ModelError: it is none of this family's.
+            Cancelled: when a download was stopped.
+        """
+        ...
+
+    def open_text_encoder(
+        self, source: str, report: Reporter, stop: StopSignal | None
+    ) -> TextEncoderPart:
+        """A text encoder that the user names. Raises `ModelError` when it is none."""
+        ...
+
+    def open_vae(self, source: str, report: Reporter, stop: StopSignal | None) -> Part:
+        """A VAE that the user names. Raises `ModelError` when it is none."""
+        ...
