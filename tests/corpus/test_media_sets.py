@@ -51,8 +51,8 @@ def _pairs(summary: PreprocessSummary) -> str:
             return f"{name} is missing: {summary.skipped}"
         with safe_open(summary.root / items[name].caption.embedding.path, "pt") as file:
             found = file.metadata()["caption"]
-        if (items[name].caption, found) != (caption, caption):
-            return f"{name} has the caption {items[name].caption!r}"
+        if (items[name].caption.text, found) != (caption, caption):
+            return f"{name} has the caption {items[name].caption.text!r}"
     spoilt = [name for name in items if name.startswith("bad")]
     return f"{spoilt} were taken" if spoilt else ""
 

@@ -274,12 +274,12 @@ def test_captions_that_people_edit_reach_what_follows(host: Host) -> None:
     captioned = add(graph, host, "LTXVTrainDatasetCaption", dataset_path="edited")
     root = graph.probe(preprocess(graph, host, captioned))
     first = seen(run(host, graph.prompt), root)
-    assert [item.caption for item in read_index(Path(first)).items] == ["from a file"]
+    assert [item.caption.text for item in read_index(Path(first)).items] == ["from a file"]
     rows = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     rows[0]["caption"] = "edited"
     (folder / "dataset.json").write_text(json.dumps(rows), encoding="utf-8")
     run(host, graph.prompt).succeeded()
-    assert [item.caption for item in read_index(Path(first)).items] == ["edited"]
+    assert [item.caption.text for item in read_index(Path(first)).items] == ["edited"]
 
 
 @pytest.mark.comfyui

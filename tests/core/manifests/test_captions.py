@@ -141,10 +141,10 @@ def test_every_caption_is_cached_and_only_a_changed_one_encoded_again(encode, en
 
 def test_openings_are_removed_by_wish_and_before_the_trigger_word(encode):
     captions = ["The video shows a cat", "In this clip, a dog", "rain"]
-    texts = [item.caption for item in read_index(encode(captions).root).items]
+    texts = [item.caption.text for item in read_index(encode(captions).root).items]
     assert texts == captions
     wished = encode(captions, id_token="ZORP", remove_llm_prefixes=True)
-    texts = [item.caption for item in read_index(wished.root).items]
+    texts = [item.caption.text for item in read_index(wished.root).items]
     assert texts == ["ZORP a cat", "ZORP a dog", "ZORP rain"]
 
 
