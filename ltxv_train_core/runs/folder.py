@@ -13,6 +13,8 @@
 """
 
 import itertools
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,8 +170,11 @@ class RunFolder:
             raise
 
     def write_state(self, state: RunState) -> None:
-        """Replaces `run.json`, atomically."""
+        """Replaces `run.json`, atomically, and marks the folder of the runs as changed: who lists it need
+        not look at each run."""
         write_json(self.folder / STATE_FILE, state.to_json())
+        with suppress(OSError):
+            os.utime(self.folder.parent)
         global _states_written
         _states_written = next(_counter)
 

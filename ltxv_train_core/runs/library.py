@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import LTXVTrainError, shown
 from ..storage.atomic import put_in_place
 from .folder import STATE_FILE, RunFolder
-from .own_files import may_be_run
+from .own_files import is_link, may_be_run
 from .state import RunState
 from .summary_cache import RunSummary, SummaryCache, true_state
 from .writer import RunWriter
@@ -25,14 +25,14 @@ class RunLibrary:
     A run is a folder with a regular `run.json`, not a link to one. Thread-safe.
     """
 
-    def __init__(self, folder: Path, trust_seconds: float = 0.0):
+    def __init__(self, folder: Path, looks_at: int | None = None):
         """
         Args:
-            trust_seconds: how old a list may be of runs that other programs write; see
-                `SummaryCache`.
+            looks_at: at how many resting runs a list looks while the folder is unchanged, see
+                `SummaryCache`; None: at all.
         """
         self.folder = folder
-        self._cache = SummaryCache(folder, trust_seconds)
+        self._cache = SummaryCache(folder, looks_at)
 
     def runs(self) -> list[RunFolder]:
         """All runs, the ones that changed last first."""
@@ -45,6 +45,9 @@ class RunLibrary:
 
     def find(self, name: str) -> RunFolder:
         """Raises `RunNotFoundError` where there is none."""
+        known = self.folder / name if self._cache.knows(name) else None
+        if known is not None and not is_link(known) and self._status(name):
+            return RunFolder(known)
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
             if any(each.name == name and may_be_run(each) for each in found) and self._status(name):
                 return RunFolder(self.folder / name)
@@ -52,9 +55,7 @@ class RunLibrary:
 
     def summaries(self) -> list[RunSummary]:
         """All runs, the ones that changed last first; one whose state is damaged has failed for that."""
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as found:
-            return self._cache.summaries(list(found))
-        return []
+        return self._cache.summaries()
 
     def summary(self, run: RunFolder) -> RunSummary:
         """What a run is like now.

@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -50,10 +50,10 @@ class RunSummary:
     step: int
 
     @cached_property
-    def json(self) -> bytes:
-        """`name` and all of the state, with this `step`, as a JSON object."""
+    def open_json(self) -> bytes:
+        """`name` and all of the state, with this `step`, as a JSON object without its closing brace."""
         value = {"name": self.name, **self.state.to_json(), "step": self.step}
-        return json.dumps(value, allow_nan=False).encode("ascii")
+        return json.dumps(value, allow_nan=False).encode("ascii")[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,71 +84,119 @@ class _Known:
 
 
 class _List(NamedTuple):
-    """What was listed, when all were looked at, and how often this process had written states.
+    """What was listed, when all runs were looked at.
 
     Attributes:
+        stamp: of the folder; None where it may change without another one.
+        writes: how often this process had written states.
         known: of which runs `found` is made.
+        active, resting: those that somebody trains, and the others.
     """
 
-    looked_ns: int
+    stamp: Stamp | None
     writes: int
-    names: list[str]
     known: dict[str, _Known]
     found: list[RunSummary]
     active: list[_Known]
+    resting: list[_Known]
+
+
+_NO_LIST = _List(None, 0, {}, [], [], [])
 
 
 class SummaryCache:
-    """The summaries of the runs in a folder. Thread-safe: what is remembered is replaced as a whole."""
+    """The summaries of the runs in a folder. Thread-safe: what is remembered is replaced as a whole.
 
-    def __init__(self, folder: Path, trust_seconds: float = 0.0) -> None:
+    Whoever writes the state of a run marks the folder (`RunFolder.write_state`), and runs that come or go
+    change it. While it is unchanged, a list looks at the runs that somebody trains and, in turn, at some
+    of those that rest: what an editor or an earlier version of this program changes is seen after some lists.
+    """
+
+    def __init__(self, folder: Path, looks_at: int | None = None) -> None:
         """
         Args:
-            trust_seconds: for so long after a look, a run that rests is taken to be as it was,
-                unless this process writes states. One that trains is looked at each time.
+            looks_at: at how many resting runs a list looks while the folder is unchanged; None: at all.
         """
-        self._folder, self._trust_ns = str(folder), int(trust_seconds * 1e9)
+        self._folder, self._looks_at = str(folder), looks_at
         self._known: dict[str, _Known] = {}
-        self._last = _List(0, 0, [], {}, [], [])
+        self._last = _NO_LIST
+        self._turn = 0
 
-    def summaries(self, entries: Sequence[os.DirEntry[str]]) -> list[RunSummary]:
+    def knows(self, name: str) -> bool:
+        """Whether a run of that name was seen in the folder."""
+        return name in self._known
+
+    def summaries(self) -> list[RunSummary]:
         """Those of the runs in the folder, the ones that changed last first.
-
-        Args:
-            entries: what is in the folder.
 
         Returns:
             The same list as before, where nothing is known to have changed.
         """
         now_ns, writes, last = time.time_ns(), states_written(), self._last
-        names = [each.name for each in entries]
-        trusts = writes == last.writes and 0 <= now_ns - last.looked_ns < self._trust_ns
-        is_same = trusts and names == last.names
-        if is_same and all(self._look(each.name, each, now_ns) is each for each in last.active):
-            return last.found
-        before, after = self._known, {}
-        for entry, name in zip(entries, names, strict=True):
-            known = before.get(name)
-            if known is not None and known.rests and (trusts or _is_same(entry, known)):
-                after[name] = known
-            elif may_be_run(entry) and (now := self._look(name, known, now_ns)):
-                after[name] = now
-        self._known = after
-        found, active = last.found, last.active
-        if after != last.known:
-            known_now = sorted(after.values(), key=attrgetter("changed_ns", "name"), reverse=True)
-            found = [each.summary for each in known_now if each.summary is not None]
-            active = [each for each in known_now if not each.rests]
-        looked_ns = last.looked_ns if trusts else now_ns
-        self._last = _List(looked_ns, writes, names, after, found, active)
-        return found
+        try:
+            stamp = _stamp(Path(self._folder).stat())
+        except OSError:
+            return []
+        if self._looks_at is None or stamp != last.stamp or writes != last.writes:
+            after = self._look_at_all(now_ns)
+            self._last = self._listed(after, stamp if _is_settled(stamp, now_ns) else None, writes)
+            return self._last.found
+        resting = [each for each in self._next_resting(last.resting) if not _is_same(each)]
+        changed = {
+            each.name: now
+            for each in (*last.active, *resting)
+            if (now := self._look(each.name, each, now_ns)) is not each
+        }
+        if changed:
+            gone = {name for name, now in changed.items() if now is None}
+            after = last.known | {name: now for name, now in changed.items() if now is not None}
+            after = {name: known for name, known in after.items() if name not in gone}
+            self._last = self._listed(after, stamp, writes)
+        return self._last.found
+
+    def _look_at_all(self, now_ns: int) -> dict[str, _Known]:
+        after = {}
+        for entry in _entries(self._folder):
+            known = self._known.get(entry.name)
+            if known is not None and known.rests and _is_dir(entry) and _is_same(known):
+                after[entry.name] = known
+            elif may_be_run(entry) and (now := self._look(entry.name, known, now_ns)):
+                after[entry.name] = now
+        return after
+
+    def _listed(self, known: dict[str, _Known], stamp: Stamp | None, writes: int) -> _List:
+        """The list of what is known now: the same one, where that is what was known before."""
+        if known == self._last.known:
+            self._known = known
+            return self._last._replace(stamp=stamp, writes=writes)
+        ordered = sorted(known.values(), key=attrgetter("changed_ns", "name"), reverse=True)
+        self._known = known = {each.name: each for each in ordered}  # soon sorted the next time
+        return _List(
+            stamp,
+            writes,
+            known,
+            found=[each.summary for each in ordered if each.summary is not None],
+            active=[each for each in ordered if not each.rests],
+            resting=[each for each in ordered if each.rests],
+        )
+
+    def _next_resting(self, resting: list[_Known]) -> list[_Known]:
+        """Those whose turn it is."""
+        if not resting:
+            return []
+        start, count = self._turn % len(resting), self._looks_at or 0
+        self._turn = start + count
+        return resting[start : start + count]
 
     def summary(self, name: str) -> RunSummary | None:
         """That of one as it is now; None where there is none."""
-        known = self._look(name, self._known.get(name), time.time_ns())
+        before = self._known.get(name)
+        known = self._look(name, before, time.time_ns())
         if known is None:
             return None
-        self._known = {**self._known, name: known}
+        if known is not before:
+            self._known = {**self._known, name: known}
+            self._last = self._last._replace(stamp=None)  # the next list looks at all
         return known.summary
 
     def _look(self, name: str, known: _Known | None, now_ns: int) -> _Known | None:
@@ -164,6 +212,12 @@ class SummaryCache:
         return _looked_at(known, now_ns) if known.metrics_file else known
 
 
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+        return list(found)
+    return []
+
+
 def true_state(run: RunFolder, written: RunState) -> RunState:
     """The state of a run now: `run.json` may say "running" of a program that crashed."""
     if written.status not in ACTIVE or is_held(run):
@@ -173,19 +227,21 @@ def true_state(run: RunFolder, written: RunState) -> RunState:
     return replace(written, status="failed", cause=CRASHED, ended=written.updated)
 
 
-def _is_same(entry: os.DirEntry[str], known: _Known) -> bool:
-    """Whether a run that rests is as it was, told with as little work as can be."""
+def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
-        return (
-            entry.is_dir(follow_symlinks=False)
-            and _stamp(os.lstat(known.state_file)) == known.stamp
-            and (
-                not known.metrics_file
-                or _stamp(os.lstat(known.metrics_file)) == known.metrics_stamp
-            )
-        )
+        return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
+
+
+def _is_same(known: _Known) -> bool:
+    """Whether a run that rests is as it was, told with as little work as can be: who takes the lock of a
+    run that rests writes its run.json."""
+    try:
+        is_written = _stamp(os.lstat(known.state_file)) != known.stamp
+    except OSError:
+        return False
+    return not is_written and (not known.metrics_file or known.metrics_stamp is not None)
 
 
 def _read(folder: Path, state_file: str, stamp: Stamp, now_ns: int) -> _Known:

@@ -18,6 +18,9 @@ from .broadcast import NodeLocation, broadcast_event
 if TYPE_CHECKING:
     from ...ltxv_train_core.jobs import JobManager
 
+LOOKED_AT_RESTING = 25
+"""Runs for each list: of 500 that rest, each is looked at within 20 requests."""
+
 _shown_at: dict[str, NodeLocation] = {}
 """The node that shows a run, by the run's name."""
 
@@ -47,6 +50,12 @@ def _job_manager() -> "JobManager":
     return manager
 
 
+def run_positions() -> dict[str, int | None]:
+    """Positions in the queue of the runs that this ComfyUI works on. Where no job was made yet it works on
+    none, and the trainer isn't imported to say so."""
+    return job_manager().positions() if _job_manager.cache_info().currsize else {}
+
+
 def run_library() -> RunLibrary:
     """The runs in ComfyUI's output folder."""
     return _library(runs_folder())
@@ -55,7 +64,7 @@ def run_library() -> RunLibrary:
 @lru_cache(maxsize=2)
 def _library(folder: Path) -> RunLibrary:
     """Kept between calls for its cache of summaries."""
-    return RunLibrary(folder, trust_seconds=0.25)
+    return RunLibrary(folder, looks_at=LOOKED_AT_RESTING)
 
 
 def show_at(run: str, place: NodeLocation) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
 from ...ltxv_train_core.runs.curves import curves
-from .jobs import job_manager
+from .jobs import run_positions
 
 _ELSEWHERE = {"position": None, "here": False}
 _MAY_BE_HERE = ("queued", "running", "paused")
@@ -28,8 +28,10 @@ def listed(runs: Sequence[RunSummary]) -> bytes:
         return encoded
     ends = {name: b", " + _json(_place(name, here))[1:] for name in here}
     elsewhere = b", " + _json(_ELSEWHERE)[1:]
-    entries = [each.json[:-1] + ends.get(each.name, elsewhere) for each in runs]
-    encoded = b"[" + b", ".join(entries) + b"]"
+    pieces = [
+        part for run in runs for part in (b", ", run.open_json, ends.get(run.name, elsewhere))
+    ]
+    encoded = b"".join([b"[", *pieces[1:], b"]"])
     _last = runs, here, encoded
     return encoded
 
@@ -97,9 +99,9 @@ def _finite(value: float) -> float | None:
 
 
 def _positions(runs: Sequence[RunSummary]) -> dict[str, int | None]:
-    """Positions of the runs that this ComfyUI works on. Asking imports the trainer."""
+    """Positions of the runs that this ComfyUI works on."""
     is_asked = any(each.state.status in _MAY_BE_HERE for each in runs)
-    return job_manager().positions() if is_asked else {}
+    return run_positions() if is_asked else {}
 
 
 def _place(name: str, here: dict[str, int | None]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_preprocessing_with_auto_asks_the_device(gpu, monkeypatch, tmp_path, kin
     gpu(major)
     monkeypatch.setattr(model_encoders, "default_device", lambda: torch.device(kind))
     settings = PreprocessSettings(tmp_path, "LTXV_MINIATURE", "64x64x9")
-    identities = model_encoders.find_encoders(settings, {}).identities
+    identities = model_encoders.find_encoders(settings, {}).identities.values()
     assert [identity.split()[-1] for identity in identities] == [
         f"torch.{dtype}" for dtype in dtypes
     ]

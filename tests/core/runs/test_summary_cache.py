@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -91,6 +92,37 @@ def test_a_second_list_opens_nothing(folder):
     assert sorted(third) == ["metrics.jsonl", "run.json"]
 
 
+def test_while_nothing_is_marked_some_runs_are_looked_at_in_turn(folder):
+    """What another program wrote by hand is seen when it is the run's turn."""
+    runs = [make_run(folder, f"run-{number}") for number in range(9)]
+    os.utime(folder, (time.time() - 60,) * 2)
+    library = RunLibrary(folder, looks_at=3)
+    assert set(steps(library).values()) == {2}
+    for run in runs:
+        state = replace(run.written_state(), step=7)
+        (run.folder / "run.json").write_text(json.dumps(state.to_json()), encoding="utf-8")
+        settle(run, 30)
+        os.utime(folder, (time.time() - 60,) * 2)
+    seen = [list(steps(library).values()).count(7) for _ in range(4)]
+    assert seen[-1] == 9
+
+
+def test_a_state_of_another_process_is_seen_at_once(folder):
+    """Runs that rest are not looked at, and its writer marks the folder."""
+    run = make_run(folder, "run", "stopped")
+    make_run(folder, "other")
+    os.utime(folder, (time.time() - 60,) * 2)
+    library = RunLibrary(folder, looks_at=0)
+    assert steps(library) == {"run": 3, "other": 2}
+    code = (
+        "import sys; from pathlib import Path; from ltxv_train_core.runs import RunFolder, RunWriter\n"
+        "with RunWriter(RunFolder(Path(sys.argv[1]))) as writer:\n"
+        "    writer.move('running', step=6); writer.move('stopped')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run.folder)], check=True)
+    assert steps(library) == {"run": 6, "other": 2}
+
+
 def test_one_run_is_found_without_opening_others(folder):
     for number in range(20):
         make_run(folder, f"run-{number}", "stopped")
@@ -101,9 +133,9 @@ def test_one_run_is_found_without_opening_others(folder):
     assert sorted(opened) == ["metrics.jsonl", "run.json"]
 
 
-@pytest.mark.parametrize("trust_seconds", [0.0, 60.0])
-def test_what_comes_and_goes_is_seen_at_once(folder, trust_seconds):
-    library = RunLibrary(folder, trust_seconds)
+@pytest.mark.parametrize("looks_at", [None, 0])
+def test_what_comes_and_goes_is_seen_at_once(folder, looks_at):
+    library = RunLibrary(folder, looks_at)
     make_run(folder, "first")
     assert steps(library) == {"first": 2}
     make_run(folder, "second", "stopped")
