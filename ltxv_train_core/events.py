@@ -4,6 +4,7 @@ The core knows no user interface. A function that takes long accepts a `Reporter
 each event from the thread that works, and a `StopSignal`, which is asked between two steps.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Callable
@@ -62,7 +63,12 @@ class PermissionAsked:
 
 @dataclass(frozen=True)
 class StepCompleted:
-    """One optimizer step. `eta_seconds` counts to the last step."""
+    """One optimizer step.
+
+    Attributes:
+        eta_seconds: to the last step.
+        smooth_loss: moving average of the loss, see `runs.smoothing`; NaN in runs of earlier versions.
+    """
 
     step: int
     steps: int
@@ -71,6 +77,7 @@ class StepCompleted:
     grad_norm: float
     step_seconds: float
     eta_seconds: float
+    smooth_loss: float = field(default=math.nan, compare=False)
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,6 @@ def _write_pictures(
     labels = [item.prompt for item in dataset.evaluation]
     with atomic_path(output / "before_after.png") as temporary:
         contact_sheet(rows, labels).save(temporary)
-    losses = [m.loss for m in RunFolder(trained.run_folder).metrics()]
+    metrics = RunFolder(trained.run_folder).metrics()
     with atomic_path(output / "loss.png") as temporary:
-        loss_chart(losses, trained.steps).save(temporary)
+        loss_chart(metrics, trained.steps).save(temporary)

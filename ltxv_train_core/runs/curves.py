@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..events import StepCompleted
+from .smoothing import smooth_losses
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Curves:
     Attributes:
         step: the last step of the stretch.
         loss, grad_norm: means; None where no value is finite.
+        smooth_loss: the average at the last step.
         loss_low, loss_high: the range of the loss.
         learning_rate: of the last step.
         step_seconds: mean time of a step.
@@ -21,6 +23,7 @@ class Curves:
 
     step: list[int]
     loss: list[float | None]
+    smooth_loss: list[float | None]
     loss_low: list[float | None]
     loss_high: list[float | None]
     learning_rate: list[float | None]
@@ -38,9 +41,12 @@ def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curve
     width = 1 if points is None else max(1, math.ceil(len(metrics) / points))
     stretches = [metrics[first : first + width] for first in range(0, len(metrics), width)]
     losses = [_finite(each.loss for each in stretch) for stretch in stretches]
+    averages = smooth_losses(metrics)
+    smooth = [averages[first : first + width] for first in range(0, len(metrics), width)]
     return Curves(
         step=[stretch[-1].step for stretch in stretches],
         loss=[_mean(values) for values in losses],
+        smooth_loss=[next(iter(_finite(values[::-1])), None) for values in smooth],
         loss_low=[min(values, default=None) for values in losses],
         loss_high=[max(values, default=None) for values in losses],
         learning_rate=[_mean(_finite([s[-1].learning_rate])) for s in stretches],

@@ -1,27 +1,21 @@
-"""Pictures of a run's progress."""
+"""The chart of a run's loss, as an image."""
 
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
+
+from ..events import StepCompleted
+from .smoothing import smooth_losses
 
 _BACKGROUND, _GRID, _RAW, _SMOOTH, _TEXT = "#1e1e24", "#3a3a44", "#4f6d8f", "#8fd3ff", "#d8d8e0"
 _MARGIN_PX = 44
 
 
-def smooth(losses: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Exponential moving average, corrected for its start."""
-    average, norm, result = 0.0, 0.0, []
-    for loss in losses:
-        average = weight * average + (1 - weight) * loss
-        norm = weight * norm + (1 - weight)
-        result.append(average / norm)
-    return result
-
-
 def loss_chart(
-    losses: Sequence[float], steps: int, size: tuple[int, int] = (512, 288)
+    metrics: Sequence[StepCompleted], steps: int, size: tuple[int, int] = (512, 288)
 ) -> Image.Image:
-    """The loss of every step so far (thin) and its moving average (bright).
+    """The loss of every step so far (thin) and its average (bright).
 
     Args:
         steps: the run's last step, the right edge of the chart.
@@ -32,8 +26,10 @@ def loss_chart(
     font = ImageFont.load_default(12)
     width, height = size
     left, top, right, bottom = _MARGIN_PX, 26, width - 12, height - 24
-    averages = smooth(losses)
-    low, high = _range(losses)
+    raw = [(each.step, each.loss) for each in metrics if math.isfinite(each.loss)]
+    smooth = list(zip((each.step for each in metrics), smooth_losses(metrics), strict=True))
+    smooth = [(step, loss) for step, loss in smooth if math.isfinite(loss)]
+    low, high = _range([loss for _, loss in raw])
 
     def place(step: int, loss: float) -> tuple[float, float]:
         x = left + (right - left) * step / max(1, steps)
@@ -46,11 +42,11 @@ def loss_chart(
         draw.text((left - 6, y), value, font=font, fill=_TEXT, anchor="rm")
     draw.text((left, bottom + 4), "0", font=font, fill=_TEXT)
     draw.text((right, bottom + 4), str(steps), font=font, fill=_TEXT, anchor="ra")
-    if averages:
-        title = f"step {len(losses)} / {steps}   loss {averages[-1]:.4f} (average)"
+    if smooth:
+        title = f"step {metrics[-1].step} / {steps}   loss {smooth[-1][1]:.4f} (average)"
         draw.text((left, 6), title, font=font, fill=_TEXT)
-    for values, colour, line_px in ((losses, _RAW, 1), (averages, _SMOOTH, 2)):
-        points = [place(i + 1, v) for i, v in enumerate(values)]
+    for curve, colour, line_px in ((raw, _RAW, 1), (smooth, _SMOOTH, 2)):
+        points = [place(step, loss) for step, loss in curve]
         if len(points) > 1:
             draw.line(points, fill=colour, width=line_px)
     return image

@@ -1,9 +1,12 @@
 """The loop of a run: steps, and what is due or asked for between two of them."""
 
+from dataclasses import replace
+
 from ..errors import Cancelled
 from ..events import Control, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
 from ..runs import RunWriter
+from ..runs.smoothing import LossAverage
 from .distributed import Processes
 from .lora_metadata import lora_metadata
 from .memory_fit import tell_fit
@@ -38,6 +41,7 @@ class TrainingLoop:
         )
         self.saves = RunSaves(plan, self.runner, writer, metadata, report)
         self.loss_watch = LossWatch()
+        self.average = LossAverage()
 
     def run(self) -> None:
         """Steps from where the run stands to its end, or to where it is stopped.
@@ -47,6 +51,7 @@ class TrainingLoop:
         """
         try:
             self.saves.restore()
+            self.average = LossAverage.of(each.loss for each in self.plan.run.metrics())
             self._report_size()
             self._train()
             if self.runner.step == 0:
@@ -74,6 +79,7 @@ class TrainingLoop:
 
     def _record(self, metrics: StepCompleted) -> None:
         """Writes down a step, and does what is due after it."""
+        metrics = replace(metrics, smooth_loss=self.average.add(metrics.loss))
         self.plan.run.append_metrics(metrics)
         self.runner.is_between_steps = True
         self.report(metrics)

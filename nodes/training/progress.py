@@ -1,7 +1,6 @@
 """Shows a job at its node: ComfyUI's progress bar, a line of text and a preview."""
 
 import logging
-import math
 import time
 
 import comfy.utils
@@ -32,14 +31,14 @@ class NodeProgress:
     Only the executing thread may use it: ComfyUI's progress bar raises the interrupt there.
 
     Attributes:
-        losses: loss by step, as far as it was reported.
+        steps: by number, as far as they were reported.
         sheet: the latest contact sheet of validation samples; its file may be deleted.
         skipped: clips that could not be used.
     """
 
     def __init__(self, node_id: str):
         self.node_id = node_id
-        self.losses: dict[int, float] = {}
+        self.steps: dict[int, StepCompleted] = {}
         self.sheet: Image.Image | None = None
         self.skipped: list[ClipSkipped] = []
         self._steps = 0
@@ -48,8 +47,8 @@ class NodeProgress:
         self._preview_due = 0.0
 
     def load_metrics(self, metrics: list[StepCompleted]) -> None:
-        """Takes the losses of steps before those that are reported."""
-        self.losses = {each.step: each.loss for each in metrics}
+        """Takes the steps before those that are reported."""
+        self.steps = {each.step: each for each in metrics}
 
     def record(self, events: list[Event]) -> None:
         """Remembers events without touching the progress bar."""
@@ -80,17 +79,17 @@ class NodeProgress:
 
     def preview(self) -> Image.Image | None:
         """The loss chart, with the latest contact sheet below it; None before the first step."""
-        if not self.losses:
+        if not self.steps:
             return None
-        losses = [self.losses[step] for step in sorted(self.losses)]
-        chart = loss_chart([loss for loss in losses if math.isfinite(loss)], self._steps)
+        metrics = [self.steps[number] for number in sorted(self.steps)]
+        chart = loss_chart(metrics, self._steps)
         if self.sheet is None:
             return chart
         return stacked(chart, self.sheet)
 
     def _remember(self, event: Event) -> None:
         if isinstance(event, StepCompleted):
-            self.losses[event.step] = event.loss
+            self.steps[event.step] = event
             self._steps = event.steps
         elif isinstance(event, SamplesWritten):
             with Image.open(event.sheet) as sheet:

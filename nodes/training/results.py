@@ -66,15 +66,15 @@ def results(run: RunFolder, state: RunState, line: str) -> io.NodeOutput:
     """
     name = publish_loras(run, state.step)
     result_files.add(run.lora_file(state.step))
-    losses = [each.loss for each in run.metrics() if math.isfinite(each.loss)]
+    metrics = run.metrics()
     sheet = _latest_sheet(run)
     return io.NodeOutput(
         name,
-        image_from_pil(loss_chart(losses, state.steps)),
+        image_from_pil(loss_chart(metrics, state.steps)),
         image_from_pil(sheet) if sheet else ExecutionBlocker(None),
         str(run.folder),
         run.name,
-        {"loss": losses},
+        {"loss": [each.loss for each in metrics if math.isfinite(each.loss)]},
         ui={"text": [f"{name}, {line}"]},
     )
 

@@ -1,6 +1,6 @@
 /** Draws the loss of one or more runs on a canvas. */
 
-import { lastAtMost, shortNumber, smooth, ticks, valueRange } from "./series.js";
+import { lastAtMost, shortNumber, ticks, valueRange } from "./series.js";
 
 /** Readable on dark and on light ground. */
 export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
@@ -62,20 +62,19 @@ class Plot {
   }
 
   draw(lines, look) {
-    const averages = lines.map(({ columns }) => smooth(columns.loss));
     const all = lines.flatMap(({ columns }) => columns.loss);
     this.steps = Math.max(1, look.steps);
     this.isLog = look.isLog;
     [this.low, this.high] = valueRange(all, look.isLog);
     this.#grid();
     this.#inside(() => {
-      lines.forEach((line, index) => {
+      lines.forEach((line) => {
         this.#band(line, 0.35);
-        this.#curve(line.columns.step, averages[index], line.colour, 1.8);
+        this.#curve(line.columns.step, line.columns.smooth_loss, line.colour, 1.8);
       });
     });
     if (look.showsRate) this.#rates(lines);
-    if (look.pointer !== null) this.#readout(lines, averages, look);
+    if (look.pointer !== null) this.#readout(lines, look);
   }
 
   x(step) {
@@ -170,15 +169,15 @@ class Plot {
   }
 
   /** The values below the mouse. */
-  #readout(lines, averages, look) {
+  #readout(lines, look) {
     const { context, area, theme } = this;
     const share = (look.pointer - area.left) / area.width;
     if (share < 0 || share > 1) return;
     const step = Math.round(share * this.steps);
-    const texts = lines.flatMap(({ columns, label, colour }, index) => {
+    const texts = lines.flatMap(({ columns, label, colour }) => {
       const at = Math.max(0, lastAtMost(columns.step, step));
       if (!columns.step.length) return [];
-      const average = shortNumber(averages[index][at]);
+      const average = shortNumber(columns.smooth_loss[at]);
       const rate = look.showsRate ? `, rate ${shortNumber(columns.learning_rate[at])}` : "";
       const name = lines.length > 1 ? `${label}: ` : "";
       const loss = `${shortNumber(columns.loss[at])} (average ${average})`;

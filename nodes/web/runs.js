@@ -9,7 +9,7 @@ import * as rest from "./rest.js";
 
 const EVENT = "ltxv_train.progress";
 const HISTORY_POINTS = 2000;
-const COLUMNS = ["step", "loss", "loss_low", "loss_high", "learning_rate", "step_seconds"];
+const COLUMNS = ["step", "loss", "smooth_loss", "loss_low", "loss_high", "learning_rate", "step_seconds"];
 
 const feeds = new Map();
 const listeners = new Set();

@@ -4,30 +4,6 @@
 const CUT_OFF_SHARE = 0.02;
 
 /**
- * Exponential moving average, corrected for its start. A gap stays a gap.
- *
- * @param {(number|null)[]} values
- * @param {number} [weight] of the past, 0..1
- * @returns {(number|null)[]}
- */
-export function smooth(values, weight = smoothingFor(values.length)) {
-  let average = 0;
-  let norm = 0;
-  return values.map((value) => {
-    if (value === null) return null;
-    average = weight * average + (1 - weight) * value;
-    norm = weight * norm + (1 - weight);
-    return average / norm;
-  });
-}
-
-/** Averages over about a fifteenth of the curve, and at least five points. */
-export function smoothingFor(count) {
-  const window = Math.min(200, Math.max(5, count / 15));
-  return 1 - 2 / (window + 1);
-}
-
-/**
  * The range that a chart shows.
  *
  * @param {(number|null)[]} values

@@ -123,6 +123,8 @@ def test_metrics_since_a_step_and_thinned(host: Host, url: str) -> None:
     assert columns["step"] == list(range(1, STEPS + 1))
     assert columns["loss"][6] is None
     assert columns["loss"][7] == 1 / 8
+    assert columns["smooth_loss"][0] == 1.0
+    assert columns["smooth_loss"][6] is None
     assert answer["last"]["eta_seconds"] == 1.0
     since = ask(host, f"{url}/metrics?since=38").json["columns"]
     assert since["step"] == [39, 40]

@@ -9,18 +9,9 @@ import {
   duration,
   lastAtMost,
   shortNumber,
-  smooth,
   ticks,
   valueRange,
 } from "../../nodes/web/series.js";
-
-test("a constant stays what it is, from the first point on", () => {
-  for (const value of smooth([3, 3, 3, 3])) assert.ok(Math.abs(value - 3) < 1e-12);
-});
-
-test("the average follows and gaps stay gaps", () => {
-  assert.deepEqual(smooth([1, null, 3], 0.5), [1, null, (0.5 * 0.5 + 0.5 * 3) / 0.75]);
-});
 
 test("a single peak does not flatten the chart", () => {
   const losses = Array.from({ length: 200 }, (_, index) => 1 + index / 1000);
