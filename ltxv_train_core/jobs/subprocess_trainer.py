@@ -18,6 +18,7 @@ from typing import Any
 from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Control, Reporter, StopSignal
+from ..models import device
 from ..permissions import environment
 from ..runs import Failure, RunFolder, RunWriter
 from ..runs.failures import RunFailedError, failure_left
@@ -67,7 +68,11 @@ class SubprocessTrainer:
             with named_faults(log), log.open("wb") as output:
                 process = subprocess.Popen(
                     _command(plan.run, self.processes),
-                    env=os.environ | environment() | {ADDRESS_VARIABLE: listener.address} | _UTF8,
+                    env=os.environ
+                    | environment()
+                    | device.environment()
+                    | {ADDRESS_VARIABLE: listener.address}
+                    | _UTF8,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -1,23 +1,83 @@
+"""The device that models compute on. Whoever starts the work chooses it: ComfyUI its own, a command line
+`LTXV_TRAIN_DEVICE`; otherwise it is the accelerator of this machine."""
+
 import gc
+import os
+from typing import Any
 
 import psutil
 import torch
 
+from ..errors import ConfigurationError, shown
+
+VARIABLE = "LTXV_TRAIN_DEVICE"
+"""Names the device in the environment, for example "cpu" or "cuda:1"; processes that train for this one get it so."""
+
+KINDS = ("cuda", "xpu", "mps", "cpu")
+"""Those that this program computes on. AMD's cards are of the kind cuda."""
+
+_chosen: torch.device | None = None
+
+
+def use_device(device: torch.device | None) -> None:
+    """Chooses the device of this process; None takes the choice back."""
+    global _chosen
+    _chosen = device
+
 
 def default_device() -> torch.device:
-    """The accelerator of this machine, or the CPU."""
+    """The device that was chosen, or the accelerator of this machine, or the CPU.
+
+    Raises:
+        ConfigurationError: it is of a kind that this program doesn't compute on.
+    """
+    device = _chosen or _named() or _accelerator()
+    if device.type not in KINDS:
+        name = "privateuseone (DirectML)" if device.type == "privateuseone" else device.type
+        raise ConfigurationError(
+            [
+                f"this machine's device is of the kind {name}, on which this program doesn't train; it "
+                f"knows {', '.join(KINDS)}. Start ComfyUI with --cpu, or set {VARIABLE} to cpu, to train "
+                "on the processor"
+            ]
+        )
+    return device
+
+
+def environment() -> dict[str, str]:
+    """What a process that works for this one needs in its environment."""
+    return {} if _chosen is None else {VARIABLE: str(_chosen)}
+
+
+def _named() -> torch.device | None:
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return None
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            [f"{VARIABLE} {shown(name)}: is no device; expected for example cpu, cuda or cuda:1"]
+        ) from error
+
+
+def _accelerator() -> torch.device:
+    accelerator = getattr(torch, "accelerator", None)  # since torch 2.6
+    if accelerator is not None and accelerator.is_available():
+        found: torch.device = accelerator.current_accelerator()
+        return found
     if torch.cuda.is_available():
         return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that new tensors can have."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
+    backend = _backend(device)
+    if hasattr(backend, "mem_get_info"):
+        unused = backend.memory_reserved(device) - backend.memory_allocated(device)
+        free: int = backend.mem_get_info(device)[0] + unused
+        return free
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
     return int(psutil.virtual_memory().available)
@@ -36,7 +96,11 @@ def free_memory() -> None:
 
 def empty_cache() -> None:
     """Gives memory of dropped tensors back to the device."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()
+    backend = _backend(default_device())
+    if backend is not None:
+        backend.empty_cache()
+
+
+def _backend(device: torch.device) -> Any:
+    """torch's module for an accelerator; None for the CPU."""
+    return None if device.type == "cpu" else getattr(torch, device.type)

@@ -11,11 +11,10 @@ def base_dtype(mode: str) -> torch.dtype:
 
 
 def vae_dtype(device: torch.device) -> torch.dtype:
-    """What a device holds the VAE in: bfloat16, which every accelerator but NVIDIA's before Ampere
-    computes in; float32 elsewhere, as it overflows in fp16."""
-    if device.type == "cuda" and not _computes_bfloat16(device):
-        return torch.float32
-    return text_encoder_dtype(device)
+    """What a device holds the VAE in: bfloat16 where it computes in it, which NVIDIA's before Ampere and
+    Apple's older ones don't; float32 elsewhere, as it overflows in fp16."""
+    computes = device.type == "xpu" or (device.type == "cuda" and _computes_bfloat16(device))
+    return torch.bfloat16 if computes else torch.float32
 
 
 def text_encoder_dtype(device: torch.device) -> torch.dtype:

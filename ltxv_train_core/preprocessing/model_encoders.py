@@ -108,6 +108,6 @@ def _dtype(
     name: str, device: torch.device, usual: Callable[[torch.device], torch.dtype]
 ) -> torch.dtype:
     if name == "auto":
-        return usual(device) if device.type == "cuda" else torch.float32
+        return usual(device)
     result: torch.dtype = getattr(torch, name)
     return result

@@ -39,10 +39,11 @@ class Processes:
             return cls()
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         if not dist.is_initialized():
-            if torch.cuda.is_available():
+            on_cuda = default_device().type == "cuda"
+            if on_cuda:
                 torch.cuda.set_device(local_rank)
             # torch for Windows has gloo alone.
-            has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+            has_nccl = on_cuda and dist.is_nccl_available()
             backend = "nccl" if has_nccl else "gloo"
             dist.init_process_group(backend, timeout=PATIENCE)
         return cls(dist.get_rank(), count, local_rank)

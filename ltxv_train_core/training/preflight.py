@@ -123,10 +123,17 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
     """What is missing on this machine, and may be there on another."""
     return [
         *missing_paths(config),
-        *unavailable_here(config, default_device()),
+        *_unavailable(config),
         *trackers.missing_packages(config),
         *hub.problems(config),
     ]
+
+
+def _unavailable(config: TrainingConfig) -> list[str]:
+    try:
+        return unavailable_here(config, default_device())
+    except ConfigurationError as error:
+        return error.problems
 
 
 def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:

@@ -12,6 +12,7 @@ from server import PromptServer
 
 from ...ltxv_train_core.events import Event, RunDeleted, RunStatusChanged
 from ...ltxv_train_core.runs import RunFolder, RunLibrary, RunState
+from ..comfy.device import use_comfyui_device
 from ..comfy.folders import publish, runs_folder
 from .broadcast import NodeLocation, broadcast_event
 
@@ -44,6 +45,7 @@ def job_manager() -> "JobManager":
 def _job_manager() -> "JobManager":
     from ...ltxv_train_core.jobs import JobManager
 
+    use_comfyui_device()
     manager = JobManager()
     manager.subscribe(_follow)
     manager.pause_at_exit()

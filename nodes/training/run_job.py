@@ -15,6 +15,7 @@ import comfy.model_management
 from ...ltxv_train_core.background import Job
 from ...ltxv_train_core.errors import Cancelled
 from ...ltxv_train_core.events import Event, EventQueue, Reporter, StopSignal
+from ..comfy.device import use_comfyui_device
 from ..server.broadcast import NodeLocation, broadcast_event
 from ..server.jobs import job_manager
 from .progress import NodeProgress
@@ -50,6 +51,7 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
         Exception: whatever the work raised.
         comfy.model_management.InterruptProcessingException: after the work has stopped.
     """
+    use_comfyui_device()
     job = Job(target)
     job.start()
     try:

@@ -107,12 +107,12 @@ class PreprocessSettings(Section):
     vae_batch_size: int = option(1, "Clips of one size that the VAE encodes at once.", ge=1, le=64)
     vae_dtype: Precision = option(
         "auto",
-        "Precision of the VAE; auto is bfloat16 on a CUDA device that computes in it (NVIDIA since "
-        "Ampere), float32 elsewhere.",
+        "Precision of the VAE; auto is bfloat16 on a GPU that computes in it (NVIDIA since Ampere, "
+        "AMD, Intel), float32 elsewhere.",
     )
     text_encoder_dtype: Precision = option(
         "auto",
-        "Precision of the text encoder; auto is bfloat16 on a CUDA device, float32 elsewhere.",
+        "Precision of the text encoder; auto is bfloat16 on a GPU, float32 on a CPU.",
     )
     load_text_encoder_in_8bit: bool = option(
         False, "Load the text encoder in 8 bits (bitsandbytes): a quarter of float32's memory."

@@ -26,7 +26,8 @@ def gpu(monkeypatch):
         ("cuda", 8, None, torch.bfloat16),
         ("cuda", 12, None, torch.bfloat16),
         ("cuda", 7, "6.2", torch.bfloat16),
-        ("mps", 0, None, torch.bfloat16),
+        ("mps", 0, None, torch.float32),
+        ("xpu", 0, None, torch.bfloat16),
         ("cpu", 0, None, torch.float32),
     ],
 )
@@ -42,7 +43,7 @@ def test_a_gpu_without_bfloat16_has_the_vae_in_float32(gpu, kind, major, hip, dt
     [
         ("cuda", 7, ["float32", "bfloat16"]),
         ("cuda", 8, ["bfloat16", "bfloat16"]),
-        ("mps", 0, ["float32", "float32"]),
+        ("mps", 0, ["float32", "bfloat16"]),
         ("cpu", 0, ["float32", "float32"]),
     ],
 )

@@ -6,6 +6,10 @@ Attributes:
 """
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 unloads = 0
 interrupt_threads: list[int] = []
@@ -37,3 +41,10 @@ def unload_all_models() -> None:
 
 def soft_empty_cache() -> None:
     """There is no accelerator to free."""
+
+
+def get_torch_device() -> "torch.device":
+    """What ComfyUI computes on with --cpu."""
+    import torch
+
+    return torch.device("cpu")
