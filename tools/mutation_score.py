@@ -1,0 +1,218 @@
+"""How many small changes of a room's code its nearest tests notice.
+
+    python tools/mutation_score.py optim --count 40 --seed 0
+
+cosmic-ray makes the mutants. Each changes a copy of the working tree, and what survives is shown as a
+diff: write a test that fails on it, or say why no test can.
+"""
+
+import argparse
+import ast
+import difflib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).parent.parent
+CORE, TESTS = "ltxv_train_core", "tests/core"
+ROOMS = {
+    "diffusion": ([f"{CORE}/diffusion"], [f"{TESTS}/diffusion"]),
+    "optim": ([f"{CORE}/optim"], [f"{TESTS}/optim"]),
+    "training": ([f"{CORE}/training"], [f"{TESTS}/training"]),
+    "memory": (
+        [f"{CORE}/models/memory", f"{CORE}/training/memory_fit.py"],
+        [
+            f"{TESTS}/training/test_memory_fit.py",
+            f"{TESTS}/training/test_memory.py",
+            f"{TESTS}/models",
+            f"{TESTS}/families/test_fp8.py",
+            f"{TESTS}/training/test_acceleration.py",
+        ],
+    ),
+    "buckets": ([f"{CORE}/preprocessing/buckets.py"], [f"{TESTS}/preprocessing/test_buckets.py"]),
+    "runs": ([f"{CORE}/runs"], [f"{TESTS}/runs", f"{TESTS}/training/test_run_plan.py"]),
+    "lora": ([f"{CORE}/lora"], [f"{TESTS}/lora"]),
+}
+"""A room's files and its nearest tests, the quick ones first."""
+
+# What the tests import and no mutant changes; on Linux every mutant starts with it in memory.
+PRELOADED = (
+    "torch",
+    "diffusers",
+    "transformers.optimization",
+    "peft",
+    "pytest",
+    "hypothesis",
+    "av",
+)
+LEAST_SECONDS = 30
+LIMIT_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Mutant:
+    path: str
+    line: int
+    before: str
+    after: str
+
+    @property
+    def diff(self) -> str:
+        lines = difflib.unified_diff(
+            self.before.splitlines(),
+            self.after.splitlines(),
+            self.path,
+            self.path,
+            n=1,
+            lineterm="",
+        )
+        return "\n".join(lines)
+
+
+def mutants(path: str, root: Path) -> Iterator[Mutant]:
+    """Every mutant of a file that differs in more than types and texts."""
+    before = (root / path).read_text(encoding="utf-8")
+    nodes = list(ast_nodes(get_ast(before)))
+    meaning = _meaning(before)
+    for name in operator_names():
+        operator_class = get_operator(name)
+        if operator_class.arguments():
+            continue
+        operator = operator_class()
+        places = [place for node in nodes for place in operator.mutation_positions(node)]
+        for occurrence, (start, _) in enumerate(places):
+            after = mutate_code(before, operator, occurrence)
+            if after is not None and _meaning(after) != meaning:
+                yield Mutant(path, start[0], before, after)
+
+
+def _meaning(source: str) -> str:
+    """The code without annotations, where `|` is no calculation."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return source
+    for node in ast.walk(tree):
+        for field in ("annotation", "returns"):
+            if hasattr(node, field):
+                setattr(node, field, ast.Constant(None))
+    return ast.dump(tree)
+
+
+def sample(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
+    """A sample with at most one mutant of each line, so that no rich formula outweighs the rest."""
+    shuffled = sorted(found, key=lambda mutant: (mutant.path, mutant.line, mutant.after))
+    random.Random(seed).shuffle(shuffled)
+    lines = {(mutant.path, mutant.line): mutant for mutant in shuffled}
+    return list(lines.values())[:count]
+
+
+def copy_tree(target: Path) -> None:
+    """The files that git knows, or would: changes that are not committed are tested too."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+def _run_tests(tree: Path, tests: list[str]) -> None:
+    """Ends this process with pytest's status; a session of its own, so that all can be ended."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+    os.chdir(tree)
+    sys.dont_write_bytecode = True  # two mutants of one second would share a stale file
+    sys.path.insert(0, str(tree))
+    os.environ.update(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    with Path("pytest.log").open("w", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        import pytest
+
+        options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", f"--basetemp={tree / '.temp'}"]
+        os._exit(pytest.main([*options, *tests]))
+
+
+def tests_pass(tree: Path, tests: list[str], limit: float | None) -> bool:
+    """Whether the tests pass within the limit in seconds."""
+    # Elsewhere a fork after torch's import is not safe, so the import is paid for each mutant.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    process = context.Process(target=_run_tests, args=(tree, tests))
+    process.start()
+    process.join(limit)
+    in_time = not process.is_alive()
+    if not in_time and hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+    return in_time and process.exitcode == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("room", choices=ROOMS)
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sources, tests = ROOMS[options.room]
+    if sys.platform == "linux":
+        for name in PRELOADED:
+            __import__(name)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        tree = Path(folder).resolve() / "tree"
+        copy_tree(tree)
+        begun = time.monotonic()
+        if not tests_pass(tree, tests, None):
+            print((tree / "pytest.log").read_text(encoding="utf-8"))
+            return 1
+        limit = max(LEAST_SECONDS, LIMIT_FACTOR * (time.monotonic() - begun))
+        files = [
+            path.relative_to(tree).as_posix()
+            for source in sources
+            for path in (sorted((tree / source).rglob("*.py")) or [tree / source])
+        ]
+        found = [mutant for file in files for mutant in mutants(file, tree)]
+        chosen = sample(found, options.count, options.seed)
+        survivors = []
+        for mutant in chosen:
+            begun = time.monotonic()
+            (tree / mutant.path).write_text(mutant.after, encoding="utf-8")
+            survived = tests_pass(tree, tests, limit)
+            (tree / mutant.path).write_text(mutant.before, encoding="utf-8")
+            survivors += [mutant] if survived else []
+            outcome = "survived" if survived else "killed"
+            print(
+                f"{outcome:8} {time.monotonic() - begun:5.1f} s  {mutant.path}:{mutant.line}",
+                flush=True,
+            )
+    for mutant in survivors:
+        print(f"\n{mutant.path}:{mutant.line} survived\n{mutant.diff}")
+    killed = len(chosen) - len(survivors)
+    print(
+        f"\n{options.room}: {killed} of {len(chosen)} mutants killed "
+        f"({killed / len(chosen):.0%}), of {len(found)} found; seed {options.seed}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
