@@ -28,25 +28,43 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
-ROOMS = {
-    "diffusion": ([f"{CORE}/diffusion"], [f"{TESTS}/diffusion"]),
-    "optim": ([f"{CORE}/optim"], [f"{TESTS}/optim"]),
-    "training": ([f"{CORE}/training"], [f"{TESTS}/training"]),
-    "memory": (
-        [f"{CORE}/models/memory", f"{CORE}/training/memory_fit.py"],
-        [
-            f"{TESTS}/training/test_memory_fit.py",
-            f"{TESTS}/training/test_memory.py",
-            f"{TESTS}/models",
-            f"{TESTS}/families/test_fp8.py",
-            f"{TESTS}/training/test_acceleration.py",
-        ],
-    ),
-    "buckets": ([f"{CORE}/preprocessing/buckets.py"], [f"{TESTS}/preprocessing/test_buckets.py"]),
-    "runs": ([f"{CORE}/runs"], [f"{TESTS}/runs", f"{TESTS}/training/test_run_plan.py"]),
-    "lora": ([f"{CORE}/lora"], [f"{TESTS}/lora"]),
+TRAINING = f"{TESTS}/training/test_"
+SAVES = ("trainer", "run_plan", "optimization", "recovery", "kill")
+ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "diffusion": {"diffusion": (f"{TESTS}/diffusion",)},
+    "optim": {"optim": (f"{TESTS}/optim",)},
+    "training": {
+        "training/run_plan.py": (f"{TRAINING}run_plan.py",),
+        "training/loop.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/step.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/saves.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/resume.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/checkpoint.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/recovery.py": (f"{TRAINING}recovery.py",),
+        "training/trainer.py": (f"{TRAINING}trainer.py", f"{TRAINING}failures.py"),
+        "training/validation.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
+        "training/sampling.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
+        "training/lora_metadata.py": (f"{TRAINING}lora_outputs.py",),
+        "training/trainable.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}full_model.py"),
+        "training/trainable_lora.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}acceleration.py"),
+        "training/trainable_model.py": (f"{TRAINING}full_model.py",),
+        "training/distributed.py": (f"{TRAINING}same_bytes.py",),
+    },
+    "memory": {
+        "training/memory_fit.py": (f"{TRAINING}memory_fit.py",),
+        "models/memory/activations.py": (f"{TRAINING}memory_fit.py",),
+        "models/memory/fp8.py": (f"{TESTS}/families/test_fp8.py",),
+        "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
+        "models/memory/quantize.py": (f"{TRAINING}memory_fit.py", f"{TRAINING}acceleration.py"),
+    },
+    "buckets": {"preprocessing/buckets.py": (f"{TESTS}/preprocessing/test_buckets.py",)},
+    "runs": {
+        "runs/fingerprint.py": (f"{TESTS}/runs", f"{TRAINING}run_plan.py"),
+        "runs": (f"{TESTS}/runs",),
+    },
+    "lora": {"lora": (f"{TESTS}/lora", f"{TRAINING}checkpoints.py")},
 }
-"""A room's files and its nearest tests, the quick ones first."""
+"""A room's files or folders, each with its nearest tests, the quick ones first."""
 
 # What the tests import and no mutant changes; on Linux every mutant starts with it in memory.
 PRELOADED = (
@@ -58,6 +76,7 @@ PRELOADED = (
     "hypothesis",
     "av",
 )
+LOG = "pytest.log"
 LEAST_SECONDS = 30
 LIMIT_FACTOR = 3
 
@@ -135,7 +154,17 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
-def _run_tests(tree: Path, tests: list[str]) -> None:
+def nearest_tests(room: str, tree: Path) -> dict[str, tuple[str, ...]]:
+    """The tests of every file of a room; a file that is named comes before its folder."""
+    found: dict[str, tuple[str, ...]] = {}
+    for source, tests in ROOMS[room].items():
+        place = tree / CORE / source
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            found.setdefault(path.relative_to(tree).as_posix(), tests)
+    return found
+
+
+def _run_tests(tree: Path, tests: tuple[str, ...]) -> None:
     """Ends this process with pytest's status; a session of its own, so that all can be ended."""
     if hasattr(os, "setsid"):
         os.setsid()
@@ -143,7 +172,7 @@ def _run_tests(tree: Path, tests: list[str]) -> None:
     sys.dont_write_bytecode = True  # two mutants of one second would share a stale file
     sys.path.insert(0, str(tree))
     os.environ.update(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
-    with Path("pytest.log").open("w", encoding="utf-8") as log:
+    with Path(LOG).open("w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         import pytest
@@ -152,7 +181,7 @@ def _run_tests(tree: Path, tests: list[str]) -> None:
         os._exit(pytest.main([*options, *tests]))
 
 
-def tests_pass(tree: Path, tests: list[str], limit: float | None) -> bool:
+def tests_pass(tree: Path, tests: tuple[str, ...], limit: float | None) -> bool:
     """Whether the tests pass within the limit in seconds."""
     # Elsewhere a fork after torch's import is not safe, so the import is paid for each mutant.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -173,37 +202,32 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    sources, tests = ROOMS[options.room]
     if sys.platform == "linux":
         for name in PRELOADED:
             __import__(name)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         tree = Path(folder).resolve() / "tree"
         copy_tree(tree)
-        begun = time.monotonic()
-        if not tests_pass(tree, tests, None):
-            print((tree / "pytest.log").read_text(encoding="utf-8"))
-            return 1
-        limit = max(LEAST_SECONDS, LIMIT_FACTOR * (time.monotonic() - begun))
-        files = [
-            path.relative_to(tree).as_posix()
-            for source in sources
-            for path in (sorted((tree / source).rglob("*.py")) or [tree / source])
-        ]
-        found = [mutant for file in files for mutant in mutants(file, tree)]
+        nearest = nearest_tests(options.room, tree)
+        found = [mutant for file in nearest for mutant in mutants(file, tree)]
         chosen = sample(found, options.count, options.seed)
+        limits: dict[tuple[str, ...], float] = {}
         survivors = []
         for mutant in chosen:
-            begun = time.monotonic()
+            tests, begun = nearest[mutant.path], time.monotonic()
+            if tests not in limits:
+                if not tests_pass(tree, tests, None):
+                    print((tree / LOG).read_text(encoding="utf-8"))
+                    return 1
+                limits[tests] = max(LEAST_SECONDS, LIMIT_FACTOR * (time.monotonic() - begun))
+                begun = time.monotonic()
             (tree / mutant.path).write_text(mutant.after, encoding="utf-8")
-            survived = tests_pass(tree, tests, limit)
+            survived = tests_pass(tree, tests, limits[tests])
             (tree / mutant.path).write_text(mutant.before, encoding="utf-8")
             survivors += [mutant] if survived else []
             outcome = "survived" if survived else "killed"
-            print(
-                f"{outcome:8} {time.monotonic() - begun:5.1f} s  {mutant.path}:{mutant.line}",
-                flush=True,
-            )
+            seconds = time.monotonic() - begun
+            print(f"{outcome:8} {seconds:5.1f} s  {mutant.path}:{mutant.line}", flush=True)
     for mutant in survivors:
         print(f"\n{mutant.path}:{mutant.line} survived\n{mutant.diff}")
     killed = len(chosen) - len(survivors)

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 
@@ -28,9 +30,9 @@ def test_the_decay_rises_to_its_limit():
 
 def test_weights_come_back_bit_for_bit_after_a_failure():
     _, average, weight = averaged([0.1], 0.9)
-    with pytest.raises(RuntimeError, match="out of memory"), average.applied():
+    with contextlib.suppress(MemoryError), average.applied():
         assert weight.tolist() == pytest.approx([0.9 / 11] * 2)
-        raise RuntimeError("out of memory")
+        raise MemoryError
     assert torch.equal(weight, torch.full((2,), 0.1))
 
 

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from prodigyopt import Prodigy
@@ -71,10 +73,10 @@ def test_what_schedule_free_hands_out_is_the_average_of_its_points():
         weight_after(optimizer, weight, [gradient])
         points.append(optimizer.state[weight]["z"].clone())
     trained = weight.detach().clone()
-    with pytest.raises(RuntimeError, match="disk"), final_weights(optimizer):
+    with contextlib.suppress(OSError), final_weights(optimizer):
         assert torch.allclose(weight, sum(points) / 2, atol=1e-6)
         assert not torch.allclose(weight, trained, atol=1e-4)
-        raise RuntimeError("disk")
+        raise OSError
     assert torch.equal(weight, trained)
     weight_after(optimizer, weight, [1.0])  # raises unless it is in training mode
 
