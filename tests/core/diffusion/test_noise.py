@@ -3,6 +3,8 @@ from statistics import NormalDist
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ltxv_train_core.config import FlowMatchingConfig, build
 from ltxv_train_core.diffusion.timesteps import draw_noise_levels
@@ -100,3 +102,61 @@ def test_sampling_levels_are_shifted_and_end_at_the_terminal():
     stretched = [1 - (1 - s) * 0.9 / (1 - plain[-1]) for s in plain]
     assert levels[:-1].tolist() == pytest.approx(stretched, abs=1e-6)
     assert sampling_levels(1, {"video": 27}).tolist() == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize("tokens", [27, 1024, 9216])
+def test_the_schedule_of_two_steps_has_the_terminal_alone_between_its_ends(tokens):
+    assert sampling_levels(2, {"video": tokens}).tolist() == pytest.approx([1, 0.1, 0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps=st.integers(2, 100), tokens=st.integers(1, 20_000))
+def test_sampling_levels_fall_from_one_over_the_terminal_to_zero(steps, tokens):
+    levels = sampling_levels(steps, {"video": tokens}).double()
+    assert len(levels) == steps + 1
+    assert levels[[0, -1]].tolist() == pytest.approx([1, 0], abs=1e-4)
+    assert levels[-2].item() == pytest.approx(0.1, abs=1e-5)
+    assert (levels.diff() < 0).all()
+    more = sampling_levels(steps, {"video": tokens + 1000}).double()
+    assert (more >= levels - 1e-6).all(), "more tokens need more noise"
+
+
+@settings(max_examples=50, deadline=None)
+@given(tokens=st.integers(0, 50_000), more=st.integers(1, 1000))
+def test_the_shift_is_linear_in_the_tokens(tokens, more):
+    slope = (2.05 - 0.95) / 3072
+    assert token_shift(tokens + more) - token_shift(tokens) == pytest.approx(more * slope)
+    assert VIDEO.shift_limit == 2.05
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    shift=st.floats(-5, 5),
+    std=st.floats(0.1, 3),
+    share=st.sampled_from([None, 0.0, 0.3, 1.0]),
+    seed=st.integers(0, 2**40),
+)
+def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share, seed):
+    """One uniform number for each sample, then a normal one, then whether the uniform one is taken.
+    A change of the order changes every run."""
+    params = {"shift": shift, "std": std} | ({} if share is None else {"uniform_share": share})
+    config = FlowMatchingConfig(timestep_sampling_params=params)
+    found = draw_noise_levels(config, 16, 9.0, 9.0, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    uniform, normal = torch.rand(16, generator=generator), torch.randn(16, generator=generator)
+    expected = torch.sigmoid(normal * std + shift)
+    if share:
+        taken = torch.rand(16, generator=generator) < share
+        expected[taken] = uniform[taken]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_the_stream_s_shift_holds_up_to_its_limit_unless_one_is_set():
+    def level(**params):
+        config = FlowMatchingConfig(timestep_sampling_params={"std": 1e-6} | params)
+        generator = torch.Generator().manual_seed(0)
+        return logit(draw_noise_levels(config, 1, 3.0, 2.0, generator)).item()
+
+    shifts = [level(), level(shift_limit=2.5), level(shift_limit=9.0), level(shift=-1.0)]
+    assert shifts == pytest.approx([2.0, 2.5, 3.0, -1.0], abs=1e-3)

@@ -3,7 +3,7 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.errors import LTXVTrainError
+from ltxv_train_core.errors import LTXVTrainError, NotFiniteError
 from ltxv_train_core.optim.stepper import OptimizerStepper
 
 CPU = torch.device("cpu")
@@ -60,6 +60,12 @@ def test_a_loss_that_stays_not_finite_ends_the_run(mode):
     moving, weight = mover(mode)
     assert steps_until_it_gives_up(moving, weight, float("nan"), float("nan")) == 10
     assert torch.equal(weight, torch.ones(4))
+    assert moving.skipped_steps == 10
+    assert steps_until_it_gives_up(moving, weight, float("nan"), float("nan")) == 10, (
+        "as many again"
+    )
+    with pytest.raises(NotFiniteError, match="no step was finite"):
+        moving.require_moved()
 
 
 def test_overflows_that_no_scale_cures_end_the_run():
@@ -92,3 +98,56 @@ def test_the_average_leaves_out_what_the_weights_left_out():
     with moving.weights_to_sample():
         shown = weight.detach().clone()
     assert torch.allclose(shown, torch.ones(4) * 2 / 11 + weight * 9 / 11)
+
+
+def test_a_finite_step_begins_the_count_anew():
+    moving, weight = mover("no", max_non_finite_steps=3)
+    for number in range(1, 4):
+        for loss in (float("nan"), float("nan"), 1.0):
+            moving.backward(weight.sum())
+            moving.step(number, loss)
+            moving.require_finite()
+    assert (moving.skipped_steps, moving.moved_steps) == (6, 3)
+    moving.require_moved()
+
+
+def test_a_step_is_left_out_for_its_loss_or_its_gradients_and_names_its_clips():
+    messages = []
+    moving, weight = mover("no", lambda event: messages.append(event.message))
+    for number, (slope, loss) in enumerate([(1.0, float("inf")), (float("inf"), 1.0)], start=1):
+        moving.backward((weight * slope).sum())
+        moving.step(number, loss, clips="its clips: a.mp4")
+        assert torch.equal(weight, torch.ones(4))
+        assert weight.grad is None
+    assert messages == [
+        f"step {n}: the loss is not finite; step left out (its clips: a.mp4)" for n in (1, 2)
+    ]
+    assert moving.schedule.last_epoch == 2
+
+
+@pytest.mark.parametrize(("limit", "length"), [(0.5, 0.5), (100.0, 6.0), (0.0, 6.0)])
+def test_gradients_are_clipped_to_their_norm(limit, length):
+    """Four of 3 have the norm 6; 0 clips nothing."""
+    moving, weight = mover("no", max_grad_norm=limit)
+    lengths = []
+    moving.optimizer.register_step_pre_hook(
+        lambda *arguments: lengths.append(weight.grad.norm().item())
+    )
+    moving.backward((weight * 3).sum())
+    assert moving.step(1, 1.0) == pytest.approx(6.0)
+    assert lengths == pytest.approx([length], rel=1e-4)
+
+
+def test_only_fp16_scales_its_loss():
+    for mode, scale in (("fp16", 2.0**16), ("bf16", 1.0), ("no", 1.0)):
+        moving, weight = mover(mode)
+        moving.backward(weight.sum())
+        assert weight.grad.tolist() == [scale] * 4
+
+
+def test_samples_are_of_the_weights_where_there_is_no_average():
+    moving, weight = mover("no")
+    move(moving, weight, 1, slope=1.0)
+    before = weight.detach().clone()
+    with moving.weights_to_sample(), moving.final_weights():
+        assert torch.equal(weight, before)
