@@ -14,6 +14,7 @@
 
 import itertools
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,15 @@ from ..events import StepCompleted
 from ..storage.atomic import patiently, write_json
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import parse_json, whole_number
-from .metrics_file import append_step, last_step, steps_after, write_steps
+from .metrics_file import append_step, steps_after, write_steps
+from .metrics_file import newest as newest_of
 from .own_files import is_link, is_own_file, own_entries, own_files, read_own
 from .state import RunState
 
 SHEET = "sheet.png"
 STATE_FILE = "run.json"
+
+_MODEL_SOURCE = re.compile(r"^[ ]+model_source:[ ]+(\S.*?)\s*$", re.MULTILINE)
 
 LARGEST_STATE_BYTES = 2**16
 LARGEST_GRAPH_BYTES = 2**25
@@ -197,6 +201,16 @@ class RunFolder:
             problem = f"is not UTF-8 text ({error.reason} at byte {error.start})"
         raise ConfigurationError([f"{self.config_file}: {problem}"])
 
+    def model_source(self) -> str | None:
+        """The model that it trains, as its configuration names it; None where that can't be read."""
+        try:
+            text = self.configuration_text()
+        except ConfigurationError:
+            return None
+        # A list asks hundreds of runs, and the parser takes ten milliseconds for each.
+        found = _MODEL_SOURCE.search(text)
+        return found[1].strip("'\"") if found else None
+
     def graph(self) -> dict[str, str] | None:
         """The graph to put into its LoRA files; None where there is none that can be read."""
         try:
@@ -262,7 +276,12 @@ class RunFolder:
 
     def last_step(self) -> int:
         """The last step that was made, whether or not a checkpoint has it."""
-        return last_step(self.metrics_file)
+        newest = self.newest_metrics()
+        return newest.step if newest else 0
+
+    def newest_metrics(self) -> StepCompleted | None:
+        """What was recorded of the last step that was made."""
+        return newest_of(self.metrics_file)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drops the metrics after the step that a run resumes from."""

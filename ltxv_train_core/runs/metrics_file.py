@@ -51,13 +51,13 @@ def steps_after(path: Path, since: int = 0) -> list[StepCompleted]:
     return found[::-1]
 
 
-def last_step(path: Path) -> int:
-    """The newest step; 0 where there is none that can be read."""
+def newest(path: Path) -> StepCompleted | None:
+    """What was recorded of the newest step; None where there is none that can be read."""
     try:
         with open_own(path) as file:
-            return next((each.step for each in _steps_from_end(file)), 0)
+            return next(_steps_from_end(file), None)
     except OSError:
-        return 0
+        return None
 
 
 def append_step(path: Path, step: StepCompleted) -> None:

@@ -6,6 +6,7 @@ still holds the lock of a run that trains.
 """
 
 import json
+import math
 import os
 import stat
 import time
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import cut
 from ..storage.faults import DiskError
@@ -43,17 +44,25 @@ class RunSummary:
     Attributes:
         state: as it is now: a run whose program died has failed, whatever `run.json` says.
         step: the last step that was made.
+        loss: of that step, where it is known and finite.
+        model: as its configuration names it, where that can be read.
     """
 
     name: str
     state: RunState
     step: int
+    loss: float | None = None
+    model: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """`name` and all of the state, with this `step`, `loss` and `model`."""
+        own = {"step": self.step, "loss": self.loss, "model": self.model}
+        return {"name": self.name, **self.state.to_json(), **own}
 
     @cached_property
     def open_json(self) -> bytes:
-        """`name` and all of the state, with this `step`, as a JSON object without its closing brace."""
-        value = {"name": self.name, **self.state.to_json(), "step": self.step}
-        return json.dumps(value, allow_nan=False).encode("ascii")[:-1]
+        """The same as a JSON object without its closing brace."""
+        return json.dumps(self.to_json(), allow_nan=False).encode("ascii")[:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class _Known:
         changed_ns: when `run.json` was written.
         stamp: of `run.json`; None where it may be written again without another one.
         written: what `run.json` says; where it is damaged, that.
+        model: what the configuration said when `run.json` was read.
         metrics_file: empty where `run.json` alone tells all.
         metrics_stamp: as `stamp`, of the metrics.
         summary: None until it is looked at.
@@ -77,6 +87,7 @@ class _Known:
     changed_ns: int
     stamp: Stamp | None
     written: RunState
+    model: str | None
     metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
@@ -227,6 +238,13 @@ def true_state(run: RunFolder, written: RunState) -> RunState:
     return replace(written, status="failed", cause=CRASHED, ended=written.updated)
 
 
+def _summary(known: _Known, state: RunState) -> RunSummary:
+    newest = known.run.newest_metrics()
+    loss = newest.loss if newest and math.isfinite(newest.loss) else None
+    made = newest.step if newest and known.metrics_file else 0
+    return RunSummary(known.name, state, max(made, state.step), loss, known.model)
+
+
 def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
@@ -255,9 +273,9 @@ def _read(folder: Path, state_file: str, stamp: Stamp, now_ns: int) -> _Known:
         is_damaged, reason = True, cut(getattr(error, "strerror", None) or str(error))
         written = RunState.damaged(reason, run.last_step(), stamp[0])
     seen = stamp if _is_settled(stamp, now_ns) else None
-    known = _Known(run.name, run, state_file, stamp[0], seen, written)
+    known = _Known(run.name, run, state_file, stamp[0], seen, written, run.model_source())
     if is_damaged or written.status == "finished":
-        return replace(known, summary=RunSummary(run.name, written, written.step), rests=True)
+        return replace(known, summary=_summary(known, written), rests=True)
     return replace(known, metrics_file=str(run.metrics_file))
 
 
@@ -272,9 +290,9 @@ def _looked_at(known: _Known, now_ns: int) -> _Known:
         stamp = _NO_FILE
     if before and state is before.state and stamp == known.metrics_stamp:
         return known
-    step = max(known.run.last_step(), state.step)
-    if not (before and (state, step) == (before.state, before.step)):  # which has its JSON
-        before = RunSummary(known.run.name, state, step)
+    summary = _summary(known, state)
+    if summary != before:  # which has its JSON
+        before = summary
     seen = stamp if _is_settled(stamp, now_ns) else None
     rests = state.status not in ACTIVE
     return replace(known, metrics_stamp=seen, summary=before, rests=rests)

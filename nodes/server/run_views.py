@@ -39,9 +39,7 @@ def listed(runs: Sequence[RunSummary]) -> bytes:
 def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
     """A run with its samples and LoRA files."""
     return {
-        "name": run.name,
-        **summary.state.to_json(),
-        "step": summary.step,
+        **summary.to_json(),
         **_place(run.name, _positions([summary])),
         "samples": [_samples(each) for each in run.sample_sets()],
         "loras": loras(run),

@@ -14,7 +14,7 @@ const ACTIONS = [
     action: "resume",
     label: "Resume",
     title: "Go on from where it was last saved, in the background",
-    fits: (run) => ["paused", "stopped", "failed"].includes(run.status),
+    fits: (run) => ["paused", "stopped"].includes(run.status) || (run.status === "failed" && hasBegun(run)),
   },
   {
     action: "stop",
@@ -35,6 +35,9 @@ const ACTIONS = [
     fits: (run) => run.here && run.status === "running",
   },
 ];
+
+/** A run that failed before its first step has nothing to resume from: its graph is queued again. */
+const hasBegun = (run) => run.step > run.first_step;
 
 const IN_WORDS = {
   pause: "pausing: the checkpoint is written …",

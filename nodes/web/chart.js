@@ -5,6 +5,13 @@ import { lastAtMost, shortNumber, ticks, valueRange } from "./series.js";
 /** Readable on dark and on light ground. */
 export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
 
+/** What a chart can show, as tabs. */
+export const CHART_VIEWS = [
+  { title: "Loss", hint: "Loss, and its moving average", look: { isLog: false, showsRate: false } },
+  { title: "Log", hint: "Loss on a logarithmic scale", look: { isLog: true, showsRate: false } },
+  { title: "Rate", hint: "Loss with the learning rate (dashed)", look: { isLog: false, showsRate: true } },
+];
+
 const FONT_PX = 11;
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
 

@@ -36,6 +36,66 @@ export function toggle(label, title, isOn, onchange) {
   return made;
 }
 
+/**
+ * Views of one thing, of which one is shown. Arrow keys go from one to the next.
+ *
+ * @param {string} label what they show, for screen readers
+ * @param {{title: string, hint: string}[]} views the first one is shown
+ * @param {(view: object) => void} show
+ */
+export function tabs(label, views, show) {
+  const made = views.map((view, index) => {
+    const tab = button(view.title, view.hint, () => pick(index), "ltxv-tab");
+    tab.setAttribute("role", "tab");
+    return tab;
+  });
+  const mark = (index) =>
+    made.forEach((tab, each) => {
+      tab.setAttribute("aria-selected", each === index);
+      tab.tabIndex = each === index ? 0 : -1;
+    });
+  const pick = (index) => {
+    mark(index);
+    made[index].focus();
+    show(views[index]);
+  };
+  const keydown = (event) => {
+    const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    pick((made.indexOf(event.target) + move + made.length) % made.length);
+  };
+  mark(0);
+  return element("div", { class: "ltxv-tabs", role: "tablist", "aria-label": label, on: { keydown } }, ...made);
+}
+
+/** Calls a function when ComfyUI's palette changes; returns what ends that. */
+export function onPaletteChange(listener) {
+  const changes = new MutationObserver(listener);
+  for (const root of [document.documentElement, document.body]) {
+    changes.observe(root, { attributes: true, attributeFilter: ["class", "style"] });
+  }
+  return () => changes.disconnect();
+}
+
+/** Lets the wheel over a widget zoom the canvas, unless what is below it scrolls. */
+export function zoomCanvasByWheel(root, canvas) {
+  root.addEventListener(
+    "wheel",
+    (event) => {
+      // A node that is made of elements hands the wheel on by itself.
+      if (root.closest("[data-node-id]")) return;
+      for (let each = event.target; each !== root; each = each.parentElement) {
+        if (each.scrollHeight > each.clientHeight && getComputedStyle(each).overflowY === "auto") return;
+      }
+      event.preventDefault();
+      canvas().processMouseWheel(event);
+    },
+    { passive: false },
+  );
+}
+
 /** Calls a function once in the next frame, however often it is asked. */
 export function oncePerFrame(draw) {
   let isDue = false;

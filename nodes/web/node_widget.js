@@ -1,8 +1,9 @@
 /** What a training node shows of its run: numbers, the loss, the latest sample, and buttons. */
 
+import { app } from "../../scripts/app.js";
 import { actionButtons } from "./actions.js";
-import { COLOURS, drawChart } from "./chart.js";
-import { button, element, oncePerFrame, toggle } from "./dom.js";
+import { CHART_VIEWS, COLOURS, drawChart } from "./chart.js";
+import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
 import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
 import { sampleUrl } from "./rest.js";
@@ -21,7 +22,7 @@ export class NodeWidget {
   constructor(node) {
     this.node = node;
     this.feed = null;
-    this.look = { isLog: false, showsRate: false, pointer: null };
+    this.look = { ...CHART_VIEWS[0].look, pointer: null };
     this.sampleIndex = 0;
     this.said = null;
     this.#build();
@@ -29,6 +30,8 @@ export class NodeWidget {
     this.#addTo(node);
     this.sizes = new ResizeObserver(this.redraw);
     this.sizes.observe(this.canvas);
+    this.#endOfPalette = onPaletteChange(this.redraw);
+    zoomCanvasByWheel(this.root, () => app.canvas);
   }
 
   /** Shows the run that this node showed before the page was loaded. */
@@ -54,6 +57,7 @@ export class NodeWidget {
     this.feed?.removeEventListener("change", this.redraw);
     this.#watchMemory(false);
     this.sizes.disconnect();
+    this.#endOfPalette();
   }
 
   /** Says a line until the run moves on; one that is no error goes by itself. */
@@ -64,6 +68,7 @@ export class NodeWidget {
     this.redraw();
   }
 
+  #endOfPalette;
   #endOfWatch = null;
   #height = HEIGHT_PX.empty;
 
@@ -75,6 +80,8 @@ export class NodeWidget {
     this.bar = element("div", { class: "ltxv-bar-done" });
     this.canvas = element("canvas", {
       class: "ltxv-chart",
+      role: "img",
+      "aria-label": "Loss over steps",
       on: {
         pointermove: (event) => this.#point(event),
         pointerleave: () => this.#point(null),
@@ -108,6 +115,7 @@ export class NodeWidget {
       element("div", { class: "ltxv-bar" }, this.bar),
       element("div", { class: "ltxv-row ltxv-numbers" }, loss, eta, speed, memory),
       this.upload.root,
+      tabs("Chart", CHART_VIEWS, ({ look }) => this.#change(look)),
       this.canvas,
       element(
         "div",
@@ -119,10 +127,6 @@ export class NodeWidget {
           element(
             "div",
             { class: "ltxv-row ltxv-buttons" },
-            toggle("log", "Logarithmic scale", false, (isOn) => this.#change({ isLog: isOn })),
-            toggle("rate", "Show the learning rate (dashed)", false, (isOn) =>
-              this.#change({ showsRate: isOn }),
-            ),
             ...buttons,
           ),
           this.message,

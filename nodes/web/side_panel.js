@@ -1,15 +1,15 @@
 /** The tab in the side bar: all runs, and of the chosen ones charts, samples, options, LoRA files. */
 
-import { actionButtons } from "./actions.js";
 import { COLOURS } from "./chart.js";
-import { button, element, oncePerFrame } from "./dom.js";
+import { CurrentRun } from "./current_run.js";
+import { button, element, oncePerFrame, tabs } from "./dom.js";
+import { RunList } from "./run_list.js";
 import { ChartView } from "./view_chart.js";
 import { LoRAView } from "./view_loras.js";
 import { OptionsView } from "./view_options.js";
 import { SamplesView } from "./view_samples.js";
 import * as rest from "./rest.js";
 import { feedOf, forget, onEvent } from "./runs.js";
-import { UploadQuestion } from "./upload.js";
 
 const VIEWS = [ChartView, SamplesView, OptionsView, LoRAView];
 const LIST_DELAY_MS = 300;
@@ -38,7 +38,6 @@ export function sidebarTab() {
 class SidePanel {
   constructor(container) {
     this.runs = [];
-    this.rows = new Map();
     this.chosen = [];
     this.view = null;
     this.redraw = oncePerFrame(() => this.#draw());
@@ -59,7 +58,6 @@ class SidePanel {
     const names = this.runs.map((run) => run.name);
     this.chosen = this.chosen.filter((name) => names.includes(name));
     if (!this.chosen.length && names.length) this.chosen = [this.#mostInteresting()];
-    this.#listRows();
     this.#choose(this.chosen);
   }
 
@@ -68,6 +66,7 @@ class SidePanel {
     clearTimeout(this.#timer);
     this.#follow([]);
     this.view?.close?.();
+    this.list.close();
     this.root.remove();
   }
 
@@ -76,10 +75,11 @@ class SidePanel {
   #feeds = [];
 
   #build(container) {
-    this.message = element("div", { class: "ltxv-message" });
-    this.list = element("div", { class: "ltxv-list", role: "list" });
-    this.tabs = VIEWS.map((View) => button(View.title, View.hint, () => this.#show(View), "ltxv-tab"));
-    this.body = element("div", { class: "ltxv-body" });
+    this.message = element("div", { class: "ltxv-message", role: "status" });
+    this.list = new RunList((name, only) => this.#toggle(name, only));
+    this.current = new CurrentRun((name) => this.#deleted(name));
+    this.body = element("div", { class: "ltxv-body", role: "tabpanel", tabIndex: 0 });
+    this.tabs = tabs("What is shown of the chosen runs", VIEWS, (View) => this.#show(View));
     this.root = element(
       "div",
       { class: "ltxv ltxv-side" },
@@ -91,8 +91,9 @@ class SidePanel {
         button("Refresh", "Read the list of runs again", () => this.load()),
       ),
       this.message,
-      this.list,
-      element("div", { class: "ltxv-row ltxv-tabs" }, ...this.tabs),
+      this.list.root,
+      this.current.root,
+      this.tabs,
       this.body,
     );
     container.append(this.root);
@@ -100,21 +101,6 @@ class SidePanel {
 
   #mostInteresting() {
     return (this.runs.find((run) => run.status === "running") ?? this.runs[0]).name;
-  }
-
-  /** A row stays the same as long as its run is there: it may be asking whether to delete. */
-  #listRows() {
-    const before = this.rows;
-    this.rows = new Map(this.runs.map(({ name }) => [name, before.get(name) ?? this.#row(name)]));
-    this.list.replaceChildren(...[...this.rows.values()].map((row) => row.root));
-  }
-
-  #row(name) {
-    return new Row(name, {
-      choose: (only) => this.#toggle(name, only),
-      deleted: () => this.#deleted(name),
-      say: (line) => (this.message.textContent = line),
-    });
   }
 
   #toggle(name, only) {
@@ -144,7 +130,7 @@ class SidePanel {
     if (this.view instanceof View) return;
     this.view?.close?.();
     this.view = new View();
-    this.tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", VIEWS[index] === View));
+    this.body.setAttribute("aria-label", View.title);
     this.body.replaceChildren(this.view.root);
     this.view.choose(this.#chosenRuns());
     this.redraw();
@@ -153,7 +139,7 @@ class SidePanel {
   #take(data) {
     if (data.kind === "StepCompleted") {
       const run = this.runs.find((each) => each.name === data.run);
-      if (run) Object.assign(run, { step: data.step, steps: data.steps });
+      if (run) Object.assign(run, { step: data.step, steps: data.steps, loss: data.loss });
       this.redraw();
       if (run) return;
     }
@@ -172,88 +158,10 @@ class SidePanel {
   }
 
   #draw() {
-    for (const run of this.runs) {
-      const index = this.chosen.indexOf(run.name);
-      this.rows.get(run.name)?.draw(run, index < 0 ? null : COLOURS[index % COLOURS.length]);
-    }
+    const chosen = this.#chosenRuns();
+    this.list.show(this.runs, new Map(chosen.map(({ feed, colour }) => [feed.name, colour])));
+    const current = this.runs.find((run) => run.name === this.chosen.at(-1)) ?? null;
+    this.current.show(current, chosen.at(-1)?.feed ?? null);
     this.view.draw();
   }
-}
-
-/** A run in the list. */
-class Row {
-  constructor(name, { choose, deleted, say }) {
-    this.name = name;
-    this.check = element("input", {
-      type: "checkbox",
-      title: "Choose for comparison",
-      onchange: () => choose(false),
-    });
-    this.dot = element("span", { class: "ltxv-dot" });
-    this.status = element("span", { class: "ltxv-status" });
-    this.step = element("span", { class: "ltxv-step" });
-    const { buttons, show } = actionButtons(() => name, say);
-    this.showActions = show;
-    this.remove = deletion(name, deleted, say);
-    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, this.remove);
-    this.cause = element("div", { class: "ltxv-message" });
-    this.upload = new UploadQuestion();
-    this.root = element(
-      "div",
-      { class: "ltxv-run", role: "listitem" },
-      element(
-        "div",
-        { class: "ltxv-row" },
-        this.check,
-        this.dot,
-        button(name, `Show ${name} alone`, () => choose(true), "ltxv-name"),
-        this.status,
-        this.step,
-      ),
-      this.cause,
-      this.upload.root,
-      this.actions,
-    );
-  }
-
-  draw(run, colour) {
-    this.check.checked = colour !== null;
-    this.dot.style.background = colour ?? "transparent";
-    this.root.dataset.chosen = colour !== null;
-    this.status.dataset.status = run.status;
-    this.status.textContent = run.status === "queued" && run.position ? `queued, ${run.position}.` : run.status;
-    this.step.textContent = `${run.step} / ${run.steps}`;
-    this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
-    this.cause.dataset.error = Boolean(run.cause);
-    this.actions.hidden = colour === null;
-    if (colour !== null) this.upload.show(run);
-    this.showActions(run);
-    this.remove.hidden = ["running", "queued"].includes(run.status);
-  }
-}
-
-/** A button that asks once more before it deletes a run. */
-function deletion(name, deleted, say) {
-  const root = element("span", { class: "ltxv-row" });
-  const ask = () => {
-    root.replaceChildren(
-      element("span", {}, "Delete its checkpoints, samples and metrics?"),
-      button("Delete", `Delete ${name} for good`, remove, "ltxv-danger"),
-      button("Keep", "Keep the run", idle),
-    );
-  };
-  const idle = () => {
-    root.replaceChildren(button("Delete …", "Delete the run with all its files", ask));
-  };
-  const remove = async () => {
-    try {
-      await rest.act(name, "delete");
-      await deleted();
-    } catch (error) {
-      say(error.message);
-      idle();
-    }
-  };
-  idle();
-  return root;
 }

@@ -1,7 +1,7 @@
 /** The losses of the chosen runs in one chart. */
 
-import { drawChart } from "./chart.js";
-import { element, toggle } from "./dom.js";
+import { CHART_VIEWS, drawChart } from "./chart.js";
+import { element, onPaletteChange, tabs } from "./dom.js";
 import { shortNumber } from "./series.js";
 
 export class ChartView {
@@ -10,9 +10,11 @@ export class ChartView {
 
   constructor() {
     this.chosen = [];
-    this.look = { isLog: false, showsRate: false, pointer: null };
+    this.look = { ...CHART_VIEWS[0].look, pointer: null };
     this.canvas = element("canvas", {
       class: "ltxv-chart ltxv-large",
+      role: "img",
+      "aria-label": "Loss over steps",
       on: {
         pointermove: (event) => this.#change({ pointer: event.offsetX }),
         pointerleave: () => this.#change({ pointer: null }),
@@ -22,19 +24,13 @@ export class ChartView {
     this.root = element(
       "div",
       {},
-      element(
-        "div",
-        { class: "ltxv-row" },
-        toggle("log", "Logarithmic scale", false, (isOn) => this.#change({ isLog: isOn })),
-        toggle("rate", "Show the learning rate (dashed)", false, (isOn) =>
-          this.#change({ showsRate: isOn }),
-        ),
-      ),
+      tabs("Chart", CHART_VIEWS, ({ look }) => this.#change(look)),
       this.canvas,
       this.legend,
     );
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(this.canvas);
+    this.#endOfPalette = onPaletteChange(() => this.draw());
   }
 
   choose(chosen) {
@@ -67,7 +63,10 @@ export class ChartView {
 
   close() {
     this.sizes.disconnect();
+    this.#endOfPalette();
   }
+
+  #endOfPalette;
 
   #change(look) {
     Object.assign(this.look, look);

@@ -1,0 +1,112 @@
+/** The run that was chosen last: its name, why it failed, the buttons that move it, and Delete. */
+
+import { actionButtons } from "./actions.js";
+import { button, element } from "./dom.js";
+import * as rest from "./rest.js";
+import { UploadQuestion } from "./upload.js";
+
+export class CurrentRun {
+  /**
+   * @param {(name: string) => void} deleted called when a run was deleted
+   */
+  constructor(deleted) {
+    this.deleted = deleted;
+    this.name = null;
+    this.feed = null;
+    this.title = element("span", { class: "ltxv-name" });
+    this.message = element("div", { class: "ltxv-message", role: "status" });
+    this.cause = element("div", { class: "ltxv-message" });
+    this.cause.dataset.error = true;
+    this.upload = new UploadQuestion();
+    const { buttons, show } = actionButtons(
+      () => this.name,
+      (line, isError) => this.#say(line, isError),
+    );
+    this.showActions = show;
+    this.remove = button("Delete …", "Delete the run: what goes and what stays is said before", () => this.#ask(true));
+    this.question = element("div", { class: "ltxv-ask-delete", role: "alertdialog", "aria-label": "Delete the run" });
+    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, this.remove);
+    this.root = element(
+      "section",
+      { class: "ltxv-current", "aria-label": "Chosen run", hidden: true },
+      this.title,
+      this.cause,
+      this.message,
+      this.upload.root,
+      this.actions,
+      this.question,
+    );
+    this.#ask(false);
+  }
+
+  /**
+   * @param {Object|null} run as the list has it
+   * @param {RunFeed|null} feed of the same run
+   */
+  show(run, feed) {
+    this.root.hidden = !run;
+    if (run?.name !== this.name) {
+      this.#ask(false);
+      this.#say("", false);
+    }
+    this.name = run?.name ?? null;
+    this.feed = feed;
+    if (!run) return;
+    this.title.textContent = this.title.title = run.name;
+    this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
+    this.upload.show(run);
+    this.showActions(run);
+    this.remove.hidden = ["running", "queued"].includes(run.status);
+  }
+
+  #say(line, isError) {
+    this.message.textContent = line;
+    this.message.dataset.error = isError;
+  }
+
+  #ask(isAsked) {
+    this.question.hidden = !isAsked;
+    this.actions.hidden = isAsked;
+    this.question.replaceChildren();
+    if (!isAsked) return;
+    const keep = button("Keep", "Keep the run", () => this.#ask(false));
+    this.question.append(
+      element("div", {}, `Goes for good: ${this.#goes()}.`),
+      element("div", {}, "Stays: the data set, other runs, and LoRAs that were copied to ComfyUI's model folders."),
+      element(
+        "div",
+        { class: "ltxv-row ltxv-buttons" },
+        button("Delete", `Delete ${this.name} for good`, () => this.#delete(), "ltxv-danger"),
+        keep,
+      ),
+    );
+    keep.focus();
+  }
+
+  #goes() {
+    const { loras = [], samples = [] } = this.feed?.details ?? {};
+    const videos = samples.reduce((sum, each) => sum + each.videos.length, 0);
+    return [
+      "the folder of the run with its checkpoints",
+      `${counted(loras.length, "LoRA file")}`,
+      `${counted(videos, "sample")}`,
+      "metrics and configuration",
+    ].join(", ");
+  }
+
+  async #delete() {
+    const { name } = this;
+    try {
+      await rest.act(name, "delete");
+      this.#ask(false);
+      this.deleted(name);
+    } catch (error) {
+      this.#ask(false);
+      this.#say(error.message, true);
+    }
+  }
+}
+
+function counted(count, what) {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
