@@ -146,7 +146,7 @@ def test_bytes_of_the_2b_model_for_each_token_and_channel(mode, precision, whole
     assert table.bytes(1024, 2048, 28, 28) == pytest.approx(recomputed * 1024 * 2048, abs=1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     tokens=st.integers(1, 50_000),
     width=st.sampled_from([512, 2048, 4096]),
