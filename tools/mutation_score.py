@@ -57,7 +57,11 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
         "models/memory/quantize.py": (f"{TRAINING}memory_fit.py", f"{TRAINING}acceleration.py"),
     },
-    "buckets": {"preprocessing/buckets.py": (f"{TESTS}/preprocessing/test_buckets.py",)},
+    "buckets": {
+        "preprocessing/buckets.py": tuple(
+            f"{TESTS}/preprocessing/test_{name}.py" for name in ("buckets", "bucket_rules")
+        )
+    },
     "fingerprint": {
         "runs/fingerprint.py": (f"{TESTS}/runs/test_fingerprint.py", f"{TRAINING}run_plan.py")
     },

@@ -3,6 +3,7 @@ import contextlib
 import pytest
 import torch
 from prodigyopt import Prodigy
+from transformers.optimization import Adafactor
 
 from ltxv_train_core.config import OptimizationConfig
 from ltxv_train_core.optim import build_optimizer, final_weights, optimizer_problem
@@ -103,10 +104,12 @@ def test_a_problem_names_the_option_and_what_to_choose_instead(monkeypatch):
 
     monkeypatch.setattr(AdamW8bit, "step", fail)
     monkeypatch.setattr(Prodigy, "step", fail)
+    monkeypatch.setattr(Adafactor, "step", fail)
     assert optimizer_problem(options("adamw"), CPU) is None
     for kind, instead in (
         ("adamw8bit", "adafactor (little memory) or adamw"),
         ("prodigy", "adamw"),
+        ("adafactor", "adamw"),
     ):
         problem = optimizer_problem(options(kind), CPU)
         assert problem.startswith(f"optimization.optimizer_type: {kind} can't be used on")
