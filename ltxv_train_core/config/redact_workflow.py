@@ -28,7 +28,7 @@ _PATH_ALONE = re.compile(r"(?:file://)?(?:~|[A-Za-z]:|\\)?[/\\][^\n]*")
 
 
 def shareable_graph(
-    workflow: Any, prompt: Any, folders: Iterable[str] = (), most_bytes: int = MOST_BYTES
+    workflow: object, prompt: object, folders: Iterable[str] = (), most_bytes: int = MOST_BYTES
 ) -> dict[str, str]:
     """The metadata that ComfyUI's interface opens as a graph.
 

@@ -5,6 +5,7 @@ YAML text; a video size is "WxHxF".
 """
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -93,7 +94,9 @@ def top_level_options() -> tuple[Option, ...]:
     return tuple(_option(name, field) for name, field in fields if name not in SECTIONS)
 
 
-def from_widgets(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:
+def from_widgets(
+    section: type[SectionT], values: Mapping[str, object], where: str = ""
+) -> SectionT:
     """Builds a section from widget values; options that are not given keep their defaults.
 
     Raises:
@@ -112,7 +115,7 @@ def from_widgets(section: type[SectionT], values: dict[str, Any], where: str = "
     return build(section, read, where)
 
 
-def to_widgets(section: Section) -> dict[str, Any]:
+def to_widgets(section: Section) -> dict[str, object]:
     """The widget values of a section."""
     return {o.name: o.to_widget(getattr(section, o.name)) for o in options(type(section))}
 

@@ -359,7 +359,7 @@ def _check_columns(
         )
 
 
-def captions_of(value: Any) -> tuple[str, ...]:
+def captions_of(value: object) -> tuple[str, ...]:
     """A list of captions, or the text of one or several.
 
     Raises:

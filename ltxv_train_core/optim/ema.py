@@ -43,7 +43,7 @@ class WeightAverage:
         finally:
             put_weights(self.parameters, kept)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ..storage.tensors import is_finite
 _LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
 
 
-def count(value: Any) -> int:
+def count(value: object) -> int:
     """A number of steps."""
     if type(value) is not int or value < 0:
         raise ValueError("a number of steps is none")

@@ -120,7 +120,7 @@ class OptimizerStepper:
         with self.average.applied() if self.average else final_weights(self.optimizer):
             yield
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),

@@ -6,7 +6,6 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 from safetensors import SafetensorError, safe_open
@@ -49,7 +48,7 @@ def runs_folder() -> Path:
     return Path(output) / LORA_SUBFOLDER
 
 
-def graph_to_share(extra_pnginfo: Any, prompt: Any) -> dict[str, str]:
+def graph_to_share(extra_pnginfo: object, prompt: object) -> dict[str, str]:
     """The graph of the running prompt for a file's metadata, without this machine's folders."""
     workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
     inputs, output = folder_paths.get_input_directory(), folder_paths.get_output_directory()

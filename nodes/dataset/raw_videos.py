@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from comfy_api.latest import io
 
@@ -34,13 +33,13 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def fingerprint_inputs(cls, **values: object) -> str:
         """New videos are seen where the path is written on the node itself, and so are captions
         that were written into the metadata."""
         return _state(SplitSettings, values, "videos_path")
 
     @classmethod
-    def execute(cls, videos_path: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, videos_path: str, **values: object) -> io.NodeOutput:
         from ...ltxv_train_core.manifests.scene_splitting import split_videos
 
         settings = from_widgets(SplitSettings, _located(values, videos_path))
@@ -70,13 +69,13 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def fingerprint_inputs(cls, **values: object) -> str:
         """New clips are seen where the path is written on the node itself, and so are captions
         that were edited in the metadata."""
         return _state(CaptionSettings, values, "dataset_path")
 
     @classmethod
-    def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, dataset_path: str, **values: object) -> io.NodeOutput:
         from ...ltxv_train_core.manifests.captioning import write_captions
 
         settings = from_widgets(CaptionSettings, _located(values, dataset_path))
@@ -94,22 +93,22 @@ def _inputs(section: type[Section], source: str) -> list[io.Input]:
 
 
 def _state(
-    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, Any], source: str
+    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, object], source: str
 ) -> str:
     """The state of what the node reads and of the metadata that it has written."""
     if None in values.values():
         return "linked"
     others = {name: value for name, value in values.items() if name != source}
     try:
-        settings = from_widgets(section, _located(others, values[source]))
+        settings = from_widgets(section, _located(others, str(values[source])))
     except LTXVTrainError as error:
         return str(error)
     return state_of_files(settings.source, settings.metadata)
 
 
-def _located(values: dict[str, Any], source: str) -> dict[str, Any]:
+def _located(values: dict[str, object], source: str) -> dict[str, object]:
     """Paths as written on the canvas are absolute from here on."""
-    output = values["output"].strip()
+    output = str(values["output"]).strip()
     return values | {
         "source": str(input_path(source)),
         "output": str(input_path(output)) if output else "",

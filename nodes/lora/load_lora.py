@@ -4,6 +4,7 @@ The reader of LoRA files is imported when it is first needed, so that ComfyUI st
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import comfy.lora
 import comfy.sd
@@ -15,6 +16,9 @@ from safetensors import SafetensorError, safe_open
 from ...ltxv_train_core.errors import ModelError
 from ..comfy.folders import lora_of_step
 from ..comfy.sockets import CATEGORY, LORA_MODEL
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 NAMED_MODULES = 5
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -80,7 +84,7 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: object, lora_name: str, strength: float, step: int = 0
+        cls, model: "ModelPatcher", lora_name: str, strength: float, step: int = 0
     ) -> io.NodeOutput:
         if step:
             lora_name = lora_of_step(lora_name, step)
@@ -103,7 +107,10 @@ def _read(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
 
 
 def _matched(
-    model: object, weights: dict[str, torch.Tensor], metadata: dict[str, str], lora_name: str
+    model: "ModelPatcher",
+    weights: dict[str, torch.Tensor],
+    metadata: dict[str, str],
+    lora_name: str,
 ) -> dict[str, torch.Tensor]:
     """The weights under names that the model knows.
 

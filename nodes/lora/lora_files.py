@@ -5,6 +5,7 @@ overwritten. The core's code is imported when it is first needed, so that ComfyU
 quickly.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...ltxv_train_core.errors import ModelError
-from ...ltxv_train_core.lora.forms import LORA_FORMS
+from ...ltxv_train_core.lora.forms import LORA_FORMS, LoRAForm
 from ...ltxv_train_core.storage.atomic import sha256_json
 from ..comfy.folders import LORA_SUBFOLDER
 from ..comfy.sockets import CATEGORY
@@ -49,7 +50,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, lora_name: str, form: str) -> io.NodeOutput:
+    def execute(cls, lora_name: str, form: LoRAForm) -> io.NodeOutput:
         from ...ltxv_train_core.lora.convert import convert_lora
 
         source = _lora_path(lora_name)
@@ -144,7 +145,7 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
 
         (_, base), (_, tuned) = _model_path(base_name), _model_path(tuned_name)
         output = _derived("loras", f"{tuned.stem}-extracted", base, tuned, rank)
-        notes = []
+        notes: list[str] = []
         if not output.exists():
             done = run_job(
                 lambda report, stop: extract_lora(base, tuned, output, rank, report, stop),
@@ -239,7 +240,7 @@ def _model_path(name: str) -> tuple[str, Path]:
     raise ModelError(f"{name}: there is no such file in {' or '.join(MODEL_FOLDERS)}")
 
 
-def _derived(kind: str, stem: str, *inputs: Any) -> Path:
+def _derived(kind: str, stem: str, *inputs: object) -> Path:
     """Where the result of these inputs lies; a file counts by its name, size and time of change."""
     facts = [
         [item.name, item.stat().st_size, item.stat().st_mtime_ns]
@@ -255,10 +256,11 @@ def _metadata(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        return file.metadata()
+        facts: dict[str, str] = file.metadata()
+        return facts
 
 
-def _result(kind: str, output: Path, notes: Any, *values: Any) -> io.NodeOutput:
+def _result(kind: str, output: Path, notes: Iterable[str], *values: object) -> io.NodeOutput:
     """The name for a loader, with the notes at the node and in the log."""
     name = str(output.relative_to(folder_paths.get_folder_paths(kind)[0]))
     for note in notes:

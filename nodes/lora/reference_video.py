@@ -4,6 +4,7 @@ Shapes: f h w latent frames, rows, columns, N = f*h*w tokens.
 """
 
 import inspect
+from typing import TYPE_CHECKING
 
 import comfy.utils
 import node_helpers
@@ -15,6 +16,12 @@ from torch.nn.functional import interpolate
 from ...ltxv_train_core.errors import DataError
 from ...ltxv_train_core.geometry import TEMPORAL_COMPRESSION
 from ..comfy.sockets import CATEGORY
+
+if TYPE_CHECKING:
+    from comfy.sd import VAE
+
+Conditioning = list[tuple[torch.Tensor, dict[str, object]]]
+"""ComfyUI's CONDITIONING: encoded prompts, each with values that the sampler reads."""
 
 
 class LTXVTrainApplyReference(io.ComfyNode):
@@ -58,7 +65,12 @@ class LTXVTrainApplyReference(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive: list, negative: list, vae: object, latent: dict, reference: torch.Tensor
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        vae: "VAE",
+        latent: dict[str, torch.Tensor],
+        reference: torch.Tensor,
     ) -> io.NodeOutput:
         _require_no_guides(positive, negative)
         samples = latent["samples"]
@@ -74,7 +86,7 @@ class LTXVTrainApplyReference(io.ComfyNode):
         )
 
 
-def _encode(vae: object, reference: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+def _encode(vae: "VAE", reference: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
     """Latents [1, 128, f, h, w] of the reference, as wide and high as the samples."""
     _, _, frames, height, width = samples.shape
     _, row_pixels, column_pixels = vae.downscale_index_formula
@@ -88,7 +100,8 @@ def _encode(vae: object, reference: torch.Tensor, samples: torch.Tensor) -> torc
         "bilinear",
         "center",
     )
-    return vae.encode(pixels.movedim(1, -1))
+    latents: torch.Tensor = vae.encode(pixels.movedim(1, -1))
+    return latents
 
 
 def _positions(encoded: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tensor:
@@ -100,10 +113,11 @@ def _positions(encoded: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tens
     has_ends = "start_end" in inspect.signature(SymmetricPatchifier.__init__).parameters
     patchifier = SymmetricPatchifier(1, start_end=True) if has_ends else SymmetricPatchifier(1)
     _, corners = patchifier.patchify(encoded)
-    return latent_to_pixel_coords(corners, scale, causal_fix=True)
+    positions: torch.Tensor = latent_to_pixel_coords(corners, scale, causal_fix=True)
+    return positions
 
 
-def _attention_entry(encoded: torch.Tensor) -> dict:
+def _attention_entry(encoded: torch.Tensor) -> dict[str, object]:
     """How newer versions keep count of appended guides; older ones ignore it."""
     return {
         "pre_filter_count": encoded.shape[2:].numel(),
@@ -113,7 +127,7 @@ def _attention_entry(encoded: torch.Tensor) -> dict:
     }
 
 
-def _append(latent: dict, encoded: torch.Tensor) -> dict:
+def _append(latent: dict[str, torch.Tensor], encoded: torch.Tensor) -> dict[str, torch.Tensor]:
     """Samples with the reference behind them, and a noise mask that leaves the reference alone."""
     samples = latent["samples"]
     mask = latent.get("noise_mask")
@@ -131,7 +145,7 @@ def _append(latent: dict, encoded: torch.Tensor) -> dict:
     }
 
 
-def _require_no_guides(*conditionings: list) -> None:
+def _require_no_guides(*conditionings: Conditioning) -> None:
     for _, values in (entry for conditioning in conditionings for entry in conditioning):
         if values.get("keyframe_idxs") is not None:
             raise DataError(

@@ -3,7 +3,7 @@
 The trainer is imported when it is first needed, so that ComfyUI starts quickly.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 from comfy_api.latest import io
 
@@ -28,6 +28,16 @@ from .run_job import follow_run, run_job, unload_models
 WAIT, DETACHED = "wait", "detached"
 
 
+class ConfigValues(TypedDict, total=False):
+    """The value of a TRAINING_CONFIG socket: sections and options by name.
+
+    Named here are the sections that a training node reads before they are validated together.
+    """
+
+    model: ModelConfig
+    conditioning: ConditioningConfig
+
+
 class TrainNode(io.ComfyNode):
     """What all training nodes do; they differ in what is trained, and on what it is
     conditioned."""
@@ -38,7 +48,7 @@ class TrainNode(io.ComfyNode):
     gives: ClassVar[io.Output] = LORA_NAME
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """The configuration's values as this node trains them."""
         if values.get("model", ModelConfig()).training_mode == "full":
             raise ConfigurationError(
@@ -99,7 +109,7 @@ class TrainNode(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, mode: str | None = WAIT, train_again: bool | None = False, **_: Any
+        cls, mode: str | None = WAIT, train_again: bool | None = False, **_: object
     ) -> int:
         """A detached run may have changed since, and looking at it again costs little. A run whose
         LoRA was deleted is trained again."""
@@ -108,7 +118,7 @@ class TrainNode(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        config: dict[str, Any],
+        config: ConfigValues,
         continue_from: str | None = None,
         mode: str = WAIT,
         train_again: bool = False,
@@ -166,7 +176,7 @@ class LTXVTrainLoRA(TrainNode):
     )
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Refuses an IC-LoRA, which has a node of its own."""
         conditioning = values.get("conditioning", ConditioningConfig())
         if conditioning.mode == "reference_video":
@@ -192,7 +202,7 @@ class LTXVTrainICLoRA(TrainNode):
     )
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Sets conditioning.mode to reference_video."""
         conditioning = values.get("conditioning", ConditioningConfig())
         return super().prepare(
@@ -213,7 +223,7 @@ class LTXVTrainModel(TrainNode):
     gives = MODEL_NAME
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Sets model.training_mode to full."""
         model = values.get("model", ModelConfig())
         return {**values, "model": model.model_copy(update={"training_mode": "full"})}

@@ -1,5 +1,3 @@
-from typing import Any
-
 from comfy_api.latest import io
 
 from ...ltxv_train_core.errors import LTXVTrainError
@@ -39,7 +37,7 @@ class LTXVTrainWait(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> int:
+    def fingerprint_inputs(cls, **values: object) -> int:
         """Runs every time: the state of a run may have changed."""
         return always_changed()
 
