@@ -37,6 +37,7 @@ class Columns:
 
     @classmethod
     def of(cls, settings: PreprocessSettings) -> "Columns":
+        """The columns that settings of preprocessing name."""
         return cls(
             settings.caption_column,
             settings.video_column,

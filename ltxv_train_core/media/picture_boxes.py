@@ -20,6 +20,8 @@ HEAD_BYTES = 12
 
 @dataclass(frozen=True)
 class StatedColors:
+    """Numbers of ITU-T H.273 for the primaries and the transfer function of an image."""
+
     primaries: int
     transfer: int
 

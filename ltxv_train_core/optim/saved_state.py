@@ -46,6 +46,11 @@ def load_schedule(schedule: LambdaLR, saved: dict[str, Any]) -> None:
 
 
 def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Loads a saved state into an optimizer of the same kind.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: the state is damaged, or of another run.
+    """
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     for own, group in zip(groups, saved["param_groups"], strict=True):
         for name in own.keys() & group.keys():

@@ -56,6 +56,7 @@ class OptimizerStepper:
         return float(group["lr"]) * float(group.get("d", 1.0))
 
     def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss to those of the step, scaled where fp16 needs it."""
         self.scaler.scale(loss).backward()
 
     def step(self, number: int, loss: float, clips: str = "") -> float:
@@ -121,6 +122,7 @@ class OptimizerStepper:
             yield
 
     def state_dict(self) -> dict[str, object]:
+        """All that `load_state_dict` needs to continue: plain values and tensors."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),

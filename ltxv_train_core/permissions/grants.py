@@ -32,6 +32,7 @@ class Upload:
     visibility: Visibility = "private"
 
     def covers(self, repository: str, private: bool) -> bool:
+        """Whether this destination includes a repository of that visibility."""
         is_there = self.to in (repository, repository.partition("/")[0])
         return is_there and (private or self.visibility == "public")
 
@@ -69,6 +70,7 @@ class Grants:
         return [(name, getattr(self, name), getattr(other, name)) for name in names]
 
     def to_json(self) -> dict[str, object]:
+        """The permissions as lists and texts, as `from_json` reads them."""
         return {
             "folders": list(self.folders),
             "downloads": list(self.downloads),

@@ -81,15 +81,19 @@ class CommandLine(_Common):
         self.leaves = leaves
 
     def require_write(self, path: Path) -> None:
+        """Allows every path: who wrote the command consents."""
         pass
 
     def require_download(self, repository: str) -> None:
+        """Allows every repository: who wrote the command consents."""
         pass
 
     def may_upload(self, repository: str, private: bool) -> bool:
+        """Whether the command or the permissions allow the upload."""
         return self.leaves or super().may_upload(repository, private)
 
     def may_log_to(self, entity: str | None) -> bool:
+        """Whether the command or the permissions allow the entity."""
         return self.leaves or super().may_log_to(entity)
 
 
@@ -121,6 +125,7 @@ class Canvas(_Common):
         self.places, self.named = places, frozenset(named)
 
     def require_read(self, path: Path) -> None:
+        """Raises `NotAllowedError` outside of ComfyUI's folders, unless it was allowed."""
         places = self.places()
         if not _is_below(_plain(path), map(_plain, places.models)):
             self._require(path, (*places.written, *places.made, *places.models), "read")

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class AccelerationConfig(Section):
+    """The section `acceleration`."""
+
     summary: ClassVar[str] = "Precision, quantization and compilation."
 
     mixed_precision_mode: Literal["no", "fp16", "bf16"] = option(

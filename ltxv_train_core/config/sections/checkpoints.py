@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class CheckpointsConfig(Section):
+    """The section `checkpoints`."""
+
     summary: ClassVar[str] = (
         "When checkpoints are saved, how many are kept, and the format of the LoRA files."
     )

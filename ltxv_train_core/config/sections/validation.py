@@ -7,6 +7,8 @@ from ..base import Section, option
 
 
 class ValidationConfig(Section):
+    """The section `validation`."""
+
     summary: ClassVar[str] = "Videos that are sampled during training, to follow what is learned."
 
     prompts: tuple[str, ...] = option(
@@ -77,4 +79,5 @@ class ValidationConfig(Section):
 
     @property
     def size(self) -> VideoSize:
+        """`video_dims` by name: width and height in pixels, frames."""
         return VideoSize(*self.video_dims)
