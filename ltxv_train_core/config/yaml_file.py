@@ -34,7 +34,7 @@ def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
 
 def parse(
     text: str, overrides: list[str] | None = None, where: str = "configuration"
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Reads YAML text into sections of option values, not yet judged.
 
     Raises:

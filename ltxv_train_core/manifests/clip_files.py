@@ -57,7 +57,7 @@ def write_dataset(
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Path:
-    """Writes clips and their captions; what is there already is kept.
+    """Writes clips and their captions; existing files stay.
 
     Args:
         clips: taken one at a time; their names don't matter.
@@ -119,7 +119,7 @@ def read_footage(
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> list[Footage]:
-    """Reads whole clips at their own size. Clips that can't be read are reported and left out.
+    """Reads whole clips at their own size. Clips that can't be read are reported and skipped.
 
     Args:
         max_frames: frames from the beginning of each clip; 0 takes all.

@@ -83,7 +83,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def report_notes(self, report: Reporter) -> None:
-        """Tells the notes, and what would have to be allowed for the examples that were skipped."""
+        """Reports the notes, and the permissions that skipped clips need."""
         for line in self.notes:
             report(Notice(line))
         for ask in dict.fromkeys(skip.ask for skip in self.skipped if skip.ask):

@@ -4,6 +4,7 @@ What is damaged, or of another run, raises `KeyError`, `TypeError`, `ValueError`
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,12 +24,23 @@ def count(value: object) -> int:
     return value
 
 
-def known_numbers(own: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a saved state under the names that its reader has."""
+def known_numbers(own: Iterable[str], saved: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of a saved state under the names that its reader has.
+
+    Raises:
+        KeyError, ValueError: one of them is missing, or is no finite number.
+    """
+    numbers = {}
     for name in own:
-        if type(saved[name]) not in (int, float) or not math.isfinite(saved[name]):
+        value = saved[name]
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not math.isfinite(value)
+        ):
             raise ValueError(f"{name} is no number")
-    return {name: saved[name] for name in own}
+        numbers[name] = value
+    return numbers
 
 
 def load_schedule(schedule: LambdaLR, saved: dict[str, Any]) -> None:

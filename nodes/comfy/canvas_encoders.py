@@ -35,7 +35,7 @@ class CanvasVae:
     def encode(self, frames: Tensor) -> Tensor:
         """Frames [B, 3, F, H, W] in [-1, 1] to latents [B, 128, f, h, w], float32 on the CPU."""
         videos = (frames.movedim(1, -1) + 1) / 2
-        # A batch would be cropped in time: it is taken for pictures with one more dimension.
+        # One at a time: ComfyUI's VAE takes a batch of videos for images with one more dimension, and crops it in time.
         latents: Tensor = torch.cat([self._vae.encode(video) for video in videos]).float().cpu()
         if latents.ndim != 5 or latents.shape[1] != LATENT_CHANNELS:
             raise ModelError(
@@ -52,7 +52,7 @@ class CanvasVae:
 
 
 class CanvasClip:
-    """ComfyUI's CLIP of type ltxv. Captions are text alone: brackets weigh nothing."""
+    """ComfyUI's CLIP of type ltxv. Captions are plain text: brackets change no weights."""
 
     def __init__(self, clip: "CLIP"):
         self._clip = clip

@@ -109,8 +109,8 @@ def _lists() -> list[io.Input]:
             widget,
             options=[NONE, *listed(folders)],
             default=NONE,
-            tooltip=f"A file of ComfyUI's model folders as {what[option]}, in place of what is "
-            f"written in {option}. none: {option} counts.",
+            tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
+            f"{option}. none: {option} is used.",
         )
         for option, (widget, folders) in FILES.items()
     ]

@@ -142,7 +142,7 @@ class LTXVTrainValidationConfig(CheckedSectionNode):
 
 
 class LTXVTrainCheckpointsConfig(CheckedSectionNode):
-    """When checkpoints are written, and how many are kept."""
+    """When checkpoints are written, and how many stay on disk."""
 
     section = "checkpoints"
     node_id = "LTXVTrainCheckpointsConfig"

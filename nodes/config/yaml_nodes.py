@@ -56,7 +56,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, text: str | None) -> str:
-        """A file that was changed is read again."""
+        """Reads a file again when it has changed."""
         try:
             return sha256_json(_text_of(file or "", text or ""))
         except LTXVTrainError as error:
@@ -90,8 +90,8 @@ class LTXVTrainSaveConfig(io.ComfyNode):
                 io.String.Input(
                     "file_name",
                     default="training_config",
-                    tooltip="Name of the file in output/ltxv_train, without .yaml. A file of that "
-                    "name with other content is kept: the new one gets a number.",
+                    tooltip="Name of the file in output/ltxv_train, without .yaml. An existing "
+                    "file with other content is not overwritten: the new one gets a number.",
                 ),
             ],
             outputs=[

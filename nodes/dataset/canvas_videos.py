@@ -1,6 +1,6 @@
 """Nodes that write data sets of videos from the canvas, and load their clips onto the canvas.
 
-Lists are ComfyUI's own: a node that knows nothing of lists runs once for each entry.
+Lists are ComfyUI's own: a node without list inputs runs once for each entry.
 """
 
 from collections.abc import Iterator
@@ -88,8 +88,8 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
                 io.String.Input(
                     "add_to",
                     default="",
-                    tooltip="Data set whose clips come before these, for example of another node "
-                    "like this. Empty: none.",
+                    tooltip="Data set whose clips come before these, for example from another "
+                    "node of this kind. Empty: none.",
                 ),
             ],
             outputs=[dataset_output("The metadata file, for Preprocess LTXV Dataset.")],

@@ -45,7 +45,9 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         settings = from_widgets(SplitSettings, _located(values, videos_path))
         progress = NodeProgress(cls.hidden.unique_id)
         summary = run_job(lambda report, stop: split_videos(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} reused, {summary.short} too short"]
+        lines = [
+            f"{summary.written} written, {summary.reused} reused, {summary.too_short} too short"
+        ]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
@@ -59,7 +61,7 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
             display_name="Caption LTXV Dataset",
             category=CATEGORY,
             description="Captions clips that have no caption with a local vision-language model "
-            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions are kept.",
+            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions stay.",
             is_output_node=True,
             inputs=_inputs(CaptionSettings, "dataset_path"),
             outputs=[
@@ -82,7 +84,7 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         progress = NodeProgress(cls.hidden.unique_id)
         unload_models()
         summary = run_job(lambda report, stop: write_captions(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} reused"]
+        lines = [f"{summary.written} written, {summary.reused} reused"]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 

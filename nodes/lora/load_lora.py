@@ -33,8 +33,8 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
             node_id="LTXVTrainLoadLoRA",
             display_name="Load Trained LTXV LoRA",
             category=CATEGORY,
-            description="Loads a LoRA of any common form into the model; of a training run also "
-            "that of an earlier step. A LoRA for another model is an error that names the weights "
+            description="Loads a LoRA of any common form into the model, or the LoRA that a training run "
+            "wrote at an earlier step. A LoRA for another model is an error that names the weights "
             "that don't fit, instead of a LoRA without effect.",
             inputs=[
                 io.Model.Input("model", tooltip="The LTX-Video model to load the LoRA into."),
@@ -78,7 +78,7 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name: str | None, **values: object) -> object:
-        """A file that was replaced under the same name is read again."""
+        """Reads a file again when another one has taken its name."""
         path = lora_name and folder_paths.get_full_path("loras", lora_name)
         return Path(path).stat().st_mtime_ns if path else lora_name
 

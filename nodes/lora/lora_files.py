@@ -1,4 +1,4 @@
-"""Nodes that write LoRA files and checkpoints made of others.
+"""Nodes that write LoRA files and checkpoints from existing ones.
 
 The name of a result holds a digest of its inputs: the same inputs reuse the file, and no file is ever
 overwritten. The core's code is imported when it is first needed, so that ComfyUI starts
@@ -33,7 +33,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
             display_name="Convert LTXV LoRA",
             category=CATEGORY,
             description="Writes a LoRA in another form, for other programs. Its effect and its "
-            "metadata stay the same; keys that the new form can't hold are named.",
+            "metadata stay the same; keys that the new form can't hold are listed.",
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -86,7 +86,7 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.001,
-                    tooltip="With rank 0: the share of the squared singular values that is kept.",
+                    tooltip="With rank 0: the share of the squared singular values that stays.",
                 ),
             ],
             outputs=[
@@ -126,9 +126,7 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
             inputs=[
                 _model_input("base_name", "The checkpoint that the LoRA is for."),
                 _model_input("tuned_name", "The fine-tuned checkpoint that the LoRA approximates."),
-                io.Int.Input(
-                    "rank", default=32, min=1, max=1024, tooltip="Rank of the LoRA to be made."
-                ),
+                io.Int.Input("rank", default=32, min=1, max=1024, tooltip="Rank of the new LoRA."),
             ],
             outputs=[
                 _lora_output(),
@@ -211,7 +209,7 @@ def _lora_input() -> io.Combo.Input:
     return io.Combo.Input(
         "lora_name",
         options=folder_paths.get_filename_list("loras"),
-        tooltip="The LoRA file. Connect lora_name of a training node to take what it has just "
+        tooltip="The LoRA file. Connect lora_name of a training node to use the LoRA that it has "
         "trained.",
     )
 
@@ -241,7 +239,7 @@ def _model_path(name: str) -> tuple[str, Path]:
 
 
 def _derived(kind: str, stem: str, *inputs: object) -> Path:
-    """Where the result of these inputs lies; a file counts by its name, size and time of change."""
+    """The path of the result of these inputs. A file is identified by name, size and mtime."""
     facts = [
         [item.name, item.stat().st_size, item.stat().st_mtime_ns]
         if isinstance(item, Path)

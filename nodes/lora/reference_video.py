@@ -35,7 +35,7 @@ class LTXVTrainApplyReference(io.ComfyNode):
             category=CATEGORY,
             description="Gives an IC-LoRA its reference video: the whole video is appended to the "
             "latent as clean tokens that start at frame 0, as in training. Put LTXVCropGuides "
-            "behind the sampler to cut the appended frames off again.",
+            "behind the sampler to remove the appended frames.",
             inputs=[
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt."),
@@ -45,8 +45,8 @@ class LTXVTrainApplyReference(io.ComfyNode):
                 ),
                 io.Image.Input(
                     "reference",
-                    tooltip="Frames of the reference video. They are brought to the latent's size; "
-                    "frames beyond its length are not used.",
+                    tooltip="Frames of the reference video. They are resized to the latent's size. "
+                    "Frames beyond its length are not used.",
                 ),
             ],
             outputs=[
@@ -118,7 +118,7 @@ def _positions(encoded: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tens
 
 
 def _attention_entry(encoded: torch.Tensor) -> dict[str, object]:
-    """How newer versions keep count of appended guides; older ones ignore it."""
+    """The entry by which newer versions of ComfyUI count appended guides; older ones ignore it."""
     return {
         "pre_filter_count": encoded.shape[2:].numel(),
         "strength": 1.0,
@@ -128,14 +128,14 @@ def _attention_entry(encoded: torch.Tensor) -> dict[str, object]:
 
 
 def _append(latent: dict[str, torch.Tensor], encoded: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Samples with the reference behind them, and a noise mask that leaves the reference alone."""
+    """Samples with the reference behind them, and a noise mask that keeps the reference clean."""
     samples = latent["samples"]
     mask = latent.get("noise_mask")
     if mask is None:
         mask = torch.ones(len(samples), 1, samples.shape[2], 1, 1, device=samples.device)
-    elif mask.ndim < 5:  # pixels, one picture or several: brought to latents as the sampler does
-        pictures = mask.reshape(1, 1, -1, *mask.shape[-2:])
-        mask = interpolate(pictures, size=samples.shape[2:], mode="trilinear")
+    elif mask.ndim < 5:  # in pixels, one frame or several: resized to latents as the sampler does
+        frames = mask.reshape(1, 1, -1, *mask.shape[-2:])
+        mask = interpolate(frames, size=samples.shape[2:], mode="trilinear")
         mask = mask.expand(len(samples), -1, -1, -1, -1)
     clean = mask.new_zeros(*mask.shape[:2], encoded.shape[2], *mask.shape[3:])
     reference = encoded.expand(len(samples), -1, -1, -1, -1)

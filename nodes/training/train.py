@@ -39,8 +39,8 @@ class ConfigValues(TypedDict, total=False):
 
 
 class TrainNode(io.ComfyNode):
-    """What all training nodes do; they differ in what is trained, and on what it is
-    conditioned."""
+    """The common base of the training nodes. They differ in what is trained and in its
+    conditioning."""
 
     node_id: ClassVar[str]
     display_name: ClassVar[str]
@@ -111,8 +111,8 @@ class TrainNode(io.ComfyNode):
     def fingerprint_inputs(
         cls, mode: str | None = WAIT, train_again: bool | None = False, **_: object
     ) -> int:
-        """A detached run may have changed since, and looking at it again costs little. A run whose
-        LoRA was deleted is trained again."""
+        """Runs again for a detached run, whose state may have changed, and after a LoRA was
+        deleted."""
         return always_changed() if train_again or mode == DETACHED else result_files.count_deleted()
 
     @classmethod
@@ -147,7 +147,7 @@ class TrainNode(io.ComfyNode):
         if plan.is_finished:
             report_run_state(plan.run.name, plan.state)
             run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
-            line = f"{plan.state.step} steps; already finished, nothing was trained"
+            line = f"{plan.state.step} steps; already finished, reused"
             return results(plan.run, plan.state, line)
         unload_models()
         if mode == DETACHED:
@@ -182,7 +182,7 @@ class LTXVTrainLoRA(TrainNode):
         if conditioning.mode == "reference_video":
             raise ConfigurationError(
                 [
-                    "conditioning.mode is 'reference_video', which makes an IC-LoRA: use the node "
+                    "conditioning.mode is 'reference_video', which trains an IC-LoRA: use the node "
                     "Train LTXV IC-LoRA (LTXVTrainICLoRA), or set the mode to 'none'"
                 ]
             )

@@ -67,7 +67,7 @@ class LTXVTrainWait(io.ComfyNode):
             )
         if not folder.lora_file(state.step).is_file():
             raise LTXVTrainError(
-                f"run {name} has finished and its LoRA is gone; queue its training node to write "
-                "it again"
+                f"run {name} has finished, but its LoRA was deleted; queue its training node to "
+                "write it again"
             )
         return results(folder, state, f"{state.step} steps")

@@ -9,7 +9,7 @@ from ..base import Section, option
 class ValidationConfig(Section):
     """The section `validation`."""
 
-    summary: ClassVar[str] = "Videos that are sampled during training, to follow what is learned."
+    summary: ClassVar[str] = "Videos that are sampled during training, to follow the training."
 
     prompts: tuple[str, ...] = option(
         (), "Prompts to sample, one per line. Without prompts there is no validation."

@@ -162,7 +162,9 @@ def test_a_run_without_a_finite_step_has_failed(training_config, monkeypatch):
     loss = StepInputs.loss
     with monkeypatch.context() as patch:
         patch.setattr(StepInputs, "loss", lambda self, p: loss(self, p) * math.nan)
-        with pytest.raises(NotFiniteError, match="no step was finite, so nothing was learned"):
+        with pytest.raises(
+            NotFiniteError, match="every step was skipped, so the weights did not change"
+        ):
             train(config)
     run = plan_run(config).run
     assert (run.written_state().status, run.written_state().cause.kind) == ("failed", "not_finite")
