@@ -22,7 +22,7 @@ from .training import SECTIONS, TrainingConfig, build
 from .yaml_text import read_yaml
 
 SectionT = TypeVar("SectionT", bound=Section)
-Kind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
+WidgetKind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
 
 NONE = "none"
 
@@ -41,7 +41,7 @@ class Option:
     """
 
     name: str
-    kind: Kind
+    kind: WidgetKind
     default: Any
     description: str
     minimum: float | None = None
@@ -157,7 +157,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return kept[0], True
 
 
-def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+def _kind(annotation: Any) -> tuple[WidgetKind, tuple[str, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", get_args(annotation)
     if get_origin(annotation) is dict:
@@ -166,7 +166,13 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
         return "lines", ()
     if annotation == tuple[int, int, int]:
         return "size", ()
-    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text", Path: "text"}
+    kinds: dict[Any, WidgetKind] = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "text",
+        Path: "text",
+    }
     return kinds[annotation], ()
 
 

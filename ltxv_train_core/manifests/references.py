@@ -29,7 +29,7 @@ from .clip_files import has_our_form, relative_paths, row, write_footage, write_
 from .manifest import Clip, Columns, Manifest, read_manifest
 from .reference_filters import GREY_KINDS, apply_filter, filter_identity
 
-FOLDER = ".references"
+REFERENCES_FOLDER = ".references"
 
 
 def make_references(
@@ -147,12 +147,12 @@ def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Pa
 
 def _names_references(text: str) -> bool:
     """Whether metadata is what an earlier version has written here."""
-    return has_our_form(text) and f'"reference_path": "{FOLDER}/' in text
+    return has_our_form(text) and f'"reference_path": "{REFERENCES_FOLDER}/' in text
 
 
 def _folder(source: Path, kind: str) -> Path:
     """Raises `NotAllowedError` where it may not be written."""
-    folder = _root(source) / FOLDER / kind
+    folder = _root(source) / REFERENCES_FOLDER / kind
     policy().require_write(folder)
     return folder
 

@@ -73,7 +73,9 @@ def decode_from(
     yield from decode(path, megapixels)
 
 
-def first_frame(path: Path, container: av.container.InputContainer, stream: VideoStream) -> Decoded:
+def decode_first_frame(
+    path: Path, container: av.container.InputContainer, stream: VideoStream
+) -> Decoded:
     """The first frame of a video that was just opened, as it is stored.
 
     Raises:

@@ -36,7 +36,7 @@ PROGRESSIVE_SHARE = 0.9
 START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_000_000_000
-INSTALL = {
+INSTALL_DECODERS = {
     "AVIF": "this Pillow reads no AVIF: pip install --upgrade pillow",
     "HEIF": "HEIC needs pillow-heif: pip install pillow-heif",
 }
@@ -203,8 +203,8 @@ def _readers() -> tuple[str, ...]:
 
 def _unknown(path: Path) -> str:
     known = FORMATS.get(path.suffix.lower())
-    if known and known.reader in INSTALL and known.reader not in _readers():
-        return INSTALL[known.reader]
+    if known and known.reader in INSTALL_DECODERS and known.reader not in _readers():
+        return INSTALL_DECODERS[known.reader]
     return f"is no picture of a known format ({', '.join(_readers())})"
 
 

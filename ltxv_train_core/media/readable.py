@@ -17,7 +17,7 @@ LARGEST_MEGAPIXELS = 178
 LARGE_PIXELS = 16_000_000
 SPARSE_FILE_BYTES = 2**30
 LEAST_SHARE_ON_DISK = 0.1
-LONGEST_REASON = 200
+LONGEST_LINE = 200
 
 _large = ThreadPoolExecutor(1, "ltxv-large")
 
@@ -91,4 +91,4 @@ def _bytes_on_disk(status: os.stat_result) -> int:
 def _reason(error: Exception) -> str:
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 4]} ..."
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..errors import ConfigurationError, shown
 
-VERSION = 1
+GRANTS_VERSION = 1
 OWN_ENTITY = "(own)"
 """Stands for the entity that belongs to the login at Weights & Biases."""
 

@@ -13,17 +13,17 @@ from ..storage.paths import as_path
 from .grants import OWN_ENTITY
 from .store import GrantFile, default_file
 
-VARIABLE = "LTXV_TRAIN_POLICY"
+POLICY_VARIABLE = "LTXV_TRAIN_POLICY"
 """Environment variable of a process that trains for another one."""
 
-Kind: TypeAlias = Literal["folders", "downloads"]
+AskKind: TypeAlias = Literal["folders", "downloads"]
 
 
 @dataclass(frozen=True)
 class Ask:
     """What would have to be allowed: a field of `Grants`, and the value to put there."""
 
-    kind: Kind
+    kind: AskKind
     value: str
 
 
@@ -191,12 +191,12 @@ def environment() -> dict[str, str]:
         value |= {"places": asdict(mine.places()), "named": sorted(mine.named)}
     else:
         value |= {"leaves": mine.leaves}
-    return {VARIABLE: json.dumps(value)}
+    return {POLICY_VARIABLE: json.dumps(value)}
 
 
 def join() -> None:
     """Takes the policy of the process that started this one."""
-    value = json.loads(os.environ[VARIABLE])
+    value = json.loads(os.environ[POLICY_VARIABLE])
     grants = GrantFile(Path(value["file"]))
     if "places" not in value:
         return use(CommandLine(grants, value["leaves"]))
