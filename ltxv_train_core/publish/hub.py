@@ -1,4 +1,4 @@
-"""RunUpload of a run to the Hugging Face Hub: LoRA, configuration, model card with the samples.
+"""Upload of a run to the Hugging Face Hub: LoRA, configuration, model card with the samples.
 
 A configuration may be anybody's: without the permission of this machine's user nothing is sent.
 Everything is made from the run's folder, so that it can be uploaded later, and again. The token is
@@ -94,7 +94,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     except Exception as error:
         report(
             Notice(
-                f"{error}. Nothing is lost: the run is in {run.folder}. RunUpload it later with\n"
+                f"{error}. Nothing is lost: the run is in {run.folder}. Upload it later with\n"
                 f'python -m ltxv_train_core push "{run.folder}"'
             )
         )
