@@ -54,4 +54,4 @@ class NotFiniteError(LTXVTrainError):
 
 
 class Cancelled(Exception):
-    """The work was stopped on request; what was finished before is kept."""
+    """The work was stopped on request; finished work stays on disk."""

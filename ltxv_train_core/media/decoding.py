@@ -95,7 +95,7 @@ def _sought(
 
 
 def _frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Raises `DataError` where fields or transparency would be left out."""
+    """Raises `DataError` where fields or transparency would be lost."""
     path = Path(container.name)
     if is_beside(stream):
         yield from frames_with_alpha(path, container, stream)

@@ -49,7 +49,7 @@ def require_modest_tables(path: Path) -> None:
                 raise DataError(f"{printable(path)}: has more than {MOST_BOXES:,} boxes")
     if has_items and not has_movie:
         raise DataError(
-            f"{printable(path)}: is a picture (HEIC or AVIF) with the suffix of a video: give it .heic "
+            f"{printable(path)}: is an image (HEIC or AVIF) with the suffix of a video: give it .heic "
             "or .avif"
         )
 

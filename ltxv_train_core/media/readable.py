@@ -47,7 +47,7 @@ def printable(path: Path) -> str:
 
 
 def require_pixels(path: Path, width: int, height: int, megapixels: float) -> None:
-    """Raises `DataError` for a picture that is larger than what is read."""
+    """Raises `DataError` for an image with more pixels than are read."""
     if width * height > megapixels * 1e6:
         raise DataError(
             f"{printable(path)}: has {width}x{height} pixels, and at most {megapixels:g} million "

@@ -154,6 +154,6 @@ def require_own(path: Path, is_ours: Callable[[str], bool] = lambda text: False)
         known = False
     if not known:
         raise DataError(
-            f"{path}: is there, and this program has not written it, so it is kept: give another "
+            f"{path}: is there, and this program has not written it, so it is not overwritten: give another "
             "name, or rename that file"
         )

@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, and short names for what is in them."""
+"""Atomic writes of files and folders, and digests of content."""
 
 import hashlib
 import json
