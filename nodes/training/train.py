@@ -146,7 +146,7 @@ class TrainNode(io.ComfyNode):
         show_at(plan.run.name, NodeLocation.of(cls.hidden))
         if plan.is_finished:
             report_run_state(plan.run.name, plan.state)
-            run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
+            run_job(lambda report, stop: trainer.reuse_finished_run(plan, report), progress)
             line = f"{plan.state.step} steps; already finished, reused"
             return results(plan.run, plan.state, line)
         unload_models()
