@@ -1,12 +1,16 @@
 """LTXV Train: train LTX-Video LoRAs and IC-LoRAs on the ComfyUI canvas."""
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .nodes.extension import LTXVTrainExtension
 
 WEB_DIRECTORY = "./nodes/web"
 
 
-async def comfy_entrypoint():
-    """ComfyUI's door to the nodes. Nothing is imported before it is called."""
+async def comfy_entrypoint() -> "LTXVTrainExtension":
+    """Called by ComfyUI to get the nodes. Nothing is imported before."""
     try:
         from server import PromptServer
 

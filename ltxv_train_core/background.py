@@ -27,6 +27,7 @@ class Job(Generic[Result]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> "Job[Result]":
+        """Starts the thread. Returns the job itself, so that a call can follow."""
         self._thread.start()
         return self
 

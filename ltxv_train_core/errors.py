@@ -1,11 +1,9 @@
 """Errors that a user can act on. Each message says what was given, what is allowed, what to change."""
 
-from typing import Any
-
 SHOWN_CHARACTERS = 80
 
 
-def shown(value: Any, characters: int = SHOWN_CHARACTERS) -> str:
+def shown(value: object, characters: int = SHOWN_CHARACTERS) -> str:
     """A value as a message shows it: its `repr`, cut off where it is long.
 
     What is wrong may be a whole file, or somebody's secret that a path led to.
@@ -56,4 +54,4 @@ class NotFiniteError(LTXVTrainError):
 
 
 class Cancelled(Exception):
-    """The work was stopped on request; what was finished before is kept."""
+    """The work was stopped on request; finished work stays on disk."""

@@ -157,13 +157,16 @@ class EventQueue:
 class StopSignal(Protocol):
     """Asked between two steps of work; a `threading.Event` is one."""
 
-    def is_set(self) -> bool: ...
+    def is_set(self) -> bool:
+        """Whether the work is to stop."""
+        ...
 
 
 class NeverStop:
     """The stop signal of work that nobody stops."""
 
     def is_set(self) -> bool:
+        """Always False."""
         return False
 
 
@@ -188,10 +191,12 @@ class Control:
         return signal if isinstance(signal, Control) else _Following(signal or NeverStop())
 
     def stop(self) -> None:
+        """Asks the run to stop. It replaces a pause that was asked for before."""
         with self._lock:
             self._asked = "stop"
 
     def pause(self) -> None:
+        """Asks the run to pause, unless it is to stop already."""
         with self._lock:
             self._asked = self._asked or "pause"
 
@@ -201,10 +206,12 @@ class Control:
             self._requests.add(what)
 
     def is_set(self) -> bool:
+        """Whether the run is to stop or to pause."""
         return self._asked is not None
 
     @property
     def is_pausing(self) -> bool:
+        """Whether the run is to pause; False while it is to stop."""
         return self._asked == "pause"
 
     def take_requests(self) -> set[Request]:

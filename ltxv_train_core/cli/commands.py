@@ -75,7 +75,9 @@ def split(args: Namespace) -> int:
 
     settings = _settings(SplitSettings, args)
     summary = run(lambda report, stop: split_videos(settings, report, stop))
-    print(f"{summary.written} scenes written, {summary.kept} reused, {summary.short} too short")
+    print(
+        f"{summary.written} scenes written, {summary.reused} reused, {summary.too_short} too short"
+    )
     print(summary.metadata)
     return OK
 
@@ -87,7 +89,7 @@ def caption(args: Namespace) -> int:
     settings = _settings(CaptionSettings, args)
     summary = run(lambda report, stop: write_captions(settings, report, stop))
     print(
-        f"{summary.written} captions written, {summary.kept} reused, {len(summary.skipped)} skipped"
+        f"{summary.written} captions written, {summary.reused} reused, {len(summary.skipped)} skipped"
     )
     print(summary.metadata)
     return OK

@@ -1,4 +1,4 @@
-"""The commands that make LoRA files and checkpoints of others."""
+"""The commands that write LoRA files and checkpoints from existing ones."""
 
 import argparse
 import sys

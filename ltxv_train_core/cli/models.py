@@ -1,4 +1,4 @@
-"""The command that says what a file is."""
+"""The command that inspects a model or LoRA file."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,7 @@ def add_parsers(parsers: Parsers) -> None:
 
 
 def inspect(args: Namespace) -> int:
-    """Prints what a model or LoRA file is."""
+    """Prints kind, versions, number formats and metadata of a model or LoRA file."""
     from ..families.inspect import as_text, inspect_file
 
     facts = inspect_file(args.file)

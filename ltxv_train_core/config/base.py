@@ -41,7 +41,7 @@ def option(
         description: one or two sentences; the tooltip and the reference line.
         step: the smallest change the widget makes (numbers only).
         multiline: a text that is longer than a line.
-        **bounds: pydantic's `ge`, `le`, `gt`, `lt`, `min_length`.
+        **bounds: pydantic's `ge`, `le`, `gt`, `lt`, `multiple_of`, `min_length`, `pattern`.
     """
     extra: dict[str, Any] = {"step": step, "multiline": multiline}
     return Field(default, description=description, json_schema_extra=extra, **bounds)

@@ -10,7 +10,7 @@ from .sections.hub import HubConfig
 from .sections.trackers import TrackersConfig
 from .widgets import options
 
-MOST_BYTES = 2 * 1024 * 1024
+MOST_GRAPH_BYTES = 2 * 1024 * 1024
 """ComfyUI's interface reads 4 MiB of a dropped file; the names of the weights need room as well."""
 
 _ACCOUNTS: dict[str, tuple[type[Section], set[str]]] = {
@@ -28,7 +28,10 @@ _PATH_ALONE = re.compile(r"(?:file://)?(?:~|[A-Za-z]:|\\)?[/\\][^\n]*")
 
 
 def shareable_graph(
-    workflow: Any, prompt: Any, folders: Iterable[str] = (), most_bytes: int = MOST_BYTES
+    workflow: object,
+    prompt: object,
+    folders: Iterable[str] = (),
+    most_bytes: int = MOST_GRAPH_BYTES,
 ) -> dict[str, str]:
     """The metadata that ComfyUI's interface opens as a graph.
 

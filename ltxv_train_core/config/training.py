@@ -1,5 +1,6 @@
 """The whole configuration: eleven sections, the name, the seed and the output folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +95,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-def build(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:
+def build(section: type[SectionT], values: Mapping[str, object], where: str = "") -> SectionT:
     """Validates values into a section or the whole configuration.
 
     Args:

@@ -5,6 +5,7 @@ YAML text; a video size is "WxHxF".
 """
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -21,7 +22,7 @@ from .training import SECTIONS, TrainingConfig, build
 from .yaml_text import read_yaml
 
 SectionT = TypeVar("SectionT", bound=Section)
-Kind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
+WidgetKind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
 
 NONE = "none"
 
@@ -40,7 +41,7 @@ class Option:
     """
 
     name: str
-    kind: Kind
+    kind: WidgetKind
     default: Any
     description: str
     minimum: float | None = None
@@ -93,7 +94,9 @@ def top_level_options() -> tuple[Option, ...]:
     return tuple(_option(name, field) for name, field in fields if name not in SECTIONS)
 
 
-def from_widgets(section: type[SectionT], values: dict[str, Any], where: str = "") -> SectionT:
+def from_widgets(
+    section: type[SectionT], values: Mapping[str, object], where: str = ""
+) -> SectionT:
     """Builds a section from widget values; options that are not given keep their defaults.
 
     Raises:
@@ -112,7 +115,7 @@ def from_widgets(section: type[SectionT], values: dict[str, Any], where: str = "
     return build(section, read, where)
 
 
-def to_widgets(section: Section) -> dict[str, Any]:
+def to_widgets(section: Section) -> dict[str, object]:
     """The widget values of a section."""
     return {o.name: o.to_widget(getattr(section, o.name)) for o in options(type(section))}
 
@@ -154,7 +157,7 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return kept[0], True
 
 
-def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
+def _kind(annotation: Any) -> tuple[WidgetKind, tuple[str, ...]]:
     if get_origin(annotation) is Literal:
         return "choice", get_args(annotation)
     if get_origin(annotation) is dict:
@@ -163,7 +166,13 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[str, ...]]:
         return "lines", ()
     if annotation == tuple[int, int, int]:
         return "size", ()
-    kinds: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "text", Path: "text"}
+    kinds: dict[Any, WidgetKind] = {
+        bool: "bool",
+        int: "int",
+        float: "float",
+        str: "text",
+        Path: "text",
+    }
     return kinds[annotation], ()
 
 

@@ -10,7 +10,7 @@ from ..storage.atomic import write_text
 from ..storage.reading import read_text
 from . import ltx_video_trainer
 from .training import TrainingConfig, build
-from .yaml_text import LARGEST_BYTES, read_yaml
+from .yaml_text import LARGEST_YAML_BYTES, read_yaml
 
 
 def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
@@ -24,7 +24,7 @@ def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
         ConfigurationError: with one line for each problem.
     """
     try:
-        text = read_text(path, LARGEST_BYTES)
+        text = read_text(path, LARGEST_YAML_BYTES)
     except OSError as error:
         raise ConfigurationError([f"{path}: can't be read ({error.strerror})"]) from None
     except UnicodeDecodeError:
@@ -34,7 +34,7 @@ def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
 
 def parse(
     text: str, overrides: list[str] | None = None, where: str = "configuration"
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Reads YAML text into sections of option values, not yet judged.
 
     Raises:

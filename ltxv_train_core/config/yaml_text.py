@@ -11,7 +11,7 @@ import yaml
 
 from ..errors import ConfigurationError, shown
 
-LARGEST_BYTES = 256 * 2**10
+LARGEST_YAML_BYTES = 256 * 2**10
 MOST_VALUES = 10_000
 DEEPEST = 32
 LONGEST_NUMBER = 300
@@ -151,8 +151,8 @@ def read_yaml(text: str, where: str) -> Any:
     Raises:
         ConfigurationError: with one line.
     """
-    if len(text) > LARGEST_BYTES:
-        raise ConfigurationError([f"{where}: has more than {LARGEST_BYTES:,} letters"])
+    if len(text) > LARGEST_YAML_BYTES:
+        raise ConfigurationError([f"{where}: has more than {LARGEST_YAML_BYTES:,} letters"])
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:

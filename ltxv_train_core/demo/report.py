@@ -31,6 +31,7 @@ class DemoReport:
     lora_file: str
 
     def write(self, folder: Path) -> None:
+        """Writes the report as report.json into a folder."""
         write_json(folder / "report.json", asdict(self))
 
 

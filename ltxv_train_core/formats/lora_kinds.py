@@ -26,7 +26,9 @@ class HasShape(Protocol):
     """A tensor, or what a file's head says of one."""
 
     @property
-    def shape(self) -> Sequence[int]: ...
+    def shape(self) -> Sequence[int]:
+        """The sizes of its axes."""
+        ...
 
 
 @dataclass(frozen=True)

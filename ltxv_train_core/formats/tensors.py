@@ -1,7 +1,6 @@
 """What every model file's tensors can be: number formats that are read, sizes that a model has."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from ..errors import ModelError, cut, shown
 from ..storage.safetensors_header import TensorInfo
@@ -16,7 +15,7 @@ _BESIDES = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant")
 _MARK = "scaled_fp8"
 
 
-def require_sizes(*sizes: Any, largest: int = LARGEST_SIZE) -> None:
+def require_sizes(*sizes: object, largest: int = LARGEST_SIZE) -> None:
     """Raises `ModelError` for sizes that no model has, before modules are made of them."""
     wrong = [size for size in sizes if type(size) is not int or not 1 <= size <= largest]
     if wrong:

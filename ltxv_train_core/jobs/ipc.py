@@ -55,6 +55,7 @@ class WorkerConnection:
             return
 
     def close(self) -> None:
+        """Closes the connection; the other side's `messages` end."""
         self._connection.close()
 
 
@@ -86,6 +87,7 @@ class WorkerListener:
         return None
 
     def close(self) -> None:
+        """Closes the port. Connections that were accepted stay open."""
         self._socket.close()
 
     def _knows_the_token(self, connection: socket.socket) -> bool:

@@ -44,10 +44,12 @@ class RunJob:
 
     @property
     def run(self) -> RunFolder:
+        """The folder of the run that is trained."""
         return self.plan.run
 
     @property
     def name(self) -> str:
+        """Name of the run, which is its folder's."""
         return self.plan.run.name
 
     def report(self, event: Event) -> None:

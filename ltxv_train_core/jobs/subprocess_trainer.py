@@ -24,7 +24,14 @@ from ..runs import Failure, RunFolder, RunWriter
 from ..runs.failures import RunFailedError, failure_left
 from ..storage.faults import named_faults
 from ..training.run_plan import RunPlan, plan_again, plan_run
-from ..training.trainer import TrainingResult, begin, found_finished, park, result_of, train_plan
+from ..training.trainer import (
+    TrainingResult,
+    begin,
+    park,
+    result_of,
+    reuse_finished_run,
+    train_plan,
+)
 from .ipc import ADDRESS_VARIABLE, WorkerConnection, WorkerListener, to_event
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -132,7 +139,7 @@ def trainer_for(plan: RunPlan) -> Callable[..., TrainingResult]:
 
 def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
     if plan.is_finished:
-        return found_finished(plan, report)
+        return reuse_finished_run(plan, report)
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
         return trainer_for(plan)(plan, writer, report, Control.of(stop))

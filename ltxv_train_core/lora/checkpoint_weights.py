@@ -85,6 +85,7 @@ class CheckpointFile:
                 )
 
     def tensor(self, key: str) -> Tensor:
+        """The tensor of a key as it is stored, on the CPU."""
         value: Tensor = self._file.get_tensor(key)
         return value
 

@@ -33,6 +33,7 @@ class SeededDropout(nn.Module):
         self.share, self.layer, self.seed = share, layer, seed
 
     def forward(self, input: Tensor) -> Tensor:
+        """Drops inputs of any shape while training, and scales the others by 1 / (1 - share)."""
         if not self.training:
             return input
         result: Tensor = input * self._kept(input) / (1 - self.share)

@@ -39,7 +39,7 @@ from .forms import LoRAForm
 from .lora import LoRA, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."
-LARGEST_CONFIG_BYTES = 2**20
+LARGEST_ADAPTER_CONFIG_BYTES = 2**20
 _OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
@@ -264,7 +264,7 @@ def _peft_config(path: Path) -> dict[str, str]:
     if path.name != "adapter_model.safetensors" or not config.is_file():
         return {}
     try:
-        return {ADAPTER_METADATA: read_text(config, LARGEST_CONFIG_BYTES)}
+        return {ADAPTER_METADATA: read_text(config, LARGEST_ADAPTER_CONFIG_BYTES)}
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{config}: can't be read ({cut(str(error))})") from error
 

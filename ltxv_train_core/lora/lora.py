@@ -25,10 +25,12 @@ class LoRALayer:
 
     @property
     def rank(self) -> int:
+        """r: the rows of `down`."""
         return self.down.shape[0]
 
     @property
     def scale(self) -> float:
+        """The factor on `up @ down`: alpha / r."""
         return self.alpha / self.rank
 
     def change(self) -> Tensor:
@@ -51,4 +53,5 @@ LoRA: TypeAlias = Mapping[str, LoRALayer]
 
 
 def largest_rank(lora: LoRA) -> int:
+    """The largest rank of its layers. A LoRA has at least one."""
     return max(layer.rank for layer in lora.values())

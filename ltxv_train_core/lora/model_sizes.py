@@ -30,6 +30,7 @@ class ModelSizes:
 
     @property
     def blocks(self) -> int:
+        """Number of transformer blocks."""
         count = self.config.get("num_layers")
         return count if type(count) is int else len(self._built(None).transformer_blocks)
 

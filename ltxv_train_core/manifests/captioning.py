@@ -22,17 +22,17 @@ from ..models.captioner import VideoCaptioner
 from ..models.device import free_memory
 from .captions import without_opening
 from .clip_files import relative_paths, row
-from .editing import require_edited, tell_left_out, write_edited
+from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import Clip, Columns, captions_of, read_manifest
 
 
 @dataclass(frozen=True)
 class CaptionSummary:
-    """`written` captions are new, `kept` were there; `skipped` are (name, reason) of clips."""
+    """Counts of captions: `written` are new, `reused` existed. `skipped` are (name, reason) of clips."""
 
     metadata: Path
     written: int
-    kept: int
+    reused: int
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -41,15 +41,15 @@ def write_captions(
 ) -> CaptionSummary:
     """Captions what has no caption yet, in the source or in the file that is written.
 
-    The file is written anew after every caption, with what people have written into it meanwhile, and
-    names all clips from the beginning. A clip that can't be read is reported, and stays without a
-    caption. Nothing is loaded if nothing is missing.
+    The file is written after every caption, with what people have edited in it meanwhile. It names all
+    clips from the first write on. A clip that can't be read is reported and has no caption. The model
+    is not loaded if no caption is missing.
 
     Raises:
         DataError: the source or the file to write can't be read, or that file is somebody else's.
         NotAllowedError: the source may not be read, or the file may not be written.
         ModelError: there is no such model.
-        Cancelled: stopped; the captions that are written are kept.
+        Cancelled: stopped; the file has the captions up to then.
     """
     skipped: list[tuple[str, str]] = []
 
@@ -59,7 +59,7 @@ def write_captions(
 
     path = settings.metadata
     clips = _write(path, _clips(settings, skip, report))
-    tell_left_out(path, report)
+    report_captions_aside(path, report)
     missing = [i for i, clip in enumerate(clips) if not clip.captions]
     written = 0
     if missing:
@@ -112,7 +112,7 @@ def _clips(
 
 
 def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
-    """A folder's metadata, written anew, has its media and captions alone."""
+    """Writing a folder's metadata again keeps its media and captions only."""
     media = {clip.media for clip in clips}
     if any(clip.reference or clip.mask or clip.media not in media for clip in done):
         raise DataError(

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -58,7 +57,7 @@ def write_dataset(
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Path:
-    """Writes clips and their captions; what is there already is kept.
+    """Writes clips and their captions; existing files stay.
 
     Args:
         clips: taken one at a time; their names don't matter.
@@ -120,7 +119,7 @@ def read_footage(
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> list[Footage]:
-    """Reads whole clips at their own size. Clips that can't be read are reported and left out.
+    """Reads whole clips at their own size. Clips that can't be read are reported and skipped.
 
     Args:
         max_frames: frames from the beginning of each clip; 0 takes all.
@@ -158,10 +157,10 @@ def read_footage(
 
 def row(
     captions: tuple[str, ...], media_path: str, reference_path: str = "", mask_path: str = ""
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A clip as metadata has it: several captions are a list."""
     caption = captions[0] if len(captions) == 1 else list(captions) or ""
-    values = {"caption": caption, "media_path": media_path}
+    values: dict[str, object] = {"caption": caption, "media_path": media_path}
     values |= {"reference_path": reference_path} if reference_path else {}
     return values | ({"mask_path": mask_path} if mask_path else {})
 
@@ -182,7 +181,7 @@ def relative_paths(clip: Clip, folder: Path) -> tuple[str, str, str]:
 
 def write_rows(
     path: Path,
-    rows: list[dict[str, Any]],
+    rows: list[dict[str, object]],
     is_ours: Callable[[str], bool] = lambda text: False,
 ) -> Path:
     """Writes a json metadata file, unless it is there already just so. Raises as `write_own`."""
@@ -199,7 +198,7 @@ def has_our_form(text: str) -> bool:
     return is_known and text == _text_of(rows)
 
 
-def _text_of(rows: list[dict[str, Any]]) -> str:
+def _text_of(rows: list[dict[str, object]]) -> str:
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Metadata that people write captions into, written anew without losing one.
+"""Updates a metadata file and keeps captions that people edited.
 
-A caption whose file has no row any more, because it is missing just now or other scenes are wanted, is
-kept in `<metadata>-left-out.json` beside it, and comes back when the file is named again.
+The caption of a file that has no row any more (the file is missing, or other scenes are wanted) moves
+to `<metadata>-left-out.json` beside it. It returns when the file has a row again.
 """
 
 import os
@@ -20,10 +20,10 @@ Row = dict[str, Any]
 
 
 def write_edited(path: Path, rows: list[Row]) -> list[Row]:
-    """Writes rows with the captions that people have given their files by now.
+    """Writes rows with the captions that people have edited in the file.
 
-    The file is read first: its caption goes before that of a row. Of several rows of one file, each
-    gets the caption of its own.
+    The file is read first; its caption replaces that of the new row. Several rows of one media file
+    keep their own captions, in order.
 
     Returns:
         The rows that were written.
@@ -59,11 +59,13 @@ def require_edited(path: Path) -> None:
         require_own(each, has_our_form)
 
 
-def tell_left_out(path: Path, report: Reporter) -> None:
-    """Says how many captions are kept for files that have no row now."""
+def report_captions_aside(path: Path, report: Reporter) -> None:
+    """Reports how many captions of files without a row are saved beside the metadata."""
     aside = _left_out(path)
     if rows := _read(aside):
-        report(Notice(f"{len(rows)} captions of clips that are not in it now are kept in {aside}"))
+        report(
+            Notice(f"{len(rows)} captions of clips that have no row any more are saved in {aside}")
+        )
 
 
 def _left_out(path: Path) -> Path:

@@ -38,6 +38,7 @@ class Columns:
 
     @classmethod
     def of(cls, settings: PreprocessSettings) -> "Columns":
+        """The columns that settings of preprocessing name."""
         return cls(
             settings.caption_column,
             settings.video_column,
@@ -83,7 +84,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def report_notes(self, report: Reporter) -> None:
-        """Tells the notes, and what would have to be allowed for the examples that were skipped."""
+        """Reports the notes, and the permissions that skipped clips need."""
         for line in self.notes:
             report(Notice(line))
         for ask in dict.fromkeys(skip.ask for skip in self.skipped if skip.ask):
@@ -363,7 +364,7 @@ def _check_columns(
         )
 
 
-def captions_of(value: Any) -> tuple[str, ...]:
+def captions_of(value: object) -> tuple[str, ...]:
     """A list of captions, or the text of one or several.
 
     Raises:

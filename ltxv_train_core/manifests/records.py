@@ -15,7 +15,7 @@ from ..media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..storage.reading import parse_json, read_bytes
 from .text_encodings import UTF8, decoded
 
-LARGEST_BYTES = 64 * 2**20
+LARGEST_METADATA_BYTES = 64 * 2**20
 LARGEST_JSON_BYTES = 32 * 2**20
 LONGEST_LINE = 2**20
 MOST_RECORDS = 50_000
@@ -47,7 +47,7 @@ def read_records(source: Path) -> tuple[list[Record], str]:
     reader = readers.get(source.suffix.lower())
     if reader is None:
         raise DataError(f"{source}: expected a .csv, .tsv, .json or .jsonl file, or a folder")
-    largest = LARGEST_JSON_BYTES if reader is _json_rows else LARGEST_BYTES
+    largest = LARGEST_JSON_BYTES if reader is _json_rows else LARGEST_METADATA_BYTES
     try:
         content = read_bytes(source, largest)
         text, encoding = decoded(content)

@@ -1,6 +1,6 @@
-"""Pictures that an IC-LoRA can follow, made from frames: edges, grey, blurred, coarse.
+"""Built-in filters for reference videos: edges, grayscale, blur, downscale.
 
-The filters are those of FFmpeg's libavfilter, which comes with PyAV: deterministic, quick, and the same
+The filters are those of FFmpeg's libavfilter, which comes with PyAV: deterministic, fast, and the same
 on every platform. F frames, H W pixels.
 """
 
@@ -21,7 +21,7 @@ a perfectly sharp one, as drawn pictures have, has two."""
 
 
 def filter_identity(effect: ReferenceFilter) -> str:
-    """Changes with what the filter gives."""
+    """A text that changes when the result of the filter changes."""
     return " ".join(f"{name}={options}" for name, options in _steps(effect, 1000, 1000))
 
 

@@ -1,4 +1,4 @@
-"""Reference videos of a data set for an IC-LoRA: made from its clips, and joined to them.
+"""Reference videos of a data set for an IC-LoRA: written from its clips, and joined to them.
 
 Files lie beside the metadata in `.references/<kind>/`, and metadata with the column `reference_path`
 is written as `<metadata>-<kind>.json`. The clips themselves are not touched.
@@ -29,22 +29,22 @@ from .clip_files import has_our_form, relative_paths, row, write_footage, write_
 from .manifest import Clip, Columns, Manifest, read_manifest
 from .reference_filters import GREY_KINDS, apply_filter, filter_identity
 
-FOLDER = ".references"
+REFERENCES_FOLDER = ".references"
 
 
 def make_references(
     settings: ReferenceSettings, report: Reporter = ignore, stop: StopSignal | None = None
 ) -> Path:
-    """Makes a reference of every clip with a built-in filter; those that are there are kept.
+    """Writes a reference of every clip with a built-in filter; existing ones are reused.
 
-    One frame is in memory at a time. A clip that can't be read is reported and left out.
+    One frame is in memory at a time. A clip that can't be read is reported and skipped.
 
     Returns:
         The metadata file.
 
     Raises:
         DataError: the source can't be read, or no clip of it.
-        Cancelled: stopped; references that are finished are kept.
+        Cancelled: stopped; references that are finished stay.
     """
     source, effect = settings.source, settings.effect
     path = settings.output or _metadata(source, effect.kind)
@@ -80,15 +80,15 @@ def add_references(
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Path:
-    """Joins frames that were made elsewhere to the clips of a data set.
+    """Joins frames from elsewhere to the clips of a data set, as their references.
 
     Args:
         names: which clip each belongs to.
         references: uint8 RGB [F, H, W, 3] each, taken one at a time.
-        kind: what they are called, part of file names.
+        kind: name of this kind of reference, part of file names.
 
     Returns:
-        The metadata file; it has the named clips alone.
+        The metadata file; it has only the named clips.
 
     Raises:
         DataError: a name is unknown, or there are more or fewer names than references.
@@ -122,7 +122,7 @@ def add_references(
 
 
 def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
-    """A reference is called after everything that it depends on."""
+    """Writes one reference, named by a digest of everything that it depends on."""
     info = probe(clip.media)
     name = sha256_json([sha256_file(clip.media), filter_identity(effect), *info.reading])[:20]
     path = folder / f"{name}.{'png' if info.is_image else 'mp4'}"
@@ -147,12 +147,12 @@ def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Pa
 
 def _names_references(text: str) -> bool:
     """Whether metadata is what an earlier version has written here."""
-    return has_our_form(text) and f'"reference_path": "{FOLDER}/' in text
+    return has_our_form(text) and f'"reference_path": "{REFERENCES_FOLDER}/' in text
 
 
 def _folder(source: Path, kind: str) -> Path:
     """Raises `NotAllowedError` where it may not be written."""
-    folder = _root(source) / FOLDER / kind
+    folder = _root(source) / REFERENCES_FOLDER / kind
     policy().require_write(folder)
     return folder
 

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..events import StopSignal, raise_if_stopped
 from ..media.video import iterate_frames, probe
 
-INSTALL = (
+INSTALL_SCENEDETECT = (
     "splitting into scenes needs PySceneDetect: pip install scenedetect-headless (where another "
     "kind of OpenCV is installed already: pip install --no-deps scenedetect-headless click "
     "platformdirs)"
@@ -32,7 +32,7 @@ def find_scenes(
     try:
         from scenedetect import SceneManager
     except ImportError as error:
-        raise DataError(f"{INSTALL} ({error})") from error
+        raise DataError(f"{INSTALL_SCENEDETECT} ({error})") from error
     video = _stream(path, progress, stop)
     manager = SceneManager()
     manager.add_detector(_detector(settings))

@@ -1,9 +1,9 @@
 """Long videos cut into scenes, as a data set to caption.
 
 <output>/<video>-<number>.mp4    a scene, exact to the frame
-<output>/dataset.json            metadata; captions that people wrote into it are kept, those of
-                                 scenes that are not wanted now in dataset-left-out.json
-<output>/scenes.json             what was found where, so that nothing is done twice
+<output>/dataset.json            metadata; captions that people edited stay, those of scenes that
+                                 are not wanted now move to dataset-left-out.json
+<output>/scenes.json             scenes by video, so that no video is searched twice
 """
 
 from contextlib import closing
@@ -35,7 +35,7 @@ from ..storage.atomic import sha256_file, sha256_json, write_json
 from ..storage.paths import files_below
 from ..storage.reading import read_json
 from .clip_files import row
-from .editing import require_edited, tell_left_out, write_edited
+from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import shortened
 from .scene_detection import find_scenes
 
@@ -44,28 +44,28 @@ FOUND = "scenes.json"
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """`written` and `kept` count scenes; `short` those left out; `skipped` are (name, reason)."""
+    """Counts of scenes: `written`, `reused`, `too_short`. `skipped` are (name, reason) of videos."""
 
     metadata: Path
     written: int
-    kept: int
-    short: int
+    reused: int
+    too_short: int
     skipped: tuple[tuple[str, str], ...]
 
 
 def split_videos(
     settings: SplitSettings, report: Reporter = ignore, stop: StopSignal | None = None
 ) -> SplitSummary:
-    """Finds scenes and writes those that are long enough. Sound is left out.
+    """Finds scenes and writes those that are long enough, without sound.
 
-    A video that can't be read is reported and left out. Videos that were split before with the same
-    options are not looked at again, as long as their scenes are there.
+    A video that can't be read is reported and skipped. Videos that were split before with the same
+    options are not searched again while their scene files exist.
 
     Raises:
         DataError: there is no video, none can be read, the folder to write holds files of somebody
             else, or PySceneDetect is not installed.
         NotAllowedError: the videos may not be read, or the folder may not be written.
-        Cancelled: stopped; the videos that are split are kept.
+        Cancelled: stopped; the scenes of earlier videos are written.
     """
     run = _Run(settings, report, stop or NeverStop())
     for path in run.videos:
@@ -93,7 +93,7 @@ class _Run:
         self.ledger.claim(lambda: bool(self.found))
         self.ledger.add([FOUND])
         require_edited(settings.metadata)
-        self.written = self.kept = self.short = 0
+        self.written = self.reused = self.too_short = 0
         self.files: list[Path] = []
         self.skipped: list[tuple[str, str]] = []
 
@@ -121,10 +121,10 @@ class _Run:
             scenes = find_scenes(path, self.settings, progress, self.stop)
         wanted = [(a, b) for a, b in scenes if (b - a) / fps >= self.settings.min_seconds]
         files = [self._file(name, a, b) for a, b in wanted]
-        self.short += len(scenes) - len(wanted)
+        self.too_short += len(scenes) - len(wanted)
         same = known.get("key") == key
         missing = {f: s for f, s in zip(files, wanted, strict=True) if not (same and f.is_file())}
-        self.kept += len(files) - len(missing)
+        self.reused += len(files) - len(missing)
         self._write(path, fps, missing)
         self.found[name] = {"key": key, "scenes": scenes}
         self.files += files
@@ -139,8 +139,8 @@ class _Run:
             )
         path = self.settings.metadata
         write_edited(path, [row((), self._name(file)) for file in self.files])
-        tell_left_out(path, self.report)
-        return SplitSummary(path, self.written, self.kept, self.short, tuple(self.skipped))
+        report_captions_aside(path, self.report)
+        return SplitSummary(path, self.written, self.reused, self.too_short, tuple(self.skipped))
 
     def _file(self, name: str, first: int, end: int) -> Path:
         video = self.root / name

@@ -1,1 +1,1 @@
-"""Videos and images in and out of files, and pictures made of them."""
+"""Reads and writes videos and images, and draws contact sheets."""

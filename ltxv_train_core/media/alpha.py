@@ -1,4 +1,4 @@
-"""Which frames are transparent, and transparency that FFmpeg's own decoders leave out without a word.
+"""Which frames are transparent, and transparency that FFmpeg's own decoders drop without a warning.
 
 VP8 and VP9 in WebM and Matroska hold it beside each frame (`alpha_mode`), which libvpx alone decodes; HEVC
 holds it in a second layer, which FFmpeg decodes since 8.0.
@@ -17,11 +17,11 @@ from .readable import printable
 
 LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 ALPHA_CHANNEL_INFORMATION = (b"\x4e\x01\xa5", b"\x4e\x09\xa5")
-"""How a SEI of HEVC begins that tells of a layer of transparency (ITU-T H.265, F.14)."""
+"""The first bytes of a SEI of HEVC that announces a layer of transparency (ITU-T H.265, F.14)."""
 
 
 def is_beside(stream: VideoStream) -> bool:
-    """Whether a stream has transparency that its usual decoder leaves out."""
+    """Whether a stream has transparency that its usual decoder drops."""
     return stream.codec_context.name in LIBVPX and stream.metadata.get("alpha_mode") == "1"
 
 
@@ -60,7 +60,7 @@ def frames_with_alpha(
 
 
 def require_transparency(path: Path, stream: VideoStream, frame: av.VideoFrame) -> None:
-    """Raises `DataError` where a layer of transparency was left out."""
+    """Raises `DataError` where a layer of transparency was dropped."""
     setup = stream.codec_context.extradata or b""
     if (
         stream.codec_context.name == "hevc"

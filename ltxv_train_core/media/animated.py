@@ -16,7 +16,7 @@ TICKS_PER_SECOND = 1_000_000
 SHORTEST_TICKS, INSTEAD_TICKS = 10_000, 100_000
 """Browsers show a picture that is meant for 10 ms or less for 100 ms."""
 MOST_CHUNKS = 100_000
-HEAD_BYTES = 40
+ANIMATION_HEAD_BYTES = 40
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 WEBP_FLAGS, WEBP_ANIMATION = 20, 0x02
 
@@ -31,7 +31,7 @@ def shown_at(path: Path) -> list[int]:
         DataError: it has too many parts.
     """
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+        head = file.read(ANIMATION_HEAD_BYTES)
         if head.startswith(PNG_HEAD):
             durations = _png_durations(path, file)
         elif head[8:16] == b"WEBPVP8X" and head[WEBP_FLAGS] & WEBP_ANIMATION:
@@ -71,7 +71,7 @@ def chunks(
     kind_at, length_at = (4, 0) if order == "big" else (0, 4)
     for _ in range(MOST_CHUNKS):
         file.seek(start)
-        head = file.read(HEAD_BYTES)
+        head = file.read(ANIMATION_HEAD_BYTES)
         if len(head) < 8:
             return
         length = int.from_bytes(head[length_at : length_at + 4], order)

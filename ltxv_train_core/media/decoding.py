@@ -73,7 +73,9 @@ def decode_from(
     yield from decode(path, megapixels)
 
 
-def first_frame(path: Path, container: av.container.InputContainer, stream: VideoStream) -> Decoded:
+def decode_first_frame(
+    path: Path, container: av.container.InputContainer, stream: VideoStream
+) -> Decoded:
     """The first frame of a video that was just opened, as it is stored.
 
     Raises:
@@ -93,7 +95,7 @@ def _sought(
 
 
 def _frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-    """Raises `DataError` where fields or transparency would be left out."""
+    """Raises `DataError` where fields or transparency would be lost."""
     path = Path(container.name)
     if is_beside(stream):
         yield from frames_with_alpha(path, container, stream)

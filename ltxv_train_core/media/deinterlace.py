@@ -46,7 +46,7 @@ def require_whole_frames(path: Path, stream: VideoStream, frame: av.VideoFrame) 
     """Raises `DataError` for interlaced HEVC, of which FFmpeg gives each field as a frame."""
     if stream.codec_context.name == "hevc" and frame.interlaced_frame:
         raise DataError(
-            f"{printable(path)}: is interlaced HEVC, which holds each field as a picture: save it "
+            f"{printable(path)}: is interlaced HEVC, which stores each field as a frame: save it "
             "deinterlaced"
         )
 

@@ -79,8 +79,10 @@ def listed(suffixes: Iterable[str]) -> str:
 
 
 def is_image(path: Path) -> bool:
+    """Whether the suffix is of an image. The file is not opened."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_media(path: Path) -> bool:
+    """Whether the suffix is of an image or a video. The file is not opened."""
     return path.suffix.lower() in FORMATS

@@ -60,7 +60,7 @@ def primaries_of(stream: VideoStream) -> str | None:
 
 
 def tone_mapped(pixels: np.ndarray, transfer: Transfer, primaries: str | None = None) -> np.ndarray:
-    """A picture as a standard display shows it, stripe by stripe.
+    """Converts a frame to sRGB for a standard display, stripe by stripe.
 
     Args:
         pixels: uint16 R'G'B' [H, W, 3], full range.

@@ -1,4 +1,4 @@
-"""Still images, as they are meant to be seen: upright, sRGB, on black."""
+"""Still images, as they are shown: upright, in sRGB, transparency over black."""
 
 import io
 import warnings
@@ -36,7 +36,7 @@ PROGRESSIVE_SHARE = 0.9
 START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_000_000_000
-INSTALL = {
+INSTALL_DECODERS = {
     "AVIF": "this Pillow reads no AVIF: pip install --upgrade pillow",
     "HEIF": "HEIC needs pillow-heif: pip install pillow-heif",
 }
@@ -139,7 +139,7 @@ def _load(image: Image.Image) -> None:
     if image.width * image.height < LARGE_PIXELS:
         image.load()
         return
-    with warnings.catch_warnings():  # tells of tiles below a bound of our own
+    with warnings.catch_warnings():  # warns of tiles below our own bound
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image.load()
 
@@ -160,7 +160,7 @@ def _open(path: Path, megapixels: float) -> Image.Image:
     """Looks at an image's head. What stands there decides how much memory decoding takes."""
     if path.stat().st_size > LARGEST_FILE_BYTES:
         raise DataError(
-            f"{printable(path)}: has {path.stat().st_size:,} bytes, and pictures of at most "
+            f"{printable(path)}: has {path.stat().st_size:,} bytes, and images of at most "
             f"{LARGEST_FILE_BYTES:,} are read"
         )
     image = _identify(path)
@@ -203,9 +203,9 @@ def _readers() -> tuple[str, ...]:
 
 def _unknown(path: Path) -> str:
     known = FORMATS.get(path.suffix.lower())
-    if known and known.reader in INSTALL and known.reader not in _readers():
-        return INSTALL[known.reader]
-    return f"is no picture of a known format ({', '.join(_readers())})"
+    if known and known.reader in INSTALL_DECODERS and known.reader not in _readers():
+        return INSTALL_DECODERS[known.reader]
+    return f"is no image of a known format ({', '.join(_readers())})"
 
 
 def _require_modest(path: Path, image: Image.Image, megapixels: float) -> None:
@@ -299,7 +299,7 @@ def _colors(path: Path, image: Image.Image) -> _Colors:
     stated = stated_colors(path)
     if stated and stated.transfer in TRANSFERS:
         raise DataError(
-            f"{printable(path)}: is a picture of high dynamic range "
+            f"{printable(path)}: is an image of high dynamic range "
             f"({TRANSFERS[stated.transfer].upper()}): save it in SDR"
         )
     primaries = STANDARDS.get(stated.primaries) if stated else None

@@ -52,6 +52,7 @@ class MediaInfo:
 
     @property
     def suffix_is_of_an_image(self) -> bool:
+        """Whether the file is named like an image: an image, or an animated one that is read as video."""
         return self.is_image or "animated" in self.traits
 
     @property

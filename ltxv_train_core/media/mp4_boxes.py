@@ -11,7 +11,7 @@ from typing import BinaryIO
 from ..errors import DataError
 from .readable import printable
 
-HEAD_BYTES = 8
+BOX_HEAD_BYTES = 8
 PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")
 ITEMS, MOVIE = b"meta", b"moov"
 HANDLER, DATA_HANDLER = b"hdlr", b"dhlr"
@@ -49,7 +49,7 @@ def require_modest_tables(path: Path) -> None:
                 raise DataError(f"{printable(path)}: has more than {MOST_BOXES:,} boxes")
     if has_items and not has_movie:
         raise DataError(
-            f"{printable(path)}: is a picture (HEIC or AVIF) with the suffix of a video: give it .heic "
+            f"{printable(path)}: is an image (HEIC or AVIF) with the suffix of a video: give it .heic "
             "or .avif"
         )
 
@@ -64,9 +64,9 @@ def first_video_description(file: BinaryIO, size: int) -> bytes:
         if kind == HANDLER:
             handler = _handler(_content(file, start)) or handler
         elif kind == DESCRIPTIONS and handler == VIDEO:
-            file.seek(start + HEAD_BYTES)
-            length = int.from_bytes(file.read(HEAD_BYTES)[:4], "big")
-            return file.read(min(max(length - HEAD_BYTES, 0), LARGEST_DESCRIPTION_BYTES))
+            file.seek(start + BOX_HEAD_BYTES)
+            length = int.from_bytes(file.read(BOX_HEAD_BYTES)[:4], "big")
+            return file.read(min(max(length - BOX_HEAD_BYTES, 0), LARGEST_DESCRIPTION_BYTES))
     return b""
 
 
@@ -74,14 +74,14 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int]]:
     """Yields kind and start of content of every box, also of those in boxes."""
     ends = [end]
     while ends:
-        if start + HEAD_BYTES > ends[-1]:
+        if start + BOX_HEAD_BYTES > ends[-1]:
             start = ends.pop()
             continue
         file.seek(start)
-        head = file.read(2 * HEAD_BYTES)
-        length, kind, content = int.from_bytes(head[:4], "big"), head[4:8], start + HEAD_BYTES
+        head = file.read(2 * BOX_HEAD_BYTES)
+        length, kind, content = int.from_bytes(head[:4], "big"), head[4:8], start + BOX_HEAD_BYTES
         if length == 1:
-            length, content = int.from_bytes(head[8:], "big"), start + 2 * HEAD_BYTES
+            length, content = int.from_bytes(head[8:], "big"), start + 2 * BOX_HEAD_BYTES
         if length == 0 or start + length > ends[-1]:
             length = ends[-1] - start
         if start + length < content:

@@ -13,13 +13,15 @@ from .animated import PNG_HEAD, chunks
 from .cropping import Cropping, aperture, boxes
 from .readable import printable
 
-MOST_BYTES = 2**20
+MOST_BOX_BYTES = 2**20
 MOST_PARTS = 10_000
-HEAD_BYTES = 12
+SIGNATURE_BYTES = 12
 
 
 @dataclass(frozen=True)
 class StatedColors:
+    """Numbers of ITU-T H.273 for the primaries and the transfer function of an image."""
+
     primaries: int
     transfer: int
 
@@ -27,7 +29,7 @@ class StatedColors:
 def stated_colors(path: Path) -> StatedColors | None:
     """None where none are stated, or what states them is damaged."""
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+        head = file.read(SIGNATURE_BYTES)
         if head.startswith(PNG_HEAD):
             for kind, content in chunks(path, file, len(PNG_HEAD), "big"):
                 if kind == b"cICP":
@@ -36,7 +38,7 @@ def stated_colors(path: Path) -> StatedColors | None:
                     return None
         elif head[4:8] == b"ftyp":
             file.seek(0)
-            return _of_items(file.read(MOST_BYTES))
+            return _of_items(file.read(MOST_BOX_BYTES))
     return None
 
 
@@ -63,7 +65,7 @@ def require_whole_data(path: Path) -> None:
 def cropping_of_picture(path: Path, width: int, height: int) -> Cropping | None:
     """What a HEIC or AVIF picture of a size says is cut off it (`clap`); None where nothing is."""
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES)
+        content = file.read(MOST_BOX_BYTES)
     claps = (box for kind, box in _primary_properties(content) if kind == b"clap")
     return next((aperture(box, width, height) for box in claps), None)
 

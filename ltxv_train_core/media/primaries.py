@@ -1,4 +1,4 @@
-"""Colours of other primaries brought to those of BT.709, in linear light.
+"""Converts colours of other primaries to those of BT.709, in linear light.
 
 Light is found and stored by the curve of sRGB, so that greys stay as they are. What lies beyond BT.709 is
 clipped there.
@@ -40,7 +40,7 @@ LEVELS = 2**16 - 1
 
 
 def brought_to_bt709(pixels: np.ndarray, primaries: str) -> np.ndarray:
-    """A picture in sRGB, stripe by stripe.
+    """Converts a frame to sRGB, stripe by stripe.
 
     Args:
         pixels: uint16 or uint8 R'G'B' [H, W, 3], full range.

@@ -17,7 +17,7 @@ LARGEST_MEGAPIXELS = 178
 LARGE_PIXELS = 16_000_000
 SPARSE_FILE_BYTES = 2**30
 LEAST_SHARE_ON_DISK = 0.1
-LONGEST_REASON = 200
+LONGEST_LINE = 200
 
 _large = ThreadPoolExecutor(1, "ltxv-large")
 
@@ -47,7 +47,7 @@ def printable(path: Path) -> str:
 
 
 def require_pixels(path: Path, width: int, height: int, megapixels: float) -> None:
-    """Raises `DataError` for a picture that is larger than what is read."""
+    """Raises `DataError` for an image with more pixels than are read."""
     if width * height > megapixels * 1e6:
         raise DataError(
             f"{printable(path)}: has {width}x{height} pixels, and at most {megapixels:g} million "
@@ -91,4 +91,4 @@ def _bytes_on_disk(status: os.stat_result) -> int:
 def _reason(error: Exception) -> str:
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 4]} ..."
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."

@@ -1,4 +1,4 @@
-"""Contact sheets: several videos on one picture, a few frames of each."""
+"""Contact sheets: several videos in one image, a few frames of each."""
 
 from typing import Any
 

@@ -17,7 +17,7 @@ from ..geometry import VideoSize
 from .alpha import has_transparent_palette
 from .animated import is_still
 from .container import open_video
-from .decoding import decode, decode_from, first_frame, frame_times
+from .decoding import decode, decode_first_frame, decode_from, frame_times
 from .formats import is_image
 from .images import pixels_of_image, probe_image, traits_of_image
 from .info import (
@@ -83,7 +83,7 @@ def _look_at_animation(path: Path, megapixels: float) -> tuple[Decoded, int, flo
 def _look_at_video(path: Path, megapixels: float) -> tuple[Decoded, int, float]:
     """The first frame, the number of frames, and the rate; 0 where it is unknown."""
     with open_video(path, megapixels, decode_ahead=False) as (container, stream):
-        first = first_frame(path, container, stream)
+        first = decode_first_frame(path, container, stream)
         frames, fps = stream.frames, float(stream.average_rate or 0)
         seconds = float((stream.duration or 0) * (stream.time_base or 0))
     if not frames or abs(frames - seconds * fps) > 1:

@@ -43,10 +43,16 @@ class WeightAverage:
         finally:
             put_weights(self.parameters, kept)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
+        """The number of updates, and the average as float32 tensors in the order of the parameters."""
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues a saved average.
+
+        Raises:
+            KeyError, TypeError, ValueError: the state is damaged, or of another model.
+        """
         self.updates = count(state["updates"])
         for average, saved in zip(self.average, state["average"], strict=True):
             if average.shape != saved.shape:

@@ -1,4 +1,4 @@
-"""What is told of losses that are not finite, or explode."""
+"""Warnings about losses that explode, and names of clips behind a loss that is not finite."""
 
 import math
 from collections import deque
@@ -15,20 +15,19 @@ MOST_NAMED = 8
 
 
 class LossWatch:
-    """Tells a loss that explodes from one that is noisy: it is over `FACTOR` times the lowest
-    running median that there was."""
+    """Detects a loss that explodes: one over `FACTOR` times the lowest running median so far."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=WINDOW_STEPS)
         self._lowest = math.inf
-        self._is_told = False
+        self._has_warned = False
 
     def warning(self, step: int, loss: float) -> str | None:
-        """What to tell of the loss of a step, the first time that it explodes."""
+        """The warning for the loss of a step, the first time that it explodes; otherwise None."""
         if not math.isfinite(loss):
             return None
-        before, explodes = self._lowest, loss > FACTOR * self._lowest and not self._is_told
-        self._is_told |= explodes
+        before, explodes = self._lowest, loss > FACTOR * self._lowest and not self._has_warned
+        self._has_warned |= explodes
         self._recent.append(loss)
         if len(self._recent) >= LEAST_STEPS:
             self._lowest = min(self._lowest, median(self._recent))
@@ -42,7 +41,7 @@ class LossWatch:
 
 
 def named_clips(clips: list[str], broken: list[str]) -> str:
-    """What is told of the clips of a step that is not finite.
+    """The clips of a skipped step, as a message names them.
 
     Args:
         broken: what of them holds numbers that are not finite, as `Batch.not_finite` names it.

@@ -12,7 +12,9 @@ from ..config import OptimizationConfig
 from ..models.packages import why_not_usable
 
 WEIGHT_DECAY = 0.01
-PROBE_SIZE = 4096  # bitsandbytes keeps smaller tensors in 32 bits
+PROBE_SIZE = 4096
+"""bitsandbytes (0.50) keeps optimizer state of smaller tensors in 32 bits: a smaller probe would not run its
+8-bit kernels, which are what may be missing on a machine."""
 
 
 def build_optimizer(config: OptimizationConfig, parameters: list[torch.nn.Parameter]) -> Optimizer:
@@ -43,7 +45,7 @@ def final_weights(optimizer: Optimizer) -> Iterator[None]:
     """Within the block, parameters hold what the optimizer would hand out.
 
     A schedule-free optimizer trains at one point and hands out the average of another; for all
-    others they are the same. Training goes on afterwards from bit for bit the same weights.
+    others they are the same. Afterwards the parameters hold bit for bit the weights of before.
     """
     if not hasattr(optimizer, "eval"):
         yield

@@ -4,6 +4,7 @@ What is damaged, or of another run, raises `KeyError`, `TypeError`, `ValueError`
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -16,19 +17,30 @@ from ..storage.tensors import is_finite
 _LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
 
 
-def count(value: Any) -> int:
+def count(value: object) -> int:
     """A number of steps."""
     if type(value) is not int or value < 0:
         raise ValueError("a number of steps is none")
     return value
 
 
-def known_numbers(own: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a saved state under the names that its reader has."""
+def known_numbers(own: Iterable[str], saved: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of a saved state under the names that its reader has.
+
+    Raises:
+        KeyError, ValueError: one of them is missing, or is no finite number.
+    """
+    numbers = {}
     for name in own:
-        if type(saved[name]) not in (int, float) or not math.isfinite(saved[name]):
+        value = saved[name]
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not math.isfinite(value)
+        ):
             raise ValueError(f"{name} is no number")
-    return {name: saved[name] for name in own}
+        numbers[name] = value
+    return numbers
 
 
 def load_schedule(schedule: LambdaLR, saved: dict[str, Any]) -> None:
@@ -46,6 +58,11 @@ def load_schedule(schedule: LambdaLR, saved: dict[str, Any]) -> None:
 
 
 def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
+    """Loads a saved state into an optimizer of the same kind.
+
+    Raises:
+        KeyError, TypeError, ValueError, RuntimeError: the state is damaged, or of another run.
+    """
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     for own, group in zip(groups, saved["param_groups"], strict=True):
         for name in own.keys() & group.keys():

@@ -25,7 +25,7 @@ class OptimizerStepper:
 
     Attributes:
         average: of the weights, where `optimization.ema_decay` is set.
-        skipped_steps: steps that were left out because they were not finite.
+        skipped_steps: steps that were skipped because the loss or gradients were not finite.
         moved_steps: steps that reached the weights.
     """
 
@@ -56,6 +56,7 @@ class OptimizerStepper:
         return float(group["lr"]) * float(group.get("d", 1.0))
 
     def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss to those of the step, scaled where fp16 needs it."""
         self.scaler.scale(loss).backward()
 
     def step(self, number: int, loss: float, clips: str = "") -> float:
@@ -79,7 +80,7 @@ class OptimizerStepper:
             if self.average:
                 self.average.update()
         else:
-            self._leave_out(number, loss, clips)
+            self._skip(number, loss, clips)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         with warnings.catch_warnings():
@@ -89,9 +90,9 @@ class OptimizerStepper:
         return norm
 
     def require_finite(self) -> None:
-        """Raises `NotFiniteError` when as many steps in a row were left out as are allowed."""
+        """Raises `NotFiniteError` when too many steps in a row were skipped."""
         if self._in_a_row >= self._most_in_a_row:
-            self._in_a_row = 0  # a run that goes on gets as many again
+            self._in_a_row = 0  # a run that is resumed gets as many again
             raise NotFiniteError(
                 f"the loss was not finite {self._most_in_a_row} steps in a row: lower "
                 "optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
@@ -102,7 +103,7 @@ class OptimizerStepper:
         """Raises `NotFiniteError` when no step has reached the weights."""
         if self.moved_steps == 0:
             raise NotFiniteError(
-                "no step was finite, so nothing was learned: look at the clips that are named above, "
+                "every step was skipped, so the weights did not change: look at the clips that are named above, "
                 "lower optimization.learning_rate, or set acceleration.mixed_precision_mode to bf16 "
                 "or no"
             )
@@ -120,7 +121,8 @@ class OptimizerStepper:
         with self.average.applied() if self.average else final_weights(self.optimizer):
             yield
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
+        """All that `load_state_dict` needs to continue: plain values and tensors."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -132,11 +134,11 @@ class OptimizerStepper:
         }
 
     def load_state_dict(self, state: dict[str, Any], new_schedule: bool = False) -> None:
-        """Goes on from a saved state.
+        """Continues from a saved state.
 
         Args:
-            new_schedule: begin this run's schedule, learning rate and average instead of going on
-                with those of the state; the optimizer keeps what it has gathered.
+            new_schedule: start this run's schedule, learning rate and average instead of continuing
+                those of the state; the optimizer's moments are taken from it.
 
         Raises:
             KeyError, TypeError, ValueError, RuntimeError: the state is damaged, or of another run.
@@ -161,11 +163,11 @@ class OptimizerStepper:
         if self.average:
             self.average = WeightAverage(self.parameters, self.average.decay)
 
-    def _leave_out(self, number: int, loss: float, clips: str) -> None:
-        """Tells of a step without effect; `require_finite` gives up when that goes on.
+    def _skip(self, number: int, loss: float, clips: str) -> None:
+        """Counts and reports a skipped step; `require_finite` ends the run after too many in a row.
 
-        In fp16 gradients overflow until the scale has come down to what they bear: that is how
-        the scale is found, and no fault.
+        In fp16 gradients overflow until the scale is low enough. This is how the scaler finds its
+        scale, so it is not counted.
         """
         scale = self.scaler.get_scale()
         if self.scaler.is_enabled() and math.isfinite(loss) and scale > LEAST_GRADIENT_SCALE:
@@ -178,4 +180,4 @@ class OptimizerStepper:
         self._in_a_row += 1
         self.skipped_steps += 1
         about = f" ({clips})" if clips else ""
-        self.report(Notice(f"step {number}: the loss is not finite; step left out{about}"))
+        self.report(Notice(f"step {number} skipped: the loss is NaN or infinite{about}"))

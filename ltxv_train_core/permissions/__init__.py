@@ -5,7 +5,7 @@ canvas, a graph may be anybody's: it reads and writes in ComfyUI's folders, and 
 this machine's user allowed. Nothing in a graph, a YAML file or a run folder can allow anything.
 """
 
-from .grants import OWN_ENTITY, Grants, Upload
+from .grants import OWN_ENTITY, Grants, Upload, Visibility
 from .ledger import Ledger, require_own, write_own
 from .policy import (
     Ask,
@@ -33,6 +33,7 @@ __all__ = [
     "Places",
     "Policy",
     "Upload",
+    "Visibility",
     "default_file",
     "environment",
     "join",

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..errors import ConfigurationError, shown
 
-VERSION = 1
+GRANTS_VERSION = 1
 OWN_ENTITY = "(own)"
 """Stands for the entity that belongs to the login at Weights & Biases."""
 
@@ -32,6 +32,7 @@ class Upload:
     visibility: Visibility = "private"
 
     def covers(self, repository: str, private: bool) -> bool:
+        """Whether this destination includes a repository of that visibility."""
         is_there = self.to in (repository, repository.partition("/")[0])
         return is_there and (private or self.visibility == "public")
 
@@ -68,7 +69,8 @@ class Grants:
         names = [field.name for field in fields(Grants)]
         return [(name, getattr(self, name), getattr(other, name)) for name in names]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
+        """The permissions as lists and texts, as `from_json` reads them."""
         return {
             "folders": list(self.folders),
             "downloads": list(self.downloads),
@@ -77,7 +79,7 @@ class Grants:
         }
 
     @classmethod
-    def from_json(cls, value: Any) -> "Grants":
+    def from_json(cls, value: object) -> "Grants":
         """Raises `ConfigurationError` for anything that `to_json` doesn't give."""
         names = [field.name for field in fields(cls)]
         if not isinstance(value, dict) or not value.keys() <= set(names):
@@ -90,7 +92,7 @@ class Grants:
         )
 
 
-def _upload(value: Any) -> Upload:
+def _upload(value: object) -> Upload:
     if isinstance(value, dict) and value.keys() == {"to", "visibility"}:
         to, visibility = value["to"], value["visibility"]
         is_known = visibility in ("private", "public")
@@ -104,14 +106,15 @@ def _upload(value: Any) -> Upload:
     )
 
 
-def _texts(name: str, value: Any, form: re.Pattern[str] | None = None) -> tuple[str, ...]:
-    for each in _list(name, value):
+def _texts(name: str, value: object, form: re.Pattern[str] | None = None) -> tuple[str, ...]:
+    texts = _list(name, value)
+    for each in texts:
         if not isinstance(each, str) or not each or (form and not form.fullmatch(each)):
             raise ConfigurationError([f"{name}: {shown(each)} is none"])
-    return tuple(value)
+    return tuple(texts)
 
 
-def _list(name: str, value: Any) -> list[Any]:
+def _list(name: str, value: object) -> list[Any]:
     if not isinstance(value, list):
         raise ConfigurationError([f"{name}: expected a list, found {shown(value)}"])
     return value

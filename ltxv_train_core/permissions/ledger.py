@@ -14,7 +14,7 @@ from ..storage.reading import is_regular, read_json, read_text
 from .policy import policy
 
 NAME = ".ltxv_train.json"
-VERSION = 1
+LEDGER_VERSION = 1
 
 _OF_THE_SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -105,14 +105,14 @@ class Ledger:
         try:
             value = read_json(self._path)
             files = value["files"]
-            if value["version"] != VERSION:
+            if value["version"] != LEDGER_VERSION:
                 raise TypeError
             return True, {name for name in files if _is_inside(name)}
         except (OSError, ValueError, KeyError, TypeError):
             return False, set()
 
     def _write(self) -> None:
-        write_json(self._path, {"version": VERSION, "files": sorted(self.files)})
+        write_json(self._path, {"version": LEDGER_VERSION, "files": sorted(self.files)})
         self.exists = True
 
 
@@ -154,6 +154,6 @@ def require_own(path: Path, is_ours: Callable[[str], bool] = lambda text: False)
         known = False
     if not known:
         raise DataError(
-            f"{path}: is there, and this program has not written it, so it is kept: give another "
+            f"{path}: is there, and this program has not written it, so it is not overwritten: give another "
             "name, or rename that file"
         )

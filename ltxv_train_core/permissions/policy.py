@@ -13,17 +13,17 @@ from ..storage.paths import as_path
 from .grants import OWN_ENTITY
 from .store import GrantFile, default_file
 
-VARIABLE = "LTXV_TRAIN_POLICY"
+POLICY_VARIABLE = "LTXV_TRAIN_POLICY"
 """Environment variable of a process that trains for another one."""
 
-Kind: TypeAlias = Literal["folders", "downloads"]
+AskKind: TypeAlias = Literal["folders", "downloads"]
 
 
 @dataclass(frozen=True)
 class Ask:
     """What would have to be allowed: a field of `Grants`, and the value to put there."""
 
-    kind: Kind
+    kind: AskKind
     value: str
 
 
@@ -81,15 +81,19 @@ class CommandLine(_Common):
         self.leaves = leaves
 
     def require_write(self, path: Path) -> None:
+        """Allows every path: who wrote the command consents."""
         pass
 
     def require_download(self, repository: str) -> None:
+        """Allows every repository: who wrote the command consents."""
         pass
 
     def may_upload(self, repository: str, private: bool) -> bool:
+        """Whether the command or the permissions allow the upload."""
         return self.leaves or super().may_upload(repository, private)
 
     def may_log_to(self, entity: str | None) -> bool:
+        """Whether the command or the permissions allow the entity."""
         return self.leaves or super().may_log_to(entity)
 
 
@@ -121,6 +125,7 @@ class Canvas(_Common):
         self.places, self.named = places, frozenset(named)
 
     def require_read(self, path: Path) -> None:
+        """Raises `NotAllowedError` outside of ComfyUI's folders, unless it was allowed."""
         places = self.places()
         if not _is_below(_plain(path), map(_plain, places.models)):
             self._require(path, (*places.written, *places.made, *places.models), "read")
@@ -186,12 +191,12 @@ def environment() -> dict[str, str]:
         value |= {"places": asdict(mine.places()), "named": sorted(mine.named)}
     else:
         value |= {"leaves": mine.leaves}
-    return {VARIABLE: json.dumps(value)}
+    return {POLICY_VARIABLE: json.dumps(value)}
 
 
 def join() -> None:
     """Takes the policy of the process that started this one."""
-    value = json.loads(os.environ[VARIABLE])
+    value = json.loads(os.environ[POLICY_VARIABLE])
     grants = GrantFile(Path(value["file"]))
     if "places" not in value:
         return use(CommandLine(grants, value["leaves"]))

@@ -12,9 +12,9 @@ from ..errors import ConfigurationError, LTXVTrainError, shown
 from ..storage.atomic import write_json
 from ..storage.paths import as_path
 from ..storage.reading import read_json
-from .grants import VERSION, Grants
+from .grants import GRANTS_VERSION, Grants
 
-VARIABLE = "LTXV_TRAIN_ALLOW"
+ALLOW_VARIABLE = "LTXV_TRAIN_ALLOW"
 """Environment variable with more folders, for servers; separated as in PATH."""
 
 FOLDER, NAME = "__ltxv_train", "allowed.json"
@@ -53,7 +53,7 @@ class GrantFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock")):
                 before = self._parse() if self.path.exists() else Grants()
-                write_json(self.path, {"version": VERSION, **change(before).to_json()})
+                write_json(self.path, {"version": GRANTS_VERSION, **change(before).to_json()})
         except OSError as error:
             raise LTXVTrainError(f"{self.path}: can't be written ({error.strerror})") from error
         return self.read()
@@ -75,7 +75,7 @@ class GrantFile:
     def _parse(self) -> Grants:
         try:
             value = read_json(self.path)
-            if not isinstance(value, dict) or value.pop("version", None) != VERSION:
+            if not isinstance(value, dict) or value.pop("version", None) != GRANTS_VERSION:
                 raise ConfigurationError(["it is of another version"])
             return Grants.from_json(value)
         except (OSError, ValueError) as error:
@@ -120,5 +120,5 @@ def default_file(comfyui: Path | None = None) -> Path:
 
 
 def _folders_of_environment() -> tuple[str, ...]:
-    parts = os.environ.get(VARIABLE, "").split(os.pathsep)
+    parts = os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep)
     return tuple(os.path.realpath(as_path(part)) for part in parts if part.strip())

@@ -23,7 +23,7 @@ from ..storage.atomic import write_json
 from ..storage.reading import read_json
 from .model_card import SampleImage, model_card, write_sample
 
-PHASE = "upload"
+UPLOAD_PHASE = "upload"
 LARGEST_RECORD_BYTES = 2**16
 
 
@@ -32,7 +32,7 @@ class HubError(LTXVTrainError):
 
 
 @dataclass(frozen=True)
-class Upload:
+class RunUpload:
     """The upload that a run's configuration asks for.
 
     Attributes:
@@ -100,7 +100,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
         )
 
 
-def upload_of(run: RunFolder) -> Upload | None:
+def upload_of(run: RunFolder) -> RunUpload | None:
     """The upload that a finished run asks for, as far as it has come; None where it asks for none.
 
     Nothing is sent to find out.
@@ -121,7 +121,7 @@ def upload_of(run: RunFolder) -> Upload | None:
     )
     is_made = record.get("repository") == hub.hub_model_id
     is_refused = record.get("refused") == hub.hub_model_id
-    return Upload(
+    return RunUpload(
         hub.hub_model_id,
         hub.private,
         files,
@@ -191,7 +191,7 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
             "training_config.yaml": settings.encode("utf-8"),
             "README.md": card.encode("utf-8"),
         }
-        report(Progress(PHASE, 0, 1, "commit"))
+        report(Progress(UPLOAD_PHASE, 0, 1, "commit"))
         try:
             api = HfApi(
                 endpoint=os.environ.get("HF_ENDPOINT"),
@@ -206,7 +206,7 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
             )
         except Exception as error:
             raise HubError(f"the LoRA is not uploaded to {hub.hub_model_id}: {error}") from error
-    report(Progress(PHASE, 1, 1, "commit"))
+    report(Progress(UPLOAD_PHASE, 1, 1, "commit"))
     address = str(commit.commit_url)
     write_json(_record(run), {"repository": hub.hub_model_id, "commit": address, "step": step})
     report(Notice(f"uploaded to {address}"))

@@ -74,6 +74,7 @@ class RunFolder:
 
     @property
     def name(self) -> str:
+        """Name of the run, which is its folder's."""
         return self.folder.name
 
     @property

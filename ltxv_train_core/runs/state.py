@@ -114,7 +114,7 @@ class RunState:
         values: dict[str, Any] = {"cause": None, "ended": ended, **changes}
         return replace(self, status=status, updated=time, **values)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The state as `run.json` holds it."""
         return {"version": STATE_VERSION, **asdict(self)}
 

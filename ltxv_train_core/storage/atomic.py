@@ -1,4 +1,4 @@
-"""Files that are never seen half-written, and short names for what is in them."""
+"""Atomic writes of files and folders, and digests of content."""
 
 import hashlib
 import json
@@ -171,7 +171,7 @@ def append_text(path: Path, text: str) -> None:
         patiently(append)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Writes indented JSON atomically; non-ASCII letters stay readable."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -191,7 +191,7 @@ def sha256_file(path: Path, between: Callable[[], object] | None = None) -> str:
     return digest.hexdigest()
 
 
-def sha256_json(value: Any, default: Callable[[Any], Any] = str) -> str:
+def sha256_json(value: object, default: Callable[[Any], object] = str) -> str:
     """Hex digest of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=default)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -70,7 +70,7 @@ def fault_of(error: BaseException) -> Fault | None:
 
 
 def is_of_writing(error: BaseException) -> bool:
-    """Whether an error tells of a disk, and not of a file that may not be read."""
+    """Whether an error is a fault of the disk, and not of a file that may not be read."""
     return isinstance(error, DiskError) or fault_of(error) is not _READ_ONLY
 
 
@@ -93,5 +93,5 @@ def named_faults(path: Path) -> Iterator[None]:
         raise DiskError(
             f"{path}: can't be written: {fault.message} ({error.strerror or error})",
             error,
-            f"{fault.advice}, then start again: what is finished is kept",
+            f"{fault.advice}, then start again: finished work stays on disk",
         ) from error

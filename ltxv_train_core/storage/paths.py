@@ -18,7 +18,7 @@ TEMPORARY_CHARACTERS = len("..12345678.part")
 def files_below(
     folder: Path, may_enter: Callable[[Path], bool] = lambda folder: True
 ) -> list[Path]:
-    """All files of a folder and of those in it, sorted; what begins with a dot is left out.
+    """All files of a folder and of those in it, sorted; names that begin with a dot are skipped.
 
     Linked folders are followed. Each folder is looked at once: by the path that it really has where
     that is among them, by a link otherwise.

@@ -39,6 +39,7 @@ def regular_status(path: Path) -> os.stat_result:
 
 
 def is_regular(path: Path) -> bool:
+    """Whether it is a regular file that can be looked at; links are followed."""
     try:
         regular_status(path)
     except OSError:

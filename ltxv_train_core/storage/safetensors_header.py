@@ -43,6 +43,7 @@ class TensorInfo:
 
     @property
     def elements(self) -> int:
+        """Number of elements; 1 for a scalar."""
         return math.prod(self.shape)
 
 

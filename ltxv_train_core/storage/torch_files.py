@@ -44,7 +44,7 @@ def read_torch_file(path: Path, mmap: bool = False) -> Any:
         raise ValueError(wrong) from None
 
 
-def write_torch_file(path: Path, value: Any) -> None:
+def write_torch_file(path: Path, value: object) -> None:
     """Writes what `read_torch_file` reads, not atomically.
 
     Raises:

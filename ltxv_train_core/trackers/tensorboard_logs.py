@@ -23,13 +23,16 @@ class TensorBoardLogs:
             self._writer.add_text("configuration", f"```yaml\n{text}```", 0)
 
     def step(self, event: StepCompleted) -> None:
+        """Logs the scalars of a step."""
         for name, value in scalars(event).items():
             self._writer.add_scalar(name, value, event.step)
 
     def samples(self, event: SamplesWritten) -> None:
+        """Logs the contact sheet, and writes the log to disk."""
         sheet = np.array(Image.open(event.sheet).convert("RGB"))
         self._writer.add_image("validation", sheet, event.step, dataformats="HWC")
         self._writer.flush()
 
     def close(self) -> None:
+        """Writes what is left and closes the log."""
         self._writer.close()

@@ -65,14 +65,17 @@ class WandbRun:
         self._shown = int(self._run.summary.get("step", 0))
 
     def step(self, event: StepCompleted) -> None:
+        """Logs the scalars of a step, unless the service has it already."""
         if event.step > self._shown:
             self._run.log({"step": event.step, **scalars(event)})
 
     def samples(self, event: SamplesWritten) -> None:
+        """Logs the videos of the validation samples."""
         videos = [self._video(str(path), format="mp4") for path in event.videos]
         self._run.log({"step": event.step, "validation/videos": videos})
 
     def close(self) -> None:
+        """Sends what is left and ends the run there."""
         self._run.finish()
 
 

@@ -85,7 +85,7 @@ def train(
     )
     if plan.is_finished:
         processes.agree(None)
-        return found_finished(plan, report)
+        return reuse_finished_run(plan, report)
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
         return train_plan(plan, writer, report, stop, processes)
@@ -106,7 +106,7 @@ def follow_first(processes: Processes) -> None:
         raise
 
 
-def found_finished(plan: RunPlan, report: Reporter) -> TrainingResult:
+def reuse_finished_run(plan: RunPlan, report: Reporter) -> TrainingResult:
     """The result of a run that is finished."""
     report(Notice(f"{plan.run.name} is finished: its LoRA is used as it is"))
     result = result_of(plan.run, plan.state)

@@ -5,7 +5,7 @@ Both work in the job's thread; what they return there are ordinary tensors.
 
 import hashlib
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from ...ltxv_train_core.models.text_bounds import (
 )
 from ...ltxv_train_core.preprocessing.encoders import EncoderSource
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP, VAE
+
 SAMPLED_BYTES = 256
 CHANNELS = EARLIEST.streams[VIDEO].channels
 
@@ -26,15 +29,15 @@ CHANNELS = EARLIEST.streams[VIDEO].channels
 class CanvasVae:
     """ComfyUI's VAE: its latents are the mean, normalised per channel, as the core's are."""
 
-    def __init__(self, vae: Any):
+    def __init__(self, vae: "VAE"):
         self._vae = vae
 
     @torch.no_grad()
     def encode(self, frames: Tensor) -> Tensor:
         """Frames [B, 3, F, H, W] in [-1, 1] to latents [B, 128, f, h, w], float32 on the CPU."""
         videos = (frames.movedim(1, -1) + 1) / 2
-        # A batch would be cropped in time: it is taken for pictures with one more dimension.
-        latents = torch.cat([self._vae.encode(video) for video in videos]).float().cpu()
+        # One at a time: ComfyUI's VAE takes a batch of videos for images with one more dimension, and crops it in time.
+        latents: Tensor = torch.cat([self._vae.encode(video) for video in videos]).float().cpu()
         if latents.ndim != 5 or latents.shape[1] != CHANNELS:
             raise ModelError(
                 f"the VAE on the canvas gives latents of shape {list(latents.shape)}: connect the "
@@ -45,14 +48,14 @@ class CanvasVae:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, 128, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32 on the CPU."""
-        frames = self._vae.decode(latents).float().cpu()
+        frames: Tensor = self._vae.decode(latents).float().cpu()
         return frames.movedim(-1, 1) * 2 - 1
 
 
 class CanvasClip:
-    """ComfyUI's CLIP of type ltxv. Captions are text alone: brackets weigh nothing."""
+    """ComfyUI's CLIP of type ltxv. Captions are plain text: brackets change no weights."""
 
-    def __init__(self, clip: Any):
+    def __init__(self, clip: "CLIP"):
         self._clip = clip
 
     @torch.no_grad()
@@ -78,23 +81,24 @@ class CanvasClip:
                 "the CLIP on the canvas gives no attention mask: load the T5 text encoder with "
                 "type ltxv (CLIPLoader), or leave the socket free"
             )
-        return encoded["cond"][0][mask[0].bool().to(encoded["cond"].device)].float().cpu()
+        embedding: Tensor = encoded["cond"][0]
+        return embedding[mask[0].bool().to(embedding.device)].float().cpu()
 
 
-def vae_source(vae: Any) -> EncoderSource[CanvasVae]:
+def vae_source(vae: "VAE") -> EncoderSource[CanvasVae]:
     """A VAE socket's value."""
     weights = _weights(vae, "first_stage_model", "VAE")
     return EncoderSource(_identity(weights, vae.vae_dtype, vae.patcher), partial(CanvasVae, vae))
 
 
-def clip_source(clip: Any) -> EncoderSource[CanvasClip]:
+def clip_source(clip: "CLIP") -> EncoderSource[CanvasClip]:
     """A CLIP socket's value."""
     weights = _weights(clip, "cond_stage_model", "CLIP")
     identity = _identity(weights, clip.layer_idx, clip.patcher)
     return EncoderSource(identity, partial(CanvasClip, clip))
 
 
-def _weights(value: Any, attribute: str, kind: str) -> nn.Module:
+def _weights(value: object, attribute: str, kind: str) -> nn.Module:
     weights = getattr(value, attribute, None)
     if not isinstance(weights, nn.Module):
         raise ModelError(
@@ -104,7 +108,7 @@ def _weights(value: Any, attribute: str, kind: str) -> nn.Module:
     return weights
 
 
-def _identity(weights: nn.Module, option: object, patcher: Any) -> str:
+def _identity(weights: nn.Module, option: object, patcher: object) -> str:
     """Names weights by their names, shapes and some bytes of each, and by what patches them.
 
     A file's name says nothing of what was loaded, and reading everything would take seconds.
@@ -117,7 +121,7 @@ def _identity(weights: nn.Module, option: object, patcher: Any) -> str:
     return f"canvas {digest.hexdigest()[:32]}"
 
 
-def _add(digest: Any, value: Any) -> None:
+def _add(digest: "hashlib._Hash", value: object) -> None:
     """Patches are nested tuples, lists and objects of numbers, texts and tensors."""
     if isinstance(value, Tensor):
         digest.update(f"{value.dtype} {tuple(value.shape)}".encode() + _some_bytes(value))

@@ -6,7 +6,6 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 from safetensors import SafetensorError, safe_open
@@ -49,7 +48,7 @@ def runs_folder() -> Path:
     return Path(output) / LORA_SUBFOLDER
 
 
-def graph_to_share(extra_pnginfo: Any, prompt: Any) -> dict[str, str]:
+def graph_to_share(extra_pnginfo: object, prompt: object) -> dict[str, str]:
     """The graph of the running prompt for a file's metadata, without this machine's folders."""
     workflow = extra_pnginfo.get("workflow") if isinstance(extra_pnginfo, dict) else None
     inputs, output = folder_paths.get_input_directory(), folder_paths.get_output_directory()
@@ -94,7 +93,7 @@ def publish(trained: Path) -> str:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Removes what copies that were killed have left."""
+    """Removes the unfinished files of copies that were killed."""
     for path in filter(is_unfinished, folder.glob(".*")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
@@ -110,7 +109,7 @@ def _loader_folder(kind: str) -> Path:
 def lora_of_step(lora_name: str, step: int) -> str:
     """The name of the LoRA that the run of another wrote at a step.
 
-    It is put among ComfyUI's LoRAs, if it isn't there.
+    It is copied to ComfyUI's LoRAs, if it isn't there.
 
     Raises:
         ModelError: when the file belongs to no run, or the run has no LoRA of that step.
@@ -133,7 +132,9 @@ def lora_of_step(lora_name: str, step: int) -> str:
     }
     if step not in found:
         steps = ", ".join(map(str, sorted(found)))
-        raise ModelError(f"{lora_name}: its run has no LoRA of step {step}, but of {steps}")
+        raise ModelError(
+            f"{lora_name}: its run has no LoRA of step {step}. It has LoRAs of the steps {steps}"
+        )
     path = found[step]
     if path.parent == published:
         return str(Path(lora_name).parent / path.name)

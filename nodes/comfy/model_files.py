@@ -1,8 +1,7 @@
 """Lists of ComfyUI's model files, beside the options that take a model by its name or path."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
@@ -33,7 +32,7 @@ def inputs_with_lists(described: Iterable[Option], inputs: list[io.Input]) -> li
     return [*inputs[:place], *_lists(), *inputs[place:]]
 
 
-def with_files(values: dict[str, Any]) -> dict[str, Any]:
+def with_files(values: Mapping[str, object]) -> dict[str, object]:
     """Option values in which a chosen file stands for what is written, and the lists are gone.
 
     What is written is taken as the name of a listed file where it is one.
@@ -45,10 +44,11 @@ def with_files(values: dict[str, Any]) -> dict[str, Any]:
     for option, (widget, folders) in FILES.items():
         file = chosen.pop(widget, NONE)
         if file not in (None, NONE):
-            chosen[option] = _path(file)
-        elif isinstance(chosen.get(option), str):
-            chosen[option] = _found(chosen[option].strip(), folders)
-    require_allowed(chosen.get(option) for option in FILES)
+            chosen[option] = _path(str(file))
+        elif isinstance(written := chosen.get(option), str):
+            chosen[option] = _found(written.strip(), folders)
+    sources = [chosen.get(option) for option in FILES]
+    require_allowed(source for source in sources if isinstance(source, str))
     return chosen
 
 
@@ -57,8 +57,24 @@ def with_listed_files(section: ModelConfig) -> ModelConfig:
     return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
 
 
+class ChoosesModelFiles(io.ComfyNode):
+    """A node with the lists of `inputs_with_lists`."""
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        model_file: str | None = None,
+        text_encoder_file: str | None = None,
+        vae_file: str | None = None,
+    ) -> str | bool:
+        """Refuses a chosen model file that doesn't exist."""
+        return missing_files(
+            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
+        )
+
+
 def missing_files(**given: str | None) -> str | bool:
-    """What to say of chosen files that aren't there; True when all are."""
+    """The problems of chosen files that don't exist, one a line; True when all exist."""
     problems = [
         f"{widget}: there is no {given[widget]}; {_instead(folders)}"
         for widget, folders in FILES.values()
@@ -93,8 +109,8 @@ def _lists() -> list[io.Input]:
             widget,
             options=[NONE, *listed(folders)],
             default=NONE,
-            tooltip=f"A file of ComfyUI's model folders as {what[option]}, in place of what is "
-            f"written in {option}. none: {option} counts.",
+            tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
+            f"{option}. none: {option} is used.",
         )
         for option, (widget, folders) in FILES.items()
     ]
@@ -102,7 +118,8 @@ def _lists() -> list[io.Input]:
 
 def _full_path(file: str) -> str | None:
     folder, _, name = file.partition("/")
-    return folder_paths.get_full_path(folder, name)
+    path: str | None = folder_paths.get_full_path(folder, name)
+    return path
 
 
 def _path(file: str) -> str:

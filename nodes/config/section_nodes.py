@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ...ltxv_train_core.config import SECTIONS, from_widgets, options
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import input_path
-from ..comfy.model_files import inputs_with_lists, missing_files, with_files
+from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from .widgets import widget
 
@@ -50,6 +50,15 @@ class SectionNode(io.ComfyNode):
         )
 
     @classmethod
+    def execute(cls, **values: object) -> io.NodeOutput:
+        located = {name: _locate(name, value) for name, value in values.items()}
+        return io.NodeOutput(from_widgets(SECTIONS[cls.section], located, cls.section))
+
+
+class CheckedSectionNode(SectionNode):
+    """A section node whose widgets are checked before the prompt runs."""
+
+    @classmethod
     def validate_inputs(cls, **values: object) -> bool | str:
         """Refuses a prompt before any of its nodes runs. Linked widgets are None then and are not
         checked, nor are rules about several widgets."""
@@ -65,13 +74,8 @@ class SectionNode(io.ComfyNode):
             return "; ".join(problems) or True
         return True
 
-    @classmethod
-    def execute(cls, **values: object) -> io.NodeOutput:
-        located = {name: _locate(name, value) for name, value in values.items()}
-        return io.NodeOutput(from_widgets(SECTIONS[cls.section], located, cls.section))
 
-
-class LTXVTrainModelConfig(SectionNode):
+class LTXVTrainModelConfig(ChoosesModelFiles, SectionNode):
     """The base model. Its node also lists the files of ComfyUI's model folders."""
 
     section = "model"
@@ -85,23 +89,11 @@ class LTXVTrainModelConfig(SectionNode):
         return schema
 
     @classmethod
-    def validate_inputs(
-        cls,
-        model_file: str | None = None,
-        text_encoder_file: str | None = None,
-        vae_file: str | None = None,
-    ) -> str | bool:
-        """Refuses a chosen model file that doesn't exist."""
-        return missing_files(
-            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
-        )
-
-    @classmethod
     def execute(cls, **values: object) -> io.NodeOutput:
         return super().execute(**with_files(values))
 
 
-class LTXVTrainLoRAConfig(SectionNode):
+class LTXVTrainLoRAConfig(CheckedSectionNode):
     """The size of the LoRA and the layers that have one."""
 
     section = "lora"
@@ -109,7 +101,7 @@ class LTXVTrainLoRAConfig(SectionNode):
     display_name = "Configure LTXV LoRA"
 
 
-class LTXVTrainConditioningConfig(SectionNode):
+class LTXVTrainConditioningConfig(CheckedSectionNode):
     """What the model is given besides the caption: first frames, reference videos, masks."""
 
     section = "conditioning"
@@ -117,7 +109,7 @@ class LTXVTrainConditioningConfig(SectionNode):
     display_name = "Configure LTXV Conditioning"
 
 
-class LTXVTrainOptimizationConfig(SectionNode):
+class LTXVTrainOptimizationConfig(CheckedSectionNode):
     """Steps, batch size, learning rate, optimizer and schedule."""
 
     section = "optimization"
@@ -125,7 +117,7 @@ class LTXVTrainOptimizationConfig(SectionNode):
     display_name = "Configure LTXV Optimization"
 
 
-class LTXVTrainAccelerationConfig(SectionNode):
+class LTXVTrainAccelerationConfig(CheckedSectionNode):
     """Precision, memory and speed."""
 
     section = "acceleration"
@@ -133,7 +125,7 @@ class LTXVTrainAccelerationConfig(SectionNode):
     display_name = "Configure LTXV Acceleration"
 
 
-class LTXVTrainDataConfig(SectionNode):
+class LTXVTrainDataConfig(CheckedSectionNode):
     """Where the preprocessed data set lies, and how it is read."""
 
     section = "data"
@@ -141,7 +133,7 @@ class LTXVTrainDataConfig(SectionNode):
     display_name = "Configure LTXV Data"
 
 
-class LTXVTrainValidationConfig(SectionNode):
+class LTXVTrainValidationConfig(CheckedSectionNode):
     """The samples that a run makes while it trains."""
 
     section = "validation"
@@ -149,15 +141,15 @@ class LTXVTrainValidationConfig(SectionNode):
     display_name = "Configure LTXV Validation"
 
 
-class LTXVTrainCheckpointsConfig(SectionNode):
-    """When checkpoints are written, and how many are kept."""
+class LTXVTrainCheckpointsConfig(CheckedSectionNode):
+    """When checkpoints are written, and how many stay on disk."""
 
     section = "checkpoints"
     node_id = "LTXVTrainCheckpointsConfig"
     display_name = "Configure LTXV Checkpoints"
 
 
-class LTXVTrainHubConfig(SectionNode):
+class LTXVTrainHubConfig(CheckedSectionNode):
     """Upload of the finished run to the Hugging Face Hub."""
 
     section = "hub"
@@ -165,7 +157,7 @@ class LTXVTrainHubConfig(SectionNode):
     display_name = "Configure LTXV Hub Upload"
 
 
-class LTXVTrainFlowMatchingConfig(SectionNode):
+class LTXVTrainFlowMatchingConfig(CheckedSectionNode):
     """How timesteps are sampled."""
 
     section = "flow_matching"
@@ -173,7 +165,7 @@ class LTXVTrainFlowMatchingConfig(SectionNode):
     display_name = "Configure LTXV Flow Matching"
 
 
-class LTXVTrainTrackersConfig(SectionNode):
+class LTXVTrainTrackersConfig(CheckedSectionNode):
     """Loss curves and samples in W&B and TensorBoard."""
 
     section = "trackers"

@@ -1,11 +1,12 @@
 """The nodes that read and write a whole configuration as a YAML file."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from comfy_api.latest import io
 
-from ...ltxv_train_core.config import SECTIONS, TrainingConfig, build, yaml_file
+from ...ltxv_train_core.config import SECTIONS, Section, TrainingConfig, build, yaml_file
 from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ...ltxv_train_core.storage.atomic import sha256_json, write_text
 from ...ltxv_train_core.storage.reading import is_regular, read_text
@@ -15,6 +16,8 @@ from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 from .section_nodes import PATHS
 
 LARGEST_CONFIG_BYTES = 2**20
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class LTXVTrainLoadConfig(io.ComfyNode):
@@ -53,7 +56,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, text: str | None) -> str:
-        """A file that was changed is read again."""
+        """Reads a file again when it has changed."""
         try:
             return sha256_json(_text_of(file or "", text or ""))
         except LTXVTrainError as error:
@@ -62,9 +65,8 @@ class LTXVTrainLoadConfig(io.ComfyNode):
     @classmethod
     def execute(cls, file: str, text: str) -> io.NodeOutput:
         whole = build(TrainingConfig, yaml_file.parse(_text_of(file, text)))
-        values: dict[str, Any] = {name: getattr(whole, name) for name in type(whole).model_fields}
-        for name in SECTIONS:
-            values[name] = _located(values[name])
+        values = {name: getattr(whole, name) for name in type(whole).model_fields}
+        values |= {name: _located(values[name]) for name in SECTIONS}
         values["model"] = with_listed_files(values["model"])
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})
 
@@ -88,8 +90,8 @@ class LTXVTrainSaveConfig(io.ComfyNode):
                 io.String.Input(
                     "file_name",
                     default="training_config",
-                    tooltip="Name of the file in output/ltxv_train, without .yaml. A file of that "
-                    "name with other content is kept: the new one gets a number.",
+                    tooltip="Name of the file in output/ltxv_train, without .yaml. An existing "
+                    "file with other content is not overwritten: the new one gets a number.",
                 ),
             ],
             outputs=[
@@ -99,7 +101,7 @@ class LTXVTrainSaveConfig(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, config: dict[str, Any], file_name: str) -> io.NodeOutput:
+    def execute(cls, config: Mapping[str, object], file_name: str) -> io.NodeOutput:
         text = yaml_file.dump(build(TrainingConfig, config))
         file = _free_file(file_name.strip(), text)
         return io.NodeOutput(str(file), text, ui={"text": [str(file)]})
@@ -121,7 +123,7 @@ def _text_of(file: str, text: str) -> str:
         raise ConfigurationError([f"file: {path} can't be read ({error.strerror})"]) from None
 
 
-def _located(section: Any) -> Any:
+def _located(section: SectionT) -> SectionT:
     """A section with absolute paths; relative ones are looked for in the input folder."""
     values = {name: getattr(section, name) for name in PATHS & type(section).model_fields.keys()}
     located = {

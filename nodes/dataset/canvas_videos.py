@@ -1,10 +1,10 @@
 """Nodes that write data sets of videos from the canvas, and load their clips onto the canvas.
 
-Lists are ComfyUI's own: a node that knows nothing of lists runs once for each entry.
+Lists are ComfyUI's own: a node without list inputs runs once for each entry.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from comfy_api.latest import io
@@ -22,6 +22,11 @@ from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import WritesDataset, state_of_source, written
+
+if TYPE_CHECKING:
+    from comfy_api.latest._input import VideoInput
+
+Entry = TypeVar("Entry")
 
 _DATASET = "Metadata file (csv, json, jsonl) or folder of videos. A relative path is looked for in "
 _DATASET += "ComfyUI's input folder."
@@ -83,8 +88,8 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
                 io.String.Input(
                     "add_to",
                     default="",
-                    tooltip="Data set whose clips come before these, for example of another node "
-                    "like this. Empty: none.",
+                    tooltip="Data set whose clips come before these, for example from another "
+                    "node of this kind. Empty: none.",
                 ),
             ],
             outputs=[dataset_output("The metadata file, for Preprocess LTXV Dataset.")],
@@ -98,7 +103,7 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
         fps: list[float],
         folder: list[str],
         add_to: list[str],
-        videos: list[Any] | None = None,
+        videos: "list[VideoInput] | None" = None,
         images: list[torch.Tensor] | None = None,
     ) -> io.NodeOutput:
         videos, images = videos or [], images or []
@@ -186,7 +191,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
         **others: object,
     ) -> str:
         """Changed files are seen where the path is written on the node itself."""
-        if None in (dataset_path, caption_column, video_column):
+        if dataset_path is None or caption_column is None or video_column is None:
             return "linked"
         return state_of_source(dataset_path, _columns(caption_column, video_column))
 
@@ -292,7 +297,7 @@ def _captions_for(texts: list[str], clips: int) -> list[tuple[str, ...]]:
     return [split_captions(text) for text in _for_each(texts, clips, "captions", "clips")]
 
 
-def _for_each(values: list[Any], count: int, what: str, of: str) -> list[Any]:
+def _for_each(values: list[Entry], count: int, what: str, of: str) -> list[Entry]:
     if len(values) == 1:
         return values * count
     if len(values) != count:

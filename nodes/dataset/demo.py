@@ -43,7 +43,7 @@ class LTXVTrainDemoDataset(WritesDataset):
                     default="stripes",
                     tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
-                    "up: everything moves upwards. plain: nothing new.",
+                    "up: everything moves upwards. plain: nothing that the base model doesn't know.",
                 ),
                 io.Int.Input(
                     "clips",
@@ -79,7 +79,7 @@ class LTXVTrainDemoDataset(WritesDataset):
                 dataset_output("The metadata file, for Preprocess LTXV Dataset."),
                 io.String.Output(
                     display_name="prompt",
-                    tooltip="A prompt that is not in the data set, to test what was learned.",
+                    tooltip="A prompt that is not in the data set, to test the trained LoRA.",
                 ),
                 io.Image.Output(
                     display_name="reference",

@@ -1,7 +1,8 @@
 """The node that encodes videos and captions for training."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 from comfy_execution.graph import ExecutionBlocker
@@ -12,7 +13,7 @@ from ...ltxv_train_core.errors import LTXVTrainError
 from ...ltxv_train_core.manifests.manifest import Columns
 from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
-from ..comfy.model_files import inputs_with_lists, missing_files, with_files
+from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
 from ..comfy.sockets import CATEGORY
 from ..config.widgets import widget
 from ..training.progress import NodeProgress
@@ -20,8 +21,11 @@ from ..training.result_files import ResultFiles
 from ..training.run_job import run_job, unload_models
 from .changes import state_of_source
 
+if TYPE_CHECKING:
+    from comfy.sd import CLIP, VAE
+
 # What the canvas calls an option, and suggests for it, where that isn't the option's own.
-_ON_THE_CANVAS: dict[str, dict[str, str]] = {
+_ON_THE_CANVAS: dict[str, dict[str, Any]] = {
     "source": {"name": "dataset_path", "default": ""},
     "model_source": {"default": "LTXV_13B_097_DEV"},
     "resolution_buckets": {"default": "768x448x89"},
@@ -32,7 +36,7 @@ _indexes = ResultFiles()
 """The indexes of data sets that outputs of these nodes name."""
 
 
-class LTXVTrainDatasetPreprocess(io.ComfyNode):
+class LTXVTrainDatasetPreprocess(ChoosesModelFiles):
     """Encodes a data set and outputs its index, a summary and contact sheets."""
 
     @classmethod
@@ -84,19 +88,9 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls,
-        model_file: str | None = None,
-        text_encoder_file: str | None = None,
-        vae_file: str | None = None,
-    ) -> str | bool:
-        """Refuses a chosen model file that doesn't exist."""
-        return missing_files(
-            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
-        )
-
-    @classmethod
-    def fingerprint_inputs(cls, vae: Any = None, clip: Any = None, **values: Any) -> str:
+    def fingerprint_inputs(
+        cls, vae: "VAE | None" = None, clip: "CLIP | None" = None, **values: object
+    ) -> str:
         """Changed files are seen where the path is written on the node itself, deleted latents
         always."""
         gone = _indexes.count_deleted()
@@ -112,8 +106,10 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def execute(cls, vae: Any = None, clip: Any = None, **values: Any) -> io.NodeOutput:
-        from ...ltxv_train_core.families.names import TEXT_ENCODER, VAE
+    def execute(
+        cls, vae: "VAE | None" = None, clip: "CLIP | None" = None, **values: object
+    ) -> io.NodeOutput:
+        from ...ltxv_train_core.families import names
         from ...ltxv_train_core.preprocessing.encoders import EncoderSource
         from ...ltxv_train_core.preprocessing.preprocess import preprocess
         from ..comfy.canvas_encoders import clip_source, vae_source
@@ -122,9 +118,9 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         progress = NodeProgress(cls.hidden.unique_id)
         encoders: dict[str, EncoderSource[Any]] = {}
         if vae is not None:
-            encoders[VAE] = vae_source(vae)
+            encoders[names.VAE] = vae_source(vae)
         if clip is not None:
-            encoders[TEXT_ENCODER] = clip_source(clip)
+            encoders[names.TEXT_ENCODER] = clip_source(clip)
         unload_models()
         summary = run_job(
             lambda report, stop: preprocess(settings, report, stop, encoders),
@@ -153,10 +149,10 @@ def _widgets() -> list[io.Input]:
     ]
 
 
-def _settings(values: dict[str, Any]) -> PreprocessSettings:
+def _settings(values: Mapping[str, object]) -> PreprocessSettings:
     """The settings that the widgets hold."""
     located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
-    located["source"] = str(input_path(located["source"]))
-    if located["output_dir"].strip():
-        located["output_dir"] = str(input_path(located["output_dir"]))
+    located["source"] = str(input_path(str(located["source"])))
+    if output := str(located["output_dir"]).strip():
+        located["output_dir"] = str(input_path(output))
     return from_widgets(PreprocessSettings, located)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from comfy_api.latest import io
 
@@ -34,19 +33,21 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def fingerprint_inputs(cls, **values: object) -> str:
         """New videos are seen where the path is written on the node itself, and so are captions
         that were written into the metadata."""
         return _state(SplitSettings, values, "videos_path")
 
     @classmethod
-    def execute(cls, videos_path: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, videos_path: str, **values: object) -> io.NodeOutput:
         from ...ltxv_train_core.manifests.scene_splitting import split_videos
 
         settings = from_widgets(SplitSettings, _located(values, videos_path))
         progress = NodeProgress(cls.hidden.unique_id)
         summary = run_job(lambda report, stop: split_videos(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} reused, {summary.short} too short"]
+        lines = [
+            f"{summary.written} written, {summary.reused} reused, {summary.too_short} too short"
+        ]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
@@ -60,7 +61,7 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
             display_name="Caption LTXV Dataset",
             category=CATEGORY,
             description="Captions clips that have no caption with a local vision-language model "
-            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions are kept.",
+            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions stay.",
             is_output_node=True,
             inputs=_inputs(CaptionSettings, "dataset_path"),
             outputs=[
@@ -70,20 +71,20 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> str:
+    def fingerprint_inputs(cls, **values: object) -> str:
         """New clips are seen where the path is written on the node itself, and so are captions
         that were edited in the metadata."""
         return _state(CaptionSettings, values, "dataset_path")
 
     @classmethod
-    def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, dataset_path: str, **values: object) -> io.NodeOutput:
         from ...ltxv_train_core.manifests.captioning import write_captions
 
         settings = from_widgets(CaptionSettings, _located(values, dataset_path))
         progress = NodeProgress(cls.hidden.unique_id)
         unload_models()
         summary = run_job(lambda report, stop: write_captions(settings, report, stop), progress)
-        lines = [f"{summary.written} written, {summary.kept} reused"]
+        lines = [f"{summary.written} written, {summary.reused} reused"]
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
@@ -94,22 +95,22 @@ def _inputs(section: type[Section], source: str) -> list[io.Input]:
 
 
 def _state(
-    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, Any], source: str
+    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, object], source: str
 ) -> str:
     """The state of what the node reads and of the metadata that it has written."""
     if None in values.values():
         return "linked"
     others = {name: value for name, value in values.items() if name != source}
     try:
-        settings = from_widgets(section, _located(others, values[source]))
+        settings = from_widgets(section, _located(others, str(values[source])))
     except LTXVTrainError as error:
         return str(error)
     return state_of_files(settings.source, settings.metadata)
 
 
-def _located(values: dict[str, Any], source: str) -> dict[str, Any]:
+def _located(values: dict[str, object], source: str) -> dict[str, object]:
     """Paths as written on the canvas are absolute from here on."""
-    output = values["output"].strip()
+    output = str(values["output"]).strip()
     return values | {
         "source": str(input_path(source)),
         "output": str(input_path(output)) if output else "",

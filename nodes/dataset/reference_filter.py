@@ -1,7 +1,6 @@
 """The built-in reference filters: over a whole data set, and over frames on the canvas."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -62,17 +61,20 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
         **others: object,
     ) -> str:
         """Changed files are seen where the path is written on the node itself."""
-        names = (caption_column, video_column, mask_column)
-        if None in (dataset_path, *names):
+        if (
+            dataset_path is None
+            or caption_column is None
+            or video_column is None
+            or mask_column is None
+        ):
             return "linked"
-        caption, video, mask = (name.strip() for name in names)
-        return state_of_source(dataset_path, Columns(caption, video, "", mask))
+        columns = Columns(caption_column.strip(), video_column.strip(), "", mask_column.strip())
+        return state_of_source(dataset_path, columns)
 
     @classmethod
-    def execute(cls, dataset_path: str, **values: Any) -> io.NodeOutput:
+    def execute(cls, dataset_path: str, output: str, **values: object) -> io.NodeOutput:
         source = input_path(dataset_path)
-        if values["output"].strip():
-            values["output"] = str(source.parent / values["output"].strip())
+        values["output"] = str(source.parent / output.strip()) if output.strip() else output
         settings = from_widgets(ReferenceSettings, values | {"source": str(source)})
         metadata = run_job(
             lambda report, stop: make_references(settings, report, stop),
@@ -105,7 +107,7 @@ class LTXVTrainApplyReferenceFilter(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, images: torch.Tensor, **values: Any) -> io.NodeOutput:
+    def execute(cls, images: torch.Tensor, **values: object) -> io.NodeOutput:
         effect = from_widgets(ReferenceFilter, values)
         frames = apply_filter(effect, frames_from_image(images))
         return io.NodeOutput(image_from_frames(np.stack(list(frames))))

@@ -41,7 +41,7 @@ class LTXVTrainInspectFile(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:
-        """A file that was replaced is looked at again."""
+        """Inspects a file again when it was replaced."""
         folder, _, name = (file or "").partition("/")
         path = folder_paths.get_full_path(folder, name) if name else None
         return str(Path(path).stat().st_mtime_ns) if path else ""

@@ -4,6 +4,7 @@ The reader of LoRA files is imported when it is first needed, so that ComfyUI st
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import comfy.lora
 import comfy.sd
@@ -15,6 +16,9 @@ from safetensors import SafetensorError, safe_open
 from ...ltxv_train_core.errors import ModelError
 from ..comfy.folders import lora_of_step
 from ..comfy.sockets import CATEGORY, LORA_MODEL
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 NAMED_MODULES = 5
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -29,8 +33,8 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
             node_id="LTXVTrainLoadLoRA",
             display_name="Load Trained LTXV LoRA",
             category=CATEGORY,
-            description="Loads a LoRA of any common form into the model; of a training run also "
-            "that of an earlier step. A LoRA for another model is an error that names the weights "
+            description="Loads a LoRA of any common form into the model, or the LoRA that a training run "
+            "wrote at an earlier step. A LoRA for another model is an error that names the weights "
             "that don't fit, instead of a LoRA without effect.",
             inputs=[
                 io.Model.Input("model", tooltip="The LTX-Video model to load the LoRA into."),
@@ -74,13 +78,13 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name: str | None, **values: object) -> object:
-        """A file that was replaced under the same name is read again."""
+        """Reads a file again when another one has taken its name."""
         path = lora_name and folder_paths.get_full_path("loras", lora_name)
         return Path(path).stat().st_mtime_ns if path else lora_name
 
     @classmethod
     def execute(
-        cls, model: object, lora_name: str, strength: float, step: int = 0
+        cls, model: "ModelPatcher", lora_name: str, strength: float, step: int = 0
     ) -> io.NodeOutput:
         if step:
             lora_name = lora_of_step(lora_name, step)
@@ -103,7 +107,10 @@ def _read(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str] | None]:
 
 
 def _matched(
-    model: object, weights: dict[str, torch.Tensor], metadata: dict[str, str], lora_name: str
+    model: "ModelPatcher",
+    weights: dict[str, torch.Tensor],
+    metadata: dict[str, str],
+    lora_name: str,
 ) -> dict[str, torch.Tensor]:
     """The weights under names that the model knows.
 

@@ -1,10 +1,11 @@
-"""Nodes that write LoRA files and checkpoints made of others.
+"""Nodes that write LoRA files and checkpoints from existing ones.
 
 The name of a result holds a digest of its inputs: the same inputs reuse the file, and no file is ever
 overwritten. The core's code is imported when it is first needed, so that ComfyUI starts
 quickly.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...ltxv_train_core.errors import ModelError
-from ...ltxv_train_core.lora.forms import LORA_FORMS
+from ...ltxv_train_core.lora.forms import LORA_FORMS, LoRAForm
 from ...ltxv_train_core.storage.atomic import sha256_json
 from ..comfy.folders import LORA_SUBFOLDER
 from ..comfy.sockets import CATEGORY
@@ -32,7 +33,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
             display_name="Convert LTXV LoRA",
             category=CATEGORY,
             description="Writes a LoRA in another form, for other programs. Its effect and its "
-            "metadata stay the same; keys that the new form can't hold are named.",
+            "metadata stay the same; keys that the new form can't hold are listed.",
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -49,7 +50,7 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, lora_name: str, form: str) -> io.NodeOutput:
+    def execute(cls, lora_name: str, form: LoRAForm) -> io.NodeOutput:
         from ...ltxv_train_core.lora.convert import convert_lora
 
         source = _lora_path(lora_name)
@@ -85,7 +86,7 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.001,
-                    tooltip="With rank 0: the share of the squared singular values that is kept.",
+                    tooltip="With rank 0: the share of the squared singular values that stays.",
                 ),
             ],
             outputs=[
@@ -125,9 +126,7 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
             inputs=[
                 _model_input("base_name", "The checkpoint that the LoRA is for."),
                 _model_input("tuned_name", "The fine-tuned checkpoint that the LoRA approximates."),
-                io.Int.Input(
-                    "rank", default=32, min=1, max=1024, tooltip="Rank of the LoRA to be made."
-                ),
+                io.Int.Input("rank", default=32, min=1, max=1024, tooltip="Rank of the new LoRA."),
             ],
             outputs=[
                 _lora_output(),
@@ -144,7 +143,7 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
 
         (_, base), (_, tuned) = _model_path(base_name), _model_path(tuned_name)
         output = _derived("loras", f"{tuned.stem}-extracted", base, tuned, rank)
-        notes = []
+        notes: list[str] = []
         if not output.exists():
             done = run_job(
                 lambda report, stop: extract_lora(base, tuned, output, rank, report, stop),
@@ -210,7 +209,7 @@ def _lora_input() -> io.Combo.Input:
     return io.Combo.Input(
         "lora_name",
         options=folder_paths.get_filename_list("loras"),
-        tooltip="The LoRA file. Connect lora_name of a training node to take what it has just "
+        tooltip="The LoRA file. Connect lora_name of a training node to use the LoRA that it has "
         "trained.",
     )
 
@@ -239,8 +238,8 @@ def _model_path(name: str) -> tuple[str, Path]:
     raise ModelError(f"{name}: there is no such file in {' or '.join(MODEL_FOLDERS)}")
 
 
-def _derived(kind: str, stem: str, *inputs: Any) -> Path:
-    """Where the result of these inputs lies; a file counts by its name, size and time of change."""
+def _derived(kind: str, stem: str, *inputs: object) -> Path:
+    """The path of the result of these inputs. A file is identified by name, size and mtime."""
     facts = [
         [item.name, item.stat().st_size, item.stat().st_mtime_ns]
         if isinstance(item, Path)
@@ -255,10 +254,11 @@ def _metadata(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        return file.metadata()
+        facts: dict[str, str] = file.metadata()
+        return facts
 
 
-def _result(kind: str, output: Path, notes: Any, *values: Any) -> io.NodeOutput:
+def _result(kind: str, output: Path, notes: Iterable[str], *values: object) -> io.NodeOutput:
     """The name for a loader, with the notes at the node and in the log."""
     name = str(output.relative_to(folder_paths.get_folder_paths(kind)[0]))
     for note in notes:

@@ -4,6 +4,7 @@ Shapes: f h w latent frames, rows, columns, N = f*h*w tokens.
 """
 
 import inspect
+from typing import TYPE_CHECKING
 
 import comfy.utils
 import node_helpers
@@ -14,6 +15,12 @@ from torch.nn.functional import interpolate
 
 from ...ltxv_train_core.errors import DataError
 from ..comfy.sockets import CATEGORY
+
+if TYPE_CHECKING:
+    from comfy.sd import VAE
+
+Conditioning = list[tuple[torch.Tensor, dict[str, object]]]
+"""ComfyUI's CONDITIONING: encoded prompts, each with values that the sampler reads."""
 
 
 class LTXVTrainApplyReference(io.ComfyNode):
@@ -27,7 +34,7 @@ class LTXVTrainApplyReference(io.ComfyNode):
             category=CATEGORY,
             description="Gives an IC-LoRA its reference video: the whole video is appended to the "
             "latent as clean tokens that start at frame 0, as in training. Put LTXVCropGuides "
-            "behind the sampler to cut the appended frames off again.",
+            "behind the sampler to remove the appended frames.",
             inputs=[
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt."),
@@ -37,8 +44,8 @@ class LTXVTrainApplyReference(io.ComfyNode):
                 ),
                 io.Image.Input(
                     "reference",
-                    tooltip="Frames of the reference video. They are brought to the latent's size; "
-                    "frames beyond its length are not used.",
+                    tooltip="Frames of the reference video. They are resized to the latent's size. "
+                    "Frames beyond its length are not used.",
                 ),
             ],
             outputs=[
@@ -57,7 +64,12 @@ class LTXVTrainApplyReference(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive: list, negative: list, vae: object, latent: dict, reference: torch.Tensor
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        vae: "VAE",
+        latent: dict[str, torch.Tensor],
+        reference: torch.Tensor,
     ) -> io.NodeOutput:
         _require_no_guides(positive, negative)
         samples = latent["samples"]
@@ -73,7 +85,7 @@ class LTXVTrainApplyReference(io.ComfyNode):
         )
 
 
-def _encode(vae: object, reference: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+def _encode(vae: "VAE", reference: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
     """Latents [1, 128, f, h, w] of the reference, as wide and high as the samples."""
     _, _, frames, height, width = samples.shape
     frame_step, row_pixels, column_pixels = vae.downscale_index_formula
@@ -87,7 +99,8 @@ def _encode(vae: object, reference: torch.Tensor, samples: torch.Tensor) -> torc
         "bilinear",
         "center",
     )
-    return vae.encode(pixels.movedim(1, -1))
+    latents: torch.Tensor = vae.encode(pixels.movedim(1, -1))
+    return latents
 
 
 def _positions(encoded: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tensor:
@@ -99,11 +112,12 @@ def _positions(encoded: torch.Tensor, scale: tuple[int, int, int]) -> torch.Tens
     has_ends = "start_end" in inspect.signature(SymmetricPatchifier.__init__).parameters
     patchifier = SymmetricPatchifier(1, start_end=True) if has_ends else SymmetricPatchifier(1)
     _, corners = patchifier.patchify(encoded)
-    return latent_to_pixel_coords(corners, scale, causal_fix=True)
+    positions: torch.Tensor = latent_to_pixel_coords(corners, scale, causal_fix=True)
+    return positions
 
 
-def _attention_entry(encoded: torch.Tensor) -> dict:
-    """How newer versions keep count of appended guides; older ones ignore it."""
+def _attention_entry(encoded: torch.Tensor) -> dict[str, object]:
+    """The entry by which newer versions of ComfyUI count appended guides; older ones ignore it."""
     return {
         "pre_filter_count": encoded.shape[2:].numel(),
         "strength": 1.0,
@@ -112,15 +126,15 @@ def _attention_entry(encoded: torch.Tensor) -> dict:
     }
 
 
-def _append(latent: dict, encoded: torch.Tensor) -> dict:
-    """Samples with the reference behind them, and a noise mask that leaves the reference alone."""
+def _append(latent: dict[str, torch.Tensor], encoded: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Samples with the reference behind them, and a noise mask that keeps the reference clean."""
     samples = latent["samples"]
     mask = latent.get("noise_mask")
     if mask is None:
         mask = torch.ones(len(samples), 1, samples.shape[2], 1, 1, device=samples.device)
-    elif mask.ndim < 5:  # pixels, one picture or several: brought to latents as the sampler does
-        pictures = mask.reshape(1, 1, -1, *mask.shape[-2:])
-        mask = interpolate(pictures, size=samples.shape[2:], mode="trilinear")
+    elif mask.ndim < 5:  # in pixels, one frame or several: resized to latents as the sampler does
+        frames = mask.reshape(1, 1, -1, *mask.shape[-2:])
+        mask = interpolate(frames, size=samples.shape[2:], mode="trilinear")
         mask = mask.expand(len(samples), -1, -1, -1, -1)
     clean = mask.new_zeros(*mask.shape[:2], encoded.shape[2], *mask.shape[3:])
     reference = encoded.expand(len(samples), -1, -1, -1, -1)
@@ -130,7 +144,7 @@ def _append(latent: dict, encoded: torch.Tensor) -> dict:
     }
 
 
-def _require_no_guides(*conditionings: list) -> None:
+def _require_no_guides(*conditionings: Conditioning) -> None:
     for _, values in (entry for conditioning in conditionings for entry in conditioning):
         if values.get("keyframe_idxs") is not None:
             raise DataError(

@@ -58,7 +58,7 @@ def report_missing_permission(node: type[io.ComfyNode]) -> None:
                 broadcast_event(event, NodeLocation(node_id))
             raise
 
-    node.execute = classmethod(asks)  # type: ignore[method-assign]
+    node.execute = classmethod(asks)
 
 
 def _absolute(*paths: str) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ a configuration or a run does.
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError, shown
-from ...ltxv_train_core.permissions import GrantFile, Grants, policy
+from ...ltxv_train_core.permissions import GrantFile, Grants, Visibility, policy
 from ...ltxv_train_core.permissions import Upload as UploadGrant
 from .broadcast import broadcast_event
 from .jobs import location_of
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from ...ltxv_train_core.runs import RunFolder
 
 
-def allowed() -> dict[str, Any]:
+def allowed() -> dict[str, object]:
     """Everything that was allowed, and the file that says so."""
     return _view(_grants().read())
 
 
-def allow(body: dict[str, Any]) -> dict[str, Any]:
+def allow(body: dict[str, object]) -> dict[str, object]:
     """Raises `ConfigurationError` for what can't be allowed."""
     return _view(_grants().add(Grants.from_json(body)))
 
 
-def remove(body: dict[str, Any]) -> dict[str, Any]:
+def remove(body: dict[str, object]) -> dict[str, object]:
     """Removes permissions; raises `ConfigurationError` for what is none."""
     return _view(_grants().remove(Grants.from_json(body)))
 
 
-def upload(run: "RunFolder") -> dict[str, Any] | None:
+def upload(run: "RunFolder") -> dict[str, object] | None:
     """The upload that a run asks for. Nothing is sent to find out."""
     from ...ltxv_train_core.publish.hub import upload_of
 
@@ -41,7 +41,7 @@ def upload(run: "RunFolder") -> dict[str, Any] | None:
     return asdict(found) if found else None
 
 
-def answer_upload(run: "RunFolder", body: dict[str, Any]) -> dict[str, Any] | None:
+def answer_upload(run: "RunFolder", body: dict[str, object]) -> dict[str, object] | None:
     """Uploads a run, or remembers that it isn't wanted.
 
     Args:
@@ -67,7 +67,7 @@ def answer_upload(run: "RunFolder", body: dict[str, Any]) -> dict[str, Any] | No
         hub.refuse(run)
         return upload(run)
     if answer == "always":
-        visibility = "private" if wanted.private else "public"
+        visibility: Visibility = "private" if wanted.private else "public"
         _grants().add(Grants(uploads=(UploadGrant(wanted.repository, visibility),)))
 
     def report(event: "Event") -> None:
@@ -81,5 +81,5 @@ def _grants() -> GrantFile:
     return policy().grants
 
 
-def _view(grants: Grants) -> dict[str, Any]:
+def _view(grants: Grants) -> dict[str, object]:
     return {**grants.to_json(), "file": str(_grants().path)}

@@ -5,13 +5,12 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
 
 from ...ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
 from ...ltxv_train_core.runs.curves import curves
 from .jobs import run_positions
 
-_ELSEWHERE = {"position": None, "here": False}
+_ELSEWHERE: dict[str, object] = {"position": None, "here": False}
 _MAY_BE_HERE = ("queued", "running", "paused")
 
 
@@ -36,7 +35,7 @@ def listed(runs: Sequence[RunSummary]) -> bytes:
     return encoded
 
 
-def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
+def details(run: RunFolder, summary: RunSummary) -> dict[str, object]:
     """A run with its samples and LoRA files."""
     return {
         **summary.to_json(),
@@ -46,17 +45,17 @@ def details(run: RunFolder, summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def metrics(run: RunFolder, since: int, points: int | None) -> dict[str, Any]:
+def metrics(run: RunFolder, since: int, points: int | None) -> dict[str, object]:
     """The columns after a step, and the newest step as it was reported."""
     rows = run.metrics(since)
     last = {name: _finite(value) for name, value in asdict(rows[-1]).items()} if rows else None
     return {"columns": asdict(curves(rows, points)), "last": last}
 
 
-def configuration(run: RunFolder) -> dict[str, Any]:
+def configuration(run: RunFolder) -> dict[str, object]:
     """The YAML as it lies in the folder, and every option with its value by dotted name."""
     sections = run.configuration().model_dump(mode="json")
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     for name, value in sections.items():
         if isinstance(value, dict):
             options |= {f"{name}.{option}": each for option, each in value.items()}
@@ -65,7 +64,7 @@ def configuration(run: RunFolder) -> dict[str, Any]:
     return {"yaml": run.configuration_text(), "options": options}
 
 
-def loras(run: RunFolder) -> list[dict[str, Any]]:
+def loras(run: RunFolder) -> list[dict[str, object]]:
     """Its LoRA files; one that is deleted meanwhile is skipped."""
     found = []
     for each in run.loras():
@@ -74,7 +73,7 @@ def loras(run: RunFolder) -> list[dict[str, Any]]:
     return found
 
 
-def _samples(samples: SampleSet) -> dict[str, Any]:
+def _samples(samples: SampleSet) -> dict[str, object]:
     folder = samples.sheet.parent.name
     return {
         "step": samples.step,
@@ -83,7 +82,7 @@ def _samples(samples: SampleSet) -> dict[str, Any]:
     }
 
 
-def _lora(lora: LoRAFile) -> dict[str, Any]:
+def _lora(lora: LoRAFile) -> dict[str, object]:
     return {
         "file": lora.path.name,
         "step": lora.step,
@@ -102,9 +101,9 @@ def _positions(runs: Sequence[RunSummary]) -> dict[str, int | None]:
     return run_positions() if is_asked else {}
 
 
-def _place(name: str, here: dict[str, int | None]) -> dict[str, Any]:
+def _place(name: str, here: dict[str, int | None]) -> dict[str, object]:
     return {"position": here[name], "here": True} if name in here else _ELSEWHERE
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def _json(value: dict[str, object]) -> bytes:
     return json.dumps(value).encode("ascii")

@@ -69,7 +69,8 @@ class NodeProgress:
                 self._move_bar(event.phase, event.done, event.total)
         moves = [event for event in events if isinstance(event, RunStatusChanged)]
         steps = [event for event in events if isinstance(event, StepCompleted)]
-        if line := next(filter(None, map(_line, reversed(moves or steps or events))), None):
+        latest: list[Event] = [*moves] or [*steps] or events
+        if line := next(filter(None, map(_line, reversed(latest))), None):
             self.show_text(line)
 
     def show_text(self, line: str) -> None:

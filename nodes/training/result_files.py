@@ -10,7 +10,7 @@ def always_changed() -> int:
 
 
 class ResultFiles:
-    """Files that outputs of nodes name. ComfyUI caches those outputs, also when somebody deletes the
+    """Files that outputs of nodes name. ComfyUI caches those outputs, even after somebody deletes the
     files."""
 
     def __init__(self) -> None:

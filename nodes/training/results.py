@@ -86,7 +86,8 @@ def _latest_sheet(run: RunFolder) -> Image.Image | None:
         return None
     try:
         with Image.open(path) as sheet:
-            return sheet.convert("RGB")
+            shown: Image.Image = sheet.convert("RGB")
+            return shown
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         logger.warning("%s can't be shown: %s", path, error)
         return None

@@ -3,7 +3,7 @@
 The trainer is imported when it is first needed, so that ComfyUI starts quickly.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar, TypedDict
 
 from comfy_api.latest import io
 
@@ -28,9 +28,19 @@ from .run_job import follow_run, run_job, unload_models
 WAIT, DETACHED = "wait", "detached"
 
 
+class ConfigValues(TypedDict, total=False):
+    """The value of a TRAINING_CONFIG socket: sections and options by name.
+
+    Named here are the sections that a training node reads before they are validated together.
+    """
+
+    model: ModelConfig
+    conditioning: ConditioningConfig
+
+
 class TrainNode(io.ComfyNode):
-    """What all training nodes do; they differ in what is trained, and on what it is
-    conditioned."""
+    """The common base of the training nodes. They differ in what is trained and in its
+    conditioning."""
 
     node_id: ClassVar[str]
     display_name: ClassVar[str]
@@ -38,7 +48,7 @@ class TrainNode(io.ComfyNode):
     gives: ClassVar[io.Output] = LORA_NAME
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """The configuration's values as this node trains them."""
         if values.get("model", ModelConfig()).training_mode == "full":
             raise ConfigurationError(
@@ -99,16 +109,16 @@ class TrainNode(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, mode: str | None = WAIT, train_again: bool | None = False, **_: Any
+        cls, mode: str | None = WAIT, train_again: bool | None = False, **_: object
     ) -> int:
-        """A detached run may have changed since, and looking at it again costs little. A run whose
-        LoRA was deleted is trained again."""
+        """Runs again for a detached run, whose state may have changed, and after a LoRA was
+        deleted."""
         return always_changed() if train_again or mode == DETACHED else result_files.count_deleted()
 
     @classmethod
     def execute(
         cls,
-        config: dict[str, Any],
+        config: ConfigValues,
         continue_from: str | None = None,
         mode: str = WAIT,
         train_again: bool = False,
@@ -136,8 +146,8 @@ class TrainNode(io.ComfyNode):
         show_at(plan.run.name, NodeLocation.of(cls.hidden))
         if plan.is_finished:
             report_run_state(plan.run.name, plan.state)
-            run_job(lambda report, stop: trainer.found_finished(plan, report), progress)
-            line = f"{plan.state.step} steps; already finished, nothing was trained"
+            run_job(lambda report, stop: trainer.reuse_finished_run(plan, report), progress)
+            line = f"{plan.state.step} steps; already finished, reused"
             return results(plan.run, plan.state, line)
         unload_models()
         if mode == DETACHED:
@@ -166,13 +176,13 @@ class LTXVTrainLoRA(TrainNode):
     )
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Refuses an IC-LoRA, which has a node of its own."""
         conditioning = values.get("conditioning", ConditioningConfig())
         if conditioning.mode == "reference_video":
             raise ConfigurationError(
                 [
-                    "conditioning.mode is 'reference_video', which makes an IC-LoRA: use the node "
+                    "conditioning.mode is 'reference_video', which trains an IC-LoRA: use the node "
                     "Train LTXV IC-LoRA (LTXVTrainICLoRA), or set the mode to 'none'"
                 ]
             )
@@ -192,7 +202,7 @@ class LTXVTrainICLoRA(TrainNode):
     )
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Sets conditioning.mode to reference_video."""
         conditioning = values.get("conditioning", ConditioningConfig())
         return super().prepare(
@@ -213,7 +223,7 @@ class LTXVTrainModel(TrainNode):
     gives = MODEL_NAME
 
     @classmethod
-    def prepare(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Sets model.training_mode to full."""
         model = values.get("model", ModelConfig())
         return {**values, "model": model.model_copy(update={"training_mode": "full"})}

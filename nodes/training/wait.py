@@ -1,5 +1,3 @@
-from typing import Any
-
 from comfy_api.latest import io
 
 from ...ltxv_train_core.errors import LTXVTrainError
@@ -39,7 +37,7 @@ class LTXVTrainWait(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **values: Any) -> int:
+    def fingerprint_inputs(cls, **values: object) -> int:
         """Runs every time: the state of a run may have changed."""
         return always_changed()
 
@@ -69,7 +67,7 @@ class LTXVTrainWait(io.ComfyNode):
             )
         if not folder.lora_file(state.step).is_file():
             raise LTXVTrainError(
-                f"run {name} has finished and its LoRA is gone; queue its training node to write "
-                "it again"
+                f"run {name} has finished, but its LoRA was deleted; queue its training node to "
+                "write it again"
             )
         return results(folder, state, f"{state.step} steps")

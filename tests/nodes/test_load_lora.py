@@ -157,7 +157,7 @@ def test_an_earlier_step_of_the_run(host: Host) -> None:
         assert all((tensor == step).all() for tensor in weights.values())
     graph = Graph()
     graph.probe(of_step(graph, last, 5))
-    assert "no LoRA of step 5, but of 2, 3, 4" in _error(run(host, graph.prompt))
+    assert "no LoRA of step 5. It has LoRAs of the steps 2, 3, 4" in _error(run(host, graph.prompt))
 
 
 def test_a_file_of_no_run_has_no_steps(host: Host) -> None:

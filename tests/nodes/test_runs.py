@@ -55,7 +55,7 @@ def test_a_finished_run_is_found_and_the_node_says_so(host: Host, data: str) -> 
     since = len(host.sent())
     second = run(host, other.prompt).succeeded()
     assert [seen(second, probe) for probe in (again[0], again[4])] == names
-    assert "already finished, nothing was trained" in second.outputs[train.id]["text"][0]
+    assert "already finished, reused" in second.outputs[train.id]["text"][0]
     assert progress_of(host, "StepCompleted", since) == []
 
 
@@ -238,7 +238,7 @@ def test_waiting_for_a_run_of_another_program_or_without_its_lora_says_why(
         assert "is trained by another program" in (run(host, waiting.prompt).error or "")
         writer.move("finished")
     folder.lora_file(1).unlink()
-    assert "its LoRA is gone" in (run(host, waiting.prompt).error or "")
+    assert "its LoRA was deleted" in (run(host, waiting.prompt).error or "")
 
 
 @pytest.mark.kills

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class AccelerationConfig(Section):
+    """The section `acceleration`."""
+
     summary: ClassVar[str] = "Precision, quantization and compilation."
 
     mixed_precision_mode: Literal["no", "fp16", "bf16"] = option(
@@ -28,8 +30,10 @@ class AccelerationConfig(Section):
     )
     compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
         "reduce-overhead",
-        "What torch.compile optimizes for. CUDA graphs are never used: blocks are compiled one by "
-        "one, and CUDA graphs don't support that. So reduce-overhead is the same as default.",
+        "What torch.compile optimizes for. default: the usual kernels. max-autotune: measures more "
+        "kernels, which compiles longer. reduce-overhead: no effect of its own, the same as default; it "
+        "needs CUDA graphs, which can't be used when blocks are compiled one by one. Without "
+        "compile_with_inductor no mode has an effect.",
     )
     blocks_to_offload: int = option(
         0,

@@ -4,15 +4,17 @@ from ..base import Section, option
 
 
 class CheckpointsConfig(Section):
+    """The section `checkpoints`."""
+
     summary: ClassVar[str] = (
-        "When checkpoints are saved, how many are kept, and the format of the LoRA files."
+        "When checkpoints are saved, how many stay on disk, and the format of the LoRA files."
     )
 
     interval: int | None = option(
         None, "Steps between two checkpoints. The last step always writes one.", ge=1, le=10_000_000
     )
     keep_last_n: int = option(
-        5, "Checkpoints to keep, the newest ones; -1 keeps all.", ge=-1, le=10_000
+        5, "Number of checkpoints to keep, the newest ones. -1 keeps all.", ge=-1, le=10_000
     )
     lora_dtype: Literal["float32", "bf16"] = option(
         "float32",

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class ConditioningConfig(Section):
+    """The section `conditioning`."""
+
     summary: ClassVar[str] = (
         "Conditions besides the caption (first frames, references, masks), and caption dropout."
     )

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class DataConfig(Section):
+    """The section `data`."""
+
     summary: ClassVar[str] = "The preprocessed data set and how it is loaded."
 
     preprocessed_data_root: str = option(

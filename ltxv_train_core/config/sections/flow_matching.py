@@ -11,6 +11,8 @@ SAMPLING_PARAMS: dict[str, tuple[str, ...]] = {
 
 
 class FlowMatchingConfig(Section):
+    """The section `flow_matching`."""
+
     summary: ClassVar[str] = "How timesteps (noise levels) are sampled for training."
 
     timestep_sampling_mode: Literal["uniform", "shifted_logit_normal"] = option(

@@ -6,6 +6,8 @@ from ..base import Section, option
 
 
 class HubConfig(Section):
+    """The section `hub`."""
+
     summary: ClassVar[str] = "Upload of the finished LoRA to the Hugging Face Hub."
 
     push_to_hub: bool = option(

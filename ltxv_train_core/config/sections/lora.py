@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class LoRAConfig(Section):
+    """The section `lora`."""
+
     summary: ClassVar[str] = "Rank, scale and target modules of the LoRA."
 
     rank: int = option(

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class ModelConfig(Section):
+    """The section `model`."""
+
     summary: ClassVar[str] = "The base model, and whether a LoRA or every weight is trained."
 
     model_source: str = option(

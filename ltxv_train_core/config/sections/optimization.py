@@ -17,6 +17,8 @@ PRODIGY_LEAST_RATE = 0.01
 
 
 class OptimizationConfig(Section):
+    """The section `optimization`."""
+
     summary: ClassVar[str] = "Learning rate, batch, optimizer and schedule."
 
     learning_rate: float = option(

@@ -4,6 +4,8 @@ from ..base import Section, option
 
 
 class TrackersConfig(Section):
+    """The section `trackers`."""
+
     summary: ClassVar[str] = "Logging to TensorBoard and Weights & Biases, besides metrics.jsonl."
 
     tensorboard: bool = option(

@@ -8,7 +8,9 @@ from ..base import Section, option
 
 
 class ValidationConfig(Section):
-    summary: ClassVar[str] = "Videos that are sampled during training, to follow what is learned."
+    """The section `validation`."""
+
+    summary: ClassVar[str] = "Videos that are sampled during training, to follow the training."
 
     prompts: tuple[str, ...] = option(
         (), "Prompts to sample, one per line. Without prompts there is no validation."
@@ -78,4 +80,5 @@ class ValidationConfig(Section):
 
     @property
     def size(self) -> VideoSize:
+        """`video_dims` by name: width and height in pixels, frames."""
         return VideoSize(*self.video_dims)

@@ -16,8 +16,8 @@ class CaptionSettings(Section):
 
     source: Path = option(
         ...,
-        "A folder of videos and images, or a metadata file (csv, json, jsonl). Clips that have a caption "
-        "keep it.",
+        "A folder of videos and images, or a metadata file (csv, json, jsonl). Clips with a caption "
+        "are not captioned again.",
     )
     model: str = option(
         "Qwen/Qwen2.5-VL-7B-Instruct",
@@ -27,15 +27,20 @@ class CaptionSettings(Section):
     output: Path | None = option(
         None,
         "Metadata file to write, .json; by default dataset.json in the folder, or the name of the "
-        "metadata and -captioned. Captions that you edit in it are kept.",
+        "metadata and -captioned. Captions that you edit in it stay.",
     )
-    instruction: str = option(INSTRUCTION, "What the model is asked.", multiline=True, min_length=1)
+    instruction: str = option(
+        INSTRUCTION,
+        "The instruction that the model gets with each clip.",
+        multiline=True,
+        min_length=1,
+    )
     frames_per_second: float = option(
         2.0, "Frames per second of the clip that the model sees.", ge=0.1, le=60, step=0.1
     )
     max_frames: int = option(
         32,
-        "Maximum number of frames of a clip. Of a longer clip fewer frames per second are used.",
+        "Maximum number of frames of a clip. A longer clip is sampled at fewer frames per second.",
         ge=1,
         le=768,
     )
@@ -47,9 +52,9 @@ class CaptionSettings(Section):
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
     reference_column: str = option(
-        "reference_path", "Column with reference videos, which is copied."
+        "reference_path", "Column with reference videos. It is copied to the new file."
     )
-    mask_column: str = option("mask_path", "Column with masks, which is copied.")
+    mask_column: str = option("mask_path", "Column with masks. It is copied to the new file.")
 
     @property
     def metadata(self) -> Path:

@@ -78,20 +78,20 @@ class PreprocessSettings(Section):
         False, "Enlarge a clip that is too small for every bucket, instead of skipping it."
     )
     crop: Literal["center", "random"] = option(
-        "center", "Which part of the frames is kept if their shape is not the bucket's."
+        "center", "Part of the frames to use if their aspect ratio is not the bucket's."
     )
     crop_seed: int = option(0, "Seed of random crops.", ge=0, le=2**31 - 1)
     windows: int = option(
         1,
-        "Parts taken from a long clip, spread evenly, without overlap, at most as many as fit; 1 takes "
-        "its beginning.",
+        "Number of parts to take from a long clip: evenly spread, without overlap, at most as many as fit. 1 "
+        "takes the beginning.",
         ge=1,
         le=1000,
     )
     target_fps: float | None = option(
         None,
         "Frames per second that videos are resampled to by their timestamps; by default each "
-        "keeps its frames.",
+        "video uses its own frames.",
         gt=0,
         le=240,
         step=0.001,
@@ -129,7 +129,7 @@ class PreprocessSettings(Section):
     recheck_files: bool = option(
         False,
         "Read every media file again to see whether it changed. Without it, a file of the same "
-        "size and modification time is taken to be the same.",
+        "size and modification time counts as unchanged.",
     )
     remove_orphans: bool = option(
         False,

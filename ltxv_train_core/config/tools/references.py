@@ -9,12 +9,12 @@ from ..base import Section, option
 
 
 class ReferenceFilter(Section):
-    """The filter that makes a reference of a clip. Options of another kind are ignored."""
+    """The filter that turns a clip into a reference. Options of other kinds are ignored."""
 
     kind: Literal["canny", "grayscale", "blur", "downscale"] = option(
         "canny",
-        "canny: white edges on black. grayscale: no colours. blur: Gaussian. downscale: shrunk and "
-        "enlarged again.",
+        "canny: white edges on black. grayscale: without colours. blur: Gaussian blur. downscale: "
+        "reduced and enlarged again.",
     )
     low: float = option(
         0.1, "canny: an edge continues while the gradient is above this.", ge=0.01, le=1, step=0.01
@@ -22,8 +22,10 @@ class ReferenceFilter(Section):
     high: float = option(
         0.2, "canny: an edge starts where the gradient is above this.", ge=0.01, le=1, step=0.01
     )
-    sigma: float = option(8.0, "blur: its radius in pixels.", ge=0.1, le=1024, step=0.1)
-    factor: int = option(4, "downscale: how many times smaller.", ge=2, le=64)
+    sigma: float = option(8.0, "blur: standard deviation in pixels.", ge=0.1, le=1024, step=0.1)
+    factor: int = option(
+        4, "downscale: the factor by which width and height are reduced.", ge=2, le=64
+    )
 
     @model_validator(mode="after")
     def _low_below_high(self) -> "ReferenceFilter":
@@ -40,12 +42,12 @@ class ReferenceSettings(ReferenceFilter):
     )
     output: Path | None = option(
         None,
-        "Metadata file to write, .json, in the folder of the source; by default its name and the "
-        "kind.",
+        "Metadata file to write, .json, in the folder of the source; by default "
+        "<name of the source>-<kind>.json.",
     )
     caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
     video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
-    mask_column: str = option("mask_path", "Column with masks, which is copied.")
+    mask_column: str = option("mask_path", "Column with masks. It is copied to the new file.")
 
     @property
     def effect(self) -> ReferenceFilter:

@@ -11,16 +11,16 @@ class SplitSettings(Section):
 
     source: Path = option(..., "A folder of videos, or one video.")
     output: Path | None = option(
-        None, "Folder to write to; by default the source's name and -scenes, beside it."
+        None, "Folder to write to; by default <name of the source>-scenes beside the source."
     )
     detector: Literal["content", "adaptive", "histogram", "threshold"] = option(
         "content",
-        "content: cuts, by the change of colours. adaptive: the same, relative to the frames around, "
-        "for quick camera moves. histogram: cuts, by brightness. threshold: fades to black.",
+        "content: cuts, found by the change of colours. adaptive: the same relative to neighbouring "
+        "frames, for fast camera movement. histogram: cuts, found by brightness. threshold: fades to black.",
     )
     threshold: float | None = option(
         None,
-        "How much a frame must differ; by default PySceneDetect's value for the detector.",
+        "Difference between frames that counts as a cut; by default PySceneDetect's value for the detector.",
         ge=0,
     )
     min_seconds: float = option(2.0, "Shorter scenes are skipped.", ge=0.0, le=3600, step=0.1)

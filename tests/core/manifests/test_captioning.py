@@ -75,7 +75,7 @@ def test_captions_that_are_there_are_kept_with_what_people_changed(media, model,
     write_video(media / "5.mp4", clip(120), fps=12)
     (media / "4.mp4").unlink()
     summary = write_captions(settings(media, model))
-    assert (summary.written, summary.kept, summary.skipped) == (1, 4, ())
+    assert (summary.written, summary.reused, summary.skipped) == (1, 4, ())
     found = captions(path)
     assert found["0.mp4"] == ["edited by hand", "and another"]
     assert found["5.mp4"]
@@ -159,7 +159,7 @@ def test_a_folders_metadata_with_more_than_captions_is_not_written_over(media, m
     with pytest.raises(DataError, match=r"dataset\.json: has references.*give it as the source"):
         write_captions(settings(media, model))
     assert path.read_bytes() == before
-    assert write_captions(settings(path, model)).kept == 1
+    assert write_captions(settings(path, model)).reused == 1
 
 
 def test_rows_of_one_clip_keep_their_own_captions(media, model):

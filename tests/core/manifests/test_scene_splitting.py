@@ -80,14 +80,14 @@ def test_a_second_run_writes_nothing_and_keeps_captions(films, monkeypatch):
             "ltxv_train_core.manifests.scene_splitting.find_scenes", lambda *_: pytest.fail("again")
         )
         again = split_videos(settings)
-    assert (again.written, again.kept) == (0, 3)
+    assert (again.written, again.reused) == (0, 3)
     assert {p: p.stat().st_mtime_ns for p in before} == before
     texts = [row["caption"] for row in json.loads(again.metadata.read_text(encoding="utf-8"))]
     assert texts == ["", "written by hand", ""]
 
     write_video(films / "more/b 2.mkv.mp4", shots(20, 20, start=1), fps=10)
     changed = split_videos(settings)
-    assert (changed.written, changed.kept) == (2, 2)
+    assert (changed.written, changed.reused) == (2, 2)
     assert split_videos(SplitSettings(source=films, min_seconds=0.3)).written == 1
 
 
@@ -106,7 +106,7 @@ def test_captions_of_scenes_that_are_not_wanted_or_not_there_come_back(films, wa
     split(3.5)
     assert list(captions()) == ["more/b 2.mkv.mp4-000000-000040.mp4"]
     aside = path.with_name("dataset-left-out.json")
-    assert f"2 captions of clips that are not in it now are kept in {aside}" in [
+    assert f"2 captions of clips that have no row any more are saved in {aside}" in [
         event.message for event in watcher.events if isinstance(event, Notice)
     ]
     split(1)
@@ -139,7 +139,7 @@ def test_a_name_as_long_as_file_systems_allow(tmp_path):
     long = (tmp_path / "a.mp4").rename(tmp_path / f"{'x' * 240}.mp4")
     settings = SplitSettings(source=long, output=tmp_path / "scenes", min_seconds=1)
     assert split_videos(settings).written == 1
-    assert split_videos(settings).kept == 1
+    assert split_videos(settings).reused == 1
 
 
 def test_a_path_that_windows_can_not_write_costs_its_video_only(films, monkeypatch):
@@ -169,7 +169,7 @@ def test_a_stopped_split_keeps_finished_videos(films):
     with pytest.raises(Cancelled):
         split_videos(settings, stop_at_the_second, stop)
     again = split_videos(settings)
-    assert (again.written, again.kept) == (1, 2)
+    assert (again.written, again.reused) == (1, 2)
 
 
 def test_what_can_t_be_split_is_said(films, tmp_path, monkeypatch):

@@ -74,5 +74,5 @@ def test_a_picture_with_the_suffix_of_a_video_is_named(tmp_path):
     """FFmpeg would read it, and of a tiled one the first tile."""
     Image.fromarray(moving(1)[0]).save(tmp_path / "a.avif")
     path = (tmp_path / "a.avif").rename(tmp_path / "a.mp4")
-    with pytest.raises(DataError, match=r"a\.mp4: is a picture \(HEIC or AVIF\)"):
+    with pytest.raises(DataError, match=r"a\.mp4: is an image \(HEIC or AVIF\)"):
         probe(path)

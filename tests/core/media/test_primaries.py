@@ -199,7 +199,7 @@ def test_a_png_that_states_its_primaries(tmp_path):
 
 def test_a_picture_of_high_dynamic_range_is_left_out_by_name(tmp_path):
     for name, transfer in (("PQ", 16), ("HLG", 18)):
-        with pytest.raises(DataError, match=rf"a\.png: is a picture of high dynamic range .{name}"):
+        with pytest.raises(DataError, match=rf"a\.png: is an image of high dynamic range .{name}"):
             probe(with_cicp(tmp_path / "a.png", BT2020, transfer))
 
 

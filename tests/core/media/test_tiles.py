@@ -63,9 +63,7 @@ def test_with_the_suffix_of_a_video_it_is_left_out_by_name(tmp_path, reader, suf
     require(reader)
     path = tmp_path / f"a{suffix}"
     path.write_bytes(in_tiles(quarters("RGBW", 256, 192), reader))
-    with pytest.raises(
-        DataError, match=r"is a picture \(HEIC or AVIF\) with the suffix of a video"
-    ):
+    with pytest.raises(DataError, match=r"is an image \(HEIC or AVIF\) with the suffix of a video"):
         probe(path)
 
 

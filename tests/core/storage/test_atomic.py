@@ -85,7 +85,7 @@ def test_faults_are_named_with_their_file_and_what_to_do(tmp_path, number, words
     with pytest.raises(DiskError) as caught, atomic_path(path) as temporary:
         fail_after_half(temporary, number)
     assert str(caught.value).startswith(f"{path}: can't be written: {words}")
-    assert "then start again: what is finished is kept" in str(caught.value)
+    assert "then start again: finished work stays on disk" in str(caught.value)
     assert caught.value.errno == number
     assert list(tmp_path.iterdir()) == []
 

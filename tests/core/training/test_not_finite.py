@@ -138,7 +138,7 @@ def test_a_poisoned_clip_is_named_and_costs_its_steps_alone(
     config = training_config(root, optimization={"steps": 4, "batch_size": 1})
     result = train(config, events.append)
     assert result.finished
-    told = [e.message for e in events if isinstance(e, Notice) and "left out" in e.message]
+    told = [e.message for e in events if isinstance(e, Notice) and " skipped: " in e.message]
     assert len(told) == RunFolder(result.run_folder).written_state().skipped_steps == 1
     assert (
         f"NaN or infinite numbers are in the latents of videos/{clip.stem.rpartition('.')[0]}: delete"
@@ -152,7 +152,7 @@ def test_a_step_that_fails_on_sound_clips_names_them(training_config, monkeypatc
     events: list = []
     with pytest.raises(NotFiniteError):
         train(training_config(optimization={"steps": 1, "batch_size": 4}), events.append)
-    (told,) = [e.message for e in events if isinstance(e, Notice) and "left out" in e.message]
+    (told,) = [e.message for e in events if isinstance(e, Notice) and " skipped: " in e.message]
     assert "its clips: " in told
     assert told.count(",") == 3
 
@@ -162,7 +162,9 @@ def test_a_run_without_a_finite_step_has_failed(training_config, monkeypatch):
     loss = StepInputs.loss
     with monkeypatch.context() as patch:
         patch.setattr(StepInputs, "loss", lambda self, p: loss(self, p) * math.nan)
-        with pytest.raises(NotFiniteError, match="no step was finite, so nothing was learned"):
+        with pytest.raises(
+            NotFiniteError, match="every step was skipped, so the weights did not change"
+        ):
             train(config)
     run = plan_run(config).run
     assert (run.written_state().status, run.written_state().cause.kind) == ("failed", "not_finite")
