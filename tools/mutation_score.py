@@ -51,8 +51,8 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/distributed.py": (f"{TRAINING}same_bytes.py",),
     },
     "memory": {
-        "training/memory_fit.py": (f"{TRAINING}memory_fit.py",),
-        "models/memory/activations.py": (f"{TRAINING}memory_fit.py",),
+        "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
+        "models/memory/activations.py": (f"{TRAINING}memory_estimate.py",),
         "models/memory/fp8.py": (f"{TESTS}/families/test_fp8.py",),
         "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
         "models/memory/quantize.py": (f"{TRAINING}memory_fit.py", f"{TRAINING}acceleration.py"),
