@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.events import Control, NeverStop, StepCompleted, ignore
 from ltxv_train_core.runs import RunFolder
-from ltxv_train_core.training.run_plan import plan_run
+from ltxv_train_core.training.distributed import Processes
+from ltxv_train_core.training.run_plan import open_source, plan_run
+from ltxv_train_core.training.step import StepRunner
+from ltxv_train_core.training.trainable import load_trainable
 from ltxv_train_core.training.trainer import train
 
 ONE = {"batch_size": 1, "scheduler_type": "constant"}
@@ -52,24 +55,38 @@ def test_a_stage_begins_at_the_first_batch_of_another_data_set(training_config, 
     assert (consumed(first), consumed(same), consumed(other)) == (3, 5, 2)
 
 
-def test_batches_of_an_abandoned_step_come_again(training_config):
-    """A stop after the first of three batches of the second step."""
-    options = {"optimization": ONE | {"steps": 3, "gradient_accumulation_steps": 3}, "lora": SMALL}
+class StopAtSecondQuestion:
+    """Asked once before each batch but a step's first."""
 
-    class Stop:
-        asked = 0
+    asked = 0
 
-        def is_set(self) -> bool:
-            self.asked += 1
-            return self.asked > 5
+    def is_set(self) -> bool:
+        self.asked += 1
+        return self.asked == 2
 
-    result = train(training_config(**options), stop=Stop())
-    assert not result.finished
-    assert consumed(result) == 3 * result.step
-    whole: list = []
-    train(training_config(**options), whole.append)
-    straight: list = []
-    config = training_config(**options)
-    train(config.model_copy(update={"output_dir": config.output_dir + "2"}), straight.append)
-    losses = [[e.loss for e in told if isinstance(e, StepCompleted)] for told in (whole, straight)]
-    assert losses[0] == losses[1][result.step :]
+
+def test_an_abandoned_step_leaves_no_gradient_and_its_batches_come_again(training_config):
+    """A stop after two of three batches; then the same runner makes the step after all."""
+    options = ONE | {"steps": 2, "gradient_accumulation_steps": 3}
+    config = training_config(optimization=options, lora=SMALL)
+    dataset = plan_run(config).dataset
+
+    def runner(stop):
+        processes = Processes()
+        trainable = load_trainable(config, open_source(config), processes.device, ignore)
+        control = Control.of(stop)
+        return StepRunner(config, 2, trainable, dataset, processes, control, ignore)
+
+    stopped, straight = runner(StopAtSecondQuestion()), runner(NeverStop())
+    try:
+        assert stopped.run() is None
+        assert stopped.step == 0
+        assert all(p.grad is None for p in stopped.trainable.parameters)
+        assert stopped.is_between_steps
+        for _ in range(2):
+            ours, theirs = stopped.run(), straight.run()
+            assert (ours.loss, ours.grad_norm) == (theirs.loss, theirs.grad_norm)
+        assert stopped.position == straight.position == {"consumed": 6}
+    finally:
+        stopped.close()
+        straight.close()

@@ -1,0 +1,104 @@
+"""The estimate of a step's memory in bytes, by model, clips, optimizer and precision."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ltxv_train_core.config import LoRAConfig, OptimizationConfig
+from ltxv_train_core.datasets.dataset import TrainingDataset
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.models.memory.activations import ACTIVATION_BYTES
+from ltxv_train_core.optim import build_optimizer
+from ltxv_train_core.training import memory_fit
+from tests.helpers.activation_bytes import small_transformer
+
+STATE_BYTES = {"adamw": 8, "adamw_schedulefree": 8, "prodigy": 16, "adamw8bit": 2, "adafactor": 0}
+
+
+@pytest.mark.parametrize("kind", STATE_BYTES)
+def test_a_trained_weight_costs_its_gradient_and_what_its_optimizer_keeps(
+    training_config, stripes_data, kind
+):
+    def needed(rank, **sections):
+        transformer = small_transformer()
+        parameters = add_lora(transformer, LoRAConfig(rank=rank, alpha=1), 0)
+        dataset = TrainingDataset(stripes_data)
+        config = training_config(**sections)
+        denoiser = LTXVideoDenoiser(transformer, True)
+        return memory_fit.step_bytes(config, denoiser, dataset), sum(p.numel() for p in parameters)
+
+    options = {"optimizer_type": kind, "scheduler_type": "constant"}
+    options |= {"learning_rate": 1.0} if kind == "prodigy" else {}
+    for mode, copies in (("no", 0), ("bf16", 2), ("fp16", 2)):
+        sections = {"optimization": options, "acceleration": {"mixed_precision_mode": mode}}
+        (small, few), (large, many) = needed(4, **sections), needed(16, **sections)
+        assert (large - small) / (many - few) == 4 + STATE_BYTES[kind] + copies
+    weight = torch.nn.Parameter(torch.ones(512, 512))
+    weight.grad = torch.ones_like(weight)
+    optimizer = build_optimizer(OptimizationConfig(**options), [weight])
+    optimizer.step()
+    values = [v for v in optimizer.state[weight].values() if isinstance(v, torch.Tensor)]
+    kept_by_it = sum(value.nbytes for value in values) / weight.numel()
+    assert kept_by_it == pytest.approx(STATE_BYTES[kind], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "precision", "whole", "recomputed"),
+    [
+        ("lora", "half", 1021.5, 113.6),
+        ("lora", "float32", 2010.3, 218.8),
+        ("full", "half", 1514.5, 206.3),
+        ("full", "float32", 2783.4, 276.4),
+    ],
+)
+def test_bytes_of_the_2b_model_for_each_token_and_channel(mode, precision, whole, recomputed):
+    """28 blocks of width 2048: block * 28 + shared, or recomputed * 28 + one block + shared."""
+    table = ACTIVATION_BYTES[mode, precision]
+    assert table.bytes(1024, 2048, 28) == pytest.approx(whole * 1024 * 2048, abs=1)
+    assert table.bytes(1024, 2048, 28, 28) == pytest.approx(recomputed * 1024 * 2048, abs=1)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    tokens=st.integers(1, 50_000),
+    width=st.sampled_from([512, 2048, 4096]),
+    layers=st.integers(2, 48),
+    key=st.sampled_from(sorted(ACTIVATION_BYTES)),
+)
+def test_the_estimate_grows_with_tokens_width_and_layers_and_falls_with_recomputing(
+    tokens, width, layers, key
+):
+    estimate = ACTIVATION_BYTES[key].bytes
+    one = estimate(tokens, width, layers)
+    assert estimate(2 * tokens, width, layers) == pytest.approx(2 * one, abs=1)
+    assert estimate(tokens, 2 * width, layers) == pytest.approx(2 * one, abs=1)
+    assert estimate(tokens, width, layers + 1) > one
+    kept_blocks = [estimate(tokens, width, layers, count) for count in range(1, layers + 1)]
+    assert kept_blocks == sorted(kept_blocks, reverse=True)
+    assert kept_blocks[-1] < one
+
+
+def test_the_largest_clip_decides_with_its_reference_and_times_the_batch(training_config, prepared):
+    """Of 64x64x9 and 96x64x9 the wide one has 2 * 2 * 3 tokens, and its reference as many."""
+    transformer = small_transformer()
+    add_lora(transformer, LoRAConfig(rank=4, alpha=4), 0)
+    denoiser = LTXVideoDenoiser(transformer, True)
+
+    def needed(batch_size, recomputed=False, blocks=0, **options):
+        config = training_config(
+            prepared,
+            optimization={"batch_size": batch_size, "enable_gradient_checkpointing": recomputed},
+            acceleration={"blocks_to_offload": blocks},
+        )
+        return memory_fit.step_bytes(config, denoiser, TrainingDataset(prepared, **options))
+
+    weights = sum(p.numel() for p in transformer.parameters() if p.requires_grad) * (4 + 8)
+    estimate = ACTIVATION_BYTES["lora", "float32"].bytes
+    with_reference = {"reference_dir": "reference_latents"}
+    assert needed(1) == weights + estimate(12, 64, 2)
+    assert needed(3) == weights + estimate(36, 64, 2)
+    assert needed(3, **with_reference) == weights + estimate(72, 64, 2)
+    assert needed(1, recomputed=True) == weights + estimate(12, 64, 2, 2)
+    assert needed(1, blocks=1) == weights + estimate(12, 64, 2, 1)
