@@ -200,7 +200,8 @@ class Row {
     this.status.dataset.status = run.status;
     this.status.textContent = run.status === "queued" && run.position ? `queued, ${run.position}.` : run.status;
     this.loss.textContent = run.loss === null ? "" : shortNumber(run.loss);
-    this.step.textContent = `${run.step} / ${run.steps}`;
+    // The name needs the place: who is through shows no numbers of steps.
+    this.step.textContent = run.step < run.steps ? `${run.step} / ${run.steps}` : "";
     const model = run.model ? `, ${lastPart(run.model)}` : "";
     const line = `${run.status}, step ${run.step} of ${run.steps}`;
     const loss = run.loss === null ? "" : `, loss ${shortNumber(run.loss)}`;
