@@ -206,7 +206,7 @@ def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None
 
     # Its LoRA goes into the graph, behind the model, and samples.
     page.locator(".ltxv-train-tab-button").click()
-    page.get_by_role("button", name="LoRA", exact=True).click()
+    page.get_by_role("tab", name="LoRA", exact=True).click()
     page.evaluate(
         """() => app.canvas.selectNode(
             app.graph.nodes.find(node => node.type === "CheckpointLoaderSimple"))"""
@@ -265,7 +265,7 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
     page.locator(".ltxv-train-tab-button").click()
     page.locator(".ltxv-run", has_text="left-").locator(".ltxv-name").click()
     page.locator(".ltxv-run", has_text="right-").locator("input").check()
-    page.get_by_role("button", name="Options", exact=True).click()
+    page.get_by_role("tab", name="Options", exact=True).click()
     row = page.locator(".ltxv-options tbody tr")
     row.first.wait_for()
     assert row.all_inner_texts() == ["name\tleft\tright"]
@@ -273,11 +273,14 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
 
     # Deleted only when asked twice.
     left = page.locator(".ltxv-run", has_text="left-")
-    left.get_by_role("button", name="Delete …").click()
-    left.get_by_role("button", name="Keep").click()
+    left.locator(".ltxv-name").click()
+    current = page.locator(".ltxv-current")
+    current.locator("> .ltxv-name", has_text="left-").wait_for()
+    current.get_by_role("button", name="Delete …").click()
+    current.get_by_role("button", name="Keep").click()
     assert left.count() == 1
-    left.get_by_role("button", name="Delete …").click()
-    left.get_by_role("button", name="Delete", exact=True).click()
+    current.get_by_role("button", name="Delete …").click()
+    current.get_by_role("button", name="Delete", exact=True).click()
     left.wait_for(state="detached")
     names = [run["name"] for run in host.get("/ltxv_train/runs")]
     assert not [name for name in names if name.startswith("left-")]
