@@ -53,7 +53,9 @@ def look(runs: Path) -> Found:
     library = RunLibrary(runs)
     summaries = library.summaries()
     assert library.summaries() == summaries
-    found: Found = {"listed": [json.loads(each.json, parse_constant=_refuse) for each in summaries]}
+    found: Found = {
+        "listed": [json.loads(each.open_json + b"}", parse_constant=_refuse) for each in summaries]
+    }
     for run in library.runs():
         found[run.name] = _details(library, run)
     main(["runs", "list", "--in", str(runs)])

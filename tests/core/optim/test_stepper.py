@@ -64,7 +64,7 @@ def test_a_loss_that_stays_not_finite_ends_the_run(mode):
     assert steps_until_it_gives_up(moving, weight, float("nan"), float("nan")) == 10, (
         "as many again"
     )
-    with pytest.raises(NotFiniteError, match="no step was finite"):
+    with pytest.raises(NotFiniteError, match="every step was skipped"):
         moving.require_moved()
 
 
@@ -120,7 +120,7 @@ def test_a_step_is_left_out_for_its_loss_or_its_gradients_and_names_its_clips():
         assert torch.equal(weight, torch.ones(4))
         assert weight.grad is None
     assert messages == [
-        f"step {n}: the loss is not finite; step left out (its clips: a.mp4)" for n in (1, 2)
+        f"step {n} skipped: the loss is NaN or infinite (its clips: a.mp4)" for n in (1, 2)
     ]
     assert moving.schedule.last_epoch == 2
 

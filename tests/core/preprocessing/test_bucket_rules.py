@@ -5,6 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ltxv_train_core.errors import ConfigurationError, DataError
+from ltxv_train_core.geometry import Grid
 from ltxv_train_core.media.info import MediaInfo
 from ltxv_train_core.preprocessing.buckets import choose_bucket, read_buckets
 
@@ -12,6 +13,8 @@ sides = st.integers(1, 6).map(lambda n: 32 * n)
 lengths = st.integers(1, 4).map(lambda n: 8 * n + 1)
 buckets = st.lists(st.tuples(sides, sides, lengths), min_size=1, max_size=8, unique=True)
 clips = st.tuples(st.integers(32, 300), st.integers(32, 300), st.integers(9, 40))
+
+GRID = Grid(spatial=32, temporal=8)
 
 
 def video(width, height, frames):
@@ -33,7 +36,7 @@ def cropped(bucket, clip):
 def test_the_least_cropped_then_the_longest_then_the_largest(sizes, clip):
     filled = [b for b in sizes if all(c >= s for c, s in zip(clip, b, strict=True))]
     assume(filled)
-    chosen = choose_bucket(read_buckets(text(sizes)), video(*clip))
+    chosen = choose_bucket(read_buckets(text(sizes), GRID), video(*clip))
     found = (chosen.width, chosen.height, chosen.frames)
 
     def rank(bucket):
@@ -43,7 +46,7 @@ def test_the_least_cropped_then_the_longest_then_the_largest(sizes, clip):
 
 
 def test_frames_count_before_size():
-    sizes = read_buckets("64x64x17;128x128x9;96x96x17")
+    sizes = read_buckets("64x64x17;128x128x9;96x96x17", GRID)
     assert str(choose_bucket(sizes, video(128, 128, 20))) == "96x96x17"
 
 
@@ -52,7 +55,7 @@ def test_frames_count_before_size():
 def test_a_pair_fills_its_bucket_and_what_fills_none_is_refused(sizes, first, second):
     filled = [b for b in sizes if all(min(p) >= s for *p, s in zip(first, second, b, strict=True))]
     try:
-        chosen = choose_bucket(read_buckets(text(sizes)), video(*first), video(*second))
+        chosen = choose_bucket(read_buckets(text(sizes), GRID), video(*first), video(*second))
     except DataError:
         assert not filled
         return
@@ -69,7 +72,7 @@ def test_upscaling_enlarges_least(sizes, clip):
     def enlargement(bucket):
         return round(max(bucket[0] / clip[0], bucket[1] / clip[1]), 2)
 
-    chosen = choose_bucket(read_buckets(text(sizes)), video(*clip), allow_upscaling=True)
+    chosen = choose_bucket(read_buckets(text(sizes), GRID), video(*clip), allow_upscaling=True)
     found = (chosen.width, chosen.height, chosen.frames)
     assert enlargement(found) == min(map(enlargement, long_enough))
 
@@ -79,7 +82,7 @@ def test_upscaling_enlarges_least(sizes, clip):
 def test_a_budget_has_every_shape_within_it(width, height, frames):
     assume(max(width, height) <= 512)
     pixels, large = width * height, 1 << 12
-    whole, smaller = read_buckets(f"auto:{width}x{height}x{frames}")
+    whole, smaller = read_buckets(f"auto:{width}x{height}x{frames}", GRID)
     shapes = [
         (w, h)
         for w in range(32, large, 32)
@@ -101,33 +104,33 @@ def test_a_budget_has_every_shape_within_it(width, height, frames):
 
 
 def test_the_lengths_of_a_budget_halve():
-    _, smaller = read_buckets("auto:64x64x89")
+    _, smaller = read_buckets("auto:64x64x89", GRID)
     assert sorted({size.frames for size in smaller.sizes}) == [1, 9, 17, 41, 89]
 
 
 def test_the_largest_budget():
-    whole, _ = read_buckets("auto:4096x4096x1")
+    whole, _ = read_buckets("auto:4096x4096x1", GRID)
     assert max(size.width * size.height for size in whole.sizes) == 4096 * 4096
     with pytest.raises(ConfigurationError, match=r"at most 16,777,216 pixels \(4096x4096\)"):
-        read_buckets("auto:4128x4096x1")
+        read_buckets("auto:4128x4096x1", GRID)
 
 
 def test_a_budget_lets_five_percent_of_crop_go_for_frames_and_a_list_one_percent():
     """A clip of 100:96 in a square bucket loses 4 %."""
     clip = video(1000, 960, 17)
     sizes = "320x320x17;800x768x9"
-    assert str(choose_bucket(read_buckets(sizes), clip)) == "800x768x9"
-    assert str(choose_bucket(read_buckets("auto:320x320x17"), clip)) == "320x320x17"
+    assert str(choose_bucket(read_buckets(sizes, GRID), clip)) == "800x768x9"
+    assert str(choose_bucket(read_buckets("auto:320x320x17", GRID), clip)) == "320x320x17"
 
 
 def test_upscaling_in_a_budget_counts_crop_as_the_budget_does():
     small = video(100, 90, 20)
-    chosen = choose_bucket(read_buckets("auto:320x320x17"), small, allow_upscaling=True)
+    chosen = choose_bucket(read_buckets("auto:320x320x17", GRID), small, allow_upscaling=True)
     assert (chosen.width, chosen.height, chosen.frames) == (160, 160, 17)
 
 
 def test_a_refusal_names_the_smallest_file_and_three_buckets():
-    sizes = read_buckets("256x256x9;288x288x9;320x320x9;352x352x9;384x384x9")
+    sizes = read_buckets("256x256x9;288x288x9;320x320x9;352x352x9;384x384x9", GRID)
     with pytest.raises(
         DataError,
         match=r"^too small: 10x300 with 9 frames, and would be enlarged for 256x256x9 and 288x288x9 "
@@ -135,4 +138,4 @@ def test_a_refusal_names_the_smallest_file_and_three_buckets():
     ):
         choose_bucket(sizes, video(10, 300, 9), video(100, 90, 9))
     with pytest.raises(DataError, match=r"256x256x9 and 288x288x9; use"):
-        choose_bucket(read_buckets("256x256x9;288x288x9"), video(100, 90, 9))
+        choose_bucket(read_buckets("256x256x9;288x288x9", GRID), video(100, 90, 9))
