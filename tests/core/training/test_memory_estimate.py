@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from ltxv_train_core.config import LoRAConfig, OptimizationConfig
 from ltxv_train_core.datasets.dataset import TrainingDataset
+from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.models.memory.activations import ACTIVATION_BYTES
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import small_transformer

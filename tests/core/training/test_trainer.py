@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import Cancelled, ConfigurationError, LTXVTrainError
 from ltxv_train_core.events import CheckpointWritten, Notice, SamplesWritten, StepCompleted
+from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.trainer import train
 
 
@@ -94,6 +95,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(training_config):
     half, first = run(resumed, stop_after=2)
     assert (half.step, half.finished) == (2, False)
     assert half.lora_file.is_file()
+    assert RunFolder(half.run_folder).written_state().status == "stopped"
     full, second = run(resumed)
     assert full.finished
     assert first.losses + second.losses == pytest.approx(watched.losses, rel=1e-6)
@@ -101,6 +103,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(training_config):
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-7) for key in theirs)
     metrics = (full.run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in metrics] == [1, 2, 3, 4]
+    smooth = [
+        [each.smooth_loss for each in RunFolder(result.run_folder).metrics()]
+        for result in (full, whole)
+    ]
+    assert smooth[0] == pytest.approx(smooth[1], rel=1e-6)
 
 
 def test_a_run_stopped_before_its_first_step_is_cancelled(training_config):
