@@ -85,6 +85,8 @@ def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
 
 
 def _parsed(line: bytes) -> StepCompleted | None:
+    if b'"step"' not in line:
+        return None  # A file of other lines would cost seconds of pydantic's errors.
     try:
         # pydantic's reader knows NaN, as earlier versions wrote it.
         step = _STEP.validate_json(line.replace(b": null", b": NaN"), strict=True)
