@@ -50,7 +50,9 @@ def make_runs(folder: Path) -> None:
 @pytest.fixture
 def page(host: Host, tmp_path: Path) -> Iterator[Any]:
     assert isinstance(host, ComfyUIHost)
-    runs = host.base / "output" / "ltxv_train"
+    runs, others = host.base / "output" / "ltxv_train", host.base / "runs_of_other_tests"
+    if runs.exists():
+        runs.rename(others)
     make_runs(runs)
     try:
         with opened_page(host.url, tmp_path / "profile") as page:
@@ -60,8 +62,9 @@ def page(host: Host, tmp_path: Path) -> Iterator[Any]:
             yield page
             page.screenshot(path=str(host.base / "runs_last.png"))
     finally:
-        for each in runs.glob("many-*"):
-            shutil.rmtree(each)
+        shutil.rmtree(runs)
+        if others.exists():
+            others.rename(runs)
 
 
 def names(page: Any) -> list[str]:

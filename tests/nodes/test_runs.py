@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
 from tests.conftest import PACK
 from tests.graph import Graph, seen
 from tests.host import Host, models_folder, run
@@ -214,15 +214,17 @@ def test_a_failed_run_is_an_error_of_the_node_and_comfyui_goes_on(host: Host, da
     assert seen(run(host, good.prompt), probes[0]).startswith("ltxv_train")
 
 
-def test_waiting_for_what_does_not_train_says_why(host: Host, data: str) -> None:
+def test_waiting_for_what_does_not_train_says_why(host: Host) -> None:
+    stopped = RunFolder(host.base / "output" / "ltxv_train" / "stopped-0123456789ab")
+    stopped.folder.mkdir(parents=True)
+    stopped.write_state(RunState.new(9).moved("running").moved("stopped", step=4))
     for name, words in (("", "connect run, or write run_name"), ("nowhere", "no run is named")):
         graph = Graph()
         graph.add("LTXVTrainWait", run_name=name)
         assert words in (run(host, graph.prompt).error or "")
-    (stopped,) = [p.name for p in (host.base / "output" / "ltxv_train").glob("long-*")]
     graph = Graph()
-    graph.add("LTXVTrainWait", run_name=stopped)
-    assert "is stopped at step" in (run(host, graph.prompt).error or "")
+    graph.add("LTXVTrainWait", run_name=stopped.name)
+    assert "is stopped at step 4" in (run(host, graph.prompt).error or "")
 
 
 def test_waiting_for_a_run_of_another_program_or_without_its_lora_says_why(
