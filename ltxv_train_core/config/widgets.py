@@ -51,7 +51,7 @@ class Option:
     optional: bool = False
     multiline: bool = False
 
-    def to_widget(self, value: Any) -> Any:
+    def to_widget(self, value: Any) -> object:
         """A widget's value for an option's value."""
         if value is None:
             return {"int": 0, "float": 0.0, "choice": NONE}.get(self.kind, "")
@@ -63,7 +63,7 @@ class Option:
             return "x".join(map(str, value))
         return value
 
-    def from_widget(self, value: Any) -> Any:
+    def from_widget(self, value: object) -> object:
         """An option's value for a widget's value.
 
         Raises:
@@ -73,6 +73,8 @@ class Option:
             value = value.strip() if self.kind != "text" or not self.multiline else value
         if self.optional and value in (0, "", NONE):
             return None
+        if not isinstance(value, str):
+            return value
         if self.kind == "lines":
             return tuple(line.strip() for line in value.splitlines() if line.strip())
         if self.kind == "mapping":

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
@@ -118,7 +117,7 @@ def module_names(model_source: str) -> tuple[list[str], list[str]]:
     return family.layers.module_names(blocks if type(blocks) is int and blocks > 0 else None)
 
 
-def transformer_config(model_source: str) -> Mapping[str, Any] | None:
+def transformer_config(model_source: str) -> Mapping[str, object] | None:
     """diffusers' configuration of a model's transformer; None for a repository that is no known version
     and isn't on this machine, and for a model whose description can't be read. Nothing is downloaded.
 

@@ -61,6 +61,6 @@ def diffusers_name(name: str) -> str:
     return EARLIEST.layers.diffusers_name(name)
 
 
-def new_transformer(config: Mapping[str, Any]) -> Any:
+def new_transformer(config: Mapping[str, object]) -> Any:
     """A transformer of a configuration in diffusers' words; to be called on the meta device."""
     return EARLIEST.layers.new_transformer(config)

@@ -1,7 +1,6 @@
 """What names a data set among those that share a folder."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..config import PreprocessSettings
 from ..config.tools.preprocessing import WITHOUT_EFFECT
@@ -12,7 +11,7 @@ from .encoders import EncoderSource, given_encoders
 PATHS = frozenset({"source", "output_dir"})
 
 
-def data_set_name(settings: PreprocessSettings, given: Mapping[str, EncoderSource[Any]]) -> str:
+def data_set_name(settings: PreprocessSettings, given: Mapping[str, EncoderSource[object]]) -> str:
     """Hex digest of the source, the options that have an effect, and the encoders that are given.
 
     It stays the same when clips or captions change: such a pass renews the data set. An option counts

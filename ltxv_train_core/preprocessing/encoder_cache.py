@@ -30,7 +30,7 @@ MODEL_OPTIONS = (
 MODEL_SOURCES = MODEL_OPTIONS[:3]
 
 
-def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[Any]]) -> str:
+def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[object]]) -> str:
     """Changes with the options that name the encoders, with files that they name, and with which
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
@@ -41,7 +41,7 @@ def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[
 
 
 def remembered_encoders(
-    settings: PreprocessSettings, given: Mapping[str, EncoderSource[Any]]
+    settings: PreprocessSettings, given: Mapping[str, EncoderSource[object]]
 ) -> Encoders | None:
     """Those that are given and, of a model that is as it was, those that made the data set.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from ..families.family import Family
 from ..families.names import TEXT_ENCODER
@@ -72,18 +72,19 @@ class Encoders:
     """
 
     family: Family
-    parts: Mapping[str, EncoderSource[Any]]
+    parts: Mapping[str, EncoderSource[object]]
 
     @property
     def text(self) -> EncoderSource[CaptionEncoder]:
-        return self.parts[TEXT_ENCODER]
+        return cast(EncoderSource[CaptionEncoder], self.parts[TEXT_ENCODER])
 
     @property
     def identities(self) -> dict[str, str]:
         return {name: part.identity for name, part in self.parts.items()}
 
     def of_stream(self, stream: str) -> EncoderSource[VideoEncoder]:
-        return self.parts[self.family.streams[stream].encoder]
+        part = self.parts[self.family.streams[stream].encoder]
+        return cast(EncoderSource[VideoEncoder], part)
 
     def known_as(self, model: Mapping[str, str]) -> "Encoders":
         """As the index of a data set calls them, so that what earlier versions encoded stays valid."""
@@ -97,7 +98,7 @@ def encoder_parts(family: Family) -> tuple[str, ...]:
     return (*streams, TEXT_ENCODER)
 
 
-def given_encoders(given: Mapping[str, EncoderSource[Any]]) -> Encoders | None:
+def given_encoders(given: Mapping[str, EncoderSource[object]]) -> Encoders | None:
     """What is given in place of a model's encoders, where nothing of a model is needed beside it."""
     names = {source.family for source in given.values()}
     if len(names) != 1:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -27,7 +26,7 @@ from .encoders import (
 
 def find_encoders(
     settings: PreprocessSettings,
-    given: Mapping[str, EncoderSource[Any]],
+    given: Mapping[str, EncoderSource[object]],
     report: Reporter = ignore,
     stop: StopSignal | None = None,
 ) -> Encoders:
@@ -58,7 +57,7 @@ def find_encoders(
     return Encoders(model.family, parts)
 
 
-def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[Any]:
+def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[object]:
     if name == TEXT_ENCODER:
         return _text_encoder_of(model, settings)
     return _vae_of(model, name, settings)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
 from ..config.tools.preprocessing import WITHOUT_EFFECT
@@ -58,7 +58,7 @@ def preprocess(
     settings: PreprocessSettings,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
-    encoders: Mapping[str, EncoderSource[Any]] | None = None,
+    encoders: Mapping[str, EncoderSource[object]] | None = None,
 ) -> PreprocessSummary:
     """Encodes a data set, or what changed of it since the last time.
 
@@ -110,7 +110,7 @@ class _Pass:
         self,
         settings: PreprocessSettings,
         log: PassLog,
-        given: Mapping[str, EncoderSource[Any]],
+        given: Mapping[str, EncoderSource[object]],
     ):
         """Raises `ConfigurationError` for buckets that can't be read."""
         self.started, self.started_at = time.monotonic(), time.time()

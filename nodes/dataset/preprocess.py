@@ -116,7 +116,7 @@ class LTXVTrainDatasetPreprocess(ChoosesModelFiles):
 
         settings = _settings(values)
         progress = NodeProgress(cls.hidden.unique_id)
-        encoders: dict[str, EncoderSource[Any]] = {}
+        encoders: dict[str, EncoderSource[object]] = {}
         if vae is not None:
             encoders[names.VAE] = vae_source(vae)
         if clip is not None:

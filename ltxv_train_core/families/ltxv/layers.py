@@ -62,7 +62,7 @@ def _in_blocks(names: list[str], blocks: int) -> list[str]:
     ]
 
 
-def new_transformer(config: Mapping[str, Any]) -> Any:
+def new_transformer(config: Mapping[str, object]) -> Any:
     """A transformer of a configuration in diffusers' words; to be called on the meta device."""
     from diffusers import LTXVideoTransformer3DModel
 
