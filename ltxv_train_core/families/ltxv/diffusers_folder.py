@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -137,12 +137,13 @@ def diffusers_model(
     return Model(name, LTXV, TransformerFolder(place, causal_positions), parts)
 
 
-class TransformerFolder:
-    """The transformer of a model's folder."""
+class PartFolder:
+    """A part of a model's folder."""
 
-    def __init__(self, place: LocalFolder | HubFolder, causal_positions: bool | None):
+    name: ClassVar[str]
+
+    def __init__(self, place: LocalFolder | HubFolder):
         self.place = place
-        self._causal = causal_positions
 
     @property
     def identity(self) -> str:
@@ -150,7 +151,21 @@ class TransformerFolder:
 
     @property
     def content(self) -> str | None:
-        return self.place.content(TRANSFORMER)
+        return self.place.content(self.name)
+
+    def require(self) -> None:
+        """Raises `ModelError` where it is missing or of another model."""
+        self.place.require(self.name)
+
+
+class TransformerFolder(PartFolder):
+    """The transformer of a model's folder."""
+
+    name = TRANSFORMER
+
+    def __init__(self, place: LocalFolder | HubFolder, causal_positions: bool | None):
+        super().__init__(place)
+        self._causal = causal_positions
 
     @property
     def causal_positions(self) -> bool:
@@ -179,9 +194,6 @@ class TransformerFolder:
         except ModelError:
             return None  # reported where it is loaded
 
-    def require(self) -> None:
-        self.place.require(TRANSFORMER)
-
     def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         from diffusers import LTXVideoTransformer3DModel
 
@@ -195,22 +207,10 @@ class TransformerFolder:
         return LTXVideoDenoiser(transformer, self.causal_positions)
 
 
-class VaeFolder:
+class VaeFolder(PartFolder):
     """The VAE of a model's folder, or a folder that is one."""
 
-    def __init__(self, place: LocalFolder | HubFolder):
-        self.place = place
-
-    @property
-    def identity(self) -> str:
-        return self.place.identity
-
-    @property
-    def content(self) -> str | None:
-        return self.place.content("vae")
-
-    def require(self) -> None:
-        self.place.require("vae")
+    name = "vae"
 
     def load(self, dtype: torch.dtype) -> LTXVideoVae:
         from diffusers import AutoencoderKLLTXVideo
@@ -218,19 +218,10 @@ class VaeFolder:
         return LTXVideoVae(_load(AutoencoderKLLTXVideo, self.place.part("vae"), "vae", dtype))
 
 
-class EncoderFolder:
+class EncoderFolder(PartFolder):
     """The text encoder of a model's folder, or a folder or repository that is one."""
 
-    def __init__(self, place: LocalFolder | HubFolder):
-        self.place = place
-
-    @property
-    def identity(self) -> str:
-        return self.place.identity
-
-    @property
-    def content(self) -> str | None:
-        return self.place.content("text_encoder")
+    name = "text_encoder"
 
     @property
     def width(self) -> int | None:
@@ -239,7 +230,7 @@ class EncoderFolder:
 
     def require(self) -> None:
         if isinstance(self.place, LocalFolder):
-            self.place.require("text_encoder")
+            super().require()
             require_t5_tokenizer(self.place.part("text_encoder"))
         else:
             name = self.place.repository
