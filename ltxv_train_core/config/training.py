@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from ..errors import ConfigurationError, cut, shown
+from ..errors import ConfigurationError
 from ..storage.paths import as_path
 from .base import Section, option
+from .problems import problem_line
 from .sections.acceleration import AccelerationConfig
 from .sections.checkpoints import CheckpointsConfig
 from .sections.conditioning import ConditioningConfig
@@ -23,7 +24,6 @@ from .sections.validation import ValidationConfig
 
 SectionT = TypeVar("SectionT", bound=Section)
 
-LONGEST_MESSAGE = 400
 MOST_PROBLEMS = 40
 
 
@@ -35,6 +35,7 @@ class TrainingConfig(Section):
         "First part of the run's name and of the LoRA file's name.",
         min_length=1,
         pattern=r"^[\w][\w.\- ]*$",
+        allowed="letters, digits, spaces, _ - and ., with a letter, a digit or _ first",
     )
     seed: int = option(42, "Seed of weights, noise and data order.", ge=0, le=2**63 - 1)
     output_dir: str = option("outputs", "Folder that holds the runs.", min_length=1)
@@ -107,20 +108,6 @@ def build(section: type[SectionT], values: Mapping[str, object], where: str = ""
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        problems = [_line(problem, where) for problem in error.errors()]
+        problems = [problem_line(problem, section, where) for problem in error.errors()]
         more = [f"and {len(problems) - MOST_PROBLEMS} more"] if problems[MOST_PROBLEMS:] else []
         raise ConfigurationError(problems[:MOST_PROBLEMS] + more) from None
-
-
-def _line(problem: Any, where: str) -> str:
-    path = cut(".".join(str(part) for part in ((where,) if where else ()) + tuple(problem["loc"])))
-    message = cut(problem["msg"].removeprefix("Value error, "), LONGEST_MESSAGE)
-    if problem["type"] == "missing":
-        return f"{path}: must be given"
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: no such option"
-    if problem["type"] == "value_error":
-        return f"{path}: {message}" if path else message
-    if problem["type"] == "tuple_type":
-        message = "must be a list"
-    return f"{path}: {message} (given: {shown(problem['input'])})"

@@ -67,6 +67,16 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
     return SafetensorsFiles(folder)
 
 
+def require_dataset(folder: Path) -> None:
+    """Raises `DataError` for what is no data set that `open_files` knows; reads nothing of it.
+
+    Args:
+        folder: as for `open_files`. It may be read.
+    """
+    if precomputed.find_root(folder) is None:
+        find_index(folder)
+
+
 class SafetensorsFiles:
     """What `preprocess` wrote."""
 

@@ -1,14 +1,15 @@
 """Finds a base model, whatever its family: one that ships, a version, a file, a folder, a repository."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ..config.redact import is_path
 from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable
 from ..models.sources.hub_download import is_cached, require_reachable
-from ..permissions import policy
+from ..permissions import NotAllowedError, no_such_path, policy
 from .ltxv import opening as ltxv_opening
 from .ltxv.miniature.shipped import MINIATURE
 from .model import Model, Part
@@ -19,6 +20,7 @@ from .registry import EARLIEST, FAMILIES, family_of_source, published_version
 __all__ = [
     "MINIATURE",
     "Model",
+    "local_problems",
     "locate_model",
     "module_names",
     "must_be_downloaded",
@@ -78,6 +80,8 @@ def locate_model(model_source: str) -> Place:
         return version
     if path.exists():
         return path
+    if is_path(model_source):
+        raise ModelError(f"model_source {no_such_path(path, 'file or folder')}")
     if not REPOSITORY.fullmatch(model_source):
         versions = [name for family in FAMILIES for name in family.versions]
         raise ModelError(
@@ -88,6 +92,46 @@ def locate_model(model_source: str) -> Place:
         )
     policy().require_download(model_source)
     return model_source
+
+
+def local_problems(
+    model_source: str, text_encoder_source: str | None = None, vae_source: str | None = None
+) -> dict[str, str]:
+    """What is wrong with the names of a model's parts, and with the heads of those that are files here.
+
+    Nothing is downloaded or loaded: what is published elsewhere counts as there, and so does what may not
+    be read yet.
+
+    Returns:
+        by option: one sentence.
+    """
+    found: dict[str, str] = {}
+    opener = next(iter(OPENERS.values()))
+
+    def attempt(option: str, look: Callable[[], object]) -> None:
+        try:
+            look()
+        except NotAllowedError:
+            pass
+        except LTXVTrainError as error:
+            found[option] = str(error).removeprefix(f"{option} ")
+
+    def look_at_model() -> None:
+        nonlocal opener
+        place = locate_model(model_source)
+        opener = _opener(model_source, place)
+        if isinstance(place, Path):
+            opener.open_place(model_source, place, ignore, None)
+
+    attempt("model_source", look_at_model)
+    if text_encoder_source is not None:
+        attempt(
+            "text_encoder_source",
+            lambda: opener.open_text_encoder(text_encoder_source, ignore, None),
+        )
+    if vae_source is not None:
+        attempt("vae_source", lambda: opener.open_vae(vae_source, ignore, None))
+    return found
 
 
 def _opener(model_source: str, place: Place) -> Opener:

@@ -12,7 +12,7 @@ from ..errors import DataError, cut, shown
 from ..events import Notice, PermissionAsked, Reporter
 from ..families.names import LATENTS, VIDEO
 from ..media.formats import FORMATS, is_media, listed
-from ..permissions import Ask, NotAllowedError, policy
+from ..permissions import Ask, NotAllowedError, no_such_path, policy
 from ..storage.paths import as_path, files_below
 from ..storage.reading import read_bytes
 from .captions import split_captions
@@ -118,7 +118,7 @@ def read_manifest(
         rows, notes = _folder_rows(source)
         return _collect(source, rows, default_caption, require_captions, notes)
     if not source.is_file():
-        raise DataError(f"{source}: no such file or folder")
+        raise DataError(no_such_path(source, "file or folder"))
     columns = columns or Columns()
     has_default = columns.caption == DEFAULT_CAPTION_COLUMN and default_caption.strip()
     rows, notes = _metadata_rows(source, columns, require_captions and not has_default)

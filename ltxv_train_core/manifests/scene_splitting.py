@@ -30,7 +30,7 @@ from ..media.formats import VIDEO_SUFFIXES, listed
 from ..media.info import MOST_FRAMES
 from ..media.video import iterate_frames, probe
 from ..media.write import write_video
-from ..permissions import Ledger, NotAllowedError, policy
+from ..permissions import Ledger, NotAllowedError, no_such_path, policy
 from ..storage.atomic import sha256_file, sha256_json, write_json
 from ..storage.paths import files_below
 from ..storage.reading import read_json
@@ -172,7 +172,7 @@ def _videos(source: Path, root: Path) -> tuple[Path, list[Path]]:
     if source.is_file():
         return source.parent, [source]
     if not source.is_dir():
-        raise DataError(f"{source}: no such file or folder")
+        raise DataError(no_such_path(source, "file or folder"))
     videos = [
         path
         for path in files_below(source, policy().may_read)

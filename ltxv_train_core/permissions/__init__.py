@@ -7,6 +7,7 @@ this machine's user allowed. Nothing in a graph, a YAML file or a run folder can
 
 from .grants import OWN_ENTITY, Grants, Upload, Visibility
 from .ledger import Ledger, require_own, write_own
+from .missing import no_such_path
 from .policy import (
     Ask,
     Canvas,
@@ -37,6 +38,7 @@ __all__ = [
     "default_file",
     "environment",
     "join",
+    "no_such_path",
     "policy",
     "require_grantable",
     "require_own",

@@ -69,11 +69,6 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
     grid = family_named(dataset.index.family).grid
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
-    for name in ("prefix", "suffix"):
-        frames = getattr(wanted, f"{name}_frames")
-        if getattr(wanted, f"{name}_conditioning_p") > 0 and frames >= longest:
-            raise DataError(
-                f"conditioning.{name}_frames: {frames} of a clip would be given, and the longest "
-                f"clip of {root} has {longest} latent frames: give fewer than that"
-            )
+    if found := wanted.whole_clip_problems(longest, str(root)):
+        raise DataError("; ".join(found))
     return dataset

@@ -30,7 +30,7 @@ from ..models.device import default_device
 from ..models.packages import untested_versions
 from ..models.sources.allowed import require_allowed
 from ..models.text_bounds import require_few_characters
-from ..permissions import policy
+from ..permissions import no_such_path, policy
 from ..publish import hub
 from ..storage.paths import as_path
 from ..strategies import STRATEGIES
@@ -48,7 +48,11 @@ def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
 
 def missing_paths(config: TrainingConfig) -> list[str]:
     """Paths of the configuration that don't exist on this machine."""
-    return [f"{name}: {path} does not exist" for name, path in _paths(config) if not _exists(path)]
+    return [
+        f"{name}: {no_such_path(as_path(path), 'file or folder')}"
+        for name, path in _paths(config)
+        if not _exists(path)
+    ]
 
 
 def check(

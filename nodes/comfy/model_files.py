@@ -1,6 +1,7 @@
 """Lists of ComfyUI's model files, beside the options that take a model by its name or path."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import folder_paths
@@ -11,6 +12,7 @@ from ...ltxv_train_core.config.widgets import NONE
 from ...ltxv_train_core.models.sources.allowed import require_allowed
 from ...ltxv_train_core.models.sources.known_folders import look_in
 from ...ltxv_train_core.storage.paths import as_path
+from .widget_problems import WidgetProblem
 
 # For each option: the widget beside it, and the folders whose files it lists.
 FILES = {
@@ -21,7 +23,7 @@ FILES = {
 # The lists stand behind this option: workflows store values by position, and options that come
 # later stand behind the lists.
 _LISTS_BEHIND = "vae_source"
-_NEAR = 5
+_NEAR = 3
 _SUFFIXES = (".safetensors", ".sft")
 
 
@@ -57,30 +59,31 @@ def with_listed_files(section: ModelConfig) -> ModelConfig:
     return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
 
 
-class ChoosesModelFiles(io.ComfyNode):
-    """A node with the lists of `inputs_with_lists`."""
+def model_problems(
+    written: Mapping[str, object], connected: Collection[str] = ()
+) -> list[WidgetProblem]:
+    """Chosen files that don't exist, and names that lead to no model. Nothing is loaded or downloaded.
 
-    @classmethod
-    def validate_inputs(
-        cls,
-        model_file: str | None = None,
-        text_encoder_file: str | None = None,
-        vae_file: str | None = None,
-    ) -> str | bool:
-        """Refuses a chosen model file that doesn't exist."""
-        return missing_files(
-            model_file=model_file, text_encoder_file=text_encoder_file, vae_file=vae_file
-        )
+    Args:
+        written: the widgets that are not linked.
+        connected: options in whose place something is connected.
+    """
+    found: list[WidgetProblem] = []
+    sources: dict[str, str] = {}
+    for option, (widget, folders) in FILES.items():
+        file, name = written.get(widget, NONE), written.get(option)
+        if isinstance(file, str) and file != NONE:
+            if _full_path(file) is None:
+                found.append(WidgetProblem(widget, _no_such_file(file, folders)))
+        elif isinstance(name, str) and name.strip() and option not in connected:
+            source = sources[option] = _found(name.strip(), folders)
+            if _is_file_name(source) and not as_path(source).exists():
+                found.append(WidgetProblem(option, _no_such_file(source, folders)))
+    if found or "model_source" not in sources:
+        return found
+    from ...ltxv_train_core.families.open import local_problems
 
-
-def missing_files(**given: str | None) -> str | bool:
-    """The problems of chosen files that don't exist, one a line; True when all exist."""
-    problems = [
-        f"{widget}: there is no {given[widget]}; {_instead(folders)}"
-        for widget, folders in FILES.values()
-        if given.get(widget) not in (None, NONE) and _full_path(given[widget] or "") is None
-    ]
-    return "\n".join(problems) or True
+    return [WidgetProblem(option, line) for option, line in local_problems(**sources).items()]
 
 
 def know_comfyui_tokenizer() -> None:
@@ -131,17 +134,24 @@ def _path(file: str) -> str:
 
 def _found(text: str, folders: tuple[str, ...]) -> str:
     """The path of a listed file that a text names, or the text."""
-    written = Path(text)
-    # ComfyUI looks for an absolute path below its folders, and fails for one of another drive.
-    if not text.endswith(_SUFFIXES) or written.is_absolute() or as_path(text).is_file():
+    if not _is_file_name(text) or as_path(text).is_file():
         return text
     paths = (folder_paths.get_full_path(folder, text) for folder in folders)
     return next((path for path in (*paths, _full_path(text)) if path), text)
 
 
-def _instead(folders: tuple[str, ...]) -> str:
+def _is_file_name(text: str) -> bool:
+    """Whether a text can name a listed file. ComfyUI looks for an absolute path below its folders, and fails
+    for one of another drive."""
+    return text.endswith(_SUFFIXES) and not as_path(text).is_absolute()
+
+
+def _no_such_file(file: str, folders: tuple[str, ...]) -> str:
+    """A sentence that names the listed files that are called most like it."""
     names = listed(folders)
+    places = f"models/{' and models/'.join(folders)}"
     if not names:
-        return f"models/{' and models/'.join(folders)} hold no such files"
-    more = f" and {len(names) - _NEAR} more" if names[_NEAR:] else ""
-    return f"choose none, or one of {', '.join(names[:_NEAR])}{more}"
+        return f"there is no {file}; {places} hold no such files"
+    near = difflib.get_close_matches(file, names, n=_NEAR, cutoff=0.0)
+    more = f" ({places} hold {len(names)})" if names[_NEAR:] else ""
+    return f"there is no {file}; choose {', '.join(near)}{more}"

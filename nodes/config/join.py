@@ -1,11 +1,23 @@
 """The node that joins the sections to a whole configuration."""
 
+from collections.abc import Mapping
+
 from comfy_api.latest import io
 
-from ...ltxv_train_core.config import SECTIONS, TrainingConfig
+from ...ltxv_train_core.config import SECTIONS, DataConfig, TrainingConfig, build
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import runs_folder
+from ..comfy.prompts import Prompt
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
+from ..comfy.widget_problems import WidgetProblem, problems_at
+
+_WHOLE = {"data": DataConfig(preprocessed_data_root=".")}
+"""With the options that belong to no section it is a configuration."""
+
+NOT_CONNECTED = (
+    "not connected. Connect a Configure LTXV Data node (LTXVTrainDataConfig) to the data input; it says "
+    "where the preprocessed data set is"
+)
 
 
 class LTXVTrainConfig(io.ComfyNode):
@@ -54,15 +66,26 @@ class LTXVTrainConfig(io.ComfyNode):
         )
 
     @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the name and the seed."""
+        own = {name: written[name] for name in ("name", "seed") if name in written}
+        return problems_at("name", lambda: build(TrainingConfig, {**_WHOLE, **_stripped(own)}), own)
+
+    @classmethod
+    def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
+        """A section that must be connected and isn't."""
+        if "data" in prompt[node_id][1]:
+            return []
+        return [(node_id, WidgetProblem("data", NOT_CONNECTED))]
+
+    @classmethod
     def execute(cls, seed: int, name: str, **sections: object) -> io.NodeOutput:
         given = {key: section for key, section in sections.items() if section is not None}
         if "data" not in given:
-            raise ConfigurationError(
-                [
-                    "data: not connected. Connect a Configure LTXV Data node "
-                    "(LTXVTrainDataConfig) to the data input; it says where the preprocessed "
-                    "data set is"
-                ]
-            )
-        values = {**given, "seed": seed, "name": name.strip(), "output_dir": str(runs_folder())}
-        return io.NodeOutput(values)
+            raise ConfigurationError([f"data: {NOT_CONNECTED}"])
+        own = _stripped({"seed": seed, "name": name})
+        return io.NodeOutput({**given, **own, "output_dir": str(runs_folder())})
+
+
+def _stripped(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: v.strip() if isinstance(v, str) else v for name, v in values.items()}

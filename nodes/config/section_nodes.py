@@ -5,16 +5,17 @@ pydantic field. Workflows store widget values by position, so a section's fields
 appended.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from comfy_api.latest import io
 
 from ...ltxv_train_core.config import SECTIONS, from_widgets, options
-from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import input_path
-from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
+from ..comfy.model_files import inputs_with_lists, model_problems, with_files
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
-from .widgets import widget
+from ..comfy.widget_problems import WidgetProblem, problems_at
+from .widgets import option_problems, path_problems, widget
 
 PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
 
@@ -54,28 +55,17 @@ class SectionNode(io.ComfyNode):
         located = {name: _locate(name, value) for name, value in values.items()}
         return io.NodeOutput(from_widgets(SECTIONS[cls.section], located, cls.section))
 
-
-class CheckedSectionNode(SectionNode):
-    """A section node whose widgets are checked before the prompt runs."""
-
     @classmethod
-    def validate_inputs(cls, **values: object) -> bool | str:
-        """Refuses a prompt before any of its nodes runs. Linked widgets are None then and are not
-        checked, nor are rules about several widgets."""
-        section = SECTIONS[cls.section]
-        written = {name: value for name, value in values.items() if value is not None}
-        try:
-            from_widgets(section, written, cls.section)
-        except ConfigurationError as error:
-            problems = error.problems
-            if len(written) < len(options(section)):
-                known = tuple(f"{cls.section}.{name}:" for name in written)
-                problems = [line for line in problems if line.startswith(known)]
-            return "; ".join(problems) or True
-        return True
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and files that are nowhere."""
+        return option_problems(SECTIONS[cls.section], written, cls.section) or [
+            problem
+            for name in sorted(PATHS & written.keys())
+            for problem in path_problems(name, written[name])
+        ]
 
 
-class LTXVTrainModelConfig(ChoosesModelFiles, SectionNode):
+class LTXVTrainModelConfig(SectionNode):
     """The base model. Its node also lists the files of ComfyUI's model folders."""
 
     section = "model"
@@ -92,8 +82,13 @@ class LTXVTrainModelConfig(ChoosesModelFiles, SectionNode):
     def execute(cls, **values: object) -> io.NodeOutput:
         return super().execute(**with_files(values))
 
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and models that are nowhere."""
+        return super().widget_problems(written) or model_problems(written)
 
-class LTXVTrainLoRAConfig(CheckedSectionNode):
+
+class LTXVTrainLoRAConfig(SectionNode):
     """The size of the LoRA and the layers that have one."""
 
     section = "lora"
@@ -101,7 +96,7 @@ class LTXVTrainLoRAConfig(CheckedSectionNode):
     display_name = "Configure LTXV LoRA"
 
 
-class LTXVTrainConditioningConfig(CheckedSectionNode):
+class LTXVTrainConditioningConfig(SectionNode):
     """What the model is given besides the caption: first frames, reference videos, masks."""
 
     section = "conditioning"
@@ -109,7 +104,7 @@ class LTXVTrainConditioningConfig(CheckedSectionNode):
     display_name = "Configure LTXV Conditioning"
 
 
-class LTXVTrainOptimizationConfig(CheckedSectionNode):
+class LTXVTrainOptimizationConfig(SectionNode):
     """Steps, batch size, learning rate, optimizer and schedule."""
 
     section = "optimization"
@@ -117,7 +112,7 @@ class LTXVTrainOptimizationConfig(CheckedSectionNode):
     display_name = "Configure LTXV Optimization"
 
 
-class LTXVTrainAccelerationConfig(CheckedSectionNode):
+class LTXVTrainAccelerationConfig(SectionNode):
     """Precision, memory and speed."""
 
     section = "acceleration"
@@ -125,15 +120,25 @@ class LTXVTrainAccelerationConfig(CheckedSectionNode):
     display_name = "Configure LTXV Acceleration"
 
 
-class LTXVTrainDataConfig(CheckedSectionNode):
+class LTXVTrainDataConfig(SectionNode):
     """Where the preprocessed data set lies, and how it is read."""
 
     section = "data"
     node_id = "LTXVTrainDataConfig"
     display_name = "Configure LTXV Data"
 
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and a path that leads to no data set."""
+        found, root = super().widget_problems(written), written.get("preprocessed_data_root")
+        if found or not isinstance(root, str):
+            return found
+        from ...ltxv_train_core.datasets.stored_files import require_dataset
 
-class LTXVTrainValidationConfig(CheckedSectionNode):
+        return problems_at("preprocessed_data_root", lambda: require_dataset(input_path(root)))
+
+
+class LTXVTrainValidationConfig(SectionNode):
     """The samples that a run makes while it trains."""
 
     section = "validation"
@@ -141,7 +146,7 @@ class LTXVTrainValidationConfig(CheckedSectionNode):
     display_name = "Configure LTXV Validation"
 
 
-class LTXVTrainCheckpointsConfig(CheckedSectionNode):
+class LTXVTrainCheckpointsConfig(SectionNode):
     """When checkpoints are written, and how many stay on disk."""
 
     section = "checkpoints"
@@ -149,7 +154,7 @@ class LTXVTrainCheckpointsConfig(CheckedSectionNode):
     display_name = "Configure LTXV Checkpoints"
 
 
-class LTXVTrainHubConfig(CheckedSectionNode):
+class LTXVTrainHubConfig(SectionNode):
     """Upload of the finished run to the Hugging Face Hub."""
 
     section = "hub"
@@ -157,7 +162,7 @@ class LTXVTrainHubConfig(CheckedSectionNode):
     display_name = "Configure LTXV Hub Upload"
 
 
-class LTXVTrainFlowMatchingConfig(CheckedSectionNode):
+class LTXVTrainFlowMatchingConfig(SectionNode):
     """How timesteps are sampled."""
 
     section = "flow_matching"
@@ -165,7 +170,7 @@ class LTXVTrainFlowMatchingConfig(CheckedSectionNode):
     display_name = "Configure LTXV Flow Matching"
 
 
-class LTXVTrainTrackersConfig(CheckedSectionNode):
+class LTXVTrainTrackersConfig(SectionNode):
     """Loss curves and samples in W&B and TensorBoard."""
 
     section = "trackers"

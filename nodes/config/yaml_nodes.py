@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
@@ -13,7 +13,9 @@ from ...ltxv_train_core.storage.reading import is_regular, read_text
 from ..comfy.folders import input_path, runs_folder
 from ..comfy.model_files import with_listed_files
 from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
+from ..comfy.widget_problems import WidgetProblem, problems_at
 from .section_nodes import PATHS
+from .widgets import path_problems
 
 LARGEST_CONFIG_BYTES = 2**20
 
@@ -63,9 +65,23 @@ class LTXVTrainLoadConfig(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def execute(cls, file: str, text: str) -> io.NodeOutput:
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """A file that is nowhere, and what is wrong in it."""
+        if written.keys() < {"file", "text"}:
+            return []
+        file, text = str(written["file"]), str(written["text"])
+        widget = "file" if file.strip() else "text"
+        return path_problems("file", file) or problems_at(widget, lambda: cls.read(file, text))
+
+    @classmethod
+    def read(cls, file: str, text: str) -> dict[str, Any]:
+        """The values of a configuration; paths and models are as they are written."""
         whole = build(TrainingConfig, yaml_file.parse(_text_of(file, text)))
-        values = {name: getattr(whole, name) for name in type(whole).model_fields}
+        return {name: getattr(whole, name) for name in type(whole).model_fields}
+
+    @classmethod
+    def execute(cls, file: str, text: str) -> io.NodeOutput:
+        values = cls.read(file, text)
         values |= {name: _located(values[name]) for name in SECTIONS}
         values["model"] = with_listed_files(values["model"])
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})

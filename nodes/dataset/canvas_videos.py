@@ -3,7 +3,7 @@
 Lists are ComfyUI's own: a node without list inputs runs once for each entry.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -18,10 +18,12 @@ from ...ltxv_train_core.manifests.references import add_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.sockets import CATEGORY, dataset_output
+from ..comfy.widget_problems import WidgetProblem
 from ..config.widgets import widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import WritesDataset, state_of_source, written
+from .source import source_problems
 
 if TYPE_CHECKING:
     from comfy_api.latest._input import VideoInput
@@ -194,6 +196,11 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
         if dataset_path is None or caption_column is None or video_column is None:
             return "linked"
         return state_of_source(dataset_path, _columns(caption_column, video_column))
+
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """A data set that can't be read."""
+        return source_problems(written)
 
     @classmethod
     def execute(

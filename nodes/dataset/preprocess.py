@@ -10,16 +10,20 @@ from PIL import Image
 
 from ...ltxv_train_core.config import PreprocessSettings, from_widgets, options
 from ...ltxv_train_core.errors import LTXVTrainError
+from ...ltxv_train_core.families.grids import require_size
 from ...ltxv_train_core.manifests.manifest import Columns
+from ...ltxv_train_core.preprocessing.buckets import named_sizes
 from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
-from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
+from ..comfy.model_files import inputs_with_lists, model_problems, with_files
 from ..comfy.sockets import CATEGORY
-from ..config.widgets import widget
+from ..comfy.widget_problems import WidgetProblem, problems_at
+from ..config.widgets import option_problems, widget
 from ..training.progress import NodeProgress
 from ..training.result_files import ResultFiles
 from ..training.run_job import run_job, unload_models
 from .changes import state_of_source
+from .source import source_problems
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP, VAE
@@ -30,13 +34,14 @@ _ON_THE_CANVAS: dict[str, dict[str, Any]] = {
     "model_source": {"default": "LTXV_13B_097_DEV"},
     "resolution_buckets": {"default": "768x448x89"},
 }
-_FIELDS = {change["name"]: name for name, change in _ON_THE_CANVAS.items() if "name" in change}
+_WIDGETS = {name: change["name"] for name, change in _ON_THE_CANVAS.items() if "name" in change}
+_FIELDS = {widget: name for name, widget in _WIDGETS.items()}
 
 _indexes = ResultFiles()
 """The indexes of data sets that outputs of these nodes name."""
 
 
-class LTXVTrainDatasetPreprocess(ChoosesModelFiles):
+class LTXVTrainDatasetPreprocess(io.ComfyNode):
     """Encodes a data set and outputs its index, a summary and contact sheets."""
 
     @classmethod
@@ -106,6 +111,18 @@ class LTXVTrainDatasetPreprocess(ChoosesModelFiles):
             return str(error)
 
     @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, models that are nowhere, a data set that can't be read."""
+        return (
+            option_problems(PreprocessSettings, written, names=_WIDGETS)
+            or problems_at("resolution_buckets", lambda: _require_sizes(written))
+            or [
+                *model_problems(written),
+                *source_problems(written),
+            ]
+        )
+
+    @classmethod
     def execute(
         cls, vae: "VAE | None" = None, clip: "CLIP | None" = None, **values: object
     ) -> io.NodeOutput:
@@ -147,6 +164,13 @@ def _widgets() -> list[io.Input]:
         widget(replace(option, **_ON_THE_CANVAS.get(option.name, {})))
         for option in options(PreprocessSettings)
     ]
+
+
+def _require_sizes(written: Mapping[str, object]) -> None:
+    """Raises `ConfigurationError` for buckets that no model takes."""
+    text = written.get("resolution_buckets")
+    for size in named_sizes(text) if isinstance(text, str) else ():
+        require_size(size)
 
 
 def _settings(values: Mapping[str, object]) -> PreprocessSettings:

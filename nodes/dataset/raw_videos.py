@@ -1,5 +1,6 @@
 """Nodes that make a data set of raw videos: splitting into scenes, and captioning."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, f
 from ...ltxv_train_core.errors import LTXVTrainError
 from ..comfy.folders import input_path
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.widgets import widget
+from ..comfy.widget_problems import WidgetProblem
+from ..config.widgets import option_problems, path_problems, widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job, unload_models
 from .changes import state_of_files
+from .source import source_problems
 
 
 class LTXVTrainSplitScenes(io.ComfyNode):
@@ -37,6 +40,13 @@ class LTXVTrainSplitScenes(io.ComfyNode):
         """New videos are seen where the path is written on the node itself, and so are captions
         that were written into the metadata."""
         return _state(SplitSettings, values, "videos_path")
+
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and videos that are nowhere."""
+        return option_problems(SplitSettings, written, names={"source": "videos_path"}) or (
+            path_problems("videos_path", written.get("videos_path"))
+        )
 
     @classmethod
     def execute(cls, videos_path: str, **values: object) -> io.NodeOutput:
@@ -75,6 +85,13 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         """New clips are seen where the path is written on the node itself, and so are captions
         that were edited in the metadata."""
         return _state(CaptionSettings, values, "dataset_path")
+
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and a data set that can't be read."""
+        return option_problems(CaptionSettings, written, names={"source": "dataset_path"}) or (
+            source_problems(written, require_captions=False)
+        )
 
     @classmethod
     def execute(cls, dataset_path: str, **values: object) -> io.NodeOutput:

@@ -1,5 +1,6 @@
 """The built-in reference filters: over a whole data set, and over frames on the canvas."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,12 @@ from ...ltxv_train_core.manifests.references import make_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.sockets import CATEGORY, dataset_output
-from ..config.widgets import widget
+from ..comfy.widget_problems import WidgetProblem
+from ..config.widgets import option_problems, widget
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
 from .changes import state_of_source
+from .source import source_problems
 
 _FILTER_OPTIONS = options(ReferenceFilter)
 _DATASET_OPTIONS = tuple(
@@ -70,6 +73,13 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
             return "linked"
         columns = Columns(caption_column.strip(), video_column.strip(), "", mask_column.strip())
         return state_of_source(dataset_path, columns)
+
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and a data set that can't be read."""
+        return option_problems(ReferenceSettings, written, names={"source": "dataset_path"}) or (
+            source_problems(written, require_captions=False)
+        )
 
     @classmethod
     def execute(cls, dataset_path: str, output: str, **values: object) -> io.NodeOutput:

@@ -10,7 +10,11 @@ from comfy_api.latest import io
 from ...ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingConfig, build
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import graph_to_share
+from ..comfy.prompts import Prompt, is_link
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
+from ..comfy.widget_problems import WidgetProblem
+from ..config.graph import problems_together, written_configuration
+from ..dataset.clip_length import whole_clips
 from ..server.broadcast import NodeLocation
 from ..server.jobs import job_manager, report_run_state, request_model_unload, run_library, show_at
 from .progress import NodeProgress
@@ -26,6 +30,11 @@ from .results import (
 from .run_job import follow_run, run_job, unload_models
 
 WAIT, DETACHED = "wait", "detached"
+
+
+NO_CONFIG = (
+    "not connected. Connect the config output of Join LTXV Training Configuration (LTXVTrainConfig)"
+)
 
 
 class ConfigValues(TypedDict, total=False):
@@ -58,6 +67,17 @@ class TrainNode(io.ComfyNode):
                 ]
             )
         return values
+
+    @classmethod
+    def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
+        """What would stop the training after everything before it has run."""
+        config = prompt[node_id][1].get("config")
+        if not is_link(config):
+            return [(node_id, WidgetProblem("config", NO_CONFIG))]
+        written = written_configuration(prompt, config[0])
+        if written is None:
+            return []
+        return problems_together(written, cls.prepare, node_id) or whole_clips(prompt, written)
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -7,17 +7,19 @@ import json
 import logging
 import os
 import threading
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from aiohttp import web
 
 from tests.host import Outcome, Prompt, PromptRefused, Sent
 
 from .pack import load_nodes, standin_modules
-from .validation import is_link, node_errors
+from .validation import is_link, needed, node_errors
 from .web import WebServer
 
 
@@ -42,10 +44,12 @@ class StandInHost:
         self._records = _Records()
         logging.getLogger().addHandler(self._records)
         self.nodes = {name: node for pack in packs for name, node in load_nodes(pack).items()}
-        self._web = self._open.enter_context(WebServer(self._server.routes))
         self._cache: dict[Any, tuple] = {}
         self._runs: dict[str, tuple[threading.Thread, Outcome]] = {}
         self._ids = itertools.count(1)
+        self._server.routes.post("/prompt")(self._take_prompt)
+        self._server.app.add_routes(self._server.routes)
+        self._web = self._open.enter_context(WebServer(self._server.app))
 
     @property
     def url(self) -> str:
@@ -63,9 +67,21 @@ class StandInHost:
         return {name: node.define_schema().info() for name, node in self.nodes.items()}
 
     def start(self, prompt: Prompt) -> str:
-        prompt = copy.deepcopy(prompt)
+        body = json.dumps({"prompt": prompt}).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}/prompt", body, timeout=60) as reply:
+                return json.loads(reply.read())["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise PromptRefused(json.loads(error.read())["node_errors"]) from None
+
+    async def _take_prompt(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        prompt = needed(body["prompt"], body.get("partial_execution_targets"))
         if errors := node_errors(prompt, self.nodes):
-            raise PromptRefused(errors)
+            return web.json_response({"node_errors": errors}, status=400)
+        return web.json_response({"prompt_id": self._queue(prompt)})
+
+    def _queue(self, prompt: Prompt) -> str:
         outcome = Outcome()
         thread = threading.Thread(target=self._execute, args=(prompt, outcome), daemon=True)
         prompt_id = str(next(self._ids))

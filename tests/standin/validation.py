@@ -12,6 +12,18 @@ def is_link(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2
 
 
+def needed(prompt: Prompt, targets: list[str] | None) -> Prompt:
+    """The nodes that outputs need; the whole prompt where none is wanted alone."""
+    if targets is None:
+        return prompt
+    waiting, found = list(targets), {}
+    while waiting:
+        node_id = waiting.pop()
+        found[node_id] = prompt[node_id]
+        waiting += [v[0] for v in prompt[node_id]["inputs"].values() if is_link(v)]
+    return found
+
+
 def node_errors(prompt: Prompt, nodes: dict[str, Any]) -> dict[str, Any]:
     """ComfyUI's errors by node id; values are converted to their types in place."""
     errors: dict[str, Any] = {}

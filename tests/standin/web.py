@@ -1,4 +1,4 @@
-"""Serves a table of routes at a free port of this machine, from a thread, as ComfyUI does."""
+"""Serves an application at a free port of this machine, from a thread, as ComfyUI does."""
 
 import asyncio
 import threading
@@ -10,8 +10,8 @@ from aiohttp import web
 class WebServer:
     """A context: `url` answers inside of it."""
 
-    def __init__(self, routes: web.RouteTableDef):
-        self._routes = routes
+    def __init__(self, app: web.Application):
+        self._app = app
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -32,9 +32,7 @@ class WebServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        app = web.Application()
-        app.add_routes(self._routes)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(self._app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()

@@ -78,6 +78,23 @@ class ConditioningConfig(Section):
         step=0.01,
     )
 
+    def whole_clip_problems(self, longest: int, where: str) -> list[str]:
+        """Beginnings and ends that would leave nothing of any clip to be learned, a line each.
+
+        Args:
+            longest: latent frames of the longest clip.
+            where: of which data set.
+        """
+        return [
+            f"conditioning.{name}_frames: {frames} latent frames stay clean, and the longest clip of "
+            f"{where} has {longest}: choose fewer than that"
+            for name, chance, frames in (
+                ("prefix", self.prefix_conditioning_p, self.prefix_frames),
+                ("suffix", self.suffix_conditioning_p, self.suffix_frames),
+            )
+            if chance > 0 and frames >= longest
+        ]
+
     @property
     def mask_folder(self) -> str | None:
         """The folder of masks that the data set must have, or None."""

@@ -17,7 +17,10 @@ class HubConfig(Section):
         "`hf auth login`, never from a file of the run.",
     )
     hub_model_id: str | None = option(
-        None, 'Repository to upload to, as "username/name".', pattern=r"^[\w.\-]+/[\w.\-]+$"
+        None,
+        'Repository to upload to, as "username/name".',
+        pattern=r"^[\w.\-]+/[\w.\-]+$",
+        allowed='"username/name", of letters, digits, _ - and .',
     )
     private: bool = option(
         True, "Create the repository as private. An existing repository is not changed."

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import LTXVTrainError, ModelError, shown
+from ...errors import LTXVTrainError, ModelError
 from ...events import Reporter, StopSignal, ignore
 from ...models.sources.allowed import REPOSITORY, readable
 from ...models.sources.hub_download import download_file
-from ...permissions import policy
+from ...permissions import no_such_path, policy
 from ..family import PublishedVersion
 from ..model import Model, Part, TextEncoderPart
 from ..names import TEXT_ENCODER
@@ -93,8 +93,8 @@ def _place(
         return LocalFolder(path) if path.is_dir() else path
     if not REPOSITORY.fullmatch(source):
         raise ModelError(
-            f"{option} {shown(source)}: expected a file (.safetensors), a folder or a Hugging Face "
-            'repository "owner/name"; there is no such file'
+            f"{option} {no_such_path(path)}. Expected: a file (.safetensors), a folder or a Hugging Face "
+            'repository "owner/name"'
         )
     policy().require_download(source)
     return HubFolder(source, report, stop)

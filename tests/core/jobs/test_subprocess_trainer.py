@@ -105,7 +105,7 @@ def test_a_process_says_why_it_can_not_begin(manager, training_config, stripes_d
     root = shutil.copytree(stripes_data, tmp_path / "data")
     plan = plan_run(training_config(root), processes=1)
     shutil.rmtree(root)
-    with pytest.raises(RunFailedError, match=f"{root} does not exist. Solve this"):
+    with pytest.raises(RunFailedError, match=f"{root}: no such file or folder. Solve this"):
         manager.submit(plan).result()
     assert current_state(plan.run).cause.kind == "configuration"
 

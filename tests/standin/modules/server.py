@@ -21,6 +21,7 @@ class PromptServer:
     def __init__(self):
         self.client_id: str | None = None
         self.last_node_id: str | None = None
+        self.app = web.Application()
         self.routes = web.RouteTableDef()
         self.sent: list[tuple[str, Any]] = []
         self.prompt_queue = PromptQueue()

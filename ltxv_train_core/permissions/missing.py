@@ -1,0 +1,45 @@
+"""What is said of a path that leads to nothing: where it was looked for, and what is like it there."""
+
+import difflib
+from itertools import islice
+from pathlib import Path
+
+from ..errors import cut
+from .policy import policy
+
+MOST_NAMES = 10_000
+ALIKE = 3
+_LONGEST_PATH, _LONGEST_NAME = 300, 60
+
+
+def no_such_path(path: Path, kind: str = "file") -> str:
+    """A line that says that there is none, and names up to three that are called nearly so.
+
+    A folder that may not be read is not listed.
+
+    Args:
+        kind: what should be there: "file", "folder", "file or folder".
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        while not folder.is_dir() and folder != folder.parent:
+            folder, missing = folder.parent, folder
+        return f"{_shown(path)}: no such {kind}, because there is no folder {_shown(missing)}"
+    alike = difflib.get_close_matches(path.name, _names(folder), n=ALIKE, cutoff=0.5)
+    if not alike:
+        return f"{_shown(path)}: no such {kind}"
+    listed = ", ".join(cut(name, _LONGEST_NAME) for name in alike)
+    return f"{_shown(path)}: no such {kind}. In that folder is {listed}"
+
+
+def _names(folder: Path) -> list[str]:
+    if not policy().may_read(folder):
+        return []
+    try:
+        return [path.name for path in islice(folder.iterdir(), MOST_NAMES)]
+    except OSError:
+        return []
+
+
+def _shown(path: Path) -> str:
+    return cut(str(path), _LONGEST_PATH)

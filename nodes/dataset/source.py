@@ -1,0 +1,38 @@
+"""What is wrong with a data set that is named on a node, before the graph runs."""
+
+from collections.abc import Mapping
+
+from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
+from ..comfy.folders import input_path
+from ..comfy.widget_problems import WidgetProblem, problems_at
+from ..config.widgets import path_problems
+
+_COLUMNS = {
+    "caption_column": "caption",
+    "video_column": "media",
+    "reference_column": "reference",
+    "mask_column": "mask",
+}
+
+
+def source_problems(
+    written: Mapping[str, object], require_captions: bool = True
+) -> list[WidgetProblem]:
+    """A path that leads to nothing, or to metadata that can't be read; one that is linked has none yet.
+
+    Args:
+        written: widgets, among them `dataset_path` and the columns.
+        require_captions: clips without a caption can't be used.
+    """
+    path = written.get("dataset_path")
+    if not isinstance(path, str):
+        return []
+    columns = Columns(
+        **{field: str(written[w]).strip() for w, field in _COLUMNS.items() if w in written}
+    )
+    default = str(written.get("default_caption", ""))
+    return path_problems("dataset_path", path) or problems_at(
+        "dataset_path",
+        lambda: read_manifest(input_path(path), columns, default, require_captions),
+        written,
+    )
