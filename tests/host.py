@@ -88,5 +88,15 @@ def run(host: Host, prompt: Prompt, seconds: float = 300) -> Outcome:
     return host.wait(host.start(prompt), seconds)
 
 
+def failure(host: Host, prompt: Prompt) -> str:
+    """Why a prompt did not run to its end: it was refused, or a node failed."""
+    try:
+        outcome = run(host, prompt)
+    except PromptRefused as refused:
+        return str(refused)
+    assert outcome.error is not None, "it succeeded"
+    return outcome.error
+
+
 def models_folder(host: Host, kind: str) -> Path:
     return host.base / "models" / kind

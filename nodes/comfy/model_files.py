@@ -1,7 +1,7 @@
 """Lists of ComfyUI's model files, beside the options that take a model by its name or path."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import folder_paths
@@ -59,23 +59,25 @@ def with_listed_files(section: ModelConfig) -> ModelConfig:
     return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
 
 
-def model_problems(
-    written: Mapping[str, object], connected: Collection[str] = ()
-) -> list[WidgetProblem]:
-    """Chosen files that don't exist, and names that lead to no model. Nothing is loaded or downloaded.
+def chosen_file_problems(written: Mapping[str, object]) -> list[WidgetProblem]:
+    """Files that are chosen from the lists and don't exist."""
+    return [
+        WidgetProblem(widget, _no_such_file(file, folders))
+        for widget, folders in FILES.values()
+        if isinstance(file := written.get(widget), str)
+        and file != NONE
+        and _full_path(file) is None
+    ]
 
-    Args:
-        written: the widgets that are not linked.
-        connected: options in whose place something is connected.
-    """
+
+def model_problems(written: Mapping[str, object]) -> list[WidgetProblem]:
+    """Names that lead to no model. Nothing is loaded or downloaded."""
     found: list[WidgetProblem] = []
     sources: dict[str, str] = {}
     for option, (widget, folders) in FILES.items():
-        file, name = written.get(widget, NONE), written.get(option)
-        if isinstance(file, str) and file != NONE:
-            if _full_path(file) is None:
-                found.append(WidgetProblem(widget, _no_such_file(file, folders)))
-        elif isinstance(name, str) and name.strip() and option not in connected:
+        name = written.get(option)
+        is_chosen = written.get(widget, NONE) != NONE
+        if isinstance(name, str) and name.strip() and not is_chosen:
             source = sources[option] = _found(name.strip(), folders)
             if _is_file_name(source) and not as_path(source).exists():
                 found.append(WidgetProblem(option, _no_such_file(source, folders)))

@@ -11,7 +11,7 @@ from ..comfy.widget_problems import WidgetProblem
 from .join import LTXVTrainConfig
 from .section_nodes import SECTION_NODES
 
-_SECTION_OF = {node.node_id: node.section for node in SECTION_NODES}
+_NODES = {node.node_id: node for node in SECTION_NODES}
 _DATA_SET = "preprocessed_data_root"
 
 
@@ -49,7 +49,8 @@ def written_configuration(prompt: Prompt, node_id: str) -> WrittenConfiguration 
                 values[name] = value
             continue
         source = value[0] if is_link(value) else ""
-        if _SECTION_OF.get(prompt.get(source, ("", {}))[0]) != name:
+        node = _NODES.get(prompt.get(source, ("", {}))[0])
+        if node is None or node.section != name:
             return None
         names = {option.name for option in options(SECTIONS[name])}
         written = {k: v for k, v in written_on(prompt, source).items() if k in names}
@@ -82,6 +83,15 @@ def problems_together(
             if not any(name in line for name in written.linked)
         ]
     return []
+
+
+def missing_here(prompt: Prompt, written: WrittenConfiguration) -> list[tuple[str, WidgetProblem]]:
+    """Files of a configuration that are nowhere on this machine, at the nodes that name them."""
+    return [
+        (node_id, problem)
+        for node_id in written.nodes.values()
+        for problem in _NODES[prompt[node_id][0]].missing_here(written_on(prompt, node_id))
+    ]
 
 
 def placed(line: str, nodes: Mapping[str, str], node_id: str) -> tuple[str, WidgetProblem]:

@@ -12,7 +12,12 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.config import SECTIONS, from_widgets, options
 from ..comfy.folders import input_path
-from ..comfy.model_files import inputs_with_lists, model_problems, with_files
+from ..comfy.model_files import (
+    chosen_file_problems,
+    inputs_with_lists,
+    model_problems,
+    with_files,
+)
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
@@ -57,8 +62,13 @@ class SectionNode(io.ComfyNode):
 
     @classmethod
     def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """What is wrong with the options, and files that are nowhere."""
-        return option_problems(SECTIONS[cls.section], written, cls.section) or [
+        """What is wrong with the options."""
+        return option_problems(SECTIONS[cls.section], written, cls.section)
+
+    @classmethod
+    def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """Files that a training on this machine needs and that are nowhere."""
+        return [
             problem
             for name in sorted(PATHS & written.keys())
             for problem in path_problems(name, written[name])
@@ -84,8 +94,13 @@ class LTXVTrainModelConfig(SectionNode):
 
     @classmethod
     def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """What is wrong with the options, and models that are nowhere."""
-        return super().widget_problems(written) or model_problems(written)
+        """What is wrong with the options, and chosen files that are gone."""
+        return super().widget_problems(written) or chosen_file_problems(written)
+
+    @classmethod
+    def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """Models and a start file that are nowhere."""
+        return [*model_problems(written), *super().missing_here(written)]
 
 
 class LTXVTrainLoRAConfig(SectionNode):
@@ -128,9 +143,9 @@ class LTXVTrainDataConfig(SectionNode):
     display_name = "Configure LTXV Data"
 
     @classmethod
-    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """What is wrong with the options, and a path that leads to no data set."""
-        found, root = super().widget_problems(written), written.get("preprocessed_data_root")
+    def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """A path that leads to no data set."""
+        found, root = super().missing_here(written), written.get("preprocessed_data_root")
         if found or not isinstance(root, str):
             return found
         from ...ltxv_train_core.datasets.stored_files import require_dataset

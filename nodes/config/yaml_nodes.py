@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ...ltxv_train_core.config import SECTIONS, Section, TrainingConfig, build, yaml_file
-from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError
+from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError, shown
+from ...ltxv_train_core.permissions import no_such_path
 from ...ltxv_train_core.storage.atomic import sha256_json, write_text
 from ...ltxv_train_core.storage.reading import is_regular, read_text
 from ..comfy.folders import input_path, runs_folder
@@ -15,7 +16,6 @@ from ..comfy.model_files import with_listed_files
 from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .section_nodes import PATHS
-from .widgets import path_problems
 
 LARGEST_CONFIG_BYTES = 2**20
 
@@ -71,7 +71,7 @@ class LTXVTrainLoadConfig(io.ComfyNode):
             return []
         file, text = str(written["file"]), str(written["text"])
         widget = "file" if file.strip() else "text"
-        return path_problems("file", file) or problems_at(widget, lambda: cls.read(file, text))
+        return problems_at(widget, lambda: cls.read(file, text), written)
 
     @classmethod
     def read(cls, file: str, text: str) -> dict[str, Any]:
@@ -117,6 +117,14 @@ class LTXVTrainSaveConfig(io.ComfyNode):
         )
 
     @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """A name that is no file's."""
+        name = written.get("file_name")
+        return (
+            problems_at("file_name", lambda: _require_name(name)) if isinstance(name, str) else []
+        )
+
+    @classmethod
     def execute(cls, config: Mapping[str, object], file_name: str) -> io.NodeOutput:
         text = yaml_file.dump(build(TrainingConfig, config))
         file = _free_file(file_name.strip(), text)
@@ -131,6 +139,8 @@ def _text_of(file: str, text: str) -> str:
     if text.strip():
         return text
     path = input_path(file)
+    if not path.exists():
+        raise ConfigurationError([f"file: {no_such_path(path)}"])
     try:
         return read_text(path, LARGEST_CONFIG_BYTES)
     except UnicodeDecodeError:
@@ -152,10 +162,14 @@ def _located(section: SectionT) -> SectionT:
     return section.model_copy(update=located)
 
 
+def _require_name(name: str) -> None:
+    if not name.strip() or Path(name).name != name or "\\" in name:
+        raise ConfigurationError([f"{shown(name)}: give a name without folders"])
+
+
 def _free_file(name: str, text: str) -> Path:
     """Writes the text under the name, or under the first numbered one that is free or the same."""
-    if not name or Path(name).name != name or "\\" in name:
-        raise ConfigurationError([f"file_name {name!r}: give a name without folders"])
+    _require_name(name)
     number = 1
     while True:
         suffix = "" if number == 1 else f"-{number}"

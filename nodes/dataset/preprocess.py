@@ -15,7 +15,12 @@ from ...ltxv_train_core.manifests.manifest import Columns
 from ...ltxv_train_core.preprocessing.buckets import named_sizes
 from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
-from ..comfy.model_files import inputs_with_lists, model_problems, with_files
+from ..comfy.model_files import (
+    chosen_file_problems,
+    inputs_with_lists,
+    model_problems,
+    with_files,
+)
 from ..comfy.sockets import CATEGORY
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from ..config.widgets import option_problems, widget
@@ -116,6 +121,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         return (
             option_problems(PreprocessSettings, written, names=_WIDGETS)
             or problems_at("resolution_buckets", lambda: _require_sizes(written))
+            or chosen_file_problems(written)
             or [
                 *model_problems(written),
                 *source_problems(written),

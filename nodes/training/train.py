@@ -13,7 +13,7 @@ from ..comfy.folders import graph_to_share
 from ..comfy.prompts import Prompt, is_link
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from ..comfy.widget_problems import WidgetProblem
-from ..config.graph import problems_together, written_configuration
+from ..config.graph import missing_here, problems_together, written_configuration
 from ..dataset.clip_length import whole_clips
 from ..server.broadcast import NodeLocation
 from ..server.jobs import job_manager, report_run_state, request_model_unload, run_library, show_at
@@ -77,7 +77,11 @@ class TrainNode(io.ComfyNode):
         written = written_configuration(prompt, config[0])
         if written is None:
             return []
-        return problems_together(written, cls.prepare, node_id) or whole_clips(prompt, written)
+        return (
+            problems_together(written, cls.prepare, node_id)
+            or missing_here(prompt, written)
+            or whole_clips(prompt, written)
+        )
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -7,7 +7,7 @@ import yaml
 
 from ltxv_train_core.config import yaml_file
 from tests.graph import Graph, Node, seen
-from tests.host import Host, run
+from tests.host import Host, failure, run
 from tests.nodes.workflows import configure, defaults
 
 TEXT = """
@@ -28,7 +28,7 @@ def load(host: Host, **values: str) -> tuple[Graph, Node]:
 
 
 def error_of(host: Host, graph: Graph) -> str:
-    return run(host, graph.prompt).error or ""
+    return failure(host, graph.prompt)
 
 
 def test_pasted_text_becomes_a_configuration(host: Host) -> None:

@@ -16,7 +16,7 @@ from ltxv_train_core.media.video import iterate_frames, probe
 from ltxv_train_core.media.write import write_video
 from tests.graph import Graph, Node, seen, seen_each
 from tests.helpers.tiny_captioner import write_tiny_captioner
-from tests.host import Host, run
+from tests.host import Host, failure, run
 from tests.nodes.workflows import add
 
 
@@ -214,7 +214,7 @@ def test_references_of_another_number_are_refused(host: Host, clips: Path) -> No
         kind="fewer",
         **COLUMNS,
     )
-    assert "1 references for 2 names" in (run(host, graph.prompt).error or "")
+    assert "1 references for 2 names" in failure(host, graph.prompt)
     assert not clips.with_name("data-fewer.json").exists()
 
 
@@ -231,7 +231,7 @@ def test_the_built_in_filter_over_a_whole_data_set(host: Host, clips: Path) -> N
         expected = np.stack(list(apply_filter(effect, frames_of(clip.media))))
         assert np.array_equal(frames_of(clip.reference), expected)
     graph.prompt[made.id]["inputs"]["low"] = 0.9
-    assert "low 0.9 is above high 0.2" in (run(host, graph.prompt).error or "")
+    assert "low 0.9 is above high 0.2" in failure(host, graph.prompt)
 
 
 def test_raw_videos_are_split_and_described(host: Host) -> None:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.graph import Graph, seen
-from tests.host import Host, models_folder, run
+from tests.host import Host, failure, models_folder, run
 from tests.nodes.test_on_canvas import Canvas
 from tests.nodes.workflows import configure, prepare
 
@@ -32,7 +32,7 @@ def test_the_trained_model_lies_where_loaders_list_it(host: Host) -> None:
 def test_a_lora_node_names_the_node_for_the_whole_model(host: Host) -> None:
     graph = Graph()
     train(graph, host, "LTXVTrainLoRA", training_mode="full")
-    assert "LTXVTrainModel" in (run(host, graph.prompt).error or "")
+    assert "LTXVTrainModel" in failure(host, graph.prompt)
 
 
 @pytest.mark.comfyui

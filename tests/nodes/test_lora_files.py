@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.graph import Graph, seen
-from tests.host import Host, models_folder, run
+from tests.host import Host, failure, models_folder, run
 
 LAYER = "transformer_blocks.0.attn1.to_q"
 
@@ -72,6 +72,5 @@ def test_files_that_do_not_fit_are_named(host: Host) -> None:
     lora = write(host, "loras", "fits-nothing.safetensors", tensors)
     graph = Graph()
     graph.add("LTXVTrainMergeLoRA", model_name=base, lora_name=lora, strength=1.0)
-    error = run(host, graph.prompt).error
-    assert error is not None
+    error = failure(host, graph.prompt)
     assert "no-model.safetensors: holds no transformer of LTX-Video" in error

@@ -3,7 +3,7 @@
 from safetensors import safe_open
 
 from tests.graph import Graph, seen
-from tests.host import Host, models_folder, run
+from tests.host import Host, failure, models_folder, run
 
 
 def test_a_prompt_is_padded_and_masked(host: Host) -> None:
@@ -42,7 +42,7 @@ def test_a_long_prompt_is_encoded_whole(host: Host) -> None:
 def test_a_prompt_beyond_every_bound_is_named(host: Host) -> None:
     graph = Graph()
     graph.probe(graph.add("LTXVTrainMiniaturePrompt", text="a red circle, " * 600))
-    message = run(host, graph.prompt).error
+    message = failure(host, graph.prompt)
     assert "tokens, and at most 1,024" in message
 
 

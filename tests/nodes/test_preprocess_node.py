@@ -17,7 +17,7 @@ from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.families.ltxv.text_encoder import T5TextEncoder
 from ltxv_train_core.media.write import write_video
 from tests.graph import Graph, Node, seen
-from tests.host import Host, run
+from tests.host import Host, failure, run
 from tests.nodes.workflows import SIZE, add, configure
 
 NODE = "LTXVTrainDatasetPreprocess"
@@ -152,16 +152,14 @@ def test_without_verification_what_is_behind_it_does_not_run(host: Host, clips: 
 def test_a_vae_without_weights_is_refused_by_name(host: Host, clips: Path) -> None:
     graph = Graph()
     preprocess(graph, host, clips, vae=graph.add("ProbeVae"))
-    error = run(host, graph.prompt).error
-    assert error is not None
+    error = failure(host, graph.prompt)
     assert "_BrightnessVae without weights" in error
 
 
 def test_a_wrong_option_is_named(host: Host, clips: Path) -> None:
     graph = Graph()
     preprocess(graph, host, clips, vae_tile_px=300)
-    error = run(host, graph.prompt).error
-    assert error is not None
+    error = failure(host, graph.prompt)
     assert "vae_tile_px" in error
 
 

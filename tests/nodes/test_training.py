@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests.graph import Graph, seen
-from tests.host import Host, models_folder, run
+from tests.host import Host, failure, models_folder, run
 from tests.nodes.workflows import SIZE, add, configure, prepare
 
 
@@ -180,23 +180,21 @@ def test_an_ic_lora_needs_references(host: Host, trained: dict) -> None:
     data = str(Path(trained["dataset"][0]).parent)
     config = configure(graph, host, data, steps=2)
     graph.add("LTXVTrainICLoRA", config=config)
-    error = run(host, graph.prompt).error
-    assert error is not None
+    error = failure(host, graph.prompt)
     assert "reference" in error
 
 
 def test_a_data_set_that_is_not_there_is_named(host: Host) -> None:
     graph = Graph()
     add(graph, host, "LTXVTrainDatasetPreprocess", dataset_path="nowhere/dataset.json")
-    error = run(host, graph.prompt).error
-    assert error is not None
+    error = failure(host, graph.prompt)
     assert "dataset.json" in error
 
 
 def test_an_empty_path_is_no_data_set(host: Host) -> None:
     graph = Graph()
     add(graph, host, "LTXVTrainDatasetPreprocess", dataset_path=" ")
-    assert "path is empty" in (run(host, graph.prompt).error or "")
+    assert "path is empty" in failure(host, graph.prompt)
 
 
 def test_changed_captions_are_preprocessed_again(host: Host, trained: dict) -> None:
