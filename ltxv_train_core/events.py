@@ -36,10 +36,12 @@ class Notice:
 
     Attributes:
         lasting: it stays true until the work ends.
+        is_problem: something went wrong, and the work continues without it.
     """
 
     message: str
     lasting: bool = False
+    is_problem: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class StepCompleted:
     """One optimizer step.
 
     Attributes:
-        eta_seconds: to the last step.
+        eta_seconds: to the last step; NaN where nothing is known of the next ones yet.
         smooth_loss: moving average of the loss, see `runs.smoothing`; NaN in runs of earlier versions.
     """
 

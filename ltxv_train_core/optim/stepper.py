@@ -180,4 +180,6 @@ class OptimizerStepper:
         self._in_a_row += 1
         self.skipped_steps += 1
         about = f" ({clips})" if clips else ""
-        self.report(Notice(f"step {number} skipped: the loss is NaN or infinite{about}"))
+        self.report(
+            Notice(f"step {number} skipped: the loss is NaN or infinite{about}", is_problem=True)
+        )

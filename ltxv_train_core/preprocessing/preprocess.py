@@ -287,6 +287,7 @@ class _Pass:
                     f"{damaged[0].name} can't be read, so no file is removed: delete it, or preprocess "
                     "its data set again",
                     lasting=True,
+                    is_problem=True,
                 )
             )
         if settings.remove_orphans and orphans:

@@ -95,7 +95,8 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
         report(
             Notice(
                 f"{error}. Nothing is lost: the run is in {run.folder}. Upload it later with\n"
-                f'python -m ltxv_train_core push "{run.folder}"'
+                f'python -m ltxv_train_core push "{run.folder}"',
+                is_problem=True,
             )
         )
 

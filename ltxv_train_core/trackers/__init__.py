@@ -107,4 +107,4 @@ class _OpenTrackers:
             action(*arguments)
         except Exception as error:
             self._failed.add(name)
-            self._report(Notice(f"the run continues without {name}: {error}"))
+            self._report(Notice(f"the run continues without {name}: {error}", is_problem=True))

@@ -87,7 +87,9 @@ def load_latest(
         except Exception as error:
             reason = cut(f"{type(error).__name__}: {error}".partition("\n")[0], 200)
             damaged.append(f"{name} ({reason})")
-            report(Notice(f"{name} can't be read ({reason}); taking the one before"))
+            report(
+                Notice(f"{name} can't be read ({reason}); taking the one before", is_problem=True)
+            )
     if damaged:
         more = f" and {len(damaged) - 3} more" if damaged[3:] else ""
         raise CheckpointError(
@@ -127,7 +129,7 @@ def keep_newest(newest: Path, count: int, report: Reporter = ignore) -> None:
         try:
             shutil.rmtree(old)
         except OSError as error:
-            report(Notice(f"checkpoint {old.name} can't be removed: {error}"))
+            report(Notice(f"checkpoint {old.name} can't be removed: {error}", is_problem=True))
 
 
 def remove_leftovers(folder: Path) -> None:

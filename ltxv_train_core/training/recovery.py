@@ -43,7 +43,8 @@ class RecoveryPoints:
                 self.report(
                     Notice(
                         f"no recovery point can be written: {error}. Training continues, but a kill would "
-                        "cost all steps since the last one"
+                        "cost all steps since the last one",
+                        is_problem=True,
                     )
                 )
             self._has_failed = True

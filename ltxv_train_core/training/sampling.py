@@ -38,7 +38,10 @@ class RunSampler:
             pass  # the loop ends at its next look
         except Exception as error:
             self.report(
-                Notice(f"Could not sample at step {runner.step}: {error}. Training continues.")
+                Notice(
+                    f"Could not sample at step {runner.step}: {error}. Training continues.",
+                    is_problem=True,
+                )
             )
         finally:
             runner.denoiser.transformer.train()

@@ -85,7 +85,7 @@ class RunSaves:
         try:
             self.save()
         except Exception as second:
-            self.report(Notice(f"Could not save step {runner.step}: {second}"))
+            self.report(Notice(f"Could not save step {runner.step}: {second}", is_problem=True))
 
     def restore(self) -> None:
         """Resumes from the newest checkpoint or recovery point; without one, from the checkpoint of

@@ -1,6 +1,7 @@
 """One optimizer step: batches in, weights moved."""
 
 import math
+import statistics
 import time
 from collections import deque
 
@@ -86,7 +87,6 @@ class StepRunner:
         self.step += 1
         self.position = self.batches.state_dict()
         self._seconds.append(time.perf_counter() - started)
-        mean_seconds = sum(self._seconds) / len(self._seconds)
         return StepCompleted(
             step=self.step,
             steps=self.steps,
@@ -94,8 +94,15 @@ class StepRunner:
             learning_rate=learning_rate,
             grad_norm=norm,
             step_seconds=self._seconds[-1],
-            eta_seconds=mean_seconds * (self.steps - self.step),
+            eta_seconds=self._expected_seconds() * (self.steps - self.step),
         )
+
+    def _expected_seconds(self) -> float:
+        """Of one of the next steps: the median of the last ones, which a step that compiles or waits for a
+        disk doesn't move. NaN after the first step, which may have compiled the model."""
+        if len(self._seconds) == 1 and self.trainable.is_compiled:
+            return math.nan
+        return statistics.median(self._seconds)
 
     def is_stopped(self) -> bool:
         """Whether a stop was asked for; all processes agree on it."""

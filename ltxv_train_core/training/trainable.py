@@ -25,8 +25,10 @@ class Trainable(Protocol):
         denoiser: with the transformer in training mode on the run's device.
         parameters: those that are trained.
         dropout_seed: what dropout draws by, to be set before each forward pass.
+        is_compiled: the first step compiles it.
     """
 
+    is_compiled: bool
     denoiser: Denoiser
     parameters: list[torch.nn.Parameter]
     dropout_seed: DropoutSeed

@@ -38,8 +38,9 @@ class TrainableLoRA:
         self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
-        if options.compile_with_inductor:
-            compile_blocks(transformer, options.compilation_mode, report, offloaded)
+        self.is_compiled = compile_blocks(
+            transformer, options, config.optimization.steps, report, offloaded
+        )
         report(Progress("load model", 1, 1, "model"))
         self.dropout_seed = DropoutSeed()
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)

@@ -34,8 +34,7 @@ class TrainableModel:
         self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
-        if options.compile_with_inductor:
-            compile_blocks(transformer, options.compilation_mode, report, [])
+        self.is_compiled = compile_blocks(transformer, options, config.optimization.steps, report)
         report(Progress("load model", 1, 1, "model"))
         self.parameters = list(transformer.parameters())
         self.dropout_seed = DropoutSeed()

@@ -231,7 +231,7 @@ def park(
     try:
         tell(report, run, writer.move(status, cause=cause))
     except OSError as error:
-        report(Notice(f"the state of run {run.name} can't be written: {error}"))
+        report(Notice(f"the state of run {run.name} can't be written: {error}", is_problem=True))
         text = str(cause) if cause else None
         report(RunStatusChanged(run.name, status, 0, 0, cause.kind if cause else None, text))
 

@@ -100,7 +100,7 @@ class NodeProgress:
             self.skipped.append(event)
             logger.warning("skipped %s: %s", event.name, event.reason)
         elif isinstance(event, Notice):
-            logger.warning("%s", event.message)
+            logger.log(logging.WARNING if event.is_problem else logging.INFO, "%s", event.message)
 
     def _move_bar(self, phase: str, done: int, total: int) -> None:
         if phase != self._phase or self._bar is None:

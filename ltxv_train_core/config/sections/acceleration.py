@@ -26,12 +26,14 @@ class AccelerationConfig(Section):
     compile_with_inductor: bool = option(
         True,
         "Compile the transformer's blocks with torch.compile. The first step takes a minute or "
-        "more; it needs a C++ compiler on a CPU and Triton on a GPU.",
+        "more; it needs Triton on a GPU and a C++ compiler on a CPU. It is skipped on a CPU and in runs of "
+        "fewer than 200 steps, where it costs more time than it saves, unless you choose a "
+        "compilation_mode.",
     )
     compilation_mode: Literal["default", "reduce-overhead", "max-autotune"] = option(
         "reduce-overhead",
-        "What torch.compile optimizes for. default: the usual kernels. max-autotune: measures more "
-        "kernels, which compiles longer. reduce-overhead: no effect of its own, the same as default; it "
+        "What torch.compile optimizes for. default: the usual kernels, also in short runs and on a CPU. max-autotune: measures more "
+        "kernels, which compiles longer. reduce-overhead: the usual kernels where they pay; it "
         "needs CUDA graphs, which can't be used when blocks are compiled one by one. Without "
         "compile_with_inductor no mode has an effect.",
     )

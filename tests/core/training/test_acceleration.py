@@ -5,6 +5,7 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import AccelerationConfig, LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import ignore
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.lora.inject import add_lora
@@ -148,17 +149,33 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
 
 
-@pytest.mark.parametrize("mode", ["default", "reduce-overhead", "max-autotune"])
+@pytest.mark.parametrize("mode", ["default", "max-autotune"])
 def test_blocks_are_compiled_without_cuda_graphs(monkeypatch, mode):
     modes = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda block, mode: modes.append(mode))
     monkeypatch.setattr("shutil.which", lambda name: name)
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
-    assert compile_blocks(transformer, mode, lambda event: None, [])
+    assert compile_blocks(transformer, AccelerationConfig(compilation_mode=mode), 1, ignore)
     assert len(modes) == 4
     options = torch._inductor.list_mode_options(modes[0])
     assert not options.get("triton.cudagraphs")
     assert options.get("max_autotune", False) == (mode == "max-autotune")
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "reason"),
+    [
+        ("cpu", 3000, "not compiled: on a CPU it takes longer than it saves"),
+        ("meta", 199, "not compiled: a run of 199 steps ends before it pays"),
+        ("meta", 200, "has no effect here: torch.compile is not used on meta"),
+    ],
+)
+def test_a_model_is_compiled_where_that_pays(device, steps, reason):
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32).to(device)
+    said = []
+    assert not compile_blocks(transformer, AccelerationConfig(), steps, said.append)
+    assert len(said) == 1
+    assert reason in said[0].message
 
 
 def test_every_choice_of_quantization_has_its_type():

@@ -1,5 +1,8 @@
 """What a run reports and picks up, in numbers."""
 
+import math
+import statistics
+
 import pytest
 import torch
 
@@ -20,15 +23,32 @@ def consumed(result) -> int:
     return torch.load(state, weights_only=True)["batches"]["consumed"]
 
 
-def test_time_left_is_the_mean_of_the_last_fifty_steps_for_each_that_is_left(training_config):
+def test_time_left_is_the_median_of_the_last_fifty_steps_for_each_that_is_left(training_config):
     events: list = []
     train(training_config(optimization=ONE | {"steps": 53}, lora=SMALL), events.append)
     steps = [event for event in events if isinstance(event, StepCompleted)]
     for number, event in enumerate(steps, start=1):
         last = [each.step_seconds for each in steps[max(0, number - 50) : number]]
         assert event.step_seconds > 0
-        assert event.eta_seconds == pytest.approx(sum(last) / len(last) * (53 - number))
+        assert event.eta_seconds == pytest.approx(statistics.median(last) * (53 - number))
     assert [event.step for event in steps] == list(range(1, 54))
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_the_step_that_compiles_says_nothing_of_the_time_that_is_left(training_config, is_compiled):
+    config = training_config(optimization=ONE | {"steps": 2}, lora=SMALL)
+    processes = Processes()
+    trainable = load_trainable(config, open_source(config), processes.device, ignore)
+    trainable.is_compiled = is_compiled
+    dataset = plan_run(config).dataset
+    runner = StepRunner(config, 9, trainable, dataset, processes, Control(), ignore)
+    try:
+        first, second = runner.run(), runner.run()
+    finally:
+        runner.close()
+    assert math.isnan(first.eta_seconds) is is_compiled
+    times = [first.step_seconds, second.step_seconds]
+    assert second.eta_seconds == pytest.approx(7 * statistics.median(times))
 
 
 def test_raised_steps_begin_with_the_longest_finished_run(training_config):
