@@ -231,7 +231,7 @@ def test_the_built_in_filter_over_a_whole_data_set(host: Host, clips: Path) -> N
         expected = np.stack(list(apply_filter(effect, frames_of(clip.media))))
         assert np.array_equal(frames_of(clip.reference), expected)
     graph.prompt[made.id]["inputs"]["low"] = 0.9
-    assert "low 0.9 is above high 0.2" in failure(host, graph.prompt)
+    assert "low: 0.9 is above high 0.2" in failure(host, graph.prompt)
 
 
 def test_raw_videos_are_split_and_described(host: Host) -> None:
