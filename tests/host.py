@@ -8,11 +8,14 @@ Prompt = dict[str, dict[str, Any]]
 
 
 class PromptRefused(Exception):
-    """The prompt was refused before it ran; `node_errors` are ComfyUI's, by node id."""
+    """The prompt was refused before it ran; `node_errors` are ComfyUI's, by node id.
+
+    Its text has a line for each error, as the interface shows it."""
 
     def __init__(self, node_errors: dict[str, Any]):
         self.node_errors = node_errors
-        super().__init__(str(node_errors))
+        errors = [error for node in node_errors.values() for error in node.get("errors", ())]
+        super().__init__("\n".join(f"{e['message']}: {e.get('details', '')}" for e in errors))
 
 
 @dataclass

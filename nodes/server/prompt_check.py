@@ -116,9 +116,11 @@ def _refusal(found: Problems, prompt: Prompt) -> dict[str, Any]:
 
 
 def _error(problem: WidgetProblem) -> dict[str, Any]:
+    # Of the kinds that front end 1.49 knows, this one shows the details in its message, and not only behind
+    # a button. Front end 1.27 shows "message: details" for every kind.
     return {
-        "type": "custom_validation_failed",
-        "message": f"{problem.widget}: {problem.message}",
-        "details": "",
+        "type": "exception_during_inner_validation",
+        "message": problem.widget,
+        "details": problem.message,
         "extra_info": {"input_name": problem.widget},
     }

@@ -79,7 +79,7 @@ class ComfyUIHost:
             answer = self._post("/prompt", {"prompt": prompt, "client_id": self._client})
         except urllib.error.HTTPError as error:
             answer = json.loads(error.read())
-            raise PromptRefused(answer.get("node_errors") or answer) from None
+            raise PromptRefused(answer["node_errors"]) from None
         if answer["node_errors"]:
             raise PromptRefused(answer["node_errors"])
         return answer["prompt_id"]

@@ -20,7 +20,7 @@ def refused(host: Host, prompt: Prompt) -> list[tuple[str, str, str]]:
         urllib.request.urlopen(f"{host.url}/prompt", body, timeout=60)
     assert error.value.code == 400
     return [
-        (node, problem["extra_info"]["input_name"], problem["message"])
+        (node, problem["extra_info"]["input_name"], problem["details"])
         for node, errors in json.loads(error.value.read())["node_errors"].items()
         for problem in errors["errors"]
     ]
