@@ -28,7 +28,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
-TRAINING = f"{TESTS}/training/test_"
+TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
+VALUES = f"{TESTS}/test_values.py"
 SAVES = ("run_numbers", "trainer", "run_plan", "optimization", "recovery", "kill")
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "diffusion": {"diffusion": (f"{TESTS}/diffusion",)},
@@ -65,7 +66,21 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "fingerprint": {
         "runs/fingerprint.py": (f"{TESTS}/runs/test_fingerprint.py", f"{TRAINING}run_plan.py")
     },
-    "lora": {"lora": (f"{TESTS}/lora", f"{TRAINING}checkpoints.py")},
+    "lora": {
+        "lora/dropout.py": (f"{LORA}dropout.py", VALUES),
+        "lora/declared_alpha.py": (f"{LORA}declared_alpha.py", f"{LORA}convert.py"),
+        "lora/inject.py": (f"{LORA}inject.py", f"{LORA}dropout.py"),
+        "lora/model_sizes.py": (f"{LORA}model_sizes.py", VALUES),
+        "lora/initialize.py": (f"{LORA}initialize.py", f"{LORA}model_sizes.py"),
+        "lora": (
+            VALUES,
+            *(
+                f"{LORA}{name}.py"
+                for name in ("lora_file", "extract", "resize", "merge", "convert")
+            ),
+            f"{TRAINING}checkpoints.py",
+        ),
+    },
 }
 """A room's files or folders, each with its nearest tests, the quick ones first."""
 
