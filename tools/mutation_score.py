@@ -30,33 +30,37 @@ ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
 TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
 VALUES = f"{TESTS}/test_values.py"
-SAVES = ("run_numbers", "trainer", "run_plan", "optimization", "recovery", "kill")
+STEPS = tuple(f"{TRAINING}{name}.py" for name in ("step", "run_states", "run_numbers"))
+SAVES = (*STEPS, *(f"{TRAINING}{name}.py" for name in ("recovery", "kill", "optimization")))
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "diffusion": {"diffusion": (f"{TESTS}/diffusion",)},
+    "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},
     "optim": {"optim": (f"{TESTS}/optim",)},
     "training": {
-        "training/run_plan.py": (f"{TRAINING}run_numbers.py", f"{TRAINING}run_plan.py"),
-        "training/loop.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/step.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/saves.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/resume.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/checkpoint.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
+        "training/run_plan.py": (f"{TRAINING}distributed.py", *STEPS, f"{TRAINING}run_plan.py"),
+        "training/loop.py": SAVES,
+        "training/step.py": STEPS,
+        "training/saves.py": SAVES,
+        "training/resume.py": STEPS,
+        "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
         "training/recovery.py": (f"{TRAINING}recovery.py",),
-        "training/trainer.py": (f"{TRAINING}trainer.py", f"{TRAINING}failures.py"),
-        "training/validation.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
-        "training/sampling.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
-        "training/lora_metadata.py": (f"{TRAINING}lora_outputs.py",),
-        "training/trainable.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}full_model.py"),
-        "training/trainable_lora.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}acceleration.py"),
-        "training/trainable_model.py": (f"{TRAINING}full_model.py",),
-        "training/distributed.py": (f"{TRAINING}same_bytes.py",),
+        "training/trainer.py": (f"{TRAINING}run_states.py", VALUES, f"{TRAINING}failures.py"),
+        "training/validation.py": (f"{TRAINING}validation.py", VALUES),
+        "training/sampling.py": (f"{TRAINING}run_states.py", f"{TRAINING}trainer.py"),
+        "training/lora_metadata.py": (f"{TRAINING}lora_metadata.py",),
+        "training/trainable.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
+        "training/trainable_lora.py": (f"{TRAINING}trainable.py",),
+        "training/trainable_model.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
+        "training/distributed.py": (f"{TRAINING}distributed.py", VALUES),
     },
     "memory": {
         "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
-        "models/memory/activations.py": (f"{TRAINING}memory_estimate.py",),
-        "models/memory/fp8.py": (f"{TESTS}/families/test_fp8.py",),
-        "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
-        "models/memory/quantize.py": (f"{TRAINING}memory_fit.py", f"{TRAINING}acceleration.py"),
+        "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
+        "models/memory/fp8.py": (f"{TESTS}/models/test_fp8.py", f"{TESTS}/families/test_fp8.py"),
+        "models/memory/offload.py": (f"{TESTS}/models/test_offload.py",),
+        "models/memory/quantize.py": (
+            f"{TESTS}/models/test_quantize.py",
+            f"{TRAINING}acceleration.py",
+        ),
     },
     "buckets": {
         "preprocessing/buckets.py": tuple(
