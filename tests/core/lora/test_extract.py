@@ -152,3 +152,12 @@ def test_it_draws_from_no_random_numbers_of_others_and_stops_when_told(tmp_path)
     with pytest.raises(Cancelled):
         extract_lora(base, tuned, tmp_path / "d.safetensors", 2, stop=Stopped())
     assert not (tmp_path / "d.safetensors").exists()
+
+
+def test_numbers_that_are_too_large_to_be_factored_are_refused(tmp_path):
+    base = write(tmp_path / "a.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randn(24, 24, generator=generator) * 5e37
+    tuned = write(tmp_path / "b.safetensors", to_q=large)
+    with pytest.raises(ModelError, match=rf"{FIRST} differs by numbers that are too large to be"):
+        extract_lora(base, tuned, tmp_path / "c.safetensors", 1)

@@ -341,6 +341,47 @@ def test_a_layer_of_another_shape_is_told_with_both(tensors, tmp_path):
                 start_from(lora(), path, CONFIG)
 
 
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_damaged_file_is_named_with_its_option_and_passed_over_in_a_folder(
+    training_config, tensors, whole, tmp_path, mode
+):
+    path = tmp_path / "run-9.safetensors"
+    path.write_bytes(b"nothing")
+    model = {"training_mode": mode, "load_checkpoint": str(path)}
+    config = training_config(model=model, lora={"rank": 4})
+    with pytest.raises(ModelError, match=r"^model\.load_checkpoint .*run-9\.safetensors"):
+        require_start(config)
+    good = tmp_path / "run-1.safetensors"
+    save_file(tensors if mode == "lora" else whole, good)
+    assert find_start(tmp_path, mode) == good
+
+
+def test_a_lora_with_a_damaged_alpha_is_named_with_its_option(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, {"lora_adapter_metadata": "{"})
+    with pytest.raises(ModelError, match=r"^model\.load_checkpoint .*metadata can't be read"):
+        require_start(starting(path))
+    save_file(tensors | {"other": torch.zeros(1)}, path)
+    with pytest.raises(
+        ModelError, match=r"^model\.load_checkpoint .*x\.safetensors': expected pairs"
+    ):
+        require_start(starting(path))
+
+
+def test_a_lora_is_no_start_of_full_training_nor_the_other_way_round(
+    training_config, tensors, whole, tmp_path
+):
+    lora_file, model_file = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_file(tensors, lora_file)
+    save_file(whole, model_file)
+    with pytest.raises(
+        ModelError, match=r"load_checkpoint .*has no tensors model\.diffusion_model"
+    ):
+        require_start(full_start(training_config, lora_file))
+    with pytest.raises(ModelError, match=r"load_checkpoint .*is not a LoRA file; expected keys"):
+        require_start(starting(model_file))
+
+
 def test_full_training_has_nothing_to_leave_out(training_config, tensors, tmp_path):
     save_file(tensors | {"other": torch.zeros(1)}, tmp_path / "x.safetensors")
     assert start_notes(full_start(training_config, tmp_path / "x.safetensors")) == ()

@@ -247,6 +247,13 @@ def test_pefts_file_is_read_beside_its_weights_up_to_a_size(tmp_path, spare, is_
                 read_lora(tmp_path / f"{name}.safetensors")
 
 
+def test_what_peft_wrote_in_no_utf_8_is_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_bytes(b'{"lora_alpha": "\xff"}')
+    save_file(pair(), tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"adapter_config\.json: can't be read \('utf-8' codec"):
+        read_lora(tmp_path / "adapter_model.safetensors")
+
+
 def test_what_a_file_says_wins_over_pefts(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 6}')
     path = tmp_path / "adapter_model.safetensors"

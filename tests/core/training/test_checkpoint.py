@@ -1,5 +1,9 @@
 """Checkpoints on the disk: which one is taken, which are kept, what counts as one."""
 
+import sys
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.errors import NotFiniteError
 from ltxv_train_core.events import Notice
-from ltxv_train_core.training import checkpoint
+from ltxv_train_core.training import checkpoint, recovery
 from ltxv_train_core.training.checkpoint import STATE, WEIGHTS, CheckpointError, TrainingState
 
 
@@ -160,6 +164,73 @@ def test_what_has_another_name_or_is_no_folder_is_no_checkpoint(tmp_path):
     assert not checkpoint.exists(tmp_path / "000011")
     save(tmp_path, 3)
     assert checkpoint.exists(tmp_path / "none", tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not everybody may make links there")
+def test_one_that_can_not_be_removed_is_told(tmp_path):
+    save(tmp_path, 2, 3)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "000001").symlink_to(tmp_path / "elsewhere")
+    told = []
+    checkpoint.keep_newest(tmp_path / "000003", 1, told.append)
+    assert names(tmp_path) == ["000001", "000003", "elsewhere"]
+    (notice,) = told
+    assert notice.message.startswith("checkpoint 000001 can't be removed: ")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(recovery.time, "monotonic", lambda: now[0])
+    return now
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(duration=st.floats(0, 60))
+def test_a_recovery_point_is_due_after_ten_minutes_or_a_hundred_times_its_writing(duration):
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        now = [1000.0]
+        patch.setattr(recovery.time, "monotonic", lambda: now[0])
+        points = recovery.RecoveryPoints(Path(folder) / "recovery", lambda event: None)
+
+        def make():
+            now[0] += duration
+            return state(1)
+
+        now[0] += 599.9
+        assert not points.is_due()
+        now[0] += 0.1
+        assert points.is_due()
+        points.write(make)
+        pause = max(600, 100 * duration)
+        now[0] += pause - 0.1
+        assert not points.is_due()
+        now[0] += 0.2
+        assert points.is_due()
+        points.give_way()
+        assert not points.folder.exists()
+        now[0] += pause - 0.1
+        assert not points.is_due(), "a checkpoint counts as well"
+
+
+def test_one_recovery_point_is_kept_and_a_failure_is_told_once(tmp_path, clock):
+    told = []
+    points = recovery.RecoveryPoints(tmp_path / "recovery", told.append)
+    for step in (1, 2):
+        points.write(lambda step=step: state(step))
+    assert names(tmp_path / "recovery") == ["000002"]
+    clock[0] += 600
+    assert points.is_due()
+
+    def fail():
+        raise OSError("no space left")
+
+    points.write(fail)
+    assert not points.is_due(), "it is tried again after a while"
+    points.write(fail)
+    (notice,) = told
+    assert notice.message.startswith("no recovery point can be written: no space left. Training")
+    assert names(tmp_path / "recovery") == ["000002"]
 
 
 def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ltxv_train_core.errors import Cancelled
+from ltxv_train_core.errors import Cancelled, LTXVTrainError
 from ltxv_train_core.events import (
     CheckpointWritten,
     Control,
     Notice,
+    Progress,
     RunStatusChanged,
     SamplesWritten,
     StepCompleted,
@@ -137,6 +138,52 @@ def test_a_failure_is_written_with_its_cause_and_the_steps_are_kept(trained, tra
     assert moves(told)[0] == ("queued", 2, 3)
     assert [e.step for e in told if isinstance(e, StepCompleted)] == [3]
     assert result.finished
+
+
+def test_a_step_that_can_not_be_saved_after_a_failure_is_told(training_config):
+    config, told = training_config(optimization=FEW | {"steps": 3}, lora=LORA), []
+    run = plan_run(config).run
+
+    def report(event):
+        told.append(event)
+        if isinstance(event, StepCompleted) and event.step == 2:
+            run.weights.write_text("in the way")
+            raise ZeroDivisionError("division by zero")
+
+    with pytest.raises(RunFailedError, match="division by zero"):
+        train(config, report)
+    assert any("Could not save step 2: " in e.message for e in told if isinstance(e, Notice))
+    assert moves(told)[-1] == ("failed", 0, 3)
+
+
+def test_a_run_whose_folder_can_not_be_written_does_not_begin(training_config):
+    plan = plan_run(training_config(lora=LORA))
+    with RunWriter(plan.run) as writer:
+        plan.run.config_file.mkdir(parents=True)
+        with pytest.raises(
+            LTXVTrainError, match=f"run {plan.run.name} can't be written: .*make room"
+        ):
+            begin(plan, writer)
+
+
+def test_a_stop_while_it_samples_ends_the_run_without_a_word(training_config):
+    samples = {"prompts": ["a ring"], "video_dims": [32, 32, 1], "inference_steps": 4}
+    config = training_config(
+        optimization=FEW | {"steps": 3},
+        lora=LORA,
+        validation=samples | {"interval": 2, "skip_initial_validation": True},
+    )
+    control, told = Control(), []
+
+    def report(event):
+        told.append(event)
+        if isinstance(event, Progress) and event.phase == "sample":
+            control.stop()
+
+    result = train(config, report, control)
+    assert (result.step, written(result)) == (2, ("stopped", 2))
+    assert not [e for e in told if isinstance(e, SamplesWritten)]
+    assert not [e for e in told if isinstance(e, Notice) and "Could not sample" in e.message]
 
 
 def test_a_state_that_can_not_be_written_is_told(tmp_path):

@@ -1,6 +1,7 @@
 """What is sampled while training: one test for each option of the section."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -12,13 +13,14 @@ from PIL import Image
 
 from ltxv_train_core import config as configuration
 from ltxv_train_core.config import ValidationConfig
-from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.errors import ConfigurationError, DataError
 from ltxv_train_core.events import NeverStop, SamplesWritten, StepCompleted, ignore
 from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.clips import ClipSpec, render
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.write import write_video
+from ltxv_train_core.runs.failures import PromptMemoryError
 from ltxv_train_core.training.preflight import check, problems
 from ltxv_train_core.training.trainer import train
 from ltxv_train_core.training.validation import Validator, decode_videos
@@ -196,8 +198,6 @@ def test_samples_come_first_at_each_interval_and_last(step, last, interval, skip
     [
         ("LTXV_13B_098_DISTILLED", 7, True),
         ("LTXV_13B_098_DISTILLED", 6, False),
-        ("LTXV_13B_098_DISTILLED", 8, False),
-        ("LTXV_13B_098_DEV", 7, False),
         ("mine", 7, False),
     ],
 )
@@ -220,6 +220,24 @@ def test_a_distilled_models_levels_are_taken_for_as_many_steps(
         *(("sample", number, steps, "step") for number in range(1, steps + 1)),
         ("decode", 1, 1, "video"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (DataError("too long"), DataError, "validation.prompts: too long"),
+        (MemoryError("9 GB"), PromptMemoryError, "encoding validation.prompts: 9 GB"),
+        (KeyError("other"), KeyError, "'other'"),
+    ],
+)
+def test_prompts_that_can_not_be_encoded_are_named(training_config, error, kind, text):
+    def fail(dtype):
+        raise error
+
+    config = training_config(validation={"prompts": [PROMPT]} | SHORT)
+    with pytest.raises(kind) as told:
+        Validator.prepare(config, SimpleNamespace(load_text_encoder=fail), torch.device("cpu"))
+    assert str(told.value) == text
 
 
 @pytest.mark.parametrize("options", [{"interval": None}, {"prompts": []}])
