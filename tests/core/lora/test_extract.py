@@ -161,3 +161,15 @@ def test_numbers_that_are_too_large_to_be_factored_are_refused(tmp_path):
     tuned = write(tmp_path / "b.safetensors", to_q=large)
     with pytest.raises(ModelError, match=rf"{FIRST} differs by numbers that are too large to be"):
         extract_lora(base, tuned, tmp_path / "c.safetensors", 1)
+
+
+def test_singular_values_that_hardly_fall_cost_less_than_a_thousandth(tmp_path):
+    """The hardest case of a search by random vectors: noise, of which a sixth is taken."""
+    noise = torch.randn(96, 96, generator=torch.Generator().manual_seed(0))
+    base = write(tmp_path / "a.safetensors", to_q=torch.zeros(96, 96), net_2=None)
+    tuned = write(tmp_path / "b.safetensors", to_q=noise, net_2=None)
+    done = extract_lora(base, tuned, tmp_path / "c.safetensors", 16)
+    values = torch.linalg.svdvals(noise)
+    best = (values[16:].square().sum() / values.square().sum()).sqrt().item()
+    assert best <= done.error + 1e-6
+    assert done.error < best * 1.0007

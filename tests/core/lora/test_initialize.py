@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import LoRAConfig, TrainingConfig
-from ltxv_train_core.errors import ConfigurationError, ModelError
+from ltxv_train_core.errors import ConfigurationError, ModelError, shown
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.inspect import inspect_file
 from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors
 from ltxv_train_core.families.ltxv.key_names import TRANSFORMER_PREFIX, comfy_name
+from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.file import PREFIX, lora_tensors, write_lora_file
@@ -27,6 +28,7 @@ from ltxv_train_core.lora.initialize import (
     start_notes,
 )
 from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.lora.model_sizes import ModelSizes
 from ltxv_train_core.lora.resize import resize_lora
 from ltxv_train_core.training.trainer import train
 
@@ -366,6 +368,46 @@ def test_a_lora_with_a_damaged_alpha_is_named_with_its_option(tensors, tmp_path)
         ModelError, match=r"^model\.load_checkpoint .*x\.safetensors': expected pairs"
     ):
         require_start(starting(path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths there are shorter")
+def test_a_long_path_is_cut_at_300_letters_in_whatever_is_said(
+    training_config, tensors, whole, tmp_path
+):
+    path = tmp_path / ("a" * 150) / ("b" * 150) / "x.safetensors"
+    path.parent.mkdir(parents=True)
+    named = shown(str(path), 300)
+    own = SimpleNamespace(transformer=load_transformer())
+    wide = tensors | {"proj_in.lora_A.weight": torch.zeros(4, 127)}
+    nan = {name: value * math.nan for name, value in whole.items()}
+    sizes = ModelSizes("mine", TRANSFORMER_CONFIG)
+
+    def told(attempt):
+        with pytest.raises(ModelError) as error:
+            attempt()
+        text = str(error.value)
+        assert text.startswith(f"model.load_checkpoint {named}:"), text
+
+    def full():
+        require_start(full_start(training_config, path), model=sizes)
+
+    for content, attempts in (
+        (tensors | {"other": torch.zeros(1)}, [lambda: require_start(starting(path))]),
+        (wide, [lambda: require_start(starting(path), model=sizes)]),
+        (wide, [lambda: start_from(lora(), path, CONFIG)]),
+        (tensors, [lambda: require_rank(path, 5), lambda: require_start(starting(path), [])]),
+        (tensors, [full]),
+        ({BIAS: torch.zeros(127)}, [full, lambda: load_transformer_file(own, path)]),
+        (nan, [full]),
+    ):
+        save_file(content, path)
+        for attempt in attempts:
+            told(attempt)
+    path.unlink()
+    empty = path.parent
+    with pytest.raises(ModelError) as error:
+        find_start(empty, "lora")
+    assert str(error.value).startswith(f"model.load_checkpoint {shown(str(empty), 300)}: expected")
 
 
 def test_a_lora_is_no_start_of_full_training_nor_the_other_way_round(
