@@ -63,11 +63,13 @@ def test_steps_follow_the_levels_from_the_noise_of_the_seed(steps):
 
 @pytest.mark.parametrize("guidance", [0.0, 2.5])
 def test_guidance_weighs_prompt_and_negative(guidance):
-    (video,) = sample(Growing(), [request(5, 0.3, 0.2)], SamplerSettings(SHAPES, 3, guidance))[
-        VIDEO
-    ]
+    denoiser = Growing()
+    chosen = SamplerSettings(SHAPES, 3, guidance)
+    (video,) = sample(denoiser, [request(5, 0.3, 0.2)], chosen)[VIDEO]
     rate = 0.2 + guidance * (0.3 - 0.2)
     assert torch.allclose(video, noise(5) * growth(3, rate), atol=1e-5)
+    shapes = {(len(each.tokens), len(each.levels), len(each.positions)) for each in denoiser.calls}
+    assert shapes == {(2, 2, 2)}
 
 
 def test_a_reference_takes_its_share_of_the_noise_and_none_of_the_steps():
