@@ -82,9 +82,10 @@ def test_a_run_that_is_interrupted_says_how_and_goes_on(trained, act, status, st
     assert result.lora_file.is_file()
     result, told = trained()
     assert moves(told) == [("queued", step, 3), ("running", step, 3), ("finished", 3, 3)]
-    assert f"resuming from step {step} (checkpoint)" in [
-        e.message for e in told if isinstance(e, Notice)
-    ]
+    lines = [e.message for e in told if isinstance(e, Notice)]
+    assert f"resuming from step {step} (checkpoint)" in lines
+    name = result.run_folder.name
+    assert f"run {name}: 512 trainable parameters, step {step} of 3, on cpu" in lines
 
 
 def test_a_stop_at_the_last_step_finishes_the_run(trained):
