@@ -30,20 +30,22 @@ ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
 TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
 VALUES = f"{TESTS}/test_values.py"
-STEPS = tuple(f"{TRAINING}{name}.py" for name in ("step", "run_states", "run_numbers"))
-SAVES = (*STEPS, *(f"{TRAINING}{name}.py" for name in ("recovery", "kill", "optimization")))
+RUNS = ("run_states", "run_numbers", "recovery", "kill", "optimization")
+SAVES = tuple(f"{TRAINING}{name}.py" for name in RUNS)
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},
     "optim": {"optim": (f"{TESTS}/optim",)},
     "training": {
-        "training/run_plan.py": (f"{TRAINING}distributed.py", *STEPS, f"{TRAINING}run_plan.py"),
+        "training/run_plan.py": tuple(
+            f"{TRAINING}{name}.py" for name in ("distributed", "run_numbers", "run_plan")
+        ),
         "training/loop.py": SAVES,
-        "training/step.py": STEPS,
+        "training/step.py": (f"{TRAINING}step.py", f"{TRAINING}run_numbers.py"),
         "training/saves.py": SAVES,
-        "training/resume.py": STEPS,
+        "training/resume.py": (f"{TRAINING}step.py", f"{TRAINING}run_plan.py"),
         "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
-        "training/recovery.py": (f"{TRAINING}recovery.py",),
-        "training/trainer.py": (f"{TRAINING}run_states.py", VALUES, f"{TRAINING}failures.py"),
+        "training/recovery.py": (f"{TRAINING}checkpoint.py", f"{TRAINING}recovery.py"),
+        "training/trainer.py": (VALUES, f"{TRAINING}run_states.py", f"{TRAINING}failures.py"),
         "training/validation.py": (f"{TRAINING}validation.py", VALUES),
         "training/sampling.py": (f"{TRAINING}run_states.py", f"{TRAINING}trainer.py"),
         "training/lora_metadata.py": (f"{TRAINING}lora_metadata.py",),
