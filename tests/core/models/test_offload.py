@@ -122,6 +122,27 @@ def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
     assert {q._scale.data_ptr() for q in quantized} <= ours
 
 
+def test_frozen_weights_are_pinned_where_there_is_a_gpu_but_quantized_ones(monkeypatch):
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
+    block, pinned = transformer.transformer_blocks[2], []
+    block.scale_shift_table.requires_grad_(True)
+
+    def pin(tensor):
+        pinned.append(tensor.data_ptr())
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    offload(transformer, CPU, [1])
+    assert pinned == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    offload(transformer, CPU, [2])
+    weights = [p for p in block.parameters() if not isinstance(p.data, QTensor)]
+    frozen = [p.data_ptr() for p in (*weights, *block.buffers()) if not p.requires_grad]
+    assert len(frozen) > 10
+    assert sorted(pinned) == sorted(frozen)
+
+
 def test_offloaded_blocks_stay_behind_when_the_model_moves():
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
     place(transformer, torch.device("meta"), [1, 3])
