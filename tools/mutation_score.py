@@ -28,34 +28,41 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
-TRAINING = f"{TESTS}/training/test_"
-SAVES = ("run_numbers", "trainer", "run_plan", "optimization", "recovery", "kill")
+TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
+VALUES = f"{TESTS}/test_values.py"
+RUNS = ("run_states", "run_numbers", "recovery", "kill", "optimization")
+SAVES = tuple(f"{TRAINING}{name}.py" for name in RUNS)
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "diffusion": {"diffusion": (f"{TESTS}/diffusion",)},
+    "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},
     "optim": {"optim": (f"{TESTS}/optim",)},
     "training": {
-        "training/run_plan.py": (f"{TRAINING}run_numbers.py", f"{TRAINING}run_plan.py"),
-        "training/loop.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/step.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/saves.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/resume.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/checkpoint.py": tuple(f"{TRAINING}{name}.py" for name in SAVES),
-        "training/recovery.py": (f"{TRAINING}recovery.py",),
-        "training/trainer.py": (f"{TRAINING}trainer.py", f"{TRAINING}failures.py"),
-        "training/validation.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
-        "training/sampling.py": (f"{TRAINING}validation.py", f"{TRAINING}trainer.py"),
-        "training/lora_metadata.py": (f"{TRAINING}lora_outputs.py",),
-        "training/trainable.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}full_model.py"),
-        "training/trainable_lora.py": (f"{TRAINING}lora_outputs.py", f"{TRAINING}acceleration.py"),
-        "training/trainable_model.py": (f"{TRAINING}full_model.py",),
-        "training/distributed.py": (f"{TRAINING}same_bytes.py",),
+        "training/run_plan.py": tuple(
+            f"{TRAINING}{name}.py" for name in ("distributed", "run_numbers", "run_plan")
+        ),
+        "training/loop.py": SAVES,
+        "training/step.py": (f"{TRAINING}step.py", f"{TRAINING}run_numbers.py"),
+        "training/saves.py": SAVES,
+        "training/resume.py": (f"{TRAINING}step.py", f"{TRAINING}run_plan.py"),
+        "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
+        "training/recovery.py": (f"{TRAINING}checkpoint.py", f"{TRAINING}recovery.py"),
+        "training/trainer.py": (VALUES, f"{TRAINING}run_states.py", f"{TRAINING}failures.py"),
+        "training/validation.py": (f"{TRAINING}validation.py", VALUES),
+        "training/sampling.py": (f"{TRAINING}run_states.py", f"{TRAINING}trainer.py"),
+        "training/lora_metadata.py": (f"{TRAINING}lora_metadata.py",),
+        "training/trainable.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
+        "training/trainable_lora.py": (f"{TRAINING}trainable.py",),
+        "training/trainable_model.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
+        "training/distributed.py": (f"{TRAINING}distributed.py", VALUES),
     },
     "memory": {
         "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
-        "models/memory/activations.py": (f"{TRAINING}memory_estimate.py",),
-        "models/memory/fp8.py": (f"{TESTS}/families/test_fp8.py",),
-        "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
-        "models/memory/quantize.py": (f"{TRAINING}memory_fit.py", f"{TRAINING}acceleration.py"),
+        "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
+        "models/memory/fp8.py": (f"{TESTS}/models/test_fp8.py", f"{TESTS}/families/test_fp8.py"),
+        "models/memory/offload.py": (f"{TESTS}/models/test_offload.py",),
+        "models/memory/quantize.py": (
+            f"{TESTS}/models/test_quantize.py",
+            f"{TRAINING}acceleration.py",
+        ),
     },
     "buckets": {
         "preprocessing/buckets.py": tuple(
@@ -65,7 +72,21 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "fingerprint": {
         "runs/fingerprint.py": (f"{TESTS}/runs/test_fingerprint.py", f"{TRAINING}run_plan.py")
     },
-    "lora": {"lora": (f"{TESTS}/lora", f"{TRAINING}checkpoints.py")},
+    "lora": {
+        "lora/dropout.py": (f"{LORA}dropout.py", VALUES),
+        "lora/declared_alpha.py": (f"{LORA}declared_alpha.py", f"{LORA}convert.py"),
+        "lora/inject.py": (f"{LORA}inject.py", f"{LORA}dropout.py"),
+        "lora/model_sizes.py": (f"{LORA}model_sizes.py", VALUES),
+        "lora/initialize.py": (f"{LORA}initialize.py", f"{LORA}model_sizes.py"),
+        "lora": (
+            VALUES,
+            *(
+                f"{LORA}{name}.py"
+                for name in ("lora_file", "extract", "resize", "merge", "convert")
+            ),
+            f"{TRAINING}checkpoints.py",
+        ),
+    },
 }
 """A room's files or folders, each with its nearest tests, the quick ones first."""
 

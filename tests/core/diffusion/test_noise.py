@@ -141,7 +141,8 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
     A change of the order changes every run."""
     params = {"shift": shift, "std": std} | ({} if share is None else {"uniform_share": share})
     config = FlowMatchingConfig(timestep_sampling_params=params)
-    found = draw_noise_levels(config, 16, 9.0, 9.0, torch.Generator().manual_seed(seed))
+    drawing = torch.Generator().manual_seed(seed)
+    found = draw_noise_levels(config, 16, 9.0, 9.0, drawing)
     generator = torch.Generator().manual_seed(seed)
     uniform, normal = torch.rand(16, generator=generator), torch.randn(16, generator=generator)
     expected = torch.sigmoid(normal * std + shift)
@@ -149,6 +150,7 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
         taken = torch.rand(16, generator=generator) < share
         expected[taken] = uniform[taken]
     assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(drawing.get_state(), generator.get_state()), "no other number is drawn"
     assert ((found >= 0) & (found <= 1)).all()
 
 

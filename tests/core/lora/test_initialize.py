@@ -1,27 +1,34 @@
 import math
 import os
+import re
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import LoRAConfig, TrainingConfig
-from ltxv_train_core.errors import ConfigurationError, ModelError
+from ltxv_train_core.errors import ConfigurationError, ModelError, shown
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.inspect import inspect_file
-from ltxv_train_core.families.ltxv.key_names import comfy_name
+from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors
+from ltxv_train_core.families.ltxv.key_names import TRANSFORMER_PREFIX, comfy_name
+from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.lora.forms import LORA_FORMS
 from ltxv_train_core.lora.initialize import (
     find_start,
+    load_transformer_file,
     require_rank,
     require_start,
     start_from,
     start_notes,
 )
 from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.lora.model_sizes import ModelSizes
 from ltxv_train_core.lora.resize import resize_lora
 from ltxv_train_core.training.trainer import train
 
@@ -226,6 +233,204 @@ def test_of_a_folder_the_highest_step_is_taken(tensors, tmp_path):
     os.utime(old, (2**31, 2**31))
     assert find_start(tmp_path, "lora") == newest
     assert find_start(old, "lora") == old
+
+
+def test_the_trained_weights_of_a_step_win_and_then_the_newer_file(tensors, tmp_path):
+    def write(name, time):
+        save_file(tensors, tmp_path / name)
+        os.utime(tmp_path / name, (time, time))
+        return tmp_path / name
+
+    write("run-7-ema.safetensors", 3e9)
+    assert find_start(tmp_path, "lora").name == "run-7-ema.safetensors"
+    write("final.safetensors", 4e9)
+    assert find_start(tmp_path, "lora").name == "run-7-ema.safetensors", "it tells its step"
+    write("a-7.safetensors", 1e9)
+    assert find_start(tmp_path, "lora").name == "a-7.safetensors"
+    for name, time in (("b-7.safetensors", 2e9), ("Z-7.safetensors", 1.5e9)):
+        write(name, time)
+    assert find_start(tmp_path, "lora").name == "b-7.safetensors"
+    write("c-10-ema.safetensors", 1e9)
+    assert find_start(tmp_path, "lora").name == "c-10-ema.safetensors", "10 is more than 7"
+    write("d-99-backup.safetensors", 5e9)
+    assert find_start(tmp_path, "lora").name == "c-10-ema.safetensors", "99 does not end it"
+
+
+def full_start(training_config, path):
+    return training_config(model={"training_mode": "full", "load_checkpoint": str(path)})
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return transformer_tensors(load_transformer().state_dict())
+
+
+def test_a_folder_gives_what_suits_the_mode(tensors, whole, tmp_path):
+    save_file(tensors, tmp_path / "lora-20.safetensors")
+    save_file(whole, tmp_path / "model-10.safetensors")
+    assert find_start(tmp_path, "lora").name == "lora-20.safetensors"
+    assert find_start(tmp_path, "full").name == "model-10.safetensors"
+
+
+def test_the_check_of_a_transformer_tells_how_far_it_is(training_config, whole, tmp_path):
+    path, told = tmp_path / "start.safetensors", []
+    save_file(whole, path)
+    require_start(full_start(training_config, path), report=told.append)
+    sizes = [value.numel() * value.element_size() for value in whole.values()]
+    assert len(told) == len(sizes)
+    assert {e.total for e in told} == {sum(sizes)}
+    done = [0, *(e.done for e in told)]
+    assert done[-1] == sum(sizes)
+    assert sorted(b - a for a, b in pairwise(done)) == sorted(sizes)
+    assert {(e.phase, e.unit, e.item) for e in told} == {("check start file", "byte", path.name)}
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_a_transformer_with_one_broken_number_is_refused(training_config, whole, tmp_path, value):
+    path = tmp_path / "start.safetensors"
+    key = sorted(whole)[-1]
+    broken = whole[key].clone()
+    broken.view(-1)[-1] = value
+    save_file(whole | {key: broken}, path)
+    told = f"start.safetensors': {re.escape(key)} holds NaN or infinite numbers"
+    with pytest.raises(ModelError, match=told):
+        require_start(full_start(training_config, path))
+    with pytest.raises(ModelError, match=told):
+        load_transformer_file(SimpleNamespace(transformer=load_transformer()), path)
+
+
+def test_a_transformer_file_is_loaded_as_it_is(whole, tmp_path):
+    path, own = tmp_path / "start.safetensors", load_transformer()
+    save_file({name: value + 0.5 for name, value in whole.items()}, path)
+    load_transformer_file(SimpleNamespace(transformer=own), path)
+    found = transformer_tensors(own.state_dict())
+    assert all(torch.equal(found[name], value + 0.5) for name, value in whole.items())
+
+
+BIAS = f"{TRANSFORMER_PREFIX}proj_out.bias"
+
+
+@pytest.mark.parametrize(
+    ("changed", "number", "first"),
+    [
+        ({BIAS: None}, 1, "proj_out.bias"),
+        ({BIAS: torch.zeros(127)}, 1, "proj_out.bias"),
+        ({BIAS: torch.zeros(129)}, 1, "proj_out.bias"),
+        ({BIAS: torch.zeros(1, 128)}, 1, "proj_out.bias"),
+        ({f"{TRANSFORMER_PREFIX}zzz": torch.zeros(1), BIAS: None}, 2, "proj_out.bias"),
+        ({f"{TRANSFORMER_PREFIX}zzz": torch.zeros(1)}, 1, "zzz"),
+    ],
+)
+def test_a_transformer_file_has_every_tensor_and_no_other(whole, tmp_path, changed, number, first):
+    path, own = tmp_path / "start.safetensors", load_transformer()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    found = {n: v + 1 for n, v in (whole | changed).items() if v is not None}
+    save_file(found | {"vae.another": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match=rf"another model .*; {number} tensors .* is {first}$"):
+        load_transformer_file(SimpleNamespace(transformer=own), path)
+    assert all(torch.equal(own.state_dict()[name], value) for name, value in before.items())
+
+
+def test_a_layer_of_another_shape_is_told_with_both(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    for change in (-1, 1):
+        for part, side in (("A", 1), ("B", 0)):
+            name = f"proj_in.lora_{part}.weight"
+            shape = list(tensors[name].shape)
+            shape[side] += change
+            save_file(tensors | {name: torch.zeros(shape)}, path)
+            with pytest.raises(ModelError, match=r"proj_in has the shapes .*, the model's are"):
+                start_from(lora(), path, CONFIG)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_damaged_file_is_named_with_its_option_and_passed_over_in_a_folder(
+    training_config, tensors, whole, tmp_path, mode
+):
+    path = tmp_path / "run-9.safetensors"
+    path.write_bytes(b"nothing")
+    model = {"training_mode": mode, "load_checkpoint": str(path)}
+    config = training_config(model=model, lora={"rank": 4})
+    with pytest.raises(ModelError, match=r"^model\.load_checkpoint .*run-9\.safetensors"):
+        require_start(config)
+    good = tmp_path / "run-1.safetensors"
+    save_file(tensors if mode == "lora" else whole, good)
+    assert find_start(tmp_path, mode) == good
+
+
+def test_a_lora_with_a_damaged_alpha_is_named_with_its_option(tensors, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, {"lora_adapter_metadata": "{"})
+    with pytest.raises(ModelError, match=r"^model\.load_checkpoint .*metadata can't be read"):
+        require_start(starting(path))
+    save_file(tensors | {"other": torch.zeros(1)}, path)
+    with pytest.raises(
+        ModelError, match=r"^model\.load_checkpoint .*x\.safetensors': expected pairs"
+    ):
+        require_start(starting(path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths there are shorter")
+def test_a_long_path_is_cut_at_300_letters_in_whatever_is_said(
+    training_config, tensors, whole, tmp_path
+):
+    path = tmp_path / ("a" * 150) / ("b" * 150) / "x.safetensors"
+    path.parent.mkdir(parents=True)
+    named = shown(str(path), 300)
+    own = SimpleNamespace(transformer=load_transformer())
+    wide = tensors | {"proj_in.lora_A.weight": torch.zeros(4, 127)}
+    nan = {name: value * math.nan for name, value in whole.items()}
+    sizes = ModelSizes("mine", TRANSFORMER_CONFIG)
+
+    def told(attempt):
+        with pytest.raises(ModelError) as error:
+            attempt()
+        text = str(error.value)
+        assert text.startswith(f"model.load_checkpoint {named}:"), text
+
+    def full():
+        require_start(full_start(training_config, path), model=sizes)
+
+    for content, attempts in (
+        (tensors | {"other": torch.zeros(1)}, [lambda: require_start(starting(path))]),
+        (wide, [lambda: require_start(starting(path), model=sizes)]),
+        (wide, [lambda: start_from(lora(), path, CONFIG)]),
+        (tensors, [lambda: require_rank(path, 5), lambda: require_start(starting(path), [])]),
+        (tensors, [full]),
+        ({BIAS: torch.zeros(127)}, [full, lambda: load_transformer_file(own, path)]),
+        (nan, [full]),
+    ):
+        save_file(content, path)
+        for attempt in attempts:
+            told(attempt)
+    path.unlink()
+    empty = path.parent
+    with pytest.raises(ModelError) as error:
+        find_start(empty, "lora")
+    assert str(error.value).startswith(f"model.load_checkpoint {shown(str(empty), 300)}: expected")
+
+
+def test_a_lora_is_no_start_of_full_training_nor_the_other_way_round(
+    training_config, tensors, whole, tmp_path
+):
+    lora_file, model_file = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_file(tensors, lora_file)
+    save_file(whole, model_file)
+    with pytest.raises(
+        ModelError, match=r"load_checkpoint .*has no tensors model\.diffusion_model"
+    ):
+        require_start(full_start(training_config, lora_file))
+    with pytest.raises(ModelError, match=r"load_checkpoint .*is not a LoRA file; expected keys"):
+        require_start(starting(model_file))
+
+
+def test_full_training_has_nothing_to_leave_out(training_config, tensors, tmp_path):
+    save_file(tensors | {"other": torch.zeros(1)}, tmp_path / "x.safetensors")
+    assert start_notes(full_start(training_config, tmp_path / "x.safetensors")) == ()
+    assert start_notes(training_config()) == ()
+    require_start(training_config())
+    (note,) = start_notes(starting(tmp_path / "x.safetensors"))
+    assert note == "model.load_checkpoint: left out, as of no layer of LTX-Video's: other"
 
 
 def test_a_run_starts_from_another(training_config, tmp_path):

@@ -1,11 +1,12 @@
 import pytest
 import torch
+from peft import LoraConfig
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltxv.layers import module_names
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
-from ltxv_train_core.lora.inject import add_lora, match_modules
+from ltxv_train_core.lora.inject import add_lora, match_modules, match_names
 
 
 def test_patterns_match_ends_of_names_and_wildcards():
@@ -50,3 +51,67 @@ def test_the_lora_is_float32_seeded_and_alone_trainable():
     assert sum(p.numel() for p in ours) == 8 * 4 * (256 + 256)
     assert first.proj_in.weight.dtype == torch.bfloat16
     assert not first.proj_in.weight.requires_grad
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_initial_weights_are_those_that_peft_draws(seed):
+    config = LoRAConfig(rank=3, alpha=6, target_modules=("attn1.to_q", "ff.net.2"))
+    ours, theirs = load_transformer(), load_transformer()
+    parameters = add_lora(ours, config, seed)
+    names = match_modules(theirs, config.target_modules)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        theirs.add_adapter(LoraConfig(r=3, lora_alpha=6, target_modules=names))
+    wanted = {n: p for n, p in theirs.named_parameters() if "lora_" in n}
+    found = {n: p for n, p in ours.named_parameters() if p.requires_grad}
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert [id(p) for p in parameters] == [id(p) for p in found.values()]
+    layer = ours.transformer_blocks[0].attn1.to_q
+    assert layer.scaling["default"] == 2
+    assert layer.cast_input_dtype_enabled is False
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn])
+def test_initial_weights_are_rounded_to_the_bases_format_but_to_fp8(dtype):
+    config = LoRAConfig(rank=2, alpha=2, target_modules=("attn1.to_q",))
+    exact = add_lora(load_transformer(), config, seed=1)
+    found = add_lora(load_transformer().to(dtype), config, seed=1)
+    for ours, wanted in zip(found, exact, strict=True):
+        assert ours.dtype == torch.float32
+        rounded = wanted if dtype == torch.float8_e4m3fn else wanted.to(dtype).float()
+        assert torch.equal(ours, rounded)
+
+
+NAMES = [f"blocks.{i}.attn1.{part}" for i in range(3) for part in ("to_q", "to_k", "to_out.0")]
+
+
+def test_every_problem_is_told_with_near_names_of_a_few_parts():
+    with pytest.raises(ConfigurationError) as told:
+        match_names(NAMES, ["blocks", "blocks.0"], ("to_qq", "blocks.0", "to_q", "zzz"))
+    assert told.value.problems == [
+        "lora.target_modules 'to_qq' matches no layer; near names: to_q, to_k, attn1.to_q, "
+        "to_out.0",
+        "lora.target_modules 'blocks.0' names no linear layer (blocks.0 is none), and only those "
+        "can have a LoRA; add .* to take those in it",
+        "lora.target_modules 'zzz' matches no layer; near names: to_q, to_k, to_v",
+    ]
+
+
+def test_near_names_are_at_most_four_and_begin_with_no_number():
+    layers = [f"a.b.{i}.to_q{i}" for i in range(9)]
+    with pytest.raises(ConfigurationError) as told:
+        match_names(layers, [], ("to_q",))
+    near = told.value.problems[0].partition("near names: ")[2].split(", ")
+    assert len(near) == 4
+    assert not any(name[0].isdigit() for name in near)
+    with pytest.raises(ConfigurationError, match=r"near names: b\.c\.d\.e, c\.d\.e, d\.e$"):
+        match_names(["a.b.c.d.e"], [], ("b.c.d.e.",))
+
+
+def test_a_pattern_takes_whole_parts_and_each_layer_once():
+    assert match_names(NAMES, [], ("to_[kq]", "attn?.to_q")) == [
+        f"blocks.{i}.attn1.{part}" for i in range(3) for part in ("to_q", "to_k")
+    ]
+    assert match_names(["to_q", "my_to_q", "a.to_q"], [], ("to_q",)) == ["to_q", "a.to_q"]
+    assert match_names(["To_q", "to_q"], [], ("to_q",)) == ["to_q"]

@@ -5,15 +5,18 @@ import json
 import pytest
 import torch
 from diffusers import LTXVideoTransformer3DModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.families.ltxv.checkpoint_export import config_metadata, transformer_tensors
 from ltxv_train_core.families.ltxv.diffusers_folder import TransformerFolder
 from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature_model import MiniatureTransformer
 from ltxv_train_core.families.ltxv.single_file import TransformerFile
 from ltxv_train_core.families.open import open_model
+from ltxv_train_core.lora.model_sizes import ModelSizes, require_lora_of, require_transformer_of
 from ltxv_train_core.training import preflight
 from ltxv_train_core.training.trainer import train
 
@@ -54,7 +57,7 @@ def about_start(config):
 
 @pytest.mark.parametrize("form", ["comfy", "kohya"])
 @pytest.mark.parametrize(
-    ("given", "source", "wanted"),
+    ("size", "source", "wanted"),
     [
         ("2B", "LTXV_13B_097_DEV", "13B"),
         ("13B", "LTXV_2B_0.9.5", "2B"),
@@ -64,10 +67,10 @@ def about_start(config):
         ("2B", "LTXV_MINIATURE", "miniature"),
     ],
 )
-def test_another_models_lora_is_named(training_config, tmp_path, given, source, wanted, form):
-    path = write_lora(tmp_path / "a.safetensors", given, form)
+def test_another_models_lora_is_named(training_config, tmp_path, size, source, wanted, form):
+    path = write_lora(tmp_path / "a.safetensors", size, form)
     (line,) = about_start(started(training_config, path, source))
-    assert f"is a LoRA ({NAMED[given]}) of another model than" in line
+    assert f"is a LoRA ({NAMED[size]}) of another model than" in line
     assert f"model.model_source {source} ({NAMED[wanted]})" in line
     assert line.endswith("take a LoRA of the same model")
     assert "\n" not in line
@@ -81,11 +84,17 @@ def test_a_lora_of_the_same_size_fits(training_config, tmp_path, size, source):
     assert about_start(started(training_config, path, source)) == []
 
 
-def test_a_lora_of_more_blocks_is_named(training_config, tmp_path):
-    path = write_lora(tmp_path / "a.safetensors", "miniature", blocks=[0, 4])
+@pytest.mark.parametrize("last", [4, 5, 30])
+def test_a_lora_of_more_blocks_is_named(training_config, tmp_path, last):
+    path = write_lora(tmp_path / "a.safetensors", "miniature", blocks=[0, last])
     (line,) = about_start(started(training_config, path))
-    assert "is a LoRA (5 blocks of width 256) of another model" in line
-    assert "(it changes transformer_blocks.4.attn1.to_q)" in line
+    assert f"is a LoRA ({last + 1} blocks of width 256) of another model" in line
+    assert f"(it changes transformer_blocks.{last}.attn1.to_q)" in line
+
+
+def test_a_lora_of_the_last_block_alone_fits(training_config, tmp_path):
+    path = write_lora(tmp_path / "a.safetensors", "miniature", blocks=[3])
+    assert about_start(started(training_config, path)) == []
 
 
 def test_a_layer_of_another_width_is_named(training_config, tmp_path):
@@ -93,6 +102,62 @@ def test_a_layer_of_another_width_is_named(training_config, tmp_path):
     config = started(training_config, path, target_modules=["ff.net.2"])
     (line,) = about_start(config)
     assert "(transformer_blocks.1.ff.net.2 is 2048x8192 instead of 256x1024)" in line
+    assert "is a LoRA of another model" in line, "no layer tells its width"
+
+
+MODEL = ModelSizes("mine", TRANSFORMER_CONFIG)
+FITS = {"proj_in": (256, 128), "transformer_blocks.3.ff.net.2": (256, 1024)}
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(name=st.sampled_from(sorted(FITS)), change=st.sampled_from([-1, 1]), side=st.integers(0, 1))
+def test_one_more_or_one_less_on_either_side_is_another_model(name, change, side):
+    require_lora_of("x", FITS, MODEL)
+    shape = list(FITS[name])
+    shape[side] += change
+    told = f"{name} is {shape[0]}x{shape[1]} instead of {FITS[name][0]}x{FITS[name][1]}"
+    with pytest.raises(ModelError, match=rf"\({told}\)"):
+        require_lora_of("x", FITS | {name: tuple(shape)}, MODEL)
+
+
+def test_the_width_is_read_off_a_square_self_attention():
+    """Cross-attention's is that of the captions; not every LoRA changes one that is square."""
+    wrong = {"transformer_blocks.7.attn2.to_k": (64, 64)}
+    for more, told in (
+        ({}, "is a LoRA of"),
+        ({"transformer_blocks.0.attn1.to_q": (64, 32)}, "is a LoRA of"),
+        ({"transformer_blocks.0.attn1.to_v": (32, 32)}, r"is a LoRA \(8 blocks of width 32\) of"),
+    ):
+        with pytest.raises(ModelError, match=told):
+            require_lora_of("x", wrong | more, MODEL)
+    with pytest.raises(ModelError, match=r"is a LoRA \(0 blocks of width 9\)"):
+        require_lora_of("x", {"proj_in": (1, 1), "my.attn1.to_q": (9, 9)}, MODEL)
+
+
+def test_sizes_of_a_model_by_its_configuration():
+    assert MODEL.blocks == 4
+    assert str(MODEL) == "mine (4 blocks of width 256)"
+    assert MODEL.linear_shapes()["transformer_blocks.0.ff.net.0.proj"] == (1024, 256)
+    assert "transformer_blocks.1.attn1.to_q" not in MODEL.linear_shapes()
+    shapes = MODEL.shapes()
+    assert shapes["transformer_blocks.3.attn1.to_q.weight"] == (256, 256)
+    assert "transformer_blocks.4.attn1.to_q.weight" not in shapes
+    assert all(type(size) is int for shape in shapes.values() for size in shape)
+
+
+@pytest.mark.parametrize(
+    ("changed", "number"),
+    [
+        ({"proj_in.bias": None}, 1),
+        ({"proj_in.bias": (255,)}, 1),
+        ({"proj_in.bias": (257,), "another": (1,)}, 2),
+    ],
+)
+def test_a_transformer_has_every_tensor_in_its_shape_and_no_other(changed, number):
+    shapes = {n: s for n, s in (MODEL.shapes() | changed).items() if s}
+    with pytest.raises(ModelError, match=rf"x: is of .*; {number} tensors .* the first is [ap]"):
+        require_transformer_of("x", shapes, MODEL)
+    require_transformer_of("x", MODEL.shapes(), MODEL)
 
 
 def test_a_run_finds_it_before_it_loads_the_model(training_config, tmp_path, monkeypatch):

@@ -2,10 +2,13 @@
 
 import gc
 from contextlib import nullcontext
+from itertools import pairwise
 from unittest.mock import Mock
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optimum.quanto import QTensor
 from safetensors.torch import load_file
 
@@ -119,12 +122,89 @@ def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
     assert {q._scale.data_ptr() for q in quantized} <= ours
 
 
+def test_frozen_weights_are_pinned_where_there_is_a_gpu_but_quantized_ones(monkeypatch):
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
+    block, pinned = transformer.transformer_blocks[2], []
+    block.scale_shift_table.requires_grad_(True)
+
+    def pin(tensor):
+        pinned.append(tensor.data_ptr())
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    offload(transformer, CPU, [1])
+    assert pinned == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    offload(transformer, CPU, [2])
+    weights = [p for p in block.parameters() if not isinstance(p.data, QTensor)]
+    frozen = [p.data_ptr() for p in (*weights, *block.buffers()) if not p.requires_grad]
+    assert len(frozen) > 10
+    assert sorted(pinned) == sorted(frozen)
+
+
 def test_offloaded_blocks_stay_behind_when_the_model_moves():
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
     place(transformer, torch.device("meta"), [1, 3])
     homes = [next(block.parameters()).device.type for block in transformer.transformer_blocks]
     assert homes == ["meta", "cpu", "meta", "cpu"]
     assert transformer.device.type == "meta"
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_each_block_is_copied_once_a_pass_while_the_one_before_works(monkeypatch, checkpointing):
+    """Backwards too, where the first to work is the last block."""
+    from ltxv_train_core.models.memory import offload as module
+
+    made, told, copy = [], [], module._HostWeights.copied_to
+
+    def copied(weights, device):
+        if weights not in made:
+            made.append(weights)
+        told.append(f"copy {made.index(weights)}")
+        return copy(weights, device)
+
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
+    transformer.requires_grad_(False).train()
+    if checkpointing:
+        transformer.enable_gradient_checkpointing()
+    monkeypatch.setattr(module._HostWeights, "copied_to", copied)
+    offload(transformer, CPU, list(range(BLOCKS)))
+    for number, block in enumerate(transformer.transformer_blocks):
+        block.attn1.register_forward_hook(lambda *_, number=number: told.append(f"run {number}"))
+    forwards = ["copy 0", "copy 1", "run 0", "copy 2", "run 1", "copy 3", "run 2", "run 3"]
+    backwards = ["copy 3", "copy 2", "run 3", "copy 1", "run 2", "copy 0", "run 1", "run 0"]
+    homes = [p.data_ptr() for p in transformer.parameters()]
+    output = output_of(transformer)
+    assert told == forwards
+    output.square().mean().backward()
+    assert told == forwards + backwards
+    with torch.no_grad():
+        output_of(transformer)
+    assert told == forwards + backwards + forwards
+    assert [p.data_ptr() for p in transformer.parameters()] == homes, "its own are back in place"
+
+
+def output_of(transformer):
+    return transformer(
+        hidden_states=torch.randn(1, 8, 128, requires_grad=True),
+        encoder_hidden_states=torch.randn(1, 4, 128),
+        timestep=torch.full((1, 8), 500.0),
+        encoder_attention_mask=torch.ones(1, 4),
+        video_coords=torch.zeros(1, 3, 8),
+        return_dict=False,
+    )[0]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(blocks=st.integers(1, 60), share=st.floats(0, 1))
+def test_offloaded_blocks_lie_as_far_apart_as_they_can(blocks, share):
+    count = int(share * blocks)
+    found = spread(blocks, count)
+    assert len(found) == count
+    assert found[:1] == [0][:count]
+    gaps = [b - a for a, b in pairwise([*found, blocks])]
+    assert all(blocks // count <= gap <= -(-blocks // count) for gap in gaps) or not gaps
 
 
 def test_offloaded_blocks_lie_apart():

@@ -10,6 +10,7 @@ from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.models.memory.activations import ActivationBytes
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import small_transformer
@@ -102,3 +103,75 @@ def test_the_largest_clip_decides_with_its_reference_and_times_the_batch(trainin
     assert needed(3, **with_reference) == weights + estimate(72, 64, 2)
     assert needed(1, recomputed=True) == weights + estimate(12, 64, 2, 2)
     assert needed(1, blocks=1) == weights + estimate(12, 64, 2, 1)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    table=st.builds(ActivationBytes, st.floats(1, 99), st.floats(1, 9), st.floats(1, 99)),
+    layers=st.integers(1, 48),
+    share=st.floats(0, 1),
+)
+def test_recomputed_blocks_keep_less_and_one_of_them_all(table, layers, share):
+    again = int(share * layers)
+    blocks = (layers - again) * table.block + again * table.recomputed
+    wanted = 1000 * 64 * (blocks + table.shared + (table.block if again else 0))
+    assert table.bytes(1000, 64, layers, again) == round(wanted)
+
+
+@pytest.fixture
+def told(training_config, prepared, monkeypatch):
+    """What is told of a step for so much free memory, and its bytes."""
+    transformer = small_transformer()
+    add_lora(transformer, LoRAConfig(rank=4, alpha=4), 0)
+    denoiser, dataset = LTXVideoDenoiser(transformer, True), TrainingDataset(prepared)
+
+    def told(free, **sections):
+        config = training_config(prepared, **sections)
+        needed = memory_fit.step_bytes(config, denoiser, dataset)
+        monkeypatch.setattr(memory_fit, "free_bytes", lambda device: free + needed)
+        notice = memory_fit.tell_fit(config, denoiser, dataset, torch.device("cpu"))
+        return notice, needed
+
+    return told
+
+
+def test_what_is_needed_and_free_is_told_and_advice_only_where_it_is_too_much(told):
+    notice, needed = told(0)
+    told_of = f"a step needs about {needed / 2**30:.1f} GiB beside the weights, "
+    assert notice.message == f"{told_of}{needed / 2**30:.1f} GiB are free on cpu"
+    assert not notice.lasting
+    notice, _ = told(3 * 2**30)
+    assert notice.message == f"{told_of}{(needed + 3 * 2**30) / 2**30:.1f} GiB are free on cpu"
+    notice, _ = told(-1)
+    assert notice.lasting
+    assert ": it may fail or become very slow. What saves memory: " in notice.message
+    assert notice.message.endswith("; smaller clips")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_saving_is_told_above_a_twentieth_of_a_gibibyte(told, monkeypatch, more):
+    """Here every option saves so much, and a batch of one twice that."""
+    least = 53_687_091
+
+    def bytes_of(config, denoiser, dataset):
+        options = config.optimization
+        costs = [not options.enable_gradient_checkpointing, options.optimizer_type == "adamw"]
+        return (sum(costs) + 2 * (options.batch_size - 1)) * (least + more)
+
+    monkeypatch.setattr(memory_fit, "step_bytes", bytes_of)
+    notice, _ = told(-1, optimization={"batch_size": 2, "optimizer_type": "adamw"})
+    advice = notice.message.partition("What saves memory: ")[2].split(", ")
+    assert advice[-1].startswith("acceleration.blocks_to_offload 0.00 GiB for each block")
+    assert advice[-2] == "acceleration.quantization int8-quanto 0.0 GiB"
+    batch = ["optimization.batch_size 1 0.1 GiB"]
+    wanted = [
+        "optimization.enable_gradient_checkpointing true 0.1 GiB",
+        *batch,
+        "optimization.optimizer_type adamw8bit 0.1 GiB",
+    ]
+    assert advice[:-2] == (wanted if more else batch)
+
+
+def test_options_of_a_frozen_base_are_no_advice_for_full_training(told):
+    notice, _ = told(-1, model={"training_mode": "full"})
+    assert "acceleration." not in notice.message

@@ -1,19 +1,26 @@
 """What is sampled while training: one test for each option of the section."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import av
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ltxv_train_core import config as configuration
 from ltxv_train_core.config import ValidationConfig
-from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.errors import ConfigurationError, DataError
 from ltxv_train_core.events import NeverStop, SamplesWritten, StepCompleted, ignore
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.clips import ClipSpec, render
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.write import write_video
+from ltxv_train_core.runs.failures import PromptMemoryError
 from ltxv_train_core.training.preflight import check, problems
 from ltxv_train_core.training.trainer import train
 from ltxv_train_core.training.validation import Validator, decode_videos
@@ -168,10 +175,77 @@ def test_the_first_samples_can_be_left_out(training_config):
     assert [e.step for e in events if isinstance(e, SamplesWritten)] == [1]
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    step=st.integers(0, 60),
+    last=st.integers(1, 60),
+    interval=st.none() | st.integers(1, 20),
+    skip=st.booleans(),
+)
+def test_samples_come_first_at_each_interval_and_last(step, last, interval, skip):
+    options = ValidationConfig(interval=interval, skip_initial_validation=skip)
+    due = Validator(options, None, torch.device("cpu"), ()).is_due(step, last)
+    if interval is None:
+        assert not due
+    elif step == 0:
+        assert due == (not skip)
+    else:
+        assert due == (step in {*range(0, 61, interval), last})
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "own"),
+    [
+        ("LTXV_13B_098_DISTILLED", 7, True),
+        ("LTXV_13B_098_DISTILLED", 6, False),
+        ("mine", 7, False),
+    ],
+)
+def test_a_distilled_models_levels_are_taken_for_as_many_steps(
+    training_config, source, denoiser, tmp_path, name, steps, own
+):
+    options = {"prompts": [PROMPT], "video_dims": [32, 32, 1], "inference_steps": steps}
+    config = training_config(validation=options | {"guidance_scale": 1.0})
+    model, seen, told = replace(source, name=name), [], []
+    validator = Validator.prepare(config, model, torch.device("cpu"))
+    hook = denoiser.transformer.register_forward_pre_hook(
+        lambda module, args, inputs: seen.append(inputs["timestep"].max().item()), with_kwargs=True
+    )
+    validator.run(denoiser, 1, tmp_path, told.append, NeverStop())
+    hook.remove()
+    plain = denoiser.sampling_levels(steps, {"video": 1}).tolist()[:-1]
+    levels = LTXV.versions["LTXV_13B_098_DISTILLED"].sampling.levels if own else plain
+    assert seen == pytest.approx([1000 * level for level in levels])
+    assert [(e.phase, e.done, e.total, e.unit) for e in told] == [
+        *(("sample", number, steps, "step") for number in range(1, steps + 1)),
+        ("decode", 1, 1, "video"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (DataError("too long"), DataError, "validation.prompts: too long"),
+        (MemoryError("9 GB"), PromptMemoryError, "encoding validation.prompts: 9 GB"),
+        (KeyError("other"), KeyError, "'other'"),
+    ],
+)
+def test_prompts_that_can_not_be_encoded_are_named(training_config, error, kind, text):
+    def fail(dtype):
+        raise error
+
+    config = training_config(validation={"prompts": [PROMPT]} | SHORT)
+    with pytest.raises(kind) as told:
+        Validator.prepare(config, SimpleNamespace(load_text_encoder=fail), torch.device("cpu"))
+    assert str(told.value) == text
+
+
 @pytest.mark.parametrize("options", [{"interval": None}, {"prompts": []}])
 def test_without_interval_or_prompts_nothing_is_loaded(training_config, source, options):
     config = training_config(validation={"prompts": [PROMPT]} | SHORT | options)
     assert Validator.prepare(config, source, torch.device("cpu")) is None
+    asked = Validator.prepare(config, source, torch.device("cpu"), asked=True)
+    assert (asked is None) == (options == {"prompts": []})
 
 
 def test_unusable_files_are_named_before_anything_is_loaded(training_config, mirror_data, tmp_path):

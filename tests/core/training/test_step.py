@@ -1,0 +1,141 @@
+"""One optimizer step: its random numbers, its place in the data, what it reports."""
+
+import pytest
+import torch
+
+from ltxv_train_core.events import Control, NeverStop, ignore
+from ltxv_train_core.training.checkpoint import CheckpointError, TrainingState
+from ltxv_train_core.training.distributed import Processes
+from ltxv_train_core.training.resume import MOST_BATCHES_PER_STEP, load_state, training_state
+from ltxv_train_core.training.run_plan import open_source, plan_run
+from ltxv_train_core.training.step import StepRunner
+from ltxv_train_core.training.trainable import load_trainable
+
+SMALL = {"rank": 1, "alpha": 1, "target_modules": ["0.attn1.to_q"]}
+
+
+@pytest.fixture
+def runner(training_config):
+    """Makes runners of a configuration; they are closed after the test."""
+    made = []
+
+    def make(steps=4, rank=0, seed=0, lora=SMALL, **optimization):
+        options = {"steps": steps, "batch_size": 1, "scheduler_type": "constant"}
+        config = training_config(optimization=options | optimization, lora=lora, seed=seed)
+        trainable = load_trainable(config, open_source(config), torch.device("cpu"), ignore)
+        made.append(
+            StepRunner(
+                config,
+                steps,
+                trainable,
+                plan_run(config).dataset,
+                Processes(rank, 1),
+                Control.of(NeverStop()),
+                ignore,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def drawn(runner):
+    """The seed that the last forward pass of a step drew by."""
+    runner.run()
+    return runner.trainable.dropout_seed.value
+
+
+def test_a_step_moves_weights_until_somebody_says_that_it_is_over(runner):
+    one = runner(steps=3)
+    assert (one.step, one.is_between_steps, one.position) == (0, True, {"consumed": 0})
+    for step in (1, 2, 3):
+        told = one.run()
+        assert (told.step, told.steps, one.step) == (step, 3, step)
+        assert one.is_between_steps is False
+        assert one.position == {"consumed": step}
+        assert told.learning_rate == 1e-3
+        assert told.step_seconds > 0
+        assert (told.eta_seconds > 0) == (step < 3)
+
+
+def test_random_numbers_are_those_of_the_seed_the_step_and_the_process(runner):
+    """Written down: a run that goes on in a later version draws the same."""
+    one = runner()
+    seeds = [drawn(one), drawn(one)]
+    assert seeds == [771124661600752253, 658484508352139645]
+    others = [drawn(runner(seed=1)), drawn(runner(rank=1)), drawn(runner(rank=2))]
+    assert len({*seeds, *others}) == 5
+    assert drawn(runner()) == seeds[0]
+    assert drawn(runner(gradient_accumulation_steps=3)) == seeds[0] + 2
+
+
+def saved(runner, **changes):
+    found = training_state(runner, "data")
+    weights = {name: value.detach().clone() for name, value in found.weights.items()}
+    values = {"step": found.step, "weights": weights, "state": found.state} | changes
+    return TrainingState(**values)
+
+
+def put(runner, state, data="data", new_schedule=False):
+    load_state(runner, state, data, new_schedule, ignore)
+
+
+def test_a_state_is_put_back_whole(runner):
+    one, other = runner(), runner()
+    for _ in range(2):
+        one.run()
+    state = saved(one)
+    assert (state.step, state.state["batches"], state.state["data"]) == (2, {"consumed": 2}, "data")
+    assert len(state.weights) == 2
+    put(other, state)
+    assert (other.step, other.position) == (2, {"consumed": 2})
+    theirs, ours = one.run(), other.run()
+    assert (ours.loss, ours.grad_norm, ours.step) == (theirs.loss, theirs.grad_norm, 3)
+    third = runner()
+    put(third, state, data="others")
+    assert (third.step, third.position) == (2, {"consumed": 0}), "other data begin anew"
+
+
+def test_a_state_of_a_later_step_than_the_last_is_damaged(runner):
+    one = runner(steps=2)
+    put(one, saved(one, step=2))
+    with pytest.raises(ValueError, match="it is of step 3, and the run has 2"):
+        put(one, saved(one, step=3))
+
+
+@pytest.mark.parametrize("consumed", [-1, 2 * MOST_BATCHES_PER_STEP + 1, True, 1.0, "1", None])
+def test_a_place_in_the_data_that_no_run_comes_to_is_damaged(runner, consumed):
+    one = runner()
+    state = saved(one, step=2)
+    state.state["batches"] = {"consumed": consumed}
+    with pytest.raises(ValueError, match="batches can't be taken in 2 steps"):
+        put(one, state)
+
+
+@pytest.mark.parametrize("consumed", [0, 2, 2000])
+def test_a_place_in_the_data_that_a_run_comes_to_is_taken(runner, consumed):
+    one = runner()
+    state = saved(one, step=2)
+    state.state["batches"] = {"consumed": consumed}
+    put(one, state)
+    assert one.position == {"consumed": consumed}
+    assert MOST_BATCHES_PER_STEP == 1000
+
+
+def test_a_state_of_other_layers_or_with_broken_numbers_is_refused(runner):
+    one = runner()
+    (first, second), before = sorted(saved(one).weights), saved(one).weights
+    for wrong in (
+        {first: before[first]},
+        before | {"more": torch.zeros(1)},
+        before | {second: before[second][:-1]},
+        before | {second: before[second].T},
+    ):
+        with pytest.raises(CheckpointError, match="the checkpoint of step 0 has other trained"):
+            put(one, saved(one, weights=wrong))
+    broken = before | {second: torch.full_like(before[second], float("inf"))}
+    with pytest.raises(ValueError, match=f"{second} holds NaN or infinite"):
+        put(one, saved(one, weights=broken))
+    assert all(torch.equal(saved(one).weights[name], value) for name, value in before.items())
