@@ -32,6 +32,7 @@ def option(
     *,
     step: float | None = None,
     multiline: bool = False,
+    advanced: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a section: its default, what it does, its bounds, and its widget's step.
@@ -41,7 +42,8 @@ def option(
         description: one or two sentences; the tooltip and the reference line.
         step: the smallest change the widget makes (numbers only).
         multiline: a text that is longer than a line.
+        advanced: few change it; its widget is shown on demand, where ComfyUI can do that.
         **bounds: pydantic's `ge`, `le`, `gt`, `lt`, `multiple_of`, `min_length`, `pattern`.
     """
-    extra: dict[str, Any] = {"step": step, "multiline": multiline}
+    extra: dict[str, Any] = {"step": step, "multiline": multiline, "advanced": advanced}
     return Field(default, description=description, json_schema_extra=extra, **bounds)

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ...ltxv_train_core.config import SECTIONS, TrainingConfig
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import runs_folder
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 
 
@@ -27,8 +28,10 @@ class LTXVTrainConfig(io.ComfyNode):
             node_id="LTXVTrainConfig",
             display_name="Join LTXV Training Configuration",
             category=CONFIG_CATEGORY,
-            description="Joins the sections of a training configuration. Only the data section "
-            "is required; a section that isn't connected has its defaults.",
+            description="Joins all settings of a training into one, for the training node. Only "
+            "the data section is required; a section that isn't connected has its "
+            "defaults.",
+            **search_aliases("settings", "options"),
             inputs=[
                 *sections,
                 io.Int.Input(

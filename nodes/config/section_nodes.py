@@ -13,6 +13,7 @@ from ...ltxv_train_core.config import SECTIONS, from_widgets, options
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import input_path
 from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from .widgets import widget
 
@@ -26,11 +27,15 @@ class SectionNode(io.ComfyNode):
         section: the section's name in the configuration.
         node_id: the name of the class; workflows hold it.
         display_name: the node's title on the canvas.
+        description: what it is for, in a sentence that a newcomer understands.
+        aliases: other words by which the node is found.
     """
 
     section: ClassVar[str]
     node_id: ClassVar[str]
     display_name: ClassVar[str]
+    description: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -39,7 +44,8 @@ class SectionNode(io.ComfyNode):
             node_id=cls.node_id,
             display_name=cls.display_name,
             category=CONFIG_CATEGORY,
-            description=f"{section.summary} Connect it to Join LTXV Training Configuration.",
+            description=f"{cls.description} Connect it to Join LTXV Training Configuration.",
+            **search_aliases(*cls.aliases),
             inputs=[widget(option) for option in options(section)],
             outputs=[
                 SECTION_SOCKETS[cls.section].Output(
@@ -81,6 +87,8 @@ class LTXVTrainModelConfig(ChoosesModelFiles, SectionNode):
     section = "model"
     node_id = "LTXVTrainModelConfig"
     display_name = "Configure LTXV Model"
+    description = "Chooses the video model that is trained."
+    aliases = ("base model", "checkpoint")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -99,6 +107,10 @@ class LTXVTrainLoRAConfig(CheckedSectionNode):
     section = "lora"
     node_id = "LTXVTrainLoRAConfig"
     display_name = "Configure LTXV LoRA"
+    description = (
+        "Sets how much the LoRA can learn (its rank), and which layers of the model it changes."
+    )
+    aliases = ("rank", "alpha", "lora")
 
 
 class LTXVTrainConditioningConfig(CheckedSectionNode):
@@ -107,6 +119,11 @@ class LTXVTrainConditioningConfig(CheckedSectionNode):
     section = "conditioning"
     node_id = "LTXVTrainConditioningConfig"
     display_name = "Configure LTXV Conditioning"
+    description = (
+        "Sets what the model sees besides the text while it learns: a first frame to animate, a "
+        "video to follow, a part to keep."
+    )
+    aliases = ("image to video", "reference", "mask")
 
 
 class LTXVTrainOptimizationConfig(CheckedSectionNode):
@@ -115,6 +132,10 @@ class LTXVTrainOptimizationConfig(CheckedSectionNode):
     section = "optimization"
     node_id = "LTXVTrainOptimizationConfig"
     display_name = "Configure LTXV Optimization"
+    description = (
+        "Sets how long and how fast the model learns: steps, learning rate, batch size, optimizer."
+    )
+    aliases = ("learning rate", "steps", "optimizer")
 
 
 class LTXVTrainAccelerationConfig(CheckedSectionNode):
@@ -123,6 +144,8 @@ class LTXVTrainAccelerationConfig(CheckedSectionNode):
     section = "acceleration"
     node_id = "LTXVTrainAccelerationConfig"
     display_name = "Configure LTXV Acceleration"
+    description = "Sets precision and memory use, so that training fits your GPU."
+    aliases = ("memory", "precision", "vram", "quantization")
 
 
 class LTXVTrainDataConfig(CheckedSectionNode):
@@ -131,6 +154,8 @@ class LTXVTrainDataConfig(CheckedSectionNode):
     section = "data"
     node_id = "LTXVTrainDataConfig"
     display_name = "Configure LTXV Data"
+    description = "Chooses the preprocessed clips to train on."
+    aliases = ("dataset",)
 
 
 class LTXVTrainValidationConfig(CheckedSectionNode):
@@ -139,6 +164,8 @@ class LTXVTrainValidationConfig(CheckedSectionNode):
     section = "validation"
     node_id = "LTXVTrainValidationConfig"
     display_name = "Configure LTXV Validation"
+    description = "Makes test videos during training, so that you see what the model has learned."
+    aliases = ("samples", "preview")
 
 
 class LTXVTrainCheckpointsConfig(CheckedSectionNode):
@@ -147,6 +174,11 @@ class LTXVTrainCheckpointsConfig(CheckedSectionNode):
     section = "checkpoints"
     node_id = "LTXVTrainCheckpointsConfig"
     display_name = "Configure LTXV Checkpoints"
+    description = (
+        "Sets how often training is saved, so that you can resume it and use the LoRA of an "
+        "earlier step."
+    )
+    aliases = ("checkpoint", "save", "resume")
 
 
 class LTXVTrainHubConfig(CheckedSectionNode):
@@ -155,6 +187,8 @@ class LTXVTrainHubConfig(CheckedSectionNode):
     section = "hub"
     node_id = "LTXVTrainHubConfig"
     display_name = "Configure LTXV Hub Upload"
+    description = "Uploads the finished LoRA to the Hugging Face Hub."
+    aliases = ("hugging face", "upload", "share")
 
 
 class LTXVTrainFlowMatchingConfig(CheckedSectionNode):
@@ -163,6 +197,11 @@ class LTXVTrainFlowMatchingConfig(CheckedSectionNode):
     section = "flow_matching"
     node_id = "LTXVTrainFlowMatchingConfig"
     display_name = "Configure LTXV Flow Matching"
+    description = (
+        "Sets how noisy the clips are from which the model learns; the defaults suit most "
+        "trainings."
+    )
+    aliases = ("timesteps", "noise")
 
 
 class LTXVTrainTrackersConfig(CheckedSectionNode):
@@ -171,6 +210,11 @@ class LTXVTrainTrackersConfig(CheckedSectionNode):
     section = "trackers"
     node_id = "LTXVTrainTrackersConfig"
     display_name = "Configure LTXV Trackers"
+    description = (
+        "Shows loss curves and samples in TensorBoard or Weights & Biases, where runs can be "
+        "compared."
+    )
+    aliases = ("tensorboard", "wandb", "log")
 
 
 SECTION_NODES: tuple[type[SectionNode], ...] = (

@@ -3,11 +3,16 @@
 from comfy_api.latest import io
 
 from ...ltxv_train_core.config import Option
+from ..comfy.schema import advanced
 
 
 def widget(option: Option) -> io.Input:
     """The widget of an option."""
-    common = {"tooltip": tooltip(option), "default": option.default}
+    common = {
+        "tooltip": tooltip(option),
+        "default": option.default,
+        **advanced(option.advanced),
+    }
     if option.kind == "int":
         return io.Int.Input(
             option.name,

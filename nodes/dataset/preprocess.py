@@ -14,6 +14,7 @@ from ...ltxv_train_core.manifests.manifest import Columns
 from ..comfy.folders import input_path
 from ..comfy.images import image_from_pil
 from ..comfy.model_files import ChoosesModelFiles, inputs_with_lists, with_files
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 from ..config.widgets import widget
 from ..training.progress import NodeProgress
@@ -45,9 +46,11 @@ class LTXVTrainDatasetPreprocess(ChoosesModelFiles):
             node_id="LTXVTrainDatasetPreprocess",
             display_name="Preprocess LTXV Dataset",
             category=CATEGORY,
-            description="Reads a data set of videos and captions and writes their latents and "
-            "text embeddings for training. Unchanged clips are not encoded again. A clip "
-            "that can't be used is skipped and named with the reason.",
+            description="Prepares your videos and captions for training: run it once before you "
+            "train. It writes latents and text embeddings; unchanged clips are not "
+            "encoded again, and a clip that can't be used is skipped and named with "
+            "the reason.",
+            **search_aliases("dataset", "latents", "encode", "precompute"),
             is_output_node=True,
             inputs=[
                 *inputs_with_lists(options(PreprocessSettings), _widgets()),
