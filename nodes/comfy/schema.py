@@ -8,41 +8,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...ltxv_train_core.config.labels import label
+
 _KNOWS_ADVANCED = "advanced" in inspect.signature(io.Float.Input).parameters
 _KNOWS_ALIASES = "search_aliases" in inspect.signature(io.Schema).parameters
 
 _WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
-
-_WORDS = {
-    "8bit": "8 bits",
-    "ckpt": "checkpoint",
-    "clip": "CLIP",
-    "dataloader": "data loader",
-    "dataset": "data set",
-    "dims": "dimensions",
-    "dir": "folder",
-    "dtype": "data type",
-    "ema": "EMA",
-    "fps": "frames per second",
-    "grad": "gradient",
-    "hdr": "HDR",
-    "id": "ID",
-    "inductor": "Inductor",
-    "json": "JSON",
-    "llm": "LLM",
-    "lora": "LoRA",
-    "max": "maximum",
-    "min": "minimum",
-    "n": "N",
-    "num": "number of",
-    "p": "probability",
-    "params": "parameters",
-    "px": "(px)",
-    "tensorboard": "TensorBoard",
-    "vae": "VAE",
-    "wandb": "Weights & Biases",
-}
-_LABELS = {"id_token": "Trigger word (ID token)"}
 
 
 def advanced(is_advanced: bool = True) -> dict[str, Any]:
@@ -53,12 +24,6 @@ def advanced(is_advanced: bool = True) -> dict[str, Any]:
 def search_aliases(*words: str) -> dict[str, Any]:
     """The argument of a schema with other words by which its node is found."""
     return {"search_aliases": list(words)} if _KNOWS_ALIASES else {}
-
-
-def label(name: str) -> str:
-    """The name of an input or output in words: "max_grad_norm" is "Maximum gradient norm"."""
-    words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
-    return _LABELS.get(name, words[:1].upper() + words[1:])
 
 
 def label_widgets(node: type[io.ComfyNode]) -> None:

@@ -78,7 +78,12 @@ def used_names() -> list[str]:
     for path in sorted((PACK / "nodes").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         known: dict[str, str] = {}
+        blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
+        types = [b for b in blocks if ast.unparse(b.test) == "TYPE_CHECKING"]
+        of_types = {node for block in types for node in ast.walk(block)}
         for node in ast.walk(tree):
+            if node in of_types:
+                continue
             if isinstance(node, ast.Import):
                 known |= {a.name.split(".")[0]: a.name.split(".")[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
