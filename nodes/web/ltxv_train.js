@@ -2,6 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { fitHeight, hideAdvanced } from "./advanced.js";
 import { loadStyle } from "./dom.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
@@ -25,8 +26,15 @@ app.registerExtension({
   settings: [permissionSetting()],
 
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!followsRuns(nodeData)) return;
-    chain(nodeType.prototype, "onNodeCreated", (node) => widgets.set(node, new NodeWidget(node)));
+    if (!isOurs(nodeData)) return;
+    const hasPanel = followsRuns(nodeData);
+    chain(nodeType.prototype, "onNodeCreated", (node) => {
+      labelTexts(node);
+      hideAdvanced(node);
+      if (hasPanel) widgets.set(node, new NodeWidget(node));
+      fitHeight(node);
+    });
+    if (!hasPanel) return;
     chain(nodeType.prototype, "onConfigure", (node) => {
       // The graph gets its own id only after its nodes.
       setTimeout(() => {
@@ -59,9 +67,20 @@ function catchUp() {
   }
 }
 
+function isOurs(nodeData) {
+  return nodeData.name.startsWith("LTXVTrain");
+}
+
 /** The training nodes, and those that join a run. */
 function followsRuns(nodeData) {
-  return nodeData.name.startsWith("LTXVTrain") && nodeData.output_name?.includes("run_folder");
+  return nodeData.output_name?.includes("run_folder");
+}
+
+/** An empty text says what it is for in words, as the labels of other widgets do. */
+function labelTexts(node) {
+  for (const { element, label } of node.widgets ?? []) {
+    if (element instanceof HTMLTextAreaElement && label) element.placeholder = label;
+  }
 }
 
 function chain(prototype, method, then) {

@@ -49,7 +49,7 @@ def test_english_is_complete_and_says_what_the_nodes_say(host: Host) -> None:
             node["description"],
         )
         inputs = {**node["input"]["required"], **node["input"].get("optional", {})}
-        assert list(shown["inputs"]) == list(inputs)
+        assert shown["inputs"].keys() == inputs.keys()
         labels = {
             key: each["display_name"] for key, (_, each) in inputs.items() if "display_name" in each
         }
