@@ -29,7 +29,7 @@ app.registerExtension({
     if (!isOurs(nodeData)) return;
     const hasPanel = followsRuns(nodeData);
     chain(nodeType.prototype, "onNodeCreated", (node) => {
-      labelTexts(node);
+      labelWidgets(node, nodeData);
       hideAdvanced(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
@@ -76,10 +76,15 @@ function followsRuns(nodeData) {
   return nodeData.output_name?.includes("run_folder");
 }
 
-/** An empty text says what it is for in words, as the labels of other widgets do. */
-function labelTexts(node) {
-  for (const { element, label } of node.widgets ?? []) {
-    if (element instanceof HTMLTextAreaElement && label) element.placeholder = label;
+/**
+ * Labels widgets in words also where the interface doesn't: 0.3.64 in languages that lack a word, and texts, whose
+ * placeholder is their label.
+ */
+function labelWidgets(node, { input }) {
+  const inputs = { ...input.required, ...input.optional };
+  for (const widget of node.widgets ?? []) {
+    if (widget.label === widget.name) widget.label = inputs[widget.name]?.[1].display_name;
+    if (widget.element instanceof HTMLTextAreaElement && widget.label) widget.element.placeholder = widget.label;
   }
 }
 
