@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from .errors import Cancelled
+from .units import byte_size
 
 
 @dataclass(frozen=True)
 class Progress:
     """`done` of `total` units of a named phase ("encode videos", "train", "sample", ...).
 
-    `item` names what is worked on now; `eta_seconds` counts to the end of the phase.
+    `unit` is one of them in words, or "byte"; `item` names what is worked on now; `eta_seconds`
+    counts to the end of the phase.
     """
 
     phase: str
@@ -28,6 +30,13 @@ class Progress:
     unit: str = "item"
     item: str = field(default="", compare=False)
     eta_seconds: float | None = field(default=None, compare=False)
+
+    @property
+    def amount(self) -> str:
+        """How much is done, in words: "3 of 12 clips", "1.2 GiB of 4 GiB"."""
+        if self.unit == "byte":
+            return f"{byte_size(self.done)} of {byte_size(self.total)}"
+        return f"{self.done} of {self.total} {self.unit}{'' if self.total == 1 else 's'}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .comfy.model_files import know_comfyui_tokenizer
+from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
 from .config.section_nodes import SECTION_NODES
 from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
@@ -62,6 +63,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
 )
 for _node in NODES:
     report_missing_permission(_node)
+    label_widgets(_node)
 
 
 class LTXVTrainExtension(ComfyExtension):

@@ -1,8 +1,9 @@
 """Long work on a terminal: progress bars on standard error, Ctrl-C stops between two steps."""
 
 import sys
-from collections.abc import Callable
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, MutableMapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -18,6 +19,7 @@ from ..events import (
     StepCompleted,
     StopSignal,
 )
+from ..units import duration
 
 Result = TypeVar("Result")
 
@@ -40,11 +42,30 @@ def run(target: Callable[[Reporter, StopSignal], Result]) -> Result:
                 job.cancel()
 
 
+class _Bar(tqdm):  # type: ignore[type-arg]  # tqdm is generic for type checkers alone
+    """A bar that writes durations and bytes as the rest of this program does."""
+
+    def __init__(self, phase: str, done: int, total: int, unit: str):
+        self._event = Progress(phase, done, total, unit)
+        layout = "{desc}: {percentage:.0f}%|{bar}| {amount} [{spent} spent, {left} left{postfix}]"
+        super().__init__(total=total, desc=phase, initial=done, bar_format=layout)
+
+    @property
+    def format_dict(self) -> MutableMapping[str, Any]:
+        """The facts that the layout names."""
+        facts = super().format_dict
+        event = replace(self._event, done=int(self.n))
+        missing, rate = event.total - event.done, facts["rate"]
+        left = duration(missing / (rate or 1)) if rate or not missing else "?"
+        spent = duration(facts["elapsed"])
+        return {**facts, "amount": event.amount, "spent": spent, "left": left}
+
+
 class TerminalProgress:
     """One bar for the phase that runs now; lines for everything else."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[NoReturn] | None = None
+        self._bar: _Bar | None = None
         self._phase = ""
 
     def __enter__(self) -> "TerminalProgress":
@@ -74,11 +95,11 @@ class TerminalProgress:
         """Writes a line above the bar."""
         tqdm.write(message, file=sys.stderr)
 
-    def _advance(self, phase: str, done: int, total: int, unit: str) -> "tqdm[NoReturn]":
+    def _advance(self, phase: str, done: int, total: int, unit: str) -> _Bar:
         if self._bar is None or phase != self._phase or total != self._bar.total:
             self._close()
             self._phase = phase
-            self._bar = tqdm(total=total, desc=phase, unit=unit, initial=max(0, done - 1))
+            self._bar = _Bar(phase, max(0, done - 1), total, unit)
         self._bar.update(done - self._bar.n)
         return self._bar
 

@@ -33,6 +33,7 @@ def option(
     step: float | None = None,
     multiline: bool = False,
     allowed: str = "",
+    advanced: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a section: its default, what it does, its bounds, and its widget's step.
@@ -43,7 +44,13 @@ def option(
         step: the smallest change the widget makes (numbers only).
         multiline: a text that is longer than a line.
         allowed: with `pattern`: what it matches, in words.
+        advanced: few change it; its widget is shown on demand, where ComfyUI can do that.
         **bounds: pydantic's `ge`, `le`, `gt`, `lt`, `multiple_of`, `min_length`, `pattern`.
     """
-    extra: dict[str, Any] = {"step": step, "multiline": multiline, "allowed": allowed}
+    extra: dict[str, Any] = {
+        "step": step,
+        "multiline": multiline,
+        "allowed": allowed,
+        "advanced": advanced,
+    }
     return Field(default, description=description, json_schema_extra=extra, **bounds)

@@ -38,6 +38,7 @@ class Option:
         choices: allowed values of a "choice".
         optional: null is allowed.
         multiline: the text takes several lines.
+        advanced: few change it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Option:
     choices: tuple[str, ...] = ()
     optional: bool = False
     multiline: bool = False
+    advanced: bool = False
 
     def to_widget(self, value: Any) -> object:
         """A widget's value for an option's value."""
@@ -145,6 +147,7 @@ def _option(name: str, field: FieldInfo) -> Option:
         choices=choices,
         optional=optional,
         multiline=kind in ("lines", "mapping") or bool(extra.get("multiline")),
+        advanced=bool(extra.get("advanced")),
     )
     if field.default is PydanticUndefined:
         return option

@@ -12,7 +12,7 @@ from ..families.names import REFERENCE
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..media.info import TRAITS, MediaInfo
-from ..models.memory.activations import GIB
+from ..units import byte_size, duration
 from .cache import Cache
 from .index import Example, Index
 
@@ -41,7 +41,7 @@ class DatasetSummary:
     def lines(self) -> list[str]:
         """In words."""
         total = sum(self.clips.values())
-        lines = [f"{total} clips, {self.frames} frames, {self.disk_bytes / 1e6:.1f} MB on disk"]
+        lines = [f"{total} clips, {self.frames} frames, {byte_size(self.disk_bytes)} on disk"]
         for size, count in self.clips.items():
             reference = " with its reference" if self.with_references else ""
             lines.append(f"- {size}: {count} clips, {self.sample_tokens[size]} tokens{reference}")
@@ -50,11 +50,12 @@ class DatasetSummary:
         tokens = max(self.sample_tokens.values())
         for model in self.model_sizes:
             whole, checkpointed = (
-                model.training_bytes(tokens, checkpointing) / GIB for checkpointing in (False, True)
+                byte_size(model.training_bytes(tokens, checkpointing))
+                for checkpointing in (False, True)
             )
             lines.append(
                 f"training memory of a {model.name} model, estimated for a LoRA with batch size 1: "
-                f"{whole:.0f} GiB, {checkpointed:.0f} GiB with gradient checkpointing"
+                f"{whole}, {checkpointed} with gradient checkpointing"
             )
         return lines
 
@@ -138,7 +139,9 @@ class PreprocessSummary:
     def text(self) -> str:
         """Everything that the user should know, in lines."""
         skipped = f"{len(self.skipped)} skipped"
-        lines = [f"{self.written} encoded, {self.reused} reused, {skipped}, {self.seconds:.1f} s"]
+        lines = [
+            f"{self.written} encoded, {self.reused} reused, {skipped}, took {duration(self.seconds)}"
+        ]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
         if self.reread:
             lines.append(

@@ -2,6 +2,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..storage.atomic import write_json
+from ..units import byte_size, duration
 
 MEANING = {
     "stripes": "contrast of the stripes",
@@ -42,8 +43,8 @@ def format_report(report: DemoReport) -> str:
         (f"{MEANING[report.task]}, after", f"{report.score_after:.3f}"),
         *((f"{name} as in the prompt", f"{v:.2f}") for name, v in report.fidelity.items()),
         *((name.replace("_", " "), f"{v:.3f}") for name, v in report.details.items()),
-        *((f"seconds, {name}", f"{v:.1f}") for name, v in report.seconds.items()),
-        ("peak memory", f"{report.peak_memory_bytes / 1e9:.2f} GB"),
+        *((f"time, {name}", duration(v)) for name, v in report.seconds.items()),
+        ("peak memory", byte_size(report.peak_memory_bytes)),
         ("LoRA", report.lora_file),
     ]
     width = max(len(name) for name, _ in rows)

@@ -17,6 +17,7 @@ from ..formats.tensors import FP8
 from ..storage.faults import named_faults
 from ..storage.reading import parse_json
 from ..storage.tensors import StoredTensor, stream_safetensors
+from ..units import byte_size
 from .checkpoint_weights import CheckpointFile, open_checkpoint
 from .convert import require_new
 from .file import name_some, read_lora
@@ -133,5 +134,5 @@ def _require_room(checkpoint: Path, output: Path) -> None:
     needed, free = checkpoint.stat().st_size, shutil.disk_usage(output.parent).free
     if free < needed:
         raise ModelError(
-            f"{output}: needs {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there"
+            f"{output}: needs {byte_size(needed)} of disk space, and {byte_size(free)} are free there"
         )

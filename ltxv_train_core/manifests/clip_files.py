@@ -32,6 +32,7 @@ from ..media.write import write_exact_video
 from ..permissions import Ledger, require_own, write_own
 from ..storage.atomic import atomic_path
 from ..storage.reading import is_regular, parse_json, read_text
+from ..units import byte_size
 from .manifest import Clip, Manifest, read_manifest
 
 METADATA = "dataset.json"
@@ -221,8 +222,8 @@ def _require_memory(infos: list[MediaInfo], max_frames: int) -> None:
     available = psutil.virtual_memory().available
     if needed > available:
         raise DataError(
-            f"the frames of {len(infos)} clips need {needed / 2**30:.1f} GB of memory, and "
-            f"{available / 2**30:.1f} GB are free: take fewer frames of each (max_frames), or "
+            f"the frames of {len(infos)} clips need {byte_size(needed)} of memory, and "
+            f"{byte_size(available)} are free: take fewer frames of each (max_frames), or "
             "make the references with Write LTXV Reference Videos or with `python -m "
             "ltxv_train_core references`, which hold one frame at a time"
         )

@@ -10,6 +10,7 @@ from typing import TypeVar
 from ..errors import Cancelled, DataError, LTXVTrainError
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import regular_status
+from ..units import byte_size
 
 DEFAULT_MEGAPIXELS = 100
 LARGEST_MEGAPIXELS = 178
@@ -78,8 +79,8 @@ def _require_file(path: Path) -> None:
     on_disk = _bytes_on_disk(status)
     if status.st_size > SPARSE_FILE_BYTES and 0 < on_disk < LEAST_SHARE_ON_DISK * status.st_size:
         raise DataError(
-            f"{printable(path)}: is incomplete: of its {status.st_size / 1e9:.1f} GB only "
-            f"{on_disk / 1e9:.1f} GB were ever written"
+            f"{printable(path)}: is incomplete: of its {byte_size(status.st_size)} only "
+            f"{byte_size(on_disk)} were ever written"
         )
 
 

@@ -11,15 +11,15 @@ from ..families.base import Denoiser
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..models.device import free_bytes
-from ..models.memory.activations import GIB
 from ..models.memory.fp8 import has_float8
 from ..models.memory.quantize import frozen_bytes
+from ..units import byte_size
 
 GRADIENT_BYTES = 4
 OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
 ADAMW_BYTES = 8
 HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
-WORTH_TELLING_BYTES = GIB // 20
+WORTH_TELLING_BYTES = 2**30 // 20
 
 
 def tell_fit(
@@ -37,7 +37,7 @@ def tell_fit(
     """
     needed, free = step_bytes(config, denoiser, dataset), free_bytes(device)
     line = (
-        f"a step needs about {needed / GIB:.1f} GiB beside the weights, {free / GIB:.1f} GiB are "
+        f"a step needs about {byte_size(needed)} of memory beside the weights, {byte_size(free)} are "
         f"free on {device}"
     )
     if needed <= free:
@@ -93,12 +93,12 @@ def _savings(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDatase
         )
         saved = needed - step_bytes(changed, denoiser, dataset)
         if saved > WORTH_TELLING_BYTES:
-            yield f"optimization.{name} {str(value).lower()} {saved / GIB:.1f} GiB"
+            yield f"optimization.{name} {str(value).lower()} {byte_size(saved)}"
     if config.model.training_mode != "lora":
         return
     blocks = denoiser.transformer.transformer_blocks
     size = frozen_bytes(blocks)
     if config.acceleration.quantization is None and not has_float8(blocks):
         in_eight_bits = sum(p.numel() for p in blocks.parameters() if not p.requires_grad)
-        yield f"acceleration.quantization int8-quanto {(size - in_eight_bits) / GIB:.1f} GiB"
-    yield f"acceleration.blocks_to_offload {size / len(blocks) / GIB:.2f} GiB for each block"
+        yield f"acceleration.quantization int8-quanto {byte_size(size - in_eight_bits)}"
+    yield f"acceleration.blocks_to_offload {byte_size(size / len(blocks))} for each block"

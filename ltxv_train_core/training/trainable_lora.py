@@ -16,6 +16,7 @@ from ..models.memory.offload import offload, place, spread
 from ..models.memory.quantize import frozen_bytes, quantize_base
 from ..models.precision import base_dtype, file_dtype
 from ..models.transformer import Transformer
+from ..units import byte_size
 
 
 class TrainableLoRA:
@@ -65,6 +66,6 @@ class TrainableLoRA:
 
 def _offloaded_size(transformer: Transformer, offloaded: list[int], device: torch.device) -> str:
     blocks = transformer.transformer_blocks
-    size = sum(frozen_bytes(blocks[number]) for number in offloaded) / 2**30
+    size = byte_size(sum(frozen_bytes(blocks[number]) for number in offloaded))
     saved = "; on a CPU that saves nothing" if device.type == "cpu" else ""
-    return f"{len(offloaded)} of {len(blocks)} blocks ({size:.2f} GiB) live in host memory{saved}"
+    return f"{len(offloaded)} of {len(blocks)} blocks ({size}) live in host memory{saved}"

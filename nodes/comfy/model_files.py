@@ -12,6 +12,7 @@ from ...ltxv_train_core.config.widgets import NONE
 from ...ltxv_train_core.models.sources.allowed import require_allowed
 from ...ltxv_train_core.models.sources.known_folders import look_in
 from ...ltxv_train_core.storage.paths import as_path
+from .schema import advanced
 from .widget_problems import WidgetProblem
 
 # For each option: the widget beside it, and the folders whose files it lists.
@@ -116,6 +117,7 @@ def _lists() -> list[io.Input]:
             default=NONE,
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
             f"{option}. none: {option} is used.",
+            **advanced(option == "vae_source"),
         )
         for option, (widget, folders) in FILES.items()
     ]

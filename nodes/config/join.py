@@ -8,6 +8,7 @@ from ...ltxv_train_core.config import SECTIONS, DataConfig, TrainingConfig, buil
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import runs_folder
 from ..comfy.prompts import Prompt
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem, problems_at
 
@@ -39,8 +40,10 @@ class LTXVTrainConfig(io.ComfyNode):
             node_id="LTXVTrainConfig",
             display_name="Join LTXV Training Configuration",
             category=CONFIG_CATEGORY,
-            description="Joins the sections of a training configuration. Only the data section "
-            "is required; a section that isn't connected has its defaults.",
+            description="Joins all settings of a training into one, for the training node. Only "
+            "the data section is required; a section that isn't connected has its "
+            "defaults.",
+            **search_aliases("settings", "options"),
             inputs=[
                 *sections,
                 io.Int.Input(

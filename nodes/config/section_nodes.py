@@ -18,6 +18,7 @@ from ..comfy.model_files import (
     model_problems,
     with_files,
 )
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
@@ -32,11 +33,15 @@ class SectionNode(io.ComfyNode):
         section: the section's name in the configuration.
         node_id: the name of the class; workflows hold it.
         display_name: the node's title on the canvas.
+        description: what it is for, in a sentence that a newcomer understands.
+        aliases: other words by which the node is found.
     """
 
     section: ClassVar[str]
     node_id: ClassVar[str]
     display_name: ClassVar[str]
+    description: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,7 +50,8 @@ class SectionNode(io.ComfyNode):
             node_id=cls.node_id,
             display_name=cls.display_name,
             category=CONFIG_CATEGORY,
-            description=f"{section.summary} Connect it to Join LTXV Training Configuration.",
+            description=f"{cls.description} Connect it to Join LTXV Training Configuration.",
+            **search_aliases(*cls.aliases),
             inputs=[widget(option) for option in options(section)],
             outputs=[
                 SECTION_SOCKETS[cls.section].Output(
@@ -81,6 +87,8 @@ class LTXVTrainModelConfig(SectionNode):
     section = "model"
     node_id = "LTXVTrainModelConfig"
     display_name = "Configure LTXV Model"
+    description = "Chooses the video model that is trained."
+    aliases = ("base model", "checkpoint")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -109,6 +117,10 @@ class LTXVTrainLoRAConfig(SectionNode):
     section = "lora"
     node_id = "LTXVTrainLoRAConfig"
     display_name = "Configure LTXV LoRA"
+    description = (
+        "Sets how much the LoRA can learn (its rank), and which layers of the model it changes."
+    )
+    aliases = ("rank", "alpha", "lora")
 
 
 class LTXVTrainConditioningConfig(SectionNode):
@@ -117,6 +129,11 @@ class LTXVTrainConditioningConfig(SectionNode):
     section = "conditioning"
     node_id = "LTXVTrainConditioningConfig"
     display_name = "Configure LTXV Conditioning"
+    description = (
+        "Sets what the model sees besides the text while it learns: a first frame to animate, a "
+        "video to follow, a part to keep."
+    )
+    aliases = ("image to video", "reference", "mask")
 
 
 class LTXVTrainOptimizationConfig(SectionNode):
@@ -125,6 +142,10 @@ class LTXVTrainOptimizationConfig(SectionNode):
     section = "optimization"
     node_id = "LTXVTrainOptimizationConfig"
     display_name = "Configure LTXV Optimization"
+    description = (
+        "Sets how long and how fast the model learns: steps, learning rate, batch size, optimizer."
+    )
+    aliases = ("learning rate", "steps", "optimizer")
 
 
 class LTXVTrainAccelerationConfig(SectionNode):
@@ -133,6 +154,8 @@ class LTXVTrainAccelerationConfig(SectionNode):
     section = "acceleration"
     node_id = "LTXVTrainAccelerationConfig"
     display_name = "Configure LTXV Acceleration"
+    description = "Sets precision and memory use, so that training fits your GPU."
+    aliases = ("memory", "precision", "vram", "quantization")
 
 
 class LTXVTrainDataConfig(SectionNode):
@@ -141,6 +164,8 @@ class LTXVTrainDataConfig(SectionNode):
     section = "data"
     node_id = "LTXVTrainDataConfig"
     display_name = "Configure LTXV Data"
+    description = "Chooses the preprocessed clips to train on."
+    aliases = ("dataset",)
 
     @classmethod
     def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
@@ -159,6 +184,8 @@ class LTXVTrainValidationConfig(SectionNode):
     section = "validation"
     node_id = "LTXVTrainValidationConfig"
     display_name = "Configure LTXV Validation"
+    description = "Makes test videos during training, so that you see what the model has learned."
+    aliases = ("samples", "preview")
 
 
 class LTXVTrainCheckpointsConfig(SectionNode):
@@ -167,6 +194,11 @@ class LTXVTrainCheckpointsConfig(SectionNode):
     section = "checkpoints"
     node_id = "LTXVTrainCheckpointsConfig"
     display_name = "Configure LTXV Checkpoints"
+    description = (
+        "Sets how often training is saved, so that you can resume it and use the LoRA of an "
+        "earlier step."
+    )
+    aliases = ("checkpoint", "save", "resume")
 
 
 class LTXVTrainHubConfig(SectionNode):
@@ -175,6 +207,8 @@ class LTXVTrainHubConfig(SectionNode):
     section = "hub"
     node_id = "LTXVTrainHubConfig"
     display_name = "Configure LTXV Hub Upload"
+    description = "Uploads the finished LoRA to the Hugging Face Hub."
+    aliases = ("hugging face", "upload", "share")
 
 
 class LTXVTrainFlowMatchingConfig(SectionNode):
@@ -183,6 +217,11 @@ class LTXVTrainFlowMatchingConfig(SectionNode):
     section = "flow_matching"
     node_id = "LTXVTrainFlowMatchingConfig"
     display_name = "Configure LTXV Flow Matching"
+    description = (
+        "Sets how noisy the clips are from which the model learns; the defaults suit most "
+        "trainings."
+    )
+    aliases = ("timesteps", "noise")
 
 
 class LTXVTrainTrackersConfig(SectionNode):
@@ -191,6 +230,11 @@ class LTXVTrainTrackersConfig(SectionNode):
     section = "trackers"
     node_id = "LTXVTrainTrackersConfig"
     display_name = "Configure LTXV Trackers"
+    description = (
+        "Shows loss curves and samples in TensorBoard or Weights & Biases, where runs can be "
+        "compared."
+    )
+    aliases = ("tensorboard", "wandb", "log")
 
 
 SECTION_NODES: tuple[type[SectionNode], ...] = (

@@ -9,12 +9,17 @@ from ...ltxv_train_core.config import Option, Section, from_widgets, options
 from ...ltxv_train_core.errors import DataError
 from ...ltxv_train_core.permissions import no_such_path
 from ..comfy.folders import input_path
+from ..comfy.schema import advanced
 from ..comfy.widget_problems import WidgetProblem, problems_at
 
 
 def widget(option: Option) -> io.Input:
     """The widget of an option."""
-    common = {"tooltip": tooltip(option), "default": option.default}
+    common = {
+        "tooltip": tooltip(option),
+        "default": option.default,
+        **advanced(option.advanced),
+    }
     if option.kind == "int":
         return io.Int.Input(
             option.name,

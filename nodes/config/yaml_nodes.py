@@ -13,6 +13,7 @@ from ...ltxv_train_core.storage.atomic import sha256_json, write_text
 from ...ltxv_train_core.storage.reading import is_regular, read_text
 from ..comfy.folders import input_path, runs_folder
 from ..comfy.model_files import with_listed_files
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .section_nodes import PATHS
@@ -31,8 +32,9 @@ class LTXVTrainLoadConfig(io.ComfyNode):
             node_id="LTXVTrainLoadConfig",
             display_name="Load LTXV Training Config",
             category=CONFIG_CATEGORY,
-            description="Reads a whole training configuration from a YAML file or from pasted "
-            "text, this pack's or one of LTX-Video-Trainer.",
+            description="Loads the settings of a training from a YAML file or from pasted text, "
+            "this pack's or one of LTX-Video-Trainer.",
+            **search_aliases("yaml", "settings", "preset"),
             inputs=[
                 io.String.Input(
                     "file",
@@ -96,8 +98,10 @@ class LTXVTrainSaveConfig(io.ComfyNode):
             node_id="LTXVTrainSaveConfig",
             display_name="Save LTXV Training Config",
             category=CONFIG_CATEGORY,
-            description="Writes a whole training configuration as a YAML file into ComfyUI's "
-            "output folder, for Load LTXV Training Config, the command line or LTX-Video-Trainer.",
+            description="Saves the settings of a training as a YAML file in ComfyUI's output "
+            "folder, for Load LTXV Training Config, the command line or "
+            "LTX-Video-Trainer.",
+            **search_aliases("yaml", "settings", "preset"),
             is_output_node=True,
             inputs=[
                 TRAINING_CONFIG.Input(

@@ -17,6 +17,7 @@ from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
 from ...ltxv_train_core.manifests.references import add_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
 from ..comfy.widget_problems import WidgetProblem
 from ..config.widgets import widget
@@ -49,9 +50,9 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
             node_id="LTXVTrainDatasetFromVideos",
             display_name="Write LTXV Dataset From Videos",
             category=CATEGORY,
-            description="Writes videos or image batches from the canvas, with captions, as a data "
-            "set for Preprocess LTXV Dataset. Files are lossless and named by their content: "
-            "existing ones are not written again.",
+            description="Saves videos from the canvas, with captions, as a data set to train on. "
+            "The files are lossless; existing ones are not written again.",
+            **search_aliases("dataset", "save clips"),
             is_input_list=True,
             inputs=[
                 io.Video.Input(
@@ -142,9 +143,10 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
             node_id="LTXVTrainDatasetVideos",
             display_name="Load LTXV Dataset Videos",
             category=CATEGORY,
-            description="Loads the clips of a data set as a list of image batches, so that any "
-            "graph can run on each: edges, depth, poses. Write LTXV Dataset With References "
-            "writes the results as references of the same clips.",
+            description="Loads all clips of a data set, so that any graph can run on each of "
+            "them: edges, depth, poses. Write LTXV Dataset With References writes "
+            "the results as references of the same clips.",
+            **search_aliases("dataset", "load clips"),
             inputs=[
                 io.String.Input("dataset_path", default="", tooltip=_DATASET),
                 io.Int.Input(
@@ -230,9 +232,10 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
             node_id="LTXVTrainDatasetWithReferences",
             display_name="Write LTXV Dataset With References",
             category=CATEGORY,
-            description="Joins processed clips to the data set that they come from, as the "
-            "reference videos of an IC-LoRA. The data set itself is not changed: metadata with a "
-            "reference column is written beside it.",
+            description="Pairs every clip with its processed version, so that an IC-LoRA can "
+            "learn to turn one into the other. The data set itself is not changed: "
+            "metadata with a reference column is written beside it.",
+            **search_aliases("dataset", "control", "ic-lora"),
             is_input_list=True,
             is_output_node=True,
             inputs=[

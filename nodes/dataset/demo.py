@@ -16,6 +16,7 @@ from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
 from ...ltxv_train_core.media.write import write_video
 from ..comfy.folders import LORA_SUBFOLDER, input_path
 from ..comfy.images import image_from_frames
+from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
 from ..training.progress import NodeProgress
 from ..training.run_job import run_job
@@ -34,8 +35,9 @@ class LTXVTrainDemoDataset(WritesDataset):
             node_id="LTXVTrainDemoDataset",
             display_name="Generate LTXV Demo Dataset",
             category=CATEGORY,
-            description="Generates a small data set of moving shapes with captions, to try training "
+            description="Makes a small data set of moving shapes with captions, to try training "
             "without videos of your own.",
+            **search_aliases("dataset", "example", "toy"),
             inputs=[
                 io.Combo.Input(
                     "task",
@@ -66,6 +68,7 @@ class LTXVTrainDemoDataset(WritesDataset):
                     default="ltxv_train_demo",
                     tooltip="Folder to write to, in ComfyUI's input folder. Each task, number and "
                     "seed gets its own folder in it.",
+                    **advanced(),
                 ),
                 io.Int.Input(
                     "prompt_number",
@@ -125,9 +128,11 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
             node_id="LTXVTrainMiniatureCheckpoint",
             display_name="Write LTXV Miniature Checkpoint",
             category=CATEGORY,
-            description="Writes the miniature LTX-Video model that comes with this pack into "
-            "ComfyUI's checkpoint folder, once. Load it with the stock checkpoint loader, and "
-            "encode its prompts with Encode LTXV Miniature Prompt.",
+            description="Puts a tiny video model into ComfyUI's checkpoint folder, to try "
+            "everything in seconds without a download. Load it with the stock "
+            "checkpoint loader, and encode its prompts with Encode LTXV Miniature "
+            "Prompt.",
+            **search_aliases("checkpoint", "toy", "demo"),
             inputs=[],
             outputs=[
                 io.AnyType.Output(
@@ -163,8 +168,9 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
             node_id="LTXVTrainMiniaturePrompt",
             display_name="Encode LTXV Miniature Prompt",
             category=CATEGORY,
-            description="Encodes a prompt for the miniature model, whose text encoder is too "
-            "small for the stock CLIP loader.",
+            description="Tells the miniature model in words what to show. Its text encoder is "
+            "too small for the stock CLIP loader.",
+            **search_aliases("toy", "demo", "text encode"),
             inputs=[
                 io.String.Input(
                     "text",

@@ -21,6 +21,7 @@ from ..comfy.model_files import (
     model_problems,
     with_files,
 )
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from ..config.widgets import option_problems, widget
@@ -55,9 +56,11 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             node_id="LTXVTrainDatasetPreprocess",
             display_name="Preprocess LTXV Dataset",
             category=CATEGORY,
-            description="Reads a data set of videos and captions and writes their latents and "
-            "text embeddings for training. Unchanged clips are not encoded again. A clip "
-            "that can't be used is skipped and named with the reason.",
+            description="Prepares your videos and captions for training: run it once before you "
+            "train. It writes latents and text embeddings; unchanged clips are not "
+            "encoded again, and a clip that can't be used is skipped and named with "
+            "the reason.",
+            **search_aliases("dataset", "latents", "encode", "precompute"),
             is_output_node=True,
             inputs=[
                 *inputs_with_lists(options(PreprocessSettings), _widgets()),

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, from_widgets, options
 from ...ltxv_train_core.errors import LTXVTrainError
 from ..comfy.folders import input_path
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
 from ..comfy.widget_problems import WidgetProblem
 from ..config.widgets import option_problems, path_problems, widget
@@ -27,8 +28,10 @@ class LTXVTrainSplitScenes(io.ComfyNode):
             node_id="LTXVTrainSplitScenes",
             display_name="Split LTXV Videos Into Scenes",
             category=CATEGORY,
-            description="Cuts long videos at their scene changes, exact to the frame, and writes "
-            "the scenes that are long enough as a data set to caption. Needs PySceneDetect.",
+            description="Cuts long videos into short scenes, to caption and train on. Cuts are "
+            "exact to the frame; scenes that are too short are skipped. Needs "
+            "PySceneDetect.",
+            **search_aliases("scene detection", "cut", "clip", "dataset"),
             is_output_node=True,
             inputs=_inputs(SplitSettings, "videos_path"),
             outputs=[dataset_output("The metadata file of the scenes, for Caption LTXV Dataset.")],
@@ -70,8 +73,11 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
             node_id="LTXVTrainDatasetCaption",
             display_name="Caption LTXV Dataset",
             category=CATEGORY,
-            description="Captions clips that have no caption with a local vision-language model "
-            "(Qwen2.5-VL), in a metadata file that you can edit. Existing captions stay.",
+            description="Describes every clip in words, so that the model learns which words go "
+            "with which pictures. A local vision-language model (Qwen2.5-VL) "
+            "captions the clips that have no caption; existing captions stay, and "
+            "you can edit all of them in the metadata file.",
+            **search_aliases("caption", "auto caption", "describe", "tag", "dataset"),
             is_output_node=True,
             inputs=_inputs(CaptionSettings, "dataset_path"),
             outputs=[

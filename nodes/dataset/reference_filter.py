@@ -13,6 +13,7 @@ from ...ltxv_train_core.manifests.reference_filters import apply_filter
 from ...ltxv_train_core.manifests.references import make_references
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
 from ..comfy.widget_problems import WidgetProblem
 from ..config.widgets import option_problems, widget
@@ -39,9 +40,11 @@ class LTXVTrainDatasetReferences(io.ComfyNode):
             node_id="LTXVTrainDatasetReferences",
             display_name="Write LTXV Reference Videos",
             category=CATEGORY,
-            description="Writes a reference video for every clip of a data set with a built-in "
-            "filter, for an IC-LoRA. One frame is in memory at a time. References that exist are "
-            "not written again. The data set itself is not changed.",
+            description="Draws the edges of every clip, or blurs it, as the video that an "
+            "IC-LoRA learns to follow. One frame is in memory at a time, and "
+            "existing references are not written again. The data set itself is not "
+            "changed.",
+            **search_aliases("dataset", "control", "canny", "ic-lora"),
             is_output_node=True,
             inputs=[
                 widget(replace(source, name="dataset_path", default="")),
@@ -102,8 +105,10 @@ class LTXVTrainApplyReferenceFilter(io.ComfyNode):
             node_id="LTXVTrainApplyReferenceFilter",
             display_name="Apply LTXV Reference Filter",
             category=CATEGORY,
-            description="Applies the filter of Write LTXV Reference Videos to frames, so that an "
-            "IC-LoRA gets the kind of reference that it was trained with.",
+            description="Turns a video into the kind of reference that an IC-LoRA was trained "
+            "with, such as edges. It applies the filter of Write LTXV Reference "
+            "Videos.",
+            **search_aliases("control", "canny"),
             inputs=[
                 io.Image.Input("images", tooltip="Frames of a video, or a single image."),
                 *map(widget, _FILTER_OPTIONS),

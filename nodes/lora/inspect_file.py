@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.families.inspect import as_text, inspect_file
 from ..comfy.model_files import listed
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 
 FOLDERS = ("loras", "checkpoints", "diffusion_models", "text_encoders", "vae")
@@ -22,8 +23,10 @@ class LTXVTrainInspectFile(io.ComfyNode):
             node_id="LTXVTrainInspectFile",
             display_name="Inspect LTXV File",
             category=CATEGORY,
-            description="Says what a model or LoRA file is: its kind, versions, number formats, "
-            "the rank and alpha of a LoRA, and the metadata. The weights are not read.",
+            description="Shows what a model or LoRA file is and whether it fits: its kind, "
+            "versions, number formats, the rank and alpha of a LoRA, and the "
+            "metadata. The weights are not read.",
+            **search_aliases("metadata", "lora info", "checkpoint"),
             is_output_node=True,
             inputs=[
                 io.Combo.Input(

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...ltxv_train_core.errors import ModelError
 from ..comfy.folders import lora_of_step
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY, LORA_MODEL
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ class LTXVTrainLoadLoRA(io.ComfyNode):
             node_id="LTXVTrainLoadLoRA",
             display_name="Load Trained LTXV LoRA",
             category=CATEGORY,
-            description="Loads a LoRA of any common form into the model, or the LoRA that a training run "
-            "wrote at an earlier step. A LoRA for another model is an error that names the weights "
-            "that don't fit, instead of a LoRA without effect.",
+            description="Adds what you have trained to the model, so that the videos you "
+            "generate show it. It loads a LoRA of any common form, or the one that a "
+            "run wrote at an earlier step; a LoRA for another model is an error that "
+            "names the weights that don't fit.",
+            **search_aliases("lora", "load lora", "apply lora"),
             inputs=[
                 io.Model.Input("model", tooltip="The LTX-Video model to load the LoRA into."),
                 io.Combo.Input(

@@ -16,6 +16,7 @@ from ...ltxv_train_core.errors import ModelError
 from ...ltxv_train_core.lora.forms import LORA_FORMS, LoRAForm
 from ...ltxv_train_core.storage.atomic import sha256_json
 from ..comfy.folders import LORA_SUBFOLDER
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 from ..training.progress import NodeProgress, logger
 from ..training.run_job import run_job
@@ -32,8 +33,9 @@ class LTXVTrainConvertLoRA(io.ComfyNode):
             node_id="LTXVTrainConvertLoRA",
             display_name="Convert LTXV LoRA",
             category=CATEGORY,
-            description="Writes a LoRA in another form, for other programs. Its effect and its "
+            description="Saves a LoRA in a form that other programs can read. Its effect and its "
             "metadata stay the same; keys that the new form can't hold are listed.",
+            **search_aliases("lora", "kohya", "diffusers", "export"),
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -68,8 +70,10 @@ class LTXVTrainResizeLoRA(io.ComfyNode):
             node_id="LTXVTrainResizeLoRA",
             display_name="Resize LTXV LoRA",
             category=CATEGORY,
-            description="Reduces the rank of a LoRA, and so its file, and outputs the relative "
-            "error: the norm of the difference over the norm of the LoRA.",
+            description="Makes a LoRA file smaller, and says how much of its effect is lost. It "
+            "reduces the rank and outputs the relative error: the norm of the "
+            "difference over the norm of the LoRA.",
+            **search_aliases("lora", "rank", "shrink"),
             is_output_node=True,
             inputs=[
                 _lora_input(),
@@ -120,8 +124,10 @@ class LTXVTrainExtractLoRA(io.ComfyNode):
             node_id="LTXVTrainExtractLoRA",
             display_name="Extract LTXV LoRA",
             category=CATEGORY,
-            description="Extracts a LoRA from the difference between two checkpoints of the same "
-            "size, and outputs the relative error.",
+            description="Turns the difference between a model and its fine-tuned version into a "
+            "LoRA. Both checkpoints must have the same size; the relative error is "
+            "an output.",
+            **search_aliases("lora", "finetune", "checkpoint"),
             is_output_node=True,
             inputs=[
                 _model_input("base_name", "The checkpoint that the LoRA is for."),
@@ -163,9 +169,10 @@ class LTXVTrainMergeLoRA(io.ComfyNode):
             node_id="LTXVTrainMergeLoRA",
             display_name="Merge LTXV LoRA",
             category=CATEGORY,
-            description="Merges a LoRA into a copy of a checkpoint. Everything else in the "
-            "checkpoint stays unchanged. It needs memory for one weight at a time, and disk space "
-            "for the copy.",
+            description="Builds a LoRA into a copy of a model, so that the model alone has its "
+            "effect. Everything else in the checkpoint stays unchanged. It needs "
+            "memory for one weight at a time, and disk space for the copy.",
+            **search_aliases("lora", "bake", "checkpoint"),
             is_output_node=True,
             inputs=[
                 _model_input("model_name", "The checkpoint or diffusion model to copy."),

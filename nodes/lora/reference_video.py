@@ -14,6 +14,7 @@ from comfy_api.latest import io
 from torch.nn.functional import interpolate
 
 from ...ltxv_train_core.errors import DataError
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ class LTXVTrainApplyReference(io.ComfyNode):
             node_id="LTXVTrainApplyReference",
             display_name="Apply LTXV Reference Video",
             category=CATEGORY,
-            description="Gives an IC-LoRA its reference video: the whole video is appended to the "
-            "latent as clean tokens that start at frame 0, as in training. Put LTXVCropGuides "
-            "behind the sampler to remove the appended frames.",
+            description="Gives an IC-LoRA the video that it has to follow. The whole video is "
+            "appended to the latent as clean tokens that start at frame 0, as in "
+            "training; put LTXVCropGuides behind the sampler to remove the appended "
+            "frames.",
+            **search_aliases("control", "guide", "ic-lora"),
             inputs=[
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt."),

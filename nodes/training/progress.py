@@ -17,6 +17,7 @@ from ...ltxv_train_core.events import (
     StepCompleted,
 )
 from ...ltxv_train_core.runs.loss_chart import loss_chart
+from ...ltxv_train_core.units import duration
 from ..comfy.images import stacked
 
 PREVIEW_INTERVAL_SECONDS = 1.0
@@ -119,12 +120,12 @@ def _line(event: Event) -> str | None:
     if isinstance(event, StepCompleted):
         return (
             f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
-            f"{_clock(event.eta_seconds)} left"
+            f"{duration(event.eta_seconds)} left"
         )
     if isinstance(event, Progress):
-        left = "" if event.eta_seconds is None else f", {_clock(event.eta_seconds)} left"
+        left = "" if event.eta_seconds is None else f", {duration(event.eta_seconds)} left"
         item = f", {event.item}" if event.item else ""
-        return f"{event.phase}: {event.done} of {event.total}{left}{item}"
+        return f"{event.phase}: {event.amount}{left}{item}"
     if isinstance(event, ClipSkipped):
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
@@ -134,8 +135,3 @@ def _line(event: Event) -> str | None:
             f": {event.message}" if event.message else ""
         )
     return None
-
-
-def _clock(duration_seconds: float) -> str:
-    minutes, seconds = divmod(round(duration_seconds), 60)
-    return f"{minutes}:{seconds:02d}"

@@ -11,6 +11,7 @@ from ...ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingC
 from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.folders import graph_to_share
 from ..comfy.prompts import Prompt, is_link
+from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from ..comfy.widget_problems import WidgetProblem
 from ..config.graph import missing_here, problems_together, written_configuration
@@ -54,6 +55,7 @@ class TrainNode(io.ComfyNode):
     node_id: ClassVar[str]
     display_name: ClassVar[str]
     description: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]]
     gives: ClassVar[io.Output] = LORA_NAME
 
     @classmethod
@@ -90,6 +92,7 @@ class TrainNode(io.ComfyNode):
             display_name=cls.display_name,
             category=CATEGORY,
             description=cls.description,
+            **search_aliases(*cls.aliases),
             is_output_node=True,
             inputs=[
                 TRAINING_CONFIG.Input(
@@ -115,6 +118,7 @@ class TrainNode(io.ComfyNode):
                     optional=True,
                     tooltip="Train a finished run once more, as a new run beside the earlier one, "
                     "every time that the graph is queued.",
+                    **advanced(),
                 ),
                 io.Int.Input(
                     "processes",
@@ -125,6 +129,7 @@ class TrainNode(io.ComfyNode):
                     tooltip="0: train inside ComfyUI. 1: in a process of its own; if it crashes, "
                     "ComfyUI keeps running. More: in that many processes together, one for each "
                     "GPU; each has a batch of its own.",
+                    **advanced(),
                 ),
             ],
             outputs=run_outputs(cls.gives),
@@ -194,9 +199,13 @@ class LTXVTrainLoRA(TrainNode):
     node_id = "LTXVTrainLoRA"
     display_name = "Train LTXV LoRA"
     description = (
-        "Trains a LoRA for LTX-Video. ComfyUI's models are unloaded first. Cancel stops within a step "
-        "and keeps the checkpoint. The same configuration queued again resumes from there, or "
-        "reuses the finished LoRA."
+        "Teaches LTX-Video a style, a subject or a motion from your own clips, as a small LoRA file. "
+        "ComfyUI's models are unloaded first. Cancel stops within a step and keeps the checkpoint; the "
+        "same configuration queued again resumes from there, or reuses the finished LoRA."
+    )
+    aliases = (
+        *("train", "finetune", "fine-tune", "lora", "dreambooth", "style", "motion", "character"),
+        *("subject", "resume", "checkpoint"),
     )
 
     @classmethod
@@ -219,11 +228,12 @@ class LTXVTrainICLoRA(TrainNode):
     node_id = "LTXVTrainICLoRA"
     display_name = "Train LTXV IC-LoRA"
     description = (
-        "Trains an IC-LoRA for LTX-Video: one that follows a reference video. The data set needs "
-        "reference videos; conditioning.mode is set to reference_video. Cancel stops within a step "
-        "and keeps the checkpoint. The same configuration queued again resumes from there, or "
-        "reuses the finished LoRA."
+        "Teaches LTX-Video to follow a second video, such as its edges or depth, as a small IC-LoRA "
+        "file. The data set needs reference videos; conditioning.mode is set to reference_video. "
+        "Cancel stops within a step and keeps the checkpoint; the same configuration queued again "
+        "resumes from there, or reuses the finished LoRA."
     )
+    aliases = ("train", "finetune", "fine-tune", "lora", "control", "video to video", "resume")
 
     @classmethod
     def prepare(cls, values: ConfigValues) -> ConfigValues:
@@ -240,10 +250,12 @@ class LTXVTrainModel(TrainNode):
     node_id = "LTXVTrainModel"
     display_name = "Train LTXV Model"
     description = (
-        "Trains every weight of LTX-Video (full fine-tuning); model.training_mode is set to full. It "
-        "takes far more memory than a LoRA. Cancel stops within a step and keeps the checkpoint. "
-        "The same configuration queued again resumes from there, or reuses the finished model."
+        "Teaches the whole model from your own clips: for large data sets, with far more memory than "
+        "a LoRA needs. Every weight is trained (full fine-tuning); model.training_mode is set to "
+        "full. Cancel stops within a step and keeps the checkpoint; the same configuration queued "
+        "again resumes from there, or reuses the finished model."
     )
+    aliases = ("train", "finetune", "fine-tune", "full", "dreambooth", "checkpoint", "resume")
     gives = MODEL_NAME
 
     @classmethod

@@ -2,6 +2,7 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.errors import LTXVTrainError
 from ...ltxv_train_core.runs.library import current_state
+from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY, TRAINING_RUN
 from ..server.broadcast import NodeLocation
 from ..server.jobs import job_manager, run_library, show_at
@@ -20,8 +21,9 @@ class LTXVTrainWait(io.ComfyNode):
             node_id="LTXVTrainWait",
             display_name="Wait for LTXV Run",
             category=CATEGORY,
-            description="Waits until a run that a training node started in detached mode has "
-            "finished, and outputs its results. Cancel ends the waiting; the run continues.",
+            description="Waits until a training in the background has finished, and then outputs "
+            "its LoRA. Cancel ends the waiting; the run continues.",
+            **search_aliases("background", "detached"),
             is_output_node=True,
             inputs=[
                 TRAINING_RUN.Input("run", optional=True, tooltip="The run, from a training node."),

@@ -2,6 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { fitHeight, hideAdvanced } from "./advanced.js";
 import { loadStyle } from "./dom.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
@@ -25,8 +26,15 @@ app.registerExtension({
   settings: [permissionSetting()],
 
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (!followsRuns(nodeData)) return;
-    chain(nodeType.prototype, "onNodeCreated", (node) => widgets.set(node, new NodeWidget(node)));
+    if (!isOurs(nodeData)) return;
+    const hasPanel = followsRuns(nodeData);
+    chain(nodeType.prototype, "onNodeCreated", (node) => {
+      labelWidgets(node, nodeData);
+      hideAdvanced(node);
+      if (hasPanel) widgets.set(node, new NodeWidget(node));
+      fitHeight(node);
+    });
+    if (!hasPanel) return;
     chain(nodeType.prototype, "onConfigure", (node) => {
       // The graph gets its own id only after its nodes.
       setTimeout(() => {
@@ -59,9 +67,25 @@ function catchUp() {
   }
 }
 
+function isOurs(nodeData) {
+  return nodeData.name.startsWith("LTXVTrain");
+}
+
 /** The training nodes, and those that join a run. */
 function followsRuns(nodeData) {
-  return nodeData.name.startsWith("LTXVTrain") && nodeData.output_name?.includes("run_folder");
+  return nodeData.output_name?.includes("run_folder");
+}
+
+/**
+ * Labels widgets in words also where the interface doesn't: 0.3.64 in languages that lack a word, and texts, whose
+ * placeholder is their label.
+ */
+function labelWidgets(node, { input }) {
+  const inputs = { ...input.required, ...input.optional };
+  for (const widget of node.widgets ?? []) {
+    if (widget.label === widget.name) widget.label = inputs[widget.name]?.[1].display_name;
+    if (widget.element instanceof HTMLTextAreaElement && widget.label) widget.element.placeholder = widget.label;
+  }
 }
 
 function chain(prototype, method, then) {

@@ -8,7 +8,7 @@ const readers = new Set();
 let timer = null;
 
 /**
- * Calls a function with {used, total} in bytes every few seconds; returns what ends that.
+ * Calls a function with {kind, used, total}, in bytes, every few seconds; returns what ends that.
  */
 export function watchMemory(reader) {
   readers.add(reader);

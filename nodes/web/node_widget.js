@@ -8,7 +8,8 @@ import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
 import { sampleUrl } from "./rest.js";
 import { feedOf } from "./runs.js";
-import { bytes, duration, shortNumber } from "./series.js";
+import { shortNumber } from "./series.js";
+import { bytes, duration } from "./units.js";
 import { UploadQuestion } from "./upload.js";
 
 const WIDGET = "ltxv_train_panel";
@@ -184,7 +185,7 @@ export class NodeWidget {
   #drawNumbers({ name, status, step, steps, position }) {
     const { last, columns } = this.feed;
     const isRunning = status === "running";
-    this.parts.status.textContent = status === "queued" && position ? `queued, ${position}.` : status;
+    this.parts.status.textContent = status === "queued" && position ? `queued, place ${position}` : status;
     this.parts.status.dataset.status = status;
     this.parts.name.textContent = name;
     this.parts.name.title = name;
@@ -241,8 +242,8 @@ export class NodeWidget {
 
   #watchMemory(isOn) {
     if (isOn && !this.#endOfWatch) {
-      this.#endOfWatch = watchMemory(({ used, total }) => {
-        this.parts.memory.textContent = `${bytes(used)} of ${bytes(total)}`;
+      this.#endOfWatch = watchMemory(({ kind, used, total }) => {
+        this.parts.memory.textContent = `${kind} ${bytes(used)} of ${bytes(total)}`;
       });
     } else if (!isOn && this.#endOfWatch) {
       this.#endOfWatch();

@@ -36,11 +36,11 @@ export const permissions = () => get("/ltxv_train/permissions");
 export const allow = (grants) => post("/ltxv_train/permissions/allow", grants);
 export const removePermission = (grants) => post("/ltxv_train/permissions/remove", grants);
 
-/** Used and total memory in bytes of the device that ComfyUI runs on. */
+/** What memory the device that ComfyUI runs on computes in, and used and total bytes of it. */
 export async function deviceMemory() {
   const { devices } = await get("/system_stats");
-  const { vram_total: total, vram_free: free } = devices[0];
-  return { used: total - free, total };
+  const { type, vram_total: total, vram_free: free } = devices[0];
+  return { kind: type === "cpu" ? "RAM" : "VRAM", used: total - free, total };
 }
 
 async function post(path, body) {

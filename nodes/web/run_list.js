@@ -198,10 +198,10 @@ class Row {
     this.root.dataset.active = isActive;
     this.root.setAttribute("aria-selected", isChosen);
     this.status.dataset.status = run.status;
-    this.status.textContent = run.status === "queued" && run.position ? `queued, ${run.position}.` : run.status;
+    this.status.textContent = run.status === "queued" && run.position ? `queued, place ${run.position}` : run.status;
     this.loss.textContent = run.loss === null ? "" : shortNumber(run.loss);
     // The name needs the place: who is through shows no numbers of steps.
-    this.step.textContent = run.step < run.steps ? `${run.step} / ${run.steps}` : "";
+    this.step.textContent = run.step < run.steps ? `step ${run.step} of ${run.steps}` : "";
     const model = run.model ? `, ${lastPart(run.model)}` : "";
     const line = `${run.status}, step ${run.step} of ${run.steps}`;
     const loss = run.loss === null ? "" : `, loss ${shortNumber(run.loss)}`;

@@ -5,6 +5,7 @@
 
 import { api } from "../../scripts/api.js";
 import { lastAtMost } from "./series.js";
+import { amount } from "./units.js";
 import * as rest from "./rest.js";
 
 const EVENT = "ltxv_train.progress";
@@ -75,7 +76,7 @@ export class RunFeed extends EventTarget {
   /** Takes the data of an event of this run. */
   take(data) {
     if (data.kind === "StepCompleted") this.#takeStep(data);
-    else if (data.kind === "Progress") this.activity = `${data.phase}: ${data.done} of ${data.total}`;
+    else if (data.kind === "Progress") this.activity = `${data.phase}: ${amount(data)}`;
     else if (data.kind === "Notice") this.#takeNotice(data);
     else if (data.kind === "RunMoved") {
       this.activity = this.warning = "";

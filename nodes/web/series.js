@@ -56,23 +56,6 @@ export function shortNumber(value) {
   return String(Number(value.toFixed(digits)));
 }
 
-/** 0:42, 12:05, 3:07:00. */
-export function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "–";
-  const whole = Math.max(0, Math.round(seconds));
-  const two = (number) => String(number).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
-
-/** 12 KiB, 3.4 GiB. */
-export function bytes(count) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10));
-  const value = count / 1024 ** power;
-  return `${value >= 10 || power === 0 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
-}
-
 /** The index of the last value that is at most `wanted`, in ascending values; -1 for none. */
 export function lastAtMost(values, wanted) {
   let low = 0;

@@ -3,7 +3,7 @@
 import { button, element } from "./dom.js";
 import { addLoader } from "./add_loader.js";
 import { act, loraUrl } from "./rest.js";
-import { bytes } from "./series.js";
+import { bytes } from "./units.js";
 
 export class LoRAView {
   static title = "LoRA";

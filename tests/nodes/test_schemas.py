@@ -54,6 +54,20 @@ OTHERS = {
     "LTXVTrainMiniatureCheckpoint",
     "LTXVTrainMiniaturePrompt",
 }
+WORDS = [
+    ("finetune", "LTXVTrainLoRA"),
+    ("finetune", "LTXVTrainModel"),
+    ("train", "LTXVTrainLoRA"),
+    ("lora", "LTXVTrainLoRA"),
+    ("lora", "LTXVTrainLoadLoRA"),
+    ("caption", "LTXVTrainDatasetCaption"),
+    ("dataset", "LTXVTrainDatasetPreprocess"),
+    ("resume", "LTXVTrainLoRA"),
+    ("checkpoint", "LTXVTrainCheckpointsConfig"),
+    ("dreambooth", "LTXVTrainLoRA"),
+    ("style", "LTXVTrainLoRA"),
+    ("motion", "LTXVTrainLoRA"),
+]
 VERBS = {
     "Apply",
     "Caption",
@@ -117,6 +131,42 @@ def test_every_input_and_output_has_a_tooltip(nodes: dict) -> None:
             assert len(tooltip or "") > 10, f"{name}.{output_name}"
 
 
+def test_widgets_have_labels_in_words(nodes: dict) -> None:
+    for name, node in nodes.items():
+        for input_name, (kind, settings) in _inputs(node).items():
+            if kind not in ("BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"):
+                continue
+            label = settings["display_name"]
+            assert "_" not in label, f"{name}.{input_name}"
+            assert label[0].isupper(), f"{name}.{input_name}"
+
+
+def test_few_widgets_show_at_first(nodes: dict) -> None:
+    """Where this version of ComfyUI knows `advanced`."""
+    if not any("advanced" in s for node in nodes.values() for _, s in _inputs(node).values()):
+        pytest.skip("this version knows no advanced widgets")
+    shown = {
+        name: [
+            input_name
+            for input_name, (_, settings) in _inputs(node).items()
+            if "display_name" in settings and not settings.get("advanced")
+        ]
+        for name, node in nodes.items()
+    }
+    assert len(_inputs(nodes["LTXVTrainDatasetPreprocess"])) > 30
+    assert len(shown["LTXVTrainDatasetPreprocess"]) == 8
+    assert [len(shown[name]) for name in ("LTXVTrainLoRA", "LTXVTrainICLoRA")] == [1, 1]
+    assert max(map(len, shown.values())) <= 8, shown
+
+
+@pytest.mark.parametrize(("word", "meant"), WORDS)
+def test_other_words_find_the_node_that_is_meant(nodes: dict, word: str, meant: str) -> None:
+    node = nodes[meant]
+    if not node.get("search_aliases"):
+        pytest.skip("this version searches no aliases")
+    assert word in node["search_aliases"]
+
+
 def test_every_node_has_a_help_page(nodes: dict) -> None:
     assert {path.stem for path in DOCS.glob("*.md")} == set(nodes)
 
@@ -166,6 +216,7 @@ def _assert_widget(option: Option, kind: str, settings: dict) -> None:
     assert kind == expected.get(option.kind, "STRING")
     assert settings["default"] == ("" if option.default is None else option.default)
     assert option.description in settings["tooltip"]
+    assert settings.get("advanced", False) in (option.advanced, False)
     if kind == "COMBO":
         assert settings["options"] == list(option.choices)
     if kind in ("INT", "FLOAT"):

@@ -4,9 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import {
-  bytes,
   differences,
-  duration,
   lastAtMost,
   shortNumber,
   ticks,
@@ -42,8 +40,6 @@ test("numbers are short", () => {
     [0.012345, 1.2345, 123.45, 0, 2e-4, 1234567, null].map(shortNumber),
     ["0.0123", "1.23", "123", "0", "2e-4", "1.2e6", "–"],
   );
-  assert.deepEqual([42, 725.4, 11220].map(duration), ["0:42", "12:05", "3:07:00"]);
-  assert.deepEqual([0, 512, 12288, 3.4 * 2 ** 30].map(bytes), ["0 B", "512 B", "12 KiB", "3.4 GiB"]);
 });
 
 test("positions are found in ascending steps", () => {

@@ -21,7 +21,9 @@ class AccelerationConfig(Section):
         "little, int4 a quarter, int2 an eighth.",
     )
     load_text_encoder_in_8bit: bool = option(
-        False, "Hold the text encoder that encodes validation prompts in 8 bits (bitsandbytes)."
+        False,
+        "Hold the text encoder that encodes validation prompts in 8 bits (bitsandbytes).",
+        advanced=True,
     )
     compile_with_inductor: bool = option(
         True,
@@ -36,6 +38,7 @@ class AccelerationConfig(Section):
         "kernels, which compiles longer. reduce-overhead: the usual kernels where they pay; it "
         "needs CUDA graphs, which can't be used when blocks are compiled one by one. Without "
         "compile_with_inductor no mode has an effect.",
+        advanced=True,
     )
     blocks_to_offload: int = option(
         0,

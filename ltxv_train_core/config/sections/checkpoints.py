@@ -20,22 +20,26 @@ class CheckpointsConfig(Section):
         "float32",
         "Number format of the weights in LoRA files; bf16 halves their size and rounds them. "
         "Training itself keeps float32.",
+        advanced=True,
     )
     write_kohya: bool = option(
         False,
         "Beside each LoRA file write one with kohya's names and alpha keys (-kohya) into the run's "
         "folder.",
+        advanced=True,
     )
     write_diffusers: bool = option(
         False,
         "Beside each LoRA file write one with diffusers' names and adapter metadata (-diffusers) "
         "into the run's folder; of full training, a folder in the diffusers layout with the "
         "transformer alone.",
+        advanced=True,
     )
     embed_workflow: bool = option(
         True,
         "Write the training graph into each LoRA file, without folders and accounts. A LoRA file that "
         "is dropped on ComfyUI's canvas opens the graph.",
+        advanced=True,
     )
 
     @property

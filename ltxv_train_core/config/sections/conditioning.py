@@ -25,6 +25,7 @@ class ConditioningConfig(Section):
         "reference_latents",
         "Folder inside the preprocessed data with the reference videos' latents.",
         min_length=1,
+        advanced=True,
     )
     prefix_conditioning_p: float = option(
         0.0,
@@ -32,9 +33,14 @@ class ConditioningConfig(Section):
         ge=0.0,
         le=1.0,
         step=0.01,
+        advanced=True,
     )
     prefix_frames: int = option(
-        2, "Latent frames of the clean beginning; n latent frames are 8n - 7 frames.", ge=1, le=1024
+        2,
+        "Latent frames of the clean beginning; n latent frames are 8n - 7 frames.",
+        ge=1,
+        le=1024,
+        advanced=True,
     )
     suffix_conditioning_p: float = option(
         0.0,
@@ -42,9 +48,14 @@ class ConditioningConfig(Section):
         ge=0.0,
         le=1.0,
         step=0.01,
+        advanced=True,
     )
     suffix_frames: int = option(
-        2, "Latent frames of the clean end; n latent frames are 8n frames.", ge=1, le=1024
+        2,
+        "Latent frames of the clean end; n latent frames are 8n frames.",
+        ge=1,
+        le=1024,
+        advanced=True,
     )
     spatial_crop_conditioning_p: float = option(
         0.0,
@@ -53,9 +64,15 @@ class ConditioningConfig(Section):
         ge=0.0,
         le=1.0,
         step=0.01,
+        advanced=True,
     )
     spatial_crop_share: float = option(
-        0.5, "Area of the clean rectangle, as a share of the frame.", ge=0.01, le=0.99, step=0.01
+        0.5,
+        "Area of the clean rectangle, as a share of the frame.",
+        ge=0.01,
+        le=0.99,
+        step=0.01,
+        advanced=True,
     )
     mask_conditioning_p: float = option(
         0.0,
@@ -64,9 +81,13 @@ class ConditioningConfig(Section):
         ge=0.0,
         le=1.0,
         step=0.01,
+        advanced=True,
     )
     masks_dir: str = option(
-        "masks", "Folder inside the preprocessed data with the masks.", min_length=1
+        "masks",
+        "Folder inside the preprocessed data with the masks.",
+        min_length=1,
+        advanced=True,
     )
 
     caption_dropout_p: float = option(

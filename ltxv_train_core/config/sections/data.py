@@ -19,9 +19,11 @@ class DataConfig(Section):
         "Threads that load batches ahead of training; 0 loads in the training thread.",
         ge=0,
         le=64,
+        advanced=True,
     )
     allow_other_encoders: bool = option(
         False,
         "Train on a data set that was encoded with another VAE or text encoder than the model's. Only "
         "if you know that both give the same numbers, such as the same weights in another precision.",
+        advanced=True,
     )

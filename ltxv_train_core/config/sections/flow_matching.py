@@ -24,6 +24,7 @@ class FlowMatchingConfig(Section):
         "shifted_logit_normal: std (1), shift (by default it grows with the number of tokens: 0.95 at "
         "1024, 2.05 at 4096), shift_limit (2.05, the largest shift), uniform_share (0: share of "
         "samples whose noise level is drawn uniformly).",
+        advanced=True,
     )
 
     @model_validator(mode="after")

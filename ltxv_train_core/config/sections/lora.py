@@ -20,10 +20,12 @@ class LoRAConfig(Section):
         ge=0.0,
         lt=1.0,
         step=0.01,
+        advanced=True,
     )
     target_modules: tuple[str, ...] = option(
         ("to_k", "to_q", "to_v", "to_out.0"),
         "Transformer modules that get a LoRA, one per line: the end of a module's name, or a "
         "pattern with * and ?.",
         min_length=1,
+        advanced=True,
     )

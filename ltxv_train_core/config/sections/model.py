@@ -16,20 +16,25 @@ class ModelConfig(Section):
         min_length=1,
     )
     training_mode: Literal["lora", "full"] = option(
-        "lora", "Train a LoRA, or every weight of the transformer (full)."
+        "lora",
+        "Train a LoRA, or every weight of the transformer (full).",
+        advanced=True,
     )
     load_checkpoint: str | None = option(
         None,
         "Weights to start from: a LoRA of the same rank, or for full training a transformer in "
         "ComfyUI's layout. Of a folder, the file of the highest step is taken.",
+        advanced=True,
     )
     text_encoder_source: str | None = option(
         None,
         "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
         "folder, or a Hugging Face repository. The same as in preprocessing.",
+        advanced=True,
     )
     vae_source: str | None = option(
         None,
         "The VAE, if the model has none or to use another one: a VAE file or checkpoint, a "
         "folder, or a Hugging Face repository. The same as in preprocessing.",
+        advanced=True,
     )

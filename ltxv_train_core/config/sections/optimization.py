@@ -32,10 +32,19 @@ class OptimizationConfig(Section):
     steps: int = option(3000, "Total optimizer steps.", ge=1, le=10_000_000)
     batch_size: int = option(2, "Samples in a forward pass, per GPU.", ge=1, le=1024)
     gradient_accumulation_steps: int = option(
-        1, "Forward passes whose gradients are added up for one optimizer step.", ge=1, le=1024
+        1,
+        "Forward passes whose gradients are added up for one optimizer step.",
+        ge=1,
+        le=1024,
+        advanced=True,
     )
     max_grad_norm: float = option(
-        1.0, "Gradients are clipped to this norm; 0 turns clipping off.", ge=0.0, le=1e6, step=0.01
+        1.0,
+        "Gradients are clipped to this norm; 0 turns clipping off.",
+        ge=0.0,
+        le=1e6,
+        step=0.01,
+        advanced=True,
     )
     optimizer_type: Literal["adamw", "adamw8bit", "prodigy", "adafactor", "adamw_schedulefree"] = (
         option(
@@ -53,6 +62,7 @@ class OptimizationConfig(Section):
         "Parameters of the schedule, one 'name: value' per line. linear: start_factor, end_factor "
         "(0 to 1); cosine: eta_min (0 to learning_rate); cosine_with_restarts: cycles, eta_min; "
         "polynomial: power.",
+        advanced=True,
     )
     enable_gradient_checkpointing: bool = option(
         False, "Recompute activations in the backward pass: less memory, slower."
@@ -63,6 +73,7 @@ class OptimizationConfig(Section):
         "over the rest.",
         ge=0,
         le=10_000_000,
+        advanced=True,
     )
     ema_decay: float | None = option(
         None,
@@ -71,6 +82,7 @@ class OptimizationConfig(Section):
         gt=0.0,
         le=0.99999,
         step=1e-5,
+        advanced=True,
     )
 
     max_non_finite_steps: int = option(
@@ -79,6 +91,7 @@ class OptimizationConfig(Section):
         "in a row the run fails.",
         ge=1,
         le=10_000,
+        advanced=True,
     )
 
     @model_validator(mode="after")

@@ -17,10 +17,13 @@ class TrackersConfig(Section):
         "you have allowed the entity on this machine. WANDB_MODE=offline keeps the logs local.",
     )
     project: str = option("ltxv-train", "Project at Weights & Biases.", min_length=1)
-    entity: str | None = option(None, "User or team at Weights & Biases.")
-    tags: tuple[str, ...] = option((), "Tags of the run at Weights & Biases, one per line.")
+    entity: str | None = option(None, "User or team at Weights & Biases.", advanced=True)
+    tags: tuple[str, ...] = option(
+        (), "Tags of the run at Weights & Biases, one per line.", advanced=True
+    )
     log_validation_videos: bool = option(
         True,
         "Log the validation samples too: the videos to Weights & Biases, the contact sheet to "
         "TensorBoard.",
+        advanced=True,
     )

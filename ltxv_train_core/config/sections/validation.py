@@ -19,6 +19,7 @@ class ValidationConfig(Section):
         "worst quality, inconsistent motion, blurry, jittery, distorted",
         "What the samples should not show.",
         multiline=True,
+        advanced=True,
     )
     images: tuple[str, ...] | None = option(
         None,
@@ -37,11 +38,16 @@ class ValidationConfig(Section):
         "next number.",
         ge=0,
         le=2**63 - 1,
+        advanced=True,
     )
     inference_steps: int = option(50, "Denoising steps of a sample.", ge=1, le=1000)
     interval: int | None = option(100, "Steps between two validations.", ge=1, le=10_000_000)
     videos_per_prompt: int = option(
-        1, "Videos for each prompt, each with its own noise.", ge=1, le=64
+        1,
+        "Videos for each prompt, each with its own noise.",
+        ge=1,
+        le=64,
+        advanced=True,
     )
     guidance_scale: float = option(
         3.0,
@@ -50,15 +56,19 @@ class ValidationConfig(Section):
         ge=1.0,
         le=100.0,
         step=0.1,
+        advanced=True,
     )
     skip_initial_validation: bool = option(
-        False, "Skip the samples before the first step, which show the base model."
+        False,
+        "Skip the samples before the first step, which show the base model.",
+        advanced=True,
     )
     frame_rate: float = option(
         25.0,
         "Frames per second of the samples, as given to the model and written to the files.",
         ge=1.0,
         le=240.0,
+        advanced=True,
     )
 
     @field_validator("video_dims")

@@ -28,6 +28,7 @@ class CaptionSettings(Section):
         None,
         "Metadata file to write, .json; by default dataset.json in the folder, or the name of the "
         "metadata and -captioned. Captions that you edit in it stay.",
+        advanced=True,
     )
     instruction: str = option(
         INSTRUCTION,
@@ -36,25 +37,43 @@ class CaptionSettings(Section):
         min_length=1,
     )
     frames_per_second: float = option(
-        2.0, "Frames per second of the clip that the model sees.", ge=0.1, le=60, step=0.1
+        2.0,
+        "Frames per second of the clip that the model sees.",
+        ge=0.1,
+        le=60,
+        step=0.1,
+        advanced=True,
     )
     max_frames: int = option(
         32,
         "Maximum number of frames of a clip. A longer clip is sampled at fewer frames per second.",
         ge=1,
         le=768,
+        advanced=True,
     )
-    max_new_tokens: int = option(200, "Maximum number of tokens of a caption.", ge=1, le=4096)
+    max_new_tokens: int = option(
+        200, "Maximum number of tokens of a caption.", ge=1, le=4096, advanced=True
+    )
     load_in_8bit: bool = option(False, "Load the model in 8 bits (bitsandbytes): less memory.")
     remove_llm_prefixes: bool = option(
-        True, 'Remove openings such as "The video shows" or "In this clip," from the captions.'
+        True,
+        'Remove openings such as "The video shows" or "In this clip," from the captions.',
+        advanced=True,
     )
-    caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
-    video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
+    caption_column: str = option(
+        "caption", "Column (or JSON key) with the captions.", min_length=1, advanced=True
+    )
+    video_column: str = option(
+        "media_path", "Column with the paths of the media.", min_length=1, advanced=True
+    )
     reference_column: str = option(
-        "reference_path", "Column with reference videos. It is copied to the new file."
+        "reference_path",
+        "Column with reference videos. It is copied to the new file.",
+        advanced=True,
     )
-    mask_column: str = option("mask_path", "Column with masks. It is copied to the new file.")
+    mask_column: str = option(
+        "mask_path", "Column with masks. It is copied to the new file.", advanced=True
+    )
 
     @property
     def metadata(self) -> Path:

@@ -40,47 +40,64 @@ class PreprocessSettings(Section):
         None,
         f"Folder to write to, by default {OUTPUT_FOLDER} beside the metadata or in the folder. Data "
         "sets can share one.",
+        advanced=True,
     )
-    caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
+    caption_column: str = option(
+        "caption", "Column (or JSON key) with the captions.", min_length=1, advanced=True
+    )
     video_column: str = option(
         "media_path",
         "Column with the paths of videos and images, relative to the metadata file.",
         min_length=1,
+        advanced=True,
     )
     reference_column: str = option(
         "reference_path",
         "Column with the reference videos of an IC-LoRA. If the metadata has no column of the "
         "default name, the data set has no references.",
+        advanced=True,
     )
     id_token: str = option("", "Trigger word, put before every caption.")
     mask_column: str = option(
         "mask_path",
         "Column with masks for in-painting. If the metadata has no column of the default name, "
         "the data set has no masks.",
+        advanced=True,
     )
     default_caption: str = option(
-        "", "Caption of media that have none. Without it they are skipped.", multiline=True
+        "",
+        "Caption of media that have none. Without it they are skipped.",
+        multiline=True,
+        advanced=True,
     )
     remove_llm_prefixes: bool = option(
-        False, 'Remove openings such as "The video shows" or "In this clip," from the captions.'
+        False,
+        'Remove openings such as "The video shows" or "In this clip," from the captions.',
+        advanced=True,
     )
     text_encoder_source: str | None = option(
         None,
         "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
         "folder, or a Hugging Face repository.",
+        advanced=True,
     )
     vae_source: str | None = option(
         None,
         "The VAE, if the model has none or to use another one: a VAE file or checkpoint, a "
         "folder, or a Hugging Face repository.",
+        advanced=True,
     )
     allow_upscaling: bool = option(
-        False, "Enlarge a clip that is too small for every bucket, instead of skipping it."
+        False,
+        "Enlarge a clip that is too small for every bucket, instead of skipping it.",
+        advanced=True,
     )
     crop: Literal["center", "random"] = option(
-        "center", "Part of the frames to use if their aspect ratio is not the bucket's."
+        "center",
+        "Part of the frames to use if their aspect ratio is not the bucket's.",
+        advanced=True,
     )
-    crop_seed: int = option(0, "Seed of random crops.", ge=0, le=2**31 - 1)
+    crop_seed: int = option(0, "Seed of random crops.", ge=0, le=2**31 - 1, advanced=True)
     windows: int = option(
         1,
         "Number of parts to take from a long clip: evenly spread, without overlap, at most as many as fit. 1 "
@@ -103,38 +120,52 @@ class PreprocessSettings(Section):
         le=4096,
         multiple_of=128,
         step=128,
+        advanced=True,
     )
-    vae_batch_size: int = option(1, "Clips of one size that the VAE encodes at once.", ge=1, le=64)
+    vae_batch_size: int = option(
+        1, "Clips of one size that the VAE encodes at once.", ge=1, le=64, advanced=True
+    )
     vae_dtype: Precision = option(
         "auto",
         "Precision of the VAE; auto is bfloat16 on a GPU that computes in it (NVIDIA since Ampere, "
         "AMD, Intel), float32 elsewhere.",
+        advanced=True,
     )
     text_encoder_dtype: Precision = option(
         "auto",
         "Precision of the text encoder; auto is bfloat16 on a GPU, float32 on a CPU.",
+        advanced=True,
     )
     load_text_encoder_in_8bit: bool = option(
-        False, "Load the text encoder in 8 bits (bitsandbytes): a quarter of float32's memory."
+        False,
+        "Load the text encoder in 8 bits (bitsandbytes): a quarter of float32's memory.",
+        advanced=True,
     )
     decode_threads: int = option(
-        2, "Threads that read clips ahead while the VAE encodes.", ge=1, le=64
+        2,
+        "Threads that read clips ahead while the VAE encodes.",
+        ge=1,
+        le=64,
+        advanced=True,
     )
     verify_clips: int = option(
         0,
         "Decode the latents of this many clips and show them beside the originals, with PSNR.",
         ge=0,
         le=100,
+        advanced=True,
     )
     recheck_files: bool = option(
         False,
         "Read every media file again to see whether it changed. Without it, a file of the same "
         "size and modification time counts as unchanged.",
+        advanced=True,
     )
     remove_orphans: bool = option(
         False,
         "Delete cached files that no data set of the folder needs any more; otherwise they are "
         "reported.",
+        advanced=True,
     )
     max_megapixels: int = option(
         DEFAULT_MEGAPIXELS,
@@ -142,11 +173,13 @@ class PreprocessSettings(Section):
         "memory.",
         ge=1,
         le=LARGEST_MEGAPIXELS,
+        advanced=True,
     )
     hdr: Literal["tone_map", "refuse"] = option(
         "tone_map",
         "Clips in HLG or PQ, as phones record them: tone_map converts them to sRGB, refuse skips "
         "them.",
+        advanced=True,
     )
 
     def __init__(self, *arguments: Any, **options: Any):

@@ -44,10 +44,17 @@ class ReferenceSettings(ReferenceFilter):
         None,
         "Metadata file to write, .json, in the folder of the source; by default "
         "<name of the source>-<kind>.json.",
+        advanced=True,
     )
-    caption_column: str = option("caption", "Column (or JSON key) with the captions.", min_length=1)
-    video_column: str = option("media_path", "Column with the paths of the media.", min_length=1)
-    mask_column: str = option("mask_path", "Column with masks. It is copied to the new file.")
+    caption_column: str = option(
+        "caption", "Column (or JSON key) with the captions.", min_length=1, advanced=True
+    )
+    video_column: str = option(
+        "media_path", "Column with the paths of the media.", min_length=1, advanced=True
+    )
+    mask_column: str = option(
+        "mask_path", "Column with masks. It is copied to the new file.", advanced=True
+    )
 
     @property
     def effect(self) -> ReferenceFilter:

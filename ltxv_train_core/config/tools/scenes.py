@@ -11,7 +11,9 @@ class SplitSettings(Section):
 
     source: Path = option(..., "A folder of videos, or one video.")
     output: Path | None = option(
-        None, "Folder to write to; by default <name of the source>-scenes beside the source."
+        None,
+        "Folder to write to; by default <name of the source>-scenes beside the source.",
+        advanced=True,
     )
     detector: Literal["content", "adaptive", "histogram", "threshold"] = option(
         "content",

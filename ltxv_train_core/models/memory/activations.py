@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-GIB = 2**30
-
 
 @dataclass(frozen=True)
 class ActivationBytes:

@@ -18,7 +18,7 @@ TOP = ("",)
 
 _WEIGHTS = (".safetensors", ".bin")
 _READ = (*_WEIGHTS, ".json", ".model", ".txt")
-_MEGABYTE = 1_000_000
+_REPORT_EVERY_BYTES = 1_000_000
 
 
 def download_folders(
@@ -165,7 +165,7 @@ class _Follow:
     def at(self, done: int) -> None:
         """`done` bytes of the current file are there."""
         raise_if_stopped(self.stop)
-        if self._before + done - self._told >= _MEGABYTE:
+        if self._before + done - self._told >= _REPORT_EVERY_BYTES:
             self._tell(self._before + done)
 
     def finished(self, size: int) -> None:
@@ -175,8 +175,8 @@ class _Follow:
 
     def _tell(self, done: int) -> None:
         self._told = done
-        total = max(self.total // _MEGABYTE, 1)
-        self.report(Progress(PHASE, min(done // _MEGABYTE, total), total, "MB"))
+        total = max(self.total, 1)
+        self.report(Progress(PHASE, min(done, total), total, "byte"))
 
 
 def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str, Any]:

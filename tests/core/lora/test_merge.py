@@ -21,6 +21,7 @@ from ltxv_train_core.lora.lora import LoRALayer
 from ltxv_train_core.lora.merge import merge_lora
 from ltxv_train_core.storage.safetensors_header import read_header
 from ltxv_train_core.storage.tensors import write_safetensors
+from ltxv_train_core.units import byte_size
 
 LAYER = "transformer_blocks.3.attn1.to_q"
 
@@ -51,7 +52,7 @@ def test_a_merge_needs_as_much_room_as_the_checkpoint(files, tmp_path, monkeypat
     monkeypatch.setattr(merge.shutil, "disk_usage", usage)
     output = tmp_path / "new folder" / "merged.safetensors"
     if missing:
-        told = f"needs {size / 1e9:.1f} GB, and {(size - 1) / 1e9:.1f} GB are free there"
+        told = f"needs {byte_size(size)} of disk space, and {byte_size(size - 1)} are free there"
         with pytest.raises(ModelError, match=told):
             merge_lora(base, lora, output)
     else:

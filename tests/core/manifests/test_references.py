@@ -242,6 +242,6 @@ def test_a_data_set_from_frames_in_memory(tmp_path):
 
 def test_clips_that_don_t_fit_into_memory_are_refused_first(source, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 10**6}))
-    with pytest.raises(DataError, match=r"need .* GB of memory.*max_frames.*references"):
+    with pytest.raises(DataError, match=r"need .*iB of memory.*max_frames.*references"):
         read_footage(read_manifest(source))
     assert len(read_footage(read_manifest(source), max_frames=3)) == 3

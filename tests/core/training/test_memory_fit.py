@@ -9,7 +9,6 @@ from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
 from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.models.memory.activations import GIB
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import kept_bytes, small_transformer
 from tests.helpers.short_run import run
@@ -55,26 +54,25 @@ def test_a_block_keeps_little_more_than_half_of_what_diffusers_own_keeps():
     assert ours < 0.6 * theirs
 
 
-def needed_gib(notices: list[str]) -> tuple[float, str]:
+def needed_mib(notices: list[str]) -> tuple[float, str]:
     line = next(line for line in notices if line.startswith("a step needs"))
-    return float(re.search(r"about ([\d.]+) GiB", line).group(1)), line
+    return float(re.search(r"about ([\d.]+) MiB", line).group(1)), line
 
 
 def test_a_run_tells_what_it_needs_and_which_options_would_save_it(training_config, monkeypatch):
-    _, line = needed_gib(run(training_config(optimization={"steps": 1}))[2])
+    _, line = needed_mib(run(training_config(optimization={"steps": 1}))[2])
     assert "free on cpu" in line
     assert "saves" not in line
     monkeypatch.setattr(memory_fit, "free_bytes", lambda device: 0)
-    monkeypatch.setattr(memory_fit, "GIB", GIB // 2**10)  # a miniature needs mebibytes
     monkeypatch.setattr(memory_fit, "WORTH_TELLING_BYTES", 0)
     options = {"steps": 1, "batch_size": 8, "optimizer_type": "adamw"}
-    needed, line = needed_gib(run(training_config(seed=1, optimization=options))[2])
-    saved = dict(re.findall(r"([a-z_.]+(?: true| 1| int8-quanto)?) ([\d.]+) GiB", line))
+    needed, line = needed_mib(run(training_config(seed=1, optimization=options))[2])
+    saved = dict(re.findall(r"([a-z_.]+(?: true| 1| int8-quanto)?) ([\d.]+) MiB", line))
     assert {"optimization.enable_gradient_checkpointing true", "optimization.batch_size 1"} < {
         *saved
     }
     options |= {"enable_gradient_checkpointing": True}
-    less, line = needed_gib(run(training_config(seed=2, optimization=options))[2])
+    less, line = needed_mib(run(training_config(seed=2, optimization=options))[2])
     assert "checkpointing" not in line
     expected = needed - float(saved["optimization.enable_gradient_checkpointing true"])
     assert less == pytest.approx(expected, abs=0.2)
@@ -83,14 +81,13 @@ def test_a_run_tells_what_it_needs_and_which_options_would_save_it(training_conf
 def test_savings_count_the_base_as_it_is_held(training_config, monkeypatch):
     """Of one block in float32: 1.05 million weights of linear layers in 4 bytes, or in 1."""
     monkeypatch.setattr(memory_fit, "free_bytes", lambda device: 0)
-    monkeypatch.setattr(memory_fit, "GIB", GIB // 2**10)
     lines = {}
     for kind in (None, "int8-quanto"):
         options = {"quantization": kind, "blocks_to_offload": 1}
         config = training_config(acceleration=options, optimization={"steps": 1})
-        _, lines[kind] = needed_gib(run(config)[2])
-    each = {k: float(re.search(r"([\d.]+) GiB for each", v).group(1)) for k, v in lines.items()}
+        _, lines[kind] = needed_mib(run(config)[2])
+    each = {k: float(re.search(r"([\d.]+) MiB for each", v).group(1)) for k, v in lines.items()}
     assert each == {None: pytest.approx(4.0, abs=0.1), "int8-quanto": pytest.approx(1.0, abs=0.1)}
-    saved = re.search(r"acceleration.quantization int8-quanto ([\d.]+) GiB", lines[None])
+    saved = re.search(r"acceleration.quantization int8-quanto ([\d.]+) MiB", lines[None])
     assert float(saved.group(1)) == pytest.approx(4 * 3.0, abs=0.1)
     assert "acceleration.quantization" not in lines["int8-quanto"]

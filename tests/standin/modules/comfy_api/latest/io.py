@@ -32,14 +32,16 @@ class Input:
         display_name: str | None = None,
         optional: bool = False,
         tooltip: str | None = None,
+        advanced: bool | None = None,
     ):
         self.id = id
         self.display_name = display_name
         self.optional = optional
         self.tooltip = tooltip
+        self.advanced = advanced
 
     def as_dict(self) -> dict[str, Any]:
-        return _given(display_name=self.display_name, tooltip=self.tooltip)
+        return _given(display_name=self.display_name, tooltip=self.tooltip, advanced=self.advanced)
 
 
 class _NumberInput(Input):
@@ -53,8 +55,9 @@ class _NumberInput(Input):
         min: Any = None,
         max: Any = None,
         step: Any = None,
+        advanced: bool | None = None,
     ):
-        super().__init__(id, display_name, optional, tooltip)
+        super().__init__(id, display_name, optional, tooltip, advanced)
         self.default, self.min, self.max, self.step = default, min, max, step
 
     def as_dict(self) -> dict[str, Any]:
@@ -172,6 +175,7 @@ class Schema:
     outputs: list[Output] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     description: str = ""
+    search_aliases: list[str] = field(default_factory=list)
     is_input_list: bool = False
     is_output_node: bool = False
 
@@ -198,6 +202,7 @@ class Schema:
             "description": self.description,
             "category": self.category,
             "output_node": self.is_output_node,
+            "search_aliases": self.search_aliases or None,
         }
 
 
