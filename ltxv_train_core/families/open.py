@@ -10,9 +10,9 @@ from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable
 from ..models.sources.hub_download import is_cached, require_reachable
 from ..permissions import policy
+from .family import Family, Sampling
 from .ltxv import opening as ltxv_opening
 from .ltxv.miniature.shipped import MINIATURE
-from .family import Family, Sampling
 from .model import Model, Part
 from .names import TEXT_ENCODER, VAE
 from .opener import Opener, Place

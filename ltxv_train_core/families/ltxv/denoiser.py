@@ -54,9 +54,7 @@ class LTXVideoDenoiser:
     def saved_bytes(
         self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
     ) -> int:
-        return saved_bytes(
-            self.transformer.config, tokens, training_mode, precision, recomputed
-        )
+        return saved_bytes(self.transformer.config, tokens, training_mode, precision, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         use_recomputing_blocks(self.transformer)

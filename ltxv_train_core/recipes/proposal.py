@@ -1,0 +1,145 @@
+"""What a recipe proposes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import TrainingConfig
+from ..models.memory.activations import GIB
+from ..training.memory_estimate import TrainingBytes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value of an option, and why it has it.
+
+    Attributes:
+        option: "section.option".
+        reason: a sentence, without its first capital and its full stop.
+    """
+
+    option: str
+    value: Any
+    reason: str
+
+    @property
+    def section(self) -> str:
+        return self.option.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        return self.option.partition(".")[2]
+
+
+@dataclass(frozen=True)
+class MeasuredTime:
+    """How long the steps of a run take, from an earlier run on this machine.
+
+    Attributes:
+        seconds: all steps; samples, checkpoints and loading come on top.
+        step_seconds: one of them.
+        run: the earlier run's name.
+    """
+
+    seconds: float
+    step_seconds: float
+    run: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A whole configuration, with reasons.
+
+    Attributes:
+        summary: what it is for, in a line.
+        choices: the options that the recipe chose; given sections have none.
+        memory: what the run is expected to take.
+        card_bytes, usable_bytes: memory of the card, and how much of it a run may be expected to take.
+        faster_bytes: what the next faster settings would take; None where these are the fastest.
+        time: None where this machine has trained nothing like it.
+        remarks: what the user should know.
+    """
+
+    summary: str
+    configuration: TrainingConfig
+    choices: tuple[Choice, ...]
+    memory: TrainingBytes
+    card_bytes: int
+    usable_bytes: int
+    faster_bytes: int | None = None
+    time: MeasuredTime | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """Expected for all steps; None where this machine has measured nothing like it."""
+        return self.time.seconds if self.time else None
+
+    @property
+    def text(self) -> str:
+        """Everything in lines: what it takes, remarks, and each choice with its reason."""
+        remarks = [f"note: {remark}" for remark in self.remarks]
+        return "\n".join([self.summary, self.memory_line, self.time_line, *remarks, *self.reasons])
+
+    @property
+    def reasons(self) -> list[str]:
+        """Each choice in a line."""
+        return [f"{c.option} = {written(c.value)}: {c.reason}" for c in self.choices]
+
+    @property
+    def memory_line(self) -> str:
+        """What the run is expected to take, in words."""
+        parts = (
+            ("base", self.memory.base),
+            ("trained weights", self.memory.trained),
+            ("activations", self.memory.activations),
+        )
+        faster = (
+            "" if self.faster_bytes is None else f"; faster settings need {gib(self.faster_bytes)}"
+        )
+        return (
+            f"memory: about {gib(self.memory.total)} ("
+            + ", ".join(f"{name} {gib(size)}" for name, size in parts)
+            + f") of {gib(self.card_bytes)}, of which a run may take {gib(self.usable_bytes)}{faster}"
+        )
+
+    @property
+    def time_line(self) -> str:
+        """How long its steps are expected to take, in words."""
+        if self.time is None:
+            return "time: not known, this machine has trained nothing like it yet"
+        return (
+            f"time: about {duration(self.time.seconds)} for "
+            f"{self.configuration.optimization.steps:,} steps, as run {self.time.run} took "
+            f"{self.time.step_seconds:.2f} s for each; samples and loading come on top"
+        )
+
+
+def gib(size_bytes: float) -> str:
+    """A size in GiB, for example "7.3 GiB"; small ones in MiB."""
+    if size_bytes < GIB / 10:
+        return f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / GIB:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """For example "2 h 5 min", "12 min" or "40 s"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def written(value: Any) -> str:
+    """A value as YAML and widgets have it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    if isinstance(value, tuple):
+        is_size = all(isinstance(part, int) for part in value)
+        return ("x" if is_size else ", ").join(map(str, value))
+    return str(value)
