@@ -1,5 +1,6 @@
 """A configuration but for the settings that decide about memory, and what it takes with each of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,8 +91,8 @@ class Draft:
             is_fp8=description.is_fp8,
             can_offload=request.device is None or request.device.type != "cpu",
         )
-        rungs = (_not_given(request, rung) for rung in ladder(base))
-        return cls(request, sizes, clips, _not_given(request, chosen), tuple(dict.fromkeys(rungs)))
+        rungs = (_needed(request, rung) for rung in ladder(base))
+        return cls(request, sizes, clips, _needed(request, chosen), tuple(dict.fromkeys(rungs)))
 
     def choices_with(self, rung: Rung) -> tuple[Choice, ...]:
         """All choices, section by section."""
@@ -128,8 +129,10 @@ def conditioning_mode(request: RecipeRequest) -> Literal["none", "reference_vide
     return "reference_video" if request.goal == "ic-lora" else "none"
 
 
-def _not_given(request: RecipeRequest, choices: Any) -> tuple[Choice, ...]:
-    return tuple(choice for choice in choices if choice.section not in request.sections)
+def _needed(request: RecipeRequest, choices: Iterable[Choice]) -> tuple[Choice, ...]:
+    """Those of sections that are not given and that the run uses."""
+    others = {*request.sections, *(("lora",) if is_full(request) else ())}
+    return tuple(choice for choice in choices if choice.section not in others)
 
 
 def _read_clips(request: RecipeRequest, family: str) -> Clips:

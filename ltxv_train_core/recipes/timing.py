@@ -62,7 +62,7 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
 
 def _has_clips_like(run: RunFolder, config: TrainingConfig, clips: Clips) -> bool:
     state = run.written_state()
-    if state is not None and state.data == clips.data:
+    if clips.data and state is not None and state.data == clips.data:
         return True
     index = open_files(Path(as_path(config.data.preprocessed_data_root))).index
     return {item.size for item in index.items} == {str(clips.size)}

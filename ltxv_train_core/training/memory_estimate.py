@@ -3,6 +3,7 @@
 An estimate: attention's and the allocator's working memory come on top.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ AVERAGE_BYTES = 4
 MOST_OFFLOADED_ON_DEVICE = 2
 """Blocks of the offloaded ones whose weights are on the device at a time, see `models/memory/offload.py`."""
 
-_BLOCKS = "transformer_blocks."
+_BLOCK, _FIRST_BLOCK = re.compile(r"^transformer_blocks\.[0-9]+\."), "transformer_blocks.0."
 
 
 @dataclass(frozen=True)
@@ -89,35 +90,44 @@ class TransformerSizes:
 
 
 def transformer_sizes(description: ModelDescription) -> TransformerSizes:
-    """Counts the numbers of a model's transformer, which is built without memory for its weights.
+    """Counts the numbers of a model's transformer.
+
+    It is built with one block, which stands for all, and without memory for its weights.
 
     Raises:
         ModelError: its configuration isn't known yet, or describes no transformer.
     """
-    config = description.config
+    config, layers = description.config, description.family.layers
     if config is None:
         raise ModelError(
             f"model_source {cut(description.name)}: its sizes are not known before it is downloaded; "
             "preprocess a data set with it first, or give a file, a folder or a version name"
         )
-    built: Transformer = on_meta(lambda: description.family.layers.new_transformer(config))
-    modules = dict(built.named_modules())
-    linear = {n: m for n, m in modules.items() if isinstance(m, nn.Linear)}
-    in_blocks = sum(p.numel() for n, p in built.named_parameters() if n.startswith(_BLOCKS))
+    built: Transformer = on_meta(lambda: layers.new_transformer({**config, "num_layers": 1}))
+    blocks = config.get("num_layers")
+    if type(blocks) is not int:
+        blocks = len(on_meta(lambda: layers.new_transformer(config)).transformer_blocks)
+    linear = {n: m for n, m in built.named_modules() if isinstance(m, nn.Linear)}
+    block = sum(p.numel() for p in built.transformer_blocks.parameters())
     matrices = sum(
         layer.weight.numel()
         for name, layer in linear.items()
-        if name.startswith(_BLOCKS) and "norm" not in name  # as `quantize_base` leaves them
+        if name.startswith(_FIRST_BLOCK) and "norm" not in name  # as `quantize_base` leaves them
     )
+    names, others = layers.module_names(blocks)
     return TransformerSizes(
         description=description,
-        config=built.config,
-        blocks=len(built.transformer_blocks),
-        matrices=matrices,
-        block_rest=in_blocks - matrices,
-        outside=sum(p.numel() for p in built.parameters()) - in_blocks,
-        linear={n: (layer.out_features, layer.in_features) for n, layer in linear.items()},
-        other_modules=tuple(name for name in modules if name and name not in linear),
+        config={**built.config, "num_layers": blocks},
+        blocks=blocks,
+        matrices=blocks * matrices,
+        block_rest=blocks * (block - matrices),
+        outside=sum(p.numel() for p in built.parameters()) - block,
+        linear={
+            name: (layer.out_features, layer.in_features)
+            for name in names
+            if (layer := linear.get(_BLOCK.sub(_FIRST_BLOCK, name)))
+        },
+        other_modules=tuple(others),
     )
 
 
