@@ -117,7 +117,7 @@ def test_a_second_family_is_proposed_for(tmp_path):
 
 
 def test_what_this_machine_can_not_do_is_not_chosen(monkeypatch):
-    """Where bitsandbytes is missing, the next settings without it are none: quantization comes later."""
+    """Where bitsandbytes is missing; a recipe for another machine doesn't ask this one."""
     asked = RecipeRequest(
         "full",
         32 * GIB,
@@ -135,13 +135,7 @@ def test_what_this_machine_can_not_do_is_not_chosen(monkeypatch):
     here = propose(replace(asked, device=torch.device("cpu")))
     assert here.configuration.optimization.optimizer_type == "adafactor"
     assert here.remarks[-1] == missing
-    monkeypatch.setattr(
-        proposing,
-        "unavailable_here",
-        lambda config, device: [f"{config.optimization.optimizer_type}"],
-    )
-    elsewhere = propose(asked)
-    assert missing not in elsewhere.remarks
+    assert propose(asked).configuration.optimization.optimizer_type == "adamw8bit"
 
 
 def test_nothing_is_offloaded_on_a_cpu():
@@ -173,6 +167,9 @@ def test_the_time_is_that_of_an_earlier_run(tmp_path, stripes_data):
     assert after.seconds == pytest.approx(1000 * 3 * steps[3])
     assert after.time.run == result.run_folder.name
     assert f"as run {result.run_folder.name} took {3 * steps[3]:.2f} s for each" in after.text
+    for size, is_alike in ((SIZE, True), (VideoSize(64, 64, 9), False)):
+        elsewhere = replace(asked, clips=Clips.alike(4, size, 25.0, EARLIEST))
+        assert (propose(elsewhere).seconds is not None) is is_alike
     other = options.model_copy(update={"batch_size": 4})
     assert propose(replace(asked, sections={**sections, "optimization": other})).seconds is None
     (result.run_folder / "training_config.yaml").write_text("not one", encoding="utf-8")
