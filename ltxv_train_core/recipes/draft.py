@@ -1,7 +1,8 @@
 """A configuration but for the settings that decide about memory, and what it takes with each of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from ..config import (
@@ -39,14 +40,14 @@ class Draft:
 
     Attributes:
         choices: of the sections that are not given.
-        rungs: from the fastest to the leanest, likewise.
+        base: what the rungs depend on.
     """
 
     request: RecipeRequest
     sizes: TransformerSizes
     clips: Clips
     choices: tuple[Choice, ...]
-    rungs: tuple[Rung, ...]
+    base: Base
 
     @classmethod
     def of(cls, request: RecipeRequest) -> "Draft":
@@ -91,8 +92,17 @@ class Draft:
             is_fp8=description.is_fp8,
             can_offload=request.device is None or request.device.type != "cpu",
         )
-        rungs = (_needed(request, rung) for rung in ladder(base))
-        return cls(request, sizes, clips, _needed(request, chosen), tuple(dict.fromkeys(rungs)))
+        return cls(request, sizes, clips, _needed(request, chosen), base)
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """From the fastest to the leanest; of each, what lies in sections that are not given."""
+        return tuple(dict.fromkeys(_needed(self.request, rung) for rung in ladder(self.base)))
+
+    def without(self, values: Iterable[str]) -> "Draft":
+        """The same without rungs that need values of options that can't work here."""
+        unavailable = self.base.unavailable | frozenset(values)
+        return replace(self, base=replace(self.base, unavailable=unavailable))
 
     def choices_with(self, rung: Rung) -> tuple[Choice, ...]:
         """All choices, section by section."""

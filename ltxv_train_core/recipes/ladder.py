@@ -27,6 +27,7 @@ class Base:
         blocks: of the transformer.
         is_fp8: its frozen weights are in 8 bits already.
         can_offload: whether memory of the host is another one than the device's.
+        unavailable: values of options that can't work here, such as "adamw8bit".
     """
 
     is_full: bool
@@ -34,6 +35,7 @@ class Base:
     blocks: int
     is_fp8: bool = False
     can_offload: bool = True
+    unavailable: frozenset[str] = frozenset()
 
 
 def ladder(base: Base) -> list[Rung]:
@@ -73,6 +75,7 @@ def ladder(base: Base) -> list[Rung]:
             Choice(OFFLOAD, 0, "all blocks fit"),
         ]
         savings += _frozen_savings(base)
+    savings = [choice for choice in savings if choice.value not in base.unavailable]
     rungs: list[Rung] = []
     for count in range(len(savings) + 1):
         settings = {choice.option: choice for choice in (*fastest, *savings[:count])}

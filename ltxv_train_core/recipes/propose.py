@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..config import AccelerationConfig, TrainingConfig
 from ..errors import ConfigurationError
 from ..training.capabilities import unavailable_here
-from ..training.memory_estimate import training_bytes
+from ..training.memory_estimate import TrainingBytes, training_bytes
 from .draft import Draft, conditioning_mode, is_full
 from .ladder import Rung
 from .proposal import Proposal, gib
@@ -28,14 +28,15 @@ def propose(request: RecipeRequest) -> Proposal:
         NotAllowedError: something may not be read.
     """
     draft = Draft.of(request)
-    sizes = [draft.memory(rung) for rung in draft.rungs]
-    fitting = [n for n, size in enumerate(sizes) if size.total <= request.usable_bytes]
-    if not fitting:
-        raise ConfigurationError([too_large(draft)])
-    number, passed_over = _usable_here(draft, fitting)
-    rung, memory = draft.rungs[number], sizes[number]
+    missing: list[str] = []
+    while True:
+        rung, memory, faster_bytes = _first_that_fits(draft, missing)
+        problems = _problems_here(draft, rung)
+        if not problems:
+            break
+        missing += problems.values()
+        draft = draft.without(problems)
     config = draft.configuration(rung)
-    faster = number - 1
     return Proposal(
         summary=_summary(draft),
         configuration=config,
@@ -43,35 +44,40 @@ def propose(request: RecipeRequest) -> Proposal:
         memory=memory,
         card_bytes=request.card_bytes,
         usable_bytes=request.usable_bytes,
-        faster_bytes=sizes[faster].total if faster >= 0 and faster not in fitting else None,
+        faster_bytes=faster_bytes,
         time=measured_time(config, draft.clips),
-        remarks=(*_remarks(draft, config), *passed_over),
+        remarks=(*_remarks(draft, config), *missing),
     )
 
 
-def _usable_here(draft: Draft, fitting: list[int]) -> tuple[int, list[str]]:
-    """The first fitting rung that the device can follow, and why others before it can't be.
+def _first_that_fits(draft: Draft, missing: list[str]) -> tuple[Rung, TrainingBytes, int | None]:
+    """The first rung that fits, what it takes, and what the one before it takes.
+
+    Args:
+        missing: what can't work here, for the error.
 
     Raises:
-        ConfigurationError: it can follow none of them.
+        ConfigurationError: none fits.
     """
-    passed_over: list[str] = []
-    for number in fitting:
-        problems = _problems_here(draft, draft.rungs[number])
-        if not problems:
-            return number, passed_over
-        passed_over += [line for line in problems if line not in passed_over]
-    raise ConfigurationError(passed_over)
+    before: int | None = None
+    for rung in draft.rungs:
+        memory = draft.memory(rung)
+        if memory.total <= draft.request.usable_bytes:
+            return rung, memory, before
+        before = memory.total
+    raise ConfigurationError([too_large(draft), *missing])
 
 
-def _problems_here(draft: Draft, rung: Rung) -> list[str]:
-    """Options of a rung that can't work on the device."""
+def _problems_here(draft: Draft, rung: Rung) -> dict[str, str]:
+    """Why values of a rung can't work on the device, by value."""
     device = draft.request.device
     if device is None:
-        return []
-    options = {choice.option for choice in rung}
-    found = unavailable_here(draft.configuration(rung), device)
-    return [line for line in found if line.partition(":")[0] in options]
+        return {}
+    values = {choice.option: choice.value for choice in rung}
+    found = {
+        line.partition(":")[0]: line for line in unavailable_here(draft.configuration(rung), device)
+    }
+    return {values[option]: line for option, line in found.items() if option in values}
 
 
 def _summary(draft: Draft) -> str:

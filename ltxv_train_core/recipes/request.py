@@ -56,7 +56,7 @@ class RecipeRequest:
 
         The rest is for what it leaves out: the driver, attention's and the allocator's working memory.
         """
-        return self.card_bytes - max(self.card_bytes // 10, LEAST_SPARE_BYTES)
+        return max(0, self.card_bytes - max(self.card_bytes // 10, LEAST_SPARE_BYTES))
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` for a goal, an effort or a card that there is not."""

@@ -117,25 +117,59 @@ def test_a_second_family_is_proposed_for(tmp_path):
 
 
 def test_what_this_machine_can_not_do_is_not_chosen(monkeypatch):
-    """Where bitsandbytes is missing; a recipe for another machine doesn't ask this one."""
-    asked = RecipeRequest(
-        "full",
-        32 * GIB,
-        "data",
-        ModelConfig(model_source="LTXV_2B_0.9.6_DEV"),
-        clips=Clips.alike(25, VideoSize(768, 448, 89), 24.0, EARLIEST),
-    )
-    assert propose(asked).configuration.optimization.optimizer_type == "adamw8bit"
+    """Where bitsandbytes is missing, what comes after it on the ladder is chosen without it; a recipe for
+    another machine doesn't ask this one."""
     missing = "optimization.optimizer_type: adamw8bit needs bitsandbytes"
 
     def without(config, device):
         return [missing] if config.optimization.optimizer_type == "adamw8bit" else []
 
+    def chosen(asked):
+        proposal = propose(asked)
+        config = proposal.configuration
+        return (
+            config.optimization.optimizer_type,
+            config.acceleration.quantization,
+            proposal.remarks,
+        )
+
+    clips = Clips.alike(25, VideoSize(768, 448, 89), 24.0, EARLIEST)
+    style = RecipeRequest("style", 24 * GIB, "data", ModelConfig(), clips=clips)
+    small = ModelConfig(model_source="LTXV_2B_0.9.6_DEV")
+    full = RecipeRequest("full", 32 * GIB, "data", small, clips=clips)
     monkeypatch.setattr(proposing, "unavailable_here", without)
-    here = propose(replace(asked, device=torch.device("cpu")))
-    assert here.configuration.optimization.optimizer_type == "adafactor"
-    assert here.remarks[-1] == missing
-    assert propose(asked).configuration.optimization.optimizer_type == "adamw8bit"
+    assert chosen(style)[:2] == ("adamw8bit", "int8-quanto")
+    assert chosen(full)[:2] == ("adamw8bit", None)
+    here = torch.device("cuda")
+    monkeypatch.setattr("ltxv_train_core.recipes.draft.computes_bfloat16", lambda device: True)
+    optimizer, quantization, remarks = chosen(replace(style, device=here))
+    assert (optimizer, quantization, remarks[-1]) == ("adamw", "int8-quanto", missing)
+    assert chosen(replace(full, device=here))[:2] == ("adafactor", None)
+
+    def nothing(config, device):
+        quantized = config.acceleration.quantization is not None
+        return [
+            *without(config, device),
+            *(["acceleration.quantization: int8-quanto needs optimum"] * quantized),
+        ]
+
+    monkeypatch.setattr(proposing, "unavailable_here", nothing)
+    with pytest.raises(LTXVTrainError) as refused:
+        propose(replace(style, card_bytes=2 * GIB, device=here))
+    assert str(refused.value).startswith("card memory 2.0 GiB: goal style")
+    optimizer, quantization, remarks = chosen(replace(style, device=here))
+    assert (optimizer, quantization) == ("adamw", None)
+    assert missing in remarks
+
+
+def test_a_gpu_without_bf16_trains_in_fp16(monkeypatch):
+    clips = Clips.alike(25, VideoSize(768, 448, 89), 24.0, EARLIEST)
+    asked = RecipeRequest("style", 48 * GIB, "data", clips=clips, device=torch.device("cuda"))
+    for computes, mode in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(
+            "ltxv_train_core.recipes.draft.computes_bfloat16", lambda _, c=computes: c
+        )
+        assert propose(asked).configuration.acceleration.mixed_precision_mode == mode
 
 
 def test_nothing_is_offloaded_on_a_cpu():

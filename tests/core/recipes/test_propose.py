@@ -144,6 +144,7 @@ def test_room_on_a_card():
     assert request(card=8).usable_bytes == 6.5 * GIB
     assert request(card=15).usable_bytes == 13.5 * GIB
     assert request(card=80).usable_bytes == 72 * GIB
+    assert request(card=1).usable_bytes == 0
 
 
 def position(proposal: Proposal, asked: RecipeRequest) -> int:

@@ -1,5 +1,7 @@
 """The estimate of a step's memory in bytes, by model, clips, optimizer and precision."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -172,6 +174,13 @@ def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
     config = whole_config(acceleration={"quantization": kind})
     estimate = training_bytes(config, sizes, {"video": 1}).base
     assert estimate == pytest.approx(frozen_bytes(transformer), rel=0.01)
+
+
+def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():
+    sizes = transformer_sizes(replace(describe_model("LTXV_2B_0.9.6_DEV"), is_fp8=True))
+    matrices = 28 * (8 * 2048 * 2048 + 2 * 2048 * 8192)
+    found = training_bytes(whole_config(), sizes, {"video": 1}).base
+    assert found == matrices + 2 * (1_923_385_472 - matrices)
 
 
 def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data):
