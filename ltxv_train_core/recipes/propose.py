@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ..config import AccelerationConfig, TrainingConfig
+from ..config import TrainingConfig
 from ..errors import ConfigurationError
 from ..training.capabilities import unavailable_here
 from ..training.memory_estimate import TrainingBytes, training_bytes
@@ -34,6 +34,7 @@ def propose(request: RecipeRequest) -> Proposal:
         problems = _problems_here(draft, rung)
         if not problems:
             break
+        assert not draft.base.unavailable & problems.keys(), problems
         missing += problems.values()
         draft = draft.without(problems)
     config = draft.configuration(rung)
@@ -96,18 +97,9 @@ def _remarks(draft: Draft, config: TrainingConfig) -> Iterator[str]:
     if (conditioning_mode(request) == "reference_video") != (request.goal == "ic-lora"):
         yield f"conditioning.mode {config.conditioning.mode} is given; goal {request.goal} has the other"
     if config.acceleration.blocks_to_offload:
-        whole = config.model_copy(
-            update={
-                "acceleration": AccelerationConfig(
-                    **{**config.acceleration.model_dump(), "blocks_to_offload": 0}
-                )
-            }
-        )
-        tokens = draft.clips.tokens
-        on_host = (
-            training_bytes(whole, draft.sizes, tokens).base
-            - training_bytes(config, draft.sizes, tokens).base
-        )
-        yield f"at least {gib(on_host)} of the base lie in host memory"
+        on_device = config.acceleration.model_copy(update={"blocks_to_offload": 0})
+        whole = config.model_copy(update={"acceleration": on_device})
+        sizes = (training_bytes(c, draft.sizes, draft.clips.tokens).base for c in (whole, config))
+        yield f"at least {gib(next(sizes) - next(sizes))} of the base lie in host memory"
     if not config.validation.prompts:
         yield "no samples while it trains: there is no prompt"
