@@ -52,6 +52,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "memory": {
         "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
+        "training/memory_estimate.py": (f"{TRAINING}memory_estimate.py",),
         "models/memory/activations.py": (f"{TRAINING}memory_estimate.py",),
         "models/memory/fp8.py": (f"{TESTS}/families/test_fp8.py",),
         "models/memory/offload.py": (f"{TESTS}/models", f"{TRAINING}acceleration.py"),
@@ -65,6 +66,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "fingerprint": {
         "runs/fingerprint.py": (f"{TESTS}/runs/test_fingerprint.py", f"{TRAINING}run_plan.py")
     },
+    "recipes": {"recipes": (f"{TESTS}/recipes",)},
     "lora": {"lora": (f"{TESTS}/lora", f"{TRAINING}checkpoints.py")},
 }
 """A room's files or folders, each with its nearest tests, the quick ones first."""
