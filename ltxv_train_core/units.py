@@ -1,5 +1,7 @@
 """How durations and bytes are written, everywhere alike. `nodes/web/units.js` writes the same."""
 
+GIB = 2**30
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _WHOLE_FROM = 100
 

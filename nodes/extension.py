@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from .comfy.model_files import know_comfyui_tokenizer
 from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
+from .config.recipe import LTXVTrainRecipe
 from .config.section_nodes import SECTION_NODES
 from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
 from .dataset.canvas_videos import (
@@ -42,6 +43,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetReferences,
     LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
+    LTXVTrainRecipe,
     *SECTION_NODES,
     LTXVTrainConfig,
     LTXVTrainLoadConfig,

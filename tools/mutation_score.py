@@ -56,6 +56,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "memory": {
         "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
+        "training/memory_estimate.py": (f"{TRAINING}memory_estimate.py",),
         "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
         "models/memory/fp8.py": (f"{TESTS}/models/test_fp8.py", f"{TESTS}/families/test_fp8.py"),
         "models/memory/offload.py": (f"{TESTS}/models/test_offload.py",),
@@ -72,6 +73,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "fingerprint": {
         "runs/fingerprint.py": (f"{TESTS}/runs/test_fingerprint.py", f"{TRAINING}run_plan.py")
     },
+    "recipes": {"recipes": (f"{TESTS}/recipes",)},
     "lora": {
         "lora/dropout.py": (f"{LORA}dropout.py", VALUES),
         "lora/declared_alpha.py": (f"{LORA}declared_alpha.py", f"{LORA}convert.py"),

@@ -31,7 +31,6 @@ class PublishedVersion(Protocol):
         file: its single file there; None where the repository has the diffusers layout.
         transformer: diffusers' configuration of its transformer.
         sampling: how it is meant to be sampled.
-        sampling: how it is sampled.
     """
 
     @property
@@ -132,6 +131,30 @@ class ModelSize:
         return self.weight_bytes + self.saved.bytes(tokens, self.width, self.layers, recomputed)
 
 
+class SavedBytes(Protocol):
+    """Estimates the bytes of activations that a step saves for backward. A function:
+    `families/ltxv/activation_bytes.py` has one."""
+
+    def __call__(
+        self,
+        config: Mapping[str, Any],
+        tokens: Mapping[str, int],
+        training_mode: str,
+        precision: str,
+        recomputed: int,
+    ) -> int:
+        """
+        Args:
+            config: diffusers' configuration of a transformer, with what it takes for options that are
+                left out.
+            tokens: of each stream, of all samples together, references included.
+            training_mode: "lora" or "full".
+            precision: of the forward pass, "half" or "float32".
+            recomputed: how many of the blocks are computed again in the backward pass.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Family:
     """A family of models.
@@ -148,6 +171,8 @@ class Family:
         layers: names of its transformers' layers.
         miniature: the name of the small model that comes with this program.
         shipped: its folder.
+        saved_bytes: what a step saves for backward, before a transformer is loaded.
+        text_encoder_bytes: of the text encoder that its models need, in bfloat16.
     """
 
     name: str
@@ -161,6 +186,8 @@ class Family:
     layers: LayerNames
     miniature: str
     shipped: Path
+    saved_bytes: SavedBytes
+    text_encoder_bytes: int
 
     def latent_shapes(self, size: VideoSize, fps: float) -> dict[str, tuple[int, ...]]:
         """The shapes of a clip's latents by stream, without channels."""

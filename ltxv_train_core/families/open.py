@@ -1,7 +1,7 @@
 """Finds a base model, whatever its family: one that ships, a version, a file, a folder, a repository."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config.redact import is_path
@@ -10,6 +10,7 @@ from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable
 from ..models.sources.hub_download import is_cached, require_reachable
 from ..permissions import NotAllowedError, no_such_path, policy
+from .family import Family, Sampling
 from .ltxv import opening as ltxv_opening
 from .ltxv.miniature.shipped import MINIATURE
 from .model import Model, Part
@@ -20,6 +21,8 @@ from .registry import EARLIEST, FAMILIES, family_of_source, published_version
 __all__ = [
     "MINIATURE",
     "Model",
+    "ModelDescription",
+    "describe_model",
     "local_problems",
     "locate_model",
     "module_names",
@@ -177,6 +180,44 @@ def transformer_config(model_source: str) -> Mapping[str, object] | None:
                 if version.repository == place and version.file is None:
                     return version.transformer
     return open_model(model_source).facts.transformer_config
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What is known of a base model whose weights may be anywhere.
+
+    Attributes:
+        name: as the user gave it.
+        config: diffusers' configuration of its transformer; None where that isn't known before a
+            download.
+        is_fp8: whether its transformer stays in 8 bit floating point when it is loaded.
+        sampling: how it is meant to be sampled, where it is a published version by its name.
+    """
+
+    name: str
+    family: Family
+    config: Mapping[str, object] | None
+    is_fp8: bool
+    sampling: Sampling | None
+
+
+def describe_model(model_source: str) -> ModelDescription:
+    """What is known of a base model. Nothing is downloaded, no weights are read.
+
+    Raises:
+        ModelError: there is no such model.
+        NotAllowedError: it may not be read, or not be downloaded.
+    """
+    place = locate_model(model_source)
+    family = _opener(model_source, place).FAMILY
+    version = family.versions.get(model_source)
+    return ModelDescription(
+        name=model_source,
+        family=family,
+        config=transformer_config(model_source),
+        is_fp8=isinstance(place, Path) and open_model(model_source).facts.is_fp8,
+        sampling=version.sampling if version else None,
+    )
 
 
 def must_be_downloaded(model_source: str) -> bool:

@@ -83,6 +83,17 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def total_bytes(device: torch.device) -> int:
+    """Memory that a device has, whoever holds it now; the host's for a CPU."""
+    backend = _backend(device)
+    if hasattr(backend, "mem_get_info"):
+        total: int = backend.mem_get_info(device)[1]
+        return total
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    return int(psutil.virtual_memory().total)
+
+
 def holds_float8() -> bool:
     """Whether this machine's device knows 8 bit floating point; Apple's doesn't."""
     return default_device().type != "mps"

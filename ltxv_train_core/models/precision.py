@@ -13,7 +13,7 @@ def base_dtype(mode: str) -> torch.dtype:
 def vae_dtype(device: torch.device) -> torch.dtype:
     """What a device holds the VAE in: bfloat16 where it computes in it, which NVIDIA's before Ampere and
     Apple's older ones don't; float32 elsewhere, as it overflows in fp16."""
-    computes = device.type == "xpu" or (device.type == "cuda" and _computes_bfloat16(device))
+    computes = device.type == "xpu" or (device.type == "cuda" and computes_bfloat16(device))
     return torch.bfloat16 if computes else torch.float32
 
 
@@ -25,8 +25,9 @@ def text_encoder_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
-    """Not only in software, as PyTorch does on older GPUs."""
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether an accelerator of the kind cuda computes in bfloat16, and not only in software, as PyTorch does on
+    older GPUs."""
     is_amd = torch.version.hip is not None
     return is_amd or torch.cuda.get_device_capability(device)[0] >= 8
 

@@ -14,11 +14,8 @@ from ..models.device import free_bytes
 from ..models.memory.fp8 import has_float8
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
+from .memory_estimate import bytes_per_trained_number, forward_precision, recomputed_blocks
 
-GRADIENT_BYTES = 4
-OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
-ADAMW_BYTES = 8
-HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
 WORTH_TELLING_BYTES = 2**30 // 20
 
 
@@ -49,23 +46,19 @@ def tell_fit(
 
 def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset) -> int:
     """For the largest clips: what is kept for the backward pass, gradients, optimizer state."""
-    options = config.optimization
-    per_number = GRADIENT_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
     trained = sum(p.numel() for p in denoiser.transformer.parameters() if p.requires_grad)
-    precision = "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
-    if precision == "half":
-        per_number += HALF_COPY_BYTES
-    recomputed = config.acceleration.blocks_to_offload
-    if options.enable_gradient_checkpointing:
-        recomputed = len(denoiser.transformer.transformer_blocks)
-    largest = _largest_sample(dataset)
-    tokens = {stream: count * options.batch_size for stream, count in largest.items()}
-    saved = denoiser.saved_bytes(tokens, config.model.training_mode, precision, recomputed)
-    return saved + per_number * trained
+    batch = config.optimization.batch_size
+    saved = denoiser.saved_bytes(
+        {stream: count * batch for stream, count in largest_sample(dataset).items()},
+        config.model.training_mode,
+        forward_precision(config),
+        recomputed_blocks(config, len(denoiser.transformer.transformer_blocks)),
+    )
+    return saved + bytes_per_trained_number(config) * trained
 
 
-def _largest_sample(dataset: TrainingDataset) -> dict[str, int]:
-    """Its tokens by stream, those of its reference included."""
+def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
+    """Tokens by stream of the clip that has most, those of its reference included."""
     formats = family_named(dataset.index.family).streams
 
     def tokens(size: str, fps: float, reference: str) -> dict[str, int]:

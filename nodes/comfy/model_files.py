@@ -32,7 +32,7 @@ def inputs_with_lists(described: Iterable[Option], inputs: list[io.Input]) -> li
     """The widgets of options, with the lists of files in their place."""
     names = [option.name for option in described]
     place = names.index(_LISTS_BEHIND) + 1
-    return [*inputs[:place], *_lists(), *inputs[place:]]
+    return [*inputs[:place], *file_lists(), *inputs[place:]]
 
 
 def with_files(values: Mapping[str, object]) -> dict[str, object]:
@@ -104,7 +104,8 @@ def listed(folders: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _lists() -> list[io.Input]:
+def file_lists() -> list[io.Input]:
+    """The lists of files: one beside each option that names a part of the model."""
     what = {
         "model_source": "the base model",
         "text_encoder_source": "the text encoder (T5-XXL)",

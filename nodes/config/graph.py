@@ -9,6 +9,7 @@ from ...ltxv_train_core.errors import ConfigurationError
 from ..comfy.prompts import Prompt, is_link, written_on
 from ..comfy.widget_problems import WidgetProblem
 from .join import LTXVTrainConfig
+from .recipe import LTXVTrainRecipe
 from .section_nodes import SECTION_NODES
 
 _NODES = {node.node_id: node for node in SECTION_NODES}
@@ -63,6 +64,13 @@ def written_configuration(prompt: Prompt, node_id: str) -> WrittenConfiguration 
             return None
         nodes[name] = source
     return WrittenConfiguration(values, nodes, frozenset(linked))
+
+
+def recipe_goal(prompt: Prompt, node_id: str) -> str | None:
+    """The goal that is written on a recipe; None for another node."""
+    kind, inputs = prompt.get(node_id, ("", {}))
+    goal = inputs.get("goal")
+    return goal if kind == LTXVTrainRecipe.__name__ and isinstance(goal, str) else None
 
 
 def problems_together(

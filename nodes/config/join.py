@@ -71,8 +71,7 @@ class LTXVTrainConfig(io.ComfyNode):
     @classmethod
     def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
         """What is wrong with the name and the seed."""
-        own = {name: written[name] for name in ("name", "seed") if name in written}
-        return problems_at("name", lambda: build(TrainingConfig, {**_WHOLE, **_stripped(own)}), own)
+        return name_problems(written)
 
     @classmethod
     def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
@@ -88,6 +87,12 @@ class LTXVTrainConfig(io.ComfyNode):
             raise ConfigurationError([f"data: {NOT_CONNECTED}"])
         own = _stripped({"seed": seed, "name": name})
         return io.NodeOutput({**given, **own, "output_dir": str(runs_folder())})
+
+
+def name_problems(written: Mapping[str, object]) -> list[WidgetProblem]:
+    """What is wrong with the options that belong to no section."""
+    own = {name: written[name] for name in ("name", "seed") if name in written}
+    return problems_at("name", lambda: build(TrainingConfig, {**_WHOLE, **_stripped(own)}), own)
 
 
 def _stripped(values: Mapping[str, object]) -> dict[str, object]:

@@ -170,12 +170,8 @@ class LTXVTrainDataConfig(SectionNode):
     @classmethod
     def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
         """A path that leads to no data set."""
-        found, root = super().missing_here(written), written.get("preprocessed_data_root")
-        if found or not isinstance(root, str):
-            return found
-        from ...ltxv_train_core.datasets.stored_files import require_dataset
-
-        return problems_at("preprocessed_data_root", lambda: require_dataset(input_path(root)))
+        root = written.get("preprocessed_data_root")
+        return data_set_problems(root) if isinstance(root, str) else []
 
 
 class LTXVTrainValidationConfig(SectionNode):
@@ -257,3 +253,13 @@ def _locate(name: str, value: object) -> object:
     if name not in PATHS or not isinstance(value, str):
         return value
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())
+
+
+def data_set_problems(root: str) -> list[WidgetProblem]:
+    """A path in `preprocessed_data_root` that leads to no data set."""
+    from ...ltxv_train_core.datasets.stored_files import require_dataset
+
+    widget = "preprocessed_data_root"
+    return path_problems(widget, root) or problems_at(
+        widget, lambda: require_dataset(input_path(root))
+    )

@@ -9,12 +9,18 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingConfig, build
 from ...ltxv_train_core.errors import ConfigurationError
+from ...ltxv_train_core.recipes.names import Goal
 from ..comfy.folders import graph_to_share
 from ..comfy.prompts import Prompt, is_link
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from ..comfy.widget_problems import WidgetProblem
-from ..config.graph import missing_here, problems_together, written_configuration
+from ..config.graph import (
+    missing_here,
+    problems_together,
+    recipe_goal,
+    written_configuration,
+)
 from ..dataset.clip_length import whole_clips
 from ..server.broadcast import NodeLocation
 from ..server.jobs import job_manager, report_run_state, request_model_unload, run_library, show_at
@@ -57,6 +63,7 @@ class TrainNode(io.ComfyNode):
     description: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]]
     gives: ClassVar[io.Output] = LORA_NAME
+    goals: ClassVar[tuple[Goal, ...]] = ()
 
     @classmethod
     def prepare(cls, values: ConfigValues) -> ConfigValues:
@@ -76,6 +83,17 @@ class TrainNode(io.ComfyNode):
         config = prompt[node_id][1].get("config")
         if not is_link(config):
             return [(node_id, WidgetProblem("config", NO_CONFIG))]
+        goal = recipe_goal(prompt, config[0])
+        if goal is not None and goal not in cls.goals:
+            fits = next(
+                node
+                for node in (LTXVTrainLoRA, LTXVTrainICLoRA, LTXVTrainModel)
+                if goal in node.goals
+            )
+            line = f"{goal} is trained by the node {fits.display_name} ({fits.node_id})"
+            return [
+                (config[0], WidgetProblem("goal", f"{line}; this graph has {cls.display_name}"))
+            ]
         written = written_configuration(prompt, config[0])
         if written is None:
             return []
@@ -197,6 +215,7 @@ class LTXVTrainLoRA(TrainNode):
     """Trains a LoRA."""
 
     node_id = "LTXVTrainLoRA"
+    goals = ("style", "character", "motion")
     display_name = "Train LTXV LoRA"
     description = (
         "Teaches LTX-Video a style, a subject or a motion from your own clips, as a small LoRA file. "
@@ -226,6 +245,7 @@ class LTXVTrainICLoRA(TrainNode):
     """Trains an IC-LoRA."""
 
     node_id = "LTXVTrainICLoRA"
+    goals = ("ic-lora",)
     display_name = "Train LTXV IC-LoRA"
     description = (
         "Teaches LTX-Video to follow a second video, such as its edges or depth, as a small IC-LoRA "
@@ -248,6 +268,7 @@ class LTXVTrainModel(TrainNode):
     """Trains every weight of the transformer."""
 
     node_id = "LTXVTrainModel"
+    goals = ("full",)
     display_name = "Train LTXV Model"
     description = (
         "Teaches the whole model from your own clips: for large data sets, with far more memory than "

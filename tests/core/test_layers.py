@@ -23,6 +23,7 @@ ORDER = [
     {"manifests", "strategies", "runs"},
     {"preprocessing", "publish"},
     {"training"},
+    {"recipes"},
     {"jobs", "demo"},
     {"cli"},
     {"__main__"},

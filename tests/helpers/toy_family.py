@@ -132,6 +132,16 @@ class ToyStream:
         return 0.5
 
 
+def saved_bytes(
+    config: Mapping[str, Any],
+    tokens: Mapping[str, int],
+    training_mode: str,
+    precision: str,
+    recomputed: int,
+) -> int:
+    return BYTES.bytes(sum(tokens.values()), WIDTH, BLOCKS, recomputed)
+
+
 class Block(nn.Module):
     """Attention over the tokens of all streams."""
 
@@ -197,7 +207,7 @@ class ToyDenoiser:
     def saved_bytes(
         self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
     ) -> int:
-        return BYTES.bytes(sum(tokens.values()), WIDTH, BLOCKS, recomputed)
+        return saved_bytes({}, tokens, training_mode, precision, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         """Its blocks are small."""
@@ -288,6 +298,8 @@ TOY = Family(
     layers=ToyLayers(),
     miniature=MINIATURE,
     shipped=Path(__file__).parent,
+    saved_bytes=saved_bytes,
+    text_encoder_bytes=1000,
 )
 
 

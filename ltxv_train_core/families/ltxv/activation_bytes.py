@@ -4,7 +4,11 @@ Counted as autograd saves it, with the 2B model's proportions, a LoRA of rank 64
 captions of 60 tokens; a test counts again.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ...models.memory.activations import ActivationBytes
+from ..names import VIDEO
 
 LORA_IN_HALF = ActivationBytes(block=35.7, recomputed=2.0, shared=21.9)
 ACTIVATION_BYTES = {
@@ -14,3 +18,16 @@ ACTIVATION_BYTES = {
     ("full", "float32"): ActivationBytes(block=97.0, recomputed=4.0, shared=67.4),
 }
 """By training mode and precision of the forward pass."""
+
+
+def saved_bytes(
+    config: Mapping[str, Any],
+    tokens: Mapping[str, int],
+    training_mode: str,
+    precision: str,
+    recomputed: int,
+) -> int:
+    """See `families.family.SavedBytes`."""
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    saved = ACTIVATION_BYTES[training_mode, precision]
+    return saved.bytes(tokens[VIDEO], width, config["num_layers"], recomputed)

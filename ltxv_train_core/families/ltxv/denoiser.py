@@ -14,7 +14,7 @@ from ...models.sources.meta_loading import on_meta
 from ...storage.atomic import write_json
 from ..base import StreamInput, Text
 from ..names import PROMPT, VIDEO
-from .activation_bytes import ACTIVATION_BYTES
+from .activation_bytes import saved_bytes
 from .checkpoint_export import config_metadata, transformer_tensors
 from .recompute import use_recomputing_blocks
 from .video_stream import VideoStream
@@ -54,11 +54,7 @@ class LTXVideoDenoiser:
     def saved_bytes(
         self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
     ) -> int:
-        config = self.transformer.config
-        width = config.num_attention_heads * config.attention_head_dim
-        layers = len(self.transformer.transformer_blocks)
-        saved = ACTIVATION_BYTES[training_mode, precision]
-        return saved.bytes(tokens[VIDEO], width, layers, recomputed)
+        return saved_bytes(self.transformer.config, tokens, training_mode, precision, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         use_recomputing_blocks(self.transformer)

@@ -1,10 +1,10 @@
 from ..family import Family, ModelSize
 from ..names import PROMPT, VIDEO
 from . import layers
-from .activation_bytes import LORA_IN_HALF
+from .activation_bytes import LORA_IN_HALF, saved_bytes
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .miniature import shipped
-from .versions import MAIN_REPOSITORY, VERSIONS
+from .versions import MAIN_REPOSITORY, T5_XXL_BYTES, VERSIONS
 from .video_format import GRID, NAME, VideoFormat
 
 LTXV = Family(
@@ -24,4 +24,6 @@ LTXV = Family(
     layers=layers,
     miniature=shipped.MINIATURE,
     shipped=shipped.FOLDER,
+    saved_bytes=saved_bytes,
+    text_encoder_bytes=T5_XXL_BYTES,
 )

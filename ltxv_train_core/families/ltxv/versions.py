@@ -87,6 +87,8 @@ _LEVELS = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725)
 DISTILLED = Sampling(len(_LEVELS), 1.0, _LEVELS)
 
 TEXT_ENCODER_NEEDED = "T5-XXL (4096)"
+T5_XXL_BYTES = 9_500_000_000
+"""Of its encoder, in bfloat16."""
 
 
 @dataclass(frozen=True)

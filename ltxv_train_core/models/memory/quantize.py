@@ -19,6 +19,14 @@ QUANTO_TYPES = {
     "fp8-quanto": "qfloat8_e4m3fn",
     "fp8uz-quanto": "qfloat8_e4m3fnuz",
 }
+QUANTO_BITS = {
+    "int8-quanto": 8,
+    "int4-quanto": 4,
+    "int2-quanto": 2,
+    "fp8-quanto": 8,
+    "fp8uz-quanto": 8,
+}
+"""Of each weight; the scales come on top, one for each row."""
 PACKED = ("int4-quanto", "int2-quanto")
 
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision

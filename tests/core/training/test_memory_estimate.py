@@ -1,18 +1,25 @@
 """The estimate of a step's memory in bytes, by model, clips, optimizer and precision."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltxv_train_core.config import LoRAConfig, OptimizationConfig
+from ltxv_train_core.config import LoRAConfig, OptimizationConfig, TrainingConfig, build
 from ltxv_train_core.datasets.dataset import TrainingDataset
+from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
+from ltxv_train_core.families.open import ModelDescription, describe_model, open_model
+from ltxv_train_core.families.registry import EARLIEST
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory.activations import ActivationBytes
+from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
+from ltxv_train_core.training.memory_estimate import training_bytes, transformer_sizes
 from tests.helpers.activation_bytes import small_transformer
 
 STATE_BYTES = {"adamw": 8, "adamw_schedulefree": 8, "prodigy": 16, "adamw8bit": 2, "adafactor": 0}
@@ -175,3 +182,97 @@ def test_a_saving_is_told_above_a_twentieth_of_a_gibibyte(told, monkeypatch, mor
 def test_options_of_a_frozen_base_are_no_advice_for_full_training(told):
     notice, _ = told(-1, model={"training_mode": "full"})
     assert "acceleration." not in notice.message
+
+
+def whole_config(**sections) -> TrainingConfig:
+    return build(TrainingConfig, {"data": {"preprocessed_data_root": "data"}, **sections})
+
+
+@pytest.mark.parametrize(
+    ("model", "numbers", "outside", "layers"),
+    [
+        ("LTXV_MINIATURE", 4_909_440, 691_584, 4 * 10 + 7),
+        ("LTXV_2B_0.9.6_DEV", 1_923_385_472, 43_018_368, 28 * 10 + 7),
+        ("LTXV_13B_097_DEV", 13_042_569_344, 153_145_472, 48 * 10 + 7),
+    ],
+)
+def test_the_numbers_of_a_model_are_known_without_it(model, numbers, outside, layers):
+    sizes = transformer_sizes(describe_model(model))
+    assert (sizes.numbers, sizes.outside, len(sizes.linear)) == (numbers, outside, layers)
+
+
+def test_sizes_that_are_not_known_yet_are_said():
+    unknown = ModelDescription("someone/model", EARLIEST, None, False, None)
+    with pytest.raises(ModelError, match="someone/model: its sizes are not known before"):
+        transformer_sizes(unknown)
+
+
+def test_bytes_of_a_run_of_the_2b_model():
+    """28 blocks, each with 8 attention layers of 2048 x 2048; 168 tokens a latent frame."""
+    sizes = transformer_sizes(describe_model("LTXV_2B_0.9.6_DEV"))
+    tokens = {"video": 2016}
+    lora = {"lora": {"rank": 32, "alpha": 32}, "optimization": {"batch_size": 1}}
+    numbers = 28 * 8 * 32 * (2048 + 2048)
+    assert sizes.lora_numbers(LoRAConfig(rank=32, alpha=32)) == numbers
+    plain = training_bytes(whole_config(**lora), sizes, tokens)
+    assert plain.base == 2 * 1_923_385_472
+    assert plain.trained == numbers * (4 + 4 + 8 + 2)
+    assert plain.activations == round(2016 * 2048 * (35.7 * 28 + 21.9))
+    assert plain.total == plain.base + plain.trained + plain.activations
+    average = {**lora, "optimization": {"batch_size": 1, "ema_decay": 0.99}}
+    assert training_bytes(whole_config(**average), sizes, tokens).trained == numbers * 22
+    full = {"model": {"training_mode": "full"}, "optimization": {"batch_size": 1}}
+    whole = training_bytes(whole_config(**full), sizes, tokens)
+    assert (whole.base, whole.trained) == (4 * 1_923_385_472, 14 * 1_923_385_472)
+    assert whole.activations == round(2016 * 2048 * (52.6 * 28 + 41.7))
+
+
+@pytest.mark.parametrize("offloaded", [0, 1, 2, 3, 28, 40])
+def test_at_most_two_offloaded_blocks_are_on_the_device(offloaded):
+    sizes = transformer_sizes(describe_model("LTXV_2B_0.9.6_DEV"))
+    config = whole_config(acceleration={"blocks_to_offload": offloaded})
+    block, outside = (1_923_385_472 - 43_018_368) // 28, 43_018_368
+    kept = 28 - max(0, min(offloaded, 28) - 2)
+    found = training_bytes(config, sizes, {"video": 1}).base
+    assert found == pytest.approx(2 * (kept * block + outside), abs=2)
+
+
+@pytest.mark.parametrize("kind", [None, "int8-quanto", "fp8-quanto"])
+def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
+    sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    if kind:
+        quantize_base(transformer, kind, torch.device("cpu"))
+    transformer.requires_grad_(False)
+    config = whole_config(acceleration={"quantization": kind})
+    estimate = training_bytes(config, sizes, {"video": 1}).base
+    assert estimate == pytest.approx(frozen_bytes(transformer), rel=0.01)
+
+
+def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():
+    sizes = transformer_sizes(replace(describe_model("LTXV_2B_0.9.6_DEV"), is_fp8=True))
+    matrices = 28 * (8 * 2048 * 2048 + 2 * 2048 * 8192)
+    found = training_bytes(whole_config(), sizes, {"video": 1}).base
+    assert found == matrices + 2 * (1_923_385_472 - matrices)
+
+
+def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data):
+    """Before and after the model is loaded; the one before counts the LoRA's weights too."""
+    config = training_config(acceleration={"mixed_precision_mode": "bf16"})
+    source = open_model("LTXV_MINIATURE")
+    transformer = source.load_transformer(torch.bfloat16)
+    numbers = sum(p.numel() for p in add_lora(transformer, config.lora, 0))
+    dataset = TrainingDataset(stripes_data)
+    loaded = memory_fit.step_bytes(config, source.transformer.denoiser(transformer), dataset)
+    sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
+    before = training_bytes(config, sizes, memory_fit.largest_sample(dataset))
+    assert before.trained + before.activations == loaded + 4 * numbers
+
+
+def test_a_lora_on_layers_that_there_are_not():
+    sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
+    assert sizes.lora_numbers(
+        LoRAConfig(rank=1, target_modules=("transformer_blocks.3.ff.*",))
+    ) == ((1024 + 256) * 2)
+    with pytest.raises(ConfigurationError, match=r"lora\.target_modules 'to_x' matches no layer"):
+        sizes.lora_numbers(LoRAConfig(target_modules=("to_x",)))

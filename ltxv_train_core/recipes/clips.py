@@ -1,0 +1,50 @@
+"""What a recipe needs to know of a data set."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..datasets.dataset import TrainingDataset
+from ..families.family import Family
+from ..geometry import VideoSize
+from ..training.memory_fit import largest_sample
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of a data set.
+
+    Attributes:
+        count: how many there are.
+        size: in pixels and frames, of most of them.
+        fps: frames per second, of most of them.
+        tokens: of the largest one by stream, its reference included where training takes it.
+        data: the data set's fingerprint; empty for clips that are on no disk.
+    """
+
+    count: int
+    size: VideoSize
+    fps: float
+    tokens: Mapping[str, int]
+    data: str = ""
+
+    @classmethod
+    def of(cls, dataset: TrainingDataset) -> "Clips":
+        """Those of a data set, opened as it will be trained on."""
+        (size, fps), _ = Counter((item.size, item.fps) for item in dataset.items).most_common(1)[0]
+        return cls(
+            count=len(dataset),
+            size=VideoSize.parse(size),
+            fps=fps,
+            tokens=largest_sample(dataset),
+            data=dataset.fingerprint(),
+        )
+
+    @classmethod
+    def alike(
+        cls, count: int, size: VideoSize, fps: float, family: Family, with_references: bool = False
+    ) -> "Clips":
+        """So many clips of one size, each with a reference of that size or without."""
+        videos = 2 if with_references else 1
+        tokens = {name: videos * s.tokens(size, fps) for name, s in family.streams.items()}
+        return cls(count, size, fps, tokens)

@@ -1,0 +1,57 @@
+"""When a run saves and samples, and how it samples."""
+
+from ..config import ValidationConfig
+from ..families.family import Sampling
+from .clips import Clips
+from .goals import rounded_steps
+from .proposal import Choice
+
+SAVES = 6
+SAVES_OF_FULL_TRAINING = 2
+MINIATURE_SAMPLING = Sampling(steps=20, guidance_scale=3.0)
+
+
+def save_choices(is_full: bool, steps: int) -> list[Choice]:
+    """When checkpoints are written, and how many stay."""
+    saves = SAVES_OF_FULL_TRAINING if is_full else SAVES
+    interval = Choice(
+        "checkpoints.interval",
+        rounded_steps(steps / saves),
+        f"about {saves} checkpoints in the run",
+    )
+    if is_full:
+        kept = Choice(
+            "checkpoints.keep_last_n", 2, "each holds every weight and its optimizer state"
+        )
+    else:
+        kept = Choice(
+            "checkpoints.keep_last_n", -1, "all stay: the best LoRA is often not the last"
+        )
+    return [interval, kept]
+
+
+def sample_choices(
+    prompts: tuple[str, ...], sampling: Sampling | None, clips: Clips, interval: int
+) -> list[Choice]:
+    """How prompts are sampled; nothing where there are none.
+
+    Args:
+        sampling: how the model is meant to be sampled, where that is known.
+        interval: steps between two checkpoints.
+    """
+    if not prompts:
+        return []
+    if sampling is None:
+        fields = ValidationConfig.model_fields
+        sampling = Sampling(fields["inference_steps"].default, fields["guidance_scale"].default)
+        why = "the default: nothing says whether the model is distilled; of a distilled one, set its own"
+    else:
+        why = "as the model is meant to be sampled"
+    return [
+        Choice("validation.prompts", prompts, "as given"),
+        Choice("validation.video_dims", tuple(vars(clips.size).values()), "the size of most clips"),
+        Choice("validation.frame_rate", min(max(clips.fps, 1.0), 240.0), "that of most clips"),
+        Choice("validation.interval", interval, "each checkpoint has samples"),
+        Choice("validation.inference_steps", sampling.steps, why),
+        Choice("validation.guidance_scale", sampling.guidance_scale, why),
+    ]
