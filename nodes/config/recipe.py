@@ -15,7 +15,7 @@ from ..comfy.device import use_comfyui_device
 from ..comfy.folders import input_path, runs_folder
 from ..comfy.model_files import chosen_file_problems, file_lists, model_problems, with_files
 from ..comfy.prompts import Prompt, is_link
-from ..comfy.schema import search_aliases
+from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem
 from ..dataset.changes import state_of_files
@@ -62,6 +62,7 @@ class LTXVTrainRecipe(io.ComfyNode):
                     options=[DETECTED, *CARDS],
                     default=DETECTED,
                     tooltip="Memory of the card that trains. detected: of this machine's.",
+                    **advanced(),
                 ),
                 io.Combo.Input(
                     "effort",

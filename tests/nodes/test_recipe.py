@@ -81,7 +81,7 @@ def test_the_node_gives_what_the_core_proposes(host: Host, data: Path) -> None:
     assert lines[0].startswith(
         "goal ic-lora, draft effort: LTXV_MINIATURE, 5 clips, most of them 96x96x17"
     )
-    assert lines[1].startswith("memory: about 30 MiB")
+    assert lines[1].startswith("memory: about 30.4 MiB")
     assert lines[2].startswith("time: not known")
 
 
@@ -136,7 +136,7 @@ def test_a_file_of_the_list_is_the_model(host: Host, data: Path) -> None:
 
 def test_what_the_node_refuses(host: Host, data: Path) -> None:
     assert "connect the output of Preprocess LTXV Dataset" in refusal(host, " ")
-    assert "no-such-folder: no such folder" in refusal(host, "no-such-folder")
+    assert "no-such-folder: no such file or folder" in refusal(host, "no-such-folder")
     message = refusal(host, data, goal="full", model_source="LTXV_13B_097_DEV")
     assert "goal full with LTXV_13B_097_DEV takes at least" in message
     assert "What would fit: a LoRA: the goal style" in message

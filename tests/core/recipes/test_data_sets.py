@@ -156,7 +156,7 @@ def test_what_this_machine_can_not_do_is_not_chosen(monkeypatch):
     monkeypatch.setattr(proposing, "unavailable_here", nothing)
     with pytest.raises(LTXVTrainError) as refused:
         propose(replace(style, card_bytes=2 * GIB, device=here))
-    assert str(refused.value).startswith("card memory 2.0 GiB: goal style")
+    assert str(refused.value).startswith("card memory 2 GiB: goal style")
     optimizer, quantization, remarks = chosen(replace(style, device=here))
     assert (optimizer, quantization) == ("adamw", None)
     assert missing in remarks

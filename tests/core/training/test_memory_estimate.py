@@ -20,6 +20,7 @@ from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
 from ltxv_train_core.training.memory_estimate import training_bytes, transformer_sizes
+from ltxv_train_core.units import byte_size
 from tests.helpers.activation_bytes import small_transformer
 
 STATE_BYTES = {"adamw": 8, "adamw_schedulefree": 8, "prodigy": 16, "adamw8bit": 2, "adafactor": 0}
@@ -144,11 +145,11 @@ def told(training_config, prepared, monkeypatch):
 
 def test_what_is_needed_and_free_is_told_and_advice_only_where_it_is_too_much(told):
     notice, needed = told(0)
-    told_of = f"a step needs about {needed / 2**30:.1f} GiB beside the weights, "
-    assert notice.message == f"{told_of}{needed / 2**30:.1f} GiB are free on cpu"
+    told_of = f"a step needs about {byte_size(needed)} of memory beside the weights, "
+    assert notice.message == f"{told_of}{byte_size(needed)} are free on cpu"
     assert not notice.lasting
     notice, _ = told(3 * 2**30)
-    assert notice.message == f"{told_of}{(needed + 3 * 2**30) / 2**30:.1f} GiB are free on cpu"
+    assert notice.message == f"{told_of}{byte_size(needed + 3 * 2**30)} are free on cpu"
     notice, _ = told(-1)
     assert notice.lasting
     assert ": it may fail or become very slow. What saves memory: " in notice.message
@@ -168,13 +169,13 @@ def test_a_saving_is_told_above_a_twentieth_of_a_gibibyte(told, monkeypatch, mor
     monkeypatch.setattr(memory_fit, "step_bytes", bytes_of)
     notice, _ = told(-1, optimization={"batch_size": 2, "optimizer_type": "adamw"})
     advice = notice.message.partition("What saves memory: ")[2].split(", ")
-    assert advice[-1].startswith("acceleration.blocks_to_offload 0.00 GiB for each block")
-    assert advice[-2] == "acceleration.quantization int8-quanto 0.0 GiB"
-    batch = ["optimization.batch_size 1 0.1 GiB"]
+    assert advice[-1].startswith("acceleration.blocks_to_offload 262 KiB for each block")
+    assert advice[-2] == "acceleration.quantization int8-quanto 393 KiB"
+    batch = ["optimization.batch_size 1 102 MiB"]
     wanted = [
-        "optimization.enable_gradient_checkpointing true 0.1 GiB",
+        "optimization.enable_gradient_checkpointing true 51.2 MiB",
         *batch,
-        "optimization.optimizer_type adamw8bit 0.1 GiB",
+        "optimization.optimizer_type adamw8bit 51.2 MiB",
     ]
     assert advice[:-2] == (wanted if more else batch)
 
