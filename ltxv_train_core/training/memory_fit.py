@@ -11,6 +11,7 @@ from ..families.base import Denoiser
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..models.device import free_bytes
+from ..models.memory.activations import GIB
 from ..models.memory.fp8 import has_float8
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
@@ -19,7 +20,7 @@ GRADIENT_BYTES = 4
 OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
 ADAMW_BYTES = 8
 HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
-WORTH_TELLING_BYTES = 2**30 // 20
+WORTH_TELLING_BYTES = GIB // 20
 
 
 def tell_fit(
