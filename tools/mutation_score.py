@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
 TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
 VALUES = f"{TESTS}/test_values.py"
-RUNS = ("run_states", "run_numbers", "recovery", "kill", "optimization")
+RUNS = ("run_states", "run_numbers", "run_plan", "recovery", "kill", "optimization")
 SAVES = tuple(f"{TRAINING}{name}.py" for name in RUNS)
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},

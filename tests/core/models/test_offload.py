@@ -117,6 +117,9 @@ def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
         )
     quantized = [tensor for tensor in copies if isinstance(tensor, QTensor)]
     assert len(quantized) == 10
+    torch.cuda.stream.assert_called_once_with(torch.cuda.Stream.return_value)
+    waiting = torch.cuda.current_stream.return_value.wait_stream
+    waiting.assert_called_once_with(torch.cuda.Stream.return_value)
     ours = {tensor.data_ptr() for tensor in told if not isinstance(tensor, QTensor)}
     assert {q._data.data_ptr() for q in quantized} <= ours
     assert {q._scale.data_ptr() for q in quantized} <= ours
@@ -170,11 +173,17 @@ def test_each_block_is_copied_once_a_pass_while_the_one_before_works(monkeypatch
         transformer.enable_gradient_checkpointing()
     monkeypatch.setattr(module._HostWeights, "copied_to", copied)
     offload(transformer, CPU, list(range(BLOCKS)))
+    homes = [p.data_ptr() for p in transformer.parameters()]
+
+    def note(number):
+        told.append(f"run {number}")
+        used = transformer.transformer_blocks[number].parameters()
+        assert not {p.data_ptr() for p in used} & set(homes), "it works with the copies"
+
     for number, block in enumerate(transformer.transformer_blocks):
-        block.attn1.register_forward_hook(lambda *_, number=number: told.append(f"run {number}"))
+        block.attn1.register_forward_hook(lambda *_, number=number: note(number))
     forwards = ["copy 0", "copy 1", "run 0", "copy 2", "run 1", "copy 3", "run 2", "run 3"]
     backwards = ["copy 3", "copy 2", "run 3", "copy 1", "run 2", "copy 0", "run 1", "run 0"]
-    homes = [p.data_ptr() for p in transformer.parameters()]
     output = output_of(transformer)
     assert told == forwards
     output.square().mean().backward()

@@ -16,7 +16,7 @@ from ltxv_train_core.events import (
     StepCompleted,
 )
 from ltxv_train_core.runs import RunFolder, RunWriter
-from ltxv_train_core.runs.failures import RunFailedError, failure_of
+from ltxv_train_core.runs.failures import RunFailedError, failure_left, failure_of
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.loop import TrainingLoop
 from ltxv_train_core.training.run_plan import plan_run
@@ -235,3 +235,29 @@ def test_only_the_first_process_writes_and_tells_steps(training_config):
     kinds = (StepCompleted, SamplesWritten, CheckpointWritten)
     assert not [event for event in told if isinstance(event, kinds)]
     follow_first(Processes())  # the first one has nothing to train
+
+
+class Second(Processes):
+    """The second of two, which is told a run's folder and that it is stopped."""
+
+    folder = ""
+
+    def agree(self, value):
+        return self.folder if value is None else True
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_another_process_leaves_its_failure_and_none_for_a_stop(training_config, is_damaged):
+    plan = plan_run(training_config(optimization=FEW | {"steps": 2}, lora=LORA))
+    with RunWriter(plan.run) as writer:
+        begin(plan, writer)
+    second = Second(1, 2)
+    Second.folder = str(plan.run.folder)
+    if is_damaged:
+        plan.run.config_file.unlink()
+    with pytest.raises(LTXVTrainError if is_damaged else Cancelled):
+        follow_first(second)
+    left = failure_left(plan.run)
+    assert (left is not None) == is_damaged
+    if left:
+        assert "process 2 of 2" in str(left)
