@@ -5,7 +5,7 @@ from pathlib import Path
 
 import ltxv_train_core
 
-CHANGING = {"DropoutSeed": "set before each pass", "LTXVideoDenoiser": "its transformer is wrapped"}
+CHANGING = {"DropoutSeed": "set before each pass", "LTXVideoDenoiser": "as its protocol is"}
 FOUND = re.compile(
     r"^ *@dataclass(?P<options>.*)\n(?: *@.*\n)*\ *class (?P<name>\w+)", re.MULTILINE
 )
