@@ -1,5 +1,6 @@
 """The panel in ComfyUI's own interface, with real clicks."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from tests.comfyui.host import ComfyUIHost
 from tests.conftest import PACK
 from tests.graph import Graph
 from tests.host import Host
+from tests.nodes.test_example_workflows import EXAMPLES
 from tests.nodes.workflows import configure, prepare
 
 pytestmark = [
@@ -27,6 +29,7 @@ P99_SECONDS = 0.5
 """Far above what was measured: other programs may keep the machine busy."""
 
 TRAIN = "LTXVTrainLoRA"
+WHOLE = Path(__file__).parent / "graphs" / "whole.json"
 WIDGET = "node => node.widgets.find(widget => widget.name === 'ltxv_train_panel').element"
 
 
@@ -146,20 +149,42 @@ def answer_times(host: ComfyUIHost) -> Iterator[list[float]]:
     thread.join(30)
 
 
-def open_quickstart(interface: Interface) -> None:
-    page = interface.page
-    page.locator(".templates-tab-button").click()
-    page.get_by_role("dialog").get_by_text(PACK.name, exact=True).click()
-    page.get_by_test_id("template-workflow-quickstart_lora").click()
-    page.wait_for_function(
+def open_graph(interface: Interface) -> None:
+    """Every section and the whole sampling side by side, without subgraphs."""
+    graph = json.loads(WHOLE.read_text(encoding="utf-8"))
+    interface.page.evaluate("graph => app.loadGraphData(graph)", graph)
+    interface.page.wait_for_function(
         "type => app.graph.nodes.some(node => node.type === type)", arg=TRAIN, timeout=60_000
     )
 
 
-def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None:
+@pytest.mark.parametrize("name", [path.stem for path in EXAMPLES])
+def test_a_template_opens_with_letters_that_can_be_read(interface: Interface, name: str) -> None:
+    page = interface.page
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.locator(".templates-tab-button").click()
+    page.get_by_role("dialog").get_by_text(PACK.name, exact=True).click()
+    page.get_by_test_id(f"template-workflow-{name}").click()
+    page.wait_for_function(
+        "() => app.graph.nodes.some(node => node.type.startsWith('LTXVTrain'))", timeout=60_000
+    )
+    page.wait_for_timeout(1000)
+    assert page.evaluate("14 * app.canvas.ds.scale") >= 9
+    overlapping = page.evaluate(
+        """() => {
+            const boxes = app.graph.nodes.map((node) => [node.type, ...node.pos, ...node.size]);
+            const meet = ([, x, y, w, h], [, p, q, r, s]) =>
+                x < p + r && p < x + w && y - 30 < q + s && q - 30 < y + h;
+            return boxes.filter((one, i) => boxes.slice(i + 1).some((other) => meet(one, other)));
+        }"""
+    )
+    assert overlapping == []
+
+
+def test_from_a_graph_to_a_sample(host: Host, interface: Interface) -> None:
     assert isinstance(host, ComfyUIHost)
     page = interface.page
-    open_quickstart(interface)
+    open_graph(interface)
     count = page.evaluate("app.graph.nodes.length")
     saved = page.evaluate("type => app.graph.nodes.find(n => n.type === type).serialize()", TRAIN)
     assert saved["widgets_values"][:2] == ["wait", False]
@@ -232,9 +257,9 @@ def test_from_the_template_to_a_sample(host: Host, interface: Interface) -> None
     last = max(host.get("/history").values(), key=lambda entry: entry["prompt"][0])
     assert last["status"]["status_str"] == "success"
 
-    # Opened once more, the template is another graph, which has no run yet.
+    # Opened once more, the file is another graph, which has no run yet.
     page.evaluate("app.loadGraphData(undefined, true, true, 'blank')")
-    open_quickstart(interface)
+    open_graph(interface)
     page.wait_for_timeout(1500)
     assert interface.panel("panel.querySelector('.ltxv-full').hidden")
 

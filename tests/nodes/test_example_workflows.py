@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.host import Host
+from tools.templates.graphs import TEMPLATES
+from tools.write_templates import contents
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "example_workflows").glob("*.json"))
 FRONTEND_ONLY = {"MarkdownNote"}
@@ -33,10 +35,18 @@ def is_widget(kind: Any) -> bool:
     return isinstance(kind, list) or kind in WIDGETS
 
 
+def subgraphs(workflow: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By the type of the nodes that stand for them."""
+    return {each["id"]: each for each in workflow.get("definitions", {}).get("subgraphs", ())}
+
+
 def known_nodes(workflow: dict[str, Any], host: Host) -> list[tuple[dict, dict]]:
-    """Nodes of the workflow with their schemas; the stand-in knows only those of this pack."""
+    """Nodes of the workflow and its subgraphs with their schemas; the stand-in knows only those of this
+    pack."""
     schemas = host.object_info()
-    nodes = [n for n in workflow["nodes"] if n["type"] not in FRONTEND_ONLY]
+    inner = subgraphs(workflow)
+    every = [*workflow["nodes"], *(n for each in inner.values() for n in each["nodes"])]
+    nodes = [n for n in every if n["type"] not in FRONTEND_ONLY | inner.keys()]
     unknown = {n["type"] for n in nodes} - set(schemas)
     assert not any(name.startswith("LTXVTrain") for name in unknown), unknown
     if len(schemas) > 100:
@@ -50,13 +60,48 @@ def has_dynamic_inputs(schema: dict[str, Any]) -> bool:
     return any(str(kind).startswith("COMFY_DYNAMIC") for kind, _ in inputs_of(schema).values())
 
 
-def test_there_are_the_quickstarts_and_what_follows_them() -> None:
-    assert {p.stem for p in EXAMPLES} >= {
-        "quickstart_lora",
-        "quickstart_ic_lora",
-        "canny_references",
-        "your_videos_lora",
-    }
+def test_the_files_are_what_the_tool_writes() -> None:
+    assert {path: path.read_text(encoding="utf-8") for path in EXAMPLES} == contents()
+    assert {path.stem for path in EXAMPLES} == set(TEMPLATES)
+
+
+def test_a_workflow_is_small_and_its_note_short(workflow: dict[str, Any]) -> None:
+    """Front end 1.49 fits a graph into three quarters of the window; at 1280x720 letters of 14 px must
+    have 9 there."""
+    nodes = workflow["nodes"]
+    assert len(nodes) <= 12
+    boxes = [group["bounding"] for group in workflow["groups"]]
+    width = max(x + w for x, _, w, _ in boxes) - min(x for x, *_ in boxes)
+    height = max(y + h for _, y, _, h in boxes) - min(y for _, y, *_ in boxes)
+    assert 14 * 0.75 * min(1280 / width, 720 / height) >= 9
+    (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
+    assert len(note["widgets_values"][0].split()) <= 80
+    for node in nodes:
+        (x, y), (w, h) = node["pos"], node["size"]
+        inside = [b for b in boxes if b[0] <= x and x + w <= b[0] + b[2]]
+        assert any(b[1] < y and y + h <= b[1] + b[3] for b in inside), node["type"]
+
+
+def test_a_subgraphs_node_has_its_sockets(workflow: dict[str, Any]) -> None:
+    inner = subgraphs(workflow)
+    for node in workflow["nodes"]:
+        if node["type"] not in inner:
+            continue
+        graph = inner[node["type"]]
+        names = [each["name"] for each in graph["inputs"]]
+        assert {each["name"] for each in node["inputs"]} <= set(names)
+        assert len(node["widgets_values"]) == len(names)
+        assert [o["name"] for o in node["outputs"]] == [o["name"] for o in graph["outputs"]]
+        ids = {each["id"]: each for each in graph["nodes"]}
+        for link in graph["links"]:
+            if link["target_id"] in ids:
+                target = ids[link["target_id"]]["inputs"][link["target_slot"]]
+                assert target["link"] == link["id"]
+                assert link["type"] in ("*", target["type"])
+            if link["origin_id"] in ids:
+                source = ids[link["origin_id"]]["outputs"][link["origin_slot"]]
+                assert link["id"] in source["links"]
+                assert link["type"] == source["type"]
 
 
 def test_every_opened_copy_is_a_graph_of_its_own(workflow: dict[str, Any]) -> None:
@@ -116,8 +161,7 @@ def check(kind: Any, options: dict[str, Any], value: Any, where: str) -> None:
 
 
 def test_a_reader_is_led_from_left_to_right(workflow: dict[str, Any]) -> None:
-    """Links run to the right or down, groups don't overlap, and notes say what happens."""
-    assert sum(node["type"] == "MarkdownNote" for node in workflow["nodes"]) >= 2
+    """Links run to the right or down, and groups don't overlap."""
     nodes = {node["id"]: node for node in workflow["nodes"]}
     for _, source, _, target, *_ in workflow["links"]:
         assert nodes[source]["pos"][0] <= nodes[target]["pos"][0]

@@ -1,0 +1,1 @@
+"""The example workflows, written from a short description of each."""

@@ -1,0 +1,317 @@
+"""The example workflows. A file's name is the title that the template browser shows."""
+
+from collections.abc import Callable
+
+from .canvas import Graph, Node, Schemas, Subgraph, Workflow
+from .stock import Combo
+
+MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
+CHECKPOINT = Combo("ltx-video-2b-v0.9.5.safetensors")
+NOTE, DEMO, DATA, RECIPE, TRAIN = (285, 155), (285, 215), (285, 285), (285, 510), (310, 560)
+SAMPLES, VIDEO = (300, 110), (300, 330)
+
+
+def first_lora(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        NOTE,
+        "Start here",
+        text="# Your first LoRA\n\nPress **Run**. In about three minutes, on any computer and without a "
+        "download, this graph draws clips with **stripes**, trains a LoRA on them and samples the "
+        "same prompt without and with it.\n\nThe model is a **miniature** that comes with this pack: it "
+        "knows shapes, colours and directions. For your own clips open *Your videos to a LoRA*.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=clips["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    recipe = _recipe(w, data, model_source=MINIATURE, prompts=clips["prompt"], name="first-lora")
+    train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
+    samples = _samples(w, _miniature_samples(schemas), SAMPLES, train, prompt=clips["prompt"])
+    w.column("1  Data", note, clips, data)
+    w.column("2  Training", recipe)
+    w.column("2  Training", train)
+    w.column("3  Result", *samples)
+    return w
+
+
+def your_videos(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        (285, 290),
+        "Start here",
+        text="# Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
+        "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. Choose your model's "
+        "files in *Preprocess*, *Recipe* and *Sample*.\n3. *Recipe*: choose a **goal** and write a prompt "
+        "with your trigger word.\n4. Press **Run**. Cancel keeps what was trained; Run resumes it.",
+    )
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path="",
+        model_source="LTXV_2B_0.9.6_DEV",
+        resolution_buckets="768x448x89",
+    )
+    recipe = _recipe(w, data, model_source="LTXV_2B_0.9.6_DEV", name="my-lora")
+    train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
+    samples = _samples(w, _samples_of_files(schemas), (300, 330), train)
+    w.column("1  Data", note, data)
+    w.column("2  Training", recipe)
+    w.column("2  Training", train)
+    w.column("3  Result", *samples)
+    return w
+
+
+def ic_lora(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        NOTE,
+        "Start here",
+        text="# An IC-LoRA from any graph\n\nAn IC-LoRA follows a second video. Here that is the **edges** "
+        "of each clip, made by ComfyUI's own Canny node; put any other nodes in its place (depth, pose, "
+        "blur).\n\nPress **Run**: it trains on the miniature. For your own clips write their path in "
+        "*Load Videos* and choose your model.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips", clips=12)
+    loaded = w.add(
+        "LTXVTrainDatasetVideos", (285, 175), "Load videos", dataset_path=clips["dataset_path"]
+    )
+    edges = w.add("Canny", (285, 105), image=loaded["images"])
+    pairs = w.add(
+        "LTXVTrainDatasetWithReferences",
+        (285, 185),
+        "Write pairs",
+        references=edges["IMAGE"],
+        dataset_path=loaded["dataset_path"],
+        names=loaded["names"],
+    )
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=pairs["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    recipe = _recipe(w, data, goal="ic-lora", model_source=MINIATURE, name="edges")
+    train = w.add("LTXVTrainICLoRA", TRAIN, config=recipe["config"])
+    w.column("1  Data", note, clips, loaded)
+    w.column("2  Pairs", edges, pairs, data)
+    w.column("3  Training", recipe)
+    w.column("3  Training", train)
+    return w
+
+
+def stages(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        NOTE,
+        "Start here",
+        text="# Stages, with samples between\n\nThe first node trains, and you see its samples; then the "
+        "second one **continues that run** for as many steps again. Each stage stays on disk. Give the second "
+        "one a recipe of its own to change how it learns.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=clips["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    recipe = _recipe(
+        w, data, model_source=MINIATURE, prompts=clips["prompt"], effort="draft", name="stages"
+    )
+    first = w.add("LTXVTrainLoRA", (310, 400), "First stage", config=recipe["config"])
+    between = w.add("PreviewImage", (310, 200), "Samples of the first", images=first["samples"])
+    second = w.add(
+        "LTXVTrainLoRA",
+        (310, 400),
+        "Second stage",
+        config=recipe["config"],
+        continue_from=first["run"],
+    )
+    last = w.add("PreviewImage", (310, 200), "Samples of the second", images=second["samples"])
+    w.column("1  Data", note, clips, data)
+    w.column("2  Recipe", recipe)
+    w.column("3  First stage", first, between)
+    w.column("4  Second stage", second, last)
+    return w
+
+
+def compare(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        NOTE,
+        "Start here",
+        text="# Continue and compare\n\nTwo runs on the same data differ in **one thing**: the rank of the "
+        "LoRA. Open *LTXV runs* in the side bar, select both and look at their charts and samples side by "
+        "side.\n\nRaise *effort* and run again: the finished runs continue, nothing starts anew.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=clips["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    nodes: list[list[Node]] = []
+    for rank in (2, 16):
+        lora = w.add("LTXVTrainLoRAConfig", (285, 140), f"Rank {rank}", rank=rank, alpha=rank)
+        recipe = _recipe(
+            w,
+            data,
+            model_source=MINIATURE,
+            prompts=clips["prompt"],
+            effort="draft",
+            name=f"rank-{rank}",
+            lora=lora["lora"],
+        )
+        train = w.add("LTXVTrainLoRA", (310, 340), f"Train rank {rank}", config=recipe["config"])
+        nodes.append([lora, recipe, train])
+    w.column("1  Data", note, clips, data)
+    for lora, recipe, _ in nodes:
+        w.column("2  Two recipes", lora, recipe)
+    w.column("3  Two runs", *(train for _, _, train in nodes))
+    return w
+
+
+def full(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = w.add(
+        "MarkdownNote",
+        NOTE,
+        "Start here",
+        text="# Full fine-tune\n\nEvery weight of the model is trained, not a LoRA: it learns more and "
+        "takes far more memory; *Recipe* says how much.\n\nPress **Run** to train the miniature. The "
+        "result is listed under *diffusion_models* and loads with the stock node *Load Diffusion Model*.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=clips["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    recipe = _recipe(
+        w, data, goal="full", model_source=MINIATURE, prompts=clips["prompt"], name="whole-model"
+    )
+    train = w.add("LTXVTrainModel", TRAIN, config=recipe["config"])
+    sheet = w.add("PreviewImage", (285, 300), "Samples", images=train["samples"])
+    curve = w.add("PreviewImage", (285, 250), "Loss", images=train["loss_curve"])
+    w.column("1  Data", note, clips, data)
+    w.column("2  Training", recipe)
+    w.column("2  Training", train)
+    w.column("3  Result", sheet, curve)
+    return w
+
+
+TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
+    "First LoRA on the miniature": first_lora,
+    "Your videos to a LoRA": your_videos,
+    "IC-LoRA from any ComfyUI graph": ic_lora,
+    "Stages with samples between": stages,
+    "Continue and compare": compare,
+    "Full fine-tune": full,
+}
+
+
+def _recipe(w: Workflow, data: Node, **inputs: object) -> Node:
+    return w.add(
+        "LTXVTrainRecipe",
+        RECIPE,
+        preprocessed_data_root=data["preprocessed_data_root"],
+        **inputs,
+    )
+
+
+def _samples(
+    w: Workflow, inner: Subgraph, size: tuple[int, int], train: Node, **inputs: object
+) -> tuple[Node, Node]:
+    """The node that samples, and its video: without the LoRA at the left, with it at the right."""
+    samples = w.subgraph(inner, size, lora_name=train["lora_name"], **inputs)
+    video = w.add(
+        "SaveVideo",
+        VIDEO,
+        "Without and with the LoRA",
+        video=samples["video"],
+        filename_prefix="ltxv_train/without-and-with",
+    )
+    return samples, video
+
+
+def _miniature_samples(schemas: Schemas) -> Subgraph:
+    s = Subgraph("Sample without and with the LoRA", schemas)
+    written = s.add("LTXVTrainMiniatureCheckpoint")
+    model = s.add("CheckpointLoaderSimple", ckpt_name=written["ckpt_name"])
+    positive = s.add("LTXVTrainMiniaturePrompt", (300, 120))
+    negative = s.add("LTXVTrainMiniaturePrompt", (300, 120), text="")
+    _sampling(s, model, model["VAE"], positive["conditioning"], negative["conditioning"], 20)
+    s.take("prompt", (positive, "text"), value="a red circle moves right on a teal background")
+    return s
+
+
+def _samples_of_files(schemas: Schemas) -> Subgraph:
+    s = Subgraph("Sample your LoRA", schemas)
+    model = s.add("CheckpointLoaderSimple")
+    clip = s.add("CLIPLoader", (300, 130))
+    positive = s.add("CLIPTextEncode", (300, 120), clip=clip["CLIP"])
+    negative = s.add(
+        "CLIPTextEncode",
+        (300, 120),
+        clip=clip["CLIP"],
+        text="worst quality, inconsistent motion, blurry, jittery, distorted",
+    )
+    latents = _sampling(
+        s, model, model["VAE"], positive["CONDITIONING"], negative["CONDITIONING"], 30
+    )
+    s.take("prompt", (positive, "text"), value="what you want to see, with your trigger word")
+    s.take("ckpt_name", (model, "ckpt_name"), value=CHECKPOINT)
+    s.take("clip_name", (clip, "clip_name"), value=Combo("t5xxl_fp16.safetensors"))
+    for name, value in (("width", 768), ("height", 448), ("length", 89)):
+        s.take(name, (latents, name), value=value)
+    return s
+
+
+def _sampling(
+    s: Graph,
+    model: Node,
+    vae: tuple[Node, str],
+    positive: tuple[Node, str],
+    negative: tuple[Node, str],
+    steps: int,
+) -> Node:
+    """Samples without and with a LoRA from the same noise, side by side; returns the node of the latents."""
+    assert isinstance(s, Subgraph)
+    lora = s.add("LTXVTrainLoadLoRA", (300, 120), model=model["MODEL"])
+    texts = s.add("LTXVConditioning", positive=positive, negative=negative)
+    latents = s.add("EmptyLTXVLatentVideo", (300, 150))
+    sigmas = s.add("LTXVScheduler", (300, 180), latent=latents["LATENT"], steps=steps)
+    sampler = s.add("KSamplerSelect")
+    s.take("lora_name", (lora, "lora_name"), value=Combo(""))
+    images = []
+    for source in (model["MODEL"], lora["model"]):
+        sampled = s.add(
+            "SamplerCustom",
+            (300, 240),
+            model=source,
+            positive=texts["positive"],
+            negative=texts["negative"],
+            sampler=sampler["SAMPLER"],
+            sigmas=sigmas["SIGMAS"],
+            latent_image=latents["LATENT"],
+        )
+        images.append(s.add("VAEDecode", samples=sampled["output"], vae=vae)["IMAGE"])
+    both = s.add("ImageStitch", (300, 170), image1=images[0], image2=images[1])
+    s.give("video", s.add("CreateVideo", images=both["IMAGE"])["VIDEO"])
+    return latents
