@@ -19,8 +19,11 @@ from ..comfy.images import image_from_frames
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
 from ..training.progress import NodeProgress
+from ..training.result_files import ResultFiles
 from ..training.run_job import run_job
 from .changes import WritesDataset, written
+
+_checkpoints = ResultFiles()
 
 PROMPT_TOKENS = 128
 """As many as the miniature was trained with. Longer prompts get as many as they have."""
@@ -146,8 +149,7 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls) -> str:
         """A file that was deleted is written again."""
-        path = _checkpoint_path()
-        return f"{path.name} {path.exists()}"
+        return f"{_checkpoint_path().name} {_checkpoints.count_deleted()}"
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
@@ -156,6 +158,7 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
         path = _checkpoint_path()
         if not path.exists():
             export(path)
+        _checkpoints.add(path)
         return io.NodeOutput(os.path.join(LORA_SUBFOLDER, path.name))  # noqa: PTH118
 
 

@@ -16,7 +16,7 @@ const WIDGET = "ltxv_train_panel";
 const SPEED_STEPS = 20;
 const SAID_MS = 6000;
 const HEIGHT_PX = { empty: 34, chart: 240, sample: 90, upload: 120 };
-const WIDTH_PX = 380;
+const WIDTH_PX = 360;
 
 export class NodeWidget {
   /** @param {LGraphNode} node that is being made */

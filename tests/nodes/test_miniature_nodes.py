@@ -55,8 +55,9 @@ def test_the_checkpoint_is_written_once(host: Host) -> None:
         assert "config" in file.metadata()
         assert any(key.startswith("model.diffusion_model.") for key in file.keys())  # noqa: SIM118
     written = path.stat().st_mtime_ns
-    run(host, graph.prompt).succeeded()
+    again = run(host, graph.prompt).succeeded()
     assert path.stat().st_mtime_ns == written
+    assert set(again.cached) == set(graph.prompt), "nothing has changed"
     path.unlink()
     run(host, graph.prompt).succeeded()
     assert path.is_file()

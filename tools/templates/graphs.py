@@ -7,7 +7,7 @@ from .stock import Combo
 
 MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
 CHECKPOINT = Combo("ltx-video-2b-v0.9.5.safetensors")
-NOTE, DEMO, DATA, RECIPE, TRAIN = (285, 155), (285, 215), (285, 285), (285, 510), (310, 560)
+NOTE, DEMO, DATA, RECIPE, TRAIN = (275, 125), (275, 250), (275, 285), (275, 520), (360, 560)
 SAMPLES, VIDEO = (300, 110), (300, 330)
 
 
@@ -17,10 +17,9 @@ def first_lora(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Your first LoRA\n\nPress **Run**. In about three minutes, on any computer and without a "
-        "download, this graph draws clips with **stripes**, trains a LoRA on them and samples the "
-        "same prompt without and with it.\n\nThe model is a **miniature** that comes with this pack: it "
-        "knows shapes, colours and directions. For your own clips open *Your videos to a LoRA*.",
+        text="# Your first LoRA\n\nPress **Run**: the graph draws clips with **stripes**, trains a LoRA on them and shows "
+        "one prompt without and with it, in about three minutes and without a download. The model is a "
+        "**miniature**; your own clips: *Your videos to a LoRA*.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
     data = w.add(
@@ -44,7 +43,7 @@ def your_videos(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
     note = w.add(
         "MarkdownNote",
-        (285, 290),
+        (275, 290),
         "Start here",
         text="# Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
         "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. Choose your model's "
@@ -74,19 +73,18 @@ def ic_lora(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# An IC-LoRA from any graph\n\nAn IC-LoRA follows a second video. Here that is the **edges** "
-        "of each clip, made by ComfyUI's own Canny node; put any other nodes in its place (depth, pose, "
-        "blur).\n\nPress **Run**: it trains on the miniature. For your own clips write their path in "
-        "*Load Videos* and choose your model.",
+        text="# An IC-LoRA from any graph\n\nIt follows a second video: here the **edges** of each clip, from "
+        "ComfyUI's Canny node. Put other nodes in its place (depth, pose, blur). **Run** trains the "
+        "miniature; own clips: their path in *Load videos*.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips", clips=12)
     loaded = w.add(
-        "LTXVTrainDatasetVideos", (285, 175), "Load videos", dataset_path=clips["dataset_path"]
+        "LTXVTrainDatasetVideos", (275, 175), "Load videos", dataset_path=clips["dataset_path"]
     )
-    edges = w.add("Canny", (285, 105), image=loaded["images"])
+    edges = w.add("Canny", (275, 105), image=loaded["images"])
     pairs = w.add(
         "LTXVTrainDatasetWithReferences",
-        (285, 185),
+        (275, 185),
         "Write pairs",
         references=edges["IMAGE"],
         dataset_path=loaded["dataset_path"],
@@ -114,9 +112,9 @@ def stages(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Stages, with samples between\n\nThe first node trains, and you see its samples; then the "
-        "second one **continues that run** for as many steps again. Each stage stays on disk. Give the second "
-        "one a recipe of its own to change how it learns.",
+        text="# Stages, with samples between\n\nThe first node trains and shows samples; the second **continues "
+        "that run** for as many steps again. Each stage stays on disk. Give the second a recipe of its own "
+        "to change how it learns.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
     data = w.add(
@@ -129,16 +127,16 @@ def stages(schemas: Schemas) -> Workflow:
     recipe = _recipe(
         w, data, model_source=MINIATURE, prompts=clips["prompt"], effort="draft", name="stages"
     )
-    first = w.add("LTXVTrainLoRA", (310, 400), "First stage", config=recipe["config"])
-    between = w.add("PreviewImage", (310, 200), "Samples of the first", images=first["samples"])
+    first = w.add("LTXVTrainLoRA", (360, 400), "First stage", config=recipe["config"])
+    between = w.add("PreviewImage", (360, 180), "Samples of the first", images=first["samples"])
     second = w.add(
         "LTXVTrainLoRA",
-        (310, 400),
+        (360, 400),
         "Second stage",
         config=recipe["config"],
         continue_from=first["run"],
     )
-    last = w.add("PreviewImage", (310, 200), "Samples of the second", images=second["samples"])
+    last = w.add("PreviewImage", (360, 180), "Samples of the second", images=second["samples"])
     w.column("1  Data", note, clips, data)
     w.column("2  Recipe", recipe)
     w.column("3  First stage", first, between)
@@ -152,9 +150,9 @@ def compare(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Continue and compare\n\nTwo runs on the same data differ in **one thing**: the rank of the "
-        "LoRA. Open *LTXV runs* in the side bar, select both and look at their charts and samples side by "
-        "side.\n\nRaise *effort* and run again: the finished runs continue, nothing starts anew.",
+        text="# Continue and compare\n\nTwo runs differ in **one thing**, the LoRA's rank. Select both in *LTXV "
+        "runs* (side bar) and compare charts and samples. Raise *effort* and run again: both continue, none "
+        "starts anew.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
     data = w.add(
@@ -166,7 +164,7 @@ def compare(schemas: Schemas) -> Workflow:
     )
     nodes: list[list[Node]] = []
     for rank in (2, 16):
-        lora = w.add("LTXVTrainLoRAConfig", (285, 140), f"Rank {rank}", rank=rank, alpha=rank)
+        lora = w.add("LTXVTrainLoRAConfig", (275, 130), f"Rank {rank}", rank=rank, alpha=rank)
         recipe = _recipe(
             w,
             data,
@@ -176,7 +174,7 @@ def compare(schemas: Schemas) -> Workflow:
             name=f"rank-{rank}",
             lora=lora["lora"],
         )
-        train = w.add("LTXVTrainLoRA", (310, 340), f"Train rank {rank}", config=recipe["config"])
+        train = w.add("LTXVTrainLoRA", (360, 340), f"Train rank {rank}", config=recipe["config"])
         nodes.append([lora, recipe, train])
     w.column("1  Data", note, clips, data)
     for lora, recipe, _ in nodes:
@@ -191,9 +189,9 @@ def full(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Full fine-tune\n\nEvery weight of the model is trained, not a LoRA: it learns more and "
-        "takes far more memory; *Recipe* says how much.\n\nPress **Run** to train the miniature. The "
-        "result is listed under *diffusion_models* and loads with the stock node *Load Diffusion Model*.",
+        text="# Full fine-tune\n\nEvery weight is trained, not a LoRA: it learns more and takes far more memory; "
+        "*Recipe* says how much. The result is listed under *diffusion_models*, for *Load Diffusion "
+        "Model*.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
     data = w.add(
@@ -207,8 +205,8 @@ def full(schemas: Schemas) -> Workflow:
         w, data, goal="full", model_source=MINIATURE, prompts=clips["prompt"], name="whole-model"
     )
     train = w.add("LTXVTrainModel", TRAIN, config=recipe["config"])
-    sheet = w.add("PreviewImage", (285, 300), "Samples", images=train["samples"])
-    curve = w.add("PreviewImage", (285, 250), "Loss", images=train["loss_curve"])
+    sheet = w.add("PreviewImage", (275, 300), "Samples", images=train["samples"])
+    curve = w.add("PreviewImage", (275, 250), "Loss", images=train["loss_curve"])
     w.column("1  Data", note, clips, data)
     w.column("2  Training", recipe)
     w.column("2  Training", train)
