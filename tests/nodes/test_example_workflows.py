@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.host import Host
 from tools.templates.graphs import TEMPLATES
@@ -63,6 +64,13 @@ def has_dynamic_inputs(schema: dict[str, Any]) -> bool:
 def test_the_files_are_what_the_tool_writes() -> None:
     assert {path: path.read_text(encoding="utf-8") for path in EXAMPLES} == contents()
     assert {path.stem for path in EXAMPLES} == set(TEMPLATES)
+
+
+def test_every_template_has_a_picture() -> None:
+    """The template browser asks for NAME.jpg, and shows 4:3 whole."""
+    for path in EXAMPLES:
+        with Image.open(path.with_suffix(".jpg")) as picture:
+            assert picture.size == (512, 384)
 
 
 def test_a_workflow_is_small_and_its_note_short(workflow: dict[str, Any]) -> None:

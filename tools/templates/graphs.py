@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 from .canvas import Graph, Node, Schemas, Subgraph, Workflow
-from .stock import Combo
+from .stock import CHECKPOINT, T5, Combo
 
 MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
-CHECKPOINT = Combo("ltx-video-2b-v0.9.5.safetensors")
 NOTE, DEMO, DATA, RECIPE, TRAIN = (275, 125), (275, 250), (275, 285), (275, 520), (360, 560)
 SAMPLES, VIDEO = (300, 110), (300, 330)
 
@@ -17,7 +16,7 @@ def first_lora(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Your first LoRA\n\nPress **Run**: the graph draws clips with **stripes**, trains a LoRA on them and shows "
+        text="## Your first LoRA\n\nPress **Run**: the graph draws clips with **stripes**, trains a LoRA on them and shows "
         "one prompt without and with it, in about three minutes and without a download. The model is a "
         "**miniature**; your own clips: *Your videos to a LoRA*.",
     )
@@ -45,7 +44,7 @@ def your_videos(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         (275, 290),
         "Start here",
-        text="# Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
+        text="## Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
         "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. Choose your model's "
         "files in *Preprocess*, *Recipe* and *Sample*.\n3. *Recipe*: choose a **goal** and write a prompt "
         "with your trigger word.\n4. Press **Run**. Cancel keeps what was trained; Run resumes it.",
@@ -73,7 +72,7 @@ def ic_lora(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# An IC-LoRA from any graph\n\nIt follows a second video: here the **edges** of each clip, from "
+        text="## An IC-LoRA from any graph\n\nIt follows a second video: here the **edges** of each clip, from "
         "ComfyUI's Canny node. Put other nodes in its place (depth, pose, blur). **Run** trains the "
         "miniature; own clips: their path in *Load videos*.",
     )
@@ -112,7 +111,7 @@ def stages(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Stages, with samples between\n\nThe first node trains and shows samples; the second **continues "
+        text="## Stages, with samples\n\nThe first node trains and shows samples; the second **continues "
         "that run** for as many steps again. Each stage stays on disk. Give the second a recipe of its own "
         "to change how it learns.",
     )
@@ -150,7 +149,7 @@ def compare(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Continue and compare\n\nTwo runs differ in **one thing**, the LoRA's rank. Select both in *LTXV "
+        text="## Continue and compare\n\nTwo runs differ in **one thing**, the LoRA's rank. Select both in *LTXV "
         "runs* (side bar) and compare charts and samples. Raise *effort* and run again: both continue, none "
         "starts anew.",
     )
@@ -189,7 +188,7 @@ def full(schemas: Schemas) -> Workflow:
         "MarkdownNote",
         NOTE,
         "Start here",
-        text="# Full fine-tune\n\nEvery weight is trained, not a LoRA: it learns more and takes far more memory; "
+        text="## Full fine-tune\n\nEvery weight is trained, not a LoRA: it learns more and takes far more memory; "
         "*Recipe* says how much. The result is listed under *diffusion_models*, for *Load Diffusion "
         "Model*.",
     )
@@ -274,8 +273,8 @@ def _samples_of_files(schemas: Schemas) -> Subgraph:
         s, model, model["VAE"], positive["CONDITIONING"], negative["CONDITIONING"], 30
     )
     s.take("prompt", (positive, "text"), value="what you want to see, with your trigger word")
-    s.take("ckpt_name", (model, "ckpt_name"), value=CHECKPOINT)
-    s.take("clip_name", (clip, "clip_name"), value=Combo("t5xxl_fp16.safetensors"))
+    s.take("ckpt_name", (model, "ckpt_name"), value=Combo(CHECKPOINT.name))
+    s.take("clip_name", (clip, "clip_name"), value=Combo(T5.name))
     for name, value in (("width", 768), ("height", 448), ("length", 89)):
         s.take(name, (latents, name), value=value)
     return s

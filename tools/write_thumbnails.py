@@ -1,0 +1,58 @@
+"""Draws the templates' pictures from what `demo` and `demo --ic-lora` wrote.
+
+python tools/write_thumbnails.py outputs/demo/before_after.png outputs/demo-ic/before_after.png
+
+ComfyUI shows NAME.jpg beside NAME.json in its template browser.
+"""
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "example_workflows"
+SIZE, FRAME_PX, MARGIN_PX = (512, 384), 232, 16
+DEMO_FRAME_PX, DEMO_ROW_PX, DEMO_TOP_PX, DEMO_LEFTS_PX = 96, 122, 26, (8, 512)
+"""Of the demo's picture: a row for each prompt, frames before training left, after it right."""
+DARK, LIGHT = "#1c1f22", "#e8e8e8"
+
+ROWS = {
+    "First LoRA on the miniature": 0,
+    "Your videos to a LoRA": 3,
+    "Stages with samples between": 5,
+    "Continue and compare": 11,
+    "Full fine-tune": 12,
+}
+IC_LORA = "IC-LoRA from any ComfyUI graph"
+
+
+def thumbnail(report: Path, row: int) -> Image.Image:
+    """A frame before and one after training, of one prompt, with what they are below them."""
+    picture = Image.new("RGB", SIZE, DARK)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(22)
+    with Image.open(report) as whole:
+        for place, word in enumerate(("before", "after")):
+            left, top = DEMO_LEFTS_PX[place], DEMO_TOP_PX + row * DEMO_ROW_PX
+            box = (left, top, left + DEMO_FRAME_PX, top + DEMO_FRAME_PX)
+            x = MARGIN_PX + place * (FRAME_PX + MARGIN_PX)
+            frame = whole.crop(box).resize((FRAME_PX, FRAME_PX), Image.Resampling.LANCZOS)
+            picture.paste(frame.convert("RGB"), (x, 44))
+            draw.text((x + FRAME_PX / 2, 22), word, LIGHT, font, anchor="mm")
+    note = "the miniature, trained on a CPU"
+    draw.text((SIZE[0] / 2, SIZE[1] - 54), note, LIGHT, font, anchor="mm")
+    return picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("demo", type=Path)
+    parser.add_argument("ic_lora", type=Path)
+    args = parser.parse_args()
+    for name, row in ROWS.items():
+        thumbnail(args.demo, row).save(FOLDER / f"{name}.jpg", quality=88)
+    thumbnail(args.ic_lora, 0).save(FOLDER / f"{IC_LORA}.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()
