@@ -25,7 +25,7 @@ def no_such_path(path: Path, kind: str = "file") -> str:
         while not folder.is_dir() and folder != folder.parent:
             folder, missing = folder.parent, folder
         return f"{_shown(path)}: no such {kind}, because there is no folder {_shown(missing)}"
-    alike = difflib.get_close_matches(path.name, _names(folder), n=ALIKE, cutoff=0.5)
+    alike = difflib.get_close_matches(path.name, _names(folder), n=ALIKE)
     if not alike:
         return f"{_shown(path)}: no such {kind}"
     listed = ", ".join(cut(name, _LONGEST_NAME) for name in alike)

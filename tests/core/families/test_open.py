@@ -106,10 +106,17 @@ def test_prompts_are_encoded_with_their_mask():
         assert (encoder.encode([prompt])[0]["prompt_embeds"] - embedding).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("source", ["nowhere", "LTXV_2B_0.9.7", "C:\\models\\x", "a/b/c"])
+@pytest.mark.parametrize("source", ["nowhere", "LTXV_2B_0.9.7"])
 def test_an_unknown_model_is_refused_with_what_is_allowed(source):
     with pytest.raises(ModelError, match="expected LTXV_MINIATURE"):
         open_model(source)
+
+
+@pytest.mark.parametrize("source", ["C:\\models\\x", "a/b/c"])
+def test_a_path_that_leads_to_nothing_is_no_such_file(source):
+    with pytest.raises(ModelError, match="no such file or folder") as refused:
+        open_model(source)
+    assert str(refused.value).startswith(f"model_source {source}: ")
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):

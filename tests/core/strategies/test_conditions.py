@@ -123,7 +123,8 @@ def test_giving_more_than_any_clip_has_is_refused(training_config, name):
     options = {f"{name}_conditioning_p": 0.1, f"{name}_frames": 3}
     (problem,) = problems(training_config(conditioning=options))
     assert f"conditioning.{name}_frames: 3 " in problem
-    assert "has 3 latent frames" in problem
+    assert "latent frames stay clean, and the longest clip of " in problem
+    assert " has 3: choose fewer" in problem
     options = {f"{name}_conditioning_p": 0.0, f"{name}_frames": 3}
     config = training_config(conditioning=options)
     assert problems(config) == []

@@ -15,6 +15,7 @@ from ltxv_train_core.training.trainable import (
     load_trainable,
     write_missing_forms,
 )
+from ltxv_train_core.units import byte_size
 
 CPU = torch.device("cpu")
 Q, K = (f"transformer_blocks.0.attn1.to_{x}" for x in "qk")
@@ -71,7 +72,7 @@ def test_offloaded_blocks_are_told_with_their_size(load, monkeypatch, count):
     assert 2**31 < each < 2**34
     (line,) = notices(told)
     assert line == (
-        f"{count} of 4 blocks ({count * each / 2**30:.2f} GiB) live in host memory; on a CPU that "
+        f"{count} of 4 blocks ({byte_size(count * each)}) live in host memory; on a CPU that "
         "saves nothing"
     )
 
