@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import cut
-from ..formats.lora_kinds import adapter_kind, is_difference, other_family
+from ..formats.lora_kinds import adapter_kind, family_of_adapter, is_difference
 from ..formats.rotated import ROTATED, is_rotated
 from ..formats.tensors import READABLE
 from ..storage.reading import open_regular, parse_json
@@ -91,7 +91,7 @@ def _lora(header: Header) -> dict[str, Any]:
     alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}
     kinds = Counter(re.sub(r"^.*?(attn\d|ff)\b", r"\1", layer) for layer in layers)
     first = next(iter(downs), "")
-    kind, family = adapter_kind(header.tensors), other_family(header.tensors, header.metadata)
+    kind, family = adapter_kind(header.tensors), family_of_adapter(header.tensors, header.metadata)
     form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
     return {
         **({"adapter": f"{kind[0].name}: it {kind[0].does}"} if kind else {}),

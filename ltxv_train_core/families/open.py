@@ -7,8 +7,8 @@ from pathlib import Path
 from ..config.redact import is_path
 from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
-from ..models.sources.allowed import REPOSITORY, readable
-from ..models.sources.hub_download import is_cached, require_reachable
+from ..models.sources.allowed import REPOSITORY, readable_path
+from ..models.sources.hub_download import is_downloaded, require_reachable
 from ..permissions import NotAllowedError, no_such_path, policy
 from .family import Family, Sampling
 from .ltxv import opening as ltxv_opening
@@ -77,7 +77,7 @@ def locate_model(model_source: str) -> Place:
     ship = [family.miniature for family in FAMILIES]
     if model_source in ship:
         return model_source
-    path = readable(model_source)
+    path = readable_path(model_source)
     version = published_version(model_source)
     if version is not None and not path.exists():
         return version
@@ -229,6 +229,6 @@ def must_be_downloaded(model_source: str) -> bool:
     place = locate_model(model_source)
     if isinstance(place, Path | str) or place.file is None:
         return False
-    cached = is_cached(place.repository, file=place.file)
+    cached = is_downloaded(place.repository, file=place.file)
     require_reachable(place.repository, cached)
     return not cached

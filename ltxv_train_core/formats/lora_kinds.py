@@ -78,7 +78,7 @@ def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | N
     return None
 
 
-def other_family(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
+def family_of_adapter(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
     """Of which other model a LoRA is, and the key or metadata entry that tells it."""
     suspects = [key for key in keys if _ANY_FAMILY.search(key)]
     for family, pattern in _FAMILY_KEYS.items():
@@ -94,7 +94,7 @@ def other_family(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str,
 
 def why_not_plain(tensors: Mapping[str, HasShape], metadata: Mapping[str, str]) -> str | None:
     """Why a file is no plain LoRA for LTX-Video, and what helps; None where nothing speaks against it."""
-    if found := other_family(tensors, metadata):
+    if found := family_of_adapter(tensors, metadata):
         return (
             f"is a LoRA of {found[0]}, another model ({found[1]}); take one that was trained on "
             "LTX-Video 0.9"

@@ -22,7 +22,7 @@ def require_sizes(*sizes: object, largest: int = LARGEST_SIZE) -> None:
         raise ModelError(f"the size {shown(wrong[0])} is none from 1 to {largest:,}")
 
 
-def differences(
+def tensor_differences(
     part: Mapping[str, TensorInfo],
     expected: Mapping[str, tuple[int, ...]],
     besides: Collection[str],

@@ -77,7 +77,7 @@ class SubprocessTrainer:
                     _command(plan.run, self.processes),
                     env=os.environ
                     | environment()
-                    | device.environment()
+                    | device.device_environment()
                     | {ADDRESS_VARIABLE: listener.address}
                     | _UTF8,
                     stdin=subprocess.DEVNULL,

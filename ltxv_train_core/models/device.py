@@ -44,7 +44,7 @@ def default_device() -> torch.device:
     return device
 
 
-def environment() -> dict[str, str]:
+def device_environment() -> dict[str, str]:
     """What a process that works for this one needs in its environment."""
     return {} if _chosen is None else {VARIABLE: str(_chosen)}
 

@@ -50,7 +50,7 @@ class RunUpload:
     commit: str | None = None
 
 
-def problems(config: TrainingConfig) -> list[str]:
+def upload_problems(config: TrainingConfig) -> list[str]:
     """Why an upload at the end of this run couldn't work, one line each."""
     if not _is_allowed(config.hub):
         return []
@@ -61,7 +61,7 @@ def problems(config: TrainingConfig) -> list[str]:
     return [f"hub.push_to_hub: {_NO_TOKEN}"]
 
 
-def remarks(config: TrainingConfig) -> list[str]:
+def upload_remarks(config: TrainingConfig) -> list[str]:
     """Warnings about an upload that waits because it was not allowed."""
     hub = config.hub
     if not hub.push_to_hub or _is_allowed(hub):
@@ -85,7 +85,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     if repository in (record.get("repository"), record.get("refused")):
         return
     if not _is_allowed(config.hub):
-        (line,) = remarks(config)
+        (line,) = upload_remarks(config)
         report(Notice(f'{line}; or run python -m ltxv_train_core push "{run.folder}"'))
         report(PermissionAsked("uploads", str(repository)))
         return

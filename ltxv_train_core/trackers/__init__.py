@@ -28,7 +28,7 @@ TRACKERS: dict[str, Callable[[TrainingConfig, Path, int], Tracker]] = {
     "wandb": WandbRun,
 }
 
-__all__ = ["TRACKERS", "Tracker", "missing_packages", "remarks", "tracked"]
+__all__ = ["TRACKERS", "Tracker", "missing_packages", "tracked", "tracker_remarks"]
 
 
 def missing_packages(config: TrainingConfig) -> list[str]:
@@ -41,7 +41,7 @@ def missing_packages(config: TrainingConfig) -> list[str]:
     ]
 
 
-def remarks(config: TrainingConfig) -> list[str]:
+def tracker_remarks(config: TrainingConfig) -> list[str]:
     """Warnings about logs that this machine's user has not allowed."""
     if not is_refused(config):
         return []
@@ -61,7 +61,7 @@ def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[
         folder: the run's folder.
     """
     followers = _OpenTrackers(config, folder, report)
-    if remarks(config):
+    if tracker_remarks(config):
         report(PermissionAsked("entities", config.trackers.entity or OWN_ENTITY))
     try:
         yield followers

@@ -94,8 +94,8 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *_model_notes(config.model.model_source),
         *_unused_of_start(config),
         *_unlike_distilled(config),
-        *hub.remarks(config),
-        *trackers.remarks(config),
+        *hub.upload_remarks(config),
+        *trackers.tracker_remarks(config),
         *untested_versions(),
     ]
 
@@ -129,7 +129,7 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
         *missing_paths(config),
         *_unavailable(config),
         *trackers.missing_packages(config),
-        *hub.problems(config),
+        *hub.upload_problems(config),
     ]
 
 

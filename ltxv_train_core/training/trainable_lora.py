@@ -12,7 +12,7 @@ from ..lora.file import lora_tensors, write_lora_file
 from ..lora.initialize import find_start, start_from, trained_layers
 from ..lora.inject import add_lora
 from ..models.compile import compile_blocks
-from ..models.memory.offload import offload, place, spread
+from ..models.memory.offload import offload, place_blocks, spread_blocks
 from ..models.memory.quantize import frozen_bytes, quantize_base
 from ..models.precision import base_dtype, file_dtype
 from ..models.transformer import Transformer
@@ -32,8 +32,8 @@ class TrainableLoRA:
         transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
         if options.quantization is not None:
             quantize_base(transformer, options.quantization, device)
-        offloaded = spread(len(transformer.transformer_blocks), options.blocks_to_offload)
-        place(transformer, device, offloaded)
+        offloaded = spread_blocks(len(transformer.transformer_blocks), options.blocks_to_offload)
+        place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)
         self.denoiser.use_recomputing_blocks()

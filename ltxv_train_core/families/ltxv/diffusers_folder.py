@@ -20,7 +20,7 @@ from ...models.sources.hub_download import (
     TOP,
     download_folders,
     encoder_folders,
-    is_cached,
+    is_downloaded,
     require_reachable,
 )
 from ...models.sources.part_config import LARGEST_CONFIG_BYTES, part_config
@@ -114,7 +114,7 @@ class HubFolder:
         return download_folders(self.repository, (name,), self.report, self.stop) / name
 
     def require(self, name: str) -> None:
-        cached = is_cached(self.repository, (name,))
+        cached = is_downloaded(self.repository, (name,))
         require_reachable(self.repository, cached)
         if cached:
             require_part(self.part(name), name)
@@ -187,7 +187,7 @@ class TransformerFolder(PartFolder):
     @property
     def _config(self) -> dict[str, Any] | None:
         place = self.place
-        if isinstance(place, HubFolder) and not is_cached(place.repository, (TRANSFORMER,)):
+        if isinstance(place, HubFolder) and not is_downloaded(place.repository, (TRANSFORMER,)):
             return None
         try:
             return part_config(place.part(TRANSFORMER))
@@ -234,7 +234,7 @@ class EncoderFolder(PartFolder):
             require_t5_tokenizer(self.place.part("text_encoder"))
         else:
             name = self.place.repository
-            cached = is_cached(name, ENCODER_FOLDERS) or is_cached(name, TOP)
+            cached = is_downloaded(name, ENCODER_FOLDERS) or is_downloaded(name, TOP)
             require_reachable(name, cached)
             if cached:
                 require_part(self._folder(), "text_encoder")

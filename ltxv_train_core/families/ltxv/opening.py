@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...errors import LTXVTrainError, ModelError
 from ...events import Reporter, StopSignal, ignore
-from ...models.sources.allowed import REPOSITORY, readable
+from ...models.sources.allowed import REPOSITORY, readable_path
 from ...models.sources.hub_download import download_file
 from ...permissions import no_such_path, policy
 from ..family import PublishedVersion
@@ -88,7 +88,7 @@ def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = N
 def _place(
     option: str, source: str, report: Reporter, stop: StopSignal | None
 ) -> Path | LocalFolder | HubFolder:
-    path = readable(source)
+    path = readable_path(source)
     if path.exists():
         return LocalFolder(path) if path.is_dir() else path
     if not REPOSITORY.fullmatch(source):

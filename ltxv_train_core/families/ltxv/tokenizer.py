@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError, cut
-from ...models.sources.hub_download import download_folders, is_cached, require_reachable
+from ...models.sources.hub_download import download_folders, is_downloaded, require_reachable
 from ...models.sources.known_folders import known_folders
 from .versions import MAIN_REPOSITORY
 
@@ -50,7 +50,7 @@ def find_t5_tokenizer(beside: Path) -> Path:
 def require_t5_tokenizer(beside: Path) -> None:
     """Raises `ModelError` when `find_t5_tokenizer` couldn't find one without a connection and there
     may be none."""
-    if not any(_holds_tokenizer(place) for place in _places(beside)) and not is_cached(
+    if not any(_holds_tokenizer(place) for place in _places(beside)) and not is_downloaded(
         MAIN_REPOSITORY, _FOLDER
     ):
         require_reachable(f"{MAIN_REPOSITORY} (tokenizer)", cached=False)

@@ -18,7 +18,7 @@ from ..transformer import Transformer
 from .quantize import plain_tensors
 
 
-def spread(blocks: int, count: int) -> list[int]:
+def spread_blocks(blocks: int, count: int) -> list[int]:
     """Which `count` of the blocks are offloaded: far from each other, so that copying one has the
     time that those between take.
 
@@ -32,7 +32,7 @@ def spread(blocks: int, count: int) -> list[int]:
     return [number * blocks // count for number in range(count)]
 
 
-def place(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
+def place_blocks(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
     """Moves the model to a device, all but the offloaded blocks."""
     blocks = transformer.transformer_blocks
     kept = {number: blocks[number] for number in offloaded}

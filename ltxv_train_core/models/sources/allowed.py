@@ -11,7 +11,7 @@ from ...storage.paths import as_path
 REPOSITORY = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
-def readable(source: str) -> Path:
+def readable_path(source: str) -> Path:
     """What a model is called, as a path. One that is there, or can be nothing else, may be read.
 
     Raises:
@@ -30,5 +30,5 @@ def require_allowed(sources: Iterable[str | None]) -> None:
         NotAllowedError: a file may not be read, or nothing may be downloaded from a repository.
     """
     for source in filter(None, sources):
-        if not readable(source).exists() and REPOSITORY.fullmatch(source):
+        if not readable_path(source).exists() and REPOSITORY.fullmatch(source):
             policy().require_download(source)

@@ -87,7 +87,7 @@ def require_reachable(repository: str, cached: bool) -> None:
         )
 
 
-def is_cached(repository: str, folders: tuple[str, ...] = (), file: str | None = None) -> bool:
+def is_downloaded(repository: str, folders: tuple[str, ...] = (), file: str | None = None) -> bool:
     """Whether all of it is in the Hub client's cache."""
     return any(
         all(_is_complete(s, f) for f in folders) and (file is None or (s / file).is_file())

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ...errors import ModelError, cut
-from ...formats.tensors import FP8, SCALES, differences
+from ...formats.tensors import FP8, SCALES, tensor_differences
 from ...storage.safetensors_header import Header
 from ..device import holds_float8
 from ..memory.fp8 import Fp8Linear, dequantized
@@ -68,7 +68,7 @@ def require_match(
         for name, info in header.tensors.items()
         if name.startswith(prefix) and (prefix or not name.startswith(elsewhere))
     }
-    found = differences(part, expected, besides)
+    found = tensor_differences(part, expected, besides)
     if found:
         more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
         raise ModelError(

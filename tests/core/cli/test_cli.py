@@ -86,7 +86,7 @@ def test_check_lists_every_problem(config_file, capsys):
 def test_check_finds_targets_that_match_no_layer_before_a_model_is_downloaded(
     config_file, capsys, monkeypatch, source
 ):
-    monkeypatch.setattr("ltxv_train_core.families.open.is_cached", lambda *_, **__: False)
+    monkeypatch.setattr("ltxv_train_core.families.open.is_downloaded", lambda *_, **__: False)
     words = ["--set", f"model.model_source={source}", "--set"]
     targets = "lora.target_modules=[to_q, audio_attn1.to_k, norm_k]"
     assert main(["check", str(config_file), *words, targets]) == 2

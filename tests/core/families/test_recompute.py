@@ -9,7 +9,7 @@ from ltxv_train_core.events import ignore
 from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.lora.inject import add_lora
-from ltxv_train_core.models.memory.offload import offload, spread
+from ltxv_train_core.models.memory.offload import offload, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from ltxv_train_core.training.trainable import load_trainable
 from tests.helpers.activation_bytes import kept_bytes, small_transformer
@@ -102,7 +102,7 @@ def test_a_quantized_base_with_dropout_gives_the_same_gradients(kind, offloaded)
         lora = LoRAConfig(rank=8, alpha=8, target_modules=TARGETS, dropout=0.3)
         add_lora(transformer, lora, 0)
         if offloaded:
-            offload(transformer, CPU, spread(2, offloaded))
+            offload(transformer, CPU, spread_blocks(2, offloaded))
         torch.manual_seed(2)
         results.append(run(transformer, inputs())[1])
     gradients, lean_gradients = results

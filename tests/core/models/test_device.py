@@ -37,7 +37,7 @@ def test_a_process_that_works_for_this_one_computes_on_the_same_device():
     code = "from ltxv_train_core.models.device import default_device; print(default_device())"
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | device.environment(),
+        env=os.environ | device.device_environment(),
         capture_output=True,
         text=True,
     )

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.families.open import open_model
-from ltxv_train_core.models.memory.offload import offload, place, spread
+from ltxv_train_core.models.memory.offload import offload, place_blocks, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from ltxv_train_core.training.trainer import train
 
@@ -65,7 +65,7 @@ def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
     transformer.requires_grad_(False)
     if checkpointing:
         transformer.enable_gradient_checkpointing()
-    offload(transformer, CPU, spread(BLOCKS, BLOCKS))
+    offload(transformer, CPU, spread_blocks(BLOCKS, BLOCKS))
     shape = transformer.transformer_blocks[0].scale_shift_table.shape  # one in each block
     gc.collect()
     before, seen = places_in_memory(shape), []
@@ -148,7 +148,7 @@ def test_frozen_weights_are_pinned_where_there_is_a_gpu_but_quantized_ones(monke
 
 def test_offloaded_blocks_stay_behind_when_the_model_moves():
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
-    place(transformer, torch.device("meta"), [1, 3])
+    place_blocks(transformer, torch.device("meta"), [1, 3])
     homes = [next(block.parameters()).device.type for block in transformer.transformer_blocks]
     assert homes == ["meta", "cpu", "meta", "cpu"]
     assert transformer.device.type == "meta"
@@ -209,7 +209,7 @@ def output_of(transformer):
 @given(blocks=st.integers(1, 60), share=st.floats(0, 1))
 def test_offloaded_blocks_lie_as_far_apart_as_they_can(blocks, share):
     count = int(share * blocks)
-    found = spread(blocks, count)
+    found = spread_blocks(blocks, count)
     assert len(found) == count
     assert found[:1] == [0][:count]
     gaps = [b - a for a, b in pairwise([*found, blocks])]
@@ -217,8 +217,8 @@ def test_offloaded_blocks_lie_as_far_apart_as_they_can(blocks, share):
 
 
 def test_offloaded_blocks_lie_apart():
-    assert spread(28, 4) == [0, 7, 14, 21]
-    assert spread(48, 48) == list(range(48))
-    assert spread(48, 0) == []
+    assert spread_blocks(28, 4) == [0, 7, 14, 21]
+    assert spread_blocks(48, 48) == list(range(48))
+    assert spread_blocks(48, 0) == []
     with pytest.raises(ConfigurationError, match="blocks_to_offload: 5, and the model has 4"):
-        spread(4, 5)
+        spread_blocks(4, 5)

@@ -104,10 +104,10 @@ def test_a_run_is_not_logged_where_that_was_not_allowed(folder, monkeypatch):
     assert [type(event) for event in told[1:]] == [StepCompleted, StepCompleted, SamplesWritten]
     assert told[0] == PermissionAsked("entities", ACCOUNT)
     assert not (folder / "wandb").exists()
-    (line,) = trackers.remarks(settings(wandb=True))
+    (line,) = trackers.tracker_remarks(settings(wandb=True))
     assert "Weights & Biases of your own login were not allowed" in line
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert trackers.remarks(settings(wandb=True)) == []
+    assert trackers.tracker_remarks(settings(wandb=True)) == []
 
 
 def test_a_missing_package_is_named_before_training(sending, monkeypatch):

@@ -67,7 +67,7 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
-class Clip:
+class DrawnClip:
     """`frames` uint8 [F, H, W, 3]; `mask` float32 [F, H, W], 1 where the shape is."""
 
     frames: NDArray[np.uint8]
@@ -92,7 +92,7 @@ def caption(spec: ClipSpec, with_motion: bool = True) -> str:
     return f"a {spec.color} {spec.shape}{motion} on a {spec.background} background"
 
 
-def render(spec: ClipSpec, style: str = "plain") -> Clip:
+def render(spec: ClipSpec, style: str = "plain") -> DrawnClip:
     """Draws a clip of `SIZE`.
 
     Args:
@@ -112,7 +112,7 @@ def render(spec: ClipSpec, style: str = "plain") -> Clip:
     elif style == "stripes":
         light = light_bars()[:, None].astype(np.float32)
         background = background * (1 - 0.7 * light) + 255 * 0.7 * light
-    return Clip(blend(foreground, background, mask), mask)
+    return DrawnClip(blend(foreground, background, mask), mask)
 
 
 def light_bars() -> NDArray[np.bool_]:
