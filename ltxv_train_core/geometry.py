@@ -33,7 +33,7 @@ class LatentSize(NamedTuple):
 class VideoSize:
     """Width and height in pixels, and frames; an image has 1.
 
-    Which sizes a model takes is told by its family's `Grid`.
+    Which sizes a model takes, its family's `Grid` says.
 
     Raises:
         ConfigurationError: for a size that no video has, or one that is too large.

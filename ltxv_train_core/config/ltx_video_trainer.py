@@ -205,7 +205,7 @@ def _put(path: str, target: Any, name: str, value: Any, twice: list[str]) -> Non
 
 
 def _scheduled_steps(optimization: Values) -> float:
-    """The steps that the schedule has, after the warm-up; 0 where they can't be told."""
+    """The steps that the schedule has, after the warm-up; 0 where they can't be known."""
     try:
         steps = optimization.get("steps", DEFAULT_STEPS)
         return float(steps) - float(optimization.get("warmup_steps", 0))

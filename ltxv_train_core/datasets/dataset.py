@@ -158,7 +158,7 @@ class TrainingDataset(Dataset[LoadedExample]):
 
     @property
     def notices(self) -> list[str]:
-        """What the user should know of the data set, for example what is left out."""
+        """What the user should know of the data set, for example what is skipped."""
         return self.files.notices
 
     def _wanted(self, files: StreamFiles) -> StreamFiles:

@@ -97,7 +97,7 @@ class PtFiles:
 
     Attributes:
         reference_sizes: of each item's reference, which may be shorter than its clip.
-        notices: what was left out, and why.
+        notices: what was skipped, and why.
     """
 
     def __init__(self, root: Path, reference_dir: str | None = None):
@@ -118,7 +118,7 @@ class PtFiles:
             parts += [f"{reference_dir}/{name}{SUFFIX}"] if reference_dir else []
             absent = [part for part in parts if not (root / part).is_file()]
             if absent:
-                self.notices.append(f"{name} is left out: {root / absent[0]} is missing")
+                self.notices.append(f"{name} is skipped: {root / absent[0]} is missing")
                 continue
             items.append(self._item(name, *parts))
             self.reference_sizes.append(self._pixels(parts[-1])[0] if reference_dir else "")

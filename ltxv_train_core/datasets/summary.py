@@ -109,7 +109,7 @@ class PreprocessSummary:
         reread: those of the written ones that an earlier version had made, from another reading.
         shown: what was done to show files right, and to how many.
         stills: videos of which one frame is trained.
-        skipped: (name, reason) of clips left out.
+        skipped: (name, reason) of clips that were skipped.
         other_indexes: names of the indexes of other data sets in the folder.
         orphans: cached files that no index of the folder names, relative to the root.
         orphans_removed: whether they were deleted.

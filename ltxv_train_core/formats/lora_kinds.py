@@ -67,7 +67,7 @@ _ANY_KIND = re.compile("|".join(kind.keys for kind in _KINDS))
 
 
 def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | None:
-    """What a file is instead of a plain LoRA, and the key that tells it; None for a LoRA."""
+    """What a file is instead of a plain LoRA, and the key that shows it; None for a LoRA."""
     suspects = [key for key in tensors if _ANY_KIND.search(key)]
     for kind in _KINDS:
         found = next((key for key in suspects if re.search(kind.keys, key)), None)
@@ -79,7 +79,7 @@ def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | N
 
 
 def family_of_adapter(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
-    """Of which other model a LoRA is, and the key or metadata entry that tells it."""
+    """Of which other model a LoRA is, and the key or metadata entry that shows it."""
     suspects = [key for key in keys if _ANY_FAMILY.search(key)]
     for family, pattern in _FAMILY_KEYS.items():
         found = next((key for key in suspects if re.search(pattern, key)), None)

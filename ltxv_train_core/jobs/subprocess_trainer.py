@@ -38,7 +38,7 @@ WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.05
 LOCK_SECONDS = 30.0
-"""How long each side waits for the run's lock. This side lends it to the worker, and Windows may free
+"""How long each side waits for the run's lock. This side passes it to the worker, and Windows may free
 the lock of a process that has ended only some seconds later."""
 
 
@@ -61,7 +61,7 @@ class SubprocessTrainer:
     def __call__(
         self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control
     ) -> TrainingResult:
-        """Trains a run that has begun; its lock is lent to the worker.
+        """Trains a run that has begun; its lock is passed to the worker.
 
         Raises:
             RunFailedError: it failed there, or the worker crashed.

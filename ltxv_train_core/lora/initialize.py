@@ -68,7 +68,7 @@ def require_start(
     Args:
         layers: that get a LoRA; None where that isn't known.
         model: that is trained; None where its sizes aren't known.
-        report: told how much of a transformer has been read.
+        report: gets how much of a transformer has been read.
 
     Raises:
         ModelError: if it doesn't suit what the run trains or the model, or its numbers are not finite.

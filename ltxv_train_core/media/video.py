@@ -177,7 +177,7 @@ def iterate_frames(
 
 def _count_frames(path: Path, stated_fps: float, megapixels: float) -> tuple[int, float]:
     """Length and rate from the packets, where a container doesn't state its number of frames, or
-    states another than fits its duration: one that was trimmed without encoding it anew keeps frames
+    states another than fits its duration: one that was trimmed without encoding it again keeps frames
     that aren't shown, one in fragments counts the first.
 
     Their stated rate is exact where it fits the timestamps, and a guess where it doesn't.

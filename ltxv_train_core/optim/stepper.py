@@ -65,7 +65,7 @@ class OptimizerStepper:
         Args:
             number: of the step, for messages.
             loss: of the step.
-            clips: what is told of them, when the step is not finite.
+            clips: what is said of them, when the step is not finite.
 
         Returns:
             The norm of the gradients before clipping.

@@ -49,7 +49,7 @@ def write_sheet(
 ) -> None:
     """Draws a contact sheet of some clips, as they are trained.
 
-    Those of which there is no strip are read; files that are gone are left out.
+    Those of which there is no strip are read; files that are gone are skipped.
     """
     rows, labels = [], []
     for clip in on_sheet(planned):

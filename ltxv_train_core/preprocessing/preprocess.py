@@ -62,7 +62,7 @@ def preprocess(
 ) -> PreprocessSummary:
     """Encodes a data set, or what changed of it since the last time.
 
-    A clip that can't be used is reported and left out, with its caption and its reference.
+    A clip that can't be used is reported and skipped, with its caption and its reference.
 
     Args:
         encoders: in place of those of `settings.model_source`, by the part that each is.
@@ -73,7 +73,7 @@ def preprocess(
         NotAllowedError: the source or the model may not be read, or the folder may not be written.
         ConfigurationError: a bucket is off the grid, or this machine can't do what is asked for.
         ModelError: there is no such model, or it doesn't fit into memory.
-        Cancelled: stopped; what was encoded is kept, and the next call goes on from there.
+        Cancelled: stopped; what was encoded is kept, and the next call resumes from there.
     """
     require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
     log = PassLog(report, stop or NeverStop())

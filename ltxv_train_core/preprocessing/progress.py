@@ -1,4 +1,4 @@
-"""What one pass over a data set has done so far, and how it tells."""
+"""What one pass over a data set has done so far, and how it is reported."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ class PassLog:
     """Attributes:
     written, reused: counts of the clips' files.
     reread: those of the written ones that an earlier version had made, from another reading.
-    skipped: (name, reason) of clips left out.
+    skipped: (name, reason) of clips that were skipped.
     """
 
     def __init__(self, report: Reporter, stop: StopSignal):

@@ -75,7 +75,7 @@ class _Known:
         stamp: of `run.json`; None where it may be written again without another one.
         written: what `run.json` says; where it is damaged, that.
         model: what the configuration said when `run.json` was read.
-        metrics_file: empty where `run.json` alone tells all.
+        metrics_file: empty where `run.json` alone holds all.
         metrics_stamp: as `stamp`, of the metrics.
         summary: None until it is looked at.
         rests: nobody trains it, so that it stays what it is as long as its files do.
@@ -253,7 +253,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_same(known: _Known) -> bool:
-    """Whether a run that rests is as it was, told with as little work as can be: who takes the lock of a
+    """Whether a run that rests is as it was, found with as little work as possible: who takes the lock of a
     run that rests writes its run.json."""
     try:
         is_written = _stamp(os.lstat(known.state_file)) != known.stamp

@@ -28,7 +28,7 @@ class CheckpointError(LTXVTrainError):
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that a run needs to go on.
+    """All that a run needs to resume.
 
     Attributes:
         weights: trained parameters by name.
@@ -94,7 +94,7 @@ def load_latest(
         more = f" and {len(damaged) - 3} more" if damaged[3:] else ""
         raise CheckpointError(
             f"{folders[0].parent}: no checkpoint can be read: {'; '.join(damaged[:3])}{more}. Delete "
-            "them to start the run anew"
+            "them to start the run again"
         )
     return None
 
@@ -111,7 +111,7 @@ def _read(path: Path) -> TrainingState:
 
 
 def exists(*folders: Path) -> bool:
-    """Whether there is a checkpoint to go on from."""
+    """Whether there is a checkpoint to resume from."""
     return bool(_newest_first(*folders))
 
 
@@ -119,7 +119,7 @@ def keep_newest(newest: Path, count: int, report: Reporter = ignore) -> None:
     """Removes all but so many checkpoints, the newest and those before it; a negative count keeps
     all, and the newest always stays.
 
-    One that can't be removed now, because somebody reads it, is told and tried again next time.
+    One that can't be removed now, because somebody reads it, is reported and tried again next time.
     Those of later steps are damaged: the run went on from one before them.
     """
     if count < 0:

@@ -63,7 +63,7 @@ def check(
     Args:
         strict: take what this machine lacks (a path, a library, a login, a device that can follow
             an option) for a problem, as a run here does.
-        report: told how much of a large file has been read.
+        report: gets how much of a large file has been read.
 
     Returns:
         problems and warnings, one line each.
@@ -74,7 +74,7 @@ def check(
 
 
 def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
-    """Looks at everything that a run needs; tells of options that will not be used.
+    """Looks at everything that a run needs; reports options that will not be used.
 
     Raises:
         NotAllowedError: something may not be read or downloaded; nothing was opened then.
@@ -226,7 +226,7 @@ def _unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
     try:
         layers = _target_names(config)
     except ConfigurationError:
-        layers = None  # told as a problem of the targets
+        layers = None  # reported as a problem of the targets
     return _errors(lambda: require_start(config, layers, _sizes(config), report))
 
 
@@ -234,7 +234,7 @@ def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:
     try:
         return start_notes(config)
     except (LTXVTrainError, OSError):
-        return ()  # told as a problem
+        return ()  # reported as a problem
 
 
 def _unusable_media(validation: ValidationConfig) -> list[str]:

@@ -34,7 +34,7 @@ class RecoveryPoints:
         return time.monotonic() - self._began >= pause
 
     def write(self, state: Callable[[], TrainingState]) -> None:
-        """Writes one in the place of the one before. A failure is told the first time."""
+        """Writes one in the place of the one before. A failure is reported the first time."""
         started = time.monotonic()
         try:
             checkpoint.keep_newest(checkpoint.save(self.folder, state()), 1, self.report)

@@ -51,7 +51,7 @@ class TrainableLoRA:
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "lora")
             new = start_from(transformer, path, config.lora)
-            rest = f"; {new} layers that it lacks start anew" if new else ""
+            rest = f"; {new} layers that it lacks start from zero" if new else ""
             report(Notice(f"starting from {path.name}{rest}"))
         if not config.checkpoints.write_diffusers:
             for line in unknown_to_diffusers(trained_layers(transformer)):

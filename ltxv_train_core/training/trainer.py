@@ -117,7 +117,7 @@ def reuse_finished_run(plan: RunPlan, report: Reporter) -> TrainingResult:
         report(
             Notice(
                 f"checkpoints.lora_dtype {wanted}: the LoRA was written in another format and "
-                "stays so; remove its file to have it written anew from the checkpoint"
+                "stays so; remove its file to have it written again from the checkpoint"
             )
         )
     push_when_finished(plan.config, plan.run, report)
@@ -156,10 +156,10 @@ def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunSta
             f"run {plan.run.name} can't be written: {error}; make room, delete what is in the way, "
             "or change who may write"
         ) from error
-    return tell(report, plan.run, state)
+    return report_state(report, plan.run, state)
 
 
-def tell(report: Reporter, run: RunFolder, state: RunState) -> RunState:
+def report_state(report: Reporter, run: RunFolder, state: RunState) -> RunState:
     """Reports the state that a run has moved to."""
     cause = state.cause
     report(
@@ -189,7 +189,7 @@ def train_plan(
     error: Exception | None = None
     cause: Failure | None = None
     try:
-        tell(report, plan.run, writer.move("running"))
+        report_state(report, plan.run, writer.move("running"))
         with tracked(plan.config, plan.run.folder, report) as follow:
             TrainingLoop(plan, writer, follow, control, processes).run()
         state = _ended(writer, control)
@@ -208,7 +208,7 @@ def train_plan(
         park(plan.run, writer, report, _interrupted(control) if cause is None else "failed", cause)
         is_told = isinstance(error, LTXVTrainError) and not isinstance(error, DiskError)
         raise error if cause is None or is_told else RunFailedError(cause)
-    tell(report, plan.run, state)
+    report_state(report, plan.run, state)
     push_when_finished(plan.config, plan.run, report)
     return result_of(plan.run, state)
 
@@ -229,7 +229,7 @@ def park(
 ) -> None:
     """Writes down how a run ended, as well as a full disk lets it."""
     try:
-        tell(report, run, writer.move(status, cause=cause))
+        report_state(report, run, writer.move(status, cause=cause))
     except OSError as error:
         report(Notice(f"the state of run {run.name} can't be written: {error}", is_problem=True))
         text = str(cause) if cause else None

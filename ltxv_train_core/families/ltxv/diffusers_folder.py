@@ -268,7 +268,7 @@ def _content(path: Path) -> tuple[str, ...]:
     try:
         return (read_header(path).identity(),)
     except ModelError:
-        return ()  # told where it is loaded
+        return ()  # reported where it is loaded
 
 
 def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
@@ -278,7 +278,7 @@ def _number(place: LocalFolder | HubFolder, part: str, name: str) -> int | None:
     try:
         value = part_config(place.part(part)).get(name)
     except ModelError:
-        return None  # told where it is loaded
+        return None  # reported where it is loaded
     return value if type(value) is int else None
 
 

@@ -1,4 +1,4 @@
-"""Whether a base model may be read or downloaded, told by what it is called alone."""
+"""Whether a base model may be read or downloaded, by its name alone."""
 
 import re
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ def content_of_folder(folder: Path) -> str | None:
     try:
         headers = [read_header(path) for path in sorted(folder.glob("*.safetensors"))]
     except ModelError:
-        return None  # told where it is loaded
+        return None  # reported where it is loaded
     samples = {sample for header in headers for sample in header.samples("")}
     return content_of(samples) if samples else None
 

@@ -30,7 +30,7 @@ def download_folders(
     """The snapshot of a repository with these folders in it.
 
     What is complete in the cache isn't asked for again, so that it works without a connection; an
-    interrupted download goes on where it stopped.
+    interrupted download resumes where it stopped.
 
     Raises:
         ModelError: when the Hub can't be reached, refuses, or has no such folders.
@@ -180,7 +180,7 @@ class _Follow:
 
 
 def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str, Any]:
-    """What makes newer clients tell of every piece of a file; older ones tell of whole files."""
+    """What makes newer clients report every piece of a file; older ones report whole files."""
     from huggingface_hub.utils import tqdm
 
     class Bar(tqdm):

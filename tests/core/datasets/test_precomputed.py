@@ -114,10 +114,10 @@ def test_a_clip_without_its_text_is_left_out_by_name(folder):
     dataset = TrainingDataset(folder)
     assert [item.name for item in dataset.items] == ["videos/a"]
     (line,) = dataset.notices
-    assert line.startswith("b is left out")
+    assert line.startswith("b is skipped")
     assert line.endswith("b.pt is missing")
     (root / "conditions/videos/a.pt").unlink()
-    with pytest.raises(DataError, match=r"no clip has all its files.*videos/a is left out"):
+    with pytest.raises(DataError, match=r"no clip has all its files.*videos/a is skipped"):
         TrainingDataset(folder)
 
 
@@ -155,7 +155,7 @@ def test_no_clip_gets_the_text_of_another(tmp_path):
         "condition_2": "conditions/condition_2.pt",
         "latent_3": "conditions/condition_3.pt",
     }
-    assert [line.split(" is left out")[0] for line in dataset.notices] == [
+    assert [line.split(" is skipped")[0] for line in dataset.notices] == [
         "a/latent_1",
         "c/latent_3",
         "latent_2",

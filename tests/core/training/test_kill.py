@@ -157,7 +157,7 @@ def test_what_is_said_of_a_damaged_checkpoint_is_no_advice_of_torch(training_con
     with pytest.raises(CheckpointError, match=r"no file of torch\.save") as caught:
         train(run.configuration())
     assert "weights_only" not in str(caught.value)
-    assert "Delete them to start the run anew" in str(caught.value)
+    assert "Delete them to start the run again" in str(caught.value)
 
 
 def test_a_damaged_checkpoint_is_not_kept_in_the_place_of_a_good_one(training_config, whole_run):

@@ -90,7 +90,7 @@ def test_layers_that_the_start_lacks_are_told(load, tmp_path):
     write_lora(path, {Q: layer}, {})
     for targets, rest in (
         (["0.attn1.to_q"], ""),
-        (["0.attn1.to_[qk]", "1.attn1.to_q"], "; 2 layers that it lacks start anew"),
+        (["0.attn1.to_[qk]", "1.attn1.to_q"], "; 2 layers that it lacks start from zero"),
     ):
         trained, told = load(
             model={"load_checkpoint": str(tmp_path)}, lora=ONE | {"target_modules": targets}
