@@ -58,7 +58,10 @@ def insert_crop(path: Path, crops: dict[int, int]) -> None:
     content = path.read_bytes()
     info = content.index(INFO, content.index(INFO) + 4)
     tracks = content.index(TRACKS, info)
-    track = content.index(b"\xae", inside(content, tracks + 4)[0])
+    first = inside(content, tracks + 4)[0]
+    first += 6 if content[first] == 0xBF else 0  # a checksum, of random numbers among others
+    assert content[first] == 0xAE
+    track = first
     video = content.index(b"\xe0", content.index(b"\x83\x81\x01", track))
     _, tracks_end = inside(content, tracks + 4)
     track_start, track_end = inside(content, track + 1)
