@@ -1,8 +1,8 @@
 """What is wrong with the widgets of a node, each problem at the widget that has it."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from ...ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ...ltxv_train_core.permissions import NotAllowedError
@@ -17,15 +17,6 @@ class WidgetProblem(NamedTuple):
 
     widget: str
     message: str
-
-
-class ChecksWidgets(Protocol):
-    """A node that knows before its graph runs what is wrong with its widgets."""
-
-    @classmethod
-    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """Looks at what is written on the node; inputs that are linked are missing in it."""
-        ...
 
 
 def problems_at(

@@ -32,13 +32,13 @@ def refuse_bad_prompts(app: web.Application, nodes: Iterable[type[io.ComfyNode]]
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == "POST" and request.path in PATHS:
-            prompt, targets = read_prompt(await request.read())
             try:
+                prompt, targets = read_prompt(await request.read())
                 # Files are looked at, which a slow disk takes its time for.
                 found = await asyncio.to_thread(_problems, prompt, known, outputs, targets)
             except Exception:
                 logger.exception("a graph could not be checked before it runs")
-                found = {}
+                prompt, found = {}, {}
             if found:
                 return web.json_response(_refusal(found, prompt), status=400)
         return await handler(request)

@@ -12,22 +12,13 @@ SAMPLES, VIDEO = (300, 110), (300, 330)
 
 def first_lora(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
-    note = w.add(
-        "MarkdownNote",
-        NOTE,
-        "Start here",
-        text="## Your first LoRA\n\nPress **Run**: the graph draws clips with **stripes**, trains a LoRA on them and shows "
+    note = _note(
+        w,
+        "## Your first LoRA\n\nPress **Run**: the graph draws clips with **stripes**, trains a LoRA on them and shows "
         "one prompt without and with it, in about three minutes and without a download. The model is a "
         "**miniature**; your own clips: *Your videos to a LoRA*.",
     )
-    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
-    data = w.add(
-        "LTXVTrainDatasetPreprocess",
-        DATA,
-        dataset_path=clips["dataset_path"],
-        model_source=MINIATURE,
-        resolution_buckets=SIZE,
-    )
+    clips, data = _demo_data(w)
     recipe = _recipe(w, data, model_source=MINIATURE, prompts=clips["prompt"], name="first-lora")
     train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
     samples = _samples(w, _miniature_samples(schemas), SAMPLES, train, prompt=clips["prompt"])
@@ -68,11 +59,9 @@ def your_videos(schemas: Schemas) -> Workflow:
 
 def ic_lora(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
-    note = w.add(
-        "MarkdownNote",
-        NOTE,
-        "Start here",
-        text="## An IC-LoRA from any graph\n\nIt follows a second video: here the **edges** of each clip, from "
+    note = _note(
+        w,
+        "## An IC-LoRA from any graph\n\nIt follows a second video: here the **edges** of each clip, from "
         "ComfyUI's Canny node. Put other nodes in its place (depth, pose, blur). **Run** trains the "
         "miniature; own clips: their path in *Load videos*.",
     )
@@ -107,22 +96,13 @@ def ic_lora(schemas: Schemas) -> Workflow:
 
 def stages(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
-    note = w.add(
-        "MarkdownNote",
-        NOTE,
-        "Start here",
-        text="## Stages, with samples\n\nThe first node trains and shows samples; the second **continues "
+    note = _note(
+        w,
+        "## Stages, with samples\n\nThe first node trains and shows samples; the second **continues "
         "that run** for as many steps again. Each stage stays on disk. Give the second a recipe of its own "
         "to change how it learns.",
     )
-    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
-    data = w.add(
-        "LTXVTrainDatasetPreprocess",
-        DATA,
-        dataset_path=clips["dataset_path"],
-        model_source=MINIATURE,
-        resolution_buckets=SIZE,
-    )
+    clips, data = _demo_data(w)
     recipe = _recipe(
         w, data, model_source=MINIATURE, prompts=clips["prompt"], effort="draft", name="stages"
     )
@@ -145,22 +125,13 @@ def stages(schemas: Schemas) -> Workflow:
 
 def compare(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
-    note = w.add(
-        "MarkdownNote",
-        NOTE,
-        "Start here",
-        text="## Continue and compare\n\nTwo runs differ in **one thing**, the LoRA's rank. Select both in *LTXV "
+    note = _note(
+        w,
+        "## Continue and compare\n\nTwo runs differ in **one thing**, the LoRA's rank. Select both in *LTXV "
         "runs* (side bar) and compare charts and samples. Raise *effort* and run again: both continue, none "
         "starts anew.",
     )
-    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
-    data = w.add(
-        "LTXVTrainDatasetPreprocess",
-        DATA,
-        dataset_path=clips["dataset_path"],
-        model_source=MINIATURE,
-        resolution_buckets=SIZE,
-    )
+    clips, data = _demo_data(w)
     nodes: list[list[Node]] = []
     for rank in (2, 16):
         lora = w.add("LTXVTrainLoRAConfig", (275, 130), f"Rank {rank}", rank=rank, alpha=rank)
@@ -184,22 +155,13 @@ def compare(schemas: Schemas) -> Workflow:
 
 def full(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
-    note = w.add(
-        "MarkdownNote",
-        NOTE,
-        "Start here",
-        text="## Full fine-tune\n\nEvery weight is trained, not a LoRA: it learns more and takes far more memory; "
+    note = _note(
+        w,
+        "## Full fine-tune\n\nEvery weight is trained, not a LoRA: it learns more and takes far more memory; "
         "*Recipe* says how much. The result is listed under *diffusion_models*, for *Load Diffusion "
         "Model*.",
     )
-    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
-    data = w.add(
-        "LTXVTrainDatasetPreprocess",
-        DATA,
-        dataset_path=clips["dataset_path"],
-        model_source=MINIATURE,
-        resolution_buckets=SIZE,
-    )
+    clips, data = _demo_data(w)
     recipe = _recipe(
         w, data, goal="full", model_source=MINIATURE, prompts=clips["prompt"], name="whole-model"
     )
@@ -221,6 +183,23 @@ TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "Continue and compare": compare,
     "Full fine-tune": full,
 }
+
+
+def _note(w: Workflow, text: str) -> Node:
+    return w.add("MarkdownNote", NOTE, "Start here", text=text)
+
+
+def _demo_data(w: Workflow) -> tuple[Node, Node]:
+    """Clips of moving shapes, and their latents for the miniature."""
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    data = w.add(
+        "LTXVTrainDatasetPreprocess",
+        DATA,
+        dataset_path=clips["dataset_path"],
+        model_source=MINIATURE,
+        resolution_buckets=SIZE,
+    )
+    return clips, data
 
 
 def _recipe(w: Workflow, data: Node, **inputs: object) -> Node:
