@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..geometry import Grid, VideoSize
 from ..models.memory.activations import ActivationBytes
+from .layers import TransformerLayers
 
 
 @dataclass(frozen=True)
@@ -44,39 +45,6 @@ class PublishedVersion(Protocol):
 
     @property
     def sampling(self) -> Sampling: ...
-
-
-class LayerNames(Protocol):
-    """How the layers of a family's transformers are called, without prefix.
-
-    A module: `families/ltxv/layers.py` is one.
-
-    Attributes:
-        TRANSFORMER_NAMES: how diffusers' names of a transformer's tensors begin.
-    """
-
-    @property
-    def TRANSFORMER_NAMES(self) -> tuple[str, ...]: ...
-
-    def layer_name(self, written: str) -> str | None:
-        """diffusers' name of a linear layer by any of its names; None where there is no such layer."""
-        ...
-
-    def comfy_name(self, name: str) -> str:
-        """ComfyUI's name of a module or tensor, from diffusers' name."""
-        ...
-
-    def diffusers_name(self, name: str) -> str:
-        """diffusers' name of a module or tensor, from ComfyUI's name."""
-        ...
-
-    def new_transformer(self, config: Mapping[str, object]) -> Any:
-        """A transformer of a configuration in diffusers' words; to be called on the meta device."""
-        ...
-
-    def module_names(self, blocks: int | None) -> tuple[list[str], list[str]]:
-        """Linear layers and other modules of a transformer with so many blocks; None: with the most."""
-        ...
 
 
 class StreamFormat(Protocol):
@@ -183,7 +151,7 @@ class Family:
     architecture: str
     versions: Mapping[str, PublishedVersion]
     repositories: frozenset[str]
-    layers: LayerNames
+    layers: TransformerLayers
     miniature: str
     shipped: Path
     saved_bytes: SavedBytes

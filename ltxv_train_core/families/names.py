@@ -8,4 +8,7 @@ LATENTS, REFERENCE, MASK = "latents", "reference", "mask"
 PROMPT = "prompt_embeds"
 VIDEO_TEXT, AUDIO_TEXT = "video_text", "audio_text"
 
+TRANSFORMER_PREFIX = "model.diffusion_model."
+"""Before a transformer's names in ComfyUI's files, whatever the family."""
+
 TRANSFORMER, VAE, AUDIO_VAE, TEXT_ENCODER = "transformer", "vae", "audio_vae", "text_encoder"

@@ -13,9 +13,6 @@ FAMILIES: list[Family] = [LTXV]
 EARLIEST = LTXV
 """Of data sets and encoders that name no family: there was no other one."""
 
-TRANSFORMER_PREFIX = "model.diffusion_model."
-"""Before a transformer's names in ComfyUI's files, whatever the family."""
-
 
 def family_named(name: str) -> Family:
     """A family by its name. Raises `ModelError` where there is none of that name."""

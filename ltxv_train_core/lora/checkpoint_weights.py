@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import ModelError, cut
-from ..families.family import LayerNames
+from ..families.layers import TransformerLayers
 from ..families.registry import FAMILIES
 from ..formats.quantized import quantization
 from ..formats.rotated import ROTATED, is_rotated
@@ -139,7 +139,7 @@ def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
         yield CheckpointFile(header, file)
 
 
-def _names_of(keys: list[str], names: LayerNames) -> tuple[dict[str, str], dict[str, str]]:
+def _names_of(keys: list[str], names: TransformerLayers) -> tuple[dict[str, str], dict[str, str]]:
     """The keys of linear layers' weights and of a transformer's other tensors, by diffusers' names."""
     known = {names.diffusers_name(_PREFIX.sub("", key)): key for key in keys}
     layers = {
@@ -151,8 +151,6 @@ def _names_of(keys: list[str], names: LayerNames) -> tuple[dict[str, str], dict[
     others = {
         name: key
         for name, key in known.items()
-        if name.startswith(names.TRANSFORMER_NAMES)
-        and key not in linear
-        and not name.endswith(SCALES)
+        if name.startswith(names.tensor_names) and key not in linear and not name.endswith(SCALES)
     }
     return layers, others

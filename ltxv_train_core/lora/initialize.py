@@ -14,7 +14,8 @@ from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
 from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
-from ..families.registry import TRANSFORMER_PREFIX, diffusers_name
+from ..families.names import TRANSFORMER_PREFIX
+from ..families.registry import diffusers_name
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path

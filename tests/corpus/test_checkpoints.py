@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ltxv_train_core.cli import main
-from ltxv_train_core.families.ltxv import layers
+from ltxv_train_core.families.registry import layer_name
 from tests.corpus.judge import SECRET, Case, judge, parameters, seeded
 from tests.corpus.tensor_files import file_of, write_tensors
 from tests.corpus.test_loras import ALPHAS, GOOD, LAYER, METADATA
@@ -141,7 +141,7 @@ def tool(
         import torch
 
         assert torch.linalg
-        layers.layer_name(LAYER)  # builds the list of layers, once
+        layer_name(LAYER)  # builds the list of layers, once
         one, two = folder / "one.safetensors", folder / "two.safetensors"
         first(one)
         second(two)

@@ -131,9 +131,9 @@ INDEXES: dict[str, str] = {
 
 def lora(tensors: Any, metadata: dict[str, str] | None, *command: str) -> Callable[[Path], Any]:
     def prepare(folder: Path) -> Callable[[], Any]:
-        import ltxv_train_core.families.ltxv.layers as names
+        from ltxv_train_core.families.registry import layer_name
 
-        names.layer_name(LAYER)  # builds the list of layers, once
+        layer_name(LAYER)  # builds the list of layers, once
         path, output = folder / "x.safetensors", folder / "out.safetensors"
         write_tensors(path, tensors, metadata)
         where = [] if command[0] == "inspect" else ["--output", str(output)]

@@ -20,6 +20,7 @@ from ltxv_train_core.families import grids, registry
 from ltxv_train_core.families import open as opening
 from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.families.family import Family, ModelSize
+from ltxv_train_core.families.layers import TransformerLayers
 from ltxv_train_core.families.model import Model, ModelFacts
 from ltxv_train_core.families.names import REFERENCE, TEXT_ENCODER, VAE, VIDEO
 from ltxv_train_core.geometry import Grid, LatentSize, VideoSize
@@ -261,29 +262,13 @@ class ToyTransformerPart:
         return ToyDenoiser(transformer)
 
 
-class ToyLayers:
-    """Names are the same in every form."""
-
-    TRANSFORMER_NAMES = ("transformer_blocks.",)
-
-    def module_names(self, blocks: int | None) -> tuple[list[str], list[str]]:
-        linear = [
-            f"transformer_blocks.{number}.mix.{name}"
-            for number in range(blocks or BLOCKS)
-            for name in LINEAR
-        ]
-        return linear, []
-
-    def layer_name(self, written: str) -> str | None:
-        return written if written in self.module_names(None)[0] else None
-
-    def comfy_name(self, name: str) -> str:
-        return name
-
-    diffusers_name = comfy_name
-
-    def new_transformer(self, config: Mapping[str, Any]) -> ToyTransformer:
-        return ToyTransformer(config["num_layers"])
+LAYERS = TransformerLayers(
+    tensor_names=("transformer_blocks.",),
+    comfy={},
+    most_blocks=BLOCKS,
+    new_transformer=lambda config: ToyTransformer(config["num_layers"]),
+)
+"""Names are the same in every form."""
 
 
 TOY = Family(
@@ -295,7 +280,7 @@ TOY = Family(
     architecture="toy",
     versions={},
     repositories=frozenset(),
-    layers=ToyLayers(),
+    layers=LAYERS,
     miniature=MINIATURE,
     shipped=Path(__file__).parent,
     saved_bytes=saved_bytes,

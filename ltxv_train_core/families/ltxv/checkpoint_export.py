@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .key_names import TRANSFORMER_PREFIX, VAE_PREFIX, comfy_name, comfy_vae_names
+from ..names import TRANSFORMER_PREFIX
+from .key_names import VAE_PREFIX, comfy_vae_names
+from .layers import LAYERS
 from .vae_blocks import Config, decoder_blocks, encoder_blocks
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ _VAE_FACTS = {
 
 def transformer_tensors(state: Mapping[str, T], prefix: str = TRANSFORMER_PREFIX) -> dict[str, T]:
     """A diffusers transformer's tensors under ComfyUI's names."""
-    return {prefix + comfy_name(name): tensor for name, tensor in state.items()}
+    return {prefix + LAYERS.comfy_name(name): tensor for name, tensor in state.items()}
 
 
 def vae_tensors(state: Mapping[str, T], config: Config, prefix: str = VAE_PREFIX) -> dict[str, T]:

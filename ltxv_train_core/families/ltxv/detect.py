@@ -13,8 +13,10 @@ from ...formats.lora_kinds import adapter_kind
 from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo, read_header
+from ..names import TRANSFORMER_PREFIX
 from .checkpoint_export import CAUSAL_POSITIONS
-from .key_names import TRANSFORMER_PREFIX, VAE_PREFIX, diffusers_name
+from .key_names import VAE_PREFIX
+from .layers import LAYERS
 from .vae_blocks import diffusers_vae_config
 from .versions import TRANSFORMER_2B, TRANSFORMER_13B, VAE_090, VAE_091, VAE_095, VERSIONS
 
@@ -158,7 +160,7 @@ def _other(header: Header) -> str | None:
 
 def _transformer(header: Header) -> TransformerInFile | None:
     for prefix in _TRANSFORMER_PREFIXES:
-        part = {diffusers_name(name): info for name, info in header.below(prefix).items()}
+        part = {LAYERS.diffusers_name(name): info for name, info in header.below(prefix).items()}
         signs = [part.get(name) for name in (_TRANSFORMER_SIGN, "proj_in.weight")]
         if all(sign is not None and len(sign.shape) == 2 for sign in signs):
             with _description_of(header, "transformer"):

@@ -1,8 +1,8 @@
 from ..family import Family, ModelSize
 from ..names import PROMPT, VIDEO
-from . import layers
 from .activation_bytes import LORA_IN_HALF, saved_bytes
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
+from .layers import LAYERS
 from .miniature import shipped
 from .versions import MAIN_REPOSITORY, T5_XXL_BYTES, VERSIONS
 from .video_format import GRID, NAME, VideoFormat
@@ -21,7 +21,7 @@ LTXV = Family(
     repositories=frozenset(
         {MAIN_REPOSITORY, *(version.repository for version in VERSIONS.values())}
     ),
-    layers=layers,
+    layers=LAYERS,
     miniature=shipped.MINIATURE,
     shipped=shipped.FOLDER,
     saved_bytes=saved_bytes,

@@ -1,22 +1,10 @@
-"""Tensor names in diffusers and in the original single-file layout, which ComfyUI reads.
-
-The only place that knows them: LoRA files, whole checkpoints and the miniature's export build on it.
-"""
+"""Names of a VAE's tensors in diffusers and in the original single-file layout, which ComfyUI reads."""
 
 from collections.abc import Iterable
 
 from .vae_blocks import Config, decoder_blocks, encoder_blocks
 
-TRANSFORMER_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "vae."
-
-_COMFY = {
-    "proj_in": "patchify_proj",
-    "time_embed": "adaln_single",
-    "norm_q": "q_norm",
-    "norm_k": "k_norm",
-}
-_DIFFUSERS = {theirs: ours for ours, theirs in _COMFY.items()}
 
 _VAE_WHOLE = {
     "latents_mean": "per_channel_statistics.mean-of-means",
@@ -32,16 +20,6 @@ VAE_STATISTICS_UNUSED = (
     "per_channel_statistics.mean-of-stds_over_std-of-means",
     "per_channel_statistics.channel",
 )
-
-
-def comfy_name(name: str) -> str:
-    """ComfyUI's name of a transformer module or tensor, from diffusers' name; no prefix."""
-    return ".".join(_COMFY.get(part, part) for part in name.split("."))
-
-
-def diffusers_name(name: str) -> str:
-    """Diffusers' name of a transformer module or tensor, from ComfyUI's name without prefix."""
-    return ".".join(_DIFFUSERS.get(part, part) for part in name.split("."))
 
 
 def comfy_vae_names(names: Iterable[str], config: Config) -> dict[str, str]:

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...errors import ModelError, shown
-from ...formats.rotated import ROTATED, is_rotated
-from ...formats.tensors import FP8
-from ...models.device import holds_float8
+from ...errors import shown
 from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import content_of
+from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import TEXT_ENCODER
 from ..names import VAE as VAE_PART
@@ -28,7 +26,8 @@ from .detect import (
     require_kind,
 )
 from .family import LTXV
-from .key_names import VAE_STATISTICS_UNUSED, comfy_name, comfy_vae_names
+from .key_names import VAE_STATISTICS_UNUSED, comfy_vae_names
+from .layers import LAYERS
 from .miniature_model import MiniatureVae, vae_content_in_comfyui
 from .t5_file import T5File
 from .vae import LTXVideoVae
@@ -123,62 +122,28 @@ def single_file_model(name: str, path: Path) -> Model:
     return Model(name, LTXV, TransformerFile(name, contents), {VAE_PART: vae, TEXT_ENCODER: text})
 
 
-class TransformerFile:
+class TransformerFile(transformer_file.TransformerFile):
     """The transformer in a file."""
+
+    layers, elsewhere = LAYERS, PREFIXES
 
     def __init__(self, name: str, contents: Contents):
         assert contents.transformer is not None
-        self.name = name
-        self.header = contents.header
-        self.part: TransformerInFile = contents.transformer
-
-    @property
-    def identity(self) -> str:
-        return self.header.identity()
-
-    @property
-    def content(self) -> str:
-        return content_of(self.header.samples(self.part.prefix))
-
-    @property
-    def causal_positions(self) -> bool:
-        return self.part.causal_positions
+        part: TransformerInFile = contents.transformer
+        super().__init__(name, contents.header, part.prefix, part.config)
+        self.causal_positions = part.causal_positions
 
     @property
     def facts(self) -> ModelFacts:
-        """It stays in fp8 where some of it is stored so and this device knows it."""
-        tensors = self.header.below(self.part.prefix).values()
         says_its_positions = CAUSAL_POSITIONS in self.header.config.get("transformer", {})
         return ModelFacts(
-            is_fp8=holds_float8() and any(info.dtype in FP8 for info in tensors),
-            text_width=self.part.config["caption_channels"],
+            is_fp8=self.is_fp8,
+            text_width=self.config["caption_channels"],
             text_encoder=TEXT_ENCODER_NEEDED,
             architecture=TRANSFORMER_ARCHITECTURE,
-            transformer_config=self.part.config,
+            transformer_config=self.config,
             notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
         )
 
-    def require(self) -> None:
-        """Raises `ModelError` when tensors are missing, have other shapes or are rotated."""
-        self._built()
-
-    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
-        """Linear layers that are stored in fp8 stay so."""
-        transformer, names = self._built()
-        return fill(transformer, self.header, names, dtype).eval()
-
     def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
         return LTXVideoDenoiser(transformer, self.causal_positions)
-
-    def _built(self) -> "tuple[LTXVideoTransformer3DModel, dict[str, str]]":
-        """The module without weights, and the file's names of its tensors."""
-        from diffusers import LTXVideoTransformer3DModel
-
-        prefix, header = self.part.prefix, self.header
-        module = on_meta(lambda: LTXVideoTransformer3DModel(**self.part.config))
-        theirs = comfy_name if f"{prefix}patchify_proj.weight" in header.tensors else str
-        names = {name: prefix + theirs(name) for name in module.state_dict()}
-        require_match(header, prefix, names, module, elsewhere=PREFIXES)
-        if is_rotated(header):
-            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
-        return module, names

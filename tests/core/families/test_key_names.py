@@ -16,7 +16,7 @@ from ltxv_train_core.families.ltxv.checkpoint_export import (
     transformer_tensors,
     vae_tensors,
 )
-from ltxv_train_core.families.ltxv.key_names import comfy_name, diffusers_name
+from ltxv_train_core.families.ltxv.layers import LAYERS
 from ltxv_train_core.families.ltxv.miniature.vae import build_vae
 from ltxv_train_core.families.ltxv.miniature.weights import load_vae_factors
 from ltxv_train_core.families.ltxv.vae_blocks import diffusers_vae_config
@@ -42,7 +42,7 @@ def test_transformer_names(config):
     written = transformer_tensors(state)
     assert "model.diffusion_model.adaln_single.emb.timestep_embedder.linear_1.bias" in written
     assert convert_ltx_transformer_checkpoint_to_diffusers(dict(written)).keys() == state.keys()
-    assert all(diffusers_name(comfy_name(name)) == name for name in state)
+    assert all(LAYERS.diffusers_name(LAYERS.comfy_name(name)) == name for name in state)
 
 
 @pytest.mark.parametrize("version", VAES)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.inspect import inspect_file
-from ltxv_train_core.families.ltxv.key_names import comfy_name
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.families.registry import comfy_name
 from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.file import lora_ranks, read_lora, write_lora
 from ltxv_train_core.lora.forms import LORA_FORMS, LoRAForm

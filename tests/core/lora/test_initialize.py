@@ -13,9 +13,10 @@ from ltxv_train_core.errors import ConfigurationError, ModelError, shown
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.inspect import inspect_file
 from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors
-from ltxv_train_core.families.ltxv.key_names import TRANSFORMER_PREFIX, comfy_name
 from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.families.names import TRANSFORMER_PREFIX
+from ltxv_train_core.families.registry import comfy_name
 from ltxv_train_core.lora.convert import convert_lora
 from ltxv_train_core.lora.file import PREFIX, lora_tensors, write_lora_file
 from ltxv_train_core.lora.forms import LORA_FORMS

@@ -4,7 +4,7 @@ from peft import LoraConfig
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.families.ltxv.layers import module_names
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.lora.inject import add_lora, match_modules, match_names
 
@@ -34,7 +34,7 @@ def test_a_module_that_is_no_linear_layer_is_named(pattern, helps):
 
 
 def test_names_are_known_without_weights():
-    linear, others = module_names(blocks=4)
+    linear, others = LTXV.layers.module_names(blocks=4)
     modules = dict(load_transformer().named_modules())
     assert set(linear) == {n for n, m in modules.items() if isinstance(m, torch.nn.Linear)}
     assert set(others) == modules.keys() - set(linear) - {""}

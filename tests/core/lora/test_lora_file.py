@@ -10,9 +10,8 @@ from safetensors.torch import save_file
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ModelError
-from ltxv_train_core.families.ltxv.key_names import comfy_name
-from ltxv_train_core.families.ltxv.layers import layer_name
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.families.registry import comfy_name, layer_name
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.lora.convert import unknown_to_diffusers, write_other_forms
 from ltxv_train_core.lora.declared_alpha import ADAPTER_METADATA

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.errors import Cancelled, ModelError
 from ltxv_train_core.events import Progress
-from ltxv_train_core.families.ltxv.key_names import TRANSFORMER_PREFIX, comfy_name
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.families.names import TRANSFORMER_PREFIX
+from ltxv_train_core.families.registry import comfy_name
 from ltxv_train_core.lora import extract
 from ltxv_train_core.lora.extract import extract_lora
 from ltxv_train_core.lora.file import read_lora, write_lora

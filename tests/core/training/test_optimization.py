@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import OptimizationConfig
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.events import StepCompleted
-from ltxv_train_core.families.ltxv.key_names import comfy_name
+from ltxv_train_core.families.registry import comfy_name
 from ltxv_train_core.lora.file import PREFIX, lora_tensors
 from ltxv_train_core.optim.stepper import OptimizerStepper
 from ltxv_train_core.strategies import STRATEGIES, StandardStrategy, StepInputs

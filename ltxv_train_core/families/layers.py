@@ -1,0 +1,94 @@
+"""Names of a transformer's layers, and which of them a LoRA file means, by whatever name."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+_BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
+_FIRST = "transformer_blocks.0"
+
+
+@dataclass(frozen=True)
+class TransformerLayers:
+    """The layers of a family's transformers, without prefix.
+
+    Attributes:
+        tensor_names: how diffusers' names of a transformer's tensors begin.
+        comfy: parts of names in ComfyUI's files, by diffusers' parts where they differ.
+        most_blocks: of the largest version.
+        new_transformer: a transformer of a configuration in diffusers' words; to be called on the meta
+            device.
+    """
+
+    tensor_names: tuple[str, ...]
+    comfy: Mapping[str, str]
+    most_blocks: int
+    new_transformer: Callable[[Mapping[str, object]], Any]
+
+    def comfy_name(self, name: str) -> str:
+        """ComfyUI's name of a module or tensor, from diffusers' name."""
+        return ".".join(self.comfy.get(part, part) for part in name.split("."))
+
+    def diffusers_name(self, name: str) -> str:
+        """diffusers' name of a module or tensor, from ComfyUI's name."""
+        return ".".join(self._diffusers.get(part, part) for part in name.split("."))
+
+    def layer_name(self, written: str) -> str | None:
+        """diffusers' name of a linear layer; None where there is no such layer.
+
+        Args:
+            written: the name without prefix, diffusers' or ComfyUI's, with dots or underscores.
+        """
+        flat = written.replace(".", "_")
+        block = _BLOCK.match(flat)
+        if block:
+            flat = f"transformer_blocks_0_{flat[block.end() :]}"
+        name = self._by_flat_name.get(flat)
+        if name and block:
+            return name.replace(f"{_FIRST}.", f"transformer_blocks.{block[1]}.")
+        return name
+
+    def module_names(self, blocks: int | None) -> tuple[list[str], list[str]]:
+        """The modules of a transformer: linear layers, and others.
+
+        The names are the same for every version; only the number of blocks differs.
+
+        Args:
+            blocks: None where it isn't known: as many as the largest version has.
+        """
+        linear, others = self._of_one_block
+        count = blocks or self.most_blocks
+        return _in_blocks(linear, count), _in_blocks(others, count)
+
+    @cached_property
+    def _diffusers(self) -> dict[str, str]:
+        return {theirs: ours for ours, theirs in self.comfy.items()}
+
+    @cached_property
+    def _of_one_block(self) -> tuple[list[str], list[str]]:
+        """The linear layers and the other modules of a transformer with one block."""
+        import torch
+
+        with torch.device("meta"):
+            modules = dict(self.new_transformer({"num_layers": 1}).named_modules())
+        linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
+        return linear, [name for name in modules if name and name not in linear]
+
+    @cached_property
+    def _by_flat_name(self) -> dict[str, str]:
+        """The linear layers of a transformer with one block, by both names with underscores."""
+        return {
+            alias.replace(".", "_"): name
+            for name in self._of_one_block[0]
+            for alias in (name, self.comfy_name(name))
+        }
+
+
+def _in_blocks(names: list[str], blocks: int) -> list[str]:
+    return [
+        name.replace(_FIRST, f"transformer_blocks.{number}", 1)
+        for name in names
+        for number in range(blocks if name.startswith(_FIRST) else 1)
+    ]

@@ -1,0 +1,73 @@
+"""A transformer in a single file, of any family."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..errors import ModelError, shown
+from ..formats.rotated import ROTATED, is_rotated
+from ..formats.tensors import FP8
+from ..models.device import holds_float8
+from ..models.sources.meta_loading import fill, on_meta, require_match
+from ..models.transformer import Transformer
+from ..storage.safetensors_header import Header, content_of
+from .layers import TransformerLayers
+
+
+class TransformerFile:
+    """What all families' transformers in files have in common.
+
+    Attributes:
+        name: of the model, as the user gave it.
+        prefix: of the tensors' names in the file.
+        config: diffusers' configuration.
+        layers: of the family.
+        elsewhere: how names of other parts begin, where the transformer's have no prefix.
+    """
+
+    layers: TransformerLayers
+    elsewhere: tuple[str, ...]
+
+    def __init__(self, name: str, header: Header, prefix: str, config: Mapping[str, Any]):
+        self.name, self.header, self.prefix, self.config = name, header, prefix, config
+
+    @property
+    def identity(self) -> str:
+        return self.header.identity()
+
+    @property
+    def content(self) -> str:
+        return content_of(self.header.samples(self.prefix))
+
+    @property
+    def is_fp8(self) -> bool:
+        """It stays in fp8 where some of it is stored so and this device knows it."""
+        tensors = self.header.below(self.prefix).values()
+        return holds_float8() and any(info.dtype in FP8 for info in tensors)
+
+    def besides(self) -> set[str]:
+        """Names below the prefix that are no part of the transformer."""
+        return set()
+
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing, have other shapes or are rotated."""
+        self._built()
+
+    def load(self, dtype: torch.dtype) -> Transformer:
+        """Linear layers that are stored in fp8 stay so."""
+        transformer, names = self._built()
+        loaded: Transformer = fill(transformer, self.header, names, dtype).eval()
+        return loaded
+
+    def _built(self) -> tuple[Transformer, dict[str, str]]:
+        """The module without weights, and the file's names of its tensors."""
+        prefix, header = self.prefix, self.header
+        module: Transformer = on_meta(lambda: self.layers.new_transformer(self.config))
+        is_comfy = f"{prefix}{self.layers.comfy_name('proj_in')}.weight" in header.tensors
+        theirs = self.layers.comfy_name if is_comfy else str
+        names = {name: prefix + theirs(name) for name in module.state_dict()}
+        require_match(header, prefix, names, module, self.besides(), self.elsewhere)
+        if is_rotated(header):
+            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
+        return module, names
