@@ -1,10 +1,11 @@
 """Names of a model's parts, and of streams, their roles and texts' tensors in batches and on disk. No torch."""
 
-VIDEO = "video"
+VIDEO, AUDIO = "video", "audio"
 
 LATENTS, REFERENCE, MASK = "latents", "reference", "mask"
 """Roles of a stream's tensors: what is denoised, what it follows, and where it is to be generated."""
 
 PROMPT = "prompt_embeds"
+VIDEO_TEXT, AUDIO_TEXT = "video_text", "audio_text"
 
-TRANSFORMER, VAE, TEXT_ENCODER = "transformer", "vae", "text_encoder"
+TRANSFORMER, VAE, AUDIO_VAE, TEXT_ENCODER = "transformer", "vae", "audio_vae", "text_encoder"
