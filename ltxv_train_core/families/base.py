@@ -73,15 +73,20 @@ class StreamInput:
         tokens: [B, M, C].
         levels: [B, M] noise level of each token, 0 (clean) to 1.
         positions: [B, P, M].
+        reference_tokens: how many of the tokens, the last ones, are a reference's.
     """
 
     tokens: Tensor
     levels: Tensor
     positions: Tensor
+    reference_tokens: int = 0
 
     def to(self, device: torch.device) -> "StreamInput":
         return StreamInput(
-            self.tokens.to(device), self.levels.to(device), self.positions.to(device)
+            self.tokens.to(device),
+            self.levels.to(device),
+            self.positions.to(device),
+            self.reference_tokens,
         )
 
     def followed_by(self, other: "StreamInput") -> "StreamInput":
@@ -90,6 +95,7 @@ class StreamInput:
             torch.cat([self.tokens, other.tokens], dim=1),
             torch.cat([self.levels, other.levels], dim=1),
             torch.cat([self.positions, other.positions], dim=2),
+            self.reference_tokens + other.tokens.shape[1],
         )
 
 
@@ -104,10 +110,12 @@ class Text:
     Attributes:
         tensors: named, [B, L, D], padded with zeros.
         mask: [B, L] bool, true for real tokens.
+        is_padded: whether some tokens aren't real.
     """
 
     tensors: Mapping[str, Tensor]
     mask: Tensor
+    is_padded: bool = True
 
     @classmethod
     def padded(cls, embeddings: Sequence[Embedding]) -> "Text":
@@ -119,11 +127,12 @@ class Text:
                 for name in embeddings[0]
             },
             torch.arange(int(lengths.max()))[None] < lengths[:, None],
+            is_padded=bool(lengths.min() < lengths.max()),
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
         tensors = {name: tensor.to(device, dtype) for name, tensor in self.tensors.items()}
-        return Text(tensors, self.mask.to(device))
+        return Text(tensors, self.mask.to(device), self.is_padded)
 
 
 class Denoiser(Protocol):

@@ -7,7 +7,10 @@ nothing but the geometry.
 from ..errors import ConfigurationError
 from ..geometry import Grid, VideoSize
 
-GRIDS = {"LTX-Video": Grid(spatial=32, temporal=8)}
+GRIDS = {
+    "LTX-Video": Grid(spatial=32, temporal=8),
+    "LTX-2": Grid(spatial=32, temporal=8),
+}
 """By the name of the family."""
 
 

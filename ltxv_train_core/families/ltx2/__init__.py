@@ -1,1 +1,1 @@
-"""LTX-2.x: video with sound, denoised together."""
+"""LTX-2.x: video with sound."""

@@ -1,6 +1,5 @@
 """The transformer of LTX-Video 0.9.x, called as ComfyUI's sampler calls it."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from ...models.sources.meta_loading import on_meta
 from ...storage.atomic import write_json
 from ..base import StreamInput, Text
 from ..names import PROMPT, VIDEO
+from ..noise import schedule
 from .activation_bytes import saved_bytes
 from .checkpoint_export import config_metadata, transformer_tensors
 from .recompute import use_recomputing_blocks
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
 TIMESTEPS_PER_LEVEL = 1000
-TERMINAL = 0.1
 
 
 @dataclass
@@ -94,13 +93,4 @@ class LTXVideoDenoiser:
         return {VIDEO: prediction}
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
-        """Levels [steps + 1] from 1 to 0, shifted by the number of the video's tokens.
-
-        The last level before 0 is stretched to 0.1: the usual LTX-Video schedule.
-        """
-        levels = torch.linspace(1.0, 0.0, steps + 1)[:-1]
-        shift = math.exp(self.streams[VIDEO].shift(tokens[VIDEO]))
-        levels = shift / (shift + 1 / levels - 1)
-        if steps > 1:
-            levels = 1 - (1 - levels) * (1 - TERMINAL) / (1 - levels[-1])
-        return torch.cat([levels, torch.zeros(1)])
+        return schedule(steps, self.streams[VIDEO].shift(tokens[VIDEO]))

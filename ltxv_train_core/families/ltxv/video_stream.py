@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..noise import SHIFT_AT_4096, linear_shift
 from .video_format import GRID, LATENT_CHANNELS
-
-_SHIFT_AT_1024, _SHIFT_AT_4096 = 0.95, 2.05
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class VideoStream:
 
     causal: bool
     channels = LATENT_CHANNELS
-    shift_limit = _SHIFT_AT_4096
+    shift_limit = SHIFT_AT_4096
     loss_weight = 1.0
 
     def to_tokens(self, latents: Tensor) -> Tensor:
@@ -56,9 +55,7 @@ class VideoStream:
         return _positions(shape, fps, causal=True)
 
     def shift(self, tokens: int) -> float:
-        """0.95 at 1024 tokens, 2.05 at 4096, linear."""
-        slope = (_SHIFT_AT_4096 - _SHIFT_AT_1024) / (4096 - 1024)
-        return _SHIFT_AT_1024 + (tokens - 1024) * slope
+        return linear_shift(tokens)
 
 
 def _positions(shape: Sequence[int], fps: Tensor, causal: bool) -> Tensor:
