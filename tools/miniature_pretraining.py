@@ -3,7 +3,6 @@
 Shapes: B batch, N tokens of a clip, L text tokens.
 """
 
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -19,34 +18,17 @@ from ltxv_train_core.families.ltxv.miniature import clips, shipped, weights
 from ltxv_train_core.families.ltxv.miniature.vae import COMPONENTS, VaeFactors
 from ltxv_train_core.families.ltxv.video_format import GRID
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
-from ltxv_train_core.storage.tensors import write_safetensors
 
 from . import miniature_vae_fit as vae_fit
 from .miniature_tokenizer import NEUTRAL_WORDS
+from .pretraining_loop import Draws, Settings, Training, save_part
 
-LEARNING_RATE = 1e-3
-WARMUP_STEPS = 100
-CONSTANT_SHARE = 0.3
-FINAL_SHARE = 0.02
-EMA_DECAY = 0.998
 DEAD_CHANNEL_WEIGHT = 0.15
 NO_CAPTION, NO_MOTION, NO_SHAPE, JUNK_WORD = 0.10, 0.10, 0.05, 0.15
 CLEAN_FIRST_FRAME = 0.12
 CAPTION_TOKENS = 18
 LATENT = GRID.latent(clips.SIZE)
 VIDEO = VideoStream(shipped.CAUSAL)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`snapshot_seconds` is the time between two writes of the averaged weights into `output`."""
-
-    output: Path
-    steps: int
-    clip_count: int
-    batch_size: int
-    seed: int
-    snapshot_seconds: float
 
 
 @dataclass(frozen=True)
@@ -79,28 +61,9 @@ class Models:
         states = self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask)
         return states.last_hidden_state, tokens.attention_mask
 
-
-class Average:
-    """Exponential moving average of parameters, quick to follow in the beginning."""
-
-    def __init__(self, parameters: list[nn.Parameter]):
-        self._parameters = parameters
-        self._values = [p.detach().clone() for p in parameters]
-        self._updates = 0
-
-    @torch.no_grad()
-    def update(self) -> None:
-        self._updates += 1
-        decay = min(EMA_DECAY, self._updates / (self._updates + 9))
-        torch._foreach_lerp_(self._values, self._parameters, 1 - decay)
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchanges the parameters with their average; the second call puts them back."""
-        for value, parameter in zip(self._values, self._parameters, strict=True):
-            kept = parameter.detach().clone()
-            parameter.copy_(value)
-            value.copy_(kept)
+    def save(self, folder: Path) -> None:
+        save_part(self.transformer, folder / shipped.TRANSFORMER_FILE)
+        save_part(self.text_encoder, folder / shipped.TEXT_ENCODER_FILE)
 
 
 def training_caption(spec: clips.ClipSpec, rng: random.Random) -> str:
@@ -110,6 +73,11 @@ def training_caption(spec: clips.ClipSpec, rng: random.Random) -> str:
     text = clips.caption(spec, with_motion=kind >= NO_CAPTION + NO_MOTION)
     if NO_CAPTION + NO_MOTION <= kind < NO_CAPTION + NO_MOTION + NO_SHAPE:
         text = text.replace(spec.shape, "shape")
+    return with_junk_word(text, rng)
+
+
+def with_junk_word(text: str, rng: random.Random) -> str:
+    """The caption, sometimes with a word beside it that the model has no meaning for."""
     if rng.random() < JUNK_WORD:
         letters = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 5)))
         junk = rng.choice(NEUTRAL_WORDS) if rng.random() < 0.25 else letters
@@ -123,29 +91,40 @@ def encoded_clips(
     """Normalised latents as tokens [count, N, 128], and the specs they were drawn from."""
     rng = random.Random(seed)
     specs = [clips.random_spec(rng) for _ in range(count)]
-    tokens = torch.zeros(count, LATENT.tokens, len(factors.latents_std))
+    return encode_clips(factors, specs), specs
+
+
+def encode_clips(factors: VaeFactors, specs: list[clips.ClipSpec]) -> Tensor:
+    """Normalised latents as tokens [count, N, 128]."""
+    tokens = torch.zeros(len(specs), LATENT.tokens, len(factors.latents_std))
     mean, std = (s[:COMPONENTS] for s in (factors.latents_mean, factors.latents_std))
-    for start in range(0, count, 16):
+    for start in range(0, len(specs), 16):
         group = specs[start : start + 16]
         frames = torch.stack([vae_fit.to_tensor(clips.render(spec).frames) for spec in group])
         latents = VIDEO.to_tokens(vae_fit.encode(factors.levels, frames))
         tokens[start : start + len(group), :, :COMPONENTS] = (latents - mean) / std
-    return tokens, specs
+    return tokens
 
 
-def learning_rate(step: int, steps: int) -> float:
-    warmup = min(1.0, (step + 1) / WARMUP_STEPS)
-    progress = max(0.0, step / steps - CONSTANT_SHARE) / (1 - CONSTANT_SHARE)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return LEARNING_RATE * warmup * (FINAL_SHARE + (1 - FINAL_SHARE) * cosine)
+def mixed_levels(normal: Tensor, uniform: Tensor, choice: Tensor) -> Tensor:
+    """Noise levels from standard normal and uniform numbers: mostly logit-normal, some uniform."""
+    return torch.where(choice < 0.1, uniform, (normal * 1.2 + 0.4).sigmoid())
+
+
+def weighted_error(velocity: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
+    """Weighted mean square of the video's error: all [B, N, 128], levels [B, N]; clean tokens don't
+    count, and channels that are always zero count little."""
+    weight = torch.full((wanted.shape[-1],), DEAD_CHANNEL_WEIGHT)
+    weight[:COMPONENTS] = 1
+    weight = weight * (levels > 0)[..., None]
+    return ((velocity - wanted).square() * weight).sum() / weight.sum()
 
 
 def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
     """Noise levels per token [count, N]: mostly logit-normal, some uniform, some frames clean."""
-    logits = torch.randn(count, generator=generator) * 1.2 + 0.4
+    normal = torch.randn(count, generator=generator)
     uniform, choice, first = torch.rand(3, count, generator=generator)
-    sigmas = torch.where(choice < 0.1, uniform, logits.sigmoid())
-    sigmas = sigmas[:, None].repeat(1, LATENT.tokens)
+    sigmas = mixed_levels(normal, uniform, choice)[:, None].repeat(1, LATENT.tokens)
     sigmas[first < CLEAN_FIRST_FRAME, : LATENT.height * LATENT.width] = 0
     return sigmas
 
@@ -168,62 +147,20 @@ def flow_matching_loss(
             video_coords=VIDEO.positions(LATENT, torch.full((len(clean),), clips.FPS)),
             return_dict=False,
         )[0].float()
-    weight = torch.full((clean.shape[-1],), DEAD_CHANNEL_WEIGHT)
-    weight[:COMPONENTS] = 1
-    weight = weight * (sigmas > 0)[..., None]
-    return ((velocity - (noise - clean)).square() * weight).sum() / weight.sum()
-
-
-def optimizer_for(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    matrices = [p for p in parameters if p.ndim > 1]
-    vectors = [p for p in parameters if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": 0.01},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True)
-
-
-def save(models: Models, output: Path) -> None:
-    for module, name in (
-        (models.transformer, shipped.TRANSFORMER_FILE),
-        (models.text_encoder, shipped.TEXT_ENCODER_FILE),
-    ):
-        state = {k: v.bfloat16() for k, v in module.state_dict().items() if "embed_tokens" not in k}
-        write_safetensors(output / name, state, {"format": "pt"})
+    return weighted_error(velocity, noise - clean, sigmas)
 
 
 def pretrain(settings: Settings, factors: VaeFactors) -> None:
     """Trains for `settings.steps`, printing the loss, and writes both models."""
-    started = saved = time.monotonic()
+    started = time.monotonic()
     torch.manual_seed(settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    rng = random.Random(settings.seed)
     tokens, specs = encoded_clips(factors, settings.clip_count, settings.seed + 1)
     print(f"{len(tokens)} clips encoded after {time.monotonic() - started:.0f} s", flush=True)
     models = Models.new(settings.output)
-    parameters = models.parameters()
-    optimizer = optimizer_for(parameters)
-    average = Average(parameters)
-    losses: list[float] = []
-    for step in range(1, settings.steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step - 1, settings.steps)
-        index = torch.randint(len(tokens), (settings.batch_size,), generator=generator)
-        prompts = [training_caption(specs[i], rng) for i in index.tolist()]
-        loss = flow_matching_loss(models, tokens[index], prompts, generator)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update()
-        losses.append(loss.item())
-        now = time.monotonic()
-        if step % 100 == 0:
-            mean = sum(losses[-100:]) / 100
-            print(f"step {step} loss {mean:.4f} {now - started:.0f} s", flush=True)
-        if step == settings.steps or now - saved > settings.snapshot_seconds:
-            average.swap()
-            save(models, settings.output)
-            average.swap()
-            saved = now
+
+    def losses(draws: Draws) -> dict[str, Tensor]:
+        index = torch.randint(len(tokens), (settings.batch_size,), generator=draws.numbers)
+        prompts = [training_caption(specs[i], draws.words) for i in index.tolist()]
+        return {"loss": flow_matching_loss(models, tokens[index], prompts, draws.numbers)}
+
+    Training(settings, models.parameters(), Draws.seeded(settings.seed)).run(losses, models.save)

@@ -1,4 +1,4 @@
-"""Builds the miniature's tokenizer: a Unigram model of whole words, letters and bytes."""
+"""Builds the miniatures' tokenizers: Unigram models of whole words, letters and bytes."""
 
 import string
 from pathlib import Path
@@ -15,14 +15,18 @@ NEUTRAL_WORDS = (
     *("heart", "line", "lines", "pattern", "checkered", "checker", "gradient", "rainbow", "small"),
     *("big", "large", "light", "dark", "bright", "same", "reference", "it"),
 )
+SOUND_WORDS = (
+    *("hum", "buzz", "loud", "soft", "low", "middle", "high", "sound", "beep", "beeps", "beeping"),
+    *("rising", "falling", "noise", "silence", "tremolo", "click", "clicks"),
+)
 
 _MARK = "▁"
 _BYTE, _WORD, _LETTER, _FIRST_LETTER, _SPACE = -12.0, -1.0, -8.0, -9.0, -6.0
 
 
-def build_tokenizer() -> Tokenizer:
+def build_tokenizer(further_words: tuple[str, ...] = ()) -> Tokenizer:
     words = ["a", "moves", "on", *clips.COLORS, *clips.BACKGROUNDS, *clips.SHAPES]
-    words += [*clips.DIRECTIONS, *NEUTRAL_WORDS]
+    words += [*clips.DIRECTIONS, *NEUTRAL_WORDS, *further_words]
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     pieces += [(f"<0x{byte:02X}>", _BYTE) for byte in range(256)]
     pieces += [(_MARK, _SPACE)]
@@ -39,5 +43,5 @@ def build_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_tokenizer(path: Path) -> None:
-    build_tokenizer().save(str(path), pretty=False)
+def write_tokenizer(path: Path, further_words: tuple[str, ...] = ()) -> None:
+    build_tokenizer(further_words).save(str(path), pretty=False)

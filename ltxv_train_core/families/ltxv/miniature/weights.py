@@ -50,7 +50,11 @@ def load_transformer(dtype: torch.dtype = torch.float32) -> LTXVideoTransformer3
 
 
 def load_text_encoder(dtype: torch.dtype = torch.float32) -> T5EncoderModel:
-    state = _read(TEXT_ENCODER_FILE, dtype)
+    return text_encoder_of(_read(TEXT_ENCODER_FILE, dtype))
+
+
+def text_encoder_of(state: dict[str, torch.Tensor]) -> T5EncoderModel:
+    """The architecture with given weights."""
     with torch.device("meta"):
         encoder = new_text_encoder(vocabulary=len(state["shared.weight"]))
     # transformers ties this second name to the first.
