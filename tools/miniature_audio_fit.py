@@ -40,7 +40,9 @@ def mel_of(drawn: list[NDArray[np.float32]]) -> Tensor:
     return log_mel(torch.from_numpy(np.stack(drawn)))[:, :, : mel_count(LATENTS)]
 
 
-def plain_sounds(count: int, rng: random.Random, beep_share: float = 0) -> list[NDArray[np.float32]]:
+def plain_sounds(
+    count: int, rng: random.Random, beep_share: float = 0
+) -> list[NDArray[np.float32]]:
     return [
         sounds.render_sound(scenes.random_scene(rng), rng, rng.random() < beep_share)
         for _ in range(count)
@@ -108,10 +110,10 @@ def train_decoder(factors: AudioFactors, sound_count: int, steps: int, seed: int
     """Trains the decoder from the encoder's latents to the log mel that they came from."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     half = sound_count // 2
-    mel = mel_of(
-        [varied_sound(rng) for _ in range(half)] + plain_sounds(half, rng, BEEP_SHARE)
+    mel = mel_of([varied_sound(rng) for _ in range(half)] + plain_sounds(half, rng, BEEP_SHARE))
+    std, mean = (
+        s.view(CHANNELS, 1, LATENT_BINS) for s in (factors.latents_std, factors.latents_mean)
     )
-    std, mean = (s.view(CHANNELS, 1, LATENT_BINS) for s in (factors.latents_std, factors.latents_mean))
     latents = factors.encode(mel) * std + mean
     torch.manual_seed(seed)
     decoder: nn.Module = new_audio_vae().decoder.train()
@@ -133,13 +135,19 @@ def train_decoder(factors: AudioFactors, sound_count: int, steps: int, seed: int
         if (step + 1) % REPORT_STEPS == 0:
             mean_loss = np.mean(history[-REPORT_STEPS:])
             seconds = time.monotonic() - started
-            print(f"audio decoder: step {step + 1} loss {mean_loss:.4f} {seconds:.0f} s", flush=True)
+            print(
+                f"audio decoder: step {step + 1} loss {mean_loss:.4f} {seconds:.0f} s", flush=True
+            )
     return decoder
 
 
 def _decoder_rate(step: int, steps: int) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return LEARNING_RATE * min(1, (step + 1) / WARMUP_STEPS) * (FINAL_SHARE + (1 - FINAL_SHARE) * cosine)
+    return (
+        LEARNING_RATE
+        * min(1, (step + 1) / WARMUP_STEPS)
+        * (FINAL_SHARE + (1 - FINAL_SHARE) * cosine)
+    )
 
 
 def _decoder_loss(

@@ -149,9 +149,7 @@ class Models:
         fps = torch.full((len(tokens[VIDEO]),), scenes.FPS)
         shapes = {VIDEO: LATENT, AUDIO: (LATENTS, LATENT_BINS)}
         inputs = {
-            name: StreamInput(
-                tokens[name], levels[name], stream.positions(shapes[name], fps)
-            )
+            name: StreamInput(tokens[name], levels[name], stream.positions(shapes[name], fps))
             for name, stream in self.denoiser.streams.items()
         }
         return {name: v.float() for name, v in self.denoiser.denoise(inputs, text).items()}
@@ -218,7 +216,9 @@ def _take_over_text_encoder(models: Models) -> None:
     embedding = new.shared.weight
     known, spread = first.load_tokenizer().get_vocab(), old.shared.weight.std()
     rows = [
-        old.shared.weight[known[piece]] if piece in known else torch.randn(embedding.shape[1]) * spread
+        old.shared.weight[known[piece]]
+        if piece in known
+        else torch.randn(embedding.shape[1]) * spread
         for piece, _ in sorted(models.tokenizer.get_vocab().items(), key=lambda item: item[1])
     ]
     state = {k: v for k, v in old.state_dict().items() if "shared" not in k and "embed_t" not in k}
@@ -253,16 +253,16 @@ class EncodedScenes:
         rng = random.Random(seed)
         drawn = [scenes.random_scene(rng, held_out=False) for _ in range(count)]
         audio = [
-            factors.encode(mel_of([render_sound(scene, rng) for scene in drawn[start : start + 16]]))
+            factors.encode(
+                mel_of([render_sound(scene, rng) for scene in drawn[start : start + 16]])
+            )
             for start in range(0, count, 16)
         ]
         video = encode_clips(first.load_vae_factors(), [scene.clip for scene in drawn])
         return cls(video, torch.cat(audio).transpose(1, 2).flatten(2), drawn)
 
 
-def draw_levels(
-    count: int, generator: torch.Generator
-) -> tuple[dict[str, Tensor], list[bool]]:
+def draw_levels(count: int, generator: torch.Generator) -> tuple[dict[str, Tensor], list[bool]]:
     """Noise levels [count, N] and [count, T], and which clips have a clean stream."""
 
     def drawn() -> Tensor:
@@ -281,7 +281,9 @@ def draw_levels(
     return {VIDEO: of_video, AUDIO: of_audio}, given.tolist()
 
 
-def flow_matching_losses(models: Models, data: EncodedScenes, size: int, draws: Draws) -> dict[str, Tensor]:
+def flow_matching_losses(
+    models: Models, data: EncodedScenes, size: int, draws: Draws
+) -> dict[str, Tensor]:
     """Mean squares of the velocities' errors on a batch."""
     index = torch.randint(len(data.scenes), (size,), generator=draws.numbers)
     clean = {VIDEO: data.video[index], AUDIO: data.audio[index]}

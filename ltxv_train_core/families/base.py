@@ -156,12 +156,18 @@ class Denoiser(Protocol):
     def streams(self) -> Mapping[str, Stream]: ...
 
     def saved_bytes(
-        self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
+        self,
+        tokens: Mapping[str, int],
+        samples: int,
+        training_mode: str,
+        precision: str,
+        recomputed: int,
     ) -> int:
         """Bytes of activations that a step saves for backward, estimated.
 
         Args:
             tokens: of each stream, of all samples together, references included.
+            samples: how many there are.
             training_mode: "lora" or "full".
             precision: of the forward pass, "half" or "float32".
             recomputed: how many of the blocks are computed again in the backward pass.

@@ -107,6 +107,7 @@ class SavedBytes(Protocol):
         self,
         config: Mapping[str, Any],
         tokens: Mapping[str, int],
+        samples: int,
         training_mode: str,
         precision: str,
         recomputed: int,
@@ -116,6 +117,7 @@ class SavedBytes(Protocol):
             config: diffusers' configuration of a transformer, with what it takes for options that are
                 left out.
             tokens: of each stream, of all samples together, references included.
+            samples: how many there are.
             training_mode: "lora" or "full".
             precision: of the forward pass, "half" or "float32".
             recomputed: how many of the blocks are computed again in the backward pass.

@@ -11,6 +11,7 @@ from ..models.sources.allowed import REPOSITORY, readable_path
 from ..models.sources.hub_download import is_downloaded, require_reachable
 from ..permissions import NotAllowedError, no_such_path, policy
 from .family import Family, Sampling
+from .ltx2 import opening as ltx2_opening
 from .ltxv import opening as ltxv_opening
 from .ltxv.miniature.shipped import MINIATURE
 from .model import Model, Part
@@ -31,7 +32,7 @@ __all__ = [
     "transformer_config",
 ]
 
-OPENERS: dict[str, Opener] = {ltxv_opening.FAMILY.name: ltxv_opening}
+OPENERS: dict[str, Opener] = {each.FAMILY.name: each for each in (ltxv_opening, ltx2_opening)}
 """By the family's name."""
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..errors import ModelError, shown
 from .family import Family, PublishedVersion
+from .ltx2.family import LTX2
 from .ltxv.family import LTXV
 
-FAMILIES: list[Family] = [LTXV]
+FAMILIES: list[Family] = [LTXV, LTX2]
 
 EARLIEST = LTXV
 """Of data sets and encoders that name no family: there was no other one."""

@@ -149,6 +149,7 @@ def training_bytes(
     activations = sizes.description.family.saved_bytes(
         sizes.config,
         {stream: count * config.optimization.batch_size for stream, count in tokens.items()},
+        config.optimization.batch_size,
         config.model.training_mode,
         forward_precision(config),
         recomputed_blocks(config, sizes.blocks),

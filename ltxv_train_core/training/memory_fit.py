@@ -50,6 +50,7 @@ def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingData
     batch = config.optimization.batch_size
     saved = denoiser.saved_bytes(
         {stream: count * batch for stream, count in largest_sample(dataset).items()},
+        batch,
         config.model.training_mode,
         forward_precision(config),
         recomputed_blocks(config, len(denoiser.transformer.transformer_blocks)),

@@ -136,6 +136,7 @@ class ToyStream:
 def saved_bytes(
     config: Mapping[str, Any],
     tokens: Mapping[str, int],
+    samples: int,
     training_mode: str,
     precision: str,
     recomputed: int,
@@ -206,9 +207,14 @@ class ToyDenoiser:
         return {VIDEO: ToyStream(VIDEO_CHANNELS, 1.0), LIGHT: ToyStream(LIGHT_CHANNELS, 0.5)}
 
     def saved_bytes(
-        self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
+        self,
+        tokens: Mapping[str, int],
+        samples: int,
+        training_mode: str,
+        precision: str,
+        recomputed: int,
     ) -> int:
-        return saved_bytes({}, tokens, training_mode, precision, recomputed)
+        return saved_bytes({}, tokens, samples, training_mode, precision, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         """Its blocks are small."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .mel import log_mel
-from .mel_scale import HOP, SAMPLE_RATE
+from .mel_scale import HOP
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTX2Audio

@@ -13,12 +13,32 @@ import torch
 from torch import Tensor, nn
 
 from ..names import AUDIO_TEXT, VIDEO_TEXT
+from .formats import TEXT_TOKENS
 
 if TYPE_CHECKING:
     from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
 
-TOKENS = 1024
-"""S of a prompt that isn't longer: ComfyUI's."""
+
+CONNECTOR_PREFIXES = ("video_embeddings_connector.", "audio_embeddings_connector.")
+"""Of their names in published files, behind that of the transformer."""
+
+_COMFY = {
+    "video_connector": "video_embeddings_connector",
+    "audio_connector": "audio_embeddings_connector",
+    "transformer_blocks": "transformer_1d_blocks",
+    "norm_q": "q_norm",
+    "norm_k": "k_norm",
+}
+
+
+def comfy_name(name: str) -> str:
+    """A tensor's name in published files, without the transformer's prefix."""
+    return ".".join(_COMFY.get(part, part) for part in name.split("."))
+
+
+def is_connector(name: str, prefix: str) -> bool:
+    """Whether a tensor of a file belongs to the connectors of the transformer with that prefix."""
+    return name.startswith(tuple(prefix + each for each in CONNECTOR_PREFIXES))
 
 
 class Connectors(nn.Module):
@@ -65,7 +85,7 @@ def _finished(connector: "LTX2ConnectorTransformer1d", features: Tensor) -> Tens
     """[L, D] -> [S, D]: registers fill the places behind the prompt, each the one of its place."""
     registers = connector.learnable_registers
     given = features.to(registers.device, registers.dtype)
-    copies = -(-max(TOKENS, len(given)) // len(registers))
+    copies = -(-max(TEXT_TOKENS, len(given)) // len(registers))
     hidden = torch.cat([given, registers.repeat(copies, 1)[len(given) :]])[None]
     turn = connector.rope(1, hidden.shape[1], device=hidden.device)
     for block in connector.transformer_blocks:

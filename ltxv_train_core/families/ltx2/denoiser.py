@@ -1,18 +1,23 @@
 """The transformer of LTX-2.x, called as ComfyUI's sampler calls it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ...models.sources.meta_loading import on_meta
 from ..base import StreamInput, Text
-from ..names import AUDIO, VIDEO
+from ..names import AUDIO, TRANSFORMER_PREFIX, VIDEO
 from ..noise import schedule
+from .activation_bytes import saved_bytes
 from .block import use_own_forward
+from .description import as_metadata, described_transformer
 from .forward import velocities
+from .layers import LAYERS
 from .streams import AudioStream, VideoStream
 
 if TYPE_CHECKING:
@@ -21,9 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class LTX2Denoiser:
-    """Video with sound, or video alone."""
+    """Video with sound, or video alone.
+
+    Attributes:
+        connectors: reads the tensors of the connectors by ComfyUI's names without prefix, which belong
+            into a file of the whole transformer.
+    """
 
     transformer: "LTX2VideoTransformer3DModel"
+    connectors: Callable[[], Mapping[str, Tensor]]
 
     def __post_init__(self) -> None:
         use_own_forward(self.transformer)
@@ -44,6 +55,33 @@ class LTX2Denoiser:
 
     def use_recomputing_blocks(self) -> None:
         """They always are: the forward that ComfyUI makes is this program's own."""
+
+    def saved_bytes(
+        self,
+        tokens: Mapping[str, int],
+        samples: int,
+        training_mode: str,
+        precision: str,
+        recomputed: int,
+    ) -> int:
+        config = self.transformer.config
+        return saved_bytes(config, tokens, samples, training_mode, precision, recomputed)
+
+    def as_checkpoint(
+        self, state: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        tensors = {LAYERS.comfy_name(name): tensor for name, tensor in state.items()}
+        tensors |= self.connectors()
+        described = described_transformer(self.transformer.config)
+        named = {TRANSFORMER_PREFIX + name: tensor for name, tensor in tensors.items()}
+        return named, as_metadata({"transformer": described})
+
+    def write_folder(self, folder: Path, state: Mapping[str, Tensor]) -> None:
+        """The transformer alone."""
+        kind, config = type(self.transformer), self.transformer.config
+        written = on_meta(lambda: kind.from_config(config))
+        written.load_state_dict(state, assign=True)
+        written.save_pretrained(folder / "transformer")
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
         """Predicted velocities [B, M, C] of each stream, in the transformer's precision."""

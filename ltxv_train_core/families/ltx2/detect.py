@@ -9,6 +9,7 @@ from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo
 from ..names import AUDIO_VAE, TRANSFORMER, TRANSFORMER_PREFIX, VAE
+from .connectors import CONNECTOR_PREFIXES
 from .description import generation, transformer_config
 from .layers import LAYERS
 
@@ -16,7 +17,6 @@ CONNECTORS = "connectors"
 AUDIO_SIGN = "audio_adaln_single.linear.weight"
 
 _TRANSFORMER_PREFIXES = (TRANSFORMER_PREFIX, "diffusion_model.", "model.", "")
-_CONNECTORS = ("video_embeddings_connector.", "audio_embeddings_connector.")
 _VAE_PREFIX, _AUDIO_VAE_PREFIX, _VOCODER_PREFIX = "vae.", "audio_vae.", "vocoder."
 PREFIXES = (
     *(TRANSFORMER_PREFIX, _VAE_PREFIX, _AUDIO_VAE_PREFIX, _VOCODER_PREFIX),
@@ -100,7 +100,7 @@ def _connectors(
     below: Mapping[str, TensorInfo], described: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     found = {}
-    for prefix in _CONNECTORS:
+    for prefix in CONNECTOR_PREFIXES:
         stream = prefix.partition("_")[0]
         part = {
             name.removeprefix(prefix): info
@@ -109,7 +109,7 @@ def _connectors(
         }
         if part:
             found[f"{stream}_connector"] = _connector(part, described, stream)
-    return found if len(found) == len(_CONNECTORS) else {}
+    return found if len(found) == len(CONNECTOR_PREFIXES) else {}
 
 
 def _connector(

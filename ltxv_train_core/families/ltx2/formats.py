@@ -12,6 +12,9 @@ VIDEO_CHANNELS = 128
 
 AUDIO_CHANNELS, AUDIO_BINS = 8, 16
 """A latent of sound has 8 channels of 16 frequency bins: a token of 128 numbers."""
+TEXT_TOKENS = 1024
+"""Of a prompt that isn't longer, registers included: ComfyUI's."""
+
 MEL_RATE, HOP_SAMPLES, MELS_PER_LATENT = 16000, 160, 4
 LATENTS_PER_SECOND = MEL_RATE / HOP_SAMPLES / MELS_PER_LATENT
 

@@ -57,9 +57,17 @@ class VideoStream:
         grid[:, 0] /= fps[:, None]
         return grid
 
-    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
-        """Positions [B, 3, N] of a reference video that starts at frame 0."""
-        return self.positions(shape, fps)
+    def reference_positions(
+        self, shape: Sequence[int], fps: Tensor, downscale: int = 1
+    ) -> Tensor:
+        """Positions [B, 3, N] of a reference video that starts at frame 0.
+
+        Args:
+            downscale: how many times smaller than the target its rows and columns are.
+        """
+        grid = self.positions(shape, fps)
+        grid[:, 1:] *= downscale
+        return grid
 
     def shift(self, tokens: int) -> float:
         return linear_shift(tokens)

@@ -23,6 +23,7 @@ ACTIVATION_BYTES = {
 def saved_bytes(
     config: Mapping[str, Any],
     tokens: Mapping[str, int],
+    samples: int,
     training_mode: str,
     precision: str,
     recomputed: int,

@@ -51,9 +51,15 @@ class LTXVideoDenoiser:
         return {VIDEO: VideoStream(self.causal_positions)}
 
     def saved_bytes(
-        self, tokens: Mapping[str, int], training_mode: str, precision: str, recomputed: int
+        self,
+        tokens: Mapping[str, int],
+        samples: int,
+        training_mode: str,
+        precision: str,
+        recomputed: int,
     ) -> int:
-        return saved_bytes(self.transformer.config, tokens, training_mode, precision, recomputed)
+        config = self.transformer.config
+        return saved_bytes(config, tokens, samples, training_mode, precision, recomputed)
 
     def use_recomputing_blocks(self) -> None:
         use_recomputing_blocks(self.transformer)

@@ -80,9 +80,7 @@ def new_audio_vae() -> AutoencoderKLLTX2Audio:
 
 
 @torch.no_grad()
-def build_audio_vae(
-    factors: AudioFactors, decoder: Mapping[str, Tensor]
-) -> AutoencoderKLLTX2Audio:
+def build_audio_vae(factors: AudioFactors, decoder: Mapping[str, Tensor]) -> AutoencoderKLLTX2Audio:
     """The VAE in float32: factors written into its encoder, and the weights of its decoder."""
     with torch.device("meta"):
         vae = new_audio_vae()

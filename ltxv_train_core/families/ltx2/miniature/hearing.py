@@ -56,7 +56,7 @@ def listen(spectrogram: Spectrogram) -> Heard:
     pitch_hz = 2**middle
     glide, pan = _glide(octaves, middle), _pan(magnitudes)
     spectrum = magnitudes.sum(0)
-    low = CENTERS_HZ < 2.5 * pitch_hz
+    low = 2.5 * pitch_hz > CENTERS_HZ
     harmonic = CENTERS_HZ < _HIGHEST_HARMONIC_HZ
     mean = spectrum.mean(0)
     buzz_share = float(mean[harmonic & ~low].sum() / mean[harmonic].sum())

@@ -1,0 +1,113 @@
+"""The small model with sound that comes with this package."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...models.sources.content import content_of_state
+from ..ltxv.miniature_model import MiniatureVae
+from ..model import Model, ModelFacts, Part
+from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
+from .audio_vae import LTX2AudioVae
+from .connectors import comfy_name, is_connector
+from .denoiser import LTX2Denoiser
+from .family import ARCHITECTURE, LTX2
+from .miniature import shipped
+from .miniature.text_encoder import MiniatureTextEncoder
+
+if TYPE_CHECKING:
+    from diffusers import LTX2VideoTransformer3DModel
+
+
+def miniature_model() -> Model:
+    """The small model that comes with this package; its video VAE is that of the first one."""
+    parts: dict[str, Part] = {
+        VAE: MiniatureVae(),
+        AUDIO_VAE: MiniatureAudioVae(),
+        TEXT_ENCODER: MiniatureTextEncoderPart(),
+    }
+    return Model(shipped.MINIATURE, LTX2, MiniatureTransformer(), parts)
+
+
+class _MiniaturePart:
+    """A part whose files ship."""
+
+    loads: str
+
+    @property
+    def identity(self) -> str:
+        return shipped.identity()
+
+    @property
+    def content(self) -> str:
+        return _content(self.loads)
+
+    def require(self) -> None:
+        pass
+
+
+class MiniatureTransformer(_MiniaturePart):
+    """The transformer of the small model."""
+
+    loads = "load_transformer"
+    facts = ModelFacts(
+        is_fp8=False,
+        text_width=None,
+        text_encoder="the miniature's own",
+        architecture=ARCHITECTURE,
+        transformer_config=shipped.TRANSFORMER_CONFIG,
+    )
+
+    def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":
+        from .miniature.weights import load_transformer
+
+        return load_transformer(dtype)
+
+    def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
+        return LTX2Denoiser(transformer, _connectors)
+
+
+class MiniatureAudioVae(_MiniaturePart):
+    """The audio VAE of the small model."""
+
+    loads = "load_audio_vae"
+
+    def load(self, dtype: torch.dtype = torch.float32) -> LTX2AudioVae:
+        from .griffin_lim import GriffinLim
+        from .miniature.weights import load_audio_vae
+
+        return LTX2AudioVae(load_audio_vae(dtype), GriffinLim(), GriffinLim.sample_rate)
+
+
+class MiniatureTextEncoderPart(_MiniaturePart):
+    """The text encoder of the small model with its connectors."""
+
+    loads = "load_text_encoder"
+    width = None
+
+    def load(self, dtype: torch.dtype = torch.float32) -> MiniatureTextEncoder:
+        from .miniature.weights import load_connectors, load_text_encoder, load_tokenizer
+
+        return MiniatureTextEncoder(
+            load_text_encoder(dtype), load_connectors(dtype), load_tokenizer()
+        )
+
+
+def _connectors() -> dict[str, Tensor]:
+    """By ComfyUI's names."""
+    from .miniature.weights import load_connectors
+
+    state = load_connectors().state_dict()
+    named = {comfy_name(name): tensor for name, tensor in state.items()}
+    return {name: tensor for name, tensor in named.items() if is_connector(name, "")}
+
+
+@cache
+def _content(load: str) -> str:
+    """That of its weights as files of them have it."""
+    from .miniature import weights
+
+    module: Any = getattr(weights, load)()
+    return content_of_state(module.state_dict())

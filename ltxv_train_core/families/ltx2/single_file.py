@@ -1,0 +1,132 @@
+"""LTX-2.x as one file: checkpoints with all parts, and transformers alone as ComfyUI keeps them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ...errors import ModelError, shown
+from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...storage.safetensors_header import Header, content_of, read_header
+from .. import transformer_file
+from ..model import MissingPart, Model, ModelFacts, Part
+from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
+from .connectors import CONNECTOR_PREFIXES, Connectors, comfy_name, is_connector
+from .denoiser import LTX2Denoiser
+from .detect import CONNECTORS, PREFIXES, Contents, read_contents
+from .family import ARCHITECTURE, LTX2
+from .layers import LAYERS
+
+if TYPE_CHECKING:
+    from diffusers import LTX2VideoTransformer3DModel
+
+_NEEDED = {
+    "2.0": "Gemma 3 12B with the text projection of LTX-2",
+    "2.3": "Gemma 3 12B with the text projection of LTX-2.3",
+    "2.5": "the Gemma 4 12B of LTX-2.5",
+}
+_ON_CANVAS = {
+    VAE: "video is encoded by the VAE that is connected to Preprocess LTXV Dataset",
+    AUDIO_VAE: "sound is encoded by the audio VAE that is connected to Preprocess LTXV Dataset",
+    TEXT_ENCODER: "captions are encoded by the CLIP that is connected to Preprocess LTXV Dataset",
+}
+
+
+def single_file_model(name: str, path: Path) -> Model:
+    """A transformer in a file, with its connectors.
+
+    Raises:
+        ModelError: the file has no transformer of LTX-2.x, or one that isn't read.
+    """
+    contents = read_contents(read_header(path))
+    if contents is None or contents.quantization:
+        found = contents or "none"
+        raise ModelError(
+            f"model_source {shown(name)}: expected an LTX-2 transformer, found {found}"
+        )
+    source = f"model_source {shown(name)}"
+    parts: dict[str, Part] = {
+        part: MissingPart(f"{source}: {where}") for part, where in _ON_CANVAS.items()
+    }
+    if contents.connectors:
+        parts[CONNECTORS] = ConnectorsFile(contents)
+    else:
+        parts[CONNECTORS] = MissingPart(
+            f"{source}: holds no connectors (video_embeddings_connector), which captions pass before "
+            "the transformer reads them; take a file as it was published"
+        )
+    return Model(name, LTX2, TransformerFile(name, contents), parts)
+
+
+class TransformerFile(transformer_file.TransformerFile):
+    """The transformer in a file."""
+
+    layers, elsewhere = LAYERS, PREFIXES
+
+    def __init__(self, name: str, contents: Contents):
+        super().__init__(name, contents.header, contents.prefix, contents.config)
+        self.contents = contents
+
+    def besides(self) -> set[str]:
+        return {name for name in self.header.tensors if is_connector(name, self.prefix)}
+
+    @property
+    def facts(self) -> ModelFacts:
+        return ModelFacts(
+            is_fp8=self.is_fp8,
+            text_width=None,
+            text_encoder=_NEEDED[self.contents.generation],
+            architecture=ARCHITECTURE,
+            transformer_config=self.config,
+        )
+
+    def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
+        return LTX2Denoiser(transformer, self._connectors)
+
+    def _connectors(self) -> dict[str, Tensor]:
+        """As the file has them, by its names without prefix."""
+        names = [name for name in self.header.tensors if is_connector(name, self.prefix)]
+        with safe_open(self.header.path, "pt") as file:
+            return {name.removeprefix(self.prefix): file.get_tensor(name) for name in names}
+
+
+class ConnectorsFile:
+    """The connectors in a file."""
+
+    def __init__(self, contents: Contents):
+        self.header: Header = contents.header
+        self.prefix, self.options = contents.prefix, contents.connectors
+
+    @property
+    def identity(self) -> str:
+        return self.header.identity()
+
+    @cached_property
+    def content(self) -> str:
+        return content_of(
+            sample
+            for prefix in CONNECTOR_PREFIXES
+            for sample in self.header.samples(self.prefix + prefix)
+        )
+
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing or have other shapes."""
+        self._built()
+
+    def load(self, dtype: torch.dtype) -> Connectors:
+        connectors, names = self._built()
+        loaded: Connectors = fill(connectors, self.header, names, dtype).eval()
+        return loaded
+
+    def _built(self) -> tuple[Connectors, dict[str, str]]:
+        """The module without weights, and the file's names of its tensors."""
+        connectors = on_meta(
+            lambda: Connectors(self.options["video_connector"], self.options["audio_connector"])
+        )
+        names = {name: self.prefix + comfy_name(name) for name in connectors.state_dict()}
+        others = {name for name in self.header.tensors if not is_connector(name, self.prefix)}
+        require_match(self.header, self.prefix, names, connectors, others)
+        return connectors, names

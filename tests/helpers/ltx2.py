@@ -1,0 +1,97 @@
+"""Small random models of LTX-2.x with the layout of each published generation."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import LTX2VideoTransformer3DModel
+
+from ltxv_train_core.families.ltx2.connectors import Connectors, comfy_name
+from ltxv_train_core.families.ltx2.description import as_metadata, described_transformer
+from ltxv_train_core.families.ltx2.layers import LAYERS
+from ltxv_train_core.families.names import TRANSFORMER_PREFIX
+from ltxv_train_core.storage.tensors import write_safetensors
+
+HEADS, HEAD, AUDIO_HEAD, LAYER_COUNT = 4, 32, 16, 2
+WIDTH, AUDIO_WIDTH = HEADS * HEAD, HEADS * AUDIO_HEAD
+CAPTION = 96
+REGISTERS = 128
+
+_LATER: dict[str, Any] = {
+    "gated_attn": True,
+    "audio_gated_attn": True,
+    "cross_attn_mod": True,
+    "audio_cross_attn_mod": True,
+    "use_prompt_embeddings": False,
+    "caption_channels": WIDTH,
+}
+GENERATIONS: dict[str, dict[str, Any]] = {
+    "2.0": {"caption_channels": CAPTION},
+    "2.3": _LATER,
+    "2.5": _LATER | {"ff_bias": False, "use_keyframes_abs_pos_embedding": True},
+}
+
+
+def transformer_of(generation: str, **options: Any) -> LTX2VideoTransformer3DModel:
+    """With random weights, the same at every call."""
+    torch.manual_seed(0)
+    made = LTX2VideoTransformer3DModel(
+        num_layers=LAYER_COUNT,
+        num_attention_heads=HEADS,
+        attention_head_dim=HEAD,
+        cross_attention_dim=WIDTH,
+        audio_num_attention_heads=HEADS,
+        audio_attention_head_dim=AUDIO_HEAD,
+        audio_cross_attention_dim=AUDIO_WIDTH,
+        rope_type="split",
+        **(GENERATIONS[generation] | options),
+    )
+    _randomise(made)
+    return made.eval()
+
+
+def connectors_of(generation: str) -> Connectors:
+    """With random weights, the same at every call."""
+    torch.manual_seed(1)
+    is_first = generation == "2.0"
+    common = {
+        "num_layers": 1,
+        "num_learnable_registers": REGISTERS,
+        "rope_type": "split",
+        "gated_attention": not is_first,
+        "num_attention_heads": HEADS,
+    }
+    widths = (CAPTION, CAPTION) if is_first else (WIDTH, AUDIO_WIDTH)
+    made = Connectors(
+        *({**common, "attention_head_dim": width // HEADS} for width in widths)
+    )
+    _randomise(made)
+    return made.eval()
+
+
+@torch.no_grad()
+def _randomise(module: torch.nn.Module) -> None:
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(std=0.3 / math.sqrt(parameter.shape[-1]) * 4)
+
+
+def write_checkpoint(path: Path, generation: str, **options: Any) -> Path:
+    """Transformer and connectors in one file, as they are published."""
+    transformer = transformer_of(generation, **options)
+    tensors = {LAYERS.comfy_name(n): t for n, t in transformer.state_dict().items()}
+    connectors = connectors_of(generation)
+    tensors |= {comfy_name(n): t for n, t in connectors.state_dict().items()}
+    is_first = generation == "2.0"
+    described = described_transformer(transformer.config) | {
+        "connector_num_attention_heads": HEADS,
+        "connector_attention_head_dim": (CAPTION if is_first else WIDTH) // HEADS,
+        "audio_connector_num_attention_heads": HEADS,
+        "audio_connector_attention_head_dim": (CAPTION if is_first else AUDIO_WIDTH) // HEADS,
+        "connector_num_layers": 1,
+        "connector_apply_gated_attention": not is_first,
+    }
+    named = {TRANSFORMER_PREFIX + name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_safetensors(path, named, as_metadata({"transformer": described}))
+    return path

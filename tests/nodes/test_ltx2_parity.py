@@ -1,0 +1,153 @@
+"""An LTX-2 file in ComfyUI and here: the same text, and the same answer to the same tokens."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ltxv_train_core.families.base import StreamInput, Text
+from ltxv_train_core.families.ltx2.detect import CONNECTORS
+from ltxv_train_core.families.names import AUDIO, VIDEO
+from ltxv_train_core.families.open import open_model
+from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, GENERATIONS, WIDTH, write_checkpoint
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH is not set"),
+]
+SCRIPT = Path(__file__).parents[1] / "comfyui" / "ltx2_forward.py"
+FPS = 24.0
+FRAMES, ROWS, COLUMNS, SOUNDS, WORDS = 3, 2, 4, 9, 20
+CLOSE = 1e-5
+
+Case = dict[str, torch.Tensor]
+
+
+def comfyui_knows_ltx2() -> bool:
+    return (Path(os.environ["COMFYUI_PATH"]) / "comfy/ldm/lightricks/av_model.py").is_file()
+
+
+def in_comfyui(folder: Path, checkpoint: Path, cases: dict[str, Case], *lora: Path) -> Case:
+    given = {f"{name}/{what}": t.clone() for name, case in cases.items() for what, t in case.items()}
+    save_file(given, folder / "inputs.safetensors")
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    files = (checkpoint, folder / "inputs.safetensors", folder / "result.safetensors", *lora)
+    command = [python, str(SCRIPT), os.environ["COMFYUI_PATH"], *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return load_file(folder / "result.safetensors")
+
+
+def cases(generation: str) -> dict[str, Case]:
+    """The same features and tokens, each time with other levels, streams or guides."""
+    torch.manual_seed(2)
+    width = CAPTION if generation == "2.0" else WIDTH + AUDIO_WIDTH
+    features = torch.randn(1, WORDS, width)
+    video = torch.randn(1, 128, FRAMES, ROWS, COLUMNS)
+    audio = torch.randn(1, 8, SOUNDS, 16)
+    level = torch.full((1, FRAMES * ROWS * COLUMNS), 0.7)
+    first_clean = level.clone()
+    first_clean[:, : ROWS * COLUMNS] = 0
+    alone = {"features": features, "video": video, "video_levels": level}
+    sound = {"audio": audio, "audio_levels": torch.full((1, SOUNDS), 0.4)}
+    both = alone | sound
+    return {
+        "both": both,
+        "alone": alone,
+        "first frame": both | {"video_levels": first_clean},
+        "guide 1": both | guided(video, level, 1),
+        "guide 2": both | guided(video, level, 2),
+    }
+
+
+def guided(video: torch.Tensor, level: torch.Tensor, factor: int) -> Case:
+    """The target with a guide behind it that is `factor` times smaller: ComfyUI spreads it over the
+    target's rows and columns, with holes that are no tokens."""
+    guide = torch.randn(1, 128, FRAMES, ROWS // factor, COLUMNS // factor)
+    spread = torch.zeros(1, 128, FRAMES, ROWS, COLUMNS)
+    spread[..., ::factor, ::factor] = guide
+    mask = torch.full((1, 1, FRAMES, ROWS, COLUMNS), -1.0)
+    mask[..., ::factor, ::factor] = 0.0
+    starts = torch.meshgrid(
+        (torch.arange(FRAMES) * 8 - 7).clamp(min=0),
+        torch.arange(ROWS) * 32,
+        torch.arange(COLUMNS) * 32,
+        indexing="ij",
+    )
+    ends = (
+        torch.arange(FRAMES)[:, None, None].expand(FRAMES, ROWS, COLUMNS) * 8 + 1,
+        starts[1] + 32 * factor,
+        starts[2] + 32 * factor,
+    )
+    corners = torch.stack(
+        [torch.stack([s, e], -1).flatten(0, 2) for s, e in zip(starts, ends, strict=True)]
+    )
+    return {
+        "video": torch.cat([video, spread], dim=2),
+        "video_levels": torch.cat([level, torch.zeros_like(level)], dim=1),
+        "mask": torch.cat([torch.ones(1, 1, FRAMES, ROWS, COLUMNS), mask], dim=2),
+        "keyframes": corners[None].float(),
+    }
+
+
+@torch.no_grad()
+def ours(checkpoint: Path, case: Case) -> Case:
+    """What training and samples see and answer."""
+    model = open_model(str(checkpoint))
+    connectors = model.part(CONNECTORS).load(torch.float32)
+    text = connectors.finish(case["features"][0])
+    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+    fps = torch.tensor([FPS])
+    stream = denoiser.streams[VIDEO]
+    target = case["video"][:, :, :FRAMES]
+    count = FRAMES * ROWS * COLUMNS
+    seen = StreamInput(
+        stream.to_tokens(target),
+        case["video_levels"][:, :count],
+        stream.positions(target.shape[2:], fps),
+    )
+    if "keyframes" in case:
+        holes = case["mask"][0, 0, FRAMES, :, 0] < 0
+        factor = 2 if holes.any() else 1
+        guide = case["video"][:, :, FRAMES:, ::factor, ::factor]
+        tokens = stream.to_tokens(guide)
+        where = stream.reference_positions(guide.shape[2:], fps, factor)
+        seen = seen.followed_by(StreamInput(tokens, torch.zeros(tokens.shape[:2]), where))
+    inputs = {VIDEO: seen}
+    if "audio" in case:
+        sound = denoiser.streams[AUDIO]
+        inputs[AUDIO] = StreamInput(
+            sound.to_tokens(case["audio"]),
+            case["audio_levels"],
+            sound.positions(case["audio"].shape[2:], fps),
+        )
+    found = denoiser.denoise(inputs, Text.padded([text]))
+    answer = {
+        "text": torch.cat(list(text.values()), dim=-1)[None],
+        "video": stream.to_latents(found[VIDEO][:, :count], (FRAMES, ROWS, COLUMNS)),
+    }
+    if "audio" in case:
+        answer["audio"] = denoiser.streams[AUDIO].to_latents(found[AUDIO], (SOUNDS, 16))
+    return answer
+
+
+@pytest.mark.skipif(
+    "COMFYUI_PATH" in os.environ and not comfyui_knows_ltx2(), reason="this ComfyUI has no LTX-2"
+)
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_text_and_answers_are_comfyuis(generation: str, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "x.safetensors", generation)
+    given = cases(generation)
+    theirs = in_comfyui(tmp_path, checkpoint, given)
+    errors = {}
+    for name, case in given.items():
+        for what, answer in ours(checkpoint, case).items():
+            expected = theirs[f"{name}/{what}"][:, :, :FRAMES] if what == "video" else theirs[f"{name}/{what}"]
+            assert expected.std() > 0.05
+            errors[f"{name} {what}"] = ((answer - expected).abs().max() / expected.abs().max()).item()
+    print(generation, {name: f"{error:.1e}" for name, error in errors.items()})
+    assert max(errors.values()) <= CLOSE, errors
