@@ -18,6 +18,16 @@ WIDTH, AUDIO_WIDTH = HEADS * HEAD, HEADS * AUDIO_HEAD
 CAPTION = 96
 REGISTERS = 128
 
+_SIZES: dict[str, Any] = {
+    "num_layers": LAYER_COUNT,
+    "num_attention_heads": HEADS,
+    "attention_head_dim": HEAD,
+    "cross_attention_dim": WIDTH,
+    "audio_num_attention_heads": HEADS,
+    "audio_attention_head_dim": AUDIO_HEAD,
+    "audio_cross_attention_dim": AUDIO_WIDTH,
+    "rope_type": "split",
+}
 _LATER: dict[str, Any] = {
     "gated_attn": True,
     "audio_gated_attn": True,
@@ -36,17 +46,7 @@ GENERATIONS: dict[str, dict[str, Any]] = {
 def transformer_of(generation: str, **options: Any) -> LTX2VideoTransformer3DModel:
     """With random weights, the same at every call."""
     torch.manual_seed(0)
-    made = LTX2VideoTransformer3DModel(
-        num_layers=LAYER_COUNT,
-        num_attention_heads=HEADS,
-        attention_head_dim=HEAD,
-        cross_attention_dim=WIDTH,
-        audio_num_attention_heads=HEADS,
-        audio_attention_head_dim=AUDIO_HEAD,
-        audio_cross_attention_dim=AUDIO_WIDTH,
-        rope_type="split",
-        **(GENERATIONS[generation] | options),
-    )
+    made = LTX2VideoTransformer3DModel(**(_SIZES | GENERATIONS[generation] | options))
     _randomise(made)
     return made.eval()
 
@@ -63,9 +63,7 @@ def connectors_of(generation: str) -> Connectors:
         "num_attention_heads": HEADS,
     }
     widths = (CAPTION, CAPTION) if is_first else (WIDTH, AUDIO_WIDTH)
-    made = Connectors(
-        *({**common, "attention_head_dim": width // HEADS} for width in widths)
-    )
+    made = Connectors(*({**common, "attention_head_dim": width // HEADS} for width in widths))
     _randomise(made)
     return made.eval()
 

@@ -32,7 +32,9 @@ def comfyui_knows_ltx2() -> bool:
 
 
 def in_comfyui(folder: Path, checkpoint: Path, cases: dict[str, Case], *lora: Path) -> Case:
-    given = {f"{name}/{what}": t.clone() for name, case in cases.items() for what, t in case.items()}
+    given = {
+        f"{name}/{what}": t.clone() for name, case in cases.items() for what, t in case.items()
+    }
     save_file(given, folder / "inputs.safetensors")
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
     files = (checkpoint, folder / "inputs.safetensors", folder / "result.safetensors", *lora)
@@ -146,8 +148,14 @@ def test_text_and_answers_are_comfyuis(generation: str, tmp_path: Path) -> None:
     errors = {}
     for name, case in given.items():
         for what, answer in ours(checkpoint, case).items():
-            expected = theirs[f"{name}/{what}"][:, :, :FRAMES] if what == "video" else theirs[f"{name}/{what}"]
+            expected = (
+                theirs[f"{name}/{what}"][:, :, :FRAMES]
+                if what == "video"
+                else theirs[f"{name}/{what}"]
+            )
             assert expected.std() > 0.05
-            errors[f"{name} {what}"] = ((answer - expected).abs().max() / expected.abs().max()).item()
+            errors[f"{name} {what}"] = (
+                (answer - expected).abs().max() / expected.abs().max()
+            ).item()
     print(generation, {name: f"{error:.1e}" for name, error in errors.items()})
     assert max(errors.values()) <= CLOSE, errors

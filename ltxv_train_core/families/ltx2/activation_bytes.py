@@ -20,7 +20,7 @@ class _StepBytes:
     Attributes:
         video, audio: of the streams, where both are there.
         alone: of the video without sound.
-        text: of the texts of both streams, by the video's channels.
+        text: of a stream's own text, by that stream's channels.
     """
 
     video: ActivationBytes
@@ -35,25 +35,25 @@ _BYTES = {
         video=LORA_IN_HALF,
         audio=ActivationBytes(block=61.5, recomputed=2.0, shared=43.9),
         alone=ActivationBytes(block=40.5, recomputed=2.0, shared=28.0),
-        text=ActivationBytes(block=12.1, recomputed=0.0, shared=0.0),
+        text=ActivationBytes(block=8.1, recomputed=0.0, shared=0.0),
     ),
     ("lora", "float32"): _StepBytes(
         video=ActivationBytes(block=107.3, recomputed=4.0, shared=68.0),
         audio=ActivationBytes(block=122.5, recomputed=4.0, shared=71.9),
         alone=ActivationBytes(block=80.8, recomputed=4.0, shared=48.0),
-        text=ActivationBytes(block=24.3, recomputed=0.0, shared=0.0),
+        text=ActivationBytes(block=16.2, recomputed=0.0, shared=0.0),
     ),
     ("full", "half"): _StepBytes(
         video=ActivationBytes(block=79.5, recomputed=4.0, shared=68.5),
         audio=ActivationBytes(block=86.9, recomputed=4.0, shared=75.0),
         alone=ActivationBytes(block=62.3, recomputed=4.0, shared=47.5),
-        text=ActivationBytes(block=15.0, recomputed=0.0, shared=6.0),
+        text=ActivationBytes(block=10.0, recomputed=0.0, shared=4.0),
     ),
     ("full", "float32"): _StepBytes(
         video=ActivationBytes(block=142.6, recomputed=4.0, shared=117.0),
         audio=ActivationBytes(block=157.3, recomputed=4.0, shared=126.0),
         alone=ActivationBytes(block=112.4, recomputed=4.0, shared=79.0),
-        text=ActivationBytes(block=24.0, recomputed=0.0, shared=6.0),
+        text=ActivationBytes(block=16.0, recomputed=0.0, shared=4.0),
     ),
 }
 """By training mode and precision of the forward pass; of 2.3 and 2.5, and a tenth more than of 2.0."""
@@ -70,12 +70,14 @@ def saved_bytes(
     """See `families.family.SavedBytes`."""
     saved, layers = _BYTES[training_mode, precision], config["num_layers"]
     width = config["num_attention_heads"] * config["attention_head_dim"]
-    text = saved.text.bytes(samples * TEXT_TOKENS, width, layers, recomputed)
+    words = samples * TEXT_TOKENS
+    text = saved.text.bytes(words, width, layers, recomputed)
     if AUDIO not in tokens:
-        return text // 2 + saved.alone.bytes(tokens[VIDEO], width, layers, recomputed)
+        return text + saved.alone.bytes(tokens[VIDEO], width, layers, recomputed)
     audio_width = config["audio_num_attention_heads"] * config["audio_attention_head_dim"]
     return (
         text
+        + saved.text.bytes(words, audio_width, layers, recomputed)
         + saved.video.bytes(tokens[VIDEO], width, layers, recomputed)
         + saved.audio.bytes(tokens[AUDIO], audio_width, layers, recomputed)
     )

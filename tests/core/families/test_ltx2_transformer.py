@@ -1,0 +1,314 @@
+"""The forward pass of LTX-2.x: its gradients, what it saves, and what else runs on it.
+
+That it answers what ComfyUI answers, `tests/nodes/test_ltx2_parity.py` shows.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ltxv_train_core.config import LoRAConfig
+from ltxv_train_core.families.base import StreamInput, Text
+from ltxv_train_core.families.ltx2 import block
+from ltxv_train_core.families.ltx2.activation_bytes import saved_bytes
+from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
+from ltxv_train_core.families.ltx2.formats import TEXT_TOKENS
+from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.models.memory.offload import offload, spread_blocks
+from ltxv_train_core.models.memory.quantize import quantize_base
+from tests.helpers.ltx2 import (
+    AUDIO_WIDTH,
+    GENERATIONS,
+    WIDTH,
+    transformer_of,
+    write_checkpoint,
+)
+
+CPU = torch.device("cpu")
+TOKENS, SOUNDS, WORDS = 12, 7, 10
+ALL = ("to_q", "to_k", "to_v", "to_out.0", "net.2")
+
+
+def denoiser_of(transformer: Any) -> LTX2Denoiser:
+    return LTX2Denoiser(transformer, connectors=dict)
+
+
+def given(
+    count: int = 2, with_sound: bool = True, tokens: int = TOKENS, caption: int | None = None
+) -> tuple[dict[str, StreamInput], Text]:
+    """Samples with levels of their own; the first frame of the first one is clean."""
+    torch.manual_seed(3)
+    levels = torch.tensor([0.9, 0.15])[:count, None].repeat(1, tokens)
+    levels[0, :4] = 0
+    positions = torch.rand(count, 3, tokens) * torch.tensor([1.0, 300.0, 300.0])[:, None]
+    seen = {VIDEO: StreamInput(torch.randn(count, tokens, 128), levels, positions)}
+    if with_sound:
+        sound = torch.tensor([0.05, 0.8])[:count, None].repeat(1, SOUNDS)
+        where = torch.rand(count, 1, SOUNDS)
+        seen[AUDIO] = StreamInput(torch.randn(count, SOUNDS, 128), sound, where)
+    text = {
+        VIDEO_TEXT: torch.randn(count, WORDS, caption or WIDTH),
+        AUDIO_TEXT: torch.randn(count, WORDS, caption or AUDIO_WIDTH),
+    }
+    return seen, Text(text, torch.ones(count, WORDS, dtype=torch.bool), is_padded=False)
+
+
+def with_lora(transformer: Any) -> Any:
+    """A LoRA on everything whose effect shows."""
+    add_lora(transformer, LoRAConfig(rank=4, alpha=4, target_modules=ALL), 0)
+    for name, parameter in transformer.named_parameters():
+        if "lora_B" in name:
+            torch.manual_seed(parameter.numel())
+            torch.nn.init.normal_(parameter, std=0.1)
+    return transformer
+
+
+def gradients(denoiser: LTX2Denoiser, *sample: Any) -> tuple[dict, dict]:
+    """Answers, and gradients of a loss by the parameters' names."""
+    found = denoiser.denoise(*sample)
+    loss = sum(
+        (each.float() * torch.linspace(-1, 1, 128)).square().sum() for each in found.values()
+    )
+    loss.backward()
+    named = denoiser.transformer.named_parameters()
+    answers = {name: each.detach() for name, each in found.items()}
+    return answers, {name: p.grad for name, p in named if p.grad is not None}
+
+
+def plain(call: Callable[..., torch.Tensor]) -> type:
+    return type("Plain", (), {"apply": staticmethod(call)})
+
+
+def plain_rotary(x, weight, cos, sin, eps, halves=None):
+    y = F.rms_norm(x, x.shape[-1:], weight, eps)
+    if cos is None:
+        return y
+    first, second = y.unflatten(-1, (halves, 2, -1)).unbind(-2)
+    turned = torch.stack([-second, first], dim=-2).flatten(-3)
+    return y * cos + turned * sin
+
+
+def plain_modulated(x, shift, token_shift, scale, token_scale, eps):
+    normed = F.rms_norm(x, x.shape[-1:], None, eps)
+    return normed * (1 + scale + token_scale) + shift + token_shift
+
+
+@pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_gradients_are_those_of_plain_autograd(generation, mode, with_sound, monkeypatch):
+    caption = 96 if generation == "2.0" else None
+    results = []
+    for is_plain in (True, False):
+        with monkeypatch.context() as patch:
+            if is_plain:
+                patch.setattr(block, "RotaryNorm", plain(plain_rotary))
+                patch.setattr(block, "Modulated", plain(plain_modulated))
+                patch.setattr(
+                    block, "Gated", plain(lambda x, added, gate, token: x + added * (gate + token))
+                )
+            transformer = transformer_of(generation).train()
+            if mode == "lora":
+                with_lora(transformer)
+            sample = given(with_sound=with_sound, caption=caption)
+            results.append(gradients(denoiser_of(transformer), *sample))
+    (theirs, expected), (ours, found) = results
+    assert all((ours[name] - theirs[name]).abs().max() < 1e-5 for name in theirs)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+def test_samples_of_a_batch_do_not_see_each_other():
+    """Gates and prompts take the largest level of a sample's own tokens."""
+    denoiser = denoiser_of(transformer_of("2.3"))
+    seen, text = given()
+    with torch.no_grad():
+        together = denoiser.denoise(seen, text)
+        for number in range(2):
+            one = slice(number, number + 1)
+            alone = {
+                name: StreamInput(each.tokens[one], each.levels[one], each.positions[one])
+                for name, each in seen.items()
+            }
+            tensors = {name: tensor[one] for name, tensor in text.tensors.items()}
+            answer = denoiser.denoise(alone, Text(tensors, text.mask[one], is_padded=False))
+            for name, each in answer.items():
+                torch.testing.assert_close(each, together[name][one], rtol=0, atol=1e-5)
+
+
+def test_padding_of_texts_changes_nothing():
+    denoiser = denoiser_of(transformer_of("2.3"))
+    seen, text = given(count=1)
+    embedding = {name: tensor[0] for name, tensor in text.tensors.items()}
+    longer = {name: torch.cat([tensor, -tensor]) for name, tensor in embedding.items()}
+    twice = {
+        name: StreamInput(*(torch.cat([part] * 2) for part in (e.tokens, e.levels, e.positions)))
+        for name, e in seen.items()
+    }
+    with torch.no_grad():
+        alone = denoiser.denoise(seen, Text.padded([embedding]))
+        padded = denoiser.denoise(twice, Text.padded([embedding, longer]))
+    for name, each in alone.items():
+        torch.testing.assert_close(padded[name][:1], each, rtol=0, atol=1e-5)
+        assert (padded[name][1] - each[0]).abs().max() > 1e-2
+
+
+def test_without_modulated_prompts_it_is_diffusers():
+    """With nothing between the streams, whose order ComfyUI changes. ComfyUI can't run such a file."""
+    transformer = transformer_of("2.5", use_prompt_adaln_single=False)
+    for each in transformer.transformer_blocks:
+        for attention in (each.audio_to_video_attn, each.video_to_audio_attn):
+            torch.nn.init.zeros_(attention.to_out[0].weight)
+            torch.nn.init.zeros_(attention.to_out[0].bias)
+    seen, text = given()
+    call = {
+        "hidden_states": seen[VIDEO].tokens,
+        "audio_hidden_states": seen[AUDIO].tokens,
+        "encoder_hidden_states": text.tensors[VIDEO_TEXT],
+        "audio_encoder_hidden_states": text.tensors[AUDIO_TEXT],
+        "timestep": seen[VIDEO].levels * 1000,
+        "audio_timestep": seen[AUDIO].levels * 1000,
+        "video_coords": seen[VIDEO].positions,
+        "audio_coords": seen[AUDIO].positions,
+    }
+    times = seen[VIDEO].positions[:, 0]
+    marked = (times == times.amin(1, keepdim=True)).float()[..., None]
+    with torch.no_grad():
+        transformer.keyframes_abs_pos_embedding.normal_()
+        theirs = transformer(**call, video_keyframes_mask=marked, return_dict=False)
+        ours = denoiser_of(transformer).denoise(seen, text)
+    for name, expected in zip((VIDEO, AUDIO), theirs, strict=True):
+        torch.testing.assert_close(ours[name], expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "way", ["checkpointing", "offload", pytest.param("compile", marks=pytest.mark.long)]
+)
+def test_a_step_that_saves_memory_gives_equal_gradients(way):
+    expected = gradients(denoiser_of(with_lora(transformer_of("2.3").train())), *given())[1]
+    denoiser = denoiser_of(transformer_of("2.3").train())
+    transformer = denoiser.transformer
+    if way == "checkpointing":
+        transformer.enable_gradient_checkpointing()
+    if way == "compile":
+        torch._dynamo.reset()
+        for each in transformer.transformer_blocks:
+            each.compile(backend="aot_eager")
+    with_lora(transformer)
+    if way == "offload":
+        offload(transformer, CPU, spread_blocks(2, 1))
+    found = gradients(denoiser, *given())[1]
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["int8-quanto", pytest.param("int4-quanto", marks=pytest.mark.extension), "fp8-quanto"],
+)
+def test_a_quantized_base_trains(kind):
+    exact = gradients(denoiser_of(with_lora(transformer_of("2.3").train())), *given())[1]
+    quantized = quantize_base(transformer_of("2.3").train(), kind, CPU)
+    found = gradients(denoiser_of(with_lora(quantized)), *given())[1]
+    assert found.keys() == exact.keys()
+    flat = [torch.cat([each[name].flatten() for name in exact]) for each in (exact, found)]
+    near = F.cosine_similarity(*flat, dim=0)
+    assert near > {"int8-quanto": 0.999, "int4-quanto": 0.8, "fp8-quanto": 0.98}[kind]
+
+
+def test_an_fp8_file_stays_in_fp8_and_answers_as_its_numbers_say(tmp_path: Path):
+    from safetensors.torch import load_file
+
+    from ltxv_train_core.storage.safetensors_header import read_header
+    from ltxv_train_core.storage.tensors import write_safetensors
+
+    whole = write_checkpoint(tmp_path / "whole.safetensors", "2.3")
+    metadata = read_header(whole).metadata
+    state = load_file(whole)
+    eight = {
+        name: tensor.to(torch.float8_e4m3fn)
+        if ".attn1.to_" in name and tensor.ndim == 2
+        else tensor
+        for name, tensor in state.items()
+    }
+    write_safetensors(tmp_path / "eight.safetensors", eight, metadata)
+    rounded = {name: tensor.float() for name, tensor in eight.items()}
+    write_safetensors(tmp_path / "rounded.safetensors", rounded, metadata)
+    answers = []
+    for name in ("eight", "rounded"):
+        model = open_model(str(tmp_path / f"{name}.safetensors"))
+        assert model.facts.is_fp8 == (name == "eight")
+        denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+        with torch.no_grad():
+            answers.append(denoiser.denoise(*given()))
+    for name in (VIDEO, AUDIO):
+        torch.testing.assert_close(answers[0][name], answers[1][name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_what_a_step_saves_is_what_is_estimated(mode, with_sound):
+    """Counted as autograd saves it, with a text as long as ComfyUI makes it.
+
+    Of a full training only what more tokens add: weights in half precision are saved too.
+    """
+    counted, expected = zip(
+        *(saved_and_estimated(mode, with_sound, count) for count in (256, 512)), strict=True
+    )
+    if mode == "lora":
+        assert counted == pytest.approx(expected, rel=0.05)
+    assert counted[1] - counted[0] == pytest.approx(expected[1] - expected[0], rel=0.05)
+
+
+def saved_and_estimated(mode: str, with_sound: bool, count: int) -> tuple[int, int]:
+    """Bytes of activations of a step with so many tokens of the video, and a quarter of the sound."""
+    width = 256
+    sizes = {"attention_head_dim": 64, "cross_attention_dim": width}
+    sizes |= {"audio_attention_head_dim": 32, "audio_cross_attention_dim": width // 2}
+    transformer = transformer_of("2.3", **sizes, num_layers=3).train()
+    if mode == "lora":
+        transformer.to(torch.bfloat16)
+        targets = ("to_q", "to_k", "to_v", "to_out.0")
+        add_lora(transformer, LoRAConfig(rank=2, alpha=2, target_modules=targets), 0)
+    denoiser = denoiser_of(transformer)
+    tokens = {VIDEO: count, AUDIO: count // 4} if with_sound else {VIDEO: count}
+    seen = {
+        name: StreamInput(
+            torch.randn(1, number, 128),
+            torch.full((1, number), 0.5),
+            torch.rand(1, 3 if name == VIDEO else 1, number),
+        )
+        for name, number in tokens.items()
+    }
+    tensors = {
+        VIDEO_TEXT: torch.randn(1, TEXT_TOKENS, width).to(denoiser.dtype),
+        AUDIO_TEXT: torch.randn(1, TEXT_TOKENS, width // 2).to(denoiser.dtype),
+    }
+    text = Text(tensors, torch.ones(1, TEXT_TOKENS, dtype=torch.bool), is_padded=False)
+    known = {p.untyped_storage().data_ptr() for p in transformer.parameters()}
+    known |= {each.untyped_storage().data_ptr() for each in tensors.values()}
+    saved: dict[int, int] = {}
+    alive = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        alive.append(tensor)
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        denoiser.denoise(seen, text)
+    estimated = saved_bytes(transformer.config, tokens, 1, mode, "half", 0)
+    return sum(saved.values()), estimated
