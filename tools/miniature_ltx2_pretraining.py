@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -22,8 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.audio_vae import LATENT_BINS
 from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
+from ltxv_train_core.families.ltx2.formats import AUDIO_BINS
 from ltxv_train_core.families.ltx2.miniature import scenes, shipped, weights
 from ltxv_train_core.families.ltx2.miniature.audio_vae import AudioFactors
 from ltxv_train_core.families.ltx2.miniature.sounds import render_sound
@@ -50,6 +49,7 @@ COMFYUI_TEXT_TOKENS = 1024
 CAPTION_TOKENS = 24
 CLEAN_AUDIO, CLEAN_VIDEO, SAME_LEVEL = 0.10, 0.10, 0.30
 _OUTPUT_SHARE = 0.1
+_NEW_LAYERS = ("to_gate_logits", "prompt_adaln.linear", "_scale_shift.linear", "_gate.linear")
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,9 @@ class Models:
     ) -> dict[str, Tensor]:
         """[B, N, 128] and [B, T, 128], float32."""
         fps = torch.full((len(tokens[VIDEO]),), scenes.FPS)
-        shapes = {VIDEO: LATENT, AUDIO: (LATENTS, LATENT_BINS)}
+        shapes = {VIDEO: LATENT, AUDIO: (LATENTS, AUDIO_BINS)}
         inputs = {
-            name: StreamInput(
-                tokens[name], levels[name], stream.positions(shapes[name], fps)
-            )
+            name: StreamInput(tokens[name], levels[name], stream.positions(shapes[name], fps))
             for name, stream in self.denoiser.streams.items()
         }
         return {name: v.float() for name, v in self.denoiser.denoise(inputs, text).items()}
@@ -181,10 +179,7 @@ def _initialize(models: Models) -> None:
             table.zero_()
             table[4] = 0.5  # the gate of the other stream
     for name, module in transformer.named_modules():
-        if name.endswith("to_gate_logits"):
-            module.weight.mul_(_OUTPUT_SHARE)
-            module.bias.zero_()
-        elif name.endswith(("prompt_adaln.linear", "_scale_shift.linear", "_gate.linear")):
+        if name.endswith(_NEW_LAYERS):
             module.weight.mul_(_OUTPUT_SHARE)
             module.bias.zero_()
     for connector in (models.connectors.video_connector, models.connectors.audio_connector):
@@ -218,7 +213,9 @@ def _take_over_text_encoder(models: Models) -> None:
     embedding = new.shared.weight
     known, spread = first.load_tokenizer().get_vocab(), old.shared.weight.std()
     rows = [
-        old.shared.weight[known[piece]] if piece in known else torch.randn(embedding.shape[1]) * spread
+        old.shared.weight[known[piece]]
+        if piece in known
+        else torch.randn(embedding.shape[1]) * spread
         for piece, _ in sorted(models.tokenizer.get_vocab().items(), key=lambda item: item[1])
     ]
     state = {k: v for k, v in old.state_dict().items() if "shared" not in k and "embed_t" not in k}
@@ -253,35 +250,42 @@ class EncodedScenes:
         rng = random.Random(seed)
         drawn = [scenes.random_scene(rng, held_out=False) for _ in range(count)]
         audio = [
-            factors.encode(mel_of([render_sound(scene, rng) for scene in drawn[start : start + 16]]))
+            factors.encode(
+                mel_of([render_sound(scene, rng) for scene in drawn[start : start + 16]])
+            )
             for start in range(0, count, 16)
         ]
         video = encode_clips(first.load_vae_factors(), [scene.clip for scene in drawn])
         return cls(video, torch.cat(audio).transpose(1, 2).flatten(2), drawn)
 
 
-def draw_levels(
-    count: int, generator: torch.Generator
-) -> tuple[dict[str, Tensor], list[bool]]:
-    """Noise levels [count, N] and [count, T], and which clips have a clean stream."""
+def draw_levels(count: int, generator: torch.Generator) -> tuple[dict[str, Tensor], list[bool]]:
+    """Noise levels of both streams and which clips have a clean one.
+
+    Levels are [count, 1], the same for all tokens, which takes half the time; but [count, N] for the
+    video of a batch with clean first frames.
+    """
 
     def drawn() -> Tensor:
         normal = torch.randn(count, generator=generator)
         return mixed_levels(normal, *torch.rand(2, count, generator=generator))
 
     video, audio = drawn(), drawn()
-    kind, first_frame = torch.rand(2, count, generator=generator)
+    kind = torch.rand(count, generator=generator)
     clean_audio = kind < CLEAN_AUDIO
     clean_video = (kind >= CLEAN_AUDIO) & (kind < CLEAN_AUDIO + CLEAN_VIDEO)
     given = clean_audio | clean_video
     audio = torch.where(~given & (kind < CLEAN_AUDIO + CLEAN_VIDEO + SAME_LEVEL), video, audio)
-    of_video = (video * ~clean_video)[:, None].repeat(1, LATENT.tokens)
-    of_video[first_frame < CLEAN_FIRST_FRAME, : LATENT.height * LATENT.width] = 0
-    of_audio = (audio * ~clean_audio)[:, None].repeat(1, LATENTS)
+    of_video, of_audio = (video * ~clean_video)[:, None], (audio * ~clean_audio)[:, None]
+    if float(torch.rand(1, generator=generator)) < CLEAN_FIRST_FRAME:
+        of_video = of_video.repeat(1, LATENT.tokens)
+        of_video[:, : LATENT.height * LATENT.width] = 0
     return {VIDEO: of_video, AUDIO: of_audio}, given.tolist()
 
 
-def flow_matching_losses(models: Models, data: EncodedScenes, size: int, draws: Draws) -> dict[str, Tensor]:
+def flow_matching_losses(
+    models: Models, data: EncodedScenes, size: int, draws: Draws
+) -> dict[str, Tensor]:
     """Mean squares of the velocities' errors on a batch."""
     index = torch.randint(len(data.scenes), (size,), generator=draws.numbers)
     clean = {VIDEO: data.video[index], AUDIO: data.audio[index]}

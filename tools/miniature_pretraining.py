@@ -112,11 +112,11 @@ def mixed_levels(normal: Tensor, uniform: Tensor, choice: Tensor) -> Tensor:
 
 
 def weighted_error(velocity: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
-    """Weighted mean square of the video's error: all [B, N, 128], levels [B, N]; clean tokens don't
+    """Weighted mean square of the video's error: all [B, N, 128], levels [B, N] or [B, 1]; clean tokens don't
     count, and channels that are always zero count little."""
     weight = torch.full((wanted.shape[-1],), DEAD_CHANNEL_WEIGHT)
     weight[:COMPONENTS] = 1
-    weight = weight * (levels > 0)[..., None]
+    weight = weight * (levels > 0)[..., None].expand(*wanted.shape[:2], 1)
     return ((velocity - wanted).square() * weight).sum() / weight.sum()
 
 

@@ -52,7 +52,9 @@ class MiniatureTextEncoder:
         Raises:
             DataError: a prompt is too long.
         """
-        states, mask = self._states(prompts, self.connectors.config.video_connector_num_learnable_registers)
+        states, mask = self._states(
+            prompts, self.connectors.config.video_connector_num_learnable_registers
+        )
         video, audio, _ = self.connectors(states, mask)
         lengths = [-(-count // TEXT_TOKENS) * TEXT_TOKENS for count in mask.sum(1).tolist()]
         return [
@@ -80,7 +82,11 @@ class MiniatureTextEncoder:
         for prompt in prompts:
             require_few_characters(prompt)
         tokens = self.tokenizer(
-            prompts, padding=True, truncation=False, return_tensors="pt", pad_to_multiple_of=multiple
+            prompts,
+            padding=True,
+            truncation=False,
+            return_tensors="pt",
+            pad_to_multiple_of=multiple,
         )
         for prompt, count in zip(prompts, tokens.attention_mask.sum(1).tolist(), strict=True):
             require_few_tokens(prompt, count)
