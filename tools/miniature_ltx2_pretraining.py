@@ -43,7 +43,7 @@ from .miniature_pretraining import (
     weighted_error,
     with_junk_word,
 )
-from .pretraining_loop import Draws, Settings, Training, save_part
+from .pretraining_loop import Draws, Settings, Training, drawn_once, save_part
 
 COMFYUI_TEXT_TOKENS = 1024
 CAPTION_TOKENS = 24
@@ -314,7 +314,9 @@ def pretrain(settings: Settings, factors: AudioFactors) -> None:
     """Trains for `settings.steps`, printing the losses, and writes the models."""
     started = time.monotonic()
     torch.manual_seed(settings.seed)
-    data = EncodedScenes.drawn(factors, settings.clip_count, settings.seed + 1)
+    data = drawn_once(
+        settings, lambda: EncodedScenes.drawn(factors, settings.clip_count, settings.seed + 1)
+    )
     print(f"{len(data.scenes)} scenes encoded after {time.monotonic() - started:.0f} s", flush=True)
     models = Models.new(settings.output)
 

@@ -35,7 +35,10 @@ def contact_sheet(
     assert labels is None or len(labels) == len(rows), "one label per row"
     heard = sounds or [[None] * len(row) for row in rows]
     strips = [
-        [_with_sound(_strip(video, frames), sound) for video, sound in zip(row, of_row, strict=True)]
+        [
+            _with_sound(_strip(video, frames), sound)
+            for video, sound in zip(row, of_row, strict=True)
+        ]
         for row, of_row in zip(rows, heard, strict=True)
     ]
     columns = max((len(row) for row in strips), default=0)

@@ -1,5 +1,7 @@
 """Pictures of sounds: the waveform of each side, and the spectrogram of both."""
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,7 +35,7 @@ def _wave(side: NDArray[np.float32], width_px: int) -> NDArray[np.uint8]:
     pixels = np.full((WAVE_PX, width_px, 3), BACKGROUND, np.uint8)
     rows = (np.arange(WAVE_PX) + 0.5) / WAVE_PX * -2 + 1
     edges = np.linspace(0, len(side), width_px + 1).astype(int)
-    for column, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for column, (start, end) in enumerate(pairwise(edges)):
         part = side[start : max(end, start + 1)]
         if len(part):
             half = 1 / WAVE_PX
