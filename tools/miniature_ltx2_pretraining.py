@@ -21,8 +21,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
+from ltxv_train_core.families.ltx2.block import use_own_forward
 from ltxv_train_core.families.ltx2.formats import AUDIO_BINS
+from ltxv_train_core.families.ltx2.forward import velocities
 from ltxv_train_core.families.ltx2.miniature import scenes, shipped, weights
 from ltxv_train_core.families.ltx2.miniature.audio_vae import AudioFactors
 from ltxv_train_core.families.ltx2.miniature.sounds import render_sound
@@ -31,6 +32,7 @@ from ltxv_train_core.families.ltx2.miniature.text_encoder import (
     hidden_states,
     project,
 )
+from ltxv_train_core.families.ltx2.streams import AudioStream, VideoStream
 from ltxv_train_core.families.ltxv.miniature import weights as first
 from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
 
@@ -45,6 +47,7 @@ from .miniature_pretraining import (
 )
 from .pretraining_loop import Draws, Settings, Training, drawn_once, save_part
 
+STREAMS = {VIDEO: (VideoStream(), LATENT), AUDIO: (AudioStream(), (LATENTS, AUDIO_BINS))}
 COMFYUI_TEXT_TOKENS = 1024
 CAPTION_TOKENS = 24
 CLEAN_AUDIO, CLEAN_VIDEO, SAME_LEVEL = 0.10, 0.10, 0.30
@@ -86,19 +89,18 @@ class Models:
     connectors: LTX2TextConnectors
     text_encoder: T5EncoderModel
     tokenizer: PreTrainedTokenizerFast
-    denoiser: LTX2Denoiser
     registers: FoldedRegisters
 
     @classmethod
     def new(cls, tokenizer_folder: Path) -> "Models":
         tokenizer = weights.load_tokenizer(tokenizer_folder)
         transformer = weights.new_transformer().train()
+        use_own_forward(transformer)
         models = cls(
             transformer,
             weights.new_connectors().train(),
             weights.new_text_encoder(len(tokenizer)).train(),
             tokenizer,
-            LTX2Denoiser(transformer),
             FoldedRegisters(transformer),
         )
         _initialize(models)
@@ -147,12 +149,12 @@ class Models:
     ) -> dict[str, Tensor]:
         """[B, N, 128] and [B, T, 128], float32."""
         fps = torch.full((len(tokens[VIDEO]),), scenes.FPS)
-        shapes = {VIDEO: LATENT, AUDIO: (LATENTS, AUDIO_BINS)}
         inputs = {
-            name: StreamInput(tokens[name], levels[name], stream.positions(shapes[name], fps))
-            for name, stream in self.denoiser.streams.items()
+            name: StreamInput(tokens[name], levels[name], stream.positions(shape, fps))
+            for name, (stream, shape) in STREAMS.items()
         }
-        return {name: v.float() for name, v in self.denoiser.denoise(inputs, text).items()}
+        found = velocities(self.transformer, inputs, text, torch.float32)
+        return {name: velocity.float() for name, velocity in found.items()}
 
 
 def _connected(connector: nn.Module, features: Tensor) -> Tensor:

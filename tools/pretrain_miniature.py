@@ -27,7 +27,7 @@ from ltxv_train_core.families.ltxv.miniature import weights as ltxv_weights
 from ltxv_train_core.storage.tensors import write_safetensors
 
 from . import miniature_audio_fit as audio_fit
-from . import miniature_ltx2_pretraining, miniature_pretraining
+from . import miniature_ltx2_check, miniature_ltx2_pretraining, miniature_pretraining
 from . import miniature_vae_fit as vae_fit
 from .miniature_check import check
 from .miniature_tokenizer import SOUND_WORDS, write_tokenizer
@@ -84,7 +84,9 @@ def _pretrain_ltx2(settings: Settings) -> None:
 
 MINIATURES = {
     "ltxv": Miniature(ltxv.FOLDER, 5500, 12000, 32, _fit_vae, _pretrain, check),
-    "ltx2": Miniature(ltx2.FOLDER, 4000, 4000, 16, _fit_audio_vae, _pretrain_ltx2, check),
+    "ltx2": Miniature(
+        ltx2.FOLDER, 4000, 4000, 16, _fit_audio_vae, _pretrain_ltx2, miniature_ltx2_check.check
+    ),
 }
 
 

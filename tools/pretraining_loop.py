@@ -232,13 +232,13 @@ def drawn_once(settings: Settings, draw: Callable[[], Any]) -> Any:
     """Encoded clips: drawn, or read where an interrupted training left them."""
     path = settings.data_file()
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         _save(draw(), path)
     return torch.load(path, weights_only=False)
 
 
 def _save(value: Any, path: Path) -> None:
     """Writes the file at once, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     torch.save(value, unfinished)
     unfinished.replace(path)
