@@ -74,7 +74,8 @@ class AudioFactors:
 def mel_blocks(centred: Tensor) -> Tensor:
     """[B, 2, 4T - 3, M] -> [B, T, F, 32]; what lies before the beginning is zero."""
     blocks = pad(centred, (0, 0, 3, 0)).unflatten(3, (AUDIO_BINS, 4)).unflatten(2, (-1, 4))
-    return blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)
+    result: Tensor = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)
+    return result
 
 
 def new_audio_vae() -> AutoencoderKLLTX2Audio:
