@@ -71,6 +71,26 @@ def test_what_is_decoded_has_the_vocoders_rate_and_stays_within_bounds(vae):
     assert (sound == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "rate"),
+    [
+        ("LTX2Vocoder", {"hidden_channels": 32}, 24000),
+        ("LTX2VocoderWithBWE", {"hidden_channels": 64, "bwe_hidden_channels": 32}, 48000),
+    ],
+)
+def test_published_vocoders_give_stereo_sound(vae, name, options, rate):
+    from diffusers.pipelines.ltx2 import vocoder
+
+    torch.manual_seed(0)
+    built = getattr(vocoder, name)(**options)
+    audio_vae = LTX2AudioVae(vae, built.to(torch.bfloat16), built.config.output_sampling_rate)
+    sound = audio_vae.decode(torch.zeros(1, 8, 4, 16))
+    assert audio_vae.sample_rate == rate
+    assert sound.shape == (1, 2, 13 * rate // 100)
+    assert sound.dtype == torch.float32
+    assert torch.isfinite(sound).all()
+
+
 def test_sound_that_is_shorter_than_a_latent_is_followed_by_silence(vae):
     short = torch.full((1, 2, 100), 0.1)
     long = torch.nn.functional.pad(short, (0, 540))
