@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ltxv_train_core.families.ltx2.audio_vae import LATENT_BINS, latent_count, mel_count
+from ltxv_train_core.families.ltx2.audio_vae import latent_count, mel_count
+from ltxv_train_core.families.ltx2.formats import AUDIO_BINS, AUDIO_CHANNELS, MEL_RATE
 from ltxv_train_core.families.ltx2.mel import log_mel
-from ltxv_train_core.families.ltx2.mel_scale import SAMPLE_RATE
 from ltxv_train_core.families.ltx2.miniature import scenes, sounds
 from ltxv_train_core.families.ltx2.miniature.audio_vae import (
-    CHANNELS,
     AudioFactors,
     mel_blocks,
     new_audio_vae,
@@ -51,7 +50,7 @@ def plain_sounds(
 
 def varied_sound(rng: random.Random) -> NDArray[np.float32]:
     """One or two tones [2, S] that glide, tremble, come and go or ring out, and noise."""
-    seconds = np.arange(sounds.SAMPLES) / SAMPLE_RATE
+    seconds = np.arange(sounds.SAMPLES) / MEL_RATE
     along = seconds / scenes.SECONDS - 0.5
     stereo = np.zeros((2, sounds.SAMPLES))
     for _ in range(rng.randint(1, 2)):
@@ -91,10 +90,12 @@ def fit(count: int, seed: int) -> AudioFactors:
     level = plain.mean()
     rows = mel_blocks(torch.cat([plain, varied]) - level).flatten(0, 2).double()
     variances, basis = torch.linalg.eigh(rows.T @ rows / len(rows))
-    basis = basis.flip(1)[:, :CHANNELS]
+    basis = basis.flip(1)[:, :AUDIO_CHANNELS]
     basis = (basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()).float()
-    kept = variances.flip(0)[:CHANNELS].sum() / variances.sum()
-    print(f"audio encoder: {kept:.4f} of the energy in {CHANNELS} of {len(variances)} components")
+    kept = variances.flip(0)[:AUDIO_CHANNELS].sum() / variances.sum()
+    print(
+        f"audio encoder: {kept:.4f} of the energy in {AUDIO_CHANNELS} of {len(variances)} components"
+    )
     latents = mel_blocks(plain - level) @ basis
     mean = latents.mean((0, 1))
     spread = (latents - mean).std((0, 1, 2))
@@ -102,7 +103,7 @@ def fit(count: int, seed: int) -> AudioFactors:
     wanted = (spread / spread.max()).clamp(min=_SMALLEST_SHARE).sqrt()
     std = spread * wanted.square().mean().sqrt() / wanted
     return AudioFactors(
-        basis.contiguous(), level, mean.T.flatten(), std.repeat_interleave(LATENT_BINS)
+        basis.contiguous(), level, mean.T.flatten(), std.repeat_interleave(AUDIO_BINS)
     )
 
 
@@ -112,7 +113,7 @@ def train_decoder(factors: AudioFactors, sound_count: int, steps: int, seed: int
     half = sound_count // 2
     mel = mel_of([varied_sound(rng) for _ in range(half)] + plain_sounds(half, rng, BEEP_SHARE))
     std, mean = (
-        s.view(CHANNELS, 1, LATENT_BINS) for s in (factors.latents_std, factors.latents_mean)
+        s.view(AUDIO_CHANNELS, 1, AUDIO_BINS) for s in (factors.latents_std, factors.latents_mean)
     )
     latents = factors.encode(mel) * std + mean
     torch.manual_seed(seed)

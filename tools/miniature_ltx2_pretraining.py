@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
@@ -22,8 +21,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.audio_vae import LATENT_BINS
-from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
+from ltxv_train_core.families.ltx2.block import use_own_forward
+from ltxv_train_core.families.ltx2.formats import AUDIO_BINS
+from ltxv_train_core.families.ltx2.forward import velocities
 from ltxv_train_core.families.ltx2.miniature import scenes, shipped, weights
 from ltxv_train_core.families.ltx2.miniature.audio_vae import AudioFactors
 from ltxv_train_core.families.ltx2.miniature.sounds import render_sound
@@ -32,6 +32,7 @@ from ltxv_train_core.families.ltx2.miniature.text_encoder import (
     hidden_states,
     project,
 )
+from ltxv_train_core.families.ltx2.streams import AudioStream, VideoStream
 from ltxv_train_core.families.ltxv.miniature import weights as first
 from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
 
@@ -44,12 +45,14 @@ from .miniature_pretraining import (
     weighted_error,
     with_junk_word,
 )
-from .pretraining_loop import Draws, Settings, Training, save_part
+from .pretraining_loop import Draws, Settings, Training, drawn_once, save_part
 
+STREAMS = {VIDEO: (VideoStream(), LATENT), AUDIO: (AudioStream(), (LATENTS, AUDIO_BINS))}
 COMFYUI_TEXT_TOKENS = 1024
 CAPTION_TOKENS = 24
 CLEAN_AUDIO, CLEAN_VIDEO, SAME_LEVEL = 0.10, 0.10, 0.30
 _OUTPUT_SHARE = 0.1
+_NEW_LAYERS = ("to_gate_logits", "prompt_adaln.linear", "_scale_shift.linear", "_gate.linear")
 
 
 @dataclass(frozen=True)
@@ -86,19 +89,18 @@ class Models:
     connectors: LTX2TextConnectors
     text_encoder: T5EncoderModel
     tokenizer: PreTrainedTokenizerFast
-    denoiser: LTX2Denoiser
     registers: FoldedRegisters
 
     @classmethod
     def new(cls, tokenizer_folder: Path) -> "Models":
         tokenizer = weights.load_tokenizer(tokenizer_folder)
         transformer = weights.new_transformer().train()
+        use_own_forward(transformer)
         models = cls(
             transformer,
             weights.new_connectors().train(),
             weights.new_text_encoder(len(tokenizer)).train(),
             tokenizer,
-            LTX2Denoiser(transformer),
             FoldedRegisters(transformer),
         )
         _initialize(models)
@@ -147,12 +149,12 @@ class Models:
     ) -> dict[str, Tensor]:
         """[B, N, 128] and [B, T, 128], float32."""
         fps = torch.full((len(tokens[VIDEO]),), scenes.FPS)
-        shapes = {VIDEO: LATENT, AUDIO: (LATENTS, LATENT_BINS)}
         inputs = {
-            name: StreamInput(tokens[name], levels[name], stream.positions(shapes[name], fps))
-            for name, stream in self.denoiser.streams.items()
+            name: StreamInput(tokens[name], levels[name], stream.positions(shape, fps))
+            for name, (stream, shape) in STREAMS.items()
         }
-        return {name: v.float() for name, v in self.denoiser.denoise(inputs, text).items()}
+        found = velocities(self.transformer, inputs, text, torch.float32)
+        return {name: velocity.float() for name, velocity in found.items()}
 
 
 def _connected(connector: nn.Module, features: Tensor) -> Tensor:
@@ -179,10 +181,7 @@ def _initialize(models: Models) -> None:
             table.zero_()
             table[4] = 0.5  # the gate of the other stream
     for name, module in transformer.named_modules():
-        if name.endswith("to_gate_logits"):
-            module.weight.mul_(_OUTPUT_SHARE)
-            module.bias.zero_()
-        elif name.endswith(("prompt_adaln.linear", "_scale_shift.linear", "_gate.linear")):
+        if name.endswith(_NEW_LAYERS):
             module.weight.mul_(_OUTPUT_SHARE)
             module.bias.zero_()
     for connector in (models.connectors.video_connector, models.connectors.audio_connector):
@@ -263,21 +262,26 @@ class EncodedScenes:
 
 
 def draw_levels(count: int, generator: torch.Generator) -> tuple[dict[str, Tensor], list[bool]]:
-    """Noise levels [count, N] and [count, T], and which clips have a clean stream."""
+    """Noise levels of both streams and which clips have a clean one.
+
+    Levels are [count, 1], the same for all tokens, which takes half the time; but [count, N] for the
+    video of a batch with clean first frames.
+    """
 
     def drawn() -> Tensor:
         normal = torch.randn(count, generator=generator)
         return mixed_levels(normal, *torch.rand(2, count, generator=generator))
 
     video, audio = drawn(), drawn()
-    kind, first_frame = torch.rand(2, count, generator=generator)
+    kind = torch.rand(count, generator=generator)
     clean_audio = kind < CLEAN_AUDIO
     clean_video = (kind >= CLEAN_AUDIO) & (kind < CLEAN_AUDIO + CLEAN_VIDEO)
     given = clean_audio | clean_video
     audio = torch.where(~given & (kind < CLEAN_AUDIO + CLEAN_VIDEO + SAME_LEVEL), video, audio)
-    of_video = (video * ~clean_video)[:, None].repeat(1, LATENT.tokens)
-    of_video[first_frame < CLEAN_FIRST_FRAME, : LATENT.height * LATENT.width] = 0
-    of_audio = (audio * ~clean_audio)[:, None].repeat(1, LATENTS)
+    of_video, of_audio = (video * ~clean_video)[:, None], (audio * ~clean_audio)[:, None]
+    if float(torch.rand(1, generator=generator)) < CLEAN_FIRST_FRAME:
+        of_video = of_video.repeat(1, LATENT.tokens)
+        of_video[:, : LATENT.height * LATENT.width] = 0
     return {VIDEO: of_video, AUDIO: of_audio}, given.tolist()
 
 
@@ -312,7 +316,9 @@ def pretrain(settings: Settings, factors: AudioFactors) -> None:
     """Trains for `settings.steps`, printing the losses, and writes the models."""
     started = time.monotonic()
     torch.manual_seed(settings.seed)
-    data = EncodedScenes.drawn(factors, settings.clip_count, settings.seed + 1)
+    data = drawn_once(
+        settings, lambda: EncodedScenes.drawn(factors, settings.clip_count, settings.seed + 1)
+    )
     print(f"{len(data.scenes)} scenes encoded after {time.monotonic() - started:.0f} s", flush=True)
     models = Models.new(settings.output)
 

@@ -21,7 +21,7 @@ from ltxv_train_core.families.ltxv.video_stream import VideoStream
 
 from . import miniature_vae_fit as vae_fit
 from .miniature_tokenizer import NEUTRAL_WORDS
-from .pretraining_loop import Draws, Settings, Training, save_part
+from .pretraining_loop import Draws, Settings, Training, drawn_once, save_part
 
 DEAD_CHANNEL_WEIGHT = 0.15
 NO_CAPTION, NO_MOTION, NO_SHAPE, JUNK_WORD = 0.10, 0.10, 0.05, 0.15
@@ -112,11 +112,11 @@ def mixed_levels(normal: Tensor, uniform: Tensor, choice: Tensor) -> Tensor:
 
 
 def weighted_error(velocity: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
-    """Weighted mean square of the video's error: all [B, N, 128], levels [B, N]; clean tokens don't
+    """Weighted mean square of the video's error: all [B, N, 128], levels [B, N] or [B, 1]; clean tokens don't
     count, and channels that are always zero count little."""
     weight = torch.full((wanted.shape[-1],), DEAD_CHANNEL_WEIGHT)
     weight[:COMPONENTS] = 1
-    weight = weight * (levels > 0)[..., None]
+    weight = weight * (levels > 0)[..., None].expand(*wanted.shape[:2], 1)
     return ((velocity - wanted).square() * weight).sum() / weight.sum()
 
 
@@ -154,7 +154,9 @@ def pretrain(settings: Settings, factors: VaeFactors) -> None:
     """Trains for `settings.steps`, printing the loss, and writes both models."""
     started = time.monotonic()
     torch.manual_seed(settings.seed)
-    tokens, specs = encoded_clips(factors, settings.clip_count, settings.seed + 1)
+    tokens, specs = drawn_once(
+        settings, lambda: encoded_clips(factors, settings.clip_count, settings.seed + 1)
+    )
     print(f"{len(tokens)} clips encoded after {time.monotonic() - started:.0f} s", flush=True)
     models = Models.new(settings.output)
 

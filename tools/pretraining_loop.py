@@ -42,6 +42,14 @@ class Settings:
     seed: int
     snapshot_seconds: float
 
+    def data_file(self) -> Path:
+        """Where the encoded clips lie until the training ends."""
+        return self.state_file.with_suffix(f".clips-{self.clip_count}-{self.seed}.pt")
+
+    def as_drawn(self) -> tuple[int, int, int]:
+        """What decides about the numbers that are drawn."""
+        return self.clip_count, self.batch_size, self.seed
+
 
 @dataclass
 class Draws:
@@ -132,7 +140,8 @@ class Training:
                 self._save_state()
                 saved = time.monotonic()
         self._save_averaged(save)
-        settings.state_file.unlink(missing_ok=True)
+        for path in (settings.state_file, settings.data_file()):
+            path.unlink(missing_ok=True)
 
     def _take_step(self, losses: Callable[[Draws], Mapping[str, Tensor]]) -> dict[str, float]:
         for group in self.optimizer.param_groups:
@@ -154,19 +163,18 @@ class Training:
     def _save_state(self) -> None:
         state = {
             "step": self.step,
+            "steps": self.settings.steps,
+            "drawn": self.settings.as_drawn(),
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state(),
             "draws": self.draws.state(),
         }
-        path = self.settings.state_file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        unfinished.replace(path)
+        _save(state, self.settings.state_file)
 
     @torch.no_grad()
     def _restore(self, state: Mapping[str, Any]) -> None:
+        self._require_same(state)
         self.step = state["step"]
         for parameter, stored in zip(self.parameters, state["parameters"], strict=True):
             parameter.copy_(stored)
@@ -174,6 +182,21 @@ class Training:
         self.average.restore(state["average"])
         self.draws.restore(state["draws"])
         print(f"continues from step {self.step}", flush=True)
+
+    def _require_same(self, state: Mapping[str, Any]) -> None:
+        """Raises `ValueError` where the state is of another training than this one.
+
+        The number of steps may be another as long as the learning rate was the same for both.
+        """
+        settings = self.settings
+        constant = CONSTANT_SHARE * min(settings.steps, state["steps"])
+        same_rates = settings.steps == state["steps"] or state["step"] <= constant
+        if settings.as_drawn() != state["drawn"] or not same_rates:
+            raise ValueError(
+                f"{settings.state_file}: step {state['step']} of {state['steps']} with clips, batch and "
+                f"seed {state['drawn']}; this training has {settings.steps} steps and "
+                f"{settings.as_drawn()}. Give the same numbers, or delete the file"
+            )
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -203,3 +226,19 @@ def _report(step: int, history: list[dict[str, float]], seconds: float) -> None:
     means = {name: sum(row[name] for row in history) / len(history) for name in history[0]}
     losses = " ".join(f"{name} {mean:.4f}" for name, mean in means.items())
     print(f"step {step} {losses} {seconds:.0f} s", flush=True)
+
+
+def drawn_once(settings: Settings, draw: Callable[[], Any]) -> Any:
+    """Encoded clips: drawn, or read where an interrupted training left them."""
+    path = settings.data_file()
+    if not path.exists():
+        _save(draw(), path)
+    return torch.load(path, weights_only=False)
+
+
+def _save(value: Any, path: Path) -> None:
+    """Writes the file at once, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(value, unfinished)
+    unfinished.replace(path)

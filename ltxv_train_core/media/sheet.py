@@ -1,9 +1,12 @@
-"""Contact sheets: several videos in one image, a few frames of each."""
+"""Contact sheets: several videos in one image, a few frames of each, and their sounds below."""
 
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from .sound import Sound
+from .sound_picture import PICTURE_PX, sound_picture
 
 LARGEST_THUMBNAIL_PX = 256
 FRAME_GAP_PX = 2
@@ -15,7 +18,10 @@ INK = (230, 230, 230)
 
 
 def contact_sheet(
-    rows: list[list[np.ndarray]], labels: list[str] | None = None, frames: int = 5
+    rows: list[list[np.ndarray]],
+    labels: list[str] | None = None,
+    frames: int = 5,
+    sounds: list[list[Sound | None]] | None = None,
 ) -> Image.Image:
     """Lays videos out in rows, each as a strip of evenly spaced frames from first to last.
 
@@ -24,9 +30,17 @@ def contact_sheet(
             side exceeds 256 pixels are shown smaller.
         labels: one text above each row, wrapped to the sheet's width.
         frames: frames shown of each video, fewer where it has fewer.
+        sounds: of each video, drawn below its strip; None where it has none.
     """
     assert labels is None or len(labels) == len(rows), "one label per row"
-    strips = [[_strip(video, frames) for video in row] for row in rows]
+    heard = sounds or [[None] * len(row) for row in rows]
+    strips = [
+        [
+            _with_sound(_strip(video, frames), sound)
+            for video, sound in zip(row, of_row, strict=True)
+        ]
+        for row, of_row in zip(rows, heard, strict=True)
+    ]
     columns = max((len(row) for row in strips), default=0)
     widths = [max(row[i].width for row in strips if i < len(row)) for i in range(columns)]
     width = 2 * MARGIN_PX + sum(widths) + VIDEO_GAP_PX * max(0, columns - 1)
@@ -66,6 +80,15 @@ def _strip(video: np.ndarray, frames: int) -> Image.Image:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         strip.paste(picture, (i * (size[0] + FRAME_GAP_PX), 0))
     return strip
+
+
+def _with_sound(strip: Image.Image, sound: Sound | None) -> Image.Image:
+    if sound is None:
+        return strip
+    both = Image.new("RGB", (strip.width, strip.height + FRAME_GAP_PX + PICTURE_PX), BACKGROUND)
+    both.paste(strip)
+    both.paste(sound_picture(sound, strip.width), (0, strip.height + FRAME_GAP_PX))
+    return both
 
 
 def _wrap(text: str, font: Any, width_px: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Frames to video files."""
+"""Frames, and sound with them, to video files."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..storage.atomic import atomic_path
 from ..storage.paths import require_short
+from .sound import Sound, as_frame
 
 BT709 = 1
 LIMITED_RANGE = 1
@@ -18,7 +19,16 @@ ENCODER_THREADS = 4
 """What x264 writes depends on how many there are; by itself it takes as many as the machine has."""
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
+SOUND_BITS_PER_SECOND = 192_000
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    crf: int = 12,
+    sound: Sound | None = None,
+) -> None:
     """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
 
     Args:
@@ -26,6 +36,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
             written as yuv444p.
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
+        sound: heard from the first frame on, written as AAC.
 
     Raises:
         DataError: its path is too long for this system.
@@ -47,11 +58,16 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
         stream.codec_context.color_primaries = BT709
         stream.codec_context.color_trc = BT709
         stream.codec_context.color_range = LIMITED_RANGE
+        heard = None if sound is None else container.add_stream("aac", rate=sound.rate)
         for pixels in chain([first], remaining):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             converted = frame.reformat(format=pixel_format, dst_colorspace=BT709)
             container.mux(stream.encode(converted))
         container.mux(stream.encode())
+        if heard is not None and sound is not None:
+            heard.bit_rate = SOUND_BITS_PER_SECOND
+            container.mux(heard.encode(as_frame(sound)))
+            container.mux(heard.encode())
 
 
 def write_exact_video(

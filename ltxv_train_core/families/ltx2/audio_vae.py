@@ -3,31 +3,28 @@
 Shapes: B batch, S samples, T latents (25 a second), C = 8 channels, F = 16 bins; 4T - 3 mel frames.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from .formats import AUDIO_BINS, AUDIO_CHANNELS, HOP_SAMPLES, MELS_PER_LATENT
 from .mel import log_mel
-from .mel_scale import HOP
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTX2Audio
 
-CHANNELS = 8
-LATENT_BINS = 16
-LATENT_HOP = 4 * HOP
+_SAMPLES_PER_LATENT = HOP_SAMPLES * MELS_PER_LATENT
 
 
 def latent_count(samples: int) -> int:
     """How many latents stand for so many samples at 16 kHz."""
-    return max(1, round(samples / LATENT_HOP))
+    return max(1, round(samples / _SAMPLES_PER_LATENT))
 
 
 def mel_count(latents: int) -> int:
     """How many mel frames so many latents stand for: the first latent has a single one."""
-    return 4 * latents - 3
+    return MELS_PER_LATENT * (latents - 1) + 1
 
 
 def with_audio_statistics(vae: "AutoencoderKLLTX2Audio") -> "AutoencoderKLLTX2Audio":
@@ -35,7 +32,7 @@ def with_audio_statistics(vae: "AutoencoderKLLTX2Audio") -> "AutoencoderKLLTX2Au
 
     diffusers sizes them by `base_channels`, which is the same number by chance in published models.
     """
-    size = (CHANNELS * LATENT_BINS,)
+    size = (AUDIO_CHANNELS * AUDIO_BINS,)
     device = vae.latents_mean.device
     vae.register_buffer("latents_mean", torch.zeros(size, device=device))
     vae.register_buffer("latents_std", torch.ones(size, device=device))
@@ -55,7 +52,7 @@ class LTX2AudioVae:
             vocoder: log mel [B, 2, frames, bins] to sound [B, 2, samples] at `sample_rate`.
         """
         self.vae = vae.eval().requires_grad_(False)
-        self.vocoder: Callable[[Tensor], Tensor] = vocoder.eval().requires_grad_(False)
+        self.vocoder = vocoder.eval().requires_grad_(False)
         self.sample_rate = sample_rate
 
     @property
@@ -65,8 +62,7 @@ class LTX2AudioVae:
 
     def to(self, device: torch.device) -> "LTX2AudioVae":
         self.vae.to(device)
-        if isinstance(self.vocoder, nn.Module):
-            self.vocoder.to(device)
+        self.vocoder.to(device)
         return self
 
     @torch.no_grad()
@@ -84,7 +80,9 @@ class LTX2AudioVae:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, 8, T, 16] to sound [B, 2, S] at `sample_rate`, float32 on the CPU."""
-        sound: Tensor = self.vocoder(self.decode_mel(latents).to(self.vae.dtype))
+        weight = next(self.vocoder.parameters(), None)
+        mel = self.decode_mel(latents)
+        sound: Tensor = self.vocoder(mel if weight is None else mel.to(weight.dtype))
         return sound.float().clamp(-1, 1).cpu()
 
     @torch.no_grad()
@@ -105,10 +103,10 @@ class LTX2AudioVae:
 
 def _of_each_bin(statistics: Tensor) -> Tensor:
     """[128] to [8, 1, 16]."""
-    return statistics.float().view(CHANNELS, 1, LATENT_BINS)
+    return statistics.float().view(AUDIO_CHANNELS, 1, AUDIO_BINS)
 
 
 def _long_enough(waveform: Tensor) -> Tensor:
     """With silence behind what is shorter than a latent, which the transform can't mirror."""
-    missing = LATENT_HOP - waveform.shape[-1]
+    missing = _SAMPLES_PER_LATENT - waveform.shape[-1]
     return nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform

@@ -9,8 +9,9 @@ Shapes: B batch, T mel frames, M mel bins, F = 513 frequencies, S = 160 (T - 1) 
 import torch
 from torch import Tensor, nn
 
+from .formats import HOP_SAMPLES, MEL_RATE
 from .mel import analysis_window, filter_bank
-from .mel_scale import HOP, SAMPLE_RATE, WINDOW
+from .mel_scale import WINDOW
 
 _INVERSION_ROUNDS = 60
 _PHASE_ROUNDS = 32
@@ -20,11 +21,13 @@ _MOMENTUM = 0.9
 class GriffinLim(nn.Module):
     """A vocoder without weights, in the place of `LTX2Vocoder`; the same mel gives the same sound."""
 
-    sample_rate = SAMPLE_RATE
+    sample_rate = MEL_RATE
 
     def forward(self, mel: Tensor) -> Tensor:
         """[B, 2, T, M] -> [B, 2, S]."""
-        return _with_phases(_magnitudes(mel.float().flatten(0, 1))).unflatten(0, mel.shape[:2])
+        sound = _with_phases(_magnitudes(mel.float().flatten(0, 1)))
+        result: Tensor = sound.unflatten(0, mel.shape[:2])
+        return result
 
 
 def _magnitudes(mel: Tensor) -> Tensor:
@@ -43,14 +46,14 @@ def _with_phases(magnitudes: Tensor) -> Tensor:
     window = analysis_window().to(magnitudes.device)
 
     def to_sound(phase: Tensor) -> Tensor:
-        return torch.istft(magnitudes * phase, WINDOW, HOP, window=window)
+        return torch.istft(magnitudes * phase, WINDOW, HOP_SAMPLES, window=window)
 
     generator = torch.Generator().manual_seed(0)
     turns = torch.rand(magnitudes.shape, generator=generator).to(magnitudes.device)
     phase = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
     before = torch.zeros_like(phase)
     for _ in range(_PHASE_ROUNDS):
-        after = torch.stft(to_sound(phase), WINDOW, HOP, window=window, return_complex=True)
+        after = torch.stft(to_sound(phase), WINDOW, HOP_SAMPLES, window=window, return_complex=True)
         phase = after + _MOMENTUM * (after - before)
         phase = phase / phase.abs().clamp(min=1e-8)
         before = after

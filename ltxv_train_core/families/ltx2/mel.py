@@ -8,7 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .mel_scale import HOP, SMALLEST_MAGNITUDE, WINDOW
+from .formats import HOP_SAMPLES
+from .mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW
 from .mel_scale import filter_bank as mel_filters
 
 
@@ -32,10 +33,10 @@ def log_mel(waveform: Tensor) -> Tensor:
     spectrum = torch.stft(
         flat,
         WINDOW,
-        HOP,
+        HOP_SAMPLES,
         window=analysis_window().to(flat.device),
         pad_mode="reflect",
         return_complex=True,
     )
     mel = (filter_bank().to(flat.device) @ spectrum.abs()).clamp(min=SMALLEST_MAGNITUDE).log()
-    return mel.transpose(1, 2).unflatten(0, waveform.shape[:-1])
+    return mel.transpose(1, 2).reshape(*waveform.shape[:-1], -1, BINS)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-HOP = 160
+from .formats import MEL_RATE
+
 WINDOW = 1024
 BINS = 64
 SMALLEST_MAGNITUDE = 1e-5
@@ -20,7 +20,7 @@ def filter_edges() -> NDArray[np.float64]:
     The scale is linear up to 1 kHz and logarithmic above.
     """
     knee = _KNEE_HZ / _LINEAR_HZ_PER_MEL
-    top = knee + np.log(SAMPLE_RATE / 2 / _KNEE_HZ) / _LOG_STEP
+    top = knee + np.log(MEL_RATE / 2 / _KNEE_HZ) / _LOG_STEP
     mel = np.linspace(0, top, BINS + 2)
     above = _KNEE_HZ * np.exp(_LOG_STEP * (mel - knee))
     return np.where(mel < knee, mel * _LINEAR_HZ_PER_MEL, above)
@@ -31,7 +31,7 @@ CENTERS_HZ = filter_edges()[1:-1]
 
 def filter_bank() -> NDArray[np.float32]:
     """Triangles of unit area over the bins of the Fourier transform, [BINS, WINDOW / 2 + 1]."""
-    hz = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
+    hz = np.linspace(0, MEL_RATE / 2, WINDOW // 2 + 1)
     edges = filter_edges()[:, None]
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (hz - low) / (middle - low), (high - hz) / (high - middle)

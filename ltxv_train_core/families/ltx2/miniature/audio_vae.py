@@ -17,9 +17,10 @@ from diffusers import AutoencoderKLLTX2Audio
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..audio_vae import CHANNELS, LATENT_BINS, with_audio_statistics
+from ..audio_vae import with_audio_statistics
+from ..formats import AUDIO_BINS, AUDIO_CHANNELS
 
-CONFIG = {"base_channels": 16, "num_res_blocks": 1, "latent_channels": CHANNELS}
+CONFIG = {"base_channels": 16, "num_res_blocks": 1, "latent_channels": AUDIO_CHANNELS}
 BLOCK = 2 * 4 * 4
 
 # The constant is this times the square root of the width, see `..ltxv.miniature.vae`.
@@ -54,24 +55,27 @@ class AudioFactors:
     def encode(self, mel: Tensor) -> Tensor:
         """What the VAE computes, without its zeros: [B, 2, 4T - 3, M] -> normalised [B, 8, T, F]."""
         latents = (mel_blocks(mel - self.level) @ self.basis).permute(0, 3, 1, 2)
-        return (latents - self._each(self.latents_mean)) / self._each(self.latents_std)
+        result: Tensor = (latents - self._each(self.latents_mean)) / self._each(self.latents_std)
+        return result
 
     def decode(self, latents: Tensor) -> Tensor:
         """The nearest log mel [B, 2, 4T - 3, M] of normalised latents [B, 8, T, F]."""
         latents = latents * self._each(self.latents_std) + self._each(self.latents_mean)
         blocks = (latents.permute(0, 2, 3, 1) @ self.basis.T).unflatten(3, (2, 4, 4))
         mel = blocks.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
-        return mel[:, :, 3:] + self.level
+        result: Tensor = mel[:, :, 3:] + self.level
+        return result
 
     @staticmethod
     def _each(statistics: Tensor) -> Tensor:
-        return statistics.view(CHANNELS, 1, LATENT_BINS)
+        return statistics.view(AUDIO_CHANNELS, 1, AUDIO_BINS)
 
 
 def mel_blocks(centred: Tensor) -> Tensor:
     """[B, 2, 4T - 3, M] -> [B, T, F, 32]; what lies before the beginning is zero."""
-    blocks = pad(centred, (0, 0, 3, 0)).unflatten(3, (LATENT_BINS, 4)).unflatten(2, (-1, 4))
-    return blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)
+    blocks = pad(centred, (0, 0, 3, 0)).unflatten(3, (AUDIO_BINS, 4)).unflatten(2, (-1, 4))
+    result: Tensor = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)
+    return result
 
 
 def new_audio_vae() -> AutoencoderKLLTX2Audio:
@@ -107,16 +111,16 @@ def _write_encoder(vae: AutoencoderKLLTX2Audio, factors: AudioFactors) -> None:
             for bin_ in range(2):
                 gather.weight[4 * side + 2 * frame + bin_, side, 1 + frame, bin_] = 1
     # (side, frame, bin), each of the last two as (second stage, first stage).
-    basis = factors.basis.T.reshape(CHANNELS, 2, 2, 2, 2, 2)
-    taps = basis.permute(0, 1, 3, 5, 2, 4).reshape(CHANNELS, 8, 2, 2)
-    project.weight[:CHANNELS, :8, 1:, :2] = _SIGNAL * taps
+    basis = factors.basis.T.reshape(AUDIO_CHANNELS, 2, 2, 2, 2, 2)
+    taps = basis.permute(0, 1, 3, 5, 2, 4).reshape(AUDIO_CHANNELS, 8, 2, 2)
+    project.weight[:AUDIO_CHANNELS, :8, 1:, :2] = _SIGNAL * taps
     width = conv_out.weight.shape[1]
     project.bias[-1] = _NORM * math.sqrt(width)
     for level in (1, 2):
         shortcut = encoder.down[level].block[0].nin_shortcut.conv
         _copy_channels(shortcut.weight, shortcut.weight.shape[1], (0, 0), 1.0)
-    _copy_channels(conv_out.weight, CHANNELS, (2, 1), 2 * _NORM / _SIGNAL)
-    conv_out.bias[CHANNELS:] = _LOG_VARIANCE
+    _copy_channels(conv_out.weight, AUDIO_CHANNELS, (2, 1), 2 * _NORM / _SIGNAL)
+    conv_out.bias[AUDIO_CHANNELS:] = _LOG_VARIANCE
 
 
 def _copy_channels(weight: Tensor, channels: int, tap: tuple[int, int], gain: float) -> None:

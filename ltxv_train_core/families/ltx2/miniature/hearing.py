@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mel_scale import CENTERS_HZ, HOP, SAMPLE_RATE
+from ..formats import HOP_SAMPLES, MEL_RATE
+from ..mel_scale import CENTERS_HZ
 from .sounds import BEEP_HZ, BEEP_PERIOD_SECONDS, BEEP_SECONDS, PITCHES_HZ
 
 _EDGE_FRAMES = 8
@@ -117,7 +118,7 @@ def beep_db(spectrogram: Spectrogram) -> float:
     band = np.abs(CENTERS_HZ - BEEP_HZ) < _BEEP_BAND_HZ
     magnitudes = np.exp(np.asarray(spectrogram, np.float64))
     level = np.log(magnitudes[:, :, band].max(2).mean(0))
-    seconds = (np.arange(len(level)) * HOP / SAMPLE_RATE) % BEEP_PERIOD_SECONDS
+    seconds = (np.arange(len(level)) * HOP_SAMPLES / MEL_RATE) % BEEP_PERIOD_SECONDS
     start = (BEEP_PERIOD_SECONDS - BEEP_SECONDS) / 2
     margin = _BEEP_MARGIN_SECONDS
     on = (seconds > start + margin) & (seconds < start + BEEP_SECONDS - margin)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...ltxv.miniature import clips
-from ..mel_scale import SAMPLE_RATE
+from ..formats import MEL_RATE
 from .scenes import SECONDS, Scene
 
-SAMPLES = round(SECONDS * SAMPLE_RATE)
+SAMPLES = round(SECONDS * MEL_RATE)
 
 # With steady input a vocoder repeats itself every hop of 10 ms: it can hold multiples of 100 Hz.
 PITCHES_HZ = {
@@ -56,14 +56,14 @@ def render_sound(scene: Scene, rng: random.Random, beep: bool = False) -> NDArra
     x = 0.5 + dx * (along * clip.travel + clip.ahead) + abs(dy) * clip.aside
     sound = panned(faded(AMPLITUDES[scene.level] * mono), 0.5 + PAN_PER_SIDE * (x - 0.5))
     if beep:
-        seconds = np.arange(SAMPLES) / SAMPLE_RATE
+        seconds = np.arange(SAMPLES) / MEL_RATE
         sound = sound + BEEP_AMPLITUDE * beep_gate() * np.sin(2 * math.pi * BEEP_HZ * seconds)
     return with_noise(sound, NOISE, rng)
 
 
 def tone(frequency_hz: Samples, timbre: str, rng: random.Random) -> Samples:
     """A tone whose frequency varies, [S], with a peak of about 1."""
-    phase = 2 * math.pi * np.cumsum(frequency_hz) / SAMPLE_RATE + rng.uniform(0, 2 * math.pi)
+    phase = 2 * math.pi * np.cumsum(frequency_hz) / MEL_RATE + rng.uniform(0, 2 * math.pi)
     if timbre == "hum":
         return 0.9 * np.sin(phase) + 0.25 * np.sin(2 * phase)
     harmonics = max(2, int(_BUZZ_UP_TO_HZ / frequency_hz.max()))
@@ -75,7 +75,7 @@ def tone(frequency_hz: Samples, timbre: str, rng: random.Random) -> Samples:
 
 def faded(sound: Samples) -> Samples:
     """With a ramp at both ends."""
-    ramp = np.minimum(1, np.arange(len(sound)) / int(_FADE_SECONDS * SAMPLE_RATE))
+    ramp = np.minimum(1, np.arange(len(sound)) / int(_FADE_SECONDS * MEL_RATE))
     return sound * ramp * ramp[::-1]
 
 
@@ -92,7 +92,7 @@ def with_noise(sound: Samples, amplitude: float, rng: random.Random) -> NDArray[
 
 def beep_gate() -> Samples:
     """1 where the beep sounds, [S]: in the middle of every period."""
-    seconds = (np.arange(SAMPLES) / SAMPLE_RATE) % BEEP_PERIOD_SECONDS
+    seconds = (np.arange(SAMPLES) / MEL_RATE) % BEEP_PERIOD_SECONDS
     start = (BEEP_PERIOD_SECONDS - BEEP_SECONDS) / 2
     inside = np.minimum(seconds - start, start + BEEP_SECONDS - seconds)
     return np.clip(inside / _BEEP_EDGE_SECONDS + 0.5, 0, 1)

@@ -7,14 +7,13 @@ from diffusers import AutoencoderKLLTX2Audio, LTX2VideoTransformer3DModel
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import T5EncoderModel
+from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ...ltxv.miniature import weights as first
 from . import shipped
 from .audio_vae import AudioFactors, build_audio_vae
 
 new_text_encoder = first.new_text_encoder
-load_tokenizer = first.load_tokenizer
 
 
 def new_transformer() -> LTX2VideoTransformer3DModel:
@@ -49,6 +48,10 @@ def load_text_encoder(
     dtype: torch.dtype = torch.float32, folder: Path = shipped.FOLDER
 ) -> T5EncoderModel:
     return first.text_encoder_of(_read(folder / shipped.TEXT_ENCODER_FILE, dtype))
+
+
+def load_tokenizer(folder: Path = shipped.FOLDER) -> PreTrainedTokenizerFast:
+    return first.load_tokenizer(folder)
 
 
 def load_audio_factors(folder: Path = shipped.FOLDER) -> AudioFactors:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import random
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,16 +74,40 @@ def generate(
     count = task.clips if clips is None else clips
     if count < 1:
         raise DataError(f"clips {count!r}: a data set needs at least 1")
-    Ledger(output_dir).claim(lambda: _is_of_an_earlier_version(output_dir))
     evaluation = evaluation_items(name, seed)
     rng = random.Random(f"{name} clips {seed}")
     reserved = {item.spec.combination for item in evaluation}
+
+    def write_clip(file_name: str) -> dict[str, str]:
+        return _write_clip(task, _draw(task, rng, reserved), output_dir, file_name)
+
+    return DemoDataset(write_dataset(output_dir, count, write_clip, report, stop), evaluation)
+
+
+def write_dataset(
+    output_dir: Path,
+    count: int,
+    write_clip: Callable[[str], dict[str, str]],
+    report: Reporter,
+    stop: StopSignal,
+) -> Path:
+    """Writes clips and their metadata; returns the path of dataset.json.
+
+    Args:
+        write_clip: writes the clip of a file name and returns its row of metadata.
+
+    Raises:
+        DataError: the folder has files of somebody else.
+        NotAllowedError: the folder may not be written.
+        Cancelled: when it was stopped.
+    """
+    Ledger(output_dir).claim(lambda: _is_of_an_earlier_version(output_dir))
     rows = []
     for number in range(count):
         raise_if_stopped(stop)
-        rows.append(_write_clip(task, _draw(task, rng, reserved), output_dir, f"{number:03d}.mp4"))
+        rows.append(write_clip(f"{number:03d}.mp4"))
         report(Progress("generate", number + 1, count, "clip"))
-    return DemoDataset(_write_metadata(output_dir, rows), evaluation)
+    return _write_metadata(output_dir, rows)
 
 
 def _is_of_an_earlier_version(folder: Path) -> bool:

@@ -64,8 +64,8 @@ def text_encoder_of(state: dict[str, torch.Tensor]) -> T5EncoderModel:
     return encoder.eval()
 
 
-def load_vae_factors() -> VaeFactors:
-    return VaeFactors.from_tensors(_read(VAE_FILE, torch.float32))
+def load_vae_factors(folder: Path = FOLDER) -> VaeFactors:
+    return VaeFactors.from_tensors(_read(VAE_FILE, torch.float32, folder))
 
 
 def load_vae(dtype: torch.dtype = torch.float32) -> AutoencoderKLLTXVideo:
@@ -86,5 +86,5 @@ def load_tokenizer(folder: Path = FOLDER) -> PreTrainedTokenizerFast:
     )
 
 
-def _read(name: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    return {key: tensor.to(dtype) for key, tensor in load_file(FOLDER / name).items()}
+def _read(name: str, dtype: torch.dtype, folder: Path = FOLDER) -> dict[str, torch.Tensor]:
+    return {key: tensor.to(dtype) for key, tensor in load_file(folder / name).items()}

@@ -1,0 +1,186 @@
+"""Sound out of video files: stereo at a wanted rate, and of exactly the seconds that frames are shown.
+
+Shapes: S samples, in an array [2, S], left first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .container import open_video
+from .formats import is_image
+from .readable import DEFAULT_MEGAPIXELS, printable, readable
+
+HIGHEST_RATE = 768_000
+_CONTEXT_SECONDS = 0.05
+_SEEK_MARGIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Stereo sound.
+
+    Attributes:
+        samples: float32 [2, S], left first; 1 is the loudest that files hold.
+        rate: samples a second.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        return float(self.samples.shape[1] / self.rate)
+
+
+def has_sound(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> bool:
+    """Whether there is sound beside the frames that `read_frames` reads; nothing is decoded.
+
+    Raises:
+        DataError: the file is missing, broken, too large or holds no video.
+    """
+    if is_image(path):
+        return False
+    with readable(path), open_video(path, megapixels) as (container, _):
+        return bool(container.streams.audio)
+
+
+def read_sound(
+    path: Path,
+    rate: int,
+    seconds: float,
+    start_seconds: float = 0.0,
+    megapixels: float = DEFAULT_MEGAPIXELS,
+) -> Sound | None:
+    """Reads what is heard while frames are shown: round(seconds * rate) samples.
+
+    Mono is heard on both sides; more channels are mixed down to two, which can go beyond 1. Where there
+    is no sound yet, or no more, there is silence.
+
+    Args:
+        start_seconds: when it begins, counted from the first frame of the video.
+
+    Returns:
+        None where the file has no sound.
+
+    Raises:
+        DataError: the file is missing, broken, too large or holds no video, or its sound can't be
+            decoded.
+    """
+    if is_image(path):
+        return None
+    with readable(path), open_video(path, megapixels) as (container, video):
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        _require_decodable(path, stream)
+        first_frame = float((video.start_time or 0) * (video.time_base or 0))
+        begin = first_frame + start_seconds
+        frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
+        return _resampled(_gathered(path, frames, begin, seconds), rate, seconds)
+
+
+def _require_decodable(path: Path, stream: AudioStream) -> None:
+    if stream.codec_context is None:
+        raise DataError(
+            f"{printable(path)}: its sound is of a kind that PyAV can't decode: save it as AAC"
+        )
+    if not 0 < stream.codec_context.sample_rate <= HIGHEST_RATE:
+        raise DataError(
+            f"{printable(path)}: its sound has {stream.codec_context.sample_rate} samples a second, and "
+            f"at most {HIGHEST_RATE} are read: save it with 48000"
+        )
+
+
+def _frames_from(
+    container: av.container.InputContainer, stream: AudioStream, second: float
+) -> Iterator[av.AudioFrame]:
+    """Frames from a moment or before it on; from the first one where seeking misses."""
+    if second > 0 and stream.time_base:
+        container.seek(int(second / stream.time_base), stream=stream)
+    frames = container.decode(stream)
+    first = next(frames, None)
+    if first is not None and (first.time is None or first.time > second > 0):
+        container.seek(0)
+        return container.decode(stream)
+    return chain([] if first is None else [first], frames)
+
+
+def _gathered(
+    path: Path, frames: Iterator[av.AudioFrame], begin: float, seconds: float
+) -> Sound | None:
+    """What was recorded in that time, a little before it and after it, at its own rate, each frame in
+    its place; None where there is nothing."""
+    found: NDArray[np.float32] | None = None
+    rate = 0
+    planes = _StereoPlanes()
+    for frame in frames:
+        if found is None:
+            rate = frame.sample_rate
+            count = round((seconds + 2 * _CONTEXT_SECONDS) * rate)
+            found = np.zeros((2, count), np.float32)
+        if frame.time is None:
+            continue
+        at = round((frame.time - begin + _CONTEXT_SECONDS) * rate)
+        if at >= found.shape[1]:
+            break
+        samples = planes.of(frame, rate)
+        first, last = max(at, 0), min(at + samples.shape[1], found.shape[1])
+        if first < last:
+            found[:, first:last] = samples[:, first - at : last - at]
+    return None if found is None else Sound(found, rate)
+
+
+class _StereoPlanes:
+    """Turns frames of any format and layout into float32 [2, S]."""
+
+    def __init__(self) -> None:
+        self._converters: dict[tuple[str, str, int], av.AudioResampler] = {}
+
+    def of(self, frame: av.AudioFrame, rate: int) -> NDArray[np.float32]:
+        is_mono = frame.layout.nb_channels == 1
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind not in self._converters:
+            layout = "mono" if is_mono else "stereo"
+            self._converters[kind] = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        parts = [part.to_ndarray() for part in self._converters[kind].resample(frame)]
+        if not parts:
+            return np.zeros((2, 0), np.float32)
+        samples: NDArray[np.float32] = np.concatenate(parts, axis=1)
+        return np.repeat(samples, 2, axis=0) if is_mono else samples
+
+
+def _resampled(sound: Sound | None, rate: int, seconds: float) -> Sound:
+    """The sound at another rate, without what was gathered around it."""
+    count = round(seconds * rate)
+    result = np.zeros((2, count), np.float32)
+    if sound is not None:
+        samples = resample(sound, rate).samples
+        first = round(_CONTEXT_SECONDS * rate)
+        samples = samples[:, first : first + count]
+        result[:, : samples.shape[1]] = samples
+    return Sound(result, rate)
+
+
+def resample(sound: Sound, rate: int) -> Sound:
+    """The same sound at another rate."""
+    if sound.rate == rate:
+        return sound
+    resampler = av.AudioResampler(format="fltp", layout="stereo", rate=rate)
+    parts = [*resampler.resample(as_frame(sound)), *resampler.resample(None)]
+    return Sound(np.concatenate([part.to_ndarray() for part in parts], axis=1), rate)
+
+
+def as_frame(sound: Sound) -> av.AudioFrame:
+    """All of it as one frame of PyAV."""
+    samples = np.ascontiguousarray(sound.samples, np.float32)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts = sound.rate, 0
+    return frame
