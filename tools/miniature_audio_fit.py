@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ltxv_train_core.families.ltx2.audio_vae import latent_count, mel_count
-from ltxv_train_core.families.ltx2.formats import AUDIO_BINS, AUDIO_CHANNELS, MEL_RATE
+from ltxv_train_core.families.ltx2.audio_vae import mel_count
+from ltxv_train_core.families.ltx2.formats import AUDIO_BINS, AUDIO_CHANNELS, MEL_RATE, latent_count
 from ltxv_train_core.families.ltx2.mel import log_mel
 from ltxv_train_core.families.ltx2.miniature import scenes, sounds
 from ltxv_train_core.families.ltx2.miniature.audio_vae import (

@@ -62,6 +62,7 @@ class SamplerSettings:
     Attributes:
         shapes: of the latents of each stream, without channels.
         levels: noise levels from 1 down to the last before 0; None takes the family's schedule.
+        guidance_scales: of single streams, by name, where `guidance_scale` isn't 1.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -70,6 +71,7 @@ class SamplerSettings:
     fps: float = 25.0
     batch_size: int = 1
     levels: tuple[float, ...] | None = None
+    guidance_scales: Mapping[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -140,6 +142,7 @@ class _GuidedStream:
     positions: Tensor
     sampled: Tensor
     reference: StreamInput | None
+    guidance_scale: float
 
     def seen(self, tokens: Tensor, level: float) -> StreamInput:
         """What the model sees of tokens [B, N, C], once or twice, at a noise level."""
@@ -158,7 +161,6 @@ class _GuidedModel:
     """
 
     denoiser: Denoiser
-    guidance_scale: float
     text: Text
     streams: Mapping[str, _GuidedStream]
 
@@ -171,7 +173,6 @@ class _GuidedModel:
         text = Text.padded([*(request.prompt for request in requests), *negatives])
         return cls(
             denoiser=denoiser,
-            guidance_scale=settings.guidance_scale,
             text=text.to(denoiser.device, denoiser.dtype),
             streams={
                 name: _guided_stream(name, denoiser, requests, settings) for name in settings.shapes
@@ -184,11 +185,12 @@ class _GuidedModel:
         predictions = self.denoiser.denoise(seen, self.text)
         found = {}
         for name, each in tokens.items():
+            stream = self.streams[name]
             prediction = predictions[name][:, : each.shape[1]].float()
             if len(prediction) == 2 * len(each):
                 wanted, negative = prediction.chunk(2)
-                prediction = negative + self.guidance_scale * (wanted - negative)
-            found[name] = prediction * self.streams[name].sampled[..., None]
+                prediction = negative + stream.guidance_scale * (wanted - negative)
+            found[name] = prediction * stream.sampled[..., None]
         return found
 
 
@@ -207,6 +209,7 @@ def _guided_stream(
         reference=_reference(
             [row.references[name] for row in rows if name in row.references], stream, fps, device
         ),
+        guidance_scale=settings.guidance_scales.get(name, settings.guidance_scale),
     )
 
 

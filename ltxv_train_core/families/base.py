@@ -26,6 +26,8 @@ class Stream(Protocol):
     Attributes:
         channels: of its latents.
         shift_limit: the largest shift that training uses where the user sets none.
+        uniform_share: of samples whose noise level is drawn uniformly, where the user sets none.
+        is_stretched: whether drawn levels are stretched to the whole range from 0 to 1.
         loss_weight: of its loss in that of a step.
     """
 
@@ -34,6 +36,12 @@ class Stream(Protocol):
 
     @property
     def shift_limit(self) -> float: ...
+
+    @property
+    def uniform_share(self) -> float: ...
+
+    @property
+    def is_stretched(self) -> bool: ...
 
     @property
     def loss_weight(self) -> float: ...

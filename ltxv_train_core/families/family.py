@@ -54,6 +54,7 @@ class StreamFormat(Protocol):
         channels: of its latents.
         encoder: the part of a model that makes them.
         roles: what else than latents may come with it, see `families.names`.
+        sound_rate: samples a second of the sound that its encoder takes; None: it takes frames.
     """
 
     @property
@@ -64,6 +65,9 @@ class StreamFormat(Protocol):
 
     @property
     def roles(self) -> frozenset[str]: ...
+
+    @property
+    def sound_rate(self) -> int | None: ...
 
     def latent_shape(self, size: VideoSize, fps: float) -> tuple[int, ...]:
         """The shape of a clip's latents, without channels."""

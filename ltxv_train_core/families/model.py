@@ -12,7 +12,7 @@ from ..models.transformer import Transformer
 from ..storage.atomic import sha256_json
 from .base import Denoiser
 from .family import Family, Sampling
-from .names import TEXT_ENCODER, TRANSFORMER, VAE
+from .names import AUDIO_VAE, TEXT_ENCODER, TRANSFORMER, VAE
 
 
 class Vae(Protocol):
@@ -33,6 +33,27 @@ class Vae(Protocol):
 
     def decode(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Latents [B, C, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32 on the CPU."""
+        ...
+
+
+class AudioVae(Protocol):
+    """Sound to normalised latents and back.
+
+    Attributes:
+        sample_rate: of what `decode` gives.
+    """
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    def to(self, device: torch.device) -> "AudioVae": ...
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """Sound [B, 2, S] at the stream's `sound_rate` to latents [B, C, ...], float32 on the CPU."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, ...] to sound [B, 2, S] at `sample_rate`, float32 on the CPU."""
         ...
 
 
@@ -194,6 +215,11 @@ class Model:
     def load_vae(self, dtype: torch.dtype = torch.float32, part: str = VAE) -> Vae:
         """What encodes and decodes a stream: the video's, or another part."""
         vae: Vae = self.part(part).load(dtype)
+        return vae
+
+    def load_audio_vae(self) -> AudioVae:
+        """In float32: it is small."""
+        vae: AudioVae = self.part(AUDIO_VAE).load(torch.float32)
         return vae
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:

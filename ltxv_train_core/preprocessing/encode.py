@@ -15,14 +15,15 @@ from ..datasets.index import CachedFile
 from ..datasets.summary import Verified
 from ..errors import DataError, ModelError
 from ..families.family import Family
-from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..geometry import Grid
+from ..media.sound import read_sound
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..models.device import empty_cache
 from ..storage.tensors import is_finite
 from .contact_sheet import Strips, on_sheet, strip_of, verify
-from .encoders import Encoders, VideoEncoder
+from .encoders import AudioEncoder, Encoders, VideoEncoder
 from .masks import latent_mask
 from .planner import EncodeTask, PlannedExample
 from .prefetch import read_ahead
@@ -33,6 +34,7 @@ Read = tuple[EncodeTask, np.ndarray]
 _PHASES = {
     (VIDEO, LATENTS): "encode videos",
     (VIDEO, REFERENCE): "encode references",
+    (AUDIO, LATENTS): "encode sounds",
 }
 """As progress calls them."""
 
@@ -77,11 +79,13 @@ class MediaEncoding:
             verified = settings.verify_clips if stream == VIDEO else 0
             if not verified and not any(tasks.values()):
                 continue
+            rate = family.streams[stream].sound_rate
             encoder = encoders.of_stream(stream).load()
-            encode = partial(_encode, encoder)
+            encode = partial(_encode if rate is None else _encode_sound, encoder)
+            batch = settings.vae_batch_size if rate is None else 1
             for role, some in tasks.items():
                 phase = _PHASES.get((stream, role), f"encode {stream} {role}")
-                self._convert(phase, some, LATENTS, encode, settings.vae_batch_size)
+                self._convert(phase, some, LATENTS, encode, batch, rate)
             if verified:
                 remaining = self._remaining(planned)
                 pixels = settings.max_megapixels
@@ -120,9 +124,10 @@ class MediaEncoding:
         name: str,
         convert: Callable[[list[np.ndarray]], Iterable[Tensor]],
         batch_size: int,
+        sound_rate: int | None = None,
     ) -> None:
-        """Writes the tensor `name` of each task's frames."""
-        for batch in _batches(self._read(phase, tasks), batch_size):
+        """Writes the tensor `name` of each task's frames, or of its sound at a rate."""
+        for batch in _batches(self._read(phase, tasks, sound_rate), batch_size):
             tensors = convert([frames for _, frames in batch])
             for (task, _), tensor in zip(batch, tensors, strict=True):
                 if not is_finite(tensor):
@@ -131,12 +136,14 @@ class MediaEncoding:
                 self._cache.write(task.file, {name: tensor}, task.description)
                 self._log.written += 1
 
-    def _read(self, phase: str, tasks: list[EncodeTask]) -> Iterator[Read]:
-        """Frames of those tasks that can be read; the others take their clip along."""
+    def _read(self, phase: str, tasks: list[EncodeTask], sound_rate: int | None) -> Iterator[Read]:
+        """Frames or sound of those tasks that can be read; the others take their clip along."""
         tasks = [task for task in tasks if task.name not in self._broken]
         settings = self._settings
-        frames_of = partial(_frames, megapixels=settings.max_megapixels)
-        with closing(read_ahead(frames_of, tasks, settings.decode_threads)) as read:
+        content_of = partial(_frames, megapixels=settings.max_megapixels)
+        if sound_rate is not None:
+            content_of = partial(_sound, rate=sound_rate, megapixels=settings.max_megapixels)
+        with closing(read_ahead(content_of, tasks, settings.decode_threads)) as read:
             for task, frames in self._log.each(phase, read, len(tasks), lambda pair: pair[0].name):
                 try:
                     pixels = frames.result()
@@ -210,6 +217,13 @@ def _frames(task: EncodeTask, megapixels: float) -> np.ndarray:
     return read_frames(task.media, task.size, task.selection, task.like, megapixels)
 
 
+def _sound(task: EncodeTask, rate: int, megapixels: float) -> np.ndarray:
+    """What is heard while the task's frames are shown, [2, samples]; silence where there is none."""
+    seconds, start = task.size.frames / task.fps, task.selection.start / task.fps
+    found = read_sound(task.media, rate, seconds, start, megapixels)
+    return np.zeros((2, round(seconds * rate)), np.float32) if found is None else found.samples
+
+
 def _masks(videos: list[np.ndarray], grid: Grid) -> list[Tensor]:
     return [latent_mask(frames, grid) for frames in videos]
 
@@ -240,3 +254,7 @@ def _encode(encoder: VideoEncoder, frames: list[np.ndarray]) -> Tensor:
             f"{frames[0].shape[2]}x{frames[0].shape[1]}x{len(frames[0])}: set vae_tile_px (512 for "
             "example), a smaller vae_batch_size, or smaller buckets. What was encoded is kept"
         ) from error
+
+
+def _encode_sound(encoder: AudioEncoder, sounds: list[np.ndarray]) -> Tensor:
+    return encoder.encode(torch.from_numpy(np.stack(sounds)))

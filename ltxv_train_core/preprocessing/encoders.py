@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from ..families.family import Family
 from ..families.names import TEXT_ENCODER
@@ -27,6 +27,14 @@ class VideoEncoder(Protocol):
 
     def decode(self, latents: "Tensor") -> "Tensor":
         """Latents [B, C, f, h, w] to frames [B, 3, F, H, W] in [-1, 1], float32."""
+        ...
+
+
+class AudioEncoder(Protocol):
+    """Sound to normalised latents. A model's audio VAE is one."""
+
+    def encode(self, waveform: "Tensor") -> "Tensor":
+        """Sound [B, 2, S] at the stream's `sound_rate` to latents [B, C, ...], float32."""
         ...
 
 
@@ -82,9 +90,9 @@ class Encoders:
     def identities(self) -> dict[str, str]:
         return {name: part.identity for name, part in self.parts.items()}
 
-    def of_stream(self, stream: str) -> EncoderSource[VideoEncoder]:
-        part = self.parts[self.family.streams[stream].encoder]
-        return cast(EncoderSource[VideoEncoder], part)
+    def of_stream(self, stream: str) -> EncoderSource[Any]:
+        """A `VideoEncoder`, or an `AudioEncoder` where the stream is a sound."""
+        return self.parts[self.family.streams[stream].encoder]
 
     def known_as(self, model: Mapping[str, str]) -> "Encoders":
         """As the index of a data set calls them, so that what earlier versions encoded stays valid."""

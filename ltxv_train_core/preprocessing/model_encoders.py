@@ -8,12 +8,13 @@ import torch
 from ..config import PreprocessSettings
 from ..errors import ConfigurationError, ModelError, cut
 from ..events import Reporter, StopSignal, ignore
-from ..families.names import TEXT_ENCODER
+from ..families.names import AUDIO_VAE, TEXT_ENCODER
 from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..models.memory.quantize import eight_bit_problem
 from ..models.precision import text_encoder_dtype, vae_dtype
 from .encoders import (
+    AudioEncoder,
     CaptionEncoder,
     Encoder,
     Encoders,
@@ -60,6 +61,8 @@ def find_encoders(
 def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[object]:
     if name == TEXT_ENCODER:
         return _text_encoder_of(model, settings)
+    if name == AUDIO_VAE:
+        return _audio_vae_of(model)
     return _vae_of(model, name, settings)
 
 
@@ -74,6 +77,15 @@ def _vae_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSou
         return vae.to(device)
 
     return _source(model, name, str(dtype), load)
+
+
+def _audio_vae_of(model: Model) -> EncoderSource[AudioEncoder]:
+    """Always in float32: it is small."""
+
+    def load() -> AudioEncoder:
+        return model.load_audio_vae().to(default_device())
+
+    return _source(model, AUDIO_VAE, str(torch.float32), load)
 
 
 def _text_encoder_of(model: Model, settings: PreprocessSettings) -> EncoderSource[CaptionEncoder]:

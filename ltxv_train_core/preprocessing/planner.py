@@ -55,12 +55,17 @@ class EncodeTask:
     earlier: CachedFile | None = None
 
     @property
+    def fps(self) -> float:
+        """Of the frames that are read."""
+        return self.selection.fps or self.info.fps
+
+    @property
     def description(self) -> dict[str, str]:
         """How it was made, for the metadata of the file."""
         info, chosen = self.info, self.selection
         return {
             "size": str(self.size),
-            "fps": repr(chosen.fps or info.fps),
+            "fps": repr(self.fps),
             "source_size": f"{info.width}x{info.height}x{info.frames}",
             "first_frame": str(chosen.start),
             "crop": f"{chosen.x:g},{chosen.y:g}",
@@ -169,6 +174,7 @@ class Planner:
         tasks = [
             self._task(name, stream, role, files, size, selection)
             for stream, its_format in self._streams.items()
+            if its_format.sound_rate is None or self._is_heard(files[LATENTS].info)
             for role in files
             if role == LATENTS or role in its_format.roles
         ]
@@ -179,6 +185,9 @@ class Planner:
         fps = (None if video.is_image else selection.fps) or video.fps
         example = Example(name, str(size), fps, streams, captions)
         return PlannedExample(example, tuple(tasks))
+
+    def _is_heard(self, info: MediaInfo) -> bool:
+        return self._settings.with_sound and not info.is_image
 
     def _task(
         self,

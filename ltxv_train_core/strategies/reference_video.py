@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
@@ -17,8 +18,10 @@ class ReferenceVideoStrategy(StandardStrategy):
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config, config.conditioning.reference_latents_dir)
 
-    def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
-        target = super()._step(name, batch, generator)
+    def _step(
+        self, name: str, batch: Batch, levels: Tensor, generator: torch.Generator
+    ) -> StreamStep:
+        target = super()._step(name, batch, levels, generator)
         latents = batch.streams[name].get(REFERENCE)
         if latents is None:
             return target

@@ -1,13 +1,14 @@
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
-from ..families.names import LATENTS
+from ..families.names import AUDIO, LATENTS, VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..storage.paths import as_path
@@ -22,31 +23,36 @@ class StandardStrategy:
         self.flow_matching = config.flow_matching
         self.conditioning = config.conditioning
         self.streams = streams
+        weights = config.flow_matching
+        self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
+        if len(streams) == 1:
+            self._weights = {}
 
     @staticmethod
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
-        return StepInputs(
-            {
-                name: self._step(name, batch, generator)
-                for name in self.streams
-                if name in batch.streams
-            }
-        )
+        steps: dict[str, StreamStep] = {}
+        levels: Tensor | None = None
+        for name in self.streams:
+            if name in batch.streams:
+                if levels is None or self.flow_matching.noise_levels == "independent":
+                    levels = self._levels(name, batch, generator)
+                steps[name] = self._step(name, batch, levels, generator)
+        return StepInputs(steps)
 
-    def _step(self, name: str, batch: Batch, generator: torch.Generator) -> StreamStep:
+    def _levels(self, name: str, batch: Batch, generator: torch.Generator) -> Tensor:
+        stream, latents = self.streams[name], batch.streams[name][LATENTS]
+        tokens = stream.to_tokens(latents).shape[1]
+        return draw_noise_levels(self.flow_matching, len(latents), tokens, stream, generator)
+
+    def _step(
+        self, name: str, batch: Batch, levels: Tensor, generator: torch.Generator
+    ) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
         latents = tensors[LATENTS].float()
         clean = stream.to_tokens(latents)
-        levels = draw_noise_levels(
-            self.flow_matching,
-            len(clean),
-            stream.shift(clean.shape[1]),
-            stream.shift_limit,
-            generator,
-        )
         noise = torch.randn(clean.shape, generator=generator)
         given = whole_tokens(stream, draw_given(tensors, self.conditioning, generator))
         per_token = torch.where(given, 0.0, levels[:, None])
@@ -56,7 +62,8 @@ class StandardStrategy:
             levels=per_token,
             positions=stream.positions(latents.shape[2:], batch.fps),
         )
-        return StreamStep(seen, noise - clean, counted=~given, weight=stream.loss_weight)
+        weight = stream.loss_weight * self._weights.get(name, 1.0)
+        return StreamStep(seen, noise - clean, counted=~given, weight=weight)
 
 
 def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> TrainingDataset:

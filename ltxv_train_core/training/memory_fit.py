@@ -62,15 +62,15 @@ def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
     """Tokens by stream of the clip that has most, those of its reference included."""
     formats = family_named(dataset.index.family).streams
 
-    def tokens(size: str, fps: float, reference: str) -> dict[str, int]:
+    def tokens(size: str, fps: float, reference: str, streams: tuple[str, ...]) -> dict[str, int]:
         sizes = [size, reference] if dataset.reference_dir else [size]
         return {
             name: sum(formats[name].tokens(VideoSize.parse(one), fps) for one in sizes)
-            for name in dataset.items[0].streams
+            for name in streams
         }
 
     pairs = zip(dataset.items, dataset.files.reference_sizes, strict=True)
-    kinds = {(item.size, item.fps, reference) for item, reference in pairs}
+    kinds = {(item.size, item.fps, reference, tuple(item.streams)) for item, reference in pairs}
     return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 
 

@@ -14,10 +14,11 @@ from ..errors import DataError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal, ignore
 from ..families.base import Denoiser, Embedding
 from ..families.model import Vae
-from ..families.names import VIDEO
+from ..families.names import AUDIO, VIDEO
 from ..families.open import Model
 from ..geometry import VideoSize
 from ..media.sheet import contact_sheet
+from ..media.sound import Sound
 from ..media.tensors import frames_to_tensor, tensor_to_frames
 from ..media.video import read_frames
 from ..media.write import write_video
@@ -76,6 +77,11 @@ class Validator:
         return step % self.config.interval == 0 or step == last_step
 
     @property
+    def _guidance_scales(self) -> dict[str, float]:
+        own = self.config.audio_guidance_scale
+        return {} if own is None else {AUDIO: own}
+
+    @property
     def _levels(self) -> tuple[float, ...] | None:
         """A distilled model's own, where as many steps are asked for."""
         own = self.source.sampling and self.source.sampling.levels
@@ -96,17 +102,25 @@ class Validator:
             guidance_scale=self.config.guidance_scale,
             fps=self.config.frame_rate,
             levels=self._levels,
+            guidance_scales=self._guidance_scales,
         )
         latents = sample(denoiser, list(self.requests), settings, report, stop)
         videos = decode_videos(latents[VIDEO], self.source, self.device, report)
+        sounds: list[Sound | None] = [None] * len(videos)
+        if AUDIO in latents:
+            seconds = self.config.size.frames / self.config.frame_rate
+            sounds = [*decode_sounds(latents[AUDIO], seconds, self.source, self.device, report)]
         paths = []
-        for number, video in enumerate(videos):
+        for number, (video, sound) in enumerate(zip(videos, sounds, strict=True)):
             paths.append(folder / f"{number:03d}.mp4")
-            write_video(paths[-1], video, self.config.frame_rate)
+            write_video(paths[-1], video, self.config.frame_rate, sound=sound)
         sheet = folder / "sheet.png"
         labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
         with atomic_path(sheet) as temporary:
-            contact_sheet([[video] for video in videos], labels).save(temporary)
+            drawn = contact_sheet(
+                [[video] for video in videos], labels, sounds=[[sound] for sound in sounds]
+            )
+            drawn.save(temporary)
         return SamplesWritten(step, tuple(paths), sheet)
 
 
@@ -128,6 +142,32 @@ def decode_videos(
     del vae
     free_memory()
     return videos
+
+
+def decode_sounds(
+    latents: Tensor,
+    seconds: float,
+    source: Model,
+    device: torch.device,
+    report: Reporter = ignore,
+) -> list[Sound]:
+    """Normalised latents [B, C, ...] to B sounds of so many seconds.
+
+    The audio VAE is loaded for this and dropped again; it works in float32.
+    """
+    vae = source.load_audio_vae().to(device)
+    sounds = []
+    count = round(seconds * vae.sample_rate)
+    with torch.autocast(device.type, enabled=False):
+        for number, one in enumerate(latents, start=1):
+            heard = vae.decode(one[None])[0, :, :count]
+            missing = count - heard.shape[-1]
+            samples = torch.nn.functional.pad(heard, (0, missing)).numpy()
+            sounds.append(Sound(samples, vae.sample_rate))
+            report(Progress("decode sound", number, len(latents), "sound"))
+    del vae
+    free_memory()
+    return sounds
 
 
 def _encode_prompts(

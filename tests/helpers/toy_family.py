@@ -36,6 +36,7 @@ BYTES = ActivationBytes(block=30.0, recomputed=2.0, shared=10.0)
 
 class VideoFormat:
     channels, encoder, roles = VIDEO_CHANNELS, VAE, frozenset({REFERENCE})
+    sound_rate = None
 
     def latent_shape(self, size: VideoSize, fps: float) -> LatentSize:
         return GRID.latent(size)
@@ -48,6 +49,7 @@ class LightFormat:
     """A point for every second frame, whatever the grid."""
 
     channels, encoder, roles = LIGHT_CHANNELS, LIGHT_METER, frozenset()
+    sound_rate = None
 
     def latent_shape(self, size: VideoSize, fps: float) -> tuple[int, ...]:
         return ((size.frames + 1) // 2,)
@@ -115,6 +117,8 @@ class ToyStream:
     channels: int
     loss_weight: float
     shift_limit: float = 1.0
+    uniform_share: float = 0.0
+    is_stretched: bool = False
 
     def to_tokens(self, latents: Tensor) -> Tensor:
         return latents.flatten(2).transpose(1, 2)

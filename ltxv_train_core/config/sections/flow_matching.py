@@ -22,8 +22,32 @@ class FlowMatchingConfig(Section):
         {},
         "Parameters of the distribution, one 'name: value' per line. uniform: min, max; "
         "shifted_logit_normal: std (1), shift (by default it grows with the number of tokens: 0.95 at "
-        "1024, 2.05 at 4096), shift_limit (2.05, the largest shift), uniform_share (0: share of "
-        "samples whose noise level is drawn uniformly).",
+        "1024, 2.05 at 4096), shift_limit (the largest shift; 2.05, LTX-2 none), uniform_share (share of "
+        "samples whose noise level is drawn uniformly; 0, LTX-2 0.1).",
+        advanced=True,
+    )
+    noise_levels: Literal["independent", "shared"] = option(
+        "independent",
+        "For a model with sound: whether video and sound get noise levels of their own in each sample, as "
+        "the model was trained, or the same one.",
+        advanced=True,
+    )
+    audio_loss_weight: float = option(
+        1.0,
+        "For a model with sound: weight of the sound's loss beside the video's. 0 trains on the video's "
+        "loss alone.",
+        ge=0.0,
+        le=100.0,
+        step=0.1,
+        advanced=True,
+    )
+    video_loss_weight: float = option(
+        1.0,
+        "For a model with sound: weight of the video's loss beside the sound's. 0 trains on the sound's "
+        "loss alone.",
+        ge=0.0,
+        le=100.0,
+        step=0.1,
         advanced=True,
     )
 

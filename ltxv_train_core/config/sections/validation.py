@@ -70,6 +70,15 @@ class ValidationConfig(Section):
         le=240.0,
         advanced=True,
     )
+    audio_guidance_scale: float | None = option(
+        None,
+        "For a model with sound: classifier-free guidance of the sound, where it isn't that of the video. "
+        "Only used where guidance_scale is above 1.",
+        ge=1.0,
+        le=100.0,
+        step=0.1,
+        advanced=True,
+    )
 
     @field_validator("video_dims")
     @classmethod

@@ -181,6 +181,12 @@ class PreprocessSettings(Section):
         "them.",
         advanced=True,
     )
+    with_sound: bool = option(
+        True,
+        "For a model with sound: encode the clips' own sound too, silence where a clip has none. Off "
+        "prepares the video alone.",
+        advanced=True,
+    )
 
     def __init__(self, *arguments: Any, **options: Any):
         """Takes options by name; the first ones also by position."""

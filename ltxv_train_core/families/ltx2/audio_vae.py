@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .formats import AUDIO_BINS, AUDIO_CHANNELS, HOP_SAMPLES, MELS_PER_LATENT
+from .formats import AUDIO_BINS, AUDIO_CHANNELS, HOP_SAMPLES, MELS_PER_LATENT, latent_count
 from .mel import log_mel
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTX2Audio
 
 _SAMPLES_PER_LATENT = HOP_SAMPLES * MELS_PER_LATENT
-
-
-def latent_count(samples: int) -> int:
-    """How many latents stand for so many samples at 16 kHz."""
-    return max(1, round(samples / _SAMPLES_PER_LATENT))
 
 
 def mel_count(latents: int) -> int:

@@ -16,7 +16,7 @@ TEXT_TOKENS = 1024
 """Of a prompt that isn't longer, registers included: ComfyUI's."""
 
 MEL_RATE, HOP_SAMPLES, MELS_PER_LATENT = 16000, 160, 4
-LATENTS_PER_SECOND = MEL_RATE / HOP_SAMPLES / MELS_PER_LATENT
+"""25 latents a second."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class VideoFormat:
     channels: int = VIDEO_CHANNELS
     encoder: str = VAE
     roles: frozenset[str] = frozenset({REFERENCE, MASK})
+    sound_rate: int | None = None
 
     def latent_shape(self, size: VideoSize, fps: float) -> LatentSize:
         return GRID.latent(size)
@@ -41,9 +42,15 @@ class AudioFormat:
     channels: int = AUDIO_CHANNELS
     encoder: str = AUDIO_VAE
     roles: frozenset[str] = frozenset()
+    sound_rate: int | None = MEL_RATE
 
     def latent_shape(self, size: VideoSize, fps: float) -> tuple[int, int]:
         return self.tokens(size, fps), AUDIO_BINS
 
     def tokens(self, size: VideoSize, fps: float) -> int:
-        return round(size.frames / fps * LATENTS_PER_SECOND)
+        return latent_count(round(size.frames / fps * MEL_RATE))
+
+
+def latent_count(samples: int) -> int:
+    """How many latents stand for so many samples at 16 kHz: the nearest number, at least one."""
+    return max(1, round(samples / (HOP_SAMPLES * MELS_PER_LATENT)))

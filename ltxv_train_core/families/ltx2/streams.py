@@ -28,6 +28,8 @@ class VideoStream:
 
     channels = VIDEO_CHANNELS
     shift_limit = float("inf")
+    uniform_share = 0.1
+    is_stretched = True
     loss_weight = 1.0
 
     def to_tokens(self, latents: Tensor) -> Tensor:
@@ -57,9 +59,7 @@ class VideoStream:
         grid[:, 0] /= fps[:, None]
         return grid
 
-    def reference_positions(
-        self, shape: Sequence[int], fps: Tensor, downscale: int = 1
-    ) -> Tensor:
+    def reference_positions(self, shape: Sequence[int], fps: Tensor, downscale: int = 1) -> Tensor:
         """Positions [B, 3, N] of a reference video that starts at frame 0.
 
         Args:
@@ -79,6 +79,8 @@ class AudioStream:
 
     channels = AUDIO_CHANNELS
     shift_limit = float("inf")
+    uniform_share = 0.1
+    is_stretched = True
     loss_weight = 1.0
 
     def to_tokens(self, latents: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ class VideoFormat:
     channels: int = LATENT_CHANNELS
     encoder: str = VAE
     roles: frozenset[str] = frozenset({REFERENCE, MASK})
+    sound_rate: int | None = None
 
     def latent_shape(self, size: VideoSize, fps: float) -> LatentSize:
         return GRID.latent(size)

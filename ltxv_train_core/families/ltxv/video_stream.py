@@ -25,6 +25,8 @@ class VideoStream:
     causal: bool
     channels = LATENT_CHANNELS
     shift_limit = SHIFT_AT_4096
+    uniform_share = 0.0
+    is_stretched = False
     loss_weight = 1.0
 
     def to_tokens(self, latents: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ltxv_train_core.config import FlowMatchingConfig, build
 from ltxv_train_core.diffusion.timesteps import draw_noise_levels
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.families.ltx2.streams import AudioStream
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 
@@ -20,7 +21,7 @@ sampling_levels = LTXVideoDenoiser(None, True).sampling_levels
 def draw(tokens=1024, count=20_000, mode="shifted_logit_normal", **params):
     config = FlowMatchingConfig(timestep_sampling_mode=mode, timestep_sampling_params=params)
     generator = torch.Generator().manual_seed(0)
-    return draw_noise_levels(config, count, VIDEO.shift(tokens), VIDEO.shift_limit, generator)
+    return draw_noise_levels(config, count, tokens, VIDEO, generator)
 
 
 def logit(levels):
@@ -142,7 +143,7 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
     params = {"shift": shift, "std": std} | ({} if share is None else {"uniform_share": share})
     config = FlowMatchingConfig(timestep_sampling_params=params)
     drawing = torch.Generator().manual_seed(seed)
-    found = draw_noise_levels(config, 16, 9.0, 9.0, drawing)
+    found = draw_noise_levels(config, 16, 9000, VIDEO, drawing)
     generator = torch.Generator().manual_seed(seed)
     uniform, normal = torch.rand(16, generator=generator), torch.randn(16, generator=generator)
     expected = torch.sigmoid(normal * std + shift)
@@ -158,7 +159,28 @@ def test_the_stream_s_shift_holds_up_to_its_limit_unless_one_is_set():
     def level(**params):
         config = FlowMatchingConfig(timestep_sampling_params={"std": 1e-6} | params)
         generator = torch.Generator().manual_seed(0)
-        return logit(draw_noise_levels(config, 1, 3.0, 2.0, generator)).item()
+        return logit(draw_noise_levels(config, 1, 6749, VIDEO, generator)).item()
 
+    assert token_shift(6749) == pytest.approx(3.0, abs=1e-3)
     shifts = [level(), level(shift_limit=2.5), level(shift_limit=9.0), level(shift=-1.0)]
-    assert shifts == pytest.approx([2.0, 2.5, 3.0, -1.0], abs=1e-3)
+    assert shifts == pytest.approx([2.05, 2.5, 3.0, -1.0], abs=1e-3)
+
+
+def test_ltx2_stretches_the_levels_between_two_quantiles_and_has_no_limit():
+    """A tenth is uniform; of the rest the quantiles are those of the normal distribution, stretched."""
+    config = FlowMatchingConfig(timestep_sampling_params={"uniform_share": 0.0})
+    generator = torch.Generator().manual_seed(0)
+    found = draw_noise_levels(config, 200_000, 126, AudioStream(), generator)
+    shift = token_shift(126)
+    assert shift == pytest.approx(0.63, abs=0.01)
+    low, high = (1 / (1 + math.exp(-(NormalDist().inv_cdf(q) + shift))) for q in (0.005, 0.999))
+    for quantile in (0.05, 0.5, 0.95):
+        plain = 1 / (1 + math.exp(-(NormalDist().inv_cdf(quantile) + shift)))
+        expected = (plain - low) / (high - low)
+        assert found.quantile(quantile).item() == pytest.approx(expected, abs=0.005)
+    assert found.max() == 1
+    assert found.min() >= 1e-3
+
+    mixed = draw_noise_levels(FlowMatchingConfig(), 200_000, 126, AudioStream(), generator)
+    low_share = 0.9 * (found < 0.1).float().mean() + 0.1 * 0.1
+    assert (mixed < 0.1).float().mean().item() == pytest.approx(low_share.item(), abs=0.003)

@@ -3,10 +3,10 @@ import torch
 
 from ltxv_train_core.families.ltx2.audio_vae import (
     LTX2AudioVae,
-    latent_count,
     mel_count,
     with_audio_statistics,
 )
+from ltxv_train_core.families.ltx2.formats import latent_count
 from ltxv_train_core.families.ltx2.griffin_lim import GriffinLim
 from ltxv_train_core.families.ltx2.mel import log_mel
 
