@@ -140,6 +140,7 @@ class Family:
         text: names of the tensors [L, D] that a caption is encoded to.
         sizes: of its transformers.
         architecture: of whole transformers in `modelspec.architecture` of a file's metadata.
+        called: a pattern of how trainers name its models in a file's metadata.
         versions: what is published, by the names that `model_source` takes.
         repositories: on the Hub that its models come from.
         layers: names of its transformers' layers.
@@ -155,6 +156,7 @@ class Family:
     text: tuple[str, ...]
     sizes: tuple[ModelSize, ...]
     architecture: str
+    called: str
     versions: Mapping[str, PublishedVersion]
     repositories: frozenset[str]
     layers: TransformerLayers

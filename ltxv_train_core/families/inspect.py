@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import cut
-from ..formats.lora_kinds import adapter_kind, family_of_adapter, is_difference
+from ..formats.lora_kinds import adapter_kind, foreign_model, is_difference
 from ..formats.rotated import ROTATED, is_rotated
 from ..formats.tensors import READABLE
 from ..storage.reading import open_regular, parse_json
 from ..storage.safetensors_header import Header
+from .ltx2.detect import Contents as LTX2Contents
+from .ltx2.detect import read_contents as read_ltx2
 from .ltxv.detect import LORA, Contents, read_contents
+from .registry import family_of_lora, layer_name
 
 _DOWN = re.compile(r"\.(lora_A(\.\w+)?|lora_down)\.weight$")
+_LORA_PREFIX = re.compile(
+    r"^((model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)"
+)
 _FORMS = {
     "ComfyUI": r"diffusion_model\..*\.lora_[AB]\.weight$",
     "kohya": r".*\.lora_(down|up)\.weight$",
@@ -34,13 +40,14 @@ def inspect_file(path: Path) -> dict[str, Any]:
     """
     contents = read_contents(path)
     header = contents.header
+    later = read_ltx2(header)
     facts: dict[str, Any] = {
         "file": path.name,
-        "kind": contents.kind,
+        "kind": str(later) if later else contents.kind,
         "size_bytes": header.size_bytes,
         "tensors": len(header.tensors),
         "dtypes": contents.dtypes,
-        **_parts(contents),
+        **(_ltx2_parts(later) if later else _parts(contents)),
     }
     if contents.kind == LORA:
         facts |= _lora(header)
@@ -61,6 +68,17 @@ def as_text(facts: dict[str, Any]) -> str:
         if shown[_SHOWN_METADATA:]:
             lines.append(f"  and {len(shown) - _SHOWN_METADATA} more")
     return "\n".join(lines)
+
+
+def _ltx2_parts(contents: LTX2Contents) -> dict[str, Any]:
+    if contents.quantization:
+        return {}
+    sizes = ("num_layers", "num_attention_heads", "attention_head_dim", "audio_attention_head_dim")
+    return {
+        "versions": [f"LTX-{contents.generation}"],
+        "transformer": {**{n: contents.config[n] for n in sizes}, "prefix": contents.prefix},
+        "parts": sorted(contents.parts),
+    }
 
 
 def _parts(contents: Contents) -> dict[str, Any]:
@@ -89,13 +107,16 @@ def _lora(header: Header) -> dict[str, Any]:
     changes = sum(map(is_difference, header.tensors))
     named = (f"{layer}.alpha" for layer in layers if f"{layer}.alpha" in header.tensors)
     alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}
-    kinds = Counter(re.sub(r"^.*?(attn\d|ff)\b", r"\1", layer) for layer in layers)
+    kinds = Counter(re.sub(r"^.*blocks[._]\d+[._]", "", layer) for layer in layers)
     first = next(iter(downs), "")
-    kind, family = adapter_kind(header.tensors), family_of_adapter(header.tensors, header.metadata)
+    kind, foreign = adapter_kind(header.tensors), foreign_model(header.tensors)
+    known = {name for layer in layers if (name := layer_name(_LORA_PREFIX.sub("", layer)))}
+    family = family_of_lora(known, header.metadata) if known else None
     form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
     return {
         **({"adapter": f"{kind[0].name}: it {kind[0].does}"} if kind else {}),
-        **({"model": f"{family[0]}, not LTX-Video ({family[1]})"} if family else {}),
+        **({"model": f"{foreign[0]}, not LTX-Video ({foreign[1]})"} if foreign else {}),
+        **({"model": family.name} if family else {}),
         "form": form,
         "rank": next(iter(ranks)) if len(ranks) == 1 else sorted(ranks),
         # None: the file has no alpha, and samplers apply it at scale 1.

@@ -20,12 +20,15 @@ class TransformerLayers:
         most_blocks: of the largest version.
         new_transformer: a transformer of a configuration in diffusers' words; to be called on the meta
             device.
+        other_parts: how ComfyUI's names of tensors begin that lie among the transformer's and belong to
+            another part of a model.
     """
 
     tensor_names: tuple[str, ...]
     comfy: Mapping[str, str]
     most_blocks: int
     new_transformer: Callable[[Mapping[str, object]], Any]
+    other_parts: tuple[str, ...] = ()
 
     def comfy_name(self, name: str) -> str:
         """ComfyUI's name of a module or tensor, from diffusers' name."""

@@ -1,13 +1,18 @@
 """The families that this program knows: a new one is a room, a line here and its cases in `open.py`. No
 torch."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import ModelError, shown
 from .family import Family, PublishedVersion
+from .layers import TransformerLayers
 from .ltx2.family import LTX2
 from .ltxv.family import LTXV
+
+_NAMING = ("modelspec.architecture", "ss_base_model_version", "base_model")
+"""Metadata in which trainers name the base model of a LoRA."""
+_LONGEST_NAME = 200
 
 FAMILIES: list[Family] = [LTXV, LTX2]
 
@@ -38,27 +43,45 @@ def published_version(name: str) -> PublishedVersion | None:
     return next((each.versions[name] for each in FAMILIES if name in each.versions), None)
 
 
-def family_of_layer(written: str) -> Family | None:
-    """The family whose transformers have a linear layer of that name, in any form."""
-    return next((each for each in FAMILIES if each.layers.layer_name(written)), None)
-
-
 def layer_name(written: str) -> str | None:
     """diffusers' name of a linear layer; None where no family has such a layer."""
-    family = family_of_layer(written)
-    return family.layers.layer_name(written) if family else None
+    found = (family.layers.layer_name(written) for family in FAMILIES)
+    return next((name for name in found if name), None)
 
 
 def comfy_name(name: str) -> str:
-    """ComfyUI's name of a transformer's linear layer, from diffusers' name."""
-    return (family_of_layer(name) or EARLIEST).layers.comfy_name(name)
+    """ComfyUI's name of a transformer's module or tensor, from diffusers' name."""
+    return _translated(name, lambda layers: layers.comfy_name(name))
 
 
 def diffusers_name(name: str) -> str:
     """diffusers' name of a transformer's module or tensor, from ComfyUI's name."""
-    return EARLIEST.layers.diffusers_name(name)
+    return _translated(name, lambda layers: layers.diffusers_name(name))
 
 
-def new_transformer(config: Mapping[str, object]) -> Any:
-    """A transformer of a configuration in diffusers' words; to be called on the meta device."""
-    return EARLIEST.layers.new_transformer(config)
+def _translated(name: str, by: Callable[[TransformerLayers], str]) -> str:
+    """What a family makes of a name that the others leave as it is: none calls a layer of another one's
+    by another name. The one that changes most of it knows all of it."""
+    found = [by(family.layers) for family in FAMILIES]
+    return max(found, key=lambda other: sum(map(str.__ne__, other.split("."), name.split("."))))
+
+
+def is_of_another_part(name: str) -> bool:
+    """Whether a tensor below the transformer's prefix belongs to another part of a model."""
+    return name.startswith(tuple(part for each in FAMILIES for part in each.layers.other_parts))
+
+
+def family_of_lora(layers: Iterable[str], metadata: Mapping[str, str]) -> Family | None:
+    """The family that a LoRA is of; None where neither layers nor metadata tell.
+
+    Args:
+        layers: diffusers' names of linear layers.
+    """
+    names = list(layers)
+    able = [f for f in FAMILIES if all(f.layers.layer_name(name) == name for name in names)]
+    if len(able) == 1:
+        return able[0]
+    texts = [metadata.get(name, "")[:_LONGEST_NAME] for name in _NAMING]
+    return next(
+        (f for f in able if any(re.search(f.called, text, re.IGNORECASE) for text in texts)), None
+    )

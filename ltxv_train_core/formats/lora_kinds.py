@@ -7,17 +7,12 @@ from typing import Protocol
 
 from ..errors import cut
 
-_FAMILY_KEYS = {
-    "LTX-2": r"(^|[._])(audio_(attn\d|ff|adaln|patchify|proj|time|embed|prompt|scale|caption)|"
-    r"audio_to_video_attn|video_to_audio_attn|av_c(a|ross_attn)_|to_gate_logits|prompt_adaln|"
-    r"(video|audio)_(embeddings_)?connector)",
+_FOREIGN_KEYS = {
     "FLUX or HunyuanVideo": r"(^|[._])(double_blocks|single_blocks|single_transformer_blocks)[._]",
     "Wan": r"(^|[._])blocks[._]\d+[._](self_attn|cross_attn|ffn)[._]",
     "Stable Diffusion": r"(^|[._])((down|up|mid|input|output|middle)_blocks?[._])",
 }
-_ANY_FAMILY = re.compile("|".join(_FAMILY_KEYS.values()))
-_FAMILY_NAMES = {"LTX-2": r"ltx[-_ ]?2(?![b\d])|ltxav"}
-_FAMILY_METADATA = ("modelspec.architecture", "ss_base_model_version", "base_model")
+_ANY_FOREIGN = re.compile("|".join(_FOREIGN_KEYS.values()))
 
 _DIFFERENCE = r"\.(diff|diff_b|set_weight)$"
 
@@ -78,26 +73,22 @@ def adapter_kind(tensors: Mapping[str, HasShape]) -> tuple[AdapterKind, str] | N
     return None
 
 
-def family_of_adapter(keys: Iterable[str], metadata: Mapping[str, str]) -> tuple[str, str] | None:
-    """Of which other model a LoRA is, and the key or metadata entry that shows it."""
-    suspects = [key for key in keys if _ANY_FAMILY.search(key)]
-    for family, pattern in _FAMILY_KEYS.items():
+def foreign_model(keys: Iterable[str]) -> tuple[str, str] | None:
+    """Of which model that no family here is a LoRA is, and the key that shows it."""
+    suspects = [key for key in keys if _ANY_FOREIGN.search(key)]
+    for model, pattern in _FOREIGN_KEYS.items():
         found = next((key for key in suspects if re.search(pattern, key)), None)
         if found is not None:
-            return family, cut(found)
-    for family, pattern in _FAMILY_NAMES.items():
-        for name in _FAMILY_METADATA:
-            if re.search(pattern, metadata.get(name, "")[:200], re.IGNORECASE):
-                return family, f"metadata {name} {cut(metadata[name])}"
+            return model, cut(found)
     return None
 
 
-def why_not_plain(tensors: Mapping[str, HasShape], metadata: Mapping[str, str]) -> str | None:
+def why_not_plain(tensors: Mapping[str, HasShape]) -> str | None:
     """Why a file is no plain LoRA for LTX-Video, and what helps; None where nothing speaks against it."""
-    if found := family_of_adapter(tensors, metadata):
+    if found := foreign_model(tensors):
         return (
             f"is a LoRA of {found[0]}, another model ({found[1]}); take one that was trained on "
-            "LTX-Video 0.9"
+            "LTX-Video"
         )
     if kind := adapter_kind(tensors):
         article = "an" if kind[0].name[0] in "IO" else "a"

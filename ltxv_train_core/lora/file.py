@@ -27,7 +27,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ModelError, cut
-from ..families.registry import comfy_name, layer_name
+from ..families.family import Family
+from ..families.registry import comfy_name, family_of_lora, layer_name
 from ..formats.lora_kinds import is_difference, why_not_plain
 from ..formats.tensors import READABLE
 from ..models.transformer import Transformer
@@ -62,6 +63,11 @@ class FoundLoRA:
     lora: LoRA
     metadata: dict[str, str]
     foreign: tuple[str, ...]
+
+    @property
+    def family(self) -> Family | None:
+        """The family that it is of, where that shows."""
+        return family_of_lora(self.lora, self.metadata)
 
     def require_no_foreign(self, where: str) -> LoRA:
         """The LoRA. Raises `ModelError` that names foreign keys, if there are any."""
@@ -136,7 +142,7 @@ def read_lora(path: Path) -> FoundLoRA:
 
 def require_plain_lora(header: Header) -> None:
     """Raises `ModelError` for a LoRA of another model, and for what is only like a LoRA."""
-    if reason := why_not_plain(header.tensors, header.metadata):
+    if reason := why_not_plain(header.tensors):
         raise ModelError(f"{header.path}: {reason}")
 
 

@@ -14,8 +14,9 @@ from ..config import LoRAConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
 from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
+from ..families.family import Family
 from ..families.names import TRANSFORMER_PREFIX
-from ..families.registry import diffusers_name
+from ..families.registry import diffusers_name, is_of_another_part
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
@@ -80,8 +81,13 @@ def require_start(
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     if config.model.training_mode == "lora":
         require_rank(path, config.lora.rank)
-        lora = _read_start(path)
+        lora, family = _read_start(path)
         if model is not None:
+            if family not in (None, model.family):
+                raise ModelError(
+                    f"{where}: is a LoRA of {family.name}, and model.model_source {cut(model.name)} is a "
+                    f"model of {model.family.name}; take a LoRA that was trained on {model.family.name}"
+                )
             shapes = {n: (one.up.shape[0], one.down.shape[1]) for n, one in lora.items()}
             require_lora_of(where, shapes, model)
         if layers is not None:
@@ -200,7 +206,7 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     """
     require_rank(path, config.rank)
     where = f"model.load_checkpoint {shown(str(path), 300)}"
-    lora = _read_start(path)
+    lora, _ = _read_start(path)
     trained = trained_layers(transformer)
     _require_trained(path, lora, trained)
     with torch.no_grad():
@@ -227,13 +233,18 @@ def _require_trained(path: Path, lora: LoRA, layers: Collection[str]) -> None:
         )
 
 
-def _read_start(path: Path) -> LoRA:
-    """Raises `ModelError` for keys without a place, and for numbers that are not finite."""
+def _read_start(path: Path) -> tuple[LoRA, Family | None]:
+    """The LoRA, and the family that it is of, where that shows.
+
+    Raises:
+        ModelError: for keys without a place, and for numbers that are not finite.
+    """
     try:
         found = read_lora(path)
     except ModelError as error:
         raise ModelError(f"model.load_checkpoint {error}") from error
-    return found.require_pairs(f"model.load_checkpoint {shown(str(path), 300)}")
+    where = f"model.load_checkpoint {shown(str(path), 300)}"
+    return found.require_pairs(where), found.family
 
 
 def trained_layers(
@@ -272,7 +283,12 @@ def _is_transformer(path: Path) -> bool:
 def _transformer_keys(path: Path) -> list[str]:
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
-        keys = [key for key in read_header(path).tensors if key.startswith(TRANSFORMER_PREFIX)]
+        keys = [
+            key
+            for key in read_header(path).tensors
+            if key.startswith(TRANSFORMER_PREFIX)
+            and not is_of_another_part(key.removeprefix(TRANSFORMER_PREFIX))
+        ]
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from error
     if not keys:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ModelError, cut
-from ..families.registry import new_transformer
+from ..families.family import Family
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
 
@@ -23,10 +23,12 @@ class ModelSizes:
 
     Attributes:
         name: as the user gave it.
+        family: what it is a model of.
     """
 
     name: str
     config: Mapping[str, Any]
+    family: Family
 
     @property
     def blocks(self) -> int:
@@ -50,7 +52,7 @@ class ModelSizes:
 
     def _built(self, blocks: int | None) -> Transformer:
         config = dict(self.config) | ({} if blocks is None else {"num_layers": blocks})
-        module: Transformer = on_meta(lambda: new_transformer(config))
+        module: Transformer = on_meta(lambda: self.family.layers.new_transformer(config))
         return module
 
 

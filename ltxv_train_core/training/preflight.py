@@ -16,10 +16,10 @@ from ..events import Notice, Reporter, ignore
 from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
 from ..families.open import (
     Model,
+    describe_model,
     module_names,
     must_be_downloaded,
     open_model,
-    transformer_config,
 )
 from ..families.registry import published_version
 from ..lora.initialize import require_start, start_notes
@@ -210,8 +210,8 @@ def _target_names(config: TrainingConfig) -> list[str]:
 def _sizes(config: TrainingConfig) -> ModelSizes | None:
     """None where they aren't known, or can't be used, which is reported as a problem of the model."""
     try:
-        found = transformer_config(config.model.model_source)
-        sizes = ModelSizes(config.model.model_source, found) if found else None
+        found = describe_model(config.model.model_source)
+        sizes = ModelSizes(found.name, found.config, found.family) if found.config else None
         if sizes:
             sizes.linear_shapes()
     except LTXVTrainError:

@@ -129,10 +129,18 @@ def _matched(
     if not modules or unmatched:
         named = ", ".join(unmatched[:NAMED_MODULES])
         more = f" and {len(unmatched) - NAMED_MODULES} more" if unmatched[NAMED_MODULES:] else ""
+        from ...ltxv_train_core.families.registry import family_of_lora, layer_name
         from ...ltxv_train_core.formats.lora_kinds import why_not_plain
+        from ...ltxv_train_core.lora.file import PREFIX
 
-        if reason := why_not_plain(weights, metadata):
+        if reason := why_not_plain(weights):
             raise ModelError(f"{lora_name}: {reason}")
+        layers = (layer_name(name.removeprefix(PREFIX)) for name in modules)
+        if family := family_of_lora(filter(None, layers), metadata):
+            raise ModelError(
+                f"{lora_name}: is a LoRA of {family.name}, and {len(unmatched)} of its {len(modules)} modules "
+                f"don't exist in this model ({named}{more}). Load it into a model of {family.name}"
+            )
         raise ModelError(
             f"{lora_name}: {len(unmatched)} of {len(modules)} modules don't exist in this model "
             f"({named}{more}). Load it into the model it was trained for"

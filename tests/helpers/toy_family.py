@@ -288,6 +288,7 @@ TOY = Family(
     text=(WORDS,),
     sizes=(ModelSize("tiny", BLOCKS, WIDTH, 20_000, BYTES),),
     architecture="toy",
+    called="toy",
     versions={},
     repositories=frozenset(),
     layers=LAYERS,

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from ..names import AUDIO_TEXT, VIDEO_TEXT
 from .formats import TEXT_TOKENS
+from .layers import CONNECTOR_PREFIXES
 
 if TYPE_CHECKING:
     from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
 
-
-CONNECTOR_PREFIXES = ("video_embeddings_connector.", "audio_embeddings_connector.")
-"""Of their names in published files, behind that of the transformer."""
 
 _COMFY = {
     "video_connector": "video_embeddings_connector",

@@ -9,9 +9,8 @@ from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo
 from ..names import AUDIO_VAE, TRANSFORMER, TRANSFORMER_PREFIX, VAE
-from .connectors import CONNECTOR_PREFIXES
 from .description import generation, transformer_config
-from .layers import LAYERS
+from .layers import CONNECTOR_PREFIXES, LAYERS
 
 CONNECTORS = "connectors"
 AUDIO_SIGN = "audio_adaln_single.linear.weight"

@@ -5,7 +5,7 @@ from .formats import GRID, NAME, AudioFormat, VideoFormat
 from .layers import LAYERS
 from .miniature import shipped
 
-ARCHITECTURE = "ltx-video-2"
+ARCHITECTURE = "ltx-2"
 GEMMA_BYTES = 24_000_000_000
 """Of Gemma 3 12B, in bfloat16."""
 
@@ -16,6 +16,7 @@ LTX2 = Family(
     text=(VIDEO_TEXT, AUDIO_TEXT),
     sizes=(ModelSize("19B to 22B", 48, 4096, 38_000_000_000, LORA_IN_HALF),),
     architecture=ARCHITECTURE,
+    called=r"ltx[-_ ]?(video[-_ ]?)?2(?![b\d])|ltxav",
     versions={},
     repositories=frozenset(),
     layers=LAYERS,

@@ -5,6 +5,9 @@ from typing import Any
 
 from ..layers import TransformerLayers
 
+CONNECTOR_PREFIXES = ("video_embeddings_connector.", "audio_embeddings_connector.")
+"""Of the connectors' names in published files, behind the transformer's prefix."""
+
 _COMFY = {
     "proj_in": "patchify_proj",
     "audio_proj_in": "audio_patchify_proj",
@@ -46,4 +49,5 @@ LAYERS = TransformerLayers(
     comfy=_COMFY,
     most_blocks=48,
     new_transformer=_new_transformer,
+    other_parts=CONNECTOR_PREFIXES,
 )

@@ -14,11 +14,11 @@ from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
-from .connectors import CONNECTOR_PREFIXES, Connectors, comfy_name, is_connector
+from .connectors import Connectors, comfy_name, is_connector
 from .denoiser import LTX2Denoiser
 from .detect import CONNECTORS, PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
-from .layers import LAYERS
+from .layers import CONNECTOR_PREFIXES, LAYERS
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel

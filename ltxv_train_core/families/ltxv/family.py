@@ -17,6 +17,7 @@ LTXV = Family(
         ModelSize("13B", 48, 4096, 26_100_000_000, LORA_IN_HALF),
     ),
     architecture=TRANSFORMER_ARCHITECTURE,
+    called=r"ltx[-_ ]?v(?!ideo[-_ ]?2(?![b\d]))",
     versions=VERSIONS,
     repositories=frozenset(
         {MAIN_REPOSITORY, *(version.repository for version in VERSIONS.values())}

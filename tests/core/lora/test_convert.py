@@ -285,7 +285,7 @@ LTX2_LAYERS = [
 
 @pytest.mark.parametrize("layer", LTX2_LAYERS)
 @pytest.mark.parametrize("form", ["dots", "underscores"])
-def test_a_lora_of_ltx_2_is_refused(tmp_path, layer, form):
+def test_a_lora_of_ltx_2_is_known_by_its_layers(tmp_path, layer, form):
     """Some of its layers are called as LTX-Video's are."""
     path = written(tmp_path, "comfy", lora(IN_BLOCKS))
     stem = f"diffusion_model.{layer}" if form == "dots" else f"lora_unet_{layer.replace('.', '_')}"
@@ -294,27 +294,30 @@ def test_a_lora_of_ltx_2_is_refused(tmp_path, layer, form):
         f"{stem}.lora_up.weight": torch.ones(8, 4),
     }
     save_file(load_file(path) | pair, path)
-    assert inspect_file(path)["model"].startswith("LTX-2, not LTX-Video")
-    output = tmp_path / "out.safetensors"
-    with pytest.raises(ModelError, match="is a LoRA of LTX-2, another model"):
-        resize_lora(path, output, rank=2)
-    assert not output.exists()
+    assert inspect_file(path)["model"] == "LTX-2"
+    found = read_lora(resize_lora(path, tmp_path / "out.safetensors", rank=2).output)
+    assert found.family.name == "LTX-2"
+    assert not found.foreign
+    assert comfy_name(layer) == layer, "its name in ComfyUI"
+    kept = load_file(tmp_path / "out.safetensors")
+    assert f"diffusion_model.{layer}.lora_A.weight" in kept
 
 
 @pytest.mark.parametrize(
-    ("architecture", "other"),
+    ("architecture", "family"),
     [
-        ("ltx-2", True),
-        ("ltx2/lora", True),
-        ("LTX-2.3", True),
-        ("ltx-video", False),
-        ("ltx_2b", False),
+        ("ltx-2", "LTX-2"),
+        ("ltx2/lora", "LTX-2"),
+        ("LTX-2.3", "LTX-2"),
+        ("ltx-video/lora", "LTX-Video"),
+        ("ltx-video-2b-v0.9.5", "LTX-Video"),
+        ("ltx_2b", None),
     ],
 )
-def test_metadata_tell_a_lora_of_ltx_2_without_sound(tmp_path, architecture, other):
+def test_metadata_tell_the_family_of_a_lora_without_sound(tmp_path, architecture, family):
     path = written(tmp_path, "comfy", lora(IN_BLOCKS))
     save_file(load_file(path), path, {"modelspec.architecture": architecture})
-    assert ("model" in inspect_file(path)) is other
+    assert inspect_file(path).get("model") == family
 
 
 def test_several_ranks_become_one_without_loss(tmp_path):

@@ -13,6 +13,7 @@ from ltxv_train_core.errors import ConfigurationError, ModelError, shown
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.inspect import inspect_file
 from ltxv_train_core.families.ltxv.checkpoint_export import transformer_tensors
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.families.names import TRANSFORMER_PREFIX
@@ -381,7 +382,7 @@ def test_a_long_path_is_cut_at_300_letters_in_whatever_is_said(
     own = SimpleNamespace(transformer=load_transformer())
     wide = tensors | {"proj_in.lora_A.weight": torch.zeros(4, 127)}
     nan = {name: value * math.nan for name, value in whole.items()}
-    sizes = ModelSizes("mine", TRANSFORMER_CONFIG)
+    sizes = ModelSizes("mine", TRANSFORMER_CONFIG, LTXV)
 
     def told(attempt):
         with pytest.raises(ModelError) as error:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from ltxv_train_core.errors import ConfigurationError, ModelError
 from ltxv_train_core.families.ltxv.checkpoint_export import config_metadata, transformer_tensors
 from ltxv_train_core.families.ltxv.diffusers_folder import TransformerFolder
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.shipped import TRANSFORMER_CONFIG
 from ltxv_train_core.families.ltxv.miniature_model import MiniatureTransformer
 from ltxv_train_core.families.ltxv.single_file import TransformerFile
@@ -105,7 +106,7 @@ def test_a_layer_of_another_width_is_named(training_config, tmp_path):
     assert "is a LoRA of another model" in line, "no layer tells its width"
 
 
-MODEL = ModelSizes("mine", TRANSFORMER_CONFIG)
+MODEL = ModelSizes("mine", TRANSFORMER_CONFIG, LTXV)
 FITS = {"proj_in": (256, 128), "transformer_blocks.3.ff.net.2": (256, 1024)}
 
 
