@@ -4,15 +4,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.families.ltx2.detect import CONNECTORS
 from ltxv_train_core.families.names import AUDIO, VIDEO
 from ltxv_train_core.families.open import open_model
+from ltxv_train_core.lora.file import lora_tensors, write_lora_file
+from ltxv_train_core.lora.initialize import start_from
+from ltxv_train_core.lora.inject import add_lora
 from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, GENERATIONS, WIDTH, write_checkpoint
 
 pytestmark = [
@@ -24,11 +29,18 @@ FPS = 24.0
 FRAMES, ROWS, COLUMNS, SOUNDS, WORDS = 3, 2, 4, 9, 20
 CLOSE = 1e-5
 
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "net.2", "proj_in", "audio_time_embed.*")
+
 Case = dict[str, torch.Tensor]
 
 
 def comfyui_knows_ltx2() -> bool:
     return (Path(os.environ["COMFYUI_PATH"]) / "comfy/ldm/lightricks/av_model.py").is_file()
+
+
+needs_ltx2 = pytest.mark.skipif(
+    "COMFYUI_PATH" in os.environ and not comfyui_knows_ltx2(), reason="this ComfyUI has no LTX-2"
+)
 
 
 def in_comfyui(folder: Path, checkpoint: Path, cases: dict[str, Case], *lora: Path) -> Case:
@@ -96,13 +108,30 @@ def guided(video: torch.Tensor, level: torch.Tensor, factor: int) -> Case:
     }
 
 
+def with_lora(transformer: Any, start: Path | None = None) -> Any:
+    """With a LoRA whose effect shows, or with that of a file."""
+    config = LoRAConfig(rank=4, alpha=8, target_modules=TARGETS)
+    add_lora(transformer, config, 0)
+    if start is not None:
+        start_from(transformer, start, config)
+        return transformer
+    torch.manual_seed(4)
+    for name, parameter in transformer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return transformer
+
+
 @torch.no_grad()
-def ours(checkpoint: Path, case: Case) -> Case:
+def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
     """What training and samples see and answer."""
     model = open_model(str(checkpoint))
     connectors = model.part(CONNECTORS).load(torch.float32)
     text = connectors.finish(case["features"][0])
-    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+    transformer = model.load_transformer(torch.float32)
+    if lora is not None:
+        with_lora(transformer, lora)
+    denoiser = model.transformer.denoiser(transformer)
     fps = torch.tensor([FPS])
     stream = denoiser.streams[VIDEO]
     target = case["video"][:, :, :FRAMES]
@@ -137,9 +166,27 @@ def ours(checkpoint: Path, case: Case) -> Case:
     return answer
 
 
-@pytest.mark.skipif(
-    "COMFYUI_PATH" in os.environ and not comfyui_knows_ltx2(), reason="this ComfyUI has no LTX-2"
-)
+@needs_ltx2
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_lora_has_the_same_effect_in_both(generation: str, tmp_path: Path) -> None:
+    """Written by this program, loaded by ComfyUI's own code and here; every key finds its weight."""
+    checkpoint = write_checkpoint(tmp_path / "x.safetensors", generation)
+    transformer = with_lora(open_model(str(checkpoint)).load_transformer(torch.float32))
+    file = tmp_path / "lora.safetensors"
+    tensors = lora_tensors(transformer)
+    write_lora_file(file, tensors, 4, 8, {}, torch.float32)
+    given = {"both": cases(generation)["both"]}
+    theirs = in_comfyui(tmp_path, checkpoint, given, file)
+    assert theirs["unused"].item() == 0
+    assert theirs["patched"].item() == len(tensors) // 2
+    plain, found = ours(checkpoint, given["both"]), ours(checkpoint, given["both"], file)
+    for what in ("video", "audio"):
+        expected = theirs[f"both/{what}"]
+        assert (found[what] - expected).abs().max() <= CLOSE * expected.abs().max()
+        assert (plain[what] - expected).abs().max() > 0.01
+
+
+@needs_ltx2
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_text_and_answers_are_comfyuis(generation: str, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "x.safetensors", generation)
