@@ -8,6 +8,7 @@ from torch import Tensor
 from ....storage.tensors import write_safetensors
 from ..checkpoint_export import config_metadata, transformer_tensors, vae_tensors
 from ..key_names import VAE_PREFIX
+from ..vae_blocks import Config
 from .shipped import CAUSAL, TRANSFORMER_CONFIG
 from .vae import build_vae
 from .weights import load_transformer, load_vae_factors
@@ -18,15 +19,18 @@ VAE_WIDTH = 128
 
 def export(path: Path) -> Path:
     """Writes transformer and VAE in float32 (79 MB, most of it zeros); returns `path`."""
+    vae, config = vae_part()
+    tensors = {**transformer_tensors(load_transformer().state_dict()), **vae}
+    write_safetensors(path, tensors, config_metadata(TRANSFORMER_CONFIG, CAUSAL, config))
+    return path
+
+
+def vae_part() -> tuple[dict[str, Tensor], Config]:
+    """The VAE's tensors by ComfyUI's names, and its configuration in diffusers' words."""
     factors = load_vae_factors()
     vae = build_vae(factors, VAE_WIDTH)
-    tensors = {
-        **transformer_tensors(load_transformer().state_dict()),
-        **vae_tensors(vae.state_dict(), vae.config),
-        **_unused_statistics(factors.latents_std),
-    }
-    write_safetensors(path, tensors, config_metadata(TRANSFORMER_CONFIG, CAUSAL, vae.config))
-    return path
+    named = vae_tensors(vae.state_dict(), vae.config)
+    return named | _unused_statistics(factors.latents_std), vae.config
 
 
 def _unused_statistics(latents_std: Tensor) -> dict[str, Tensor]:
