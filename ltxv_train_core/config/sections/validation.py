@@ -74,7 +74,7 @@ class ValidationConfig(Section):
         None,
         "For a model with sound: classifier-free guidance of the sound, where it isn't that of the video. "
         "Only used where guidance_scale is above 1.",
-        ge=1.0,
+        gt=0.0,
         le=100.0,
         step=0.1,
         advanced=True,
