@@ -21,8 +21,10 @@ from .dataset.demo import (
 from .dataset.preprocess import LTXVTrainDatasetPreprocess
 from .dataset.raw_videos import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset.reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
+from .dataset.size import LTXVTrainDatasetSize
 from .lora.inspect_file import LTXVTrainInspectFile
 from .lora.load_lora import LTXVTrainLoadLoRA
+from .lora.load_model import LTXVTrainLoadModel
 from .lora.lora_files import (
     LTXVTrainConvertLoRA,
     LTXVTrainExtractLoRA,
@@ -43,6 +45,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetReferences,
     LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
+    LTXVTrainDatasetSize,
     LTXVTrainRecipe,
     *SECTION_NODES,
     LTXVTrainConfig,
@@ -52,6 +55,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainICLoRA,
     LTXVTrainModel,
     LTXVTrainWait,
+    LTXVTrainLoadModel,
     LTXVTrainLoadLoRA,
     LTXVTrainInspectFile,
     LTXVTrainApplyReference,

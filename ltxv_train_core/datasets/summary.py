@@ -82,6 +82,13 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     )
 
 
+def common_size(index: Index) -> tuple[VideoSize, float]:
+    """The size that most clips have, and the frames per second that most of those have."""
+    size = Counter(item.size for item in index.items).most_common(1)[0][0]
+    rates = Counter(item.fps for item in index.items if item.size == size)
+    return VideoSize.parse(size), rates.most_common(1)[0][0]
+
+
 def _tokens(item: Example, family: Family) -> int:
     """How many tokens a transformer sees of an example, its references included."""
     size = VideoSize.parse(item.size)

@@ -4,6 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { fitHeight, hideAdvanced } from "./advanced.js";
 import { loadStyle } from "./dom.js";
+import { hideLinkedModel } from "./linked_model.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
@@ -31,6 +32,7 @@ app.registerExtension({
     chain(nodeType.prototype, "onNodeCreated", (node) => {
       labelWidgets(node, nodeData);
       hideAdvanced(node);
+      hideLinkedModel(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
     });

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from diffusers import AutoencoderKLLTXVideo
 
 from ....storage.tensors import write_safetensors
-from ..checkpoint_export import config_metadata, transformer_tensors, vae_tensors
+from ..checkpoint_export import (
+    config_metadata,
+    transformer_tensors,
+    unused_statistics,
+    vae_tensors,
+)
 from ..key_names import VAE_PREFIX
 from .shipped import CAUSAL, TRANSFORMER_CONFIG
 from .vae import build_vae
@@ -18,22 +22,16 @@ VAE_WIDTH = 128
 
 def export(path: Path) -> Path:
     """Writes transformer and VAE in float32 (79 MB, most of it zeros); returns `path`."""
-    factors = load_vae_factors()
-    vae = build_vae(factors, VAE_WIDTH)
+    vae = wide_vae()
     tensors = {
         **transformer_tensors(load_transformer().state_dict()),
         **vae_tensors(vae.state_dict(), vae.config),
-        **_unused_statistics(factors.latents_std),
+        **unused_statistics(vae.latents_std, VAE_PREFIX),
     }
     write_safetensors(path, tensors, config_metadata(TRANSFORMER_CONFIG, CAUSAL, vae.config))
     return path
 
 
-def _unused_statistics(latents_std: Tensor) -> dict[str, Tensor]:
-    """Entries that ComfyUI has names for and doesn't read, so that it warns of nothing missing."""
-    prefix = f"{VAE_PREFIX}per_channel_statistics."
-    return {
-        prefix + "mean-of-stds": torch.ones_like(latents_std),
-        prefix + "mean-of-stds_over_std-of-means": 1 / latents_std,
-        prefix + "channel": torch.arange(len(latents_std)).float(),
-    }
+def wide_vae() -> AutoencoderKLLTXVideo:
+    """The miniature's VAE, as wide as ComfyUI's is."""
+    return build_vae(load_vae_factors(), VAE_WIDTH)
