@@ -21,6 +21,7 @@ from .similar_names import AlikeNames
 from .text_encodings import UTF8, decoded
 
 DEFAULT_CAPTION_COLUMN = "caption"
+DEFAULT_MEDIA_COLUMN = "media_path"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 LONGEST_NAME_BYTES = 200
@@ -32,7 +33,7 @@ class Columns:
     """Names of the metadata columns (or JSON keys)."""
 
     caption: str = DEFAULT_CAPTION_COLUMN
-    media: str = "media_path"
+    media: str = DEFAULT_MEDIA_COLUMN
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
 

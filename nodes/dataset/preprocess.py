@@ -10,10 +10,11 @@ from PIL import Image
 
 from ...ltxv_train_core.config import ModelConfig, PreprocessSettings, from_widgets, options
 from ...ltxv_train_core.errors import LTXVTrainError
+from ...ltxv_train_core.events import Reporter, StopSignal
 from ...ltxv_train_core.families.grids import require_size
 from ...ltxv_train_core.manifests.manifest import Columns
 from ...ltxv_train_core.preprocessing.buckets import named_sizes
-from ..comfy.folders import input_path
+from ..comfy.folders import hub_dataset_folder, input_path
 from ..comfy.images import image_from_pil
 from ..comfy.model_files import inputs_with_lists, with_files, with_model
 from ..comfy.prompts import Prompt, written_on
@@ -135,7 +136,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
     @classmethod
     def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
         """A model that is nowhere, and a data set that can't be read."""
-        source = source_problems(written_on(prompt, node_id))
+        source = source_problems(written_on(prompt, node_id), takes_hub_names=True)
         return [*base_model_problems(prompt, node_id), *((node_id, each) for each in source)]
 
     @classmethod
@@ -147,8 +148,9 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         **values: object,
     ) -> io.NodeOutput:
         from ...ltxv_train_core.families import names
+        from ...ltxv_train_core.manifests.hub_dataset import with_hub_source
         from ...ltxv_train_core.preprocessing.encoders import EncoderSource
-        from ...ltxv_train_core.preprocessing.preprocess import preprocess
+        from ...ltxv_train_core.preprocessing.preprocess import PreprocessSummary, preprocess
         from ..comfy.canvas_encoders import clip_source, vae_source
 
         settings = _settings(values, model)
@@ -158,11 +160,17 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             encoders[names.VAE] = vae_source(vae)
         if clip is not None:
             encoders[names.TEXT_ENCODER] = clip_source(clip)
+        repository = str(values["dataset_path"]).strip()
+        folder = hub_dataset_folder(repository)
+
+        def work(report: Reporter, stop: StopSignal) -> PreprocessSummary:
+            found = (
+                with_hub_source(settings, repository, folder, report, stop) if folder else settings
+            )
+            return preprocess(found, report, stop, encoders)
+
         unload_models()
-        summary = run_job(
-            lambda report, stop: preprocess(settings, report, stop, encoders),
-            progress,
-        )
+        summary = run_job(work, progress)
         _indexes.add(summary.index)
         progress.show_text(summary.text)
         sheet = image_from_pil(Image.open(summary.sheet))
