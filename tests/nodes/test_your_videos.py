@@ -1,4 +1,4 @@
-"""The template for one's own videos, run on the miniature: the changes that a newcomer makes, in the interface."""
+"""Templates for one's own videos, run on the miniature with the changes that a newcomer makes, in the interface."""
 
 import json
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from tests.comfyui.browser import opened_page
 from tests.comfyui.host import ComfyUIHost
 from tests.host import Host
+from tools.templates.trainer_examples import EXAMPLES
 
 pytestmark = [
     pytest.mark.comfyui,
@@ -18,7 +19,8 @@ pytestmark = [
     pytest.mark.parametrize("host", ["comfyui"], indirect=True),
 ]
 
-TEMPLATE = Path(__file__).parents[2] / "example_workflows" / "Your videos to a LoRA.json"
+TEMPLATES = Path(__file__).parents[2] / "example_workflows"
+PREPROCESS, OPTIMIZATION = "LTXVTrainDatasetPreprocess", "LTXVTrainOptimizationConfig"
 SET = """([type, name, value]) => {
     const node = app.graph.nodes.find(each => each.type === type);
     node.widgets.find(each => each.name === name).value = value;
@@ -40,17 +42,25 @@ def queued(page: Any) -> Any:
     return answer.value.json()
 
 
+def opened(page: Any, name: str, *changes: tuple[str, str, object]) -> None:
+    """Opens a template and sets widgets: (node, widget, value)."""
+    text = (TEMPLATES / f"{name}.json").read_text("utf-8")
+    page.evaluate("graph => app.loadGraphData(graph)", json.loads(text))
+    page.wait_for_timeout(1500)
+    for change in changes:
+        page.evaluate(SET, list(change))
+
+
 def test_one_value_changes_the_model_everywhere(page: Any, host: Host) -> None:
     dataset = generate("stripes", Path(host.base, "input", "mine"), clips=2, seed=3)
-    page.evaluate("graph => app.loadGraphData(graph)", json.loads(TEMPLATE.read_text("utf-8")))
-    page.wait_for_timeout(1500)
-    for change in (
-        ("LTXVTrainDatasetPreprocess", "dataset_path", str(dataset.metadata)),
-        ("LTXVTrainDatasetPreprocess", "resolution_buckets", "96x96x17"),
+    opened(
+        page,
+        "Your videos to a LoRA",
+        (PREPROCESS, "dataset_path", str(dataset.metadata)),
+        (PREPROCESS, "resolution_buckets", "96x96x17"),
         ("LTXVTrainRecipe", "effort", "draft"),
         ("LTXVTrainModelConfig", "model_source", "LTXV_MINIATURE"),
-    ):
-        page.evaluate(SET, list(change))
+    )
     first = host.wait(queued(page)["prompt_id"], 400).succeeded()
     videos = [out for out in first.outputs.values() if "images" in out and out.get("animated")]
     assert len(videos) == 1
@@ -62,3 +72,31 @@ def test_one_value_changes_the_model_everywhere(page: Any, host: Host) -> None:
     ran = {f"{id_} {node['class_type']}" for id_, node in nodes.items() if id_ not in again.cached}
     # Where memory is short, newer versions drop results of nodes whose outputs nobody needs.
     assert {name for name in ran if not name.endswith("SaveVideo")} == set()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_the_other_trainer_trains_the_miniature(
+    page: Any, host: Host, name: str
+) -> None:
+    """What a CPU without bitsandbytes can't do is set back."""
+    task = "mirror" if name.startswith("IC") else "stripes"
+    dataset = generate(task, Path(host.base, "input", f"example-{task}"), clips=3, seed=3)
+    opened(
+        page,
+        name,
+        (PREPROCESS, "dataset_path", str(dataset.metadata)),
+        (PREPROCESS, "resolution_buckets", "96x96x17"),
+        ("LTXVTrainModelConfig", "model_source", "LTXV_MINIATURE"),
+        (OPTIMIZATION, "steps", 2),
+        (OPTIMIZATION, "optimizer_type", "adamw"),
+        ("LTXVTrainAccelerationConfig", "quantization", "none"),
+        ("LTXVTrainAccelerationConfig", "compile_with_inductor", False),
+        ("LTXVTrainAccelerationConfig", "load_text_encoder_in_8bit", False),
+        ("LTXVTrainValidationConfig", "prompts", ""),
+        ("LTXVTrainConfig", "name", f"example {name}"),
+    )
+    done = host.wait(queued(page)["prompt_id"], 200).succeeded()
+    texts = [text for out in done.outputs.values() for text in out.get("text", ())]
+    assert any(
+        text.startswith(f"ltxv_train/example {name}-") and "2 steps" in text for text in texts
+    ), texts

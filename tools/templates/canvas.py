@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .stock import MODEL_FILES, Combo, Stock
+from .stock import Combo, Stock
 
 GAP, TITLE, GROUP_MARGIN, BELOW = 40, 30, 20, 12
 GROUP_COLOR = "#3f5159"
@@ -58,16 +58,10 @@ class Node:
             "mode": 0,
             "inputs": inputs,
             "outputs": outputs,
-            "properties": {"Node name for S&R": self.type, **self._models()},
+            "properties": {"Node name for S&R": self.type},
             "widgets_values": list(self.values.values()),
         }
         return described | ({"title": self.title} if self.title else {})
-
-    def _models(self) -> dict[str, Any]:
-        file = MODEL_FILES.get(self.type)
-        if file is None or file.name not in self.values.values():
-            return {}
-        return {"models": [file._asdict()]}
 
     def slot(self, name: str) -> int:
         names = [*self.shape.inputs, *(w for w in self.shape.widgets if w in self.linked)]

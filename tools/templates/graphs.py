@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from .canvas import Node, Schemas, Subgraph, Workflow
 from .stock import Combo
+from .trainer_examples import EXAMPLES, template
 
 MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
 NOTE, MODEL, DEMO, DATA, RECIPE, TRAIN = (
@@ -198,6 +199,7 @@ TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "Stages with samples between": stages,
     "Continue and compare": compare,
     "Full fine-tune": full,
+    **{name: template(example) for name, example in EXAMPLES.items()},
 }
 
 
