@@ -2,9 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..ltxv_train_core.models.packages import drop_irrelevant_lines
 from .comfy.model_files import know_comfyui_tokenizer
 from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
+from .config.nodes_of_file import NODES_ROUTE, nodes_of_file
 from .config.recipe import LTXVTrainRecipe
 from .config.section_nodes import SECTION_NODES
 from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
@@ -67,6 +69,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
 )
+ROUTES = {NODES_ROUTE: nodes_of_file}
+
 for _node in NODES:
     report_missing_permission(_node)
     label_widgets(_node)
@@ -78,4 +82,5 @@ class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Called by ComfyUI when it loads the pack."""
         know_comfyui_tokenizer()
+        drop_irrelevant_lines()
         return list(NODES)

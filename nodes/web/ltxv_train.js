@@ -3,6 +3,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { fitHeight, hideAdvanced } from "./advanced.js";
+import { offerNodes } from "./config_nodes.js";
 import { loadStyle } from "./dom.js";
 import { hideLinkedModel } from "./linked_model.js";
 import { NodeWidget } from "./node_widget.js";
@@ -10,6 +11,8 @@ import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
+
+const LOAD_CONFIG = "LTXVTrainLoadConfig";
 
 const widgets = new WeakMap();
 
@@ -33,6 +36,7 @@ app.registerExtension({
       labelWidgets(node, nodeData);
       hideAdvanced(node);
       hideLinkedModel(node);
+      if (nodeData.name === LOAD_CONFIG) offerNodes(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
     });

@@ -37,7 +37,9 @@ def test_a_missing_package_is_named(module, package, section, options, monkeypat
     monkeypatch.setitem(sys.modules, module, None)
     (line,) = unavailable_here(build(TrainingConfig, values), CPU)
     assert line.startswith(f"{section}.{next(iter(options))}: ")
-    assert f"needs the package {package}: run `pip install {package}`; or " in line
+    assert (
+        f"needs the package {package}: run `{sys.executable} -m pip install {package}`; or " in line
+    )
 
 
 def test_versions_that_were_not_tested_are_named(monkeypatch):
