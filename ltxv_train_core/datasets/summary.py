@@ -145,9 +145,10 @@ class PreprocessSummary:
     @property
     def text(self) -> str:
         """Everything that the user should know, in lines."""
-        skipped = f"{len(self.skipped)} skipped"
+        clips = sum(self.dataset.clips.values())
         lines = [
-            f"{self.written} encoded, {self.reused} reused, {skipped}, took {duration(self.seconds)}"
+            f"{clips} clips ready, {len(self.skipped)} skipped; {self.written} files encoded, "
+            f"{self.reused} reused, took {duration(self.seconds)}"
         ]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
         if self.reread:

@@ -59,7 +59,12 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     root, summary, sheet, verification = (seen(outcome, probe) for probe in probes)
     assert Path(root).parent == clips / ".precomputed"
     assert len(read_index(Path(root)).items) == 3
-    for words in ("6 encoded", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
+    for words in (
+        "3 clips ready, 1 skipped; 6 files encoded",
+        "skipped broken.mp4: ",
+        "- 96x96x17: 3 clips",
+        "decoded 0.mp4: ",
+    ):
         assert words in summary
     assert len(sheet["shape"]) == len(verification["shape"]) == 4
     shown = outcome.outputs[node.id]
@@ -227,7 +232,7 @@ class TestEncodersOnTheCanvas:
         both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
         node = preprocess(again, host, clips, output_dir=str(made / "there"), **both)
         second = again.probe(node[1])
-        assert "0 encoded, 6 reused" in seen(run(host, again.prompt), second)
+        assert "0 files encoded, 6 reused" in seen(run(host, again.prompt), second)
 
 
 @pytest.mark.comfyui

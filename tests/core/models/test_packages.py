@@ -1,5 +1,6 @@
 """Packages that single options need are named with the command that installs them."""
 
+import logging
 import sys
 
 import pytest
@@ -50,3 +51,11 @@ def test_versions_that_were_not_tested_are_named(monkeypatch):
     assert "was tested with 1.0 to 1.9" in line
     monkeypatch.setattr(packages, "TESTED", {"numpy": ("998.0", "999.0")})
     assert len(packages.untested_versions()) == 1
+
+
+def test_lines_of_others_that_read_like_errors_are_dropped(caplog):
+    packages.drop_irrelevant_lines()
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "x")
+    logger.warning("something else")
+    assert [record.message for record in caplog.records] == ["something else"]
