@@ -4,6 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { fitHeight, hideAdvanced } from "./advanced.js";
 import { offerNodes } from "./config_nodes.js";
+import { fitContactSheet } from "./contact_sheet.js";
 import { loadStyle } from "./dom.js";
 import { hideLinkedModel } from "./linked_model.js";
 import { NodeWidget } from "./node_widget.js";
@@ -13,6 +14,7 @@ import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
 
 const LOAD_CONFIG = "LTXVTrainLoadConfig";
+const PREPROCESS = "LTXVTrainDatasetPreprocess";
 
 const widgets = new WeakMap();
 
@@ -37,6 +39,7 @@ app.registerExtension({
       hideAdvanced(node);
       hideLinkedModel(node);
       if (nodeData.name === LOAD_CONFIG) offerNodes(node);
+      if (nodeData.name === PREPROCESS) fitContactSheet(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
     });
