@@ -26,6 +26,14 @@ SET = """([type, name, value]) => {
     node.widgets.find(each => each.name === name).value = value;
 }"""
 
+# The node is as much higher than its widgets as the contact sheet is, at the node's width.
+SHEET_IS_SEEN = """() => {
+    const node = app.graph.nodes.find(each => each.type === "LTXVTrainDatasetPreprocess");
+    const sheet = node.imgs?.[0];
+    const height = sheet?.naturalWidth ? node.size[0] * sheet.naturalHeight / sheet.naturalWidth : Infinity;
+    return node.size[1] >= Math.min(900, height) + 200;
+}"""
+
 
 @pytest.fixture
 def page(host: Host, tmp_path: Path) -> Iterator[Any]:
@@ -66,6 +74,7 @@ def test_one_value_changes_the_model_everywhere(page: Any, host: Host) -> None:
     assert len(videos) == 1
     assert videos[0]["images"][0]["filename"].startswith("without-and-with")
 
+    page.wait_for_function(SHEET_IS_SEEN)
     second = queued(page)["prompt_id"]
     again = host.wait(second, 100).succeeded()
     nodes = host.get(f"/history/{second}")[second]["prompt"][2]
