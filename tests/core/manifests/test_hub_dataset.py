@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ltxv_train_core.cli import main
 from ltxv_train_core.config import PreprocessSettings
+from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import Cancelled, DataError, ModelError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
@@ -162,3 +164,13 @@ def test_what_is_no_data_set_is_said(hub, tmp_path):
 def test_a_name_is_told_from_a_path(tmp_path, text, is_name):
     (tmp_path / "there").mkdir()
     assert is_hub_name(text, tmp_path) is is_name
+
+
+def test_the_command_line_takes_a_name(hub, files, tmp_path, monkeypatch, capsys):
+    hub.repositories[KEY] = Repository(False, dict(files))
+    monkeypatch.chdir(tmp_path)
+    options = ["--model-source", "LTXV_MINIATURE", "--resolution-buckets", "96x96x17"]
+    assert main(["preprocess", NAME, *options]) == 0
+    assert "3 clips ready, 0 skipped; 6 files encoded" in capsys.readouterr().out
+    root = tmp_path / "datasets" / "ada--squish" / ".precomputed"
+    assert len(read_index(root).items) == 3
