@@ -14,13 +14,13 @@ async def comfy_entrypoint() -> "LTXVTrainExtension":
     try:
         from server import PromptServer
 
-        from .nodes.extension import NODES, LTXVTrainExtension
+        from .nodes.extension import NODES, ROUTES, LTXVTrainExtension
         from .nodes.server.canvas_permissions import use_canvas_policy
         from .nodes.server.prompt_check import refuse_bad_prompts
         from .nodes.server.routes import add_routes
 
         use_canvas_policy()
-        add_routes(PromptServer.instance.routes)
+        add_routes(PromptServer.instance.routes, ROUTES)
         refuse_bad_prompts(PromptServer.instance.app, NODES)
     except Exception:
         logging.getLogger("ltxv_train").exception("LTXV Train can't be loaded")

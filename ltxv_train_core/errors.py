@@ -1,5 +1,7 @@
 """Errors that a user can act on. Each message says what was given, what is allowed, what to change."""
 
+import sys
+
 SHOWN_CHARACTERS = 80
 
 
@@ -23,6 +25,12 @@ def cut(text: str, characters: int = SHOWN_CHARACTERS) -> str:
     """A text as a message shows it: one line, cut off where it is long."""
     text = "".join(letter if letter.isprintable() else " " for letter in text[: characters + 1])
     return text if len(text) <= characters else f"{text[: characters - 4]} ..."
+
+
+def install_command(packages: str, options: str = "") -> str:
+    """What installs packages for the Python that runs this, which in ComfyUI is seldom the terminal's."""
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    return " ".join(filter(None, (python, "-m pip install", options, packages)))
 
 
 class LTXVTrainError(ValueError):

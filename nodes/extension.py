@@ -2,9 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..ltxv_train_core.models.packages import drop_irrelevant_lines
 from .comfy.model_files import know_comfyui_tokenizer
 from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
+from .config.nodes_of_file import NODES_ROUTE, nodes_of_file
 from .config.recipe import LTXVTrainRecipe
 from .config.section_nodes import SECTION_NODES
 from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
@@ -21,8 +23,10 @@ from .dataset.demo import (
 from .dataset.preprocess import LTXVTrainDatasetPreprocess
 from .dataset.raw_videos import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
 from .dataset.reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
+from .dataset.size import LTXVTrainDatasetSize
 from .lora.inspect_file import LTXVTrainInspectFile
 from .lora.load_lora import LTXVTrainLoadLoRA
+from .lora.load_model import LTXVTrainLoadModel
 from .lora.lora_files import (
     LTXVTrainConvertLoRA,
     LTXVTrainExtractLoRA,
@@ -43,6 +47,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetReferences,
     LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
+    LTXVTrainDatasetSize,
     LTXVTrainRecipe,
     *SECTION_NODES,
     LTXVTrainConfig,
@@ -52,6 +57,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainICLoRA,
     LTXVTrainModel,
     LTXVTrainWait,
+    LTXVTrainLoadModel,
     LTXVTrainLoadLoRA,
     LTXVTrainInspectFile,
     LTXVTrainApplyReference,
@@ -63,6 +69,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
 )
+ROUTES = {NODES_ROUTE: nodes_of_file}
+
 for _node in NODES:
     report_missing_permission(_node)
     label_widgets(_node)
@@ -74,4 +82,5 @@ class LTXVTrainExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Called by ComfyUI when it loads the pack."""
         know_comfyui_tokenizer()
+        drop_irrelevant_lines()
         return list(NODES)

@@ -23,8 +23,12 @@ ROWS = {
     "Stages with samples between": 5,
     "Continue and compare": 11,
     "Full fine-tune": 12,
+    "LoRA 2B": 1,
+    "LoRA 2B on 24 GB": 2,
+    "LoRA 13B": 4,
+    "Full fine-tune 2B": 6,
 }
-IC_LORA = "IC-LoRA from any ComfyUI graph"
+IC_LORA_ROWS = {"IC-LoRA from any ComfyUI graph": 0, "IC-LoRA 13B": 1}
 
 
 def thumbnail(report: Path, row: int) -> Image.Image:
@@ -51,7 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     for name, row in ROWS.items():
         thumbnail(args.demo, row).save(FOLDER / f"{name}.jpg", quality=88)
-    thumbnail(args.ic_lora, 0).save(FOLDER / f"{IC_LORA}.jpg", quality=88)
+    for name, row in IC_LORA_ROWS.items():
+        thumbnail(args.ic_lora, row).save(FOLDER / f"{name}.jpg", quality=88)
 
 
 if __name__ == "__main__":

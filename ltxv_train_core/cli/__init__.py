@@ -1,7 +1,7 @@
 """The command line: `python -m ltxv_train_core <command>`."""
 
 import argparse
-import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -16,6 +16,7 @@ from ..config import (
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from ..families.ltxv.miniature.tasks import DATASETS
+from ..models.packages import drop_irrelevant_lines
 from ..storage.paths import as_path
 from . import allow, commands, loras, models, runs
 from .parsers import Parsers
@@ -29,14 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    # It warns on every import of an optional kernel that nothing here uses.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    drop_irrelevant_lines()
     args = _parser().parse_args(arguments)
     grants = permissions.GrantFile(permissions.default_file())
     permissions.use(permissions.CommandLine(grants, leaves=getattr(args, "push", False)))
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who reads it has seen enough, as `head` has. What is left must not be written at the end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.OK
     except ConfigurationError as error:
         # `check` reports problems as its result, the other commands as an error.
         print(error, file=sys.stdout if command is commands.check else sys.stderr)

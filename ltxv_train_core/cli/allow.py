@@ -27,7 +27,7 @@ def add_parsers(parsers: Parsers) -> None:
         action="append",
         default=[],
         metavar="OWNER/NAME",
-        help="repository of the Hugging Face Hub that models may be downloaded from",
+        help="repository of the Hugging Face Hub that models and data sets may be downloaded from",
     )
     parser.add_argument(
         "--upload",

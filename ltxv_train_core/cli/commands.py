@@ -4,7 +4,7 @@ import json
 import signal
 from argparse import Namespace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..config import (
     CaptionSettings,
@@ -15,9 +15,16 @@ from ..config import (
     build,
     yaml_file,
 )
+from ..events import Reporter, StopSignal
 from .terminal import run
 
+if TYPE_CHECKING:
+    from ..datasets.summary import PreprocessSummary
+
 SectionT = TypeVar("SectionT", bound=Section)
+
+HUB_DATASETS = Path("datasets")
+"""Data sets of the Hub are downloaded to this folder, below the one that the command runs in."""
 
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
@@ -50,10 +57,18 @@ def generate(args: Namespace) -> int:
 
 def preprocess(args: Namespace) -> int:
     """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON."""
+    from ..manifests.hub_dataset import folder_name, is_hub_name, with_hub_source
     from ..preprocessing.preprocess import preprocess as prepare
 
     settings = _settings(PreprocessSettings, args)
-    summary = run(lambda report, stop: prepare(settings, report=report, stop=stop))
+    named = settings.source.as_posix()
+    folder = HUB_DATASETS / folder_name(named) if is_hub_name(named, Path()) else None
+
+    def work(report: Reporter, stop: StopSignal) -> "PreprocessSummary":
+        found = with_hub_source(settings, named, folder, report, stop) if folder else settings
+        return prepare(found, report, stop)
+
+    summary = run(work)
     print(summary.text)
     print(f"contact sheet: {summary.sheet}")
     if summary.verification is not None:

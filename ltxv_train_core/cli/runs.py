@@ -40,9 +40,8 @@ def list_runs(args: Namespace) -> int:
     """Prints a line for each run."""
     for summary in RunLibrary(args.folder).summaries():
         if args.json:
-            print(
-                json.dumps({"name": summary.name, "made": summary.step} | summary.state.to_json())
-            )
+            facts = {"name": summary.name, **summary.state.to_json(), "step": summary.step}
+            print(json.dumps(facts))
         else:
             print(_line(summary))
     return OK

@@ -82,6 +82,13 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     )
 
 
+def common_size(index: Index) -> tuple[VideoSize, float]:
+    """The size that most clips have, and the frames per second that most of those have."""
+    size = Counter(item.size for item in index.items).most_common(1)[0][0]
+    rates = Counter(item.fps for item in index.items if item.size == size)
+    return VideoSize.parse(size), rates.most_common(1)[0][0]
+
+
 def _tokens(item: Example, family: Family) -> int:
     """How many tokens a transformer sees of an example, its references included."""
     size = VideoSize.parse(item.size)
@@ -138,9 +145,10 @@ class PreprocessSummary:
     @property
     def text(self) -> str:
         """Everything that the user should know, in lines."""
-        skipped = f"{len(self.skipped)} skipped"
+        clips = sum(self.dataset.clips.values())
         lines = [
-            f"{self.written} encoded, {self.reused} reused, {skipped}, took {duration(self.seconds)}"
+            f"{clips} clips ready, {len(self.skipped)} skipped; {self.written} files encoded, "
+            f"{self.reused} reused, took {duration(self.seconds)}"
         ]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
         if self.reread:

@@ -29,6 +29,7 @@ __all__ = [
     "module_names",
     "must_be_downloaded",
     "open_model",
+    "opener_of",
     "transformer_config",
 ]
 
@@ -66,6 +67,11 @@ def open_model(
     if vae_source is not None:
         chosen[VAE] = opener.open_vae(vae_source, report, stop)
     return replace(model, chosen=chosen)
+
+
+def opener_of(model: Model) -> Opener:
+    """Of the family that an open model is of."""
+    return OPENERS[model.family.name]
 
 
 def locate_model(model_source: str) -> Place:

@@ -3,9 +3,17 @@
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
 from ..events import Reporter, StopSignal
 from .family import Family, PublishedVersion
 from .model import Model, Part, TextEncoderPart
+
+Tensors = tuple[dict[str, Tensor], dict[str, str]]
+"""Tensors, and the metadata of the file that would hold them."""
+
+InFile = tuple[Path, str]
+"""A file, and what stands before the names of a part's tensors in it."""
 
 Place = Path | PublishedVersion | str
 """Where a model is: a file or folder, a published version, or the name of a repository or of the model that
@@ -41,4 +49,17 @@ class Opener(Protocol):
 
     def open_vae(self, source: str, report: Reporter, stop: StopSignal | None) -> Part:
         """A VAE that the user names. Raises `ModelError` when it is none."""
+        ...
+
+    def comfyui_file(self, model: Model, part: str) -> InFile | None:
+        """Where a part lies that ComfyUI's own loaders read; None where it has to be converted."""
+        ...
+
+    def comfyui_tensors(self, model: Model, part: str) -> Tensors:
+        """A transformer or VAE under ComfyUI's names without a prefix; it may be downloaded.
+
+        Raises:
+            ModelError: it can't be loaded.
+            Cancelled: when a download was stopped.
+        """
         ...

@@ -21,9 +21,12 @@ from .similar_names import AlikeNames
 from .text_encodings import UTF8, decoded
 
 DEFAULT_CAPTION_COLUMN = "caption"
+DEFAULT_MEDIA_COLUMN = "media_path"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 LONGEST_NAME_BYTES = 200
+_OTHER_SEPARATORS = frozenset("|")
+"""Which metadata files of other programs have, and that a first line `sep=` allows."""
 LARGEST_CAPTION_BYTES = 2**20
 
 
@@ -32,7 +35,7 @@ class Columns:
     """Names of the metadata columns (or JSON keys)."""
 
     caption: str = DEFAULT_CAPTION_COLUMN
-    media: str = "media_path"
+    media: str = DEFAULT_MEDIA_COLUMN
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
 
@@ -361,7 +364,25 @@ def _check_columns(
         raise DataError(
             f"{source}: has no column {' or '.join(map(shown, missing))}; it has "
             + cut(", ".join(sorted(shown(name, SHOWN_COLUMN) for name in found)), 400)
+            + _where_to_name(found, missing, columns)
         )
+
+
+def _where_to_name(found: set[str], missing: list[str], columns: Columns) -> str:
+    """What to do where metadata have other columns, or are separated by something else."""
+    if len(found) == 1 and (told := set(next(iter(found))) & _OTHER_SEPARATORS):
+        return (
+            f". It is read as one column: separate columns by commas, semicolons or tabs, or write "
+            f"`sep={min(told)}` as the first line"
+        )
+    options = {
+        columns.media: "video_column",
+        columns.caption: "caption_column",
+        columns.reference: "reference_column",
+        columns.mask: "mask_column",
+    }
+    named = " and ".join(options[column] for column in missing)
+    return f". Write the names of the columns that you mean into {named}"
 
 
 def captions_of(value: object) -> tuple[str, ...]:

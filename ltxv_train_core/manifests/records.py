@@ -23,6 +23,7 @@ MOST_COLUMNS = 500
 SHOWN_COLUMN = 24
 """Letters of a column's name in a message: too few for a secret in a file that is no metadata."""
 
+METADATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")
 _DELIMITERS = (",", ";", "\t")
 _SEPARATOR_LINE = re.compile(r"\"?sep=([,;\t|])\"?[ ,;\t]*\r?\n", re.IGNORECASE)
 """As Excel writes it before the header, and reads it."""
@@ -43,7 +44,9 @@ def read_records(source: Path) -> tuple[list[Record], str]:
     Raises:
         DataError: it can't be read.
     """
-    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".json": _json_rows, ".jsonl": _jsonl_rows}
+    readers = dict(
+        zip(METADATA_SUFFIXES, (_csv_rows, _csv_rows, _json_rows, _jsonl_rows), strict=True)
+    )
     reader = readers.get(source.suffix.lower())
     if reader is None:
         raise DataError(f"{source}: expected a .csv, .tsv, .json or .jsonl file, or a folder")

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SplitSettings
-from ..errors import DataError
+from ..errors import DataError, install_command
 from ..events import StopSignal, raise_if_stopped
 from ..media.video import iterate_frames, probe
 
 INSTALL_SCENEDETECT = (
-    "splitting into scenes needs PySceneDetect: pip install scenedetect-headless (where another "
-    "kind of OpenCV is installed already: pip install --no-deps scenedetect-headless click "
-    "platformdirs)"
+    f"splitting into scenes needs PySceneDetect: {install_command('scenedetect-headless')} (where another "
+    f"kind of OpenCV is installed already: "
+    f"{install_command('scenedetect-headless click platformdirs', '--no-deps')})"
 )
 
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from ..errors import DataError
+from ..errors import DataError, install_command
 from .readable import printable
 
 LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -73,5 +73,5 @@ def require_transparency(path: Path, stream: VideoStream, frame: av.VideoFrame) 
 def _undecoded(path: Path, codec: str) -> str:
     return (
         f"{printable(path)}: has transparency in {codec.upper()}, which this PyAV "
-        "can't decode: pip install --upgrade av, or save it as ProRes 4444"
+        f"can't decode: {install_command('av', '--upgrade')}, or save it as ProRes 4444"
     )

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, features
 
-from ..errors import DataError
+from ..errors import DataError, install_command
 from .cropping import Cropping
 from .formats import FORMATS, IMAGE_READERS, IMAGE_SHARES
 from .hdr import TRANSFERS
@@ -37,8 +37,8 @@ START_OF_SCAN = b"\xff\xda"
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_000_000_000
 INSTALL_DECODERS = {
-    "AVIF": "this Pillow reads no AVIF: pip install --upgrade pillow",
-    "HEIF": "HEIC needs pillow-heif: pip install pillow-heif",
+    "AVIF": f"this Pillow reads no AVIF: {install_command('pillow', '--upgrade')}",
+    "HEIF": f"HEIC needs pillow-heif: {install_command('pillow-heif')}",
 }
 MakeRoom: TypeAlias = Callable[[int, int], np.ndarray]
 """Gives an array [height, width, 3] for a picture."""

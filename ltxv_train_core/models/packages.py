@@ -1,13 +1,25 @@
 """Packages that single options need, and versions that this program was tested with."""
 
+import logging
 from importlib.metadata import PackageNotFoundError, version
 
 from packaging.version import Version
 
+from ..errors import install_command
+
 TESTED = {"diffusers": ("0.35", "0.42"), "transformers": ("4.50", "5.24"), "peft": ("0.15", "0.21")}
 """Their private structure is used: attention processors, adapters, module names."""
 
+_IRRELEVANT = {"bitsandbytes.backends.cpu.ops": "gemm_4bit_forward"}
+"""Loggers, and words of their lines that read like errors and are none: a faster kernel that nothing here uses."""
+
 _DISTRIBUTIONS = {"optimum": "optimum-quanto"}
+
+
+def drop_irrelevant_lines() -> None:
+    """Keeps lines of other libraries out of this process' log that read like errors and are none."""
+    for name, words in _IRRELEVANT.items():
+        logging.getLogger(name).addFilter(lambda record, words=words: words not in record.msg)  # type: ignore[misc]
 
 
 def why_not_usable(error: Exception, device_type: str) -> str:
@@ -15,7 +27,7 @@ def why_not_usable(error: Exception, device_type: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.partition(".")[0]
         package = _DISTRIBUTIONS.get(module, module)
-        return f"needs the package {package}: run `pip install {package}`"
+        return f"needs the package {package}: run `{install_command(package)}`"
     return f"can't be used on {device_type} here ({error})"
 
 
@@ -28,9 +40,10 @@ def untested_versions() -> list[str]:
         except PackageNotFoundError:
             continue  # importing it says so
         if not _within(here, oldest, newest):
+            bounds = f'"{package}>={oldest},<={newest}.99"'
             found.append(
                 f"{package} {here} is installed; this pack was tested with {oldest} to {newest}. If something "
-                f'fails that worked before, run `pip install "{package}>={oldest},<={newest}.99"`'
+                f"fails that worked before, run `{install_command(bounds)}`"
             )
     return found
 

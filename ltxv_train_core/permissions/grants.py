@@ -42,7 +42,7 @@ class Grants:
     """
     Attributes:
         folders: absolute paths that may be read, and written where they are empty or ours.
-        downloads: repositories at the Hub that models may come from.
+        downloads: repositories at the Hub that models and data sets may come from.
         uploads: destinations that trained files may go to.
         entities: users or teams at Weights & Biases that runs may be logged to.
     """

@@ -1,5 +1,6 @@
 """Which size a clip is brought to."""
 
+import math
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, DataError
@@ -10,6 +11,8 @@ AUTOMATIC = "auto:"
 LARGEST_ASPECT_RATIO = 3.0
 LARGEST_BUDGET_PX = 4096 * 4096
 SMALLEST_SHARE_OF_BUDGET = 4
+_NAMED = 2
+"""Buckets in a message."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _choose(
         smallest = min(media, key=lambda m: m.width * m.height)
         raise DataError(
             f"too small: {_describe(smallest, fps)}, and would be enlarged for "
-            f"{_list(long_enough)}; use a larger clip, add a smaller bucket, or allow upscaling"
+            f"{_nearest(long_enough, smallest)}; use a larger clip, add a smaller bucket, or allow upscaling"
         )
 
     def loss(bucket: VideoSize) -> tuple[float, ...]:
@@ -165,6 +168,15 @@ def _describe(media: MediaInfo, fps: float | None) -> str:
     return f"{media.width}x{media.height} with {media.frames_at(fps)} frames{at}"
 
 
-def _list(buckets: list[VideoSize]) -> str:
-    shown = " and ".join(map(str, buckets[:3]))
-    return shown if len(buckets) <= 3 else f"{shown} and {len(buckets) - 3} more"
+def _nearest(buckets: list[VideoSize], media: MediaInfo) -> str:
+    """The two shapes that are nearest to a clip's width and height, each with its most frames."""
+
+    def distance(size: VideoSize) -> tuple[float, int]:
+        wide, high = size.width / media.width, size.height / media.height
+        return abs(math.log(wide)) + abs(math.log(high)), -size.frames
+
+    shapes: dict[tuple[int, int], VideoSize] = {}
+    for size in sorted(buckets, key=distance):
+        shapes.setdefault((size.width, size.height), size)
+    shown = " and ".join(map(str, [*shapes.values()][:_NAMED]))
+    return f"{shown}, the nearest of {len(buckets)} buckets" if len(shapes) > _NAMED else shown

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..config import TrainingConfig
+from ..errors import install_command
 from ..events import (
     Event,
     Notice,
@@ -34,7 +35,7 @@ __all__ = ["TRACKERS", "Tracker", "missing_packages", "tracked", "tracker_remark
 def missing_packages(config: TrainingConfig) -> list[str]:
     """One line for each tracker that is switched on and not installed."""
     return [
-        f"trackers.{name}: the package {name} is not installed; run `pip install {name}`, or "
+        f"trackers.{name}: the package {name} is not installed; run `{install_command(name)}`, or "
         "switch it off"
         for name in _wanted(config)
         if find_spec(name) is None

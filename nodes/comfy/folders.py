@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from ...ltxv_train_core.config import shareable_graph
 from ...ltxv_train_core.errors import DataError, ModelError
 from ...ltxv_train_core.families.registry import FAMILIES
+from ...ltxv_train_core.manifests.hub_dataset import folder_name, is_hub_name
 from ...ltxv_train_core.permissions import policy
 from ...ltxv_train_core.runs import RunFolder
 from ...ltxv_train_core.runs.own_files import own_files
@@ -20,6 +21,9 @@ from ...ltxv_train_core.storage.atomic import atomic_path, is_unfinished, sha256
 from ...ltxv_train_core.storage.paths import as_path, unquoted
 
 LORA_SUBFOLDER = "ltxv_train"
+HUB_SUBFOLDER = "ltxv_train_hub"
+"""In ComfyUI's input folder: data sets of the Hugging Face Hub, a folder for each."""
+
 UNFINISHED_SECONDS = 60.0
 """Another ComfyUI that shares the folder may be copying."""
 
@@ -40,6 +44,14 @@ def input_path(text: str) -> Path:
     located = Path(os.path.abspath(Path(folder_paths.get_input_directory(), written)))  # noqa: PTH100
     policy().require_read(located)
     return located
+
+
+def hub_dataset_folder(text: str) -> Path | None:
+    """Where a data set of the Hugging Face Hub lies on this machine; None for what is written as a path."""
+    inputs = Path(folder_paths.get_input_directory())
+    if not is_hub_name(text, inputs):
+        return None
+    return Path(os.path.abspath(inputs / HUB_SUBFOLDER / folder_name(text)))  # noqa: PTH100
 
 
 def runs_folder() -> Path:

@@ -55,6 +55,13 @@ def with_files(values: Mapping[str, object]) -> dict[str, object]:
     return chosen
 
 
+def with_model(values: Mapping[str, object], section: ModelConfig) -> dict[str, object]:
+    """A node's values with the model of a section in place of its own."""
+    lists = {widget for widget, _ in FILES.values()}
+    others = {name: value for name, value in values.items() if name not in lists}
+    return others | {option: getattr(section, option) for option in FILES}
+
+
 def with_listed_files(section: ModelConfig) -> ModelConfig:
     """A model section in which names of listed files are their paths."""
     return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))

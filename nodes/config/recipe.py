@@ -13,13 +13,14 @@ from ...ltxv_train_core.recipes.names import CARDS_GB, EFFORTS, GOALS, Effort, G
 from ...ltxv_train_core.units import GIB
 from ..comfy.device import use_comfyui_device
 from ..comfy.folders import input_path, runs_folder
-from ..comfy.model_files import chosen_file_problems, file_lists, model_problems, with_files
+from ..comfy.model_files import file_lists, with_files
 from ..comfy.prompts import Prompt, is_link
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem
 from ..dataset.changes import state_of_files
 from ..training.progress import NodeProgress
+from .base_model import base_model_problems
 from .join import name_problems
 from .section_nodes import data_set_problems
 from .widgets import widget
@@ -127,19 +128,20 @@ class LTXVTrainRecipe(io.ComfyNode):
 
     @classmethod
     def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """What is wrong with the name, and a model that is nowhere."""
-        return name_problems(written) or chosen_file_problems(written) or model_problems(written)
+        """What is wrong with the name."""
+        return name_problems(written)
 
     @classmethod
     def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
-        """A data set that is not named, or is none."""
+        """A data set that is not named, or is none, and a model that is nowhere."""
+        found = base_model_problems(prompt, node_id)
         inputs = prompt[node_id][1]
         root = inputs.get("preprocessed_data_root", "")
         if "data" in inputs or is_link(root):
-            return []
+            return found
         if not str(root).strip():
-            return [(node_id, WidgetProblem("preprocessed_data_root", NO_DATA))]
-        return [(node_id, each) for each in data_set_problems(str(root))]
+            return [*found, (node_id, WidgetProblem("preprocessed_data_root", NO_DATA))]
+        return [*found, *((node_id, each) for each in data_set_problems(str(root)))]
 
     @classmethod
     def execute(

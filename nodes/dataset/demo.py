@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import folder_paths
-import torch
 from comfy_api.latest import io
 
 from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
 from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
 from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
 from ...ltxv_train_core.media.write import write_video
+from ..comfy.core_clip import conditioning
 from ..comfy.folders import LORA_SUBFOLDER, input_path
 from ..comfy.images import image_from_frames
 from ..comfy.schema import advanced, search_aliases
@@ -24,9 +24,6 @@ from ..training.run_job import run_job
 from .changes import WritesDataset, written
 
 _checkpoints = ResultFiles()
-
-PROMPT_TOKENS = 128
-"""As many as the miniature was trained with. Longer prompts get as many as they have."""
 
 
 class LTXVTrainDemoDataset(WritesDataset):
@@ -197,14 +194,7 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
         from ...ltxv_train_core.families.open import MINIATURE, open_model
 
         (embedding,) = open_model(MINIATURE).load_text_encoder().encode([text])
-        tokens = embedding[PROMPT]
-        length, width = tokens.shape
-        padded_length = max(PROMPT_TOKENS, length)
-        padded = torch.zeros(1, padded_length, width)
-        padded[0, :length] = tokens
-        mask = torch.zeros(1, padded_length, dtype=torch.long)
-        mask[0, :length] = 1
-        return io.NodeOutput([[padded, {"attention_mask": mask}]])
+        return io.NodeOutput(conditioning(embedding[PROMPT]))
 
 
 def _checkpoint_path() -> Path:

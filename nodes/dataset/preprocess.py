@@ -8,22 +8,20 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph import ExecutionBlocker
 from PIL import Image
 
-from ...ltxv_train_core.config import PreprocessSettings, from_widgets, options
+from ...ltxv_train_core.config import ModelConfig, PreprocessSettings, from_widgets, options
 from ...ltxv_train_core.errors import LTXVTrainError
+from ...ltxv_train_core.events import Reporter, StopSignal
 from ...ltxv_train_core.families.grids import require_size
 from ...ltxv_train_core.manifests.manifest import Columns
 from ...ltxv_train_core.preprocessing.buckets import named_sizes
-from ..comfy.folders import input_path
+from ..comfy.folders import hub_dataset_folder, input_path
 from ..comfy.images import image_from_pil
-from ..comfy.model_files import (
-    chosen_file_problems,
-    inputs_with_lists,
-    model_problems,
-    with_files,
-)
+from ..comfy.model_files import inputs_with_lists, with_files, with_model
+from ..comfy.prompts import Prompt, written_on
 from ..comfy.schema import search_aliases
-from ..comfy.sockets import CATEGORY
+from ..comfy.sockets import CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
+from ..config.base_model import base_model_problems
 from ..config.widgets import option_problems, widget
 from ..training.progress import NodeProgress
 from ..training.result_files import ResultFiles
@@ -75,6 +73,12 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                     tooltip="A CLIP of type ltxv from the canvas. It replaces the text encoder of "
                     "model_source. With VAE and CLIP connected, model_source loads nothing.",
                 ),
+                SECTION_SOCKETS["model"].Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model, from Configure LTXV Model. Connected, it counts instead of this "
+                    "node's own model, text encoder and VAE.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -102,7 +106,11 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(
-        cls, vae: "VAE | None" = None, clip: "CLIP | None" = None, **values: object
+        cls,
+        vae: "VAE | None" = None,
+        clip: "CLIP | None" = None,
+        model: ModelConfig | None = None,
+        **values: object,
     ) -> str:
         """Changed files are seen where the path is written on the node itself, deleted latents
         always."""
@@ -120,38 +128,49 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
 
     @classmethod
     def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
-        """What is wrong with the options, models that are nowhere, a data set that can't be read."""
-        return (
-            option_problems(PreprocessSettings, written, names=_WIDGETS)
-            or problems_at("resolution_buckets", lambda: _require_sizes(written))
-            or chosen_file_problems(written)
-            or [
-                *model_problems(written),
-                *source_problems(written),
-            ]
+        """What is wrong with the options."""
+        return option_problems(PreprocessSettings, written, names=_WIDGETS) or problems_at(
+            "resolution_buckets", lambda: _require_sizes(written)
         )
 
     @classmethod
+    def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
+        """A model that is nowhere, and a data set that can't be read."""
+        source = source_problems(written_on(prompt, node_id), takes_hub_names=True)
+        return [*base_model_problems(prompt, node_id), *((node_id, each) for each in source)]
+
+    @classmethod
     def execute(
-        cls, vae: "VAE | None" = None, clip: "CLIP | None" = None, **values: object
+        cls,
+        vae: "VAE | None" = None,
+        clip: "CLIP | None" = None,
+        model: ModelConfig | None = None,
+        **values: object,
     ) -> io.NodeOutput:
         from ...ltxv_train_core.families import names
+        from ...ltxv_train_core.manifests.hub_dataset import with_hub_source
         from ...ltxv_train_core.preprocessing.encoders import EncoderSource
-        from ...ltxv_train_core.preprocessing.preprocess import preprocess
+        from ...ltxv_train_core.preprocessing.preprocess import PreprocessSummary, preprocess
         from ..comfy.canvas_encoders import clip_source, vae_source
 
-        settings = _settings(values)
+        settings = _settings(values, model)
         progress = NodeProgress(cls.hidden.unique_id)
         encoders: dict[str, EncoderSource[object]] = {}
         if vae is not None:
             encoders[names.VAE] = vae_source(vae)
         if clip is not None:
             encoders[names.TEXT_ENCODER] = clip_source(clip)
+        repository = str(values["dataset_path"]).strip()
+        folder = hub_dataset_folder(repository)
+
+        def work(report: Reporter, stop: StopSignal) -> PreprocessSummary:
+            found = (
+                with_hub_source(settings, repository, folder, report, stop) if folder else settings
+            )
+            return preprocess(found, report, stop, encoders)
+
         unload_models()
-        summary = run_job(
-            lambda report, stop: preprocess(settings, report, stop, encoders),
-            progress,
-        )
+        summary = run_job(work, progress)
         _indexes.add(summary.index)
         progress.show_text(summary.text)
         sheet = image_from_pil(Image.open(summary.sheet))
@@ -182,8 +201,10 @@ def _require_sizes(written: Mapping[str, object]) -> None:
         require_size(size)
 
 
-def _settings(values: Mapping[str, object]) -> PreprocessSettings:
-    """The settings that the widgets hold."""
+def _settings(values: Mapping[str, object], model: ModelConfig | None = None) -> PreprocessSettings:
+    """The settings that the widgets hold; the model is that of a connected section."""
+    if model is not None:
+        values = with_model(values, model)
     located = {_FIELDS.get(name, name): value for name, value in with_files(values).items()}
     located["source"] = str(input_path(str(located["source"])))
     if output := str(located["output_dir"]).strip():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
-from ..comfy.folders import input_path
+from ..comfy.folders import hub_dataset_folder, input_path
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from ..config.widgets import path_problems
 
@@ -16,16 +16,17 @@ _COLUMNS = {
 
 
 def source_problems(
-    written: Mapping[str, object], require_captions: bool = True
+    written: Mapping[str, object], require_captions: bool = True, takes_hub_names: bool = False
 ) -> list[WidgetProblem]:
     """A path that leads to nothing, or to metadata that can't be read; one that is linked has none yet.
 
     Args:
         written: widgets, among them `dataset_path` and the columns.
         require_captions: clips without a caption can't be used.
+        takes_hub_names: the path may be the name of a data set of the Hub.
     """
     path = written.get("dataset_path")
-    if not isinstance(path, str):
+    if not isinstance(path, str) or (takes_hub_names and hub_dataset_folder(path)):
         return []
     columns = Columns(
         **{field: str(written[w]).strip() for w, field in _COLUMNS.items() if w in written}

@@ -9,7 +9,7 @@ of this server or from a program.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,14 +29,19 @@ RUN = ROOT + "/{name}"
 logger = logging.getLogger("ltxv_train")
 
 Body = dict[str, Any]
+Change = Callable[[web.Request, Body], Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_routes(routes: web.RouteTableDef) -> None:
-    """Adds all routes to ComfyUI's table."""
+def add_routes(routes: web.RouteTableDef, more: Mapping[str, Change]) -> None:
+    """Adds all routes to ComfyUI's table.
+
+    Args:
+        more: POST routes of the nodes' rooms, by their path.
+    """
     for path, read in _READ.items():
         routes.get(path)(_reading(read))
-    for path, change in _CHANGE.items():
+    for path, change in {**_CHANGE, **more}.items():
         routes.post(path)(_changing(change))
 
 
@@ -146,7 +151,7 @@ _READ: dict[str, Callable[[web.Request], Any]] = {
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
 }
-_CHANGE: dict[str, Callable[[web.Request, Body], Any]] = {
+_CHANGE: dict[str, Change] = {
     f"{PERMISSIONS}/allow": _allow,
     f"{PERMISSIONS}/remove": _remove_permission,
     f"{RUN}/pause": _pause,
@@ -193,7 +198,7 @@ def _reading(read: Callable[[web.Request], Any]) -> Handler:
     return handler
 
 
-def _changing(change: Callable[[web.Request, Body], Any]) -> Handler:
+def _changing(change: Change) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
             _require_own_page(request)

@@ -79,6 +79,11 @@ class NodeProgress:
         server = PromptServer.instance
         server.send_progress_text(line, self.node_id, server.client_id)
 
+    def end(self) -> None:
+        """Takes away the line of the last progress, now that the work is done."""
+        if self._phase:
+            self.show_text("Done.")
+
     def preview(self) -> Image.Image | None:
         """The loss chart, with the latest contact sheet below it; None before the first step."""
         if not self.steps:
@@ -130,6 +135,11 @@ def _line(event: Event) -> str | None:
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
         return event.message
+    if isinstance(event, RunStatusChanged) and event.status == "paused":
+        return (
+            f"paused at step {event.step} of {event.steps}. This node holds ComfyUI's queue until the run "
+            "is resumed or stopped; in the mode detached it would not"
+        )
     if isinstance(event, RunStatusChanged):
         return f"{event.status} at step {event.step} of {event.steps}" + (
             f": {event.message}" if event.message else ""

@@ -60,14 +60,18 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
             progress.show(_broadcast(job.drain(), progress))
     except BaseException:
         job.cancel()
+        progress.show_text("Cancelling: the work stops at the next place where nothing is lost.")
         while not job.wait(POLL_SECONDS):
             pass
         progress.record(_broadcast(job.drain(), progress))
+        progress.show_text("Cancelled. Run continues with what is done.")
         raise
     finally:
         free_memory()
     progress.show(_broadcast(job.drain(), progress))
-    return job.result()
+    result = job.result()
+    progress.end()
+    return result
 
 
 def _broadcast(events: list[Event], progress: NodeProgress) -> list[Event]:
@@ -75,6 +79,14 @@ def _broadcast(events: list[Event], progress: NodeProgress) -> list[Event]:
     for event in events:
         broadcast_event(event, NodeLocation(progress.node_id))
     return events
+
+
+def _kept(job: "RunJob") -> str:
+    """What a cancelled run leaves."""
+    state = job.plan.run.written_state()
+    if state is None or state.step == 0 or state.status == "failed":
+        return "Cancelled before the first checkpoint. Run begins the training again."
+    return f"Cancelled: the checkpoint of step {state.step} is kept, and Run resumes from it."
 
 
 def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "TrainingResult":
@@ -99,8 +111,10 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
     except BaseException:
         if stops_it:
             job_manager().stop_if_active(job.name)
+            progress.show_text("Cancelling: a checkpoint is written after this step.")
             while not job.wait(POLL_SECONDS):
                 pass
+            progress.show_text(_kept(job))
         progress.record(events.drain())
         raise
     finally:

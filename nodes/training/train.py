@@ -200,7 +200,6 @@ class TrainNode(io.ComfyNode):
         if mode == DETACHED:
             job = job_manager().submit(plan, before_training=request_model_unload)
             line = f"{job.name} trains in the background, step {job.step} of {plan.steps}"
-            progress.show_text(line)
             return results_while_training(plan.run, line)
         progress = NodeProgress(cls.hidden.unique_id)
         progress.load_metrics(plan.run.metrics())

@@ -14,7 +14,7 @@ export function hideAdvanced(node) {
   const advanced = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
   if (!advanced.length) return;
   for (const widget of advanced) {
-    compute(widget, "hidden", () => !node.showAdvanced && !alwaysShown() && !isLinked(node, widget));
+    hide(widget, () => !node.showAdvanced && !alwaysShown() && !isLinked(node, widget));
   }
   const button = node.addWidget("button", BUTTON, null, () => toggle(node), { serialize: false, canvasOnly: true });
   button.serialize = false;
@@ -25,6 +25,12 @@ export function hideAdvanced(node) {
 /** Makes a node as high as what it shows. */
 export function fitHeight(node) {
   node.setSize([node.size[0], node.computeSize()[1]]);
+}
+
+/** Hides a widget while a condition holds, or one that was given before. */
+export function hide(widget, condition) {
+  const before = Object.getOwnPropertyDescriptor(widget, "hidden")?.get;
+  compute(widget, "hidden", () => Boolean(before?.()) || condition());
 }
 
 function toggle(node) {

@@ -3,12 +3,18 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { fitHeight, hideAdvanced } from "./advanced.js";
+import { offerNodes } from "./config_nodes.js";
+import { fitContactSheet } from "./contact_sheet.js";
 import { loadStyle } from "./dom.js";
+import { hideLinkedModel } from "./linked_model.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
+
+const LOAD_CONFIG = "LTXVTrainLoadConfig";
+const PREPROCESS = "LTXVTrainDatasetPreprocess";
 
 const widgets = new WeakMap();
 
@@ -31,6 +37,9 @@ app.registerExtension({
     chain(nodeType.prototype, "onNodeCreated", (node) => {
       labelWidgets(node, nodeData);
       hideAdvanced(node);
+      hideLinkedModel(node);
+      if (nodeData.name === LOAD_CONFIG) offerNodes(node);
+      if (nodeData.name === PREPROCESS) fitContactSheet(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
     });

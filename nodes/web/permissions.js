@@ -20,9 +20,9 @@ const KINDS = {
     hint: "Graphs may read it from now on, and write where it is empty or holds only our files",
   },
   downloads: {
-    wants: (repository) => `This graph wants to download a model from ${repository}`,
+    wants: (repository) => `This graph wants to download from ${repository} at the Hugging Face Hub`,
     label: "Allow this repository",
-    hint: "Graphs may download models from this repository of the Hugging Face Hub from now on",
+    hint: "Graphs may download models and data sets from this repository of the Hugging Face Hub from now on",
   },
   entities: {
     wants: (entity) => `This graph wants to log its run to Weights & Biases: ${entity}`,

@@ -7,7 +7,7 @@ export class RefusedError extends Error {}
 
 const part = encodeURIComponent;
 
-/** The address of a file of the samples of a run, named like "000100/0.mp4". */
+/** The address of a file of the samples of a run, named like "000100/000.mp4". */
 export function sampleUrl(run, file) {
   return api.apiURL(`/ltxv_train/runs/${part(run)}/samples/${file.split("/").map(part).join("/")}`);
 }
@@ -27,6 +27,9 @@ export function metrics(run, since, points) {
 
 /** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"delete"|"publish"|"upload"} action */
 export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run)}/${action}`, body);
+
+/** The nodes of a YAML configuration, given as a file's path or as text. */
+export const nodesOfConfiguration = (given) => post("/ltxv_train/config/nodes", given);
 
 /** The upload that a run asks for. */
 export const upload = (run) => get(`/ltxv_train/runs/${part(run)}/upload`);

@@ -20,7 +20,7 @@ class Repository:
 
 
 class HubServer:
-    """Repositories by id, and every path that was called.
+    """Repositories by id, data sets with `datasets/` before it, and every path that was called.
 
     Attributes:
         refuse: a path's end that is answered with 403.
@@ -76,8 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Public repositories: no token is asked for."""
         path = self.path.split("?")[0]
         self.hub.calls.append(f"{self.command} {path}")
-        if path.startswith("/api/models/"):
-            name = path.removeprefix("/api/models/").removesuffix("/revision/main")
+        if path.startswith(("/api/models/", "/api/datasets/")):
+            name = path.removeprefix("/api/models/").removeprefix("/api/")
+            name = name.removesuffix("/revision/main")
             repository = self.hub.repositories.get(name)
             return self._not_found() if repository is None else self._info(name, repository)
         name, found, file = path.lstrip("/").partition("/resolve/main/")

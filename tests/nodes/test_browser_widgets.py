@@ -1,5 +1,6 @@
 """The widgets of our nodes in ComfyUI's own interface: which show, what they are called, how a node is found."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,32 @@ def test_a_linked_advanced_widget_shows(page: Any) -> None:
         }"""
     )
     assert "Output folder" in page.evaluate(SHOWN)
+
+
+def test_a_connected_model_hides_the_widgets_that_name_one(page: Any) -> None:
+    for kind in (PREPROCESS, "LTXVTrainRecipe"):
+        page.evaluate(ADD, kind)
+        before = page.evaluate(SHOWN)
+        assert {"Model source", "Model file"} <= set(before)
+        high = page.evaluate("app.graph.nodes[0].size[1]")
+        page.evaluate(
+            """() => {
+                const [node] = app.graph.nodes;
+                const model = LiteGraph.createNode("LTXVTrainModelConfig");
+                app.graph.add(model);
+                model.connect(0, node, node.inputs.findIndex(each => each.name === "model"));
+            }"""
+        )
+        linked = page.evaluate(SHOWN)
+        assert not [
+            each for each in linked if re.match("(Model|Text encoder|VAE) (source|file)", each)
+        ]
+        assert len(linked) < len(before)
+        assert page.evaluate("app.graph.nodes[0].size[1]") < high
+        page.evaluate(
+            "app.graph.nodes[0].disconnectInput(app.graph.nodes[0].findInputSlot('model'))"
+        )
+        assert page.evaluate(SHOWN) == before
 
 
 @pytest.mark.usefixtures("newer")

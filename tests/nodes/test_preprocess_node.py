@@ -14,9 +14,15 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, T5Config, T5EncoderModel
 
 from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.families.ltxv.text_encoder import T5TextEncoder
+from ltxv_train_core.manifests.manifest import read_manifest
 from ltxv_train_core.media.write import write_video
+from ltxv_train_core.permissions import GrantFile, Grants
+from ltxv_train_core.permissions.store import FOLDER, NAME
+from tests.conftest import start_comfyui
 from tests.graph import Graph, Node, seen
+from tests.helpers.hub_server import HubServer, Repository
 from tests.host import Host, failure, run
 from tests.nodes.workflows import SIZE, add, configure
 
@@ -53,7 +59,12 @@ def test_summary_and_pictures_come_out(host: Host, clips: Path) -> None:
     root, summary, sheet, verification = (seen(outcome, probe) for probe in probes)
     assert Path(root).parent == clips / ".precomputed"
     assert len(read_index(Path(root)).items) == 3
-    for words in ("6 encoded", "skipped broken.mp4: ", "- 96x96x17: 3 clips", "decoded 0.mp4: "):
+    for words in (
+        "3 clips ready, 1 skipped; 6 files encoded",
+        "skipped broken.mp4: ",
+        "- 96x96x17: 3 clips",
+        "decoded 0.mp4: ",
+    ):
         assert words in summary
     assert len(sheet["shape"]) == len(verification["shape"]) == 4
     shown = outcome.outputs[node.id]
@@ -221,7 +232,7 @@ class TestEncodersOnTheCanvas:
         both |= {"vae": checkpoint[2], "clip": text, "decode_threads": 1}
         node = preprocess(again, host, clips, output_dir=str(made / "there"), **both)
         second = again.probe(node[1])
-        assert "0 encoded, 6 reused" in seen(run(host, again.prompt), second)
+        assert "0 files encoded, 6 reused" in seen(run(host, again.prompt), second)
 
 
 @pytest.mark.comfyui
@@ -260,3 +271,41 @@ class TestRealClips:
         assert len(items) >= 6
         assert {item.fps for item in items} == {24.0}
         assert summary.count(" dB") == 3
+
+
+def test_a_data_set_of_the_hub_needs_a_permission(host: Host) -> None:
+    """Without one nothing is asked of the Hub; a mistyped path is said to be one."""
+    graph = Graph()
+    add(graph, host, NODE, dataset_path="nobody/clips", model_source="LTXV_MINIATURE")
+    before = len(host.sent())
+    message = failure(host, graph.prompt)
+    assert "'nobody/clips': no such file or folder, so it names a data set of the Hub" in message
+    assert "allow --download nobody/clips" in message
+    asked = [s.data for s in host.sent()[before:] if s.data.get("kind") == "PermissionAsked"]
+    assert [(each["node"], each["value"]) for each in asked] == [("1", "nobody/clips")]
+    assert not Path(host.base, "input", "ltxv_train_hub").exists()
+
+
+@pytest.mark.comfyui
+def test_an_allowed_data_set_of_the_hub_is_one_line(tmp_path: Path) -> None:
+    hub = HubServer()
+    made = generate("plain", tmp_path / "made", clips=2, seed=2)
+    clips = read_manifest(made.metadata).clips
+    rows = [{"file_name": f"v/{c.media.name}", "text": c.captions[0]} for c in clips]
+    files = {f"v/{clip.media.name}": clip.media.read_bytes() for clip in clips}
+    files["metadata.jsonl"] = "\n".join(map(json.dumps, rows)).encode()
+    hub.repositories["datasets/ada/clips"] = Repository(False, files)
+    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    host = start_comfyui(tmp_path / "base", environment)
+    try:
+        GrantFile(Path(host.base, "user", FOLDER, NAME)).add(Grants(downloads=("ada/clips",)))
+        graph = Graph()
+        values = {"model_source": "LTXV_MINIATURE", "resolution_buckets": SIZE}
+        probe = graph.probe(add(graph, host, NODE, dataset_path="ada/clips", **values)[1])
+        assert f"- {SIZE}: 2 clips" in seen(run(host, graph.prompt), probe)
+    finally:
+        host.close()
+        hub.close()
+    phases = [s.data.get("phase") for s in host.sent() if s.event == "ltxv_train.progress"]
+    assert "download data set" in phases
+    assert Path(host.base, "input", "ltxv_train_hub", "ada--clips", ".precomputed").is_dir()

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
 from tests.conftest import PACK
-from tests.graph import Graph, seen
+from tests.graph import Graph, Node, seen
 from tests.host import Host, models_folder, run
+from tests.nodes.test_routes import ask
 from tests.nodes.test_training import _wait_for_step, progress_of
 from tests.nodes.workflows import SIZE, configure, prepare
 
@@ -130,6 +131,34 @@ def test_a_detached_run_goes_on_and_is_joined_later(host: Host, data: str) -> No
 
     again = run(host, graph.prompt).succeeded()
     assert "already finished" in again.outputs[train.id]["text"][0]
+
+
+def said_at(host: Host, node: Node, since: int) -> list[str]:
+    """The lines of text that were shown at a node."""
+    texts = [s.data for s in host.sent()[since:] if s.event == "progress_text"]
+    return [each["text"] for each in texts if each["node"] == node.id]
+
+
+def test_a_paused_run_says_that_it_holds_the_queue(host: Host, data: str) -> None:
+    graph, train, _ = trains(host, data, 100_000, "held")
+    since = len(host.sent())
+    prompt = host.start(graph.prompt)
+    _wait_for_step(host, 2, since)
+    (folder,) = (host.base / "output" / "ltxv_train").glob("held-*")
+    job_url = f"/ltxv_train/runs/{folder.name}/pause"
+    ask(host, job_url, "POST", "{}", {"Content-Type": "application/json"})
+    until(lambda: any("holds ComfyUI's queue" in line for line in said_at(host, train, since)))
+    host.interrupt()
+    assert host.wait(prompt, seconds=60).interrupted
+    assert said_at(host, train, since)[-1].endswith("is kept, and Run resumes from it.")
+
+
+def test_a_detached_run_leaves_no_text_that_grows_old(host: Host, data: str) -> None:
+    graph, train, _ = trains(host, data, 2, "leaves", mode="detached")
+    since = len(host.sent())
+    run(host, graph.prompt).succeeded()
+    until(lambda: moves(host, since)[-1] == "finished")
+    assert not [line for line in said_at(host, train, since) if "step" in line]
 
 
 def test_cancel_ends_the_waiting_and_not_the_run(host: Host, data: str) -> None:

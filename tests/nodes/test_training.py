@@ -150,6 +150,11 @@ def test_cancel_keeps_the_checkpoint_and_the_next_prompt_goes_on(host: Host, tra
     assert outcome.interrupted
     last = progress_of(host, "StepCompleted", since)[-1]["step"]
     assert 3 <= last < 40
+    said = [s.data["text"] for s in host.sent()[since:] if s.event == "progress_text"]
+    assert said[-2:] == [
+        "Cancelling: a checkpoint is written after this step.",
+        f"Cancelled: the checkpoint of step {last} is kept, and Run resumes from it.",
+    ]
 
     (folder,) = (host.base / "output" / "ltxv_train").glob("cancelled-*")
     assert [path.name for path in (folder / "checkpoints").iterdir()] == [f"{last:06d}"]
@@ -210,7 +215,9 @@ def test_changed_captions_are_preprocessed_again(host: Host, trained: dict) -> N
         output_dir="again",
     )
     first = run(host, graph.prompt).succeeded()
-    assert first.outputs[preprocess.id]["text"][0].startswith("12 encoded, 0 reused, 0 skipped")
+    assert first.outputs[preprocess.id]["text"][0].startswith(
+        "6 clips ready, 0 skipped; 12 files encoded, 0 reused"
+    )
     assert preprocess.id in run(host, graph.prompt).succeeded().cached
     text = metadata.read_text(encoding="utf-8")
     metadata.write_text(text.replace("circle", "square").replace("ring", "square"), "utf-8")

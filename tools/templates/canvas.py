@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .stock import MODEL_FILES, Combo, Stock
+from .stock import Combo, Stock
 
 GAP, TITLE, GROUP_MARGIN, BELOW = 40, 30, 20, 12
 GROUP_COLOR = "#3f5159"
@@ -58,16 +58,10 @@ class Node:
             "mode": 0,
             "inputs": inputs,
             "outputs": outputs,
-            "properties": {"Node name for S&R": self.type, **self._models()},
+            "properties": {"Node name for S&R": self.type},
             "widgets_values": list(self.values.values()),
         }
         return described | ({"title": self.title} if self.title else {})
-
-    def _models(self) -> dict[str, Any]:
-        file = MODEL_FILES.get(self.type)
-        if file is None or file.name not in self.values.values():
-            return {}
-        return {"models": [file._asdict()]}
 
     def slot(self, name: str) -> int:
         names = [*self.shape.inputs, *(w for w in self.shape.widgets if w in self.linked)]
@@ -211,6 +205,12 @@ class Subgraph(Graph):
         self.promoted[name] = value
         self._takes[name] = [self.link((self, name), node, widget) for node, widget in targets]
 
+    def need(self, name: str, *targets: tuple[Node, str]) -> None:
+        """An input of the subgraph's node that must be linked."""
+        node, socket = targets[0]
+        self.sockets[name] = node.shape.inputs[socket]
+        self._takes[name] = [self.link((self, name), node, socket) for node, socket in targets]
+
     def give(self, name: str, source: tuple[Node, str]) -> None:
         """An output of the subgraph's node."""
         self.gives[name] = source[0].shape.outputs[source[1]]
@@ -218,12 +218,13 @@ class Subgraph(Graph):
 
     def to_json(self) -> dict[str, Any]:
         self._place()
-        names, ends = [*self.promoted], [*self.gives]
+        kinds = self.sockets | {name: _widget_type(value) for name, value in self.promoted.items()}
+        names, ends = [*kinds], [*self.gives]
 
         def row(link: tuple[int, Any, str, Any, str]) -> dict[str, Any]:
             number, s, out, t, name = link
             inside = isinstance(s, Node)
-            kind = s.shape.outputs[out] if inside else _widget_type(self.promoted[out])
+            kind = s.shape.outputs[out] if inside else kinds[out]
             return {
                 "id": number,
                 "origin_id": s.id if inside else -10,
@@ -252,7 +253,7 @@ class Subgraph(Graph):
                 {
                     "id": self._uuid(f"in {name}"),
                     "name": name,
-                    "type": _widget_type(self.promoted[name]),
+                    "type": kinds[name],
                     "linkIds": self._takes[name],
                     "pos": [-80, 20 + 20 * k],
                 }

@@ -2,11 +2,19 @@
 
 from collections.abc import Callable
 
-from .canvas import Graph, Node, Schemas, Subgraph, Workflow
-from .stock import CHECKPOINT, T5, Combo
+from .canvas import Node, Schemas, Subgraph, Workflow
+from .stock import Combo
+from .trainer_examples import EXAMPLES, template
 
 MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
-NOTE, DEMO, DATA, RECIPE, TRAIN = (275, 125), (275, 250), (275, 285), (275, 520), (360, 560)
+NOTE, MODEL, DEMO, DATA, RECIPE, TRAIN = (
+    (275, 125),
+    (275, 130),
+    (275, 250),
+    (275, 285),
+    (275, 520),
+    (360, 560),
+)
 SAMPLES, VIDEO = (300, 110), (300, 330)
 
 
@@ -33,24 +41,33 @@ def your_videos(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
     note = w.add(
         "MarkdownNote",
-        (275, 290),
+        (275, 215),
         "Start here",
         text="## Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
-        "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. Choose your model's "
-        "files in *Preprocess*, *Recipe* and *Sample*.\n3. *Recipe*: choose a **goal** and write a prompt "
-        "with your trigger word.\n4. Press **Run**. Cancel keeps what was trained; Run resumes it.",
+        "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. *Base model*: "
+        "choose it **once, here**. `LTXV_MINIATURE` tries everything without a download.\n3. *Recipe*: "
+        "choose a **goal** and write a prompt with your trigger word.\n4. Press **Run**. Cancel keeps what "
+        "was trained; Run resumes it.",
     )
+    model = w.add("LTXVTrainModelConfig", MODEL, "Base model", model_source="LTXV_2B_0.9.6_DEV")
     data = w.add(
         "LTXVTrainDatasetPreprocess",
-        DATA,
+        (275, 240),
         dataset_path="",
-        model_source="LTXV_2B_0.9.6_DEV",
+        model=model["model"],
         resolution_buckets="768x448x89",
     )
-    recipe = _recipe(w, data, model_source="LTXV_2B_0.9.6_DEV", name="my-lora")
+    recipe = _recipe(w, data, model=model["model"], name="my-lora")
     train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
-    samples = _samples(w, _samples_of_files(schemas), (300, 330), train)
-    w.column("1  Data", note, data)
+    samples = _samples(
+        w,
+        _samples_of_model(schemas),
+        (300, 330),
+        train,
+        model=model["model"],
+        preprocessed_data_root=data["preprocessed_data_root"],
+    )
+    w.column("1  Data", note, model, data)
     w.column("2  Training", recipe)
     w.column("2  Training", train)
     w.column("3  Result", *samples)
@@ -182,6 +199,7 @@ TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "Stages with samples between": stages,
     "Continue and compare": compare,
     "Full fine-tune": full,
+    **{name: template(example) for name, example in EXAMPLES.items()},
 }
 
 
@@ -237,41 +255,46 @@ def _miniature_samples(schemas: Schemas) -> Subgraph:
     return s
 
 
-def _samples_of_files(schemas: Schemas) -> Subgraph:
+def _samples_of_model(schemas: Schemas) -> Subgraph:
+    """With the model of a model section, in the size of the data set."""
     s = Subgraph("Sample your LoRA", schemas)
-    model = s.add("CheckpointLoaderSimple")
-    clip = s.add("CLIPLoader", (300, 130))
-    positive = s.add("CLIPTextEncode", (300, 120), clip=clip["CLIP"])
+    model = s.add("LTXVTrainLoadModel", (300, 100))
+    s.need("model", (model, "model"))
+    positive = s.add("CLIPTextEncode", (300, 120), clip=model["CLIP"])
     negative = s.add(
         "CLIPTextEncode",
         (300, 120),
-        clip=clip["CLIP"],
+        clip=model["CLIP"],
         text="worst quality, inconsistent motion, blurry, jittery, distorted",
     )
-    latents = _sampling(
-        s, model, model["VAE"], positive["CONDITIONING"], negative["CONDITIONING"], 30
-    )
+    size = s.add("LTXVTrainDatasetSize", (300, 120))
+    s.take("preprocessed_data_root", (size, "preprocessed_data_root"))
+    _sampling(s, model, model["VAE"], positive["CONDITIONING"], negative["CONDITIONING"], 30, size)
     s.take("prompt", (positive, "text"), value="what you want to see, with your trigger word")
-    s.take("ckpt_name", (model, "ckpt_name"), value=Combo(CHECKPOINT.name))
-    s.take("clip_name", (clip, "clip_name"), value=Combo(T5.name))
-    for name, value in (("width", 768), ("height", 448), ("length", 89)):
-        s.take(name, (latents, name), value=value)
     return s
 
 
 def _sampling(
-    s: Graph,
+    s: Subgraph,
     model: Node,
     vae: tuple[Node, str],
     positive: tuple[Node, str],
     negative: tuple[Node, str],
     steps: int,
-) -> Node:
-    """Samples without and with a LoRA from the same noise, side by side; returns the node of the latents."""
-    assert isinstance(s, Subgraph)
+    size: Node | None = None,
+) -> None:
+    """Samples without and with a LoRA from the same noise, side by side.
+
+    Args:
+        size: gives the size of the videos; without it, they have the miniature's.
+    """
+    sizes = (
+        {"width": size["width"], "height": size["height"], "length": size["frames"]} if size else {}
+    )
     lora = s.add("LTXVTrainLoadLoRA", (300, 120), model=model["MODEL"])
-    texts = s.add("LTXVConditioning", positive=positive, negative=negative)
-    latents = s.add("EmptyLTXVLatentVideo", (300, 150))
+    rate = {"frame_rate": size["frame_rate"]} if size else {}
+    texts = s.add("LTXVConditioning", positive=positive, negative=negative, **rate)
+    latents = s.add("EmptyLTXVLatentVideo", (300, 150), **sizes)
     sigmas = s.add("LTXVScheduler", (300, 180), latent=latents["LATENT"], steps=steps)
     sampler = s.add("KSamplerSelect")
     s.take("lora_name", (lora, "lora_name"), value=Combo(""))
@@ -289,5 +312,5 @@ def _sampling(
         )
         images.append(s.add("VAEDecode", samples=sampled["output"], vae=vae)["IMAGE"])
     both = s.add("ImageStitch", (300, 170), image1=images[0], image2=images[1])
-    s.give("video", s.add("CreateVideo", images=both["IMAGE"])["VIDEO"])
-    return latents
+    fps = {"fps": size["frame_rate"]} if size else {}
+    s.give("video", s.add("CreateVideo", images=both["IMAGE"], **fps)["VIDEO"])

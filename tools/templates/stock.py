@@ -10,28 +10,6 @@ class Combo(str):
     """The value of a list."""
 
 
-class ModelFile(NamedTuple):
-    """Where ComfyUI gets a file from that a workflow names and the user lacks."""
-
-    name: str
-    url: str
-    directory: str
-
-
-_HUB = "https://huggingface.co"
-CHECKPOINT = ModelFile(
-    "ltx-video-2b-v0.9.5.safetensors",
-    f"{_HUB}/Lightricks/LTX-Video/resolve/main/ltx-video-2b-v0.9.5.safetensors",
-    "checkpoints",
-)
-T5 = ModelFile(
-    "t5xxl_fp16.safetensors",
-    f"{_HUB}/comfyanonymous/flux_text_encoders/resolve/main/t5xxl_fp16.safetensors",
-    "text_encoders",
-)
-MODEL_FILES = {"CheckpointLoaderSimple": CHECKPOINT, "CLIPLoader": T5}
-
-
 class Stock(NamedTuple):
     """Inputs and outputs by name with their types; widgets in the order in which values are stored."""
 
@@ -46,16 +24,7 @@ STOCK = {
     "CheckpointLoaderSimple": Stock(
         {},
         {"MODEL": "MODEL", "CLIP": "CLIP", "VAE": "VAE"},
-        {"ckpt_name": Combo(CHECKPOINT.name)},
-    ),
-    "CLIPLoader": Stock(
-        {},
-        {"CLIP": "CLIP"},
-        {
-            "clip_name": Combo(T5.name),
-            "type": Combo("ltxv"),
-            "device": Combo("default"),
-        },
+        {"ckpt_name": Combo("")},
     ),
     "CLIPTextEncode": Stock({"clip": "CLIP"}, {"CONDITIONING": "CONDITIONING"}, {"text": ""}),
     "LTXVConditioning": Stock(

@@ -19,8 +19,9 @@ class PreprocessSettings(Section):
 
     source: Path = option(
         ...,
-        "A metadata file (csv, json, jsonl) with a row for every clip, or a folder of media with "
-        "a .txt of the same name beside each.",
+        "A metadata file (csv, json, jsonl) with a row for every clip, a folder of media with "
+        "a .txt of the same name beside each, or a data set of the Hugging Face Hub by its name "
+        "(owner/name), which is downloaded once.",
     )
     model_source: str = option(
         ...,

@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import torch
+from torch import Tensor
+
 from ..names import TRANSFORMER_PREFIX
 from .key_names import VAE_PREFIX, comfy_vae_names
 from .layers import LAYERS
@@ -69,22 +72,32 @@ def vae_tensors(state: Mapping[str, T], config: Config, prefix: str = VAE_PREFIX
     return {prefix + names[name]: tensor for name, tensor in state.items()}
 
 
+def unused_statistics(latents_std: Tensor, prefix: str = VAE_PREFIX) -> dict[str, Tensor]:
+    """Entries of a VAE that ComfyUI has names for and doesn't read, so that it warns of nothing missing."""
+    prefix = f"{prefix}per_channel_statistics."
+    return {
+        prefix + "mean-of-stds": torch.ones_like(latents_std),
+        prefix + "mean-of-stds_over_std-of-means": 1 / latents_std,
+        prefix + "channel": torch.arange(len(latents_std)).float(),
+    }
+
+
 def config_metadata(
-    transformer: Config, causal_positions: bool, vae: Config | None = None
+    transformer: Config | None = None, causal_positions: bool = False, vae: Config | None = None
 ) -> dict[str, str]:
     """The metadata that make ComfyUI build the same model.
 
     Args:
-        transformer, vae: diffusers' configurations.
+        transformer, vae: diffusers' configurations; None for a file without that part.
         causal_positions: what the sampler does with the frames' positions.
     """
-    described: dict[str, Any] = {
-        "transformer": {
+    described: dict[str, Any] = {}
+    if transformer is not None:
+        described["transformer"] = {
             **_TRANSFORMER_FACTS,
             **{name: transformer[name] for name in _TRANSFORMER_FIELDS if name in transformer},
             CAUSAL_POSITIONS: causal_positions,
         }
-    }
     if vae is not None:
         described["vae"] = {
             **_VAE_FACTS,

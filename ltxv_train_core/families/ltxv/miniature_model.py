@@ -103,11 +103,9 @@ class MiniatureEncoder:
 def vae_content_in_comfyui() -> str:
     """That of the miniature's VAE in its file for ComfyUI: wider, with zeros, and with the same
     latents."""
-    from .miniature.comfy_file import VAE_WIDTH
-    from .miniature.vae import build_vae
-    from .miniature.weights import load_vae_factors
+    from .miniature.comfy_file import wide_vae
 
-    return content_of_state(build_vae(load_vae_factors(), VAE_WIDTH).state_dict())
+    return content_of_state(wide_vae().state_dict())
 
 
 @cache

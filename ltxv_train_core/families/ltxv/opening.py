@@ -11,6 +11,7 @@ from ...permissions import no_such_path, policy
 from ..family import PublishedVersion
 from ..model import Model, Part, TextEncoderPart
 from ..names import TEXT_ENCODER
+from .comfyui_parts import comfyui_file, comfyui_tensors
 from .detect import CHECKPOINT, TRANSFORMER, read_contents
 from .diffusers_folder import (
     EncoderFolder,
@@ -25,6 +26,16 @@ from .miniature_model import MiniatureEncoder, miniature_model
 from .single_file import VaeFile, single_file_model
 from .t5_file import T5File
 from .versions import MAIN_REPOSITORY, VERSIONS, Version
+
+__all__ = [
+    "FAMILY",
+    "comfyui_file",
+    "comfyui_tensors",
+    "open_place",
+    "open_text_encoder",
+    "open_vae",
+    "recognises",
+]
 
 FAMILY = LTXV
 

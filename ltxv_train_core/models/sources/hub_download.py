@@ -1,4 +1,4 @@
-"""Parts of a model from the Hugging Face Hub, once, into its cache: only the files that are needed."""
+"""Files from the Hugging Face Hub, only those that are needed: parts of models into its cache, data sets into a folder."""
 
 import inspect
 import os
@@ -10,7 +10,7 @@ from ...errors import Cancelled, ModelError
 from ...events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from .part_config import shards
 
-PHASE = "download model"
+PHASE, DATASET_PHASE = "download model", "download data set"
 
 # Folders of a repository in the diffusers layout; "" is the top, where an encoder alone lies.
 ENCODER_FOLDERS = ("text_encoder", "tokenizer")
@@ -67,6 +67,28 @@ def download_file(
     return _download(repository, {name: sizes[name]}, report, stop)
 
 
+def dataset_files(repository: str) -> dict[str, int]:
+    """The files of a data set's repository with their bytes. Raises `ModelError` where the Hub can't be asked."""
+    return _every_size(repository, "dataset")
+
+
+def download_dataset_files(
+    repository: str,
+    sizes: dict[str, int],
+    folder: Path,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> None:
+    """Brings files of a data set into a folder, under their names. Those that are there are not sent again.
+
+    Raises:
+        ModelError: when the Hub can't be reached or refuses.
+        Cancelled: when it was stopped; what came is kept.
+    """
+    follow = _Follow(sum(sizes.values()), report, stop or NeverStop(), DATASET_PHASE)
+    _fetch(repository, sizes, follow, repo_type="dataset", local_dir=folder)
+
+
 def encoder_folders(repository: str) -> tuple[str, ...]:
     """Where a repository has its text encoder: in a whole model's folders, or at the top."""
     for folders in (ENCODER_FOLDERS, TOP):
@@ -83,7 +105,7 @@ def require_reachable(repository: str, cached: bool) -> None:
     if constants.HF_HUB_OFFLINE and not cached:
         raise ModelError(
             f"{repository}: isn't in the Hugging Face cache, and HF_HUB_OFFLINE is set. Unset it "
-            "to download the model once, or give a local file or folder"
+            "to download it once, or give a local file or folder"
         )
 
 
@@ -122,26 +144,34 @@ def _is_complete(snapshot: Path, folder: str) -> bool:
 
 def _sizes(repository: str) -> dict[str, int]:
     """The files of a repository that a model may be made of, with their bytes."""
+    sizes = _every_size(repository, "model")
+    return {name: size for name, size in sizes.items() if name.endswith(_READ)}
+
+
+def _every_size(repository: str, kind: str) -> dict[str, int]:
     from huggingface_hub import HfApi
 
     require_reachable(repository, cached=False)
+    hub = HfApi(endpoint=_endpoint())
+    ask = hub.dataset_info if kind == "dataset" else hub.model_info
     try:
-        siblings = (
-            HfApi(endpoint=_endpoint()).model_info(repository, files_metadata=True).siblings or []
-        )
+        info = ask(repository, files_metadata=True)
     except Exception as error:  # each version of the client raises another library's
         raise _unreachable(repository, error) from error
-    return {s.rfilename: s.size or 0 for s in siblings if s.rfilename.endswith(_READ)}
+    return {each.rfilename: each.size or 0 for each in info.siblings or ()}
 
 
 def _download(
     repository: str, sizes: dict[str, int], report: Reporter, stop: StopSignal | None
 ) -> Path:
     """Brings files into the cache; returns the path of the last."""
+    return _fetch(repository, sizes, _Follow(sum(sizes.values()), report, stop or NeverStop()))
+
+
+def _fetch(repository: str, sizes: dict[str, int], follow: "_Follow", **where: Any) -> Path:
     from huggingface_hub import hf_hub_download
 
-    follow = _Follow(sum(sizes.values()), report, stop or NeverStop())
-    options = _progress_options(hf_hub_download, follow)
+    options = _progress_options(hf_hub_download, follow) | where
     path = Path()
     try:
         for name, size in sizes.items():
@@ -158,8 +188,8 @@ def _download(
 class _Follow:
     """Counts the bytes of all files together."""
 
-    def __init__(self, total: int, report: Reporter, stop: StopSignal):
-        self.total, self.report, self.stop = total, report, stop
+    def __init__(self, total: int, report: Reporter, stop: StopSignal, phase: str = PHASE):
+        self.total, self.report, self.stop, self.phase = total, report, stop, phase
         self._before = self._told = 0
 
     def at(self, done: int) -> None:
@@ -176,7 +206,7 @@ class _Follow:
     def _tell(self, done: int) -> None:
         self._told = done
         total = max(self.total, 1)
-        self.report(Progress(PHASE, min(done, total), total, "byte"))
+        self.report(Progress(self.phase, min(done, total), total, "byte"))
 
 
 def _progress_options(function: Callable[..., Any], follow: _Follow) -> dict[str, Any]:
@@ -209,6 +239,6 @@ def _unreachable(repository: str, error: Exception) -> ModelError:
     reason = " ".join(str(error).split())
     return ModelError(
         f"{repository}: can't be downloaded from the Hugging Face Hub ({reason}). Check the name and "
-        "the connection (and for a gated model the login, `hf auth login`), or give a local file or "
+        "the connection (and for a gated repository the login, `hf auth login`), or give a local file or "
         "folder. What came so far is kept"
     )

@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import ltxv_train_core
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.families.ltxv.versions import VERSIONS
+from ltxv_train_core.storage.tensors import write_safetensors
 
 
 @pytest.fixture(autouse=True)
@@ -231,3 +233,23 @@ def test_runs_are_listed_gone_on_with_and_deleted(config_file, training_config, 
     assert Path(lines()[-1]).parent.parent == first
     assert main(["runs", "resume", "nothing", "--in", str(folder)]) == 1
     assert "no run is named 'nothing'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    """As `head -1`: the pipe is closed before anything is written."""
+    file = tmp_path / "a file with  spaces.safetensors"
+    write_safetensors(file, {f"layer.{i}": torch.zeros(1) for i in range(4)}, {"a": "b"})
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "ltxv_train_core", "inspect", str(file)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_inspect_takes_a_name_with_spaces_with_and_without_quotes(tmp_path, capsys):
+    file = tmp_path / "my lora file.safetensors"
+    write_safetensors(file, {"layer": torch.zeros(1)}, {})
+    for words in ([str(file)], str(file).split(" ")):
+        assert main(["inspect", *words]) == 0
+        assert capsys.readouterr().out.startswith("file: my lora file.safetensors\n")

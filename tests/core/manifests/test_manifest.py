@@ -266,3 +266,22 @@ def test_the_mask_column_has_a_name(touch, metadata):
     assert read_manifest(source, Columns(mask="hole")).clips[0].mask.name == "m.png"
     with pytest.raises(DataError, match="no column 'mask'"):
         read_manifest(source, Columns(mask="mask"))
+
+
+def test_other_columns_are_named_with_the_options_that_take_them(touch, metadata):
+    touch("a.mp4")
+    with pytest.raises(DataError) as error:
+        read_manifest(metadata("m.csv", "file,text\na.mp4,a cat\n"))
+    line = str(error.value)
+    assert "has no column 'caption' or 'media_path'; it has 'file', 'text'" in line
+    assert line.endswith(
+        "Write the names of the columns that you mean into caption_column and video_column"
+    )
+
+
+def test_another_separator_is_named(touch, metadata):
+    touch("a.mp4")
+    with pytest.raises(DataError, match=r"It is read as one column: .* `sep=\|` as the first line"):
+        read_manifest(metadata("m.csv", "media_path|caption\na.mp4|a cat\n"))
+    found = read_manifest(metadata("m.csv", "sep=|\nmedia_path|caption\na.mp4|a cat\n"))
+    assert [clip.captions for clip in found.clips] == [("a cat",)]

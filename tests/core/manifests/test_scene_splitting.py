@@ -181,5 +181,7 @@ def test_what_can_t_be_split_is_said(films, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no scene of 60.0 seconds or more .broken\.mp4: "):
         split_videos(SplitSettings(source=films, min_seconds=60))
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    with pytest.raises(DataError, match="needs PySceneDetect: pip install scenedetect-headless"):
+    with pytest.raises(
+        DataError, match=r"needs PySceneDetect: \S+ -m pip install scenedetect-headless"
+    ):
         split_videos(SplitSettings(source=films, output=tmp_path / "other"))

@@ -1,5 +1,6 @@
 """Packages that single options need are named with the command that installs them."""
 
+import logging
 import sys
 
 import pytest
@@ -37,7 +38,9 @@ def test_a_missing_package_is_named(module, package, section, options, monkeypat
     monkeypatch.setitem(sys.modules, module, None)
     (line,) = unavailable_here(build(TrainingConfig, values), CPU)
     assert line.startswith(f"{section}.{next(iter(options))}: ")
-    assert f"needs the package {package}: run `pip install {package}`; or " in line
+    assert (
+        f"needs the package {package}: run `{sys.executable} -m pip install {package}`; or " in line
+    )
 
 
 def test_versions_that_were_not_tested_are_named(monkeypatch):
@@ -48,3 +51,11 @@ def test_versions_that_were_not_tested_are_named(monkeypatch):
     assert "was tested with 1.0 to 1.9" in line
     monkeypatch.setattr(packages, "TESTED", {"numpy": ("998.0", "999.0")})
     assert len(packages.untested_versions()) == 1
+
+
+def test_lines_of_others_that_read_like_errors_are_dropped(caplog):
+    packages.drop_irrelevant_lines()
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "x")
+    logger.warning("something else")
+    assert [record.message for record in caplog.records] == ["something else"]

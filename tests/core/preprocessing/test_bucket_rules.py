@@ -129,12 +129,12 @@ def test_upscaling_in_a_budget_counts_crop_as_the_budget_does():
     assert (chosen.width, chosen.height, chosen.frames) == (160, 160, 17)
 
 
-def test_a_refusal_names_the_smallest_file_and_three_buckets():
+def test_a_refusal_names_the_smallest_file_and_the_two_nearest_buckets():
     sizes = read_buckets("256x256x9;288x288x9;320x320x9;352x352x9;384x384x9", GRID)
     with pytest.raises(
         DataError,
-        match=r"^too small: 10x300 with 9 frames, and would be enlarged for 256x256x9 and 288x288x9 "
-        r"and 320x320x9 and 2 more; use",
+        match=r"^too small: 10x300 with 9 frames, and would be enlarged for 256x256x9 and 288x288x9, "
+        r"the nearest of 5 buckets; use",
     ):
         choose_bucket(sizes, video(10, 300, 9), video(100, 90, 9))
     with pytest.raises(DataError, match=r"256x256x9 and 288x288x9; use"):

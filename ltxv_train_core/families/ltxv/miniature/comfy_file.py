@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
-import torch
+from diffusers import AutoencoderKLLTXVideo
 from torch import Tensor
 
 from ....storage.tensors import write_safetensors
-from ..checkpoint_export import config_metadata, transformer_tensors, vae_tensors
+from ..checkpoint_export import (
+    config_metadata,
+    transformer_tensors,
+    unused_statistics,
+    vae_tensors,
+)
 from ..key_names import VAE_PREFIX
 from ..vae_blocks import Config
 from .shipped import CAUSAL, TRANSFORMER_CONFIG
@@ -27,17 +32,11 @@ def export(path: Path) -> Path:
 
 def vae_part() -> tuple[dict[str, Tensor], Config]:
     """The VAE's tensors by ComfyUI's names, and its configuration in diffusers' words."""
-    factors = load_vae_factors()
-    vae = build_vae(factors, VAE_WIDTH)
+    vae = wide_vae()
     named = vae_tensors(vae.state_dict(), vae.config)
-    return named | _unused_statistics(factors.latents_std), vae.config
+    return named | unused_statistics(vae.latents_std, VAE_PREFIX), vae.config
 
 
-def _unused_statistics(latents_std: Tensor) -> dict[str, Tensor]:
-    """Entries that ComfyUI has names for and doesn't read, so that it warns of nothing missing."""
-    prefix = f"{VAE_PREFIX}per_channel_statistics."
-    return {
-        prefix + "mean-of-stds": torch.ones_like(latents_std),
-        prefix + "mean-of-stds_over_std-of-means": 1 / latents_std,
-        prefix + "channel": torch.arange(len(latents_std)).float(),
-    }
+def wide_vae() -> AutoencoderKLLTXVideo:
+    """The miniature's VAE, as wide as ComfyUI's is."""
+    return build_vae(load_vae_factors(), VAE_WIDTH)
