@@ -2,7 +2,8 @@
 
 import { app } from "../../scripts/app.js";
 import { actionButtons } from "./actions.js";
-import { CHART_VIEWS, COLOURS, drawChart } from "./chart.js";
+import { COLOURS, drawChart } from "./chart.js";
+import { CHART_VIEWS } from "./chart_views.js";
 import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
 import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
