@@ -1,6 +1,6 @@
 """Frames to video files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,13 @@ ENCODER_THREADS = 4
 """What x264 writes depends on how many there are; by itself it takes as many as the machine has."""
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    crf: int = 12,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
 
     Args:
@@ -26,6 +32,8 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
             written as yuv444p.
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
+        metadata: texts by name. They stand before the frames: ComfyUI's interface looks for its graph
+            there.
 
     Raises:
         DataError: its path is too long for this system.
@@ -37,7 +45,12 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: int =
     height, width, channels = first.shape
     assert channels == 3, first.shape
     pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    options = {"movflags": "use_metadata_tags+faststart"} if metadata else {}
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options=options) as container,
+    ):
+        container.metadata.update(metadata or {})
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
         )

@@ -4,6 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { fitHeight, hideAdvanced } from "./advanced.js";
 import { loadStyle } from "./dom.js";
+import { makeRoom } from "./make_room.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
@@ -33,6 +34,7 @@ app.registerExtension({
       hideAdvanced(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
+      makeRoom(node);
     });
     if (!hasPanel) return;
     chain(nodeType.prototype, "onConfigure", (node) => {

@@ -26,7 +26,7 @@ export function metrics(run, since, points = null) {
   return get(`/ltxv_train/runs/${part(run)}/metrics?since=${since}${most}`);
 }
 
-/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"delete"|"publish"|"upload"} action */
+/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"name"|"delete"|"publish"|"upload"} action */
 export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run)}/${action}`, body);
 
 /** The upload that a run asks for. */
