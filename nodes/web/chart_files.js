@@ -38,7 +38,7 @@ export function savePng(title, lines, look) {
     context.fillStyle = theme.text;
     context.fillText(label, 38, y, width - 60);
   });
-  canvas.toBlob((blob) => saveFile(`${title.toLowerCase()}-${nameOf(lines)}.png`, blob));
+  canvas.toBlob((blob) => saveFile(`${title.toLowerCase().replaceAll(" ", "-")}-${nameOf(lines)}.png`, blob));
 }
 
 /** Saves every step of the runs as a table. */

@@ -70,7 +70,7 @@ const measured = (column, label, base = 10) => ({
 /** As tabs. */
 export const CHART_VIEWS = [
   { title: "Loss", hint: "Loss (pale), and its moving average", look: LOSS },
-  { title: "Log", hint: "Loss on a logarithmic scale", look: { ...LOSS, isLog: true } },
+  { title: "Log scale", hint: "Loss on a logarithmic scale", look: { ...LOSS, isLog: true } },
   { title: "Noise", hint: "Average loss of the samples of each quarter of the noise levels", look: NOISE },
   {
     title: "Rate",

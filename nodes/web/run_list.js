@@ -7,6 +7,7 @@ import { shortNumber } from "./series.js";
 /** Of every row; `style.css` has the same. */
 const ROW_PX = 26;
 const ROWS_BEYOND = 6;
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const STATUSES = ["running", "queued", "paused", "stopped", "failed", "finished"];
 
 let lists = 0;
@@ -227,7 +228,7 @@ class Row {
     const line = `${run.status}, step ${run.step} of ${run.steps}`;
     const loss = run.loss === null ? "" : `, loss ${shortNumber(run.loss)}`;
     this.root.setAttribute("aria-label", `${title}, ${line}${loss}`);
-    const changed = `changed ${new Date(run.updated).toLocaleString()}`;
+    const changed = `changed ${DATE.format(new Date(run.updated))}`;
     const names = title === run.name ? [title] : [title, run.name];
     this.root.title = [...names, `${line}${loss}${model}`, changed, run.note].filter(Boolean).join("\n");
   }

@@ -80,7 +80,7 @@ def show(page: Any, view: str) -> None:
 
 
 def test_every_view_draws_what_was_recorded(page: Any) -> None:
-    for view in ("Loss", "Log", "Rate", "Memory", "Time"):
+    for view in ("Loss", "Log scale", "Rate", "Memory", "Time"):
         show(page, view)
         assert seen(page) == {"#3b97d3"}, view
         name = page.locator(".ltxv-side canvas").get_attribute("aria-label")
@@ -101,10 +101,10 @@ def test_two_runs_are_drawn_over_each_other(page: Any) -> None:
 
 def test_a_chart_is_saved_as_a_picture(page: Any) -> None:
     choose_both(page)
-    show(page, "Log")
+    show(page, "Log scale")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as PNG").click()
-    assert download.value.suggested_filename == "log-2-runs.png"
+    assert download.value.suggested_filename == "log-scale-2-runs.png"
     with Image.open(download.value.path()) as picture:
         assert picture.size == (2000, 1240)
         colours = {rgb for _, rgb in picture.convert("RGB").getcolors(2**24) or ()}
