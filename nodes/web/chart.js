@@ -78,7 +78,7 @@ class Plot {
     });
     if (look.showsRate) this.#rates(lines);
     if (!all.some(({ values }) => values.some((value) => value !== null))) this.#say("Not recorded");
-    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name));
+    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), lines.length);
     if (look.pointer !== null) this.#readout(lines, look);
   }
 
@@ -100,14 +100,14 @@ class Plot {
     }
   }
 
-  /** Names of the curves of a run, above the chart's left edge. */
-  #legend(curves) {
+  /** Names of the curves of a run, at the chart's right edge below the values of the mouse. */
+  #legend(curves, offset) {
     const { context, area, theme } = this;
     context.textAlign = "left";
     context.textBaseline = "top";
     curves.forEach(({ name, colour, dash }, index) => {
-      const top = area.top + 2 + index * (FONT_PX + 3);
-      const left = area.left + 8;
+      const top = area.top + 2 + (offset + index) * (FONT_PX + 3);
+      const left = area.left + area.width - 28 - context.measureText(name).width;
       context.fillStyle = theme.ground;
       context.fillRect(left - 3, top - 1, 28 + context.measureText(name).width, FONT_PX + 3);
       context.strokeStyle = context.fillStyle = colour;

@@ -36,8 +36,8 @@ export class SampleTable {
       element("thead", {}, element("tr", {}, element("td"), ...heads)),
       element("tbody", {}, ...rows.map((row, index) => this.#row(row, index, steps))),
     );
-    const { parentElement: scroll } = this.table;
-    scroll.scrollLeft = scroll.scrollWidth;
+    this.#ratio = null;
+    this.#showNewest();
   }
 
   /** Moves the keyboard to a sample. */
@@ -48,6 +48,21 @@ export class SampleTable {
   close() {
     this.seen.disconnect();
     this.group.close();
+  }
+
+  #ratio = null;
+
+  #showNewest() {
+    const { parentElement: scroll } = this.table;
+    scroll.scrollLeft = scroll.scrollWidth;
+  }
+
+  /** Cells whose video isn't loaded yet are as wide as the first one that is. */
+  #setRatio({ videoWidth, videoHeight }) {
+    if (this.#ratio || !videoHeight) return;
+    this.#ratio = videoWidth / videoHeight;
+    this.table.style.setProperty("--ltxv-ratio", this.#ratio);
+    this.#showNewest();
   }
 
   #row(row, index, steps) {
@@ -69,6 +84,7 @@ export class SampleTable {
       playsInline: true,
       preload: "none",
       tabIndex: -1,
+      on: { loadedmetadata: ({ target }) => this.#setRatio(target) },
     });
     video.dataset.url = sampleUrl(row.run, row.files.get(step));
     const place = { row: index, step };
