@@ -114,7 +114,7 @@ export class CurrentRun {
       "the folder of the run with its checkpoints",
       `${counted(loras.length, "LoRA file")}`,
       `${counted(videos, "sample")}`,
-      "metrics and configuration",
+      "metrics, configuration, name and note",
     ].join(", ");
   }
 

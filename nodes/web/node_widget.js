@@ -7,6 +7,7 @@ import { CHART_VIEWS } from "./chart_views.js";
 import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
 import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
+import { readPrompts } from "./read_prompts.js";
 import { sampleUrl } from "./rest.js";
 import { feedOf } from "./runs.js";
 import { openSamples } from "./sample_viewer.js";
@@ -14,7 +15,6 @@ import { sampleGrid } from "./samples.js";
 import { shortNumber } from "./series.js";
 import { bytes, duration } from "./units.js";
 import { UploadQuestion } from "./upload.js";
-import { readPrompts } from "./view_samples.js";
 
 const WIDGET = "ltxv_train_panel";
 const SPEED_STEPS = 20;

@@ -98,12 +98,12 @@ export class VideoGroup extends EventTarget {
     if (!this.isPlaying) return;
     this.#frame = requestAnimationFrame((next) => this.#tick(next));
     const { duration } = this;
-    if (this.#isWaiting(now)) {
+    if (!duration || this.#isWaiting(now)) {
       for (const video of this.#videos) video.pause();
       this.#last = now;
       return;
     }
-    if (duration) this.time += (this.speed * (now - this.#last)) / 1000;
+    this.time += (this.speed * (now - this.#last)) / 1000;
     this.#last = now;
     const isOver = this.time >= duration;
     if (isOver) this.time = 0;

@@ -1,11 +1,11 @@
 /** The samples of the chosen runs: prompts down, steps across. A click opens them large. */
 
 import { element } from "./dom.js";
-import { configuration } from "./rest.js";
+import { readPrompts } from "./read_prompts.js";
 import { downloadLink, useLoRAButton } from "./sample_actions.js";
 import { SampleTable } from "./sample_table.js";
 import { openSamples } from "./sample_viewer.js";
-import { promptsOf, sampleGrid } from "./samples.js";
+import { sampleGrid } from "./samples.js";
 
 export class SamplesView {
   static title = "Samples";
@@ -58,10 +58,4 @@ export class SamplesView {
   #actions(row, step) {
     return [downloadLink(row, step), useLoRAButton("Use LoRA", this.#loras(row.run), row.run, step)];
   }
-}
-
-/** The prompts of a run; none where its configuration can't be read. */
-export async function readPrompts(run) {
-  const { options } = await configuration(run).catch(() => ({ options: {} }));
-  return promptsOf(options);
 }
