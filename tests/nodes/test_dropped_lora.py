@@ -11,7 +11,6 @@ from tests.comfyui.browser import drop_file, node_types, opened_page
 from tests.comfyui.host import ComfyUIHost
 from tests.graph import Graph
 from tests.host import Host, models_folder
-from tests.nodes.made_runs import write_sample
 from tests.nodes.workflows import configure, prepare
 
 pytestmark = [
@@ -53,8 +52,4 @@ def test_the_graph_comes_back(host: Host, tmp_path: Path) -> None:
             drop_file(page, f"dropped.{kind}", f"/view?filename=dropped.{kind}&type=output")
             page.wait_for_function("n => window.app.graph.nodes.length === n", arg=len(types))
             assert node_types(page) == types
-        # Of a run that was trained without a graph it is said that there is none.
-        write_sample(host.base / "output" / "without.mp4", 100, sound=False)
-        drop_file(page, "without.mp4", "/view?filename=without.mp4&type=output")
-        page.get_by_text("without.mp4").first.wait_for()
         page.screenshot(path=str(host.base / "dropped.png"))
