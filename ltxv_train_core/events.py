@@ -72,6 +72,10 @@ class PermissionAsked:
     value: str
 
 
+NOISE_BANDS = 4
+"""Noise levels 0..1 are told apart in so many bands of equal width."""
+
+
 @dataclass(frozen=True)
 class StepCompleted:
     """One optimizer step.
@@ -79,6 +83,10 @@ class StepCompleted:
     Attributes:
         eta_seconds: to the last step; NaN where nothing is known of the next ones yet.
         smooth_loss: moving average of the loss, see `runs.smoothing`; NaN in runs of earlier versions.
+        memory_bytes: the most memory that tensors had on the device during the step; of a CPU, that of the
+            process. NaN where it isn't known.
+        loss_by_noise: mean loss of the samples of each noise band, NaN for a band without samples; empty in
+            runs of earlier versions.
     """
 
     step: int
@@ -89,6 +97,8 @@ class StepCompleted:
     step_seconds: float
     eta_seconds: float
     smooth_loss: float = field(default=math.nan, compare=False)
+    memory_bytes: float = field(default=math.nan, compare=False)
+    loss_by_noise: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

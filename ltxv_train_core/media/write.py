@@ -1,6 +1,6 @@
 """Frames, and sound with them, to video files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,7 @@ def write_video(
     fps: float,
     crf: int = 12,
     sound: Sound | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes an h264 mp4, atomically, tagged BT.709 so that every player shows the same colours.
 
@@ -37,6 +38,8 @@ def write_video(
         fps: frames per second; written as the nearest fraction with a denominator up to 1001.
         crf: x264's constant rate factor; 0 is nearly lossless, 51 the coarsest.
         sound: heard from the first frame on, written as AAC.
+        metadata: texts by name. They stand before the frames: ComfyUI's interface looks for its graph
+            there.
 
     Raises:
         DataError: its path is too long for this system.
@@ -48,7 +51,12 @@ def write_video(
     height, width, channels = first.shape
     assert channels == 3, first.shape
     pixel_format = "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    options = {"movflags": "use_metadata_tags+faststart"} if metadata else {}
+    with (
+        atomic_path(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options=options) as container,
+    ):
+        container.metadata.update(metadata or {})
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": str(crf)}
         )

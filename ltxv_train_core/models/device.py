@@ -94,6 +94,19 @@ def total_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().total)
 
 
+def peak_bytes(device: torch.device) -> float:
+    """The most memory that tensors had since the last call, as far as the device tells; that of Apple's is
+    what they have now, and of a CPU it is the memory of this process."""
+    backend = _backend(device)
+    if hasattr(backend, "reset_peak_memory_stats"):
+        peak = float(backend.max_memory_allocated(device))
+        backend.reset_peak_memory_stats(device)
+        return peak
+    if device.type == "mps":
+        return float(torch.mps.current_allocated_memory())
+    return float(psutil.Process().memory_info().rss)
+
+
 def holds_float8() -> bool:
     """Whether this machine's device knows 8 bit floating point; Apple's doesn't."""
     return default_device().type != "mps"

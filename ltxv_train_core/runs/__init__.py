@@ -2,6 +2,7 @@
 
 from .fingerprint import RECIPE, family, fingerprint
 from .folder import LoRAFile, RunFolder, SampleSet
+from .label import Label
 from .library import RunLibrary, RunNotFoundError
 from .state import STATUSES, Failure, RunState, Status
 from .summary_cache import RunSummary
@@ -11,6 +12,7 @@ __all__ = [
     "RECIPE",
     "STATUSES",
     "Failure",
+    "Label",
     "LoRAFile",
     "RunBusyError",
     "RunFolder",

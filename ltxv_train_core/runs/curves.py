@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..events import StepCompleted
+from ..events import NOISE_BANDS, StepCompleted
 from .smoothing import smooth_losses
 
 
@@ -19,6 +19,8 @@ class Curves:
         loss_low, loss_high: the range of the loss.
         learning_rate: of the last step.
         step_seconds: mean time of a step.
+        memory_bytes: the most memory of a step.
+        loss_by_noise: a column for each noise band, means.
     """
 
     step: list[int]
@@ -29,6 +31,8 @@ class Curves:
     learning_rate: list[float | None]
     grad_norm: list[float | None]
     step_seconds: list[float | None]
+    memory_bytes: list[float | None]
+    loss_by_noise: list[list[float | None]]
 
 
 def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curves:
@@ -52,6 +56,16 @@ def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curve
         learning_rate=[_mean(_finite([s[-1].learning_rate])) for s in stretches],
         grad_norm=[_mean(_finite(each.grad_norm for each in s)) for s in stretches],
         step_seconds=[_mean(_finite(each.step_seconds for each in s)) for s in stretches],
+        memory_bytes=[
+            max(_finite(each.memory_bytes for each in s), default=None) for s in stretches
+        ],
+        loss_by_noise=[
+            [
+                _mean(_finite(each.loss_by_noise[band] for each in s if each.loss_by_noise))
+                for s in stretches
+            ]
+            for band in range(NOISE_BANDS)
+        ],
     )
 
 

@@ -2,6 +2,7 @@
 
 <output_dir>/<name>-<fingerprint>/          and -2, -3, ... where it was trained again
     run.json                the state, see state.py
+    label.json              what a person calls it, and a note; not every run has one
     training_config.yaml
     graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
@@ -25,6 +26,7 @@ from ..events import StepCompleted
 from ..storage.atomic import patiently, write_json
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import parse_json, whole_number
+from .label import Label, read_label, write_label
 from .metrics_file import append_step, steps_after, write_steps
 from .metrics_file import newest as newest_of
 from .own_files import is_link, is_own_file, own_entries, own_files, read_own
@@ -34,6 +36,7 @@ SHEET = "sheet.png"
 STATE_FILE = "run.json"
 
 _MODEL_SOURCE = re.compile(r"^[ ]+model_source:[ ]+(\S.*?)\s*$", re.MULTILINE)
+_DATA_SET = re.compile(r"^[ ]+preprocessed_data_root:[ ]+(\S.*?)\s*$", re.MULTILINE)
 
 LARGEST_STATE_BYTES = 2**16
 LARGEST_GRAPH_BYTES = 2**25
@@ -202,15 +205,24 @@ class RunFolder:
             problem = f"is not UTF-8 text ({error.reason} at byte {error.start})"
         raise ConfigurationError([f"{self.config_file}: {problem}"])
 
-    def model_source(self) -> str | None:
-        """The model that it trains, as its configuration names it; None where that can't be read."""
+    def sources(self) -> tuple[str | None, str | None]:
+        """The model that it trains and the data set, as its configuration names them; None for what can't
+        be read."""
         try:
             text = self.configuration_text()
         except ConfigurationError:
-            return None
+            return None, None
         # A list asks hundreds of runs, and the parser takes ten milliseconds for each.
-        found = _MODEL_SOURCE.search(text)
-        return found[1].strip("'\"") if found else None
+        model, data = _MODEL_SOURCE.search(text), _DATA_SET.search(text)
+        return model and model[1].strip("'\""), data and data[1].strip("'\"")
+
+    def label(self) -> Label:
+        """What a person calls it; empty where nobody has said it."""
+        return read_label(self.folder)
+
+    def write_label(self, label: Label) -> None:
+        """Names it, atomically; its folder keeps its name."""
+        write_label(self.folder, self.folder / STATE_FILE, label)
 
     def graph(self) -> dict[str, str] | None:
         """The graph to put into its LoRA files; None where there is none that can be read."""

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from pydantic import TypeAdapter
 
-from ..events import StepCompleted
+from ..events import NOISE_BANDS, StepCompleted
 from ..storage.atomic import append_text, write_text
 from ..storage.reading import NotRegularError
 from .own_files import open_own
@@ -72,8 +72,14 @@ def write_steps(path: Path, steps: list[StepCompleted]) -> None:
 
 def _line(step: StepCompleted) -> str:
     """JSON has no NaN: a number that isn't finite is null."""
-    values = {n: v if math.isfinite(v) else None for n, v in asdict(step).items()}
+    values = {name: _json_value(value) for name, value in asdict(step).items()}
     return json.dumps(values, allow_nan=False) + "\n"
+
+
+def _json_value(value: float | tuple[float, ...]) -> object:
+    if isinstance(value, tuple):
+        return [_json_value(each) for each in value]
+    return value if math.isfinite(value) else None
 
 
 def _steps_from_end(file: BinaryIO) -> Iterator[StepCompleted]:
@@ -89,10 +95,15 @@ def _parsed(line: bytes) -> StepCompleted | None:
         return None  # A file of other lines would cost seconds of pydantic's errors.
     try:
         # pydantic's reader knows NaN, as earlier versions wrote it.
-        step = _STEP.validate_json(line.replace(b": null", b": NaN"), strict=True)
+        step = _STEP.validate_json(line.replace(b"null", b"NaN"), strict=True)
     except ValueError:
         return None
-    values = (step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds)
+    values = (
+        *(step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds),
+        *(step.memory_bytes, *step.loss_by_noise),
+    )
+    if len(step.loss_by_noise) not in (0, NOISE_BANDS):
+        return None
     if any(_LARGEST_VALUE < abs(value) < math.inf for value in values):
         return None
     return step if 0 < step.step <= MOST_STEPS and 0 < step.steps <= MOST_STEPS else None

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ..errors import cut
 from ..storage.faults import DiskError
 from .folder import STATE_FILE, RunFolder, states_written
+from .label import NO_LABEL, Label
 from .own_files import may_be_run
 from .state import ACTIVE, Failure, RunState
 from .writer import is_held
@@ -45,7 +46,8 @@ class RunSummary:
         state: as it is now: a run whose program died has failed, whatever `run.json` says.
         step: the last step that was made.
         loss: of that step, where it is known and finite.
-        model: as its configuration names it, where that can be read.
+        model, data_set: as its configuration names them, where that can be read.
+        label: what a person calls it.
     """
 
     name: str
@@ -53,10 +55,13 @@ class RunSummary:
     step: int
     loss: float | None = None
     model: str | None = None
+    data_set: str | None = None
+    label: Label = NO_LABEL
 
     def to_json(self) -> dict[str, Any]:
-        """`name` and all of the state, with this `step`, `loss` and `model`."""
-        own = {"step": self.step, "loss": self.loss, "model": self.model}
+        """`name` and all of the state, with this `step`, and what else is known here."""
+        sources = {"model": self.model, "data_set": self.data_set}
+        own = {"step": self.step, "loss": self.loss, **sources, **asdict(self.label)}
         return {"name": self.name, **self.state.to_json(), **own}
 
     @cached_property
@@ -74,7 +79,8 @@ class _Known:
         changed_ns: when `run.json` was written.
         stamp: of `run.json`; None where it may be written again without another one.
         written: what `run.json` says; where it is damaged, that.
-        model: what the configuration said when `run.json` was read.
+        model, data_set: what the configuration said when `run.json` was read.
+        label: as it was then.
         metrics_file: empty where `run.json` alone holds all.
         metrics_stamp: as `stamp`, of the metrics.
         summary: None until it is looked at.
@@ -88,6 +94,8 @@ class _Known:
     stamp: Stamp | None
     written: RunState
     model: str | None
+    data_set: str | None
+    label: Label
     metrics_file: str = ""
     metrics_stamp: Stamp | None = None
     summary: RunSummary | None = None
@@ -242,7 +250,8 @@ def _summary(known: _Known, state: RunState) -> RunSummary:
     newest = known.run.newest_metrics()
     loss = newest.loss if newest and math.isfinite(newest.loss) else None
     made = newest.step if newest and known.metrics_file else 0
-    return RunSummary(known.name, state, max(made, state.step), loss, known.model)
+    step = max(made, state.step)
+    return RunSummary(known.name, state, step, loss, known.model, known.data_set, known.label)
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -273,7 +282,8 @@ def _read(folder: Path, state_file: str, stamp: Stamp, now_ns: int) -> _Known:
         is_damaged, reason = True, cut(getattr(error, "strerror", None) or str(error))
         written = RunState.damaged(reason, run.last_step(), stamp[0])
     seen = stamp if _is_settled(stamp, now_ns) else None
-    known = _Known(run.name, run, state_file, stamp[0], seen, written, run.model_source())
+    model, data_set = run.sources()
+    known = _Known(run.name, run, state_file, stamp[0], seen, written, model, data_set, run.label())
     if is_damaged or written.status == "finished":
         return replace(known, summary=_summary(known, written), rests=True)
     return replace(known, metrics_file=str(run.metrics_file))

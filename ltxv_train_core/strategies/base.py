@@ -39,8 +39,8 @@ class StreamStep:
             counted=self.counted.to(device),
         )
 
-    def loss(self, prediction: Tensor) -> Tensor:
-        """Mean over the samples of each one's mean squared error over its counted tokens.
+    def sample_losses(self, prediction: Tensor) -> Tensor:
+        """Each sample's mean squared error over its counted tokens, [B].
 
         Every sample weighs the same, however many of its tokens are given: so the loss of a batch
         is the mean over its parts, and accumulating gradients equals a larger batch.
@@ -50,7 +50,11 @@ class StreamStep:
         """
         error = (prediction[:, : self.velocity.shape[1]].float() - self.velocity).square().mean(-1)
         counted = self.counted.float()
-        return ((error * counted).sum(1) / counted.sum(1).clamp(min=1)).mean()
+        return (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+
+    def loss(self, prediction: Tensor) -> Tensor:
+        """The mean over the samples of `sample_losses`."""
+        return self.sample_losses(prediction).mean()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class TrainingLoop:
         config, device = plan.config, self.processes.device
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
-        self.sampler = RunSampler(config, source, self.processes, report)
+        self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
         trainable = load_trainable(config, source, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report

@@ -1,5 +1,6 @@
 """Samples while a run trains, when they are due or asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..config import TrainingConfig
@@ -16,10 +17,21 @@ class RunSampler:
     """Samples of a run's prompts."""
 
     def __init__(
-        self, config: TrainingConfig, source: Model, processes: Processes, report: Reporter
+        self,
+        config: TrainingConfig,
+        source: Model,
+        processes: Processes,
+        report: Reporter,
+        graph: Mapping[str, str] | None = None,
     ):
         """Encodes the prompts, where samples come at intervals; of several processes, the first one
-        samples. Made before the transformer is loaded: the text encoder needs its memory."""
+        samples. Made before the transformer is loaded: the text encoder needs its memory.
+
+        Args:
+            graph: the ComfyUI graph that trains, for the samples' files, unless
+                `checkpoints.embed_workflow` is off.
+        """
+        self.graph = graph if config.checkpoints.embed_workflow else None
         self.config, self.source, self.device = config, source, processes.device
         self.report = report
         self.validator: Validator | None = None
@@ -56,6 +68,6 @@ class RunSampler:
             return
         with runner.autocast(), runner.stepper.weights_to_sample():
             samples = self.validator.run(
-                runner.denoiser, runner.step, folder, self.report, runner.control
+                runner.denoiser, runner.step, folder, self.report, runner.control, self.graph
             )
         self.report(samples)

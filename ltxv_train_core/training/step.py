@@ -10,12 +10,14 @@ import torch
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, batches
 from ..events import Control, Reporter, StepCompleted
+from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
 from ..storage.atomic import sha256_json
 from ..strategies import STRATEGIES
 from .distributed import Processes
+from .noise_bands import NoiseBands
 from .trainable import Trainable
 
 ETA_WINDOW_STEPS = 50
@@ -64,10 +66,12 @@ class StepRunner:
         None where a stop came between two of them: nothing has moved then.
         """
         started = time.perf_counter()
+        peak_bytes(self.device)  # what samples needed before this step isn't the step's
         learning_rate = self.stepper.learning_rate
         loss = 0.0
         clips: list[str] = []
         broken: list[str] = []
+        bands = NoiseBands()
         seed = self._seed()
         generator = torch.Generator().manual_seed(seed)
         for number in range(self.config.optimization.gradient_accumulation_steps):
@@ -76,7 +80,7 @@ class StepRunner:
                 return None
             batch = next(self.batches)
             self.trainable.dropout_seed.value = seed + number
-            part = self._accumulate(batch, generator)
+            part = self._accumulate(batch, generator, bands)
             clips += batch.names
             broken += [] if math.isfinite(part) else batch.not_finite()
             loss += part
@@ -95,6 +99,8 @@ class StepRunner:
             grad_norm=norm,
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
+            memory_bytes=peak_bytes(self.device),
+            loss_by_noise=bands.means(),
         )
 
     def _expected_seconds(self) -> float:
@@ -116,7 +122,7 @@ class StepRunner:
         """Ends the threads that read batches ahead."""
         self.batches.close()
 
-    def _accumulate(self, batch: Batch, generator: torch.Generator) -> float:
+    def _accumulate(self, batch: Batch, generator: torch.Generator, bands: NoiseBands) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
         inputs = self.strategy.prepare(batch, generator).to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
@@ -124,6 +130,8 @@ class StepRunner:
             predictions = self.denoiser.denoise(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
+        name, first = next(iter(inputs.streams.items()))
+        bands.add(first, predictions[name])
         self.stepper.backward(loss)
         return loss.item()
 

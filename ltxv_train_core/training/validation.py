@@ -1,11 +1,15 @@
 """Videos sampled while training, to see it learn."""
 
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..config import TrainingConfig, ValidationConfig
@@ -94,8 +98,13 @@ class Validator:
         folder: Path,
         report: Reporter,
         stop: StopSignal,
+        graph: Mapping[str, str] | None = None,
     ) -> SamplesWritten:
-        """Samples every prompt and writes one mp4 each and a contact sheet into the folder."""
+        """Samples every prompt and writes one mp4 each and a contact sheet into the folder.
+
+        Args:
+            graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
+        """
         settings = SamplerSettings(
             shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
             steps=self.config.inference_steps,
@@ -113,15 +122,25 @@ class Validator:
         paths = []
         for number, (video, sound) in enumerate(zip(videos, sounds, strict=True)):
             paths.append(folder / f"{number:03d}.mp4")
-            write_video(paths[-1], video, self.config.frame_rate, sound=sound)
+            rate = self.config.frame_rate
+            write_video(paths[-1], video, rate, sound=sound, metadata=graph)
         sheet = folder / "sheet.png"
         labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
+        drawn = contact_sheet(
+            [[video] for video in videos], labels, sounds=[[sound] for sound in sounds]
+        )
         with atomic_path(sheet) as temporary:
-            drawn = contact_sheet(
-                [[video] for video in videos], labels, sounds=[[sound] for sound in sounds]
-            )
-            drawn.save(temporary)
+            drawn.save(temporary, pnginfo=_png_texts(graph or {}))
         return SamplesWritten(step, tuple(paths), sheet)
+
+
+def _png_texts(graph: Mapping[str, str]) -> PngInfo:
+    """As every version of ComfyUI's interface reads them: in ASCII. A text that is no JSON is left out."""
+    texts = PngInfo()
+    for name, text in graph.items():
+        with suppress(ValueError):
+            texts.add_text(name, json.dumps(json.loads(text)))
+    return texts
 
 
 def decode_videos(

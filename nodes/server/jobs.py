@@ -80,7 +80,7 @@ def location_of(run: str) -> NodeLocation | None:
 
 
 def report_run_state(run: str, state: RunState) -> None:
-    """Sends the state of a run that is not trained now to browsers."""
+    """Sends the state of a run to browsers, where the run itself does not report it."""
     broadcast_event(
         RunStatusChanged(run, state.status, state.step, state.steps), _shown_at.get(run), run
     )

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +18,16 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ...ltxv_train_core.errors import LTXVTrainError
-from ...ltxv_train_core.runs import RunFolder, RunNotFoundError
+from ...ltxv_train_core.runs import Label, RunFolder, RunNotFoundError
 from ..comfy.folders import publish
 from . import permission_routes, run_views
-from .jobs import job_manager, report_run_deleted, request_model_unload, run_library
+from .jobs import (
+    job_manager,
+    report_run_deleted,
+    report_run_state,
+    request_model_unload,
+    run_library,
+)
 
 PERMISSIONS = "/ltxv_train/permissions"
 ROOT = "/ltxv_train/runs"
@@ -103,6 +110,15 @@ def _ask_for_checkpoint(request: web.Request, body: Body) -> None:
     job_manager().request(_run(request).name, "checkpoint")
 
 
+def _name(request: web.Request, body: Body) -> dict[str, str]:
+    """Names a run and notes something on it; its folder keeps its name."""
+    run = _run(request)
+    label = Label.of(body.get("title", ""), body.get("note", ""))
+    run.write_label(label)
+    report_run_state(run.name, run_library().summary(run).state)
+    return asdict(label)
+
+
 def _delete(request: web.Request, body: Body) -> None:
     run = _run(request)
     job = job_manager().find(run.name)
@@ -159,6 +175,7 @@ _CHANGE: dict[str, Change] = {
     f"{RUN}/stop": _stop,
     f"{RUN}/sample": _ask_for_samples,
     f"{RUN}/checkpoint": _ask_for_checkpoint,
+    f"{RUN}/name": _name,
     f"{RUN}/delete": _delete,
     f"{RUN}/publish": _publish,
     f"{RUN}/upload": _answer_upload,

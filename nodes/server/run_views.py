@@ -91,7 +91,9 @@ def _lora(lora: LoRAFile) -> dict[str, object]:
     }
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: float | tuple[float, ...]) -> object:
+    if isinstance(value, tuple):
+        return [_finite(each) for each in value]
     return value if math.isfinite(value) else None
 
 

@@ -1,37 +1,27 @@
-/** Draws the loss of one or more runs on a canvas. */
+/** Draws curves of one or more runs on a canvas. */
 
 import { lastAtMost, shortNumber, ticks, valueRange } from "./series.js";
 
 /** Readable on dark and on light ground. */
 export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
 
-/** What a chart can show, as tabs. */
-export const CHART_VIEWS = [
-  { title: "Loss", hint: "Loss, and its moving average", look: { isLog: false, showsRate: false } },
-  { title: "Log", hint: "Loss on a logarithmic scale", look: { isLog: true, showsRate: false } },
-  { title: "Rate", hint: "Loss with the learning rate (dashed)", look: { isLog: false, showsRate: true } },
-];
-
 const FONT_PX = 11;
-const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
+const MARGIN = { left: 54, right: 10, top: 8, bottom: 20 };
 
 /**
  * @typedef {Object} Line
  * @property {string} label
  * @property {string} colour
- * @property {Object<string, (number|null)[]>} columns as GET .../metrics answers
+ * @property {Object<string, (number|null)[]>} columns see `columns.js`
  *
- * @typedef {Object} Look
- * @property {number} steps the right edge
- * @property {boolean} isLog
- * @property {boolean} showsRate also draws the learning rate, on a scale of its own
- * @property {number|null} pointer x of the mouse in pixels of the page, or null
+ * @typedef {import("./chart_views.js").Look & {steps: number, pointer: number|null}} Shown
+ *   with the right edge, and the x of the mouse in pixels of the page
  */
 
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {Line[]} lines
- * @param {Look} look
+ * @param {Shown} look
  */
 export function drawChart(canvas, lines, look) {
   const { clientWidth: width, clientHeight: height } = canvas;
@@ -41,19 +31,25 @@ export function drawChart(canvas, lines, look) {
   canvas.height = Math.round(height * sharpness);
   const context = canvas.getContext("2d");
   context.scale(sharpness, sharpness);
+  paintChart(context, themeOf(canvas), { left: 0, top: 0, width, height }, lines, look);
+}
+
+/** Draws into a part of a picture. */
+export function paintChart(context, theme, { left, top, width, height }, lines, look) {
   context.font = `${FONT_PX}px sans-serif`;
   const right = MARGIN.right + (look.showsRate ? 44 : 0);
-  const plot = new Plot(context, themeOf(canvas), {
-    left: MARGIN.left,
-    top: MARGIN.top,
+  const plot = new Plot(context, theme, {
+    left: left + MARGIN.left,
+    top: top + MARGIN.top,
     width: width - MARGIN.left - right,
     height: height - MARGIN.top - MARGIN.bottom,
   });
   plot.draw(lines, look);
 }
 
-function themeOf(canvas) {
-  const style = getComputedStyle(canvas);
+/** The colours of ComfyUI's palette, as an element has them. */
+export function themeOf(shown) {
+  const style = getComputedStyle(shown);
   return {
     text: style.color,
     grid: style.getPropertyValue("--ltxv-grid").trim() || "#8884",
@@ -69,19 +65,66 @@ class Plot {
   }
 
   draw(lines, look) {
-    const all = lines.flatMap(({ columns }) => columns.loss);
+    this.look = look;
     this.steps = Math.max(1, look.steps);
     this.isLog = look.isLog;
-    [this.low, this.high] = valueRange(all, look.isLog);
+    const curves = lines.map((line) => look.curves(line, lines.length === 1, COLOURS));
+    const all = curves.flat();
+    const raw = all.some(({ isRaw }) => isRaw) ? all.filter(({ isRaw }) => isRaw) : all;
+    this.#setRange(raw.flatMap(({ values }) => values));
     this.#grid();
     this.#inside(() => {
-      lines.forEach((line) => {
-        this.#band(line, 0.35);
-        this.#curve(line.columns.step, line.columns.smooth_loss, line.colour, 1.8);
-      });
+      curves.forEach((each, index) => each.forEach((curve) => this.#draw(lines[index].columns, curve)));
     });
     if (look.showsRate) this.#rates(lines);
+    if (!all.some(({ values }) => values.some((value) => value !== null))) this.#say("Not recorded");
+    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), lines.length);
     if (look.pointer !== null) this.#readout(lines, look);
+  }
+
+  #setRange(values) {
+    if (!this.look.fromZero) [this.low, this.high] = valueRange(values, this.isLog);
+    else {
+      const most = values.reduce((high, value) => Math.max(high, value ?? 0), 0);
+      [this.low, this.high] = [0, 1.05 * most || 1];
+    }
+  }
+
+  #draw(columns, { values, colour, width, dash = [], isRaw = false }) {
+    const { context } = this;
+    if (isRaw) this.#band({ columns, colour }, 0.35);
+    else {
+      context.setLineDash(dash);
+      this.#curve(columns.step, values, colour, width);
+      context.setLineDash([]);
+    }
+  }
+
+  /** Names of the curves of a run, at the chart's right edge below the values of the mouse. */
+  #legend(curves, offset) {
+    const { context, area, theme } = this;
+    context.textAlign = "left";
+    context.textBaseline = "top";
+    curves.forEach(({ name, colour, dash }, index) => {
+      const top = area.top + 2 + (offset + index) * (FONT_PX + 3);
+      const left = area.left + area.width - 28 - context.measureText(name).width;
+      context.fillStyle = theme.ground;
+      context.fillRect(left - 3, top - 1, 28 + context.measureText(name).width, FONT_PX + 3);
+      context.strokeStyle = context.fillStyle = colour;
+      context.lineWidth = 2;
+      context.setLineDash(dash);
+      this.#stroke([[left, top + FONT_PX / 2], [left + 16, top + FONT_PX / 2]]);
+      context.setLineDash([]);
+      context.fillText(name, left + 21, top);
+    });
+  }
+
+  #say(text) {
+    const { context, area, theme } = this;
+    context.fillStyle = theme.text;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(text, area.left + area.width / 2, area.top + area.height / 2);
   }
 
   x(step) {
@@ -102,10 +145,12 @@ class Plot {
     context.lineWidth = 1;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const value of ticks(this.low, this.high, Math.max(3, area.height / 30), this.isLog)) {
+    const unit = this.look.base === 10 ? 1 : this.look.base ** Math.floor(Math.log(this.high) / Math.log(this.look.base));
+    const count = Math.max(3, area.height / 30);
+    for (const value of ticks(this.low / unit, this.high / unit, count, this.isLog).map((each) => each * unit)) {
       const y = Math.round(this.y(value)) + 0.5;
       this.#stroke([[area.left, y], [area.left + area.width, y]]);
-      context.fillText(shortNumber(value), area.left - 5, y);
+      context.fillText(this.look.label(value), area.left - 5, y);
     }
     context.textBaseline = "top";
     const below = area.top + area.height + 5;
@@ -184,11 +229,8 @@ class Plot {
     const texts = lines.flatMap(({ columns, label, colour }) => {
       const at = Math.max(0, lastAtMost(columns.step, step));
       if (!columns.step.length) return [];
-      const average = shortNumber(columns.smooth_loss[at]);
-      const rate = look.showsRate ? `, rate ${shortNumber(columns.learning_rate[at])}` : "";
       const name = lines.length > 1 ? `${label}: ` : "";
-      const loss = `${shortNumber(columns.loss[at])} (average ${average})`;
-      return [[`${name}step ${columns.step[at]}, ${loss}${rate}`, colour]];
+      return [[`${name}step ${columns.step[at]}, ${look.read(columns, at)}`, colour]];
     });
     const x = Math.round(this.x(step)) + 0.5;
     context.strokeStyle = theme.text;

@@ -1,7 +1,9 @@
-/** The run that was chosen last: its name, why it failed, the buttons that move it, and Delete. */
+/** The run that was chosen last: its name and note, why it failed, the buttons that move it, Rename and Delete. */
 
 import { actionButtons } from "./actions.js";
 import { button, element } from "./dom.js";
+import { NameForm } from "./name_form.js";
+import { titleOf } from "./run_filter.js";
 import * as rest from "./rest.js";
 import { UploadQuestion } from "./upload.js";
 
@@ -14,6 +16,8 @@ export class CurrentRun {
     this.name = null;
     this.feed = null;
     this.title = element("span", { class: "ltxv-name" });
+    this.folder = element("span", { class: "ltxv-folder", title: "Its folder" });
+    this.note = element("div", { class: "ltxv-note" });
     this.message = element("div", { class: "ltxv-message", role: "status" });
     this.cause = element("div", { class: "ltxv-message" });
     this.cause.dataset.error = true;
@@ -25,16 +29,26 @@ export class CurrentRun {
     this.showActions = show;
     this.remove = button("Delete …", "Delete the run: what goes and what stays is said before", () => this.#ask(true));
     this.question = element("div", { class: "ltxv-ask-delete", role: "alertdialog", "aria-label": "Delete the run" });
-    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, this.remove);
+    const rename = button("Rename …", "Give the run another name here, and a note; its folder keeps its name", () =>
+      this.#rename(),
+    );
+    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, rename, this.remove);
+    this.form = new NameForm((isOpen, hadFocus) => {
+      this.actions.hidden = isOpen;
+      if (hadFocus) rename.focus();
+    });
     this.root = element(
       "section",
       { class: "ltxv-current", "aria-label": "Chosen run", hidden: true },
       this.title,
+      this.folder,
+      this.note,
       this.cause,
       this.message,
       this.upload.root,
       this.actions,
       this.question,
+      this.form.root,
     );
     this.#ask(false);
   }
@@ -48,11 +62,17 @@ export class CurrentRun {
     if (run?.name !== this.name) {
       this.#ask(false);
       this.#say("", false);
+      this.form.close();
     }
+    this.run = run;
     this.name = run?.name ?? null;
     this.feed = feed;
     if (!run) return;
-    this.title.textContent = this.title.title = run.name;
+    this.title.textContent = this.title.title = titleOf(run);
+    this.folder.textContent = run.name;
+    this.folder.hidden = !run.title;
+    this.note.textContent = run.note;
+    this.note.hidden = !run.note;
     this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
     this.upload.show(run);
     this.showActions(run);
@@ -62,6 +82,10 @@ export class CurrentRun {
   #say(line, isError) {
     this.message.textContent = line;
     this.message.dataset.error = isError;
+  }
+
+  #rename() {
+    this.form.open(this.run, (words) => rest.act(this.name, "name", words));
   }
 
   #ask(isAsked) {
@@ -90,7 +114,7 @@ export class CurrentRun {
       "the folder of the run with its checkpoints",
       `${counted(loras.length, "LoRA file")}`,
       `${counted(videos, "sample")}`,
-      "metrics and configuration",
+      "metrics, configuration, name and note",
     ].join(", ");
   }
 

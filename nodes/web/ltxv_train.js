@@ -7,6 +7,7 @@ import { offerNodes } from "./config_nodes.js";
 import { fitContactSheet } from "./contact_sheet.js";
 import { loadStyle } from "./dom.js";
 import { hideLinkedModel } from "./linked_model.js";
+import { makeRoom } from "./make_room.js";
 import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
@@ -42,6 +43,7 @@ app.registerExtension({
       if (nodeData.name === PREPROCESS) fitContactSheet(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
+      makeRoom(node);
     });
     if (!hasPanel) return;
     chain(nodeType.prototype, "onConfigure", (node) => {

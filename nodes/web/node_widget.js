@@ -2,12 +2,16 @@
 
 import { app } from "../../scripts/app.js";
 import { actionButtons } from "./actions.js";
-import { CHART_VIEWS, COLOURS, drawChart } from "./chart.js";
+import { COLOURS, drawChart } from "./chart.js";
+import { CHART_VIEWS } from "./chart_views.js";
 import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
 import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
+import { readPrompts } from "./read_prompts.js";
 import { sampleUrl } from "./rest.js";
 import { feedOf } from "./runs.js";
+import { openSamples } from "./sample_viewer.js";
+import { sampleGrid } from "./samples.js";
 import { shortNumber } from "./series.js";
 import { bytes, duration } from "./units.js";
 import { UploadQuestion } from "./upload.js";
@@ -100,7 +104,10 @@ export class NodeWidget {
       this.sampleIndex += 1;
       this.redraw();
     });
-    this.sample = element("div", { class: "ltxv-sample" }, this.video, this.nextSample);
+    const opener = button("", "Open large", () => this.#openSamples(), "ltxv-cell");
+    opener.setAttribute("aria-label", "Open the sample large");
+    opener.append(this.video);
+    this.sample = element("div", { class: "ltxv-sample" }, opener, this.nextSample);
     this.message = element("div", { class: "ltxv-message" });
     this.upload = new UploadQuestion(() => this.redraw());
     const { buttons, show } = actionButtons(
@@ -222,6 +229,16 @@ export class NodeWidget {
     const of = latest.videos.length > 1 ? `, ${index + 1} of ${latest.videos.length}` : "";
     this.nextSample.textContent = `step ${latest.step}${of}`;
     this.nextSample.disabled = latest.videos.length < 2;
+  }
+
+  async #openSamples() {
+    const { name } = this.feed;
+    const prompts = await readPrompts(name);
+    const { samples, loras } = this.feed.details;
+    const grid = sampleGrid([{ name, colour: COLOURS[0], samples, prompts }]);
+    const latest = samples.findLast((each) => each.videos.length);
+    const place = { row: this.sampleIndex % latest.videos.length, step: latest.step };
+    openSamples(grid, place, () => loras);
   }
 
   /** Makes the node as large as what there is to show needs it. */

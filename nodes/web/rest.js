@@ -20,12 +20,13 @@ export const listRuns = () => get("/ltxv_train/runs");
 export const runDetails = (run) => get(`/ltxv_train/runs/${part(run)}`);
 export const configuration = (run) => get(`/ltxv_train/runs/${part(run)}/config`);
 
-/** What was measured after a step, in at most so many points. */
-export function metrics(run, since, points) {
-  return get(`/ltxv_train/runs/${part(run)}/metrics?since=${since}&points=${points}`);
+/** What was measured after a step, in at most so many points; of every step where no number is given. */
+export function metrics(run, since, points = null) {
+  const most = points === null ? "" : `&points=${points}`;
+  return get(`/ltxv_train/runs/${part(run)}/metrics?since=${since}${most}`);
 }
 
-/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"delete"|"publish"|"upload"} action */
+/** @param {"pause"|"resume"|"stop"|"sample"|"checkpoint"|"name"|"delete"|"publish"|"upload"} action */
 export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run)}/${action}`, body);
 
 /** The nodes of a YAML configuration, given as a file's path or as text. */

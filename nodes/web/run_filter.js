@@ -5,13 +5,13 @@ export const ORDERS = { newest: "Newest first", oldest: "Oldest first", name: "B
 const COMPARE = {
   newest: (a, b) => compare(b.updated, a.updated) || compare(a.name, b.name),
   oldest: (a, b) => compare(a.created, b.created) || compare(a.name, b.name),
-  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
+  name: (a, b) => titleOf(a).localeCompare(titleOf(b), undefined, { numeric: true }),
   loss: (a, b) => (a.loss ?? Infinity) - (b.loss ?? Infinity) || compare(a.name, b.name),
 };
 
 /**
  * @typedef {Object} Filter
- * @property {string} text words that the name holds, all of them
+ * @property {string} text words that the name, the folder's name or the note hold, all of them
  * @property {string} status "" for every one
  * @property {string} model "" for every one
  * @property {keyof ORDERS} order
@@ -24,11 +24,36 @@ export function shownRuns(runs, { text, status, model, order }) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   return runs
     .filter((run) => {
-      const name = run.name.toLowerCase();
+      const name = `${run.title} ${run.name} ${run.note}`.toLowerCase();
       const fits = words.every((word) => name.includes(word));
       return fits && (!status || run.status === status) && (!model || run.model === model);
     })
     .sort(COMPARE[order]);
+}
+
+/** What a run is called: by a person, or by its folder. */
+export const titleOf = (run) => run.title || run.name;
+
+/**
+ * Runs by their data set, in the order in which data sets come first.
+ *
+ * @param {Object[]} runs
+ * @returns {{name: string, runs: Object[]}[]} two data sets of one name are told apart by their fingerprints
+ */
+export function byDataSet(runs) {
+  const groups = new Map();
+  for (const run of runs) {
+    if (!groups.has(run.data)) groups.set(run.data, []);
+    groups.get(run.data).push(run);
+  }
+  const found = [...groups].map(([data, of]) => ({ name: lastPart(of[0].data_set ?? "") || "unknown data set", data, runs: of }));
+  const count = (name) => found.filter((each) => each.name === name).length;
+  return found.map(({ name, data, runs: of }) => ({ name: count(name) > 1 ? `${name} (${data.slice(0, 8)})` : name, runs: of }));
+}
+
+/** The file or folder that a path leads to, without the folders above it. */
+export function lastPart(path) {
+  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;
 }
 
 /** The values that runs have, each once, sorted. */

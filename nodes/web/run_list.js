@@ -1,12 +1,13 @@
 /** The list of runs: search, filters and order above, and rows of which only the seen ones exist. */
 
 import { element, oncePerFrame } from "./dom.js";
-import { ORDERS, shownRuns, valuesOf } from "./run_filter.js";
+import { ORDERS, byDataSet, lastPart, shownRuns, titleOf, valuesOf } from "./run_filter.js";
 import { shortNumber } from "./series.js";
 
 /** Of every row; `style.css` has the same. */
 const ROW_PX = 26;
 const ROWS_BEYOND = 6;
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const STATUSES = ["running", "queued", "paused", "stopped", "failed", "finished"];
 
 let lists = 0;
@@ -20,6 +21,8 @@ export class RunList {
     this.choose = choose;
     this.runs = [];
     this.shown = [];
+    /** What stands below each other: runs, and names of groups. */
+    this.lines = [];
     this.rows = new Map();
     this.active = null;
     this.prefix = `ltxv-runs-${(lists += 1)}`;
@@ -67,6 +70,10 @@ export class RunList {
     );
     this.status = choice("State", []);
     this.model = choice("Model", []);
+    this.group = choice("Group", [
+      element("option", { value: "" }, "No groups"),
+      element("option", { value: "data" }, "By data set"),
+    ]);
     this.count = element("span", { class: "ltxv-count", role: "status" });
     this.space = element("div", { class: "ltxv-rows", role: "presentation" });
     this.list = element(
@@ -84,14 +91,18 @@ export class RunList {
     this.root = element(
       "div",
       { class: "ltxv-runs" },
-      element("div", { class: "ltxv-row ltxv-filters" }, this.search, this.order, this.status, this.model, this.count),
+      element("div", { class: "ltxv-row ltxv-filters" }, this.search, this.order, this.status, this.model, this.group, this.count),
       this.list,
     );
   }
 
   #filter() {
     const [text, order] = [this.search.value, this.order.value];
-    this.shown = shownRuns(this.runs, { text, order, status: this.status.value, model: this.model.value });
+    const found = shownRuns(this.runs, { text, order, status: this.status.value, model: this.model.value });
+    this.lines = this.group.value
+      ? byDataSet(found).flatMap(({ name, runs }) => [{ group: name, count: runs.length }, ...runs])
+      : found;
+    this.shown = this.lines.filter((line) => line.name !== undefined);
     const all = this.runs.length;
     this.count.textContent = this.shown.length === all ? `${all} runs` : `${this.shown.length} of ${all} runs`;
     this.list.hidden = !all;
@@ -99,24 +110,32 @@ export class RunList {
   }
 
   #draw() {
-    const { list, shown } = this;
-    this.space.style.height = `${shown.length * ROW_PX}px`;
+    const { list, lines, shown } = this;
+    this.space.style.height = `${lines.length * ROW_PX}px`;
     const first = Math.max(0, Math.floor(list.scrollTop / ROW_PX) - ROWS_BEYOND);
     const end = Math.ceil((list.scrollTop + list.clientHeight) / ROW_PX) + ROWS_BEYOND;
     const before = this.rows;
     this.rows = new Map();
-    shown.slice(first, end).forEach((run, index) => {
-      const row = before.get(run.name) ?? new Row(run.name, this.choose, (name) => this.#activate(name));
-      before.delete(run.name);
-      this.rows.set(run.name, row);
-      row.draw(run, this.colours.get(run.name) ?? null, run.name === this.active);
-      row.place(`${this.prefix}-${first + index}`, first + index, shown.length);
+    let position = lines.slice(0, first).filter((line) => line.name !== undefined).length;
+    lines.slice(first, end).forEach((line, index) => {
+      const key = line.name ?? `group ${line.group}`; // a run's name is that of a folder, with no blanks before it
+      const row = before.get(key) ?? this.#row(line);
+      before.delete(key);
+      this.rows.set(key, row);
+      row.draw(line, this.colours.get(line.name) ?? null, line.name === this.active);
+      row.place(first + index);
+      if (line.name !== undefined) row.number(`${this.prefix}-${(position += 1)}`, position, shown.length);
       if (!row.root.isConnected) this.space.append(row.root);
     });
     for (const row of before.values()) row.root.remove();
     const active = this.rows.get(this.active);
     if (active) list.setAttribute("aria-activedescendant", active.root.id);
     else list.removeAttribute("aria-activedescendant");
+  }
+
+  #row(line) {
+    if (line.name === undefined) return new GroupRow();
+    return new Row(line.name, this.choose, (name) => this.#activate(name));
   }
 
   #focus() {
@@ -136,7 +155,7 @@ export class RunList {
     if (event.key in steps) {
       const index = Math.max(0, Math.min(this.shown.length - 1, steps[event.key]));
       this.#activate(this.shown[index]?.name ?? null);
-      this.#reveal(index);
+      this.#reveal(this.lines.indexOf(this.shown[index]));
     } else if (event.key === "Enter" && at >= 0) this.choose(this.active, true);
     else if (event.key === " " && at >= 0) this.choose(this.active, false);
     else return;
@@ -172,6 +191,7 @@ class Row {
     });
     this.dot = element("span", { class: "ltxv-dot" });
     this.loss = element("span", { class: "ltxv-loss", title: "Loss of the last step" });
+    this.title = element("span", { class: "ltxv-name" });
     this.status = element("span", { class: "ltxv-status" });
     this.step = element("span", { class: "ltxv-step" });
     this.root = element(
@@ -183,7 +203,7 @@ class Row {
       },
       this.check,
       this.dot,
-      element("span", { class: "ltxv-name" }, name),
+      this.title,
       this.loss,
       this.status,
       this.step,
@@ -192,6 +212,8 @@ class Row {
 
   draw(run, colour, isActive) {
     const isChosen = colour !== null;
+    const title = titleOf(run);
+    this.title.textContent = title;
     this.check.checked = isChosen;
     this.dot.style.background = colour ?? "transparent";
     this.root.dataset.chosen = isChosen;
@@ -205,21 +227,36 @@ class Row {
     const model = run.model ? `, ${lastPart(run.model)}` : "";
     const line = `${run.status}, step ${run.step} of ${run.steps}`;
     const loss = run.loss === null ? "" : `, loss ${shortNumber(run.loss)}`;
-    this.root.setAttribute("aria-label", `${run.name}, ${line}${loss}`);
-    this.root.title = `${run.name}\n${line}${loss}${model}\nchanged ${new Date(run.updated).toLocaleString()}`;
+    this.root.setAttribute("aria-label", `${title}, ${line}${loss}`);
+    const changed = `changed ${DATE.format(new Date(run.updated))}`;
+    const names = title === run.name ? [title] : [title, run.name];
+    this.root.title = [...names, `${line}${loss}${model}`, changed, run.note].filter(Boolean).join("\n");
   }
 
-  place(id, index, count) {
-    this.root.id = id;
+  place(index) {
     this.root.style.transform = `translateY(${index * ROW_PX}px)`;
-    this.root.setAttribute("aria-posinset", index + 1);
+  }
+
+  number(id, position, count) {
+    this.root.id = id;
+    this.root.setAttribute("aria-posinset", position);
     this.root.setAttribute("aria-setsize", count);
   }
 }
 
-/** The model's file or folder, without the folders above it. */
-function lastPart(source) {
-  return source.split(/[\\/]/).filter(Boolean).at(-1) ?? source;
+/** The name of a group, above its runs. */
+class GroupRow {
+  constructor() {
+    this.root = element("div", { class: "ltxv-group", role: "presentation" });
+  }
+
+  draw({ group, count }) {
+    this.root.textContent = this.root.title = `${group}: ${count} ${count === 1 ? "run" : "runs"}`;
+  }
+
+  place(index) {
+    this.root.style.transform = `translateY(${index * ROW_PX}px)`;
+  }
 }
 
 /** Puts values into a choice, and keeps what is chosen where it is still there. */

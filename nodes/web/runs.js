@@ -4,13 +4,13 @@
  */
 
 import { api } from "../../scripts/api.js";
+import { COLUMNS, emptyColumns, flatColumns, rowOf } from "./columns.js";
 import { lastAtMost } from "./series.js";
 import { amount } from "./units.js";
 import * as rest from "./rest.js";
 
 const EVENT = "ltxv_train.progress";
 const HISTORY_POINTS = 2000;
-const COLUMNS = ["step", "loss", "smooth_loss", "loss_low", "loss_high", "learning_rate", "step_seconds"];
 
 const feeds = new Map();
 const listeners = new Set();
@@ -53,7 +53,7 @@ export class RunFeed extends EventTarget {
     this.name = name;
     /** As GET /ltxv_train/runs/{name} answers; null until it has. */
     this.details = null;
-    /** Columns of equal length, as GET .../metrics answers. */
+    /** Columns of equal length. */
     this.columns = emptyColumns();
     /** The newest step, as the server reported it. */
     this.last = null;
@@ -108,7 +108,7 @@ export class RunFeed extends EventTarget {
     // A run that resumes from a checkpoint repeats steps.
     const kept = lastAtMost(step, data.step - 1) + 1;
     for (const name of COLUMNS) this.columns[name].length = kept;
-    const row = { ...data, loss_low: data.loss, loss_high: data.loss };
+    const row = rowOf(data);
     for (const name of COLUMNS) this.columns[name].push(row[name]);
     this.last = data;
     this.activity = "";
@@ -125,11 +125,12 @@ export class RunFeed extends EventTarget {
         rest.metrics(this.name, 0, HISTORY_POINTS),
       ]);
       this.details = details;
-      const fetched = history.columns.step.at(-1) ?? 0;
+      const columns = flatColumns(history.columns);
+      const fetched = columns.step.at(-1) ?? 0;
       const first = lastAtMost(this.columns.step, fetched) + 1;
       for (const name of COLUMNS) {
         const since = details.status === "running" ? this.columns[name].slice(first) : [];
-        this.columns[name] = [...history.columns[name], ...since];
+        this.columns[name] = [...columns[name], ...since];
       }
       if (!this.last || history.last?.step >= this.last.step) this.last = history.last;
       this.error = "";
@@ -161,8 +162,4 @@ export class RunFeed extends EventTarget {
   #notify() {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-function emptyColumns() {
-  return Object.fromEntries(COLUMNS.map((name) => [name, []]));
 }

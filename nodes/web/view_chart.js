@@ -1,20 +1,23 @@
 /** The losses of the chosen runs in one chart. */
 
-import { CHART_VIEWS, drawChart } from "./chart.js";
-import { element, onPaletteChange, tabs } from "./dom.js";
+import { drawChart } from "./chart.js";
+import { CHART_VIEWS } from "./chart_views.js";
+import { saveCsv, savePng } from "./chart_files.js";
+import { button, element, onPaletteChange, tabs } from "./dom.js";
 import { shortNumber } from "./series.js";
 
 export class ChartView {
   static title = "Chart";
-  static hint = "Loss of the chosen runs";
+  static hint = "Loss, noise levels, learning rate, memory and time of the chosen runs";
 
   constructor() {
     this.chosen = [];
     this.look = { ...CHART_VIEWS[0].look, pointer: null };
+    this.title = CHART_VIEWS[0].title;
     this.canvas = element("canvas", {
       class: "ltxv-chart ltxv-large",
       role: "img",
-      "aria-label": "Loss over steps",
+      "aria-label": "Loss over steps of the chosen runs",
       on: {
         pointermove: (event) => this.#change({ pointer: event.offsetX }),
         pointerleave: () => this.#change({ pointer: null }),
@@ -24,9 +27,15 @@ export class ChartView {
     this.root = element(
       "div",
       {},
-      tabs("Chart", CHART_VIEWS, ({ look }) => this.#change(look)),
+      tabs("Chart", CHART_VIEWS, (view) => this.#showView(view)),
       this.canvas,
       this.legend,
+      element(
+        "div",
+        { class: "ltxv-row ltxv-buttons" },
+        button("Save as PNG", "Save this chart as a picture", () => savePng(this.title, this.#lines(), this.#shown())),
+        button("Save as CSV", "Save every step of the chosen runs as a table", () => saveCsv(this.#lines())),
+      ),
     );
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(this.canvas);
@@ -38,13 +47,7 @@ export class ChartView {
   }
 
   draw() {
-    const lines = this.chosen.map(({ feed, colour }) => ({
-      label: feed.name,
-      colour,
-      columns: feed.columns,
-    }));
-    const steps = Math.max(1, ...this.chosen.map(({ feed }) => feed.details?.steps ?? 1));
-    drawChart(this.canvas, lines, { ...this.look, steps });
+    drawChart(this.canvas, this.#lines(), this.#shown());
     this.legend.replaceChildren(
       ...this.chosen.map(({ feed, colour }) => {
         const dot = element("span", { class: "ltxv-dot" });
@@ -67,6 +70,21 @@ export class ChartView {
   }
 
   #endOfPalette;
+
+  #lines() {
+    return this.chosen.map(({ feed, colour }) => ({ label: feed.name, colour, columns: feed.columns }));
+  }
+
+  #shown() {
+    const steps = Math.max(1, ...this.chosen.map(({ feed }) => feed.details?.steps ?? 1));
+    return { ...this.look, steps };
+  }
+
+  #showView({ title, look }) {
+    this.title = title;
+    this.canvas.setAttribute("aria-label", `${title} over steps of the chosen runs`);
+    this.#change(look);
+  }
 
   #change(look) {
     Object.assign(this.look, look);

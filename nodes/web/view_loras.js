@@ -43,7 +43,7 @@ export class LoRAView {
       dot,
       element("span", { class: "ltxv-name", title: lora.file }, `step ${lora.step}${average}`),
       element("span", {}, bytes(lora.bytes)),
-      button("Load into graph", "Place a loader with this file; behind the model loader, if one is selected", () =>
+      button("Load into graph", "Place a loader with this file: behind the selected model loader, or the only one", () =>
         this.#place(run, lora.file),
       ),
       element("a", { href: loraUrl(run, lora.file), download: lora.file, class: "ltxv-button" }, "Download"),

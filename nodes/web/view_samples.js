@@ -1,80 +1,61 @@
-/** The samples of the chosen runs: a row for each step, the newest first. */
+/** The samples of the chosen runs: prompts down, steps across. A click opens them large. */
 
 import { element } from "./dom.js";
-import { sampleUrl } from "./rest.js";
+import { readPrompts } from "./read_prompts.js";
+import { downloadLink, useLoRAButton } from "./sample_actions.js";
+import { SampleTable } from "./sample_table.js";
+import { openSamples } from "./sample_viewer.js";
+import { sampleGrid } from "./samples.js";
 
 export class SamplesView {
   static title = "Samples";
-  static hint = "Samples by step";
+  static hint = "Samples by prompt and step";
 
   constructor() {
     this.chosen = [];
+    this.prompts = new Map();
     this.shown = "";
-    this.root = element("div", { class: "ltxv-samples" });
-    // Only what is seen is loaded and played.
-    this.seen = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) play(target, isIntersecting);
-    });
+    this.table = new SampleTable(
+      (place) => openSamples(this.grid, place, (run) => this.#loras(run)),
+      ({ row, step }) => this.#actions(this.grid.rows[row], step),
+    );
+    this.none = element("div", {}, "No samples: write prompts into Configure LTXV Validation.");
+    this.root = element("div", {}, this.none, this.table.root);
   }
 
-  choose(chosen) {
+  async choose(chosen) {
     this.chosen = chosen;
+    const names = chosen.map(({ feed }) => feed.name).filter((name) => !this.prompts.has(name));
+    await Promise.all(names.map(async (name) => this.prompts.set(name, await readPrompts(name))));
+    this.draw();
   }
 
   draw() {
-    const runs = this.chosen.map(({ feed, colour }) => [
-      feed.name,
+    const runs = this.chosen.map(({ feed, colour }) => ({
+      name: feed.name,
       colour,
-      feed.details?.samples ?? [],
-    ]);
+      samples: feed.details?.samples ?? [],
+      loras: feed.details?.loras ?? [],
+      prompts: this.prompts.get(feed.name) ?? [],
+    }));
     const shown = JSON.stringify(runs);
     if (shown === this.shown) return;
     this.shown = shown;
-    this.seen.disconnect();
-    const steps = new Set(runs.flatMap(([, , samples]) => samples.map(({ step }) => step)));
-    const rows = [...steps].sort((a, b) => b - a).map((step) => this.#row(step, runs));
-    if (rows.length) this.root.replaceChildren(...rows);
-    else this.root.textContent = "No samples: write prompts into Configure LTXV Validation.";
+    this.grid = sampleGrid(runs);
+    this.none.hidden = Boolean(this.grid.rows.length);
+    this.table.root.hidden = !this.none.hidden;
+    this.table.show(this.grid);
   }
 
   close() {
-    this.seen.disconnect();
+    this.table.close();
   }
 
-  #row(step, runs) {
-    const cells = runs.flatMap(([name, colour, samples]) => {
-      const found = samples.find((each) => each.step === step);
-      return (found?.videos ?? []).map((file) => this.#video(name, colour, file));
-    });
-    return element(
-      "section",
-      {},
-      element("h4", {}, `step ${step}`),
-      element("div", { class: "ltxv-grid" }, ...cells),
-    );
+  #loras(run) {
+    return this.chosen.find(({ feed }) => feed.name === run)?.feed.details?.loras ?? [];
   }
 
-  #video(name, colour, file) {
-    const video = element("video", {
-      class: "ltxv-video",
-      muted: true,
-      loop: true,
-      playsInline: true,
-      preload: "none",
-      controls: false,
-      title: `${name}: ${file}`,
-    });
-    video.dataset.url = sampleUrl(name, file);
-    video.style.borderColor = colour;
-    this.seen.observe(video);
-    return video;
-  }
-}
-
-function play(video, isSeen) {
-  if (!isSeen) video.pause();
-  else {
-    if (!video.src) video.src = video.dataset.url;
-    video.play().catch(() => {});
+  #actions(row, step) {
+    return [downloadLink(row, step), useLoRAButton("Use LoRA", this.#loras(row.run), row.run, step)];
   }
 }

@@ -43,7 +43,9 @@ def drop_file(page: Any, name: str, content_url: str) -> None:
         """async ([name, url]) => {
             const content = await (await fetch(url)).blob();
             const files = new DataTransfer();
-            files.items.add(new File([content], name));
+            // Of a file on a disk the browser tells the type of media alone.
+            const type = content.type.startsWith("application/") ? "" : content.type;
+            files.items.add(new File([content], name, { type }));
             const canvas = document.querySelector("canvas#graph-canvas");
             canvas.dispatchEvent(new DragEvent("drop", {
                 dataTransfer: files, bubbles: true, cancelable: true,

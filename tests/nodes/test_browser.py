@@ -237,6 +237,7 @@ def test_from_a_graph_to_a_sample(host: Host, interface: Interface) -> None:
             app.graph.nodes.find(node => node.type === "CheckpointLoaderSimple"))"""
     )
     page.get_by_role("button", name="Load into graph").first.click()
+    page.get_by_role("button", name="Place", exact=True).click()
     page.wait_for_function("count => app.graph.nodes.length === count + 1", arg=count)
     page.get_by_text("is loaded behind").wait_for()
     prompt = page.evaluate("app.graphToPrompt().then(({ output }) => output)")

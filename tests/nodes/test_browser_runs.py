@@ -36,7 +36,9 @@ def make_runs(folder: Path) -> None:
             StepCompleted(k, STEPS, 2 / (k + number % 17), 1e-4, 0.5, 0.1, 1.0)
             for k in range(1, STEPS + 1)
         ]
-        state = RunState.new(STEPS, fingerprint=f"{number:012x}").moved("running")
+        state = RunState.new(STEPS, fingerprint=f"{number:012x}", data="dc"[number % 2]).moved(
+            "running"
+        )
         if number % 7 == 3:
             run.write_state(state.moved("failed", cause=FAILED))
         else:
@@ -44,7 +46,8 @@ def make_runs(folder: Path) -> None:
             status = "finished" if number % 2 else "stopped"
             run.write_state(state.moved(status, step=STEPS))
         model = "LTXV_MINIATURE" if number % 4 else "ltxv-2b-0.9.6-dev.safetensors"
-        run.config_file.write_text(f"model:\n  model_source: {model}\n", encoding="utf-8")
+        data = f"data:\n  preprocessed_data_root: /data/{'cats' if number % 2 else 'dogs'}\n"
+        run.config_file.write_text(f"model:\n  model_source: {model}\n{data}", encoding="utf-8")
 
 
 @pytest.fixture
@@ -131,6 +134,71 @@ def test_runs_are_found_ordered_and_filtered(page: Any) -> None:
     side.get_by_label("State").select_option("")
     side.get_by_label("Model").select_option("ltxv-2b-0.9.6-dev.safetensors")
     assert side.locator(".ltxv-count").inner_text() == f"{RUNS // 4} of {RUNS} runs"
+
+
+def test_runs_are_grouped_and_stay_quick(page: Any) -> None:
+    page.get_by_label("Group").select_option("data")
+    page.wait_for_timeout(200)
+    heads = page.locator(".ltxv-group").all_inner_texts()
+    assert len(heads) == 1
+    assert heads[0].startswith("cats") or heads[0].startswith("dogs")
+    page.locator(".ltxv-list").evaluate("list => list.scrollTop = list.scrollHeight")
+    page.wait_for_timeout(200)
+    last = page.locator(".ltxv-run").last
+    assert last.get_attribute("aria-posinset") == str(RUNS)
+    took = slowest(page, "one('.ltxv-list').scrollTop = 2500 * turn")
+    took = max(took, slowest(page, "set(one('select[aria-label=Group]'), turn % 2 ? 'data' : '')"))
+    print(f"groups: {took:.1f} ms")
+    assert took < MOST_MS
+
+
+def test_a_run_gets_a_name_and_a_note(host: Host, page: Any) -> None:
+    page.get_by_label("Order").select_option("name")
+    page.locator(".ltxv-run").first.click()
+    current = page.locator(".ltxv-current")
+    folder = current.locator("> .ltxv-name").inner_text()
+    current.get_by_role("button", name="Rename …").click()
+    page.keyboard.type("Zebra, second try")
+    current.get_by_label("Note on the run").fill("better than rank 8 <b>")
+    current.get_by_role("button", name="Save").click()
+    current.locator("> .ltxv-name", has_text="Zebra, second try").wait_for()
+    assert current.locator(".ltxv-folder").inner_text() == folder
+    assert current.locator(".ltxv-note").inner_text() == "better than rank 8 <b>"
+    page.wait_for_function("document.activeElement.textContent === 'Rename …'")
+    page.get_by_label("Search runs by name").fill("zebra rank")
+    page.wait_for_timeout(200)
+    assert names(page) == ["Zebra, second try"]
+    hint = page.locator(".ltxv-run").get_attribute("title") or ""
+    assert folder in hint
+    assert "better than rank 8" in hint
+    runs = host.base / "output" / "ltxv_train"
+    assert (runs / folder / "label.json").is_file()
+    current.get_by_role("button", name="Rename …").click()
+    page.keyboard.type("x")
+    page.keyboard.press("Escape")
+    assert current.get_by_role("form").count() == 0
+    assert current.locator("> .ltxv-name").inner_text() == "Zebra, second try"
+
+
+def test_a_node_that_grows_covers_no_other(page: Any) -> None:
+    tops = page.evaluate(
+        """async () => {
+            app.graph.clear();
+            const [train, below, beside] = ["LTXVTrainLoRA", "LTXVTrainConfig", "LTXVTrainConfig"].map((type) => {
+                const node = LiteGraph.createNode(type);
+                app.graph.add(node);
+                return node;
+            });
+            train.pos = [0, 0];
+            below.pos = [20, train.size[1] + 50];
+            beside.pos = [2000, train.size[1] + 50];
+            const before = beside.pos[1];
+            train.setSize([train.size[0], train.size[1] + 300]);
+            return [train.size[1], below.pos[1] - 30, beside.pos[1] - before];
+        }"""
+    )
+    assert tops[1] >= tops[0] + 20
+    assert tops[2] == 0
 
 
 def test_the_list_is_used_with_the_keyboard(page: Any) -> None:

@@ -1,4 +1,4 @@
-"""A LoRA file that is dropped on ComfyUI's canvas brings the graph that trained it."""
+"""A LoRA file, a sample or a contact sheet that is dropped on ComfyUI's canvas brings the graph that trained it."""
 
 import json
 import shutil
@@ -23,7 +23,8 @@ def test_the_graph_comes_back(host: Host, tmp_path: Path) -> None:
     assert isinstance(host, ComfyUIHost)
     graph = Graph()
     _, preprocessed = prepare(graph, host)
-    config = configure(graph, host, preprocessed, steps=1, name="dropped")
+    validation = {"prompts": "a cat", "video_dims": "64x64x9", "inference_steps": 1, "interval": 1}
+    config = configure(graph, host, preprocessed, steps=1, name="dropped", validation=validation)
     graph.add("LTXVTrainLoRA", config=config)
     types = sorted(node["class_type"] for node in graph.prompt.values())
     # Queued from the interface, so that the LoRA gets both formats of the graph.
@@ -37,15 +38,18 @@ def test_the_graph_comes_back(host: Host, tmp_path: Path) -> None:
                 break
             page.wait_for_timeout(200)
         (lora_file,) = found
-        shutil.copyfile(lora_file, host.base / "output" / "dropped.safetensors")
+        (samples,) = (host.base / "output" / "ltxv_train").glob("dropped-*/samples/000001")
+        for path in (lora_file, samples / "000.mp4", samples / "sheet.png"):
+            shutil.copyfile(path, host.base / "output" / f"dropped{path.suffix}")
         with safe_open(lora_file, "pt") as file:
             metadata = file.metadata()
         assert len(json.loads(metadata["workflow"])["nodes"]) == len(types)
         assert len(json.loads(metadata["prompt"])) == len(types)
         assert str(host.base) not in json.dumps(metadata)
-        page.evaluate("window.app.graph.clear()")
-        assert node_types(page) == []
-        drop_file(page, lora_file.name, "/view?filename=dropped.safetensors&type=output")
-        page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(types))
-        assert node_types(page) == types
+        for kind in ("safetensors", "mp4", "png"):
+            page.evaluate("window.app.graph.clear()")
+            assert node_types(page) == []
+            drop_file(page, f"dropped.{kind}", f"/view?filename=dropped.{kind}&type=output")
+            page.wait_for_function("n => window.app.graph.nodes.length === n", arg=len(types))
+            assert node_types(page) == types
         page.screenshot(path=str(host.base / "dropped.png"))

@@ -191,7 +191,7 @@ def test_a_name_that_is_no_run_leads_nowhere(
     assert b"secret" not in answer.content.replace(b"secret.txt", b"")
 
 
-ACTIONS = ["pause", "resume", "stop", "sample", "checkpoint", "delete", "publish"]
+ACTIONS = ["pause", "resume", "stop", "sample", "checkpoint", "delete", "publish", "name"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -242,6 +242,57 @@ def test_a_run_that_rests_can_not_be_moved(host: Host, url: str, action: str) ->
     answer = post(host, f"{url}/{action}")
     assert answer.status == 409
     assert "has no job in this process" in answer.json["error"]
+
+
+def test_a_run_gets_a_name_and_a_note(host: Host, run: RunFolder, url: str) -> None:
+    """Its folder keeps its name, and the list its order."""
+    other = RunFolder(run.folder.parent / "newer-0123")
+    with RunWriter(other) as writer:
+        writer.begin(RunState.new(steps=1))
+    order = [each["name"] for each in ask(host, "/ltxv_train/runs").json]
+    since = len(host.sent())
+    words = {"title": " Kätze, blau ", "note": "rank 8:\nbest so far"}
+    answer = post(host, f"{url}/name", json.dumps(words))
+    assert answer.json == {"title": "Kätze, blau", "note": "rank 8:\nbest so far"}
+    assert json.loads((run.folder / "label.json").read_text(encoding="utf-8")) == answer.json
+    listed = ask(host, "/ltxv_train/runs").json
+    assert [each["name"] for each in listed] == order
+    (named,) = [each for each in listed if each["name"] == run.name]
+    assert (named["title"], named["note"]) == ("Kätze, blau", "rank 8:\nbest so far")
+    assert named["data_set"] == "x"
+    assert ask(host, url).json["title"] == "Kätze, blau"
+    until(lambda: progress_of(host, "RunMoved", since), host)
+    assert post(host, f"{url}/name").json == {"title": "", "note": ""}
+    assert ask(host, url).json["title"] == ""
+    RunLibrary(run.folder.parent).delete(other.name)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"title": "x" * 121}, "at most 120"),
+        ({"title": "two\nlines"}, "one line"),
+        ({"title": 3}, "title 3"),
+        ({"note": "x" * 1001}, "at most 1000"),
+        ({"note": "bell \x07"}, "note"),
+        ({"note": ["x"]}, "note"),
+    ],
+)
+def test_a_name_is_text_that_can_be_shown(
+    host: Host, run: RunFolder, url: str, words: dict, named: str
+) -> None:
+    answer = post(host, f"{url}/name", json.dumps(words))
+    assert answer.status == 409
+    assert named in answer.json["error"]
+    assert not (run.folder / "label.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"title": 1, "note": ""}', '{"title": "x"}', "{" * 9]
+)
+def test_a_damaged_name_is_none(host: Host, run: RunFolder, url: str, content: str) -> None:
+    (run.folder / "label.json").write_text(content, encoding="utf-8")
+    assert ask(host, url).json["title"] == ""
 
 
 def test_a_lora_goes_where_loaders_list_it(host: Host, run: RunFolder, url: str) -> None:

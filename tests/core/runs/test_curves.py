@@ -1,9 +1,13 @@
 """Columns to draw."""
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs.curves import curves
+from ltxv_train_core.runs.metrics_file import append_step, steps_after
 
 
 def measured(losses: list[float]) -> list[StepCompleted]:
@@ -30,6 +34,39 @@ def test_thinned_rows_keep_the_mean_and_the_peaks() -> None:
     assert columns.loss[-2:] == [2.0, 50.0]
     assert columns.loss_high[-2:] == [12.0, 50.0]
     assert len(curves(measured(losses), points=1000).step) == 101
+
+
+def test_memory_is_the_most_of_a_stretch_and_noise_bands_are_means() -> None:
+    steps = measured([1.0] * 4)
+    seen = [(0.5, math.nan), (1.5, 4.0), (math.nan, 2.0), (3.0, math.nan)]
+    steps = [
+        replace(step, memory_bytes=100.0 * step.step, loss_by_noise=(low, math.nan, math.nan, high))
+        for step, (low, high) in zip(steps, seen, strict=True)
+    ]
+    columns = curves(steps, points=2)
+    assert columns.memory_bytes == [200.0, 400.0]
+    assert columns.loss_by_noise == [[1.0, 3.0], [None, None], [None, None], [4.0, 2.0]]
+    earlier = curves(measured([1.0]))
+    assert earlier.memory_bytes == [None]
+    assert earlier.loss_by_noise == [[None]] * 4
+
+
+def test_what_is_not_known_of_a_step_is_null_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    (step,) = measured([1.0])
+    append_step(path, replace(step, memory_bytes=7.0, loss_by_noise=(math.nan, 0.5, 0.25, 1.0)))
+    append_step(path, replace(step, step=2))
+    append_step(path, replace(step, step=3, loss_by_noise=(1.0,)))
+    first, second, _ = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(first)["loss_by_noise"] == [None, 0.5, 0.25, 1.0]
+    assert json.loads(second)["memory_bytes"] is None
+    read = steps_after(path)
+    assert [each.step for each in read] == [1, 2]  # of the third the bands are too few
+    assert math.isnan(read[0].loss_by_noise[0])
+    assert read[0].loss_by_noise[1:] == (0.5, 0.25, 1.0)
+    assert read[0].memory_bytes == 7.0
+    assert math.isnan(read[1].memory_bytes)
+    assert read[1].loss_by_noise == ()
 
 
 def test_nothing_measured_is_no_row() -> None:

@@ -1,11 +1,16 @@
 """One optimizer step: its random numbers, its place in the data, what it reports."""
 
+import math
+
 import pytest
 import torch
 
 from ltxv_train_core.events import Control, NeverStop, ignore
+from ltxv_train_core.families.base import StreamInput
+from ltxv_train_core.strategies import StreamStep
 from ltxv_train_core.training.checkpoint import CheckpointError, TrainingState
 from ltxv_train_core.training.distributed import Processes
+from ltxv_train_core.training.noise_bands import NoiseBands
 from ltxv_train_core.training.resume import MOST_BATCHES_PER_STEP, load_state, training_state
 from ltxv_train_core.training.run_plan import open_source, plan_run
 from ltxv_train_core.training.step import StepRunner
@@ -58,6 +63,27 @@ def test_a_step_moves_weights_until_somebody_says_that_it_is_over(runner):
         assert told.learning_rate == 1e-3
         assert told.step_seconds > 0
         assert (told.eta_seconds > 0) == (step < 3)
+
+
+def test_a_step_tells_its_memory_and_the_loss_of_each_noise_band(runner):
+    told = runner(gradient_accumulation_steps=3).run()
+    assert told.memory_bytes > 10 * 2**20
+    found = [loss for loss in told.loss_by_noise if not math.isnan(loss)]
+    assert len(told.loss_by_noise) == 4
+    assert 1 <= len(found) <= 3
+    assert min(found) <= told.loss <= max(found)
+
+
+def test_noise_bands_hold_means():
+    bands = NoiseBands()
+    levels = torch.tensor([[0.0, 0.1], [0.3, 0.3], [0.0, 0.49], [1.0, 0.0]])
+    nothing = torch.zeros(4, 2, 1)
+    seen = StreamInput(nothing, levels, nothing)
+    step = StreamStep(seen, nothing, counted=torch.ones(4, 2, dtype=torch.bool))
+    bands.add(step, torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None, None].expand(4, 2, 1))
+    low, second, third, high = bands.means()
+    assert (low, second, high) == (1.0, (4.0 + 16.0) / 2, 64.0)
+    assert math.isnan(third)
 
 
 def test_random_numbers_are_those_of_the_seed_the_step_and_the_process(runner):

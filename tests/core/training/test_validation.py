@@ -222,6 +222,23 @@ def test_a_distilled_models_levels_are_taken_for_as_many_steps(
     ]
 
 
+def test_samples_carry_the_graph_that_trains(training_config, source, denoiser, tmp_path):
+    config = training_config(validation={"prompts": [PROMPT]} | SHORT)
+    validator = Validator.prepare(config, source, torch.device("cpu"))
+    graph = {"workflow": '{"nodes": ["Kätze"]}', "prompt": "no JSON"}
+    written = validator.run(denoiser, 1, tmp_path, ignore, NeverStop(), graph)
+    (video,) = written.videos
+    with av.open(str(video)) as container:
+        assert container.metadata["workflow"] == graph["workflow"]
+    content = video.read_bytes()
+    assert 0 < content.index(b"moov") < content.index(b"mdat")
+    with Image.open(written.sheet) as sheet:
+        assert sheet.text == {"workflow": '{"nodes": ["K\\u00e4tze"]}'}
+    plain = validator.run(denoiser, 1, tmp_path / "plain", ignore, NeverStop())
+    with av.open(str(plain.videos[0])) as container, Image.open(plain.sheet) as sheet:
+        assert "workflow" not in {**container.metadata, **sheet.text}
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [

@@ -1,0 +1,36 @@
+"""The loss by noise level: noisy samples are harder, so that the loss of a step says little alone."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..events import NOISE_BANDS
+from ..strategies import StreamStep
+
+
+class NoiseBands:
+    """Means of the losses of samples, by the band that their noise level is in."""
+
+    def __init__(self) -> None:
+        self._sums = [0.0] * NOISE_BANDS
+        self._counts = [0] * NOISE_BANDS
+
+    @torch.no_grad()
+    def add(self, step: StreamStep, prediction: Tensor) -> None:
+        """Adds the samples of a batch.
+
+        Args:
+            step: of one stream; tokens that are given have the level 0.
+            prediction: [B, M, C] the transformer's output.
+        """
+        levels, losses = step.seen.levels.amax(1), step.sample_losses(prediction)
+        for level, loss in zip(levels.tolist(), losses.tolist(), strict=True):
+            band = min(NOISE_BANDS - 1, int(level * NOISE_BANDS))
+            self._sums[band] += loss
+            self._counts[band] += 1
+
+    def means(self) -> tuple[float, ...]:
+        """The mean of each band, NaN where it has no sample."""
+        pairs = zip(self._sums, self._counts, strict=True)
+        return tuple(total / count if count else math.nan for total, count in pairs)

@@ -1,0 +1,130 @@
+"""Charts in ComfyUI's own interface: what they show, two runs over each other, and as files."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ltxv_train_core.runs.metrics_file import write_steps
+from tests.comfyui.browser import opened_page
+from tests.comfyui.host import ComfyUIHost
+from tests.host import Host
+from tests.nodes.made_runs import make_run
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.slow,
+    pytest.mark.parametrize("host", ["comfyui"], indirect=True),
+]
+
+NAMES = ("measured-0123456789ab", "earlier-0123456789ab")
+COLOURS = {"#3b97d3": (59, 151, 211), "#e08a3c": (224, 138, 60), "#45a876": (69, 168, 118)}
+DRAWN = """() => {
+    const canvas = document.querySelector(".ltxv-side canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const count = {};
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] < 250) continue;
+        const key = `${data[i]},${data[i + 1]},${data[i + 2]}`;
+        count[key] = (count[key] ?? 0) + 1;
+    }
+    return count;
+}"""
+
+
+@pytest.fixture
+def page(host: Host, tmp_path: Path) -> Iterator[Any]:
+    """Two runs, of which one has memory and noise levels."""
+    assert isinstance(host, ComfyUIHost)
+    folder = host.base / "output" / "ltxv_train"
+    runs = [make_run(folder, name, [], sampled=[], saved=[]) for name in NAMES]
+    bands = (0.1, 0.2, 0.3, 0.4)
+    steps = [replace(s, memory_bytes=3.0 * 2**30, loss_by_noise=bands) for s in runs[0].metrics()]
+    write_steps(runs[0].metrics_file, steps)
+    higher = [replace(s, loss=3 - s.loss) for s in runs[1].metrics()]
+    write_steps(runs[1].metrics_file, higher)
+    try:
+        with opened_page(host.url, tmp_path / "profile") as page:
+            page.set_viewport_size({"width": 1400, "height": 950})
+            page.locator(".ltxv-train-tab-button").click()
+            page.locator(".ltxv-run", has_text=NAMES[0]).locator(".ltxv-name").click()
+            page.locator(".ltxv-legend", has_text="loss 0.025").wait_for()
+            yield page
+            page.screenshot(path=str(host.base / "charts_last.png"))
+    finally:
+        for run in runs:
+            shutil.rmtree(run.folder)
+
+
+def choose_both(page: Any) -> None:
+    page.locator(".ltxv-run", has_text=NAMES[1]).locator("input").check()
+    page.locator(".ltxv-legend .ltxv-name").nth(1).wait_for()
+    page.wait_for_timeout(500)
+
+
+def seen(page: Any) -> set[str]:
+    """Which colours of curves a chart shows."""
+    found = page.evaluate(DRAWN)
+    return {name for name, rgb in COLOURS.items() if found.get(",".join(map(str, rgb)), 0) > 100}
+
+
+def show(page: Any, view: str) -> None:
+    page.get_by_role("tablist", name="Chart").get_by_role("tab", name=view, exact=True).click()
+    page.wait_for_timeout(200)
+
+
+def test_every_view_draws_what_was_recorded(page: Any) -> None:
+    for view in ("Loss", "Log scale", "Rate", "Memory", "Time"):
+        show(page, view)
+        assert seen(page) == {"#3b97d3"}, view
+        name = page.locator(".ltxv-side canvas").get_attribute("aria-label")
+        assert name == f"{view} over steps of the chosen runs"
+    show(page, "Noise")
+    assert seen(page) == set(COLOURS)  # and a fourth one
+
+
+def test_two_runs_are_drawn_over_each_other(page: Any) -> None:
+    choose_both(page)
+    assert seen(page) == {"#3b97d3", "#e08a3c"}
+    show(page, "Memory")  # of the other run none was recorded
+    assert seen(page) == {"#3b97d3"}
+    page.locator(".ltxv-run", has_text=NAMES[1]).locator(".ltxv-name").click()
+    page.wait_for_timeout(300)
+    assert seen(page) == set()
+
+
+def test_a_chart_is_saved_as_a_picture(page: Any) -> None:
+    choose_both(page)
+    show(page, "Log scale")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as PNG").click()
+    assert download.value.suggested_filename == "log-scale-2-runs.png"
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (2000, 1240)
+        colours = {rgb for _, rgb in picture.convert("RGB").getcolors(2**24) or ()}
+        assert {COLOURS["#3b97d3"], COLOURS["#e08a3c"]} <= colours
+        corner = picture.convert("RGB").getpixel((2, 2))
+    ground = page.evaluate(
+        "getComputedStyle(document.querySelector('.ltxv-side')).getPropertyValue('--comfy-menu-bg')"
+    )
+    assert corner == tuple(int(ground.strip()[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def test_steps_are_saved_as_a_table(page: Any) -> None:
+    choose_both(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    assert download.value.suggested_filename == "2-runs.csv"
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["run"] for row in rows] == [NAMES[0]] * 40 + [NAMES[1]] * 40
+    assert float(rows[3]["loss"]) == 0.25
+    assert float(rows[3]["memory_bytes"]) == 3 * 2**30
+    assert rows[3]["loss_noise_75_percent"] == "0.4"
+    assert rows[43]["memory_bytes"] == ""

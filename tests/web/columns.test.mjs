@@ -1,0 +1,45 @@
+/** Columns of runs, and tables made of them. Run by tests/nodes/test_web.py, or `node --test tests/web/*.mjs`. */
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { COLUMNS, csvOf, flatColumns, rowOf } from "../../nodes/web/columns.js";
+import { smoothed } from "../../nodes/web/smoothing.js";
+
+const STEP = {
+  ...{ step: 3, loss: 0.5, smooth_loss: 0.6, learning_rate: 1e-3, grad_norm: 2, step_seconds: 0.1 },
+  ...{ memory_bytes: 1024, loss_by_noise: [null, 0.4, 0.6, null] },
+};
+
+test("a step is a row of every column", () => {
+  const row = rowOf(STEP);
+  for (const name of COLUMNS) assert.notEqual(row[name], undefined, name);
+  assert.deepEqual([row.loss_low, row.loss_high, row.noise_0, row.noise_2], [0.5, 0.5, null, 0.6]);
+  assert.equal(rowOf({ ...STEP, loss_by_noise: [] }).noise_3, null);
+});
+
+test("the server's columns by noise level are columns", () => {
+  const flat = flatColumns({ step: [1, 2], loss_by_noise: [[1, 2], [3, null], [5, 6], [7, 8]] });
+  assert.deepEqual(flat, { step: [1, 2], noise_0: [1, 2], noise_1: [3, null], noise_2: [5, 6], noise_3: [7, 8] });
+});
+
+test("a table has a row for each step of each run", () => {
+  const columns = Object.fromEntries(COLUMNS.map((name) => [name, [rowOf(STEP)[name]]]));
+  const lines = csvOf([
+    { name: 'a, "b"', columns },
+    { name: "c", columns },
+  ]).split("\r\n");
+  assert.equal(
+    lines[0],
+    "run,step,loss,smooth_loss,learning_rate,grad_norm,step_seconds,memory_bytes," +
+      "loss_noise_0_percent,loss_noise_25_percent,loss_noise_50_percent,loss_noise_75_percent",
+  );
+  assert.equal(lines[1], '"a, ""b""",3,0.5,0.6,0.001,2,0.1,1024,,0.4,0.6,');
+  assert.equal(lines.length, 4);
+});
+
+test("an average passes over what is missing", () => {
+  assert.deepEqual(smoothed([null, 2, null]), [null, 2, 2]);
+  const [, second] = smoothed([1, 2]);
+  assert.ok(Math.abs(second - (0.95 * 1 + 2) / 1.95) < 1e-12);
+});
