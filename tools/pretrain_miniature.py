@@ -1,11 +1,11 @@
 """Makes a miniature's weights from nothing but a seed.
 
     python -m tools.pretrain_miniature                    42 minutes on one of 2 cores
-    python -m tools.pretrain_miniature --model ltx2       50 minutes, from the first one's weights
+    python -m tools.pretrain_miniature --model ltx2       starts from the first one's weights
     python -m tools.pretrain_miniature --check 5          a minute: scores the shipped weights
 
 Run from the repository's root. First the autoencoder is made: for "ltxv" a PCA of 300 clips and a
-regression on 1,600 (a minute), for "ltx2" a PCA of 600 sounds and the training of an audio decoder
+regression on 1,600 (a minute), for "ltx2" a PCA of 600 sounds and 2,800 steps of an audio decoder
 (four minutes). Then clips are rendered and encoded (two minutes), and transformer and text encoder
 are trained together on one thread. Everything is drawn from one seed and the number of steps is
 fixed: the same machine and library versions give the same weights. Until the end, the averaged
