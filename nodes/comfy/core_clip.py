@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from ...ltxv_train_core.families.names import PROMPT
+from ...ltxv_train_core.families.names import AUDIO_TEXT, PROMPT, VIDEO_TEXT
 
 if TYPE_CHECKING:
     from ...ltxv_train_core.families.model import TextEncoder
@@ -34,7 +34,11 @@ class CoreClip:
             (embedding,) = encoder.encode([tokens])
         finally:
             encoder.to(torch.device("cpu"))
-        return conditioning(embedding[PROMPT])
+        if PROMPT in embedding:
+            return conditioning(embedding[PROMPT])
+        # Texts of both streams side by side, ready for the transformer: ComfyUI knows them by their width.
+        whole = torch.cat([embedding[VIDEO_TEXT], embedding[AUDIO_TEXT]], dim=-1)
+        return [[whole[None], {}]]
 
 
 def conditioning(tokens: Tensor) -> Conditioning:

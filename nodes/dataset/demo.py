@@ -7,8 +7,13 @@ import os
 from pathlib import Path
 
 import folder_paths
+import torch
 from comfy_api.latest import io
 
+from ...ltxv_train_core.families.ltx2.family import LTX2
+from ...ltxv_train_core.families.ltx2.miniature import datasets as heard
+from ...ltxv_train_core.families.ltx2.miniature.scenes import FPS as HEARD_FPS
+from ...ltxv_train_core.families.ltxv.family import LTXV
 from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
 from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
 from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
@@ -24,6 +29,9 @@ from ..training.run_job import run_job
 from .changes import WritesDataset, written
 
 _checkpoints = ResultFiles()
+
+WITH_SOUND = ("stripes_and_beep",)
+"""Data sets that the second miniature learns from."""
 
 
 class LTXVTrainDemoDataset(WritesDataset):
@@ -41,11 +49,12 @@ class LTXVTrainDemoDataset(WritesDataset):
             inputs=[
                 io.Combo.Input(
                     "task",
-                    options=list(DATASETS),
+                    options=[*DATASETS, *WITH_SOUND],
                     default="stripes",
                     tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
-                    "up: everything moves upwards. plain: nothing that the base model doesn't know.",
+                    "up: everything moves upwards. plain: nothing that the base model doesn't know. "
+                    "stripes_and_beep: for LTX-2, clips with sound: stripes are seen, a beep is heard.",
                 ),
                 io.Int.Input(
                     "clips",
@@ -103,16 +112,20 @@ class LTXVTrainDemoDataset(WritesDataset):
         cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
     ) -> io.NodeOutput:
         target = input_path(folder) / f"{task}-{clips or 'default'}-{seed}"
+        make, fps = (heard.generate, HEARD_FPS) if task in WITH_SOUND else (generate, FPS)
         dataset = run_job(
-            lambda report, stop: generate(
+            lambda report, stop: make(
                 task, target, clips=clips or None, seed=seed, report=report, stop=stop
             ),
             NodeProgress(cls.hidden.unique_id),
         )
         item = dataset.evaluation[prompt_number]
-        frames = item.reference if item.reference is not None else render(item.spec).frames
+        if isinstance(item, heard.EvalItem):
+            frames = render(item.scene.clip).frames
+        else:
+            frames = item.reference if item.reference is not None else render(item.spec).frames
         reference = target / "evaluation" / f"{prompt_number:03d}.mp4"
-        write_video(reference, frames, FPS)
+        write_video(reference, frames, fps)
         written.add(dataset.metadata)
         return io.NodeOutput(
             str(dataset.metadata), item.prompt, image_from_frames(frames), str(reference)
@@ -133,7 +146,16 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
             "checkpoint loader, and encode its prompts with Encode LTXV Miniature "
             "Prompt.",
             **search_aliases("checkpoint", "toy", "demo"),
-            inputs=[],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[LTXV.name, LTX2.name],
+                    default=LTXV.name,
+                    optional=True,
+                    tooltip="LTX-Video makes silent videos. LTX-2 makes videos with sound and needs a "
+                    "newer ComfyUI: 0.33 is tested.",
+                )
+            ],
             outputs=[
                 io.AnyType.Output(
                     display_name="ckpt_name",
@@ -144,17 +166,15 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls) -> str:
+    def fingerprint_inputs(cls, model: str = LTXV.name) -> str:
         """A file that was deleted is written again."""
-        return f"{_checkpoint_path().name} {_checkpoints.count_deleted()}"
+        return f"{_checkpoint_path(model).name} {_checkpoints.count_deleted()}"
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
-        from ...ltxv_train_core.families.ltxv.miniature.comfy_file import export
-
-        path = _checkpoint_path()
+    def execute(cls, model: str = LTXV.name) -> io.NodeOutput:
+        path = _checkpoint_path(model)
         if not path.exists():
-            export(path)
+            _export(model, path)
         _checkpoints.add(path)
         return io.NodeOutput(os.path.join(LORA_SUBFOLDER, path.name))  # noqa: PTH118
 
@@ -197,9 +217,25 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
         return io.NodeOutput(conditioning(embedding[PROMPT]))
 
 
-def _checkpoint_path() -> Path:
+def _export(model: str, path: Path) -> None:
+    if model == LTXV.name:
+        from ...ltxv_train_core.families.ltxv.miniature.comfy_file import export
+
+        export(path)
+        return
+    from ...ltxv_train_core.families.ltx2.miniature.comfy_file import export as export_with_sound
+    from ...ltxv_train_core.families.open import open_model
+
+    opened = open_model(LTX2.miniature)
+    transformer = opened.load_transformer(torch.float32)
+    export_with_sound(path, opened.transformer.denoiser(transformer))
+
+
+def _checkpoint_path(model: str) -> Path:
     """Named after the weights, so that an update of the pack writes a new file."""
-    from ...ltxv_train_core.families.ltxv.miniature.shipped import identity
+    from ...ltxv_train_core.families.ltx2.miniature import shipped as second
+    from ...ltxv_train_core.families.ltxv.miniature import shipped as first
 
     folder = Path(folder_paths.get_folder_paths("checkpoints")[0], LORA_SUBFOLDER)
-    return folder / f"ltxv_miniature-{identity()[:8]}.safetensors"
+    name, shipped = ("ltxv", first) if model == LTXV.name else ("ltx2", second)
+    return folder / f"{name}_miniature-{shipped.identity()[:8]}.safetensors"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,12 +29,12 @@ class LTX2Denoiser:
     """Video with sound, or video alone.
 
     Attributes:
-        connectors: reads the tensors of the connectors by ComfyUI's names without prefix, which belong
-            into a file of the whole transformer.
+        connectors: reads what belongs into a file of the whole transformer beside it: tensors of the
+            connectors by ComfyUI's names without prefix, and what a file's metadata say of them.
     """
 
     transformer: "LTX2VideoTransformer3DModel"
-    connectors: Callable[[], Mapping[str, Tensor]]
+    connectors: Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Any]]]
 
     def __post_init__(self) -> None:
         use_own_forward(self.transformer)
@@ -71,8 +71,9 @@ class LTX2Denoiser:
         self, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = {LAYERS.comfy_name(name): tensor for name, tensor in state.items()}
-        tensors |= self.connectors()
-        described = described_transformer(self.transformer.config)
+        connectors, of_connectors = self.connectors()
+        tensors |= connectors
+        described = described_transformer(self.transformer.config) | dict(of_connectors)
         named = {TRANSFORMER_PREFIX + name: tensor for name, tensor in tensors.items()}
         return named, as_metadata({"transformer": described})
 

@@ -95,13 +95,14 @@ class MiniatureTextEncoderPart(_MiniaturePart):
         )
 
 
-def _connectors() -> dict[str, Tensor]:
-    """By ComfyUI's names."""
+def _connectors() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """By ComfyUI's names, and what a file says of them."""
     from .miniature.weights import load_connectors
 
     state = load_connectors().state_dict()
     named = {comfy_name(name): tensor for name, tensor in state.items()}
-    return {name: tensor for name, tensor in named.items() if is_connector(name, "")}
+    tensors = {name: tensor for name, tensor in named.items() if is_connector(name, "")}
+    return tensors, shipped.CONNECTORS_IN_COMFYUI
 
 
 @cache

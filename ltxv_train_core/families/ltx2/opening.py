@@ -7,11 +7,22 @@ from ...events import Reporter, StopSignal, ignore
 from ...storage.safetensors_header import read_header
 from ..family import PublishedVersion
 from ..model import Model, Part, TextEncoderPart
+from .comfyui_parts import comfyui_file, comfyui_tensors
 from .detect import transformer_prefix
 from .family import LTX2
 from .miniature.shipped import MINIATURE
 from .miniature_model import MiniatureTextEncoderPart, miniature_model
 from .single_file import single_file_model
+
+__all__ = [
+    "FAMILY",
+    "comfyui_file",
+    "comfyui_tensors",
+    "open_place",
+    "open_text_encoder",
+    "open_vae",
+    "recognises",
+]
 
 FAMILY = LTX2
 

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -86,11 +86,13 @@ class TransformerFile(transformer_file.TransformerFile):
     def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
         return LTX2Denoiser(transformer, self._connectors)
 
-    def _connectors(self) -> dict[str, Tensor]:
-        """As the file has them, by its names without prefix."""
+    def _connectors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """As the file has them, by its names without prefix, and what it says of them."""
         names = [name for name in self.header.tensors if is_connector(name, self.prefix)]
+        described = self.header.config["transformer"].items()
         with safe_open(self.header.path, "pt") as file:
-            return {name.removeprefix(self.prefix): file.get_tensor(name) for name in names}
+            tensors = {name.removeprefix(self.prefix): file.get_tensor(name) for name in names}
+        return tensors, {name: value for name, value in described if "connector_" in name}
 
 
 class ConnectorsFile:

@@ -7,17 +7,7 @@ from ....storage.tensors import write_safetensors
 from ...base import Denoiser
 from ...ltxv.checkpoint_export import config_metadata
 from ...ltxv.miniature.comfy_file import vae_part
-from . import shipped
 from .comfy_audio import audio_description, audio_tensors
-
-_CONNECTORS = {
-    "connector_num_attention_heads": shipped.HEADS,
-    "connector_attention_head_dim": shipped.HEAD_WIDTH,
-    "audio_connector_num_attention_heads": shipped.HEADS,
-    "audio_connector_attention_head_dim": shipped.AUDIO_HEAD_WIDTH,
-    "connector_num_layers": 1,
-    "connector_apply_gated_attention": True,
-}
 
 
 def export(path: Path, denoiser: Denoiser) -> Path:
@@ -29,8 +19,7 @@ def export(path: Path, denoiser: Denoiser) -> Path:
     tensors, metadata = denoiser.as_checkpoint(denoiser.transformer.state_dict())
     vae, vae_config = vae_part()
     described = json.loads(metadata["config"])
-    described["transformer"] |= _CONNECTORS
-    described["vae"] = json.loads(config_metadata({}, True, vae_config)["config"])["vae"]
+    described["vae"] = json.loads(config_metadata(vae=vae_config)["config"])["vae"]
     described |= audio_description()
     whole = {**tensors, **vae, **audio_tensors()}
     floats = {name: tensor.detach().float().contiguous() for name, tensor in whole.items()}

@@ -60,6 +60,15 @@ CONNECTORS_CONFIG = {
     "audio_connector_num_layers": 1,
     "audio_gated_attn": True,
 }
+CONNECTORS_IN_COMFYUI = {
+    "connector_num_attention_heads": HEADS,
+    "connector_attention_head_dim": HEAD_WIDTH,
+    "audio_connector_num_attention_heads": HEADS,
+    "audio_connector_attention_head_dim": AUDIO_HEAD_WIDTH,
+    "connector_num_layers": 1,
+    "connector_apply_gated_attention": True,
+}
+"""What metadata say of them, from which ComfyUI builds them."""
 
 
 def identity() -> str:

@@ -1,0 +1,42 @@
+"""Parts of an open model as ComfyUI builds them: the files it reads, or tensors under its names."""
+
+import torch
+
+from ...errors import ModelError
+from ..ltxv.checkpoint_export import config_metadata
+from ..model import Model
+from ..names import TRANSFORMER, TRANSFORMER_PREFIX, VAE
+from ..opener import InFile, Tensors
+from .miniature.shipped import MINIATURE
+from .single_file import TransformerFile
+
+
+def comfyui_file(model: Model, part: str) -> InFile | None:
+    """Where a part lies that ComfyUI reads by itself; None where it has to be converted."""
+    found = model.part(part)
+    if isinstance(found, TransformerFile):
+        return found.header.path, found.prefix
+    return None
+
+
+def comfyui_tensors(model: Model, part: str) -> Tensors:
+    """The transformer with its connectors, or the VAE, of the miniature under ComfyUI's names without a
+    prefix.
+
+    Raises:
+        ModelError: a file has no such part that this program reads.
+    """
+    model.part(part).require()
+    if part == TRANSFORMER:
+        denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+        named, metadata = denoiser.as_checkpoint(denoiser.transformer.state_dict())
+        return {n.removeprefix(TRANSFORMER_PREFIX): t for n, t in named.items()}, metadata
+    if part == VAE and model.name == MINIATURE:
+        from ..ltxv.key_names import VAE_PREFIX
+        from ..ltxv.miniature.comfy_file import vae_part
+
+        tensors, config = vae_part()
+        return {n.removeprefix(VAE_PREFIX): t for n, t in tensors.items()}, config_metadata(
+            vae=config
+        )
+    raise ModelError(f"{model.name}: its {part} is loaded by ComfyUI's own nodes")
