@@ -91,9 +91,13 @@ def _demo(parsers: Parsers) -> None:
         type=as_path,
         default=None,
         metavar="DIR",
-        help="default: outputs/demo, or outputs/demo-ic-lora",
+        help="default: outputs/demo, outputs/demo-ic-lora or outputs/demo-ltx2",
     )
-    parser.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
+    kinds.add_argument(
+        "--family", choices=["ltxv", "ltx2"], default="ltxv", help="ltx2: video with sound"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.set_defaults(command=commands.demo)
 

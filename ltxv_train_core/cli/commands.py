@@ -34,8 +34,15 @@ def demo(args: Namespace) -> int:
     from ..demo.report import format_report
     from ..demo.run import run_demo
 
-    task, folder = ("mirror", "demo-ic-lora") if args.ic_lora else ("stripes", "demo")
-    output = args.output or Path("outputs", folder)
+    if args.family == "ltx2":
+        from ..demo.with_sound import run_demo_with_sound
+
+        folder = args.output or Path("outputs", "demo-ltx2")
+        heard = run(lambda report, stop: run_demo_with_sound(folder, args.seed, report, stop))
+        print(format_report(heard))
+        return OK
+    task, name = ("mirror", "demo-ic-lora") if args.ic_lora else ("stripes", "demo")
+    output = args.output or Path("outputs", name)
     result = run(lambda report, stop: run_demo(task, output, args.seed, report, stop))
     print(format_report(result))
     return OK

@@ -23,7 +23,7 @@ FEED_FORWARD = ("net.0.proj", "net.2")
 def training_config(
     task: str, data_root: Path, output_dir: Path, seed: int, model_source: str
 ) -> TrainingConfig:
-    """The configuration for a data set of the miniature ("stripes", "mirror", "up")."""
+    """The configuration for a data set of a miniature ("stripes", "mirror", "up", "stripes_and_beep")."""
     follows_reference = task == "mirror"
     return TrainingConfig(
         name=f"demo-{task}",

@@ -1,19 +1,14 @@
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ..events import NeverStop, Reporter, StopSignal, ignore
 from ..families.ltxv.miniature.clips import FPS, SIZE
 from ..families.ltxv.miniature.datasets import DemoDataset, generate
 from ..families.ltxv.miniature.scores import score
 from ..families.names import VIDEO
 from ..families.open import MINIATURE, Model, open_model
-from ..lora.file import add_trained_lora
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor
 from ..preprocessing.preprocess import PreprocessSettings, preprocess
@@ -23,6 +18,8 @@ from ..storage.atomic import atomic_path
 from ..training.trainer import TrainingResult, train
 from ..training.validation import decode_videos
 from . import recipe
+from .clock import Clock
+from .evaluation import Evaluation
 from .peak_memory import peak_memory_bytes
 from .report import DemoReport
 
@@ -45,7 +42,7 @@ def run_demo(
         Cancelled: when it was stopped.
     """
     stop = stop or NeverStop()
-    clock = _Clock()
+    clock = Clock()
     with clock.phase("generate"):
         dataset = generate(task, output / "data" / task, seed=seed, report=report, stop=stop)
     with clock.phase("preprocess"):
@@ -60,14 +57,27 @@ def run_demo(
             stop=stop,
         )
     source = open_model(model_source)
-    evaluation = _Evaluation(dataset, source, seed, report, stop)
+    evaluation = Evaluation(
+        source,
+        [item.prompt for item in dataset.evaluation],
+        FPS,
+        seed,
+        report,
+        stop,
+        _encode([item.reference for item in dataset.evaluation], source),
+    )
+
+    def videos_with(lora_file: Path | None) -> list[np.ndarray]:
+        latents = evaluation.sample(lora_file)[VIDEO]
+        return decode_videos(latents, source, torch.device("cpu"), report)
+
     with clock.phase("sample before"):
-        before = evaluation.sample(None)
+        before = videos_with(None)
     with clock.phase("train"):
         config = recipe.training_config(task, prepared.root, output, seed, model_source)
         trained = train(config, report, stop)
     with clock.phase("sample after"):
-        after = evaluation.sample(trained.lora_file)
+        after = videos_with(trained.lora_file)
     scores = [score(task, videos, dataset.evaluation) for videos in (before, after)]
     result = DemoReport(
         task=task,
@@ -82,65 +92,6 @@ def run_demo(
     result.write(output)
     _write_pictures(output, dataset, before, after, trained)
     return result
-
-
-class _Clock:
-    """Seconds of each phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 2)
-
-    def total(self) -> float:
-        return round(time.perf_counter() - self._started, 2)
-
-
-class _Evaluation:
-    """The prompts (and references) that no clip of the data set shows, encoded once."""
-
-    def __init__(
-        self,
-        dataset: DemoDataset,
-        source: Model,
-        seed: int,
-        report: Reporter,
-        stop: StopSignal,
-    ):
-        self.source, self.report, self.stop = source, report, stop
-        prompts = [f"{recipe.TRIGGER} {item.prompt}" for item in dataset.evaluation]
-        *texts, negative = source.load_text_encoder().encode([*prompts, ""])
-        references = _encode([item.reference for item in dataset.evaluation], source)
-        self.requests = [
-            SampleRequest(text, negative, seed=seed * 1000 + number, references=reference)
-            for number, (text, reference) in enumerate(zip(texts, references, strict=True))
-        ]
-
-    def sample(self, lora_file: Path | None) -> list[np.ndarray]:
-        """One video, uint8 [F, H, W, 3], per prompt."""
-        transformer = self.source.load_transformer(torch.float32)
-        if lora_file is not None:
-            add_trained_lora(transformer, lora_file)
-        settings = SamplerSettings(
-            shapes=self.source.family.latent_shapes(SIZE, FPS),
-            steps=recipe.SAMPLING_STEPS,
-            guidance_scale=recipe.GUIDANCE_SCALE,
-            fps=FPS,
-            batch_size=len(self.requests),
-        )
-        latents = sample(
-            self.source.transformer.denoiser(transformer),
-            self.requests,
-            settings,
-            self.report,
-            self.stop,
-        )
-        return decode_videos(latents[VIDEO], self.source, torch.device("cpu"), self.report)
 
 
 def _encode(references: list[np.ndarray | None], source: Model) -> list[dict[str, torch.Tensor]]:

@@ -1,0 +1,129 @@
+"""The whole job on the miniature that hears: a LoRA that shows stripes and sounds a beep."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..events import NeverStop, Reporter, StopSignal, ignore
+from ..families.ltx2.audio_vae import LTX2AudioVae
+from ..families.ltx2.miniature.datasets import SoundDataset, generate
+from ..families.ltx2.miniature.scenes import FPS
+from ..families.ltx2.miniature.scores import SoundScore, score
+from ..families.ltx2.miniature.shipped import MINIATURE
+from ..families.ltxv.miniature.clips import SIZE
+from ..families.names import AUDIO, VIDEO
+from ..families.open import Model, open_model
+from ..media.sheet import contact_sheet
+from ..media.write import write_video
+from ..preprocessing.preprocess import PreprocessSettings, preprocess
+from ..runs import RunFolder
+from ..runs.loss_chart import loss_chart
+from ..storage.atomic import atomic_path
+from ..training.trainer import train
+from ..training.validation import decode_sounds, decode_videos
+from . import recipe
+from .clock import Clock
+from .evaluation import Evaluation
+from .peak_memory import peak_memory_bytes
+from .report import SoundDemoReport
+
+TASK = "stripes_and_beep"
+_CPU = torch.device("cpu")
+
+
+def run_demo_with_sound(
+    output: Path,
+    seed: int = 0,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    task: str = TASK,
+) -> SoundDemoReport:
+    """Generates clips with sound, preprocesses them, and samples before and after training on both.
+
+    Args:
+        output: gets `data/`, the run, `samples/` (mp4 with sound), `before_after.png`, `loss.png` and
+            `report.json`.
+
+    Raises:
+        Cancelled: when it was stopped.
+    """
+    stop = stop or NeverStop()
+    clock = Clock()
+    with clock.phase("generate"):
+        dataset = generate(task, output / "data" / task, seed=seed, report=report, stop=stop)
+    with clock.phase("preprocess"):
+        settings = PreprocessSettings(
+            dataset.metadata, MINIATURE, str(SIZE), id_token=recipe.TRIGGER
+        )
+        prepared = preprocess(settings, report=report, stop=stop)
+    source = open_model(MINIATURE)
+    prompts = [item.prompt for item in dataset.evaluation]
+    evaluation = Evaluation(source, prompts, FPS, seed, report, stop)
+    with clock.phase("sample before"):
+        before = evaluation.sample(None)
+    with clock.phase("train"):
+        config = recipe.training_config(task, prepared.root, output, seed, MINIATURE)
+        trained = train(config, report, stop)
+    with clock.phase("sample after"):
+        after = evaluation.sample(trained.lora_file)
+    with clock.phase("decode and score"):
+        videos = [decode_videos(each[VIDEO], source, _CPU, report) for each in (before, after)]
+        scores = [
+            score(task, frames, _spectrograms(each[AUDIO], source), dataset.evaluation)
+            for frames, each in zip(videos, (before, after), strict=True)
+        ]
+        _write_samples(output, dataset, videos, (before, after), source, report)
+    metrics = RunFolder(trained.run_folder).metrics()
+    with atomic_path(output / "loss.png") as temporary:
+        loss_chart(metrics, trained.steps).save(temporary)
+    result = SoundDemoReport(
+        task=task,
+        score_before=_values(scores[0]),
+        score_after=_values(scores[1]),
+        fidelity=_fidelity(scores[1]),
+        fidelity_before=_fidelity(scores[0]),
+        seconds=clock.seconds | {"total": clock.total()},
+        peak_memory_bytes=peak_memory_bytes(),
+        lora_file=str(trained.lora_file),
+    )
+    result.write(output)
+    return result
+
+
+def _values(found: SoundScore) -> dict[str, float]:
+    return {"stripes": found.stripes, "beep_db": found.beep_db}
+
+
+def _fidelity(found: SoundScore) -> dict[str, float]:
+    heard = {"pitch": found.heard["colour"], "glide": found.heard["motion"]}
+    return {**found.seen, **heard}
+
+
+def _spectrograms(latents: Tensor, source: Model) -> list[np.ndarray]:
+    """Log mel [2, T, 64] of each sound, as the audio VAE decodes it."""
+    vae = source.load_audio_vae()
+    assert isinstance(vae, LTX2AudioVae)
+    return [vae.decode_mel(one[None])[0].numpy() for one in latents]
+
+
+def _write_samples(
+    output: Path,
+    dataset: SoundDataset,
+    videos: list[list[np.ndarray]],
+    latents: tuple[dict[str, Tensor], dict[str, Tensor]],
+    source: Model,
+    report: Reporter,
+) -> None:
+    """Every sample as mp4 with sound, and a sheet of all with their spectrograms."""
+    seconds = SIZE.frames / FPS
+    sounds = [decode_sounds(each[AUDIO], seconds, source, _CPU, report) for each in latents]
+    for when, frames, heard in zip(("before", "after"), videos, sounds, strict=True):
+        for number, (video, sound) in enumerate(zip(frames, heard, strict=True)):
+            write_video(output / "samples" / f"{number:03d}_{when}.mp4", video, FPS, sound=sound)
+    labels = [item.prompt for item in dataset.evaluation]
+    rows = [list(pair) for pair in zip(*videos, strict=True)]
+    drawn = contact_sheet(rows, labels, sounds=[list(pair) for pair in zip(*sounds, strict=True)])
+    with atomic_path(output / "before_after.png") as temporary:
+        drawn.save(temporary)
