@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
 
 
-@dataclass
+@dataclass(frozen=True)
 class LTX2Denoiser:
     """Video with sound, or video alone.
 
