@@ -31,7 +31,12 @@ class Task:
     beep: bool = False
 
 
-TASKS = {"stripes_and_beep": Task(style="stripes", beep=True), "plain": Task()}
+TASKS = {
+    "stripes_and_beep": Task(style="stripes", beep=True),
+    "stripes": Task(style="stripes"),
+    "beep": Task(beep=True),
+    "plain": Task(),
+}
 DATASETS = tuple(TASKS)
 
 
