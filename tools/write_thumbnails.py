@@ -1,6 +1,7 @@
-"""Draws the templates' pictures from what `demo` and `demo --ic-lora` wrote.
+"""Draws the templates' pictures from what `demo`, `demo --ic-lora` and `demo --family ltx2` wrote.
 
-python tools/write_thumbnails.py outputs/demo/before_after.png outputs/demo-ic/before_after.png
+python tools/write_thumbnails.py outputs/demo/before_after.png outputs/demo-ic-lora/before_after.png \
+    outputs/demo-ltx2/before_after.png
 
 ComfyUI shows NAME.jpg beside NAME.json in its template browser.
 """
@@ -29,18 +30,26 @@ ROWS = {
     "Full fine-tune 2B": 6,
 }
 IC_LORA_ROWS = {"IC-LoRA from any ComfyUI graph": 0, "IC-LoRA 13B": 1}
+SOUND_ROWS = {"First LoRA with sound": 1}
+SOUND_ROW_PX, SOUND_HEIGHT_PX = 252, 224
+"""Of the picture with sound: frames, and below them waveforms and spectrogram."""
 
 
-def thumbnail(report: Path, row: int) -> Image.Image:
-    """A frame before and one after training, of one prompt, with what they are below them."""
+def thumbnail(report: Path, row: int, has_sound: bool = False) -> Image.Image:
+    """A frame before and one after training, of one prompt, with what they are below them; with sound two
+    frames and what is heard."""
     picture = Image.new("RGB", SIZE, DARK)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(22)
     with Image.open(report) as whole:
         for place, word in enumerate(("before", "after")):
-            left, top = DEMO_LEFTS_PX[place], DEMO_TOP_PX + row * DEMO_ROW_PX
-            box = (left, top, left + DEMO_FRAME_PX, top + DEMO_FRAME_PX)
+            height = SOUND_ROW_PX if has_sound else DEMO_ROW_PX
+            left, top = DEMO_LEFTS_PX[place], DEMO_TOP_PX + row * height
             x = MARGIN_PX + place * (FRAME_PX + MARGIN_PX)
-            frame = whole.crop(box).resize((FRAME_PX, FRAME_PX), Image.Resampling.LANCZOS)
+            if has_sound:
+                frame = whole.crop((left, top, left + FRAME_PX, top + SOUND_HEIGHT_PX))
+            else:
+                box = (left, top, left + DEMO_FRAME_PX, top + DEMO_FRAME_PX)
+                frame = whole.crop(box).resize((FRAME_PX, FRAME_PX), Image.Resampling.LANCZOS)
             picture.paste(frame.convert("RGB"), (x, 44))
             draw.text((x + FRAME_PX / 2, 22), word, LIGHT, font, anchor="mm")
     note = "the miniature, trained on a CPU"
@@ -52,11 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("demo", type=Path)
     parser.add_argument("ic_lora", type=Path)
+    parser.add_argument("with_sound", type=Path)
     args = parser.parse_args()
     for name, row in ROWS.items():
         thumbnail(args.demo, row).save(FOLDER / f"{name}.jpg", quality=88)
     for name, row in IC_LORA_ROWS.items():
         thumbnail(args.ic_lora, row).save(FOLDER / f"{name}.jpg", quality=88)
+    for name, row in SOUND_ROWS.items():
+        thumbnail(args.with_sound, row, has_sound=True).save(FOLDER / f"{name}.jpg", quality=88)
 
 
 if __name__ == "__main__":

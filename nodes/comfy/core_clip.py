@@ -1,5 +1,6 @@
 """A text encoder of the core as ComfyUI's CLIP, for those that the stock CLIP loader can't build."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -34,15 +35,16 @@ class CoreClip:
             (embedding,) = encoder.encode([tokens])
         finally:
             encoder.to(torch.device("cpu"))
-        if PROMPT in embedding:
-            return conditioning(embedding[PROMPT])
+        return conditioning(embedding)
+
+
+def conditioning(embedding: Mapping[str, Tensor]) -> Conditioning:
+    """An encoded prompt, named tensors [L, D], as ComfyUI's CONDITIONING."""
+    if PROMPT not in embedding:
         # Texts of both streams side by side, ready for the transformer: ComfyUI knows them by their width.
         whole = torch.cat([embedding[VIDEO_TEXT], embedding[AUDIO_TEXT]], dim=-1)
         return [[whole[None], {}]]
-
-
-def conditioning(tokens: Tensor) -> Conditioning:
-    """Embeddings [L, D] as ComfyUI's CONDITIONING, padded and with their mask."""
+    tokens = embedding[PROMPT]
     length, width = tokens.shape
     padded = tokens.new_zeros(1, max(PROMPT_TOKENS, length), width)
     padded[0, :length] = tokens

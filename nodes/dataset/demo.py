@@ -17,6 +17,7 @@ from ...ltxv_train_core.families.ltxv.family import LTXV
 from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
 from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
 from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
+from ...ltxv_train_core.families.registry import family_named
 from ...ltxv_train_core.media.write import write_video
 from ..comfy.core_clip import conditioning
 from ..comfy.folders import LORA_SUBFOLDER, input_path
@@ -146,16 +147,7 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
             "checkpoint loader, and encode its prompts with Encode LTXV Miniature "
             "Prompt.",
             **search_aliases("checkpoint", "toy", "demo"),
-            inputs=[
-                io.Combo.Input(
-                    "model",
-                    options=[LTXV.name, LTX2.name],
-                    default=LTXV.name,
-                    optional=True,
-                    tooltip="LTX-Video makes silent videos. LTX-2 makes videos with sound and needs a "
-                    "newer ComfyUI: 0.33 is tested.",
-                )
-            ],
+            inputs=[_model_input()],
             outputs=[
                 io.AnyType.Output(
                     display_name="ckpt_name",
@@ -197,8 +189,10 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
                     default="a red circle moves right on a teal background",
                     multiline=True,
                     tooltip="The prompt. The miniature knows colours, shapes, backgrounds and four "
-                    "directions; an empty prompt is the negative it was trained with.",
-                )
+                    "directions; an empty prompt is the negative it was trained with. That of LTX-2 "
+                    "also knows sounds: a loud or soft, low, middle or high hum or buzz.",
+                ),
+                _model_input(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -209,12 +203,24 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, text: str) -> io.NodeOutput:
-        from ...ltxv_train_core.families.names import PROMPT
-        from ...ltxv_train_core.families.open import MINIATURE, open_model
+    def execute(cls, text: str, model: str = LTXV.name) -> io.NodeOutput:
+        from ...ltxv_train_core.families.open import open_model
 
-        (embedding,) = open_model(MINIATURE).load_text_encoder().encode([text])
-        return io.NodeOutput(conditioning(embedding[PROMPT]))
+        encoder = open_model(family_named(model).miniature).load_text_encoder()
+        (embedding,) = encoder.encode([text])
+        return io.NodeOutput(conditioning(embedding))
+
+
+def _model_input() -> io.Input:
+    """Which miniature; workflows of before have none and mean the first one."""
+    return io.Combo.Input(
+        "model",
+        options=[LTXV.name, LTX2.name],
+        default=LTXV.name,
+        optional=True,
+        tooltip="LTX-Video makes silent videos. LTX-2 makes videos with sound and needs a newer ComfyUI: "
+        "0.33 is tested.",
+    )
 
 
 def _export(model: str, path: Path) -> None:
@@ -226,7 +232,7 @@ def _export(model: str, path: Path) -> None:
     from ...ltxv_train_core.families.ltx2.miniature.comfy_file import export as export_with_sound
     from ...ltxv_train_core.families.open import open_model
 
-    opened = open_model(LTX2.miniature)
+    opened = open_model(family_named(model).miniature)
     transformer = opened.load_transformer(torch.float32)
     export_with_sound(path, opened.transformer.denoiser(transformer))
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "example_workflows").glob("*.json"))
 FRONTEND_ONLY = {"MarkdownNote"}
 USERS_FILES = {"ckpt_name", "clip_name"}  # in lists of what the user has
+OF_LTX2 = {"LTXVConcatAVLatent"}
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
@@ -53,6 +54,8 @@ def known_nodes(workflow: dict[str, Any], host: Host) -> list[tuple[dict, dict]]
     unknown = {n["type"] for n in nodes} - set(schemas)
     assert not any(name.startswith("LTXVTrain") for name in unknown), unknown
     if len(schemas) > 100:
+        if unknown & OF_LTX2:
+            pytest.skip("this ComfyUI has no LTX-2")
         assert unknown == set()
     found = [(n, schemas[n["type"]]) for n in nodes if n["type"] in schemas]
     return [(node, schema) for node, schema in found if not has_dynamic_inputs(schema)]

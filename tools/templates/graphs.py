@@ -7,6 +7,7 @@ from .stock import Combo
 from .trainer_examples import EXAMPLES, template
 
 MINIATURE, SIZE = "LTXV_MINIATURE", "96x96x17"
+WITH_SOUND, SOUND_FPS = "LTX2_MINIATURE", 12.0
 NOTE, MODEL, DEMO, DATA, RECIPE, TRAIN = (
     (275, 125),
     (275, 130),
@@ -192,8 +193,39 @@ def full(schemas: Schemas) -> Workflow:
     return w
 
 
+def with_sound(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = _note(
+        w,
+        "## Your first LoRA with sound\n\nPress **Run**: the graph draws clips with **stripes** and a **beep**, trains "
+        "a LoRA on what is seen and heard, and shows one prompt without and with it, in about four minutes. "
+        "Needs a ComfyUI that knows **LTX-2** (0.33 is tested).",
+    )
+    clips, data = _demo_data(w, WITH_SOUND, task=Combo("stripes_and_beep"))
+    recipe = _recipe(w, data, model_source=WITH_SOUND, prompts=clips["prompt"], name="with-sound")
+    train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
+    inner = _samples_with_sound(schemas)
+    samples = w.subgraph(inner, SAMPLES, lora_name=train["lora_name"], prompt=clips["prompt"])
+    videos = [
+        w.add(
+            "SaveVideo",
+            (300, 240),
+            f"{word} the LoRA",
+            video=samples[word.lower()],
+            filename_prefix=f"ltxv_train/{word.lower()}-the-lora",
+        )
+        for word in ("Without", "With")
+    ]
+    w.column("1  Data", note, clips, data)
+    w.column("2  Training", recipe)
+    w.column("2  Training", train)
+    w.column("3  Result", samples, *videos)
+    return w
+
+
 TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "First LoRA on the miniature": first_lora,
+    "First LoRA with sound": with_sound,
     "Your videos to a LoRA": your_videos,
     "IC-LoRA from any ComfyUI graph": ic_lora,
     "Stages with samples between": stages,
@@ -207,14 +239,14 @@ def _note(w: Workflow, text: str) -> Node:
     return w.add("MarkdownNote", NOTE, "Start here", text=text)
 
 
-def _demo_data(w: Workflow) -> tuple[Node, Node]:
-    """Clips of moving shapes, and their latents for the miniature."""
-    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+def _demo_data(w: Workflow, model: str = MINIATURE, **task: object) -> tuple[Node, Node]:
+    """Clips of moving shapes, and their latents for a miniature."""
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips", **task)
     data = w.add(
         "LTXVTrainDatasetPreprocess",
         DATA,
         dataset_path=clips["dataset_path"],
-        model_source=MINIATURE,
+        model_source=model,
         resolution_buckets=SIZE,
     )
     return clips, data
@@ -252,6 +284,52 @@ def _miniature_samples(schemas: Schemas) -> Subgraph:
     negative = s.add("LTXVTrainMiniaturePrompt", (300, 120), text="")
     _sampling(s, model, model["VAE"], positive["conditioning"], negative["conditioning"], 20)
     s.take("prompt", (positive, "text"), value="a red circle moves right on a teal background")
+    return s
+
+
+def _samples_with_sound(schemas: Schemas) -> Subgraph:
+    """The second miniature, sampled without and with a LoRA from the same noise."""
+    s = Subgraph("Sample with sound", schemas)
+    family = {"model": Combo("LTX-2")}
+    written = s.add("LTXVTrainMiniatureCheckpoint", **family)
+    model = s.add("CheckpointLoaderSimple", ckpt_name=written["ckpt_name"])
+    audio_vae = s.add("LTXVAudioVAELoader", ckpt_name=written["ckpt_name"])["Audio VAE"]
+    positive = s.add("LTXVTrainMiniaturePrompt", (300, 120), **family)
+    negative = s.add("LTXVTrainMiniaturePrompt", (300, 120), text="", **family)
+    lora = s.add("LTXVTrainLoadLoRA", (300, 120), model=model["MODEL"])
+    texts = s.add(
+        "LTXVConditioning",
+        positive=positive["conditioning"],
+        negative=negative["conditioning"],
+        frame_rate=SOUND_FPS,
+    )
+    video = s.add("EmptyLTXVLatentVideo", (300, 150))["LATENT"]
+    audio = s.add("LTXVEmptyLatentAudio", (300, 150), audio_vae=audio_vae)["Latent"]
+    both = s.add("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)["latent"]
+    sigmas = s.add("LTXVScheduler", (300, 180), latent=video, steps=20)
+    sampler = s.add("KSamplerSelect")
+    s.take("lora_name", (lora, "lora_name"), value=Combo(""))
+    for name, source in (("without", model["MODEL"]), ("with", lora["model"])):
+        sampled = s.add(
+            "SamplerCustom",
+            (300, 240),
+            model=source,
+            positive=texts["positive"],
+            negative=texts["negative"],
+            sampler=sampler["SAMPLER"],
+            sigmas=sigmas["SIGMAS"],
+            latent_image=both,
+        )
+        parts = s.add("LTXVSeparateAVLatent", av_latent=sampled["output"])
+        frames = s.add("VAEDecode", samples=parts["video_latent"], vae=model["VAE"])
+        sound = s.add("LTXVAudioVAEDecode", samples=parts["audio_latent"], audio_vae=audio_vae)
+        made = s.add("CreateVideo", images=frames["IMAGE"], audio=sound["Audio"], fps=SOUND_FPS)
+        s.give(name, made["VIDEO"])
+    s.take(
+        "prompt",
+        (positive, "text"),
+        value="a red circle moves up on a blue background, a loud low hum",
+    )
     return s
 
 

@@ -1,6 +1,6 @@
 """ComfyUI's own nodes in the example workflows: their sockets, and their widgets with values.
 
-Both are the same from 0.3.64 to 0.33; widgets that came later have their defaults there.
+Both are the same from 0.3.64 to 0.33, but for those of LTX-2; widgets that came later have their defaults there.
 """
 
 from typing import NamedTuple
@@ -54,7 +54,7 @@ STOCK = {
         NOISE,
     ),
     "VAEDecode": Stock({"samples": "LATENT", "vae": "VAE"}, {"IMAGE": "IMAGE"}, {}),
-    "CreateVideo": Stock({"images": "IMAGE"}, {"VIDEO": "VIDEO"}, {"fps": 25.0}),
+    "CreateVideo": Stock({"images": "IMAGE", "audio": "AUDIO"}, {"VIDEO": "VIDEO"}, {"fps": 25.0}),
     "SaveVideo": Stock(
         {"video": "VIDEO"},
         {},
@@ -74,5 +74,19 @@ STOCK = {
     "Canny": Stock(
         {"image": "IMAGE"}, {"IMAGE": "IMAGE"}, {"low_threshold": 0.1, "high_threshold": 0.3}
     ),
+    # Those of LTX-2, since 0.7.
+    "LTXVAudioVAELoader": Stock({}, {"Audio VAE": "VAE"}, {"ckpt_name": Combo("")}),
+    "LTXVEmptyLatentAudio": Stock(
+        {"audio_vae": "VAE"},
+        {"Latent": "LATENT"},
+        {"frames_number": 17, "frame_rate": 12.0, "batch_size": 1},
+    ),
+    "LTXVConcatAVLatent": Stock(
+        {"video_latent": "LATENT", "audio_latent": "LATENT"}, {"latent": "LATENT"}, {}
+    ),
+    "LTXVSeparateAVLatent": Stock(
+        {"av_latent": "LATENT"}, {"video_latent": "LATENT", "audio_latent": "LATENT"}, {}
+    ),
+    "LTXVAudioVAEDecode": Stock({"samples": "LATENT", "audio_vae": "VAE"}, {"Audio": "AUDIO"}, {}),
     "MarkdownNote": Stock({}, {}, {"text": ""}),
 }
