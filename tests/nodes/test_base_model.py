@@ -65,7 +65,7 @@ def test_a_model_that_is_nowhere_is_said_where_it_is_named(host: Host, kind: str
         preprocessed(graph, host, model)
     message = failure(host, graph.prompt)
     assert "model_source" in message
-    assert "expected LTXV_MINIATURE, one of" in message
+    assert "expected LTXV_MINIATURE, LTX2_MINIATURE, one of" in message
     assert "nobody/has-this" not in message
 
 
