@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from ..families.ltx2.audio_vae import LTX2AudioVae
 from ..families.ltx2.miniature.datasets import SoundDataset, generate
 from ..families.ltx2.miniature.scenes import FPS
 from ..families.ltx2.miniature.scores import SoundScore, score
 from ..families.ltx2.miniature.shipped import MINIATURE
+from ..families.ltx2.miniature.spectrograms import spectrograms
 from ..families.ltxv.miniature.clips import SIZE
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model, open_model
@@ -71,7 +71,7 @@ def run_demo_with_sound(
     with clock.phase("decode and score"):
         videos = [decode_videos(each[VIDEO], source, _CPU, report) for each in (before, after)]
         scores = [
-            score(task, frames, _spectrograms(each[AUDIO], source), dataset.evaluation)
+            score(task, frames, spectrograms(each[AUDIO], source), dataset.evaluation)
             for frames, each in zip(videos, (before, after), strict=True)
         ]
         _write_samples(output, dataset, videos, (before, after), source, report)
@@ -99,13 +99,6 @@ def _values(found: SoundScore) -> dict[str, float]:
 def _fidelity(found: SoundScore) -> dict[str, float]:
     heard = {"pitch": found.heard["colour"], "glide": found.heard["motion"]}
     return {**found.seen, **heard}
-
-
-def _spectrograms(latents: Tensor, source: Model) -> list[np.ndarray]:
-    """Log mel [2, T, 64] of each sound, as the audio VAE decodes it."""
-    vae = source.load_audio_vae()
-    assert isinstance(vae, LTX2AudioVae)
-    return [vae.decode_mel(one[None])[0].numpy() for one in latents]
 
 
 def _write_samples(

@@ -10,14 +10,12 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from ...ltxv_train_core.families.ltx2.family import LTX2
 from ...ltxv_train_core.families.ltx2.miniature import datasets as heard
 from ...ltxv_train_core.families.ltx2.miniature.scenes import FPS as HEARD_FPS
-from ...ltxv_train_core.families.ltxv.family import LTXV
 from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
 from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
 from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
-from ...ltxv_train_core.families.registry import family_named
+from ...ltxv_train_core.families.registry import EARLIEST, FAMILIES, family_named
 from ...ltxv_train_core.media.write import write_video
 from ..comfy.core_clip import conditioning
 from ..comfy.folders import LORA_SUBFOLDER, input_path
@@ -158,12 +156,12 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str = LTXV.name) -> str:
+    def fingerprint_inputs(cls, model: str = EARLIEST.name) -> str:
         """A file that was deleted is written again."""
         return f"{_checkpoint_path(model).name} {_checkpoints.count_deleted()}"
 
     @classmethod
-    def execute(cls, model: str = LTXV.name) -> io.NodeOutput:
+    def execute(cls, model: str = EARLIEST.name) -> io.NodeOutput:
         path = _checkpoint_path(model)
         if not path.exists():
             _export(model, path)
@@ -203,7 +201,7 @@ class LTXVTrainMiniaturePrompt(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, text: str, model: str = LTXV.name) -> io.NodeOutput:
+    def execute(cls, text: str, model: str = EARLIEST.name) -> io.NodeOutput:
         from ...ltxv_train_core.families.open import open_model
 
         encoder = open_model(family_named(model).miniature).load_text_encoder()
@@ -215,8 +213,8 @@ def _model_input() -> io.Input:
     """Which miniature; workflows of before have none and mean the first one."""
     return io.Combo.Input(
         "model",
-        options=[LTXV.name, LTX2.name],
-        default=LTXV.name,
+        options=[family.name for family in FAMILIES],
+        default=EARLIEST.name,
         optional=True,
         tooltip="LTX-Video makes silent videos. LTX-2 makes videos with sound and needs a newer ComfyUI: "
         "0.33 is tested.",
@@ -224,7 +222,7 @@ def _model_input() -> io.Input:
 
 
 def _export(model: str, path: Path) -> None:
-    if model == LTXV.name:
+    if model == EARLIEST.name:
         from ...ltxv_train_core.families.ltxv.miniature.comfy_file import export
 
         export(path)
@@ -243,5 +241,5 @@ def _checkpoint_path(model: str) -> Path:
     from ...ltxv_train_core.families.ltxv.miniature import shipped as first
 
     folder = Path(folder_paths.get_folder_paths("checkpoints")[0], LORA_SUBFOLDER)
-    name, shipped = ("ltxv", first) if model == LTXV.name else ("ltx2", second)
+    name, shipped = ("ltxv", first) if model == EARLIEST.name else ("ltx2", second)
     return folder / f"{name}_miniature-{shipped.identity()[:8]}.safetensors"

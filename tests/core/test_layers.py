@@ -95,7 +95,7 @@ def test_only_families_name_what_belongs_to_one():
                 module = (node.module or "").split(".")
                 inside = module[module.index("families") + 1 :] if "families" in module else []
                 names = [alias.name for alias in node.names]
-                if inside[:1] == ["ltxv"] and inside[1:2] != ["miniature"]:
+                if inside[:1] in (["ltxv"], ["ltx2"]) and inside[1:2] != ["miniature"]:
                     wrong.append(f"{path.name} imports {node.module}")
                 wrong += [f"{path.name} imports {n}" for n in names if FAMILY_CLASS.search(n)]
     assert wrong == []

@@ -61,7 +61,12 @@ WRONG = [
     ("validation", {"prompts": "a\nb", "images": "x"}, "images", "give one for each prompt"),
     ("join", {"name": "a/b"}, "name", "must be letters, digits, spaces"),
     ("model", {"load_checkpoint": "none.safetensors"}, "load_checkpoint", "no such file"),
-    ("model", {"model_source": "LTXV_2B"}, "model_source", "expected LTXV_MINIATURE, LTX2_MINIATURE, one of"),
+    (
+        "model",
+        {"model_source": "LTXV_2B"},
+        "model_source",
+        "expected LTXV_MINIATURE, LTX2_MINIATURE, one of",
+    ),
     ("model", {"text_encoder_source": "t5"}, "text_encoder_source", "t5: no such file"),
     ("data", {"preprocessed_data_root": "gone"}, "preprocessed_data_root", "gone: no such file"),
     ("data", {"preprocessed_data_root": "."}, "preprocessed_data_root", "is no preprocessed data"),

@@ -7,15 +7,15 @@ sizes of the 2B model and positions that are not causal.
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..names import TRANSFORMER_PREFIX
 from .key_names import VAE_PREFIX, comfy_vae_names
 from .layers import LAYERS
 from .vae_blocks import Config, decoder_blocks, encoder_blocks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -72,8 +72,10 @@ def vae_tensors(state: Mapping[str, T], config: Config, prefix: str = VAE_PREFIX
     return {prefix + names[name]: tensor for name, tensor in state.items()}
 
 
-def unused_statistics(latents_std: Tensor, prefix: str = VAE_PREFIX) -> dict[str, Tensor]:
+def unused_statistics(latents_std: "Tensor", prefix: str = VAE_PREFIX) -> "dict[str, Tensor]":
     """Entries of a VAE that ComfyUI has names for and doesn't read, so that it warns of nothing missing."""
+    import torch
+
     prefix = f"{prefix}per_channel_statistics."
     return {
         prefix + "mean-of-stds": torch.ones_like(latents_std),
