@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
     [
         ["-m", "ruff", "check", "."],
         ["-m", "ruff", "format", "--check", "."],
-        ["tools/check_types.py"],
+        pytest.param(["tools/check_types.py"], marks=pytest.mark.long),
     ],
     ids=["ruff check", "ruff format", "mypy"],
 )

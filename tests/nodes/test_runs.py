@@ -206,6 +206,7 @@ def test_deleted_samples_do_not_stop_a_run(host: Host, data: str) -> None:
     assert host.wait(prompt).interrupted
 
 
+@pytest.mark.long
 def test_one_queue_is_made_however_many_ask_first() -> None:
     script = """
 import sys, threading

@@ -101,6 +101,7 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     assert tensor_bytes(train(config).lora_file) == tensor_bytes(whole.lora_file)
 
 
+@pytest.mark.long
 def test_a_process_says_why_it_can_not_begin(manager, training_config, stripes_data, tmp_path):
     root = shutil.copytree(stripes_data, tmp_path / "data")
     plan = plan_run(training_config(root), processes=1)
@@ -182,6 +183,7 @@ def test_a_crash_is_told_by_what_another_process_has_left(
         manager.submit(plan).result()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_the_cause_of_a_run_is_that_of_the_process_that_failed(training_config, tmp_path):
     config = training_config(optimization={"steps": 4, "batch_size": 1})

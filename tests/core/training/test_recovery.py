@@ -48,6 +48,7 @@ def notices(events: list) -> list[str]:
     return [event.message for event in events if isinstance(event, Notice)]
 
 
+@pytest.mark.kills
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_run_goes_on_from_its_recovery_point_to_the_same_bytes(training_config, tmp_path):
     code = (

@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import same_bytes
 
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.long
 def test_two_processes_write_the_same_bytes(tmp_path):
     """They go through dictionaries and sets in different orders."""
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"

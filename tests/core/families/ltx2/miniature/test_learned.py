@@ -41,12 +41,14 @@ def test_what_is_seen_and_heard_follows_the_prompt(model):
     assert min(scores.agreement(clips.videos, clips.spectrograms).values()) >= 0.9
 
 
+@pytest.mark.long
 def test_a_video_follows_the_sound_that_is_given(model):
     clips = sample_clips(model, SHORT, 0, {AUDIO: sound_latents(SCENES, 0)})
     assert scores.heard(clips.spectrograms, SCENES)["colour"] == 1
     assert reaches(scores.seen(clips.videos, SCENES), SMALLEST_OF_SOUND)
 
 
+@pytest.mark.long
 def test_a_sound_follows_the_video_that_is_given(model):
     clips = sample_clips(model, SHORT, 0, {VIDEO: video_latents(model, SCENES)})
     assert scores.seen(clips.videos, SCENES) == {"background": 1, "colour": 1, "motion": 1}

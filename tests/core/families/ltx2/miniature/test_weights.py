@@ -117,6 +117,7 @@ def test_a_tone_of_a_file_keeps_its_place_and_pitch(audio_vae, tmp_path):
         assert part.std() * np.sqrt(2) == pytest.approx(0.3, rel=0.25)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_the_tone_bank_gives_back_pitch_level_and_beep():
     bank, noise = build_tone_bank(), torch.Generator().manual_seed(0)
