@@ -36,7 +36,8 @@ def inputs_of(schema: dict[str, Any]) -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def is_widget(kind: Any) -> bool:
-    return isinstance(kind, list) or kind in WIDGETS
+    """An input that takes several types has the widget of the first."""
+    return isinstance(kind, list) or str(kind).split(",")[0] in WIDGETS
 
 
 def subgraphs(workflow: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -169,6 +170,7 @@ def test_widget_values_are_allowed(workflow: dict[str, Any], host: Host) -> None
 
 
 def check(kind: Any, options: dict[str, Any], value: Any, where: str) -> None:
+    kind = kind if isinstance(kind, list) else str(kind).split(",")[0]
     if isinstance(kind, list) or kind == "COMBO":
         assert value in (kind if isinstance(kind, list) else options["options"]), where
     elif kind in ("INT", "FLOAT"):
