@@ -205,7 +205,8 @@ def with_sound(schemas: Schemas) -> Workflow:
     recipe = _recipe(w, data, model_source=WITH_SOUND, prompts=clips["prompt"], name="with-sound")
     train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])
     inner = _samples_with_sound(schemas)
-    samples = w.subgraph(inner, SAMPLES, lora_name=train["lora_name"], prompt=clips["prompt"])
+    size = (SAMPLES[0], SAMPLES[1] + 40)  # two videos
+    samples = w.subgraph(inner, size, lora_name=train["lora_name"], prompt=clips["prompt"])
     videos = [
         w.add(
             "SaveVideo",
