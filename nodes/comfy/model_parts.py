@@ -11,7 +11,12 @@ import folder_paths
 import torch
 
 from ...ltxv_train_core.errors import ModelError
-from ...ltxv_train_core.families.names import TEXT_ENCODER, TRANSFORMER, VAE
+from ...ltxv_train_core.families.names import (
+    TEXT_ENCODER,
+    TRANSFORMER,
+    TRANSFORMER_PREFIX,
+    VAE,
+)
 from ...ltxv_train_core.families.open import opener_of
 from ...ltxv_train_core.models.device import default_device
 from .core_clip import CoreClip
@@ -20,13 +25,11 @@ if TYPE_CHECKING:
     from ...ltxv_train_core.families.model import Model
     from ...ltxv_train_core.families.opener import Tensors
 
-_CHECKPOINT_PREFIX = "model.diffusion_model."
-
 
 def load_model(model: "Model") -> Any:
     """Its transformer as MODEL. Raises `ModelError` when it can't be loaded."""
     tensors, metadata = _tensors(model, TRANSFORMER)
-    named = {_CHECKPOINT_PREFIX + name: tensor for name, tensor in tensors.items()}
+    named = {TRANSFORMER_PREFIX + name: tensor for name, tensor in tensors.items()}
     found = comfy.sd.load_state_dict_guess_config(
         named, output_vae=False, output_clip=False, metadata=metadata
     )

@@ -1,7 +1,8 @@
 from ..family import Family, ModelSize
 from ..names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
+from ..video_format import VideoFormat
 from .activation_bytes import LORA_IN_HALF, saved_bytes
-from .formats import GRID, NAME, AudioFormat, VideoFormat
+from .formats import GRID, NAME, AudioFormat
 from .layers import LAYERS
 from .miniature import shipped
 
@@ -12,7 +13,7 @@ GEMMA_BYTES = 24_000_000_000
 LTX2 = Family(
     name=NAME,
     grid=GRID,
-    streams={VIDEO: VideoFormat(), AUDIO: AudioFormat()},
+    streams={VIDEO: VideoFormat(GRID), AUDIO: AudioFormat()},
     text=(VIDEO_TEXT, AUDIO_TEXT),
     sizes=(ModelSize("19B to 22B", 48, 4096, 38_000_000_000, LORA_IN_HALF),),
     architecture=ARCHITECTURE,

@@ -1,14 +1,13 @@
-"""What LTX-2.x takes for a video and for a sound. No torch."""
+"""What LTX-2.x takes for a sound, and its grid of videos. No torch."""
 
 from dataclasses import dataclass
 
-from ...geometry import LatentSize, VideoSize
+from ...geometry import VideoSize
 from ..grids import GRIDS
-from ..names import AUDIO_VAE, MASK, REFERENCE, VAE
+from ..names import AUDIO_VAE
 
 NAME = "LTX-2"
 GRID = GRIDS[NAME]
-VIDEO_CHANNELS = 128
 
 AUDIO_CHANNELS, AUDIO_BINS = 8, 16
 """A latent of sound has 8 channels of 16 frequency bins: a token of 128 numbers."""
@@ -17,22 +16,6 @@ TEXT_TOKENS = 1024
 
 MEL_RATE, HOP_SAMPLES, MELS_PER_LATENT = 16000, 160, 4
 """25 latents a second."""
-
-
-@dataclass(frozen=True)
-class VideoFormat:
-    """Latents [128, f, h, w], a token for each of f*h*w."""
-
-    channels: int = VIDEO_CHANNELS
-    encoder: str = VAE
-    roles: frozenset[str] = frozenset({REFERENCE, MASK})
-    sound_rate: int | None = None
-
-    def latent_shape(self, size: VideoSize, fps: float) -> LatentSize:
-        return GRID.latent(size)
-
-    def tokens(self, size: VideoSize, fps: float) -> int:
-        return GRID.latent(size).tokens
 
 
 @dataclass(frozen=True)

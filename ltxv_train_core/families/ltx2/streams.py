@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ..noise import linear_shift
+from ..video_format import VIDEO_CHANNELS
 from .formats import (
     AUDIO_CHANNELS,
     GRID,
     HOP_SAMPLES,
     MEL_RATE,
     MELS_PER_LATENT,
-    VIDEO_CHANNELS,
 )
 
 

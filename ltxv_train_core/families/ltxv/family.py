@@ -1,16 +1,17 @@
 from ..family import Family, ModelSize
 from ..names import PROMPT, VIDEO
+from ..video_format import VideoFormat
 from .activation_bytes import LORA_IN_HALF, saved_bytes
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .layers import LAYERS
 from .miniature import shipped
 from .versions import MAIN_REPOSITORY, T5_XXL_BYTES, VERSIONS
-from .video_format import GRID, NAME, VideoFormat
+from .video_format import GRID, NAME
 
 LTXV = Family(
     name=NAME,
     grid=GRID,
-    streams={VIDEO: VideoFormat()},
+    streams={VIDEO: VideoFormat(GRID)},
     text=(PROMPT,),
     sizes=(
         ModelSize("2B", 28, 2048, 3_800_000_000, LORA_IN_HALF),

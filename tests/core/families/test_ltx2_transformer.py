@@ -188,6 +188,47 @@ def test_without_modulated_prompts_it_is_diffusers():
         torch.testing.assert_close(ours[name], expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("generation", ["2.0", "2.3"])
+def test_the_sound_attends_to_the_video_that_has_attended_to_the_sound(generation):
+    """In one block at equal levels nothing but that order differs from diffusers."""
+    seen, text = given(caption=96 if generation == "2.0" else None)
+    for each in seen.values():
+        each.levels[:] = torch.tensor([[0.6], [0.3]])
+    timesteps = {name: each.levels * 1000 for name, each in seen.items()}
+    call = {
+        "hidden_states": seen[VIDEO].tokens,
+        "audio_hidden_states": seen[AUDIO].tokens,
+        "encoder_hidden_states": text.tensors[VIDEO_TEXT],
+        "audio_encoder_hidden_states": text.tensors[AUDIO_TEXT],
+        "timestep": timesteps[VIDEO],
+        "audio_timestep": timesteps[AUDIO],
+        "sigma": timesteps[VIDEO][:, 0],
+        "audio_sigma": timesteps[AUDIO][:, 0],
+        "video_coords": seen[VIDEO].positions,
+        "audio_coords": seen[AUDIO].positions,
+    }
+
+    def both(hears: bool) -> tuple[dict, dict]:
+        transformer = transformer_of(generation, num_layers=1)
+        if not hears:
+            torch.nn.init.zeros_(
+                transformer.transformer_blocks[0].audio_to_video_attn.to_out[0].weight
+            )
+            torch.nn.init.zeros_(
+                transformer.transformer_blocks[0].audio_to_video_attn.to_out[0].bias
+            )
+        with torch.no_grad():
+            video, audio = transformer(**call, return_dict=False)
+            ours = denoiser_of(transformer).denoise(seen, text)
+        return {VIDEO: video, AUDIO: audio}, ours
+
+    theirs, ours = both(hears=True)
+    torch.testing.assert_close(ours[VIDEO], theirs[VIDEO], rtol=0, atol=2e-5)
+    assert (ours[AUDIO] - theirs[AUDIO]).abs().max() > 1e-3
+    theirs, ours = both(hears=False)
+    torch.testing.assert_close(ours[AUDIO], theirs[AUDIO], rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize(
     "way", ["checkpointing", "offload", pytest.param("compile", marks=pytest.mark.long)]
 )
