@@ -1,10 +1,11 @@
 """Which size a clip is brought to."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError, DataError
-from ..geometry import Grid, VideoSize, parse_buckets
+from ..geometry import Grid, LatentSize, VideoSize, parse_buckets
 from ..media.info import MediaInfo
 
 AUTOMATIC = "auto:"
@@ -105,6 +106,18 @@ def choose_bucket(
         sizes = tuple(size for buckets in sets for size in buckets.sizes)
         return _choose(BucketSet(sizes, sets[0].crop_step), media, fps, True)
     raise problems[-1]
+
+
+def filled_size(
+    bucket: VideoSize, media: Sequence[MediaInfo], grid: Grid, fps: float | None = None
+) -> VideoSize | None:
+    """A bucket, as much smaller as needed for all files to fill it; None where the grid has no such size."""
+    width = min([bucket.width, *(m.width for m in media)]) // grid.spatial
+    height = min([bucket.height, *(m.height for m in media)]) // grid.spatial
+    frames = (min([bucket.frames, *(m.frames_at(fps) for m in media)]) - 1) // grid.temporal
+    if not width or not height or (not frames and not all(m.is_image for m in media)):
+        return None
+    return grid.pixels(LatentSize(frames + 1, height, width))
 
 
 def _choose(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
@@ -36,7 +37,7 @@ from ..families.names import MASK, TEXT_ENCODER, VIDEO
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
-from .buckets import named_sizes
+from .buckets import filled_size, named_sizes
 from .data_set_name import PATHS, data_set_name
 from .encoder_cache import model_stamp, remembered_encoders
 from .encoders import Encoders, EncoderSource
@@ -52,6 +53,8 @@ __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
 SAVE_FACTS_EVERY_SECONDS = 10.0
 FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
+MOST_REASONS = 10
+"""In the message that nothing can be used."""
 
 
 def preprocess(
@@ -195,9 +198,19 @@ class _Pass:
                 self.log.skip(clip.name, f"{min(taken)} names a window of another clip: rename it")
                 continue
             planned |= items
-        self._refuse_nothing(list(planned.values()))
+        if not planned:
+            raise DataError("\n".join([*self._reasons(), *self._smaller_size(clips, encoders)]))
         self.save_facts()
         return list(planned.values())
+
+    def _smaller_size(self, clips: list[Clip], encoders: Encoders) -> list[str]:
+        """What to write where the clips are too short or too small for every bucket; nothing elsewhere."""
+        bucket = named_sizes(self.settings.resolution_buckets)[0]
+        media = [self.facts.of(path).info for clip in clips for path in _must_fill(clip)]
+        size = filled_size(bucket, media, encoders.family.grid, self.settings.target_fps)
+        if size in (None, bucket):
+            return []
+        return [f"All of them fill {size}: resolution_buckets can be {size}"]
 
     def _can_be_made(self, planned: PlannedExample) -> bool:
         """False where it failed before, with the same content and options.
@@ -237,7 +250,7 @@ class _Pass:
         planned = media.run(planned, encoders)
         self.facts.add_failures(media.failures)
         self.save_facts()
-        self._refuse_nothing(planned)
+        self._require_some(planned)
         failures = encode_captions(planned, empty, encoders, self.cache, self.log)
         if failures:
             self.facts.add_failures(failures)
@@ -262,7 +275,7 @@ class _Pass:
                 self.log.skip(p.example.name, failures[min(keys)])
             else:
                 remaining.append(p)
-        self._refuse_nothing(remaining)
+        self._require_some(remaining)
         return remaining
 
     def finish(self, planned: list[PlannedExample], encoders: Encoders) -> PreprocessSummary:
@@ -337,16 +350,27 @@ class _Pass:
             if not all(self.cache.holds(file, forms[file]) for file in files):
                 encoders.parts[part].require()
 
-    def _refuse_nothing(self, planned: list[PlannedExample]) -> None:
-        if planned:
-            return
-        skipped = self.log.skipped
-        shown = [f"- {name}: {reason}" for name, reason in skipped[:10]]
-        if len(skipped) > len(shown):
-            shown.append(f"- and {len(skipped) - len(shown)} more")
-        raise DataError(
-            "\n".join([f"{self.settings.source}: none of its clips can be used", *shown])
-        )
+    def _require_some(self, planned: list[PlannedExample]) -> None:
+        if not planned:
+            raise DataError("\n".join(self._reasons()))
+
+    def _reasons(self) -> list[str]:
+        """Why no clip can be used, each reason once."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.log.skipped:
+            names.setdefault(reason, []).append(name)
+        shown = [
+            f"- {some[0]}{f' and {len(some) - 1} more' if len(some) > 1 else ''}: {reason}"
+            for reason, some in [*names.items()][:MOST_REASONS]
+        ]
+        if len(names) > MOST_REASONS:
+            shown.append(f"- and {len(names) - MOST_REASONS} more reasons")
+        return [f"{self.settings.source}: none of its clips can be used", *shown]
+
+
+def _must_fill(clip: Clip) -> list[Path]:
+    """The files of a clip that are brought to a bucket."""
+    return [path for path in (clip.media, clip.reference) if path]
 
 
 def _name(pair: tuple[Clip, object]) -> str:

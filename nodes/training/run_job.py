@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 import comfy.model_management
 
 from ...ltxv_train_core.background import Job
-from ...ltxv_train_core.errors import Cancelled
+from ...ltxv_train_core.errors import Cancelled, LTXVTrainError
 from ...ltxv_train_core.events import Event, EventQueue, Reporter, StopSignal
+from ...ltxv_train_core.permissions import NotAllowedError
 from ..comfy.device import use_comfyui_device
 from ..server.broadcast import NodeLocation, broadcast_event
 from ..server.jobs import job_manager
@@ -45,7 +46,7 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
     """Runs `target` in its own thread and shows what it reports at the node.
 
     When the user interrupts the prompt, the work is asked to stop and gets the time to save what it
-    has; then the interrupt is raised again for ComfyUI.
+    has; then the interrupt is raised again for ComfyUI. Why it failed stays to be read at the node.
 
     Raises:
         Exception: whatever the work raised.
@@ -69,7 +70,13 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
     finally:
         free_memory()
     progress.show(_broadcast(job.drain(), progress))
-    result = job.result()
+    try:
+        result = job.result()
+    except NotAllowedError:  # the question is shown at the node
+        raise
+    except LTXVTrainError as error:
+        progress.show_text(str(error))
+        raise
     progress.end()
     return result
 

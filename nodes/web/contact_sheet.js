@@ -1,6 +1,7 @@
 /** Makes a node high enough for its contact sheet to be seen. */
 
 const HIGHEST_PX = 900;
+const TEXT_PX = 150;
 const TRIES = 20;
 const TRY_EVERY_MS = 250;
 
@@ -20,8 +21,13 @@ function grow(node, tries) {
     if (tries) setTimeout(() => grow(node, tries - 1), TRY_EVERY_MS);
     return;
   }
+  const widgets = Object.fromEntries(node.widgets.map((widget) => [widget.name, widget]));
+  const [text, pictures] = [widgets["$$node-text-preview"], widgets["$$canvas-image-preview"]];
+  // The text would take half of the height that the pictures are given.
+  if (text) text.options.getMinHeight = text.options.getMaxHeight = () => TEXT_PX;
   const [width, height] = node.size;
-  const needed = node.computeSize()[1] + Math.min(HIGHEST_PX, (width * picture.naturalHeight) / picture.naturalWidth);
+  const sheet = Math.min(HIGHEST_PX, (width * picture.naturalHeight) / picture.naturalWidth);
+  const needed = node.computeSize()[1] + Math.max(0, sheet - (pictures?.computeLayoutSize?.(node).minHeight ?? 0));
   if (height < needed) node.setSize([width, needed]);
   node.setDirtyCanvas(true, true);
 }

@@ -1,5 +1,6 @@
 /** Hides the widgets of a node that name the base model while a model section is connected: it counts instead. */
 
+import { app } from "../../scripts/app.js";
 import { fitHeight, hide } from "./advanced.js";
 
 const WIDGETS = ["model", "text_encoder", "vae"].flatMap((part) => [`${part}_source`, `${part}_file`]);
@@ -12,7 +13,8 @@ export function hideLinkedModel(node) {
   const before = node.onConnectionsChange;
   node.onConnectionsChange = function (...values) {
     before?.apply(this, values);
-    if (own.length && isModel(values[4] ?? {})) fitHeight(node);
+    // A graph that is opened has the heights that it was saved with.
+    if (own.length && isModel(values[4] ?? {}) && !app.configuringGraph) fitHeight(node);
   };
 }
 

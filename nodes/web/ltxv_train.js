@@ -12,6 +12,7 @@ import { NodeWidget } from "./node_widget.js";
 import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
+import { rememberHeights, restoreHeights } from "./saved_sizes.js";
 import { sidebarTab } from "./side_panel.js";
 
 const LOAD_CONFIG = "LTXVTrainLoadConfig";
@@ -55,6 +56,9 @@ app.registerExtension({
     });
     chain(nodeType.prototype, "onRemoved", (node) => widgets.get(node)?.close());
   },
+
+  beforeConfigureGraph: rememberHeights,
+  afterConfigureGraph: () => restoreHeights(app.graph),
 
   setup() {
     loadStyle();

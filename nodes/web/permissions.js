@@ -7,8 +7,8 @@ import * as rest from "./rest.js";
 import { onEvent } from "./runs.js";
 
 const WIDGET = "ltxv_train_permission";
-const WIDTH_PX = 380;
-const LINE_PX = 96;
+const WIDTH_PX = 260;
+const LINE_PX = 110;
 const MARGIN_PX = 100;
 const VIEW_DELAY_MS = 150;
 

@@ -46,9 +46,9 @@ def your_videos(schemas: Schemas) -> Workflow:
         "Start here",
         text="## Your videos to a LoRA\n\n1. *Preprocess*: write the **path** of a folder with videos and a "
         "`.txt` beside each, or of a csv with the columns `media_path` and `caption`.\n2. *Base model*: "
-        "choose it **once, here**. `LTXV_MINIATURE` tries everything without a download.\n3. *Recipe*: "
-        "choose a **goal** and write a prompt with your trigger word.\n4. Press **Run**. Cancel keeps what "
-        "was trained; Run resumes it.",
+        "choose it **once, here**. `LTXV_MINIATURE`, with the buckets `auto:96x96x17`, tries everything in "
+        "minutes and without a download.\n3. *Recipe*: choose a **goal** and write a prompt with your "
+        "trigger word.\n4. Press **Run**. Cancel keeps what was trained; Run resumes it.",
     )
     model = w.add("LTXVTrainModelConfig", MODEL, "Base model", model_source="LTXV_2B_0.9.6_DEV")
     data = w.add(
@@ -56,7 +56,7 @@ def your_videos(schemas: Schemas) -> Workflow:
         (275, 240),
         dataset_path="",
         model=model["model"],
-        resolution_buckets="768x448x89",
+        resolution_buckets="auto:768x448x89",
     )
     recipe = _recipe(w, data, model=model["model"], name="my-lora")
     train = w.add("LTXVTrainLoRA", TRAIN, config=recipe["config"])

@@ -319,6 +319,23 @@ def test_nothing_usable_is_an_error_with_the_reasons(tmp_path, write_clip, make,
     assert "none of its clips can be used" in str(caught.value)
     assert "- short.mp4: too short: 64x64 with 5 frames" in str(caught.value)
     assert "- absent.mp4: the media path 'absent.mp4' is no file" in str(caught.value)
+    assert "All of them fill" not in str(caught.value)  # no video has fewer than 9 frames
+
+
+def test_clips_that_fill_no_bucket_are_named_once_with_a_size_that_all_of_them_fill(
+    write_clip, make
+):
+    write_clip("a.mp4", width=96, frames=17)
+    write_clip("b.mp4", frames=12)
+    write_clip("c.mp4", frames=12)
+    rows = [row("a.mp4", "A"), row("b.mp4", "B"), row("c.mp4", "C")]
+    with pytest.raises(DataError) as caught:
+        make(rows, buckets="128x128x89")
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("- a.mp4: too short: 96x64 with 17 frames")
+    assert lines[2].startswith("- b.mp4 and 1 more: too short: 64x64 with 12 frames")
+    assert lines[3:] == ["All of them fill 64x64x9: resolution_buckets can be 64x64x9"]
+    assert make(rows, buckets="64x64x9").dataset.clips == {"64x64x9": 3}
 
 
 def test_a_bucket_off_the_grid_is_refused_first(make):
