@@ -118,17 +118,17 @@ def file_lists() -> list[io.Input]:
         "text_encoder_source": "the text encoder (T5-XXL)",
         "vae_source": "the VAE",
     }
-    return [
-        io.Combo.Input(
+    widgets = {
+        option: io.Combo.Input(
             widget,
             options=[NONE, *listed(folders)],
             default=NONE,
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
             f"{option}. none: {option} is used.",
-            **advanced(option == "vae_source"),
         )
         for option, (widget, folders) in FILES.items()
-    ]
+    }
+    return [advanced(each) if option == "vae_source" else each for option, each in widgets.items()]
 
 
 def _full_path(file: str) -> str | None:

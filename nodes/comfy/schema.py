@@ -1,6 +1,6 @@
 """What nodes say of themselves: labels in words, and what only newer versions of ComfyUI know.
 
-0.3.64 refuses `advanced` and `search_aliases`; there they are left out.
+0.3.64 refuses `search_aliases`; there they are left out.
 """
 
 import inspect
@@ -10,15 +10,16 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.config.labels import label
 
-_KNOWS_ADVANCED = "advanced" in inspect.signature(io.Float.Input).parameters
 _KNOWS_ALIASES = "search_aliases" in inspect.signature(io.Schema).parameters
 
 _WIDGETS = {"BOOLEAN", "COMBO", "FLOAT", "INT", "STRING"}
 
 
-def advanced(is_advanced: bool = True) -> dict[str, Any]:
-    """The argument by which an input is shown only on demand."""
-    return {"advanced": True} if is_advanced and _KNOWS_ADVANCED else {}
+def advanced(item: io.Input) -> io.Input:
+    """Shows an input only on demand. As a setting, because 0.3.64 has no argument for it; its interface
+    takes it all the same."""
+    item.extra_dict = {**item.extra_dict, "advanced": True}
+    return item
 
 
 def search_aliases(*words: str) -> dict[str, Any]:

@@ -58,12 +58,13 @@ class LTXVTrainRecipe(io.ComfyNode):
                     "a thing. motion: a movement or an effect. ic-lora: to follow a reference video "
                     "(control). full: every weight, not a LoRA.",
                 ),
-                io.Combo.Input(
-                    "card_memory",
-                    options=[DETECTED, *CARDS],
-                    default=DETECTED,
-                    tooltip="Memory of the card that trains. detected: of this machine's.",
-                    **advanced(),
+                advanced(
+                    io.Combo.Input(
+                        "card_memory",
+                        options=[DETECTED, *CARDS],
+                        default=DETECTED,
+                        tooltip="Memory of the card that trains. detected: of this machine's.",
+                    )
                 ),
                 io.Combo.Input(
                     "effort",

@@ -15,11 +15,12 @@ from ..comfy.widget_problems import WidgetProblem, problems_at
 
 def widget(option: Option) -> io.Input:
     """The widget of an option."""
-    common = {
-        "tooltip": tooltip(option),
-        "default": option.default,
-        **advanced(option.advanced),
-    }
+    made = _widget(option)
+    return advanced(made) if option.advanced else made
+
+
+def _widget(option: Option) -> io.Input:
+    common = {"tooltip": tooltip(option), "default": option.default}
     if option.kind == "int":
         return io.Int.Input(
             option.name,

@@ -71,12 +71,13 @@ class LTXVTrainDemoDataset(WritesDataset):
                     control_after_generate=False,
                     tooltip="The same seed generates the same clips.",
                 ),
-                io.String.Input(
-                    "folder",
-                    default="ltxv_train_demo",
-                    tooltip="Folder to write to, in ComfyUI's input folder. Each task, number and "
-                    "seed gets its own folder in it.",
-                    **advanced(),
+                advanced(
+                    io.String.Input(
+                        "folder",
+                        default="ltxv_train_demo",
+                        tooltip="Folder to write to, in ComfyUI's input folder. Each task, number and "
+                        "seed gets its own folder in it.",
+                    )
                 ),
                 io.Int.Input(
                     "prompt_number",

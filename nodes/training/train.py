@@ -130,24 +130,26 @@ class TrainNode(io.ComfyNode):
                     tooltip="wait: the graph continues when training has finished. detached: the "
                     "run trains in the background; Wait for LTXV Run waits for it.",
                 ),
-                io.Boolean.Input(
-                    "train_again",
-                    default=False,
-                    optional=True,
-                    tooltip="Train a finished run once more, as a new run beside the earlier one, "
-                    "every time that the graph is queued.",
-                    **advanced(),
+                advanced(
+                    io.Boolean.Input(
+                        "train_again",
+                        default=False,
+                        optional=True,
+                        tooltip="Train a finished run once more, as a new run beside the earlier one, "
+                        "every time that the graph is queued.",
+                    )
                 ),
-                io.Int.Input(
-                    "processes",
-                    default=0,
-                    min=0,
-                    max=64,
-                    optional=True,
-                    tooltip="0: train inside ComfyUI. 1: in a process of its own; if it crashes, "
-                    "ComfyUI keeps running. More: in that many processes together, one for each "
-                    "GPU; each has a batch of its own.",
-                    **advanced(),
+                advanced(
+                    io.Int.Input(
+                        "processes",
+                        default=0,
+                        min=0,
+                        max=64,
+                        optional=True,
+                        tooltip="0: train inside ComfyUI. 1: in a process of its own; if it crashes, "
+                        "ComfyUI keeps running. More: in that many processes together, one for each "
+                        "GPU; each has a batch of its own.",
+                    )
                 ),
             ],
             outputs=run_outputs(cls.gives),

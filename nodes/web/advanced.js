@@ -1,12 +1,11 @@
 /**
  * Hides widgets that few change, on the classic canvas, which shows all. Nodes 2.0 do it by themselves.
- *
- * ComfyUI before 0.4 names no widget advanced: there nothing is hidden.
  */
 
 import { app } from "../../scripts/app.js";
 
 const BUTTON = "ltxv_train_advanced";
+const WIDGET_GAP_PX = 4;
 const ALWAYS = "Comfy.Node.AlwaysShowAdvancedWidgets";
 
 /** Hides a new node's advanced widgets, and gives it a button that shows them. */
@@ -31,6 +30,10 @@ export function fitHeight(node) {
 export function hide(widget, condition) {
   const before = Object.getOwnPropertyDescriptor(widget, "hidden")?.get;
   compute(widget, "hidden", () => Boolean(before?.()) || condition());
+  if (before) return;
+  // 0.3.64 leaves room for widgets that are hidden, and adds a gap to the height that a widget asks for.
+  const { computeSize } = widget;
+  compute(widget, "computeSize", () => (widget.hidden ? () => [0, -WIDGET_GAP_PX] : computeSize));
 }
 
 function toggle(node) {

@@ -48,7 +48,7 @@ def page(host: Host, tmp_path: Path) -> Iterator[Any]:
 @pytest.fixture
 def newer(host: Host) -> None:
     if "search_aliases" not in host.object_info()[TRAIN]:
-        pytest.skip("this version knows no advanced widgets and no search words")
+        pytest.skip("this version knows no search words")
 
 
 def _set(page: Any, settings: dict[str, Any]) -> None:
@@ -76,7 +76,6 @@ def _click_widget(page: Any, name: str) -> None:
     page.mouse.click(x, y)
 
 
-@pytest.mark.usefixtures("newer")
 def test_the_classic_canvas_shows_advanced_widgets_on_demand(page: Any) -> None:
     page.evaluate(ADD, PREPROCESS)
     page.wait_for_timeout(500)
@@ -108,7 +107,6 @@ def test_the_classic_canvas_shows_advanced_widgets_on_demand(page: Any) -> None:
     assert page.evaluate(SHOWN) == ["Mode", SHOW, "ltxv_train_panel"]
 
 
-@pytest.mark.usefixtures("newer")
 def test_a_linked_advanced_widget_shows(page: Any) -> None:
     page.evaluate(ADD, PREPROCESS)
     page.evaluate(

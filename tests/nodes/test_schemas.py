@@ -147,9 +147,6 @@ def test_widgets_have_labels_in_words(nodes: dict) -> None:
 
 
 def test_few_widgets_show_at_first(nodes: dict) -> None:
-    """Where this version of ComfyUI knows `advanced`."""
-    if not any("advanced" in s for node in nodes.values() for _, s in _inputs(node).values()):
-        pytest.skip("this version knows no advanced widgets")
     shown = {
         name: [
             input_name

@@ -31,7 +31,7 @@ LISTS_FILES = {
     "vae_file",
 }
 
-NEW_PARAMETERS = {"advanced", "search_aliases"}
+NEW_PARAMETERS = {"search_aliases"}
 """nodes/comfy/schema.py leaves them out where ComfyUI does not know them."""
 
 pytestmark = [

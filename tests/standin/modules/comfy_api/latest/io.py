@@ -32,16 +32,15 @@ class Input:
         display_name: str | None = None,
         optional: bool = False,
         tooltip: str | None = None,
-        advanced: bool | None = None,
     ):
         self.id = id
         self.display_name = display_name
         self.optional = optional
         self.tooltip = tooltip
-        self.advanced = advanced
+        self.extra_dict: dict[str, Any] = {}
 
     def as_dict(self) -> dict[str, Any]:
-        return _given(display_name=self.display_name, tooltip=self.tooltip, advanced=self.advanced)
+        return _given(display_name=self.display_name, tooltip=self.tooltip) | self.extra_dict
 
 
 class _NumberInput(Input):
@@ -55,9 +54,8 @@ class _NumberInput(Input):
         min: Any = None,
         max: Any = None,
         step: Any = None,
-        advanced: bool | None = None,
     ):
-        super().__init__(id, display_name, optional, tooltip, advanced)
+        super().__init__(id, display_name, optional, tooltip)
         self.default, self.min, self.max, self.step = default, min, max, step
 
     def as_dict(self) -> dict[str, Any]:
