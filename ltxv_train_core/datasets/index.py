@@ -35,6 +35,8 @@ from ..storage.reading import read_json
 INDEX_VERSION = 2
 CONDITIONS = "conditions"
 EMPTY_CAPTION = "empty_caption"
+WINDOW_MARK = "@"
+"""Before the number of a further window in a name: `clip.mp4@2`."""
 SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
 VERIFICATION_NAME = "verification.png"

@@ -14,7 +14,7 @@ from ..geometry import VideoSize
 from ..media.info import TRAITS, MediaInfo
 from ..units import byte_size, duration
 from .cache import Cache
-from .index import Example, Index
+from .index import WINDOW_MARK, Example, Index
 
 Verified: TypeAlias = tuple[str, float]
 """A clip that was decoded again, and its PSNR in dB."""
@@ -23,13 +23,15 @@ Verified: TypeAlias = tuple[str, float]
 @dataclass(frozen=True)
 class DatasetSummary:
     """Attributes:
-    clips: number of items by size.
+    clips: number of items by size; a clip gives several where it has several windows.
+    files: the clips that the items are of.
     caption_tokens: least, median and most tokens of a caption.
     sample_tokens: tokens of a sample by size, references included.
     model_sizes: of the family that it is for.
     """
 
     clips: dict[str, int]
+    files: int
     frames: int
     caption_tokens: tuple[int, int, int]
     sample_tokens: dict[str, int]
@@ -38,13 +40,21 @@ class DatasetSummary:
     model_sizes: tuple[ModelSize, ...]
 
     @property
+    def amount(self) -> str:
+        """How many clips there are, in words."""
+        items = sum(self.clips.values())
+        clips = _counted(self.files, "clip")
+        return clips if items == self.files else f"{_counted(items, 'window')} of {clips}"
+
+    @property
     def lines(self) -> list[str]:
         """In words."""
-        total = sum(self.clips.values())
-        lines = [f"{total} clips, {self.frames} frames, {byte_size(self.disk_bytes)} on disk"]
+        lines = [f"{self.amount}, {self.frames} frames, {byte_size(self.disk_bytes)} on disk"]
+        unit = "clip" if sum(self.clips.values()) == self.files else "window"
         for size, count in self.clips.items():
             reference = " with its reference" if self.with_references else ""
-            lines.append(f"- {size}: {count} clips, {self.sample_tokens[size]} tokens{reference}")
+            tokens = f"{self.sample_tokens[size]} tokens{reference}"
+            lines.append(f"- {size}: {_counted(count, unit)}, {tokens}")
         low, middle, high = self.caption_tokens
         lines.append(f"captions: {low} to {high} tokens, half of them up to {middle}")
         tokens = max(self.sample_tokens.values())
@@ -71,8 +81,10 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
         tokens[item.size] = max(tokens.get(item.size, 0), _tokens(item, family))
     embeddings = {caption.embedding for item in index.items for caption in item.captions}
     lengths = sorted(cache.first_dimension(one, family.text[0]) for one in embeddings)
+    names = {item.name for item in index.items}
     return DatasetSummary(
         clips=clips,
+        files=sum(name.rpartition(WINDOW_MARK)[0] not in names for name in names),
         frames=sum(VideoSize.parse(size).frames * count for size, count in clips.items()),
         caption_tokens=(lengths[0], int(median(lengths)), lengths[-1]),
         sample_tokens={size: tokens[size] for size in clips},
@@ -96,6 +108,10 @@ def _tokens(item: Example, family: Family) -> int:
         family.streams[name].tokens(size, item.fps) * (1 + (REFERENCE in files))
         for name, files in item.streams.items()
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def count_traits(infos: Iterable[MediaInfo]) -> dict[str, int]:
@@ -145,9 +161,8 @@ class PreprocessSummary:
     @property
     def text(self) -> str:
         """Everything that the user should know, in lines."""
-        clips = sum(self.dataset.clips.values())
         lines = [
-            f"{clips} clips ready, {len(self.skipped)} skipped; {self.written} files encoded, "
+            f"{self.dataset.amount} ready, {len(self.skipped)} skipped; {self.written} files encoded, "
             f"{self.reused} reused, took {duration(self.seconds)}"
         ]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped]
@@ -165,8 +180,8 @@ class PreprocessSummary:
         lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
         if self.other_indexes:
             lines.append(
-                f"the folder also holds {len(self.other_indexes)} other data sets, for example "
-                f"{self.other_indexes[0]}; where one is no longer needed, delete its index and "
+                f"the folder also holds {_counted(len(self.other_indexes), 'other data set')}, for "
+                f"example {self.other_indexes[0]}; where one is no longer needed, delete its index and "
                 "preprocess with remove_orphans"
             )
         if self.orphans and self.orphans_removed:

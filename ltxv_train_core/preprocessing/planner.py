@@ -9,6 +9,7 @@ from ..config import PreprocessSettings
 from ..datasets.index import (
     CONDITIONS,
     EMPTY_CAPTION,
+    WINDOW_MARK,
     CachedFile,
     Caption,
     Example,
@@ -27,7 +28,6 @@ from .encoders import Encoders
 from .probe_cache import FileFacts
 
 SHAPE_TOLERANCE = 0.02
-WINDOW_MARK = "@"
 RECIPE_VERSION = 1
 """Raised when the same media and settings give other latents or embeddings than before."""
 

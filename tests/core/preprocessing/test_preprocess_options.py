@@ -67,6 +67,9 @@ def test_windows_of_a_long_clip_are_items_with_its_caption_and_pair(tmp_path, ra
     items = read_index(summary.root).items
     assert [item.name for item in items] == ["a.mp4", "a.mp4@2", "a.mp4@3", "short.mp4"]
     assert (first.written, summary.written, summary.reused) == (6, 4, 6)
+    assert first.text.startswith("2 clips ready, 0 skipped")
+    assert summary.text.startswith("4 windows of 2 clips ready, 0 skipped")
+    assert "\n- 64x64x9: 4 windows, " in summary.text
     for name, start in (("a.mp4", 0), ("a.mp4@2", 10), ("a.mp4@3", 21)):
         expected = encoded(tmp_path / "a.mp4", start=start)
         torch.testing.assert_close(latents(summary.root, name), expected)

@@ -57,7 +57,7 @@ def test_two_data_sets_share_a_folder_and_what_is_equal(make, monkeypatch):
     assert small.index != large.index
     assert (large.written, large.reused) == (2, 2)  # the captions are the same
     assert large.other_indexes == (small.index.name,)
-    assert f"1 other data sets, for example {small.index.name}" in large.text
+    assert f"1 other data set, for example {small.index.name}" in large.text
     assert TrainingDataset(small.index).groups == ["64x64x9"] * 2
     assert TrainingDataset(large.index).groups == ["64x64x17"] * 2
     assert TrainingDataset(small.root).groups == ["64x64x17"] * 2  # the last one
