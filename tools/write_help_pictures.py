@@ -1,0 +1,231 @@
+"""Draws the typical wiring of each node for its help page: nodes/web/docs/wiring/*.svg.
+
+python tools/write_help_pictures.py          # write
+python tools/write_help_pictures.py --check  # exit code 1 if a picture is out of date
+
+What is wired to what, the templates say; `MORE` adds the nodes that no template has.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "nodes" / "web" / "docs"
+FOLDER = DOCS / "wiring"
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from ltxv_train_core.config.labels import label  # noqa: E402
+from tools.write_templates import FOLDER as TEMPLATES  # noqa: E402
+from tools.write_templates import schemas  # noqa: E402
+
+
+class Wire(NamedTuple):
+    """From an output of a kind of node to an input of another."""
+
+    source: str
+    output: str
+    target: str
+    input: str
+
+
+MORE = [
+    Wire("LTXVTrainSplitScenes", "dataset_path", "LTXVTrainDatasetCaption", "dataset_path"),
+    Wire("LTXVTrainDatasetCaption", "dataset_path", "LTXVTrainDatasetPreprocess", "dataset_path"),
+    Wire(
+        "LTXVTrainDatasetReferences", "dataset_path", "LTXVTrainDatasetPreprocess", "dataset_path"
+    ),
+    Wire("LoadVideo", "video", "LTXVTrainDatasetFromVideos", "videos"),
+    Wire("LTXVTrainDatasetFromVideos", "dataset_path", "LTXVTrainDatasetCaption", "dataset_path"),
+    Wire("LTXVTrainLoadConfig", "config", "LTXVTrainLoRA", "config"),
+    Wire("LTXVTrainConfig", "config", "LTXVTrainSaveConfig", "config"),
+    *(
+        Wire(train, "lora_name", "LTXVTrainLoadLoRA", "lora_name")
+        for train in ("LTXVTrainLoRA", "LTXVTrainICLoRA")
+    ),
+    Wire("LTXVTrainLoRA", "run", "LTXVTrainWait", "run"),
+    Wire("LTXVTrainWait", "lora_name", "LTXVTrainLoadLoRA", "lora_name"),
+    *(
+        Wire(node, section, "LTXVTrainConfig", section)
+        for node, section in (
+            ("LTXVTrainFlowMatchingConfig", "flow_matching"),
+            ("LTXVTrainHubConfig", "hub"),
+            ("LTXVTrainTrackersConfig", "trackers"),
+        )
+    ),
+    *(
+        Wire("LTXVTrainLoRA", "lora_name", tool, "lora_name")
+        for tool in ("LTXVTrainConvertLoRA", "LTXVTrainResizeLoRA", "LTXVTrainMergeLoRA")
+    ),
+    *(
+        Wire(tool, "lora_name", "LTXVTrainLoadLoRA", "lora_name")
+        for tool in ("LTXVTrainConvertLoRA", "LTXVTrainResizeLoRA", "LTXVTrainExtractLoRA")
+    ),
+    Wire("LTXVTrainModel", "model_name", "LTXVTrainExtractLoRA", "tuned_name"),
+    Wire("LTXVTrainMergeLoRA", "model_name", "UNETLoader", "unet_name"),
+    Wire("LTXVTrainInspectFile", "text", "PreviewAny", "source"),
+    Wire("CLIPTextEncode", "CONDITIONING", "LTXVTrainApplyReference", "positive"),
+    Wire("CheckpointLoaderSimple", "VAE", "LTXVTrainApplyReference", "vae"),
+    Wire("EmptyLTXVLatentVideo", "LATENT", "LTXVTrainApplyReference", "latent"),
+    Wire("LTXVTrainApplyReferenceFilter", "images", "LTXVTrainApplyReference", "reference"),
+    Wire("LTXVTrainApplyReference", "positive", "SamplerCustom", "positive"),
+    Wire("LTXVTrainApplyReference", "negative", "SamplerCustom", "negative"),
+    Wire("LTXVTrainApplyReference", "latent", "SamplerCustom", "latent_image"),
+    Wire("LoadImage", "IMAGE", "LTXVTrainApplyReferenceFilter", "images"),
+]
+
+MOST = 5
+"""Wires of a node, on each side."""
+WIDTH, NODE, LINE, TITLE, GAP = 700, 200, 18, 22, 14
+PALETTE = ("#b39ddb", "#81c784", "#ffb74d", "#4fc3f7", "#f48fb1", "#dce775", "#90a4ae")
+NAMES = {
+    "CheckpointLoaderSimple": "Load Checkpoint",
+    "CLIPTextEncode": "CLIP Text Encode",
+    "PreviewAny": "Preview as Text",
+    "UNETLoader": "Load Diffusion Model",
+}
+"""Titles of ComfyUI's nodes that are no words of their ids."""
+
+
+def wires() -> list[Wire]:
+    """All that are known, those of most templates first."""
+    found: Counter[Wire] = Counter()
+    for path in sorted(TEMPLATES.glob("*.json")):
+        workflow = json.loads(path.read_text("utf-8"))
+        for graph in (workflow, *workflow.get("definitions", {}).get("subgraphs", ())):
+            found.update(_wires_of(graph))
+    return [wire for wire, _ in found.most_common()] + MORE
+
+
+def _wires_of(graph: dict[str, Any]) -> Iterator[Wire]:
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for node in nodes.values():
+        for place, output in enumerate(node["outputs"]):
+            for link in map(_link, graph["links"]):
+                if link[:2] == (node["id"], place) and link[2] in nodes:
+                    target = nodes[link[2]]
+                    name = target["inputs"][link[3]]["name"]
+                    yield Wire(node["type"], output["name"], target["type"], name)
+
+
+def _link(link: Any) -> tuple[int, int, int, int]:
+    if isinstance(link, dict):
+        return tuple(link[key] for key in ("origin_id", "origin_slot", "target_id", "target_slot"))
+    return link[1], link[2], link[3], link[4]
+
+
+def picture(kind: str, known: list[Wire], titles: Mapping[str, str]) -> str:
+    """A node with what is wired to it, as SVG."""
+    into = _each_once([w for w in known if w.target == kind and w.source in titles], "input")
+    out = _each_once([w for w in known if w.source == kind and w.target in titles], "output")
+    sides = (_grouped(into, "source"), _grouped(out, "target"))
+    heights = [sum(_height(len(some)) + GAP for some in side.values()) - GAP for side in sides]
+    inputs, outputs = (
+        [*dict.fromkeys(w.input for w in into)],
+        [*dict.fromkeys(w.output for w in out)],
+    )
+    own = _height(max(len(inputs), len(outputs), 1))
+    height = max(own, *heights) + 2 * GAP
+    middle, top = (WIDTH - NODE) // 2, (height - own) // 2
+    parts = [_box(middle, top, own, titles[kind], inputs, outputs, is_own=True)]
+    for side, (groups, total) in enumerate(zip(sides, heights, strict=True)):
+        x, y = (WIDTH - NODE if side else 0), (height - total) // 2
+        for other, some in groups.items():
+            names = [w.input if side else w.output for w in some]
+            parts.append(
+                _box(
+                    x, y, _height(len(some)), titles[other], *((names, []) if side else ([], names))
+                )
+            )
+            for row, wire in enumerate(some):
+                there = y + TITLE + LINE * row + LINE // 2
+                here = (outputs if side else inputs).index(wire.output if side else wire.input)
+                near = top + TITLE + LINE * here + LINE // 2
+                ends = (middle + NODE, near, x, there) if side else (x + NODE, there, middle, near)
+                parts.append(_curve(*ends, PALETTE[sum(map(ord, wire.output)) % len(PALETTE)]))
+            y += _height(len(some)) + GAP
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'font-family="sans-serif" font-size="11">\n' + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def _each_once(some: list[Wire], end: str) -> list[Wire]:
+    first: dict[str, Wire] = {}
+    for wire in some:
+        first.setdefault(getattr(wire, end), wire)
+    return [*first.values()][:MOST]
+
+
+def _grouped(some: list[Wire], end: str) -> dict[str, list[Wire]]:
+    groups: dict[str, list[Wire]] = {}
+    for wire in some:
+        groups.setdefault(getattr(wire, end), []).append(wire)
+    return groups
+
+
+def _height(rows: int) -> int:
+    return TITLE + LINE * rows + 4
+
+
+def _box(
+    x: int, y: int, height: int, title: str, left: list[str], right: list[str], is_own: bool = False
+) -> str:
+    border = "#64b5f6" if is_own else "#555"
+    rows = [
+        f'<rect x="{x}" y="{y}" width="{NODE}" height="{height}" rx="5" fill="#353535" stroke="{border}"/>',
+        f'<text x="{x + 8}" y="{y + 15}" fill="#fff" font-weight="bold">{escape(title)}</text>',
+    ]
+    for anchor, at, names in (("start", x + 10, left), ("end", x + NODE - 10, right)):
+        for row, name in enumerate(names):
+            place = y + TITLE + LINE * row + 13
+            rows.append(
+                f'<text x="{at}" y="{place}" fill="#ccc" text-anchor="{anchor}">{escape(label(name))}</text>'
+            )
+    return "\n".join(rows)
+
+
+def _curve(x1: int, y1: int, x2: int, y2: int, colour: str) -> str:
+    bend = (x2 - x1) // 2
+    return (
+        f'<path d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" fill="none" '
+        f'stroke="{colour}" stroke-width="2"/>'
+    )
+
+
+def contents() -> dict[Path, str]:
+    """The text of each picture."""
+    known = wires()
+    words = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
+    titles = {kind: kind for kind in schemas() if not kind.startswith("LTXVTrain")}
+    titles |= {end: end for wire in MORE for end in (wire.source, wire.target)}
+    titles |= NAMES
+    titles |= {kind: words[kind]["display_name"] for kind in words if kind != "about"}
+    return {
+        FOLDER / f"{page.stem}.svg": picture(page.stem, known, titles)
+        for page in sorted(DOCS.glob("*.md"))
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    stale = [p for p, text in contents().items() if not p.exists() or p.read_text("utf-8") != text]
+    if not args.check:
+        FOLDER.mkdir(exist_ok=True)
+        for path, text in contents().items():
+            path.write_text(text, encoding="utf-8", newline="\n")
+    print(f"{len(stale)} files {'are out of date' if args.check else 'written'}")
+    return int(args.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
