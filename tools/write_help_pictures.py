@@ -83,7 +83,7 @@ MORE = [
 
 MOST = 5
 """Wires of a node, on each side."""
-WIDTH, NODE, LINE, TITLE, GAP = 700, 200, 18, 22, 14
+NODE, LEFT, LINE, TITLE, GAP = 216, 26, 18, 22, 10
 PALETTE = ("#b39ddb", "#81c784", "#ffb74d", "#4fc3f7", "#f48fb1", "#dce775", "#90a4ae")
 NAMES = {
     "CheckpointLoaderSimple": "Load Checkpoint",
@@ -122,38 +122,36 @@ def _link(link: Any) -> tuple[int, int, int, int]:
 
 
 def picture(kind: str, known: list[Wire], titles: Mapping[str, str]) -> str:
-    """A node with what is wired to it, as SVG."""
+    """A node with what is wired to it, as SVG: sources above it, targets below.
+
+    The help pane of the canvas is narrow, so wires run along the left and the right edge.
+    """
     into = _each_once([w for w in known if w.target == kind and w.source in titles], "input")
     out = _each_once([w for w in known if w.source == kind and w.target in titles], "output")
-    sides = (_grouped(into, "source"), _grouped(out, "target"))
-    heights = [sum(_height(len(some)) + GAP for some in side.values()) - GAP for side in sides]
-    inputs, outputs = (
-        [*dict.fromkeys(w.input for w in into)],
-        [*dict.fromkeys(w.output for w in out)],
-    )
-    own = _height(max(len(inputs), len(outputs), 1))
-    height = max(own, *heights) + 2 * GAP
-    middle, top = (WIDTH - NODE) // 2, (height - own) // 2
-    parts = [_box(middle, top, own, titles[kind], inputs, outputs, is_own=True)]
-    for side, (groups, total) in enumerate(zip(sides, heights, strict=True)):
-        x, y = (WIDTH - NODE if side else 0), (height - total) // 2
-        for other, some in groups.items():
-            names = [w.input if side else w.output for w in some]
-            parts.append(
-                _box(
-                    x, y, _height(len(some)), titles[other], *((names, []) if side else ([], names))
-                )
-            )
-            for row, wire in enumerate(some):
-                there = y + TITLE + LINE * row + LINE // 2
-                here = (outputs if side else inputs).index(wire.output if side else wire.input)
-                near = top + TITLE + LINE * here + LINE // 2
-                ends = (middle + NODE, near, x, there) if side else (x + NODE, there, middle, near)
-                parts.append(_curve(*ends, PALETTE[sum(map(ord, wire.output)) % len(PALETTE)]))
-            y += _height(len(some)) + GAP
+    parts: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    y = GAP
+    for source, some in _grouped(into, "source").items():
+        parts.append(_box(y, titles[source], [w.output for w in some], []))
+        starts += _rows(y, len(some))
+        y += _height(len(some)) + GAP
+    inputs, outputs = _rows(y, len(into)), _rows(y, len(out))
+    into = [w for some in _grouped(into, "source").values() for w in some]
+    out = [w for some in _grouped(out, "target").values() for w in some]
+    names = [w.input for w in into], [w.output for w in out]
+    parts.append(_box(y, titles[kind], *names, is_own=True))
+    y += _height(max(len(into), len(out), 1)) + GAP
+    for target, some in _grouped(out, "target").items():
+        parts.append(_box(y, titles[target], [], [w.input for w in some]))
+        ends += _rows(y, len(some))
+        y += _height(len(some)) + GAP
+    parts += [_wire(LEFT, -1, *each) for each in zip(starts, inputs, into, strict=True)]
+    parts += [_wire(LEFT + NODE, 1, *each) for each in zip(outputs, ends, out, strict=True)]
+    width = NODE + 2 * LEFT
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-        f'font-family="sans-serif" font-size="11">\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" width="{width}" '
+        'font-family="sans-serif" font-size="12">\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
@@ -175,27 +173,31 @@ def _height(rows: int) -> int:
     return TITLE + LINE * rows + 4
 
 
-def _box(
-    x: int, y: int, height: int, title: str, left: list[str], right: list[str], is_own: bool = False
-) -> str:
-    border = "#64b5f6" if is_own else "#555"
-    rows = [
-        f'<rect x="{x}" y="{y}" width="{NODE}" height="{height}" rx="5" fill="#353535" stroke="{border}"/>',
-        f'<text x="{x + 8}" y="{y + 15}" fill="#fff" font-weight="bold">{escape(title)}</text>',
+def _rows(y: int, count: int) -> list[int]:
+    """The middle of each row of a box."""
+    return [y + TITLE + LINE * row + LINE // 2 for row in range(count)]
+
+
+def _box(y: int, title: str, left: list[str], right: list[str], is_own: bool = False) -> str:
+    border, height = "#64b5f6" if is_own else "#555", _height(max(len(left), len(right), 1))
+    drawn = [
+        f'<rect x="{LEFT}" y="{y}" width="{NODE}" height="{height}" rx="5" fill="#353535" stroke="{border}"/>',
+        f'<text x="{LEFT + 8}" y="{y + 15}" fill="#fff" font-weight="bold">{escape(title)}</text>',
     ]
-    for anchor, at, names in (("start", x + 10, left), ("end", x + NODE - 10, right)):
-        for row, name in enumerate(names):
-            place = y + TITLE + LINE * row + 13
-            rows.append(
-                f'<text x="{at}" y="{place}" fill="#ccc" text-anchor="{anchor}">{escape(label(name))}</text>'
-            )
-    return "\n".join(rows)
+    for anchor, x, names in (("start", LEFT + 10, left), ("end", LEFT + NODE - 10, right)):
+        drawn += [
+            f'<text x="{x}" y="{row + 4}" fill="#ccc" text-anchor="{anchor}">{escape(label(name))}</text>'
+            for row, name in zip(_rows(y, len(names)), names, strict=True)
+        ]
+    return "\n".join(drawn)
 
 
-def _curve(x1: int, y1: int, x2: int, y2: int, colour: str) -> str:
-    bend = (x2 - x1) // 2
+def _wire(x: int, side: int, start: int, end: int, wire: Wire) -> str:
+    """Between two rows, along the left (-1) or the right (1) edge of the boxes."""
+    colour = PALETTE[sum(map(ord, wire.output)) % len(PALETTE)]
+    bend = x + side * LEFT
     return (
-        f'<path d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" fill="none" '
+        f'<path d="M{x} {start} C{bend} {start} {bend} {end} {x} {end}" fill="none" '
         f'stroke="{colour}" stroke-width="2"/>'
     )
 

@@ -7,7 +7,7 @@ from .canvas import Schemas, Workflow
 
 Values = dict[str, object]
 
-LEFT, WIDE, MIDDLE, RIGHT = 255, 305, 250, 330
+LEFT, WIDE, MIDDLE, RIGHT = 255, 325, 290, 330
 LOW_RANK: Values = {"rank": 32, "alpha": 32}
 HIGH_RANK: Values = {"rank": 128, "alpha": 128}
 LAYERS = "to_k\nto_q\nto_v\nto_out.0"
