@@ -3,6 +3,9 @@
 import { act } from "./rest.js";
 import { button } from "./dom.js";
 
+/** How long it is said what an action does. */
+export const SAID_MS = 6000;
+
 const ACTIONS = [
   {
     action: "pause",

@@ -1,6 +1,6 @@
 /** The run that was chosen last: its name and note, why it failed, the buttons that move it, Rename and Delete. */
 
-import { actionButtons } from "./actions.js";
+import { actionButtons, SAID_MS } from "./actions.js";
 import { button, element } from "./dom.js";
 import { NameForm } from "./name_form.js";
 import { titleOf } from "./run_filter.js";
@@ -79,10 +79,15 @@ export class CurrentRun {
     this.remove.hidden = ["running", "queued"].includes(run.status);
   }
 
+  /** A line that is no error goes by itself. */
   #say(line, isError) {
     this.message.textContent = line;
     this.message.dataset.error = isError;
+    clearTimeout(this.#endOfLine);
+    if (!isError) this.#endOfLine = setTimeout(() => this.#say("", true), SAID_MS);
   }
+
+  #endOfLine = null;
 
   #rename() {
     this.form.open(this.run, (words) => rest.act(this.name, "name", words));

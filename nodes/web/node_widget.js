@@ -1,7 +1,7 @@
 /** What a training node shows of its run: numbers, the loss, the latest sample, and buttons. */
 
 import { app } from "../../scripts/app.js";
-import { actionButtons } from "./actions.js";
+import { actionButtons, SAID_MS } from "./actions.js";
 import { COLOURS, drawChart } from "./chart.js";
 import { CHART_VIEWS } from "./chart_views.js";
 import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
@@ -18,7 +18,6 @@ import { UploadQuestion } from "./upload.js";
 
 const WIDGET = "ltxv_train_panel";
 const SPEED_STEPS = 20;
-const SAID_MS = 6000;
 const HEIGHT_PX = { empty: 34, chart: 240, sample: 90, upload: 120 };
 const WIDTH_PX = 360;
 
