@@ -2,6 +2,7 @@
 
 import sys
 
+# An error may quote a file that its reader should not see whole, such as one with a token.
 SHOWN_CHARACTERS = 80
 
 

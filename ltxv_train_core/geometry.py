@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .errors import ConfigurationError, shown
 
+# Beyond any model's positions; larger ones are typing errors that would take all memory.
 LARGEST_SIDE_PX = 8192
 MOST_PIXELS = 2**29
 """Of all frames together: 1920x1088 with 257 frames, for example."""

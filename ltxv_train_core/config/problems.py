@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import cut, shown
 
+# A value of somebody else's file is quoted in it.
 LONGEST_MESSAGE = 400
 
 _ALLOWED = {

@@ -24,6 +24,7 @@ from .sections.validation import ValidationConfig
 
 SectionT = TypeVar("SectionT", bound=Section)
 
+# More fill the node and tell nothing new.
 MOST_PROBLEMS = 40
 
 

@@ -11,9 +11,11 @@ import yaml
 
 from ..errors import ConfigurationError, shown
 
+# A hundred times the largest example. Values behind an alias are counted as often as they are used.
 LARGEST_YAML_BYTES = 256 * 2**10
 MOST_VALUES = 10_000
 DEEPEST = 32
+# Python takes quadratic time for the digits of an integer.
 LONGEST_NUMBER = 300
 
 _STR, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"

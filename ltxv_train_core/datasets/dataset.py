@@ -24,6 +24,7 @@ from .batch_order import batch_order
 from .index import CachedFile, StreamFiles
 from .stored_files import open_files
 
+# One is read while one waits; more only holds memory.
 BATCHES_AHEAD_PER_WORKER = 2
 CAPTION_DRAWS = 1
 """Tells their random numbers from those of the order."""

@@ -17,6 +17,7 @@ _SOURCES = {VAE: "vae_source", TEXT_ENCODER: "text_encoder_source"}
 
 USUAL_SPREAD = (0.05, 20.0)
 """Latents that are normalised per channel have a standard deviation near 1."""
+# Enough to tell two VAEs by the spread of latents, and read in milliseconds.
 LOOKED_AT = 4
 
 

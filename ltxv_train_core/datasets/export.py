@@ -16,6 +16,7 @@ from .index import CONDITIONS, Example, Index, folder_of, index_path
 from .precomputed import FAMILY, SUFFIX, VIDEO_FOLDER, conditions_name
 from .stored_files import open_files
 
+# LTX-Video-Trainer pads its captions to as many.
 TEXT_TOKENS = 256
 
 

@@ -46,6 +46,7 @@ FAMILY = EARLIEST  # what that trainer trains
 CHANNELS = FAMILY.streams[VIDEO].channels
 VIDEO_FOLDER = folder_of(VIDEO, LATENTS)
 SUFFIX = ".pt"
+# LTX-Video-Trainer assumes it where a file says none.
 DEFAULT_FPS = 24.0
 LARGEST_COUNT = 100_000
 

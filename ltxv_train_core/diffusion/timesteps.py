@@ -8,6 +8,7 @@ from ..families.base import Stream
 
 _LOW, _HIGH = -2.5758, 3.0902
 """Of the normal distribution: a half per cent of it lies below, a tenth of a per cent above."""
+# Below it the input holds no noise that could be told: LTX-2's trainer reflects levels here.
 _SMALLEST = 1e-3
 
 

@@ -28,6 +28,7 @@ _FORMS = {
     "diffusers": r"transformer\..*\.lora_[AB]\.weight$",
 }
 _NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
+# A training tool may have stored whole files in the metadata.
 _SHOWN_LETTERS = 300
 _SHOWN_METADATA = 100
 

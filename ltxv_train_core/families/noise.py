@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+# The schedule of LTX-Video 0.9.x: shift linear in tokens between these two, last level .1.
 _SHIFT_AT_1024, SHIFT_AT_4096 = 0.95, 2.05
 _TERMINAL = 0.1
 

@@ -12,6 +12,7 @@ from .ltxv.family import LTXV
 
 _NAMING = ("modelspec.architecture", "ss_base_model_version", "base_model")
 """Metadata in which trainers name the base model of a LoRA."""
+# A name of a model, in metadata that may hold whole files.
 _LONGEST_NAME = 200
 
 FAMILIES: list[Family] = [LTXV, LTX2]

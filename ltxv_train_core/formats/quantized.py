@@ -10,6 +10,7 @@ from ..storage.safetensors_header import Header
 READ_FORMATS = ("float8_e4m3fn", "float8_e5m2")
 """As ComfyUI calls those formats of a layer that are read."""
 
+# The longest known one has some hundred bytes.
 _LARGEST_DESCRIPTION = 4096
 _BY_END = (
     (".weight_scale_2", "nvfp4"),

@@ -27,11 +27,13 @@ _LAYER = re.compile(
     r"transformer_blocks\.\d+\.(attn[12]\.to_(q|k|v|out\.0)|ff\.net\.(0\.proj|2))\.weight$"
 )
 _FP8 = ("F8_E4M3", "F8_E5M2")
+# Some rows of some layers tell it, and a file of 22 GB is not read as a whole.
 _MOST_LAYERS, _ROWS, _VALUES = 23, 64, 131_072
 _FEWEST_INPUTS, _MOST_INPUTS = 64, 65_536
 _SMALLEST_BLOCK = 16
 # Of a normal distribution the fourth moment is 3; its estimate here is exact to 0.014 (4,096 inputs) or 0.04 (256).
 _LIGHT, _HEAVY = 3.2, 3.4
+# A single odd layer of a plain file is no proof.
 _FEWEST_ROTATED, _LEAST_SHARE = 2, 0.25
 
 

@@ -10,6 +10,7 @@ from ..storage.reading import parse_json
 
 ADAPTER_METADATA = "lora_adapter_metadata"
 
+# Each is searched for in every layer's name.
 MOST_PATTERNS = 20
 _NAME = re.compile(r"[\w.]{1,200}", re.ASCII)
 _PATTERN = re.compile(r"[\w.\\^$*+|()\[\]-]{1,200}", re.ASCII)

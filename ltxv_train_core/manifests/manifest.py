@@ -24,9 +24,11 @@ DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_MEDIA_COLUMN = "media_path"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
+# File systems take 255; the suffixes of our files follow.
 LONGEST_NAME_BYTES = 200
 _OTHER_SEPARATORS = frozenset("|")
 """Which metadata files of other programs have, and that a first line `sep=` allows."""
+# A caption of this size is some other file with the suffix .txt.
 LARGEST_CAPTION_BYTES = 2**20
 
 

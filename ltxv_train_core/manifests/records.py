@@ -15,8 +15,10 @@ from ..media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ..storage.reading import parse_json, read_bytes
 from .text_encodings import UTF8, decoded
 
+# A json file is read as a whole and takes ten times its size of memory, csv and jsonl line by line.
 LARGEST_METADATA_BYTES = 64 * 2**20
 LARGEST_JSON_BYTES = 32 * 2**20
+# Python's csv reads until a quote is closed: an open one would take the whole file.
 LONGEST_LINE = 2**20
 MOST_RECORDS = 50_000
 MOST_COLUMNS = 500

@@ -14,6 +14,7 @@ from av.filter import Graph
 from ..config import ReferenceFilter
 
 GREY_KINDS = ("canny", "grayscale")
+# FFmpeg's filters want one; nothing of it stays in the file.
 TIME_BASE = Fraction(1, 25)
 UNTIE = "0m=0 0 0 0 5 2 0 1 0:0rdiv=0.125"
 """A shift by a fraction of a pixel. libavfilter keeps an edge where the gradient has one largest pixel;

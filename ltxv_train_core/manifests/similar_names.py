@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import DataError, cut, shown
 from ..permissions import NotAllowedError, policy
 
+# A path of a thousand folders that are not there costs a thousand looks.
 _MOST_STEPS = 64
 
 

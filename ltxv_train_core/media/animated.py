@@ -15,7 +15,9 @@ from .readable import printable
 TICKS_PER_SECOND = 1_000_000
 SHORTEST_TICKS, INSTEAD_TICKS = 10_000, 100_000
 """Browsers show a picture that is meant for 10 ms or less for 100 ms."""
+# Each costs a read: a file of empty chunks would take minutes.
 MOST_CHUNKS = 100_000
+# Of RIFF, its size, WEBP and the chunk VP8X.
 ANIMATION_HEAD_BYTES = 40
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 WEBP_FLAGS, WEBP_ANIMATION = 20, 0x02

@@ -13,7 +13,9 @@ from av.filter import Graph
 
 from .mp4_boxes import first_video_description
 
+# What stands before the boxes of a visual sample entry (ISO/IEC 14496-12, 12.1.3).
 SAMPLE_ENTRY_BYTES = 78
+# Ids of Matroska's elements (RFC 9559).
 SEGMENT, TRACKS, TRACK, TRACK_TYPE, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x83, 0xE0
 CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 IS_VIDEO = 1

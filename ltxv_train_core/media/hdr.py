@@ -22,6 +22,7 @@ TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 """By its number in ITU-T H.273."""
 DOLBY_VISION_ALONE = frozenset({"dvh1", "dvhe", "dav1", "dva1", "dvav"})
 """Tags of streams whose colours are Dolby's own, where no transfer is stated (profile 5)."""
+# Display and diffuse white of ITU-R BT.2100 and BT.2408.
 PEAK_NITS, WHITE_NITS = 1000.0, 203.0
 HLG_GAMMA = 1.2
 LUMA_2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
@@ -29,6 +30,7 @@ TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32
 )
 """From BT.2020, as ITU-R BT.2087 rounds it."""
+# Float arrays of a stripe stay in the processor's cache.
 STRIPE_PIXELS = 250_000
 STEPS = 2**14
 LEVELS = 2**16 - 1

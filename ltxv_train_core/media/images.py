@@ -28,12 +28,15 @@ from .readable import (
     require_pixels,
 )
 
+# Read into memory as a whole, once.
 LARGEST_FILE_BYTES = 400_000_000
 HEAD_BYTES = 16
 STRIPE_PIXELS = 4_000_000
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of a TIFF
+# A progressive JPEG's coefficients stay in memory until its last scan.
 PROGRESSIVE_SHARE = 0.9
 START_OF_SCAN = b"\xff\xda"
+# Each scan of a JPEG goes over the whole picture: a small file can hold thousands.
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_000_000_000
 INSTALL_DECODERS = {

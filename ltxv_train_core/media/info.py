@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from math import floor
 
+# ComfyUI's LTXV nodes give an image the same rate.
 IMAGE_FPS = 25.0
+# 3 s at 24000/1001 are 71.928 frames, yet n frames at their own rate must be n.
 ROUNDING = 1e-4
+# A file claims them in a few bytes.
 MOST_FRAMES = 1_000_000
+# Beyond these a rate is a damaged field.
 SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 

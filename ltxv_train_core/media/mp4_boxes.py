@@ -20,6 +20,7 @@ DESCRIPTIONS = b"stsd"
 LARGEST_DESCRIPTION_BYTES = 2**20
 SAMPLE_SIZES = b"stsz"
 FRAGMENT_SAMPLES = b"trun"
+# Each costs a read: a film in fragments of a second has some tens of thousands.
 MOST_BOXES = 300_000
 SOUND_SAMPLES_PER_BYTE = 4
 """QuickTime counts the samples of compressed sound as they are when decoded."""

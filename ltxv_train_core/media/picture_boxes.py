@@ -13,6 +13,7 @@ from .animated import PNG_HEAD, chunks
 from .cropping import Cropping, aperture, boxes
 from .readable import printable
 
+# The boxes that describe a picture stand at the front.
 MOST_BOX_BYTES = 2**20
 MOST_PARTS = 10_000
 SIGNATURE_BYTES = 12

@@ -32,9 +32,11 @@ CHROMATICITIES = {
     "ebu3213": ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), D65),
 }
 """x and y of red, green, blue and white."""
+# Adaptation to another white, as ICC profiles have it.
 BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
+# Float arrays of a stripe stay in the processor's cache.
 STRIPE_PIXELS = 250_000
 LEVELS = 2**16 - 1
 

@@ -22,7 +22,9 @@ from .primaries import brought_to_bt709
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 """Matrices by their numbers in ITU-T H.273, which are those of swscale."""
 FULL_RANGE = 2
+# From here on players assume BT.709: more than 576 lines, the tallest of SD.
 HD_WIDTH, HD_HEIGHT = 1280, 577
+# Flags of libswscale; without the accurate ones its result depends on the processor.
 SWS_BICUBIC = 4
 SWS_FULL_CHROMA = 0x2000 | 0x4000
 SWS_ACCURATE_ROUNDING = 0x40000

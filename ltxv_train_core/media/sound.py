@@ -18,8 +18,11 @@ from .container import open_video
 from .formats import is_image
 from .readable import DEFAULT_MEGAPIXELS, printable, readable
 
+# What studio files have at most.
 HIGHEST_RATE = 768_000
+# Filters of a resampler need what comes before and after the cut.
 _CONTEXT_SECONDS = 0.05
+# Codecs such as AAC and Opus need packets before the wanted one to be right.
 _SEEK_MARGIN_SECONDS = 0.5
 
 

@@ -41,6 +41,7 @@ from .readable import (
 )
 from .showing import Decoded, cover, covering_size, display_size, is_grey, is_hd_without_matrix
 
+# Containers round 23.976 to 24; a larger difference means that the stated rate is wrong.
 FPS_TOLERANCE = 0.02
 TIMESTAMP_ROUNDING_SECONDS = 0.001  # Matroska and WebM write whole milliseconds
 

@@ -19,6 +19,7 @@ ENCODER_THREADS = 4
 """What x264 writes depends on how many there are; by itself it takes as many as the machine has."""
 
 
+# Generous for two channels of AAC: the sound of samples is measured on the written file.
 SOUND_BITS_PER_SECOND = 192_000
 
 

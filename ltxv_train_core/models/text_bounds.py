@@ -5,7 +5,9 @@ Imports no torch: captions are looked at before a model is.
 
 from ..errors import DataError, shown
 
+# Some tokenizers take quadratic time for a long text without spaces.
 MOST_CHARACTERS = 16_000
+# T5's attention is quadratic in memory; published models read 128 to 256.
 MOST_TOKENS = 1024
 
 

@@ -10,6 +10,7 @@ from ..storage.tensors import is_finite
 from .optimizers import put_weights
 from .saved_state import count
 
+# As TensorFlow's and diffusers' averages begin: without it the first hundred steps weigh too much.
 WARMUP_OFFSET = 10
 
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from ..config import OptimizationConfig
 from ..models.packages import why_not_usable
 
+# PyTorch's own default for AdamW, which LTX-Video-Trainer keeps.
 WEIGHT_DECAY = 0.01
 PROBE_SIZE = 4096
 """bitsandbytes (0.50) keeps optimizer state of smaller tensors in 32 bits: a smaller probe would not run its

@@ -17,6 +17,7 @@ from .optimizers import build_optimizer, final_weights
 from .saved_state import count, known_numbers, load_optimizer, load_schedule
 from .schedules import build_schedule, set_learning_rates
 
+# A step in fp16 that still overflows without any scale will not recover.
 LEAST_GRADIENT_SCALE = 1.0
 
 

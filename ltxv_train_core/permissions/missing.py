@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import cut
 from .policy import policy
 
+# A folder of a million files must not make an error slow.
 MOST_NAMES = 10_000
 ALIKE = 3
 _LONGEST_PATH, _LONGEST_NAME = 300, 60

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..geometry import Grid
 
+# Compressed masks are grey at their edges: half of white decides.
 WHITE = 128
 
 

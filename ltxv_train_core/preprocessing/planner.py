@@ -27,6 +27,7 @@ from .buckets import choose_bucket, read_buckets
 from .encoders import Encoders
 from .probe_cache import FileFacts
 
+# Tools round sizes to even numbers.
 SHAPE_TOLERANCE = 0.02
 RECIPE_VERSION = 1
 """Raised when the same media and settings give other latents or embeddings than before."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
 
+# What a kill loses of hashes and sizes; each save writes the whole file.
 SAVE_FACTS_EVERY_SECONDS = 10.0
 FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
 MOST_REASONS = 10

@@ -27,6 +27,7 @@ FILE_NAME = "files.json"
 VERSION = 1
 TRAITS_VERSION = 2
 """Raised when files get traits that they had not: then one frame of each is looked at again."""
+# FAT counts two seconds: a file written and read within them may change once more unseen.
 COARSEST_CLOCK_NS = 2_000_000_000
 LONGEST_REASON = 2000
 SHA256 = re.compile("[0-9a-f]{64}")

@@ -13,6 +13,7 @@ from ..families.registry import published_version
 from ..geometry import VideoSize
 from ..media.video import probe, read_frames
 
+# The Hub shows them small, and everyone who opens the page loads them.
 LONGEST_SIDE_PX = 512
 WEBP_QUALITY = 80
 

@@ -13,6 +13,7 @@ from .names import EFFORTS, GOALS, Effort, Goal
 
 SectionT = TypeVar("SectionT", bound=Section)
 
+# Desktop, CUDA context and fragments; 1.5 GiB on a small card, a tenth of a large one.
 LEAST_SPARE_BYTES = 3 * 2**29
 
 

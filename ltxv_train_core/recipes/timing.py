@@ -14,6 +14,7 @@ from .proposal import MeasuredTime
 
 FIRST_STEPS = 3
 """Not counted: they warm up, and compile."""
+# The first steps compile and warm up.
 FEWEST_STEPS = 5
 
 

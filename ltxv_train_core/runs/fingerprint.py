@@ -9,6 +9,7 @@ from ..storage.atomic import sha256_file, sha256_json
 RECIPE = 1
 """Raised when the same configuration gives another result than before."""
 
+# 48 bits: two of a million runs meet with a chance of one in 500.
 _LETTERS = 12
 
 _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {

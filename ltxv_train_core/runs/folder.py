@@ -38,6 +38,7 @@ STATE_FILE = "run.json"
 _MODEL_SOURCE = re.compile(r"^[ ]+model_source:[ ]+(\S.*?)\s*$", re.MULTILINE)
 _DATA_SET = re.compile(r"^[ ]+preprocessed_data_root:[ ]+(\S.*?)\s*$", re.MULTILINE)
 
+# Files of a run folder may come from somebody else.
 LARGEST_STATE_BYTES = 2**16
 LARGEST_GRAPH_BYTES = 2**25
 LARGEST_CONFIGURATION_BYTES = 2**22

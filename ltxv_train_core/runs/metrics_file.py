@@ -25,6 +25,7 @@ MOST_BYTES = 64 * 2**20
 """As much is read, from the end."""
 
 _LONGEST_LINE_BYTES = 4096
+# The last line is read from the end: one block suffices, a damaged end takes more.
 _FIRST_BLOCK_BYTES, _LARGEST_BLOCK_BYTES = 4096, 2**20
 _LARGEST_VALUE = 1e100
 """Sums and differences of such values are numbers."""

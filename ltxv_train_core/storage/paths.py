@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ..errors import DataError
 
+# MAX_PATH of Windows without its closing zero.
 WINDOWS_MAX_PATH = 259
+# A wrong folder, such as a drive's root, ends in seconds.
 MOST_FILES = 200_000
 TEMPORARY_CHARACTERS = len("..12345678.part")
 """What the name of a file that is being written has more."""

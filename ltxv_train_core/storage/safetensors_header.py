@@ -11,6 +11,7 @@ from ..errors import ModelError, cut, shown
 from .foreign_files import LONGEST_SIGN, foreign_file
 from .reading import open_regular, parse_json
 
+# The format allows 100 MB; a 22B model with quantization has some hundred KB.
 LONGEST_HEAD_BYTES = 16 * 2**20
 MOST_TENSORS = 100_000
 LONGEST_NAME = 500

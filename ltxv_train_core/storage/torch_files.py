@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LARGEST_PICKLE_BYTES = 4 * 2**20
 """Of the part that names tensors and holds plain values; 13B with all its weights needs 2 MiB."""
 
+# The list at the end of a zip is read as a whole.
 MOST_PARTS = 100_000
 
 

@@ -13,6 +13,7 @@ SCHEDULER_PARAMS: dict[str, tuple[str, ...]] = {
     "polynomial": ("power",),
 }
 
+# It multiplies the rate that Prodigy finds itself: the usual 2e-4 stops all learning.
 PRODIGY_LEAST_RATE = 0.01
 
 

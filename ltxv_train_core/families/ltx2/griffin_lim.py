@@ -15,6 +15,7 @@ from .mel_scale import WINDOW
 
 _INVERSION_ROUNDS = 60
 _PHASE_ROUNDS = 32
+# The faster iteration of Perraudin, Balazs and Sondergaard (2013).
 _MOMENTUM = 0.9
 
 

@@ -5,10 +5,12 @@ from numpy.typing import NDArray
 
 from .formats import MEL_RATE
 
+# Window, bins and smallest magnitude of the published audio VAE (its config).
 WINDOW = 1024
 BINS = 64
 SMALLEST_MAGNITUDE = 1e-5
 
+# The mel scale of Slaney (Auditory Toolbox, 1998), as torchaudio's and librosa's "slaney".
 _LINEAR_HZ_PER_MEL = 200 / 3
 _KNEE_HZ = 1000.0
 _LOG_STEP = np.log(6.4) / 27

@@ -22,6 +22,7 @@ from .video_stream import VideoStream
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
+# The transformer was trained with timesteps of 0 to 1000.
 TIMESTEPS_PER_LEVEL = 1000
 
 

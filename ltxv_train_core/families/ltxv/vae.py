@@ -11,6 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo
 
+# Both as ComfyUI's VAE and diffusers' pipeline decode 0.9.1 and later.
 DECODE_TIMESTEP = 0.05
 DECODE_NOISE_SCALE = 0.025
 

@@ -17,6 +17,7 @@ from .datasets import EvalItem
 from .tasks import TASKS
 
 _BORDER_PX = 4
+# Below these a noisy sample would count as a shape, or a standing shape as a moving one.
 _SMALLEST_CONTRAST = 45.0
 _SMALLEST_AREA = 0.01
 _SMALLEST_SHIFT_PX = 8.0

@@ -28,6 +28,7 @@ LEVELS = 3
 
 # The constant is this times the square root of the width: the norm divides by it at every width.
 _NORM = 16.0
+# So small beside the constant that the norm is linear in it.
 _SIGNAL = 0.02
 _UNDO_NORM = 2 * _NORM / _SIGNAL
 _LOG_VARIANCE = -4.0
