@@ -101,7 +101,7 @@ def know_comfyui_tokenizer() -> None:
     look_in(Path(folder_paths.__file__).parent / "comfy" / "text_encoders" / "t5_tokenizer")
 
 
-def listed(folders: tuple[str, ...]) -> list[str]:
+def files_in(folders: tuple[str, ...]) -> list[str]:
     """Files of several of ComfyUI's folders, each with its folder before it."""
     return [
         f"{folder}/{name}"
@@ -121,7 +121,7 @@ def file_lists() -> list[io.Input]:
     widgets = {
         option: io.Combo.Input(
             widget,
-            options=[NONE, *listed(folders)],
+            options=[NONE, *files_in(folders)],
             default=NONE,
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
             f"{option}. none: {option} is used.",
@@ -160,7 +160,7 @@ def _is_file_name(text: str) -> bool:
 
 def _no_such_file(file: str, folders: tuple[str, ...]) -> str:
     """A sentence that names the listed files that are called most like it."""
-    names = listed(folders)
+    names = files_in(folders)
     places = f"models/{' and models/'.join(folders)}"
     if not names:
         return f"there is no {file}; {places} hold no such files"

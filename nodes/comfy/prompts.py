@@ -32,7 +32,7 @@ def read_prompt(body: bytes) -> tuple[Prompt, list[str] | None]:
     return prompt, targets if isinstance(targets, list) else None
 
 
-def is_link(value: object) -> TypeGuard[list[Any]]:
+def is_linked(value: object) -> TypeGuard[list[Any]]:
     """Whether an input is linked to another node's output."""
     if not isinstance(value, list) or len(value) != 2:
         return False
@@ -41,4 +41,4 @@ def is_link(value: object) -> TypeGuard[list[Any]]:
 
 def written_on(prompt: Prompt, node_id: str) -> Inputs:
     """The inputs of a node that are values, not links."""
-    return {name: value for name, value in prompt[node_id][1].items() if not is_link(value)}
+    return {name: value for name, value in prompt[node_id][1].items() if not is_linked(value)}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ...ltxv_train_core.config import SECTIONS, TrainingConfig, build, from_widgets, options
 from ...ltxv_train_core.errors import ConfigurationError
-from ..comfy.prompts import Prompt, is_link, written_on
+from ..comfy.prompts import Prompt, is_linked, written_on
 from ..comfy.widget_problems import WidgetProblem
 from .join import LTXVTrainConfig
 from .recipe import LTXVTrainRecipe
@@ -44,12 +44,12 @@ def written_configuration(prompt: Prompt, node_id: str) -> WrittenConfiguration 
     linked: set[str] = set()
     for name, value in inputs.items():
         if name not in SECTIONS:
-            if is_link(value):
+            if is_linked(value):
                 linked.add(name)
             else:
                 values[name] = value
             continue
-        source = value[0] if is_link(value) else ""
+        source = value[0] if is_linked(value) else ""
         node = _NODES.get(prompt.get(source, ("", {}))[0])
         if node is None or node.section != name:
             return None

@@ -14,7 +14,7 @@ from ...ltxv_train_core.units import GIB
 from ..comfy.device import use_comfyui_device
 from ..comfy.folders import input_path, runs_folder
 from ..comfy.model_files import file_lists, with_files
-from ..comfy.prompts import Prompt, is_link
+from ..comfy.prompts import Prompt, is_linked
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem
@@ -138,7 +138,7 @@ class LTXVTrainRecipe(io.ComfyNode):
         found = base_model_problems(prompt, node_id)
         inputs = prompt[node_id][1]
         root = inputs.get("preprocessed_data_root", "")
-        if "data" in inputs or is_link(root):
+        if "data" in inputs or is_linked(root):
             return found
         if not str(root).strip():
             return [*found, (node_id, WidgetProblem("preprocessed_data_root", NO_DATA))]

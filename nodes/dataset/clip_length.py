@@ -4,7 +4,7 @@ from ...ltxv_train_core.config import ConditioningConfig
 from ...ltxv_train_core.errors import ConfigurationError
 from ...ltxv_train_core.families.grids import GRIDS
 from ...ltxv_train_core.preprocessing.buckets import named_sizes
-from ..comfy.prompts import Prompt, is_link
+from ..comfy.prompts import Prompt, is_linked
 from ..comfy.widget_problems import WidgetProblem
 from ..config.graph import WrittenConfiguration, placed
 from .preprocess import LTXVTrainDatasetPreprocess
@@ -17,8 +17,8 @@ def whole_clips(prompt: Prompt, written: WrittenConfiguration) -> list[tuple[str
     if not isinstance(conditioning, ConditioningConfig):
         return []
     data = prompt[written.nodes["data"]][1].get("preprocessed_data_root")
-    kind, inputs = prompt.get(data[0], ("", {})) if is_link(data) else ("", {})
-    if kind != LTXVTrainDatasetPreprocess.__name__ or is_link(inputs.get("resolution_buckets")):
+    kind, inputs = prompt.get(data[0], ("", {})) if is_linked(data) else ("", {})
+    if kind != LTXVTrainDatasetPreprocess.__name__ or is_linked(inputs.get("resolution_buckets")):
         return []
     try:
         sizes = named_sizes(str(inputs["resolution_buckets"]))

@@ -7,7 +7,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...ltxv_train_core.families.inspect import as_text, inspect_file
-from ..comfy.model_files import listed
+from ..comfy.model_files import files_in
 from ..comfy.schema import search_aliases
 from ..comfy.sockets import CATEGORY
 
@@ -31,7 +31,7 @@ class LTXVTrainInspectFile(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=listed(FOLDERS),
+                    options=files_in(FOLDERS),
                     tooltip="A file of ComfyUI's model folders. Its content is inspected, not its "
                     "name.",
                 )

@@ -23,12 +23,12 @@ def allowed() -> dict[str, object]:
     return _view(_grants().read())
 
 
-def allow(body: dict[str, object]) -> dict[str, object]:
+def grant(body: dict[str, object]) -> dict[str, object]:
     """Raises `ConfigurationError` for what can't be allowed."""
     return _view(_grants().add(Grants.from_json(body)))
 
 
-def remove(body: dict[str, object]) -> dict[str, object]:
+def revoke(body: dict[str, object]) -> dict[str, object]:
     """Removes permissions; raises `ConfigurationError` for what is none."""
     return _view(_grants().remove(Grants.from_json(body)))
 

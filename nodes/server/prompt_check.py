@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from comfy_api.latest import io
 
-from ..comfy.prompts import Prompt, is_link, read_prompt, written_on
+from ..comfy.prompts import Prompt, is_linked, read_prompt, written_on
 from ..comfy.widget_problems import WidgetProblem
 
 logger = logging.getLogger("ltxv_train")
@@ -89,7 +89,7 @@ def _running(
     seen = dict.fromkeys(waiting)
     while waiting:
         for value in prompt[waiting.pop()][1].values():
-            if is_link(value) and value[0] in prompt and value[0] not in seen:
+            if is_linked(value) and value[0] in prompt and value[0] not in seen:
                 seen[value[0]] = None
                 waiting.append(value[0])
     return list(seen)

@@ -59,7 +59,7 @@ class _Refused(Exception):
 
 
 def _list_runs(request: web.Request) -> bytes:
-    return run_views.listed(run_library().summaries())
+    return run_views.list_as_json(run_library().summaries())
 
 
 def _details(request: web.Request) -> dict[str, Any]:
@@ -141,11 +141,11 @@ def _permissions(request: web.Request) -> dict[str, Any]:
 
 
 def _allow(request: web.Request, body: Body) -> dict[str, Any]:
-    return permission_routes.allow(body)
+    return permission_routes.grant(body)
 
 
 def _remove_permission(request: web.Request, body: Body) -> dict[str, Any]:
-    return permission_routes.remove(body)
+    return permission_routes.revoke(body)
 
 
 def _upload(request: web.Request) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _last: tuple[Sequence[RunSummary], dict[str, int | None], bytes] = ([], {}, b"[]
 """The list that was encoded last, with the positions in it."""
 
 
-def listed(runs: Sequence[RunSummary]) -> bytes:
+def list_as_json(runs: Sequence[RunSummary]) -> bytes:
     """A list of runs, encoded: what was encoded before is not encoded again."""
     global _last
     here = _positions(runs)

@@ -33,10 +33,10 @@ Result = TypeVar("Result")
 def unload_models() -> None:
     """Unloads ComfyUI's models from the accelerator's memory."""
     comfy.model_management.unload_all_models()
-    free_memory()
+    return_memory()
 
 
-def free_memory() -> None:
+def return_memory() -> None:
     """Returns memory that nothing uses to the device."""
     gc.collect()
     comfy.model_management.soft_empty_cache()
@@ -68,7 +68,7 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
         progress.show_text("Cancelled. Run continues with what is done.")
         raise
     finally:
-        free_memory()
+        return_memory()
     progress.show(_broadcast(job.drain(), progress))
     try:
         result = job.result()
@@ -126,7 +126,7 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
         raise
     finally:
         stop_listening()
-        free_memory()
+        return_memory()
     with suppress(Cancelled):
         result = job.result()
         if result.finished:

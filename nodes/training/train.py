@@ -11,7 +11,7 @@ from ...ltxv_train_core.config import ConditioningConfig, ModelConfig, TrainingC
 from ...ltxv_train_core.errors import ConfigurationError
 from ...ltxv_train_core.recipes.names import Goal
 from ..comfy.folders import graph_to_share
-from ..comfy.prompts import Prompt, is_link
+from ..comfy.prompts import Prompt, is_linked
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, TRAINING_CONFIG, TRAINING_RUN
 from ..comfy.widget_problems import WidgetProblem
@@ -81,7 +81,7 @@ class TrainNode(io.ComfyNode):
     def graph_problems(cls, prompt: Prompt, node_id: str) -> list[tuple[str, WidgetProblem]]:
         """What would stop the training after everything before it has run."""
         config = prompt[node_id][1].get("config")
-        if not is_link(config):
+        if not is_linked(config):
             return [(node_id, WidgetProblem("config", NO_CONFIG))]
         goal = recipe_goal(prompt, config[0])
         if goal is not None and goal not in cls.goals:
