@@ -53,8 +53,8 @@ class DatasetSummary:
         unit = "clip" if sum(self.clips.values()) == self.files else "window"
         for size, count in self.clips.items():
             reference = " with its reference" if self.with_references else ""
-            tokens = f"{self.sample_tokens[size]} tokens{reference}"
-            lines.append(f"- {size}: {_counted(count, unit)}, {tokens}")
+            amount = _counted(count, unit)
+            lines.append(f"- {size}: {amount}, {self.sample_tokens[size]} tokens{reference}")
         low, middle, high = self.caption_tokens
         lines.append(f"captions: {low} to {high} tokens, half of them up to {middle}")
         tokens = max(self.sample_tokens.values())
