@@ -16,11 +16,13 @@ from ..config import HubConfig, TrainingConfig, yaml_file
 from ..config.redact import shareable
 from ..errors import LTXVTrainError
 from ..events import Notice, PermissionAsked, Progress, Reporter, ignore
+from ..families.registry import FAMILIES, family_of_lora
 from ..permissions import policy
 from ..runs import RunFolder
 from ..runs.own_files import own_files
 from ..storage.atomic import write_json
 from ..storage.reading import read_json
+from ..storage.safetensors_header import read_header
 from .model_card import SampleImage, model_card, write_sample
 
 UPLOAD_PHASE = "upload"
@@ -184,7 +186,8 @@ def push(run: RunFolder, hub: HubConfig | None = None, report: Reporter = ignore
     loras = _loras(run, step)
     with TemporaryDirectory() as folder:
         images = _write_samples(config, run, Path(folder), report)
-        card = model_card(config, loras[0].name, step, images, processes)
+        family = family_of_lora((), read_header(loras[0]).metadata) or FAMILIES[0]
+        card = model_card(config, loras[0].name, step, images, processes, family)
         settings = yaml_file.dump(shareable(config))
         files: dict[str, Path | bytes] = {
             **{file.name: file for file in loras},

@@ -9,7 +9,8 @@ from PIL import Image
 
 from ..config import TrainingConfig
 from ..config.redact import model_name
-from ..families.registry import published_version
+from ..families.family import Family
+from ..families.registry import FAMILIES, published_version
 from ..geometry import VideoSize
 from ..media.video import probe, read_frames
 
@@ -49,10 +50,12 @@ def model_card(
     step: int,
     images: list[SampleImage],
     processes: int = 1,
+    family: Family = FAMILIES[0],
 ) -> str:
     """The README.md of the repository.
 
     Args:
+        family: that the trained model is of.
         lora_file: its name in the repository.
         processes: how many trained it together.
     """
@@ -63,12 +66,12 @@ def model_card(
     return "\n".join(
         [
             "---",
-            yaml.safe_dump(_front_matter(config, base, images), sort_keys=False).strip(),
+            yaml.safe_dump(_front_matter(config, base, images, family), sort_keys=False).strip(),
             "---",
             "",
             f"# {config.name}",
             "",
-            f"{_article(kind)} {kind} for LTX-Video, trained on {base}.",
+            f"{_article(kind)} {kind} for {family.name}, trained on {base}.",
             "",
             *_samples(images),
             "## Use",
@@ -106,13 +109,15 @@ def _base_model(model_source: str) -> str:
     return version.repository if version else model_source
 
 
-def _front_matter(config: TrainingConfig, base: str, images: list[SampleImage]) -> dict[str, Any]:
+def _front_matter(
+    config: TrainingConfig, base: str, images: list[SampleImage], family: Family
+) -> dict[str, Any]:
     has_reference = config.conditioning.mode == "reference_video"
     lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
     facts: dict[str, Any] = {
         "library_name": "diffusers",
         "pipeline_tag": "video-to-video" if has_reference else "text-to-video",
-        "tags": ["ltx-video", *lora, "ltxv-train"],
+        "tags": [family.name.lower(), *lora, "ltxv-train"],
     }
     if "/" in base:
         relation = "finetune" if _is_full(config) else "adapter"

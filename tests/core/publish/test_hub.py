@@ -119,6 +119,18 @@ def test_push_uploads_lora_configuration_and_card(server, finished, capsys):
     assert json.loads((finished.folder / "hub.json").read_text())["repository"] == "ada/rings"
 
 
+def test_the_card_names_the_family_of_the_file(server, finished, settings):
+    yaml_file.save(settings, finished.config_file)
+    layer = "transformer_blocks.0.audio_attn1.to_q"
+    weights = {f"{layer}.lora_{end}.weight": torch.ones(4, 4) for end in "AB"}
+    metadata = {"modelspec.architecture": "ltx-2/lora"}
+    write_lora_file(finished.lora_file(3), weights, 4, 4, metadata)
+    hub.push(finished)
+    card = server.repositories["ada/rings"].files["README.md"].decode()
+    assert "A LoRA for LTX-2, trained on" in card
+    assert yaml.safe_load(card.split("---")[1])["tags"][0] == "ltx-2"
+
+
 def test_what_is_uploaded_tells_nothing_of_the_machine(server, finished, tmp_path):
     assert main(["push", str(finished.folder), "--to", "ada/other", "--public"]) == 0
     repository = server.repositories["ada/other"]
