@@ -14,6 +14,7 @@ from ..errors import ConfigurationError, shown
 from ..models.memory.fp8 import FLOAT8
 from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
+from .presets import TARGET_PRESETS
 
 
 def add_lora(
@@ -73,7 +74,8 @@ def _draw(layer: LoraLayer, generator: torch.Generator) -> None:
 def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> list[str]:
     """Full names of the linear layers that patterns name.
 
-    A pattern is the end of a module's name ("to_q", "attn1.to_q") and may hold * and ?.
+    A pattern is the end of a module's name ("to_q", "attn1.to_q") and may hold * and ?; the name of a preset
+    stands for several.
 
     Raises:
         ConfigurationError: names every pattern that matches nothing, with near names.
@@ -88,7 +90,11 @@ def match_names(linear: list[str], others: list[str], patterns: tuple[str, ...])
     found: dict[str, None] = {}
     problems = []
     for pattern in patterns:
-        matches = _matching(pattern, linear)
+        matches = [
+            name
+            for each in TARGET_PRESETS.get(pattern, (pattern,))
+            for name in _matching(each, linear)
+        ]
         found |= dict.fromkeys(matches)
         if not matches and (other := next(iter(_matching(pattern, others)), None)):
             below = [name for name in linear if name.startswith(f"{other}.")]

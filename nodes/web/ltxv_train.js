@@ -13,9 +13,11 @@ import { isOpen, nodeAt } from "./node_runs.js";
 import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
 import { sidebarTab } from "./side_panel.js";
+import { offerPresets } from "./target_presets.js";
 
 const LOAD_CONFIG = "LTXVTrainLoadConfig";
 const PREPROCESS = "LTXVTrainDatasetPreprocess";
+const LORA = "LTXVTrainLoRAConfig";
 
 const widgets = new WeakMap();
 
@@ -41,6 +43,7 @@ app.registerExtension({
       hideLinkedModel(node);
       if (nodeData.name === LOAD_CONFIG) offerNodes(node);
       if (nodeData.name === PREPROCESS) fitContactSheet(node);
+      if (nodeData.name === LORA) offerPresets(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
       makeRoom(node);
