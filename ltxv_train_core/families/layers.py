@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,9 @@ class TransformerLayers:
             device.
         other_parts: how ComfyUI's names of tensors begin that lie among the transformer's and belong to
             another part of a model.
+        unknown_to_diffusers: how the names of layers begin that diffusers doesn't find in a LoRA with ComfyUI's
+            names.
+        richest: the configuration of a transformer that has all layers that any version has.
     """
 
     tensor_names: tuple[str, ...]
@@ -29,6 +32,8 @@ class TransformerLayers:
     most_blocks: int
     new_transformer: Callable[[Mapping[str, object]], Any]
     other_parts: tuple[str, ...] = ()
+    unknown_to_diffusers: tuple[str, ...] = ()
+    richest: Mapping[str, object] = field(default_factory=dict)
 
     def comfy_name(self, name: str) -> str:
         """ComfyUI's name of a module or tensor, from diffusers' name."""
@@ -75,7 +80,8 @@ class TransformerLayers:
         import torch
 
         with torch.device("meta"):
-            modules = dict(self.new_transformer({"num_layers": 1}).named_modules())
+            built = self.new_transformer({**self.richest, "num_layers": 1})
+        modules = dict(built.named_modules())
         linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
         return linear, [name for name in modules if name and name not in linear]
 
