@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from ..storage.safetensors_header import TensorInfo
+
 _BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
 _FIRST = "transformer_blocks.0"
 
@@ -42,6 +44,23 @@ class TransformerLayers:
     def diffusers_name(self, name: str) -> str:
         """diffusers' name of a module or tensor, from ComfyUI's name."""
         return ".".join(self._diffusers.get(part, part) for part in name.split("."))
+
+    def modules_in(self, tensors: Mapping[str, TensorInfo]) -> tuple[list[str], list[str]]:
+        """As `module_names`, of a transformer in a file: the modules that have tensors, and those around them.
+
+        Args:
+            tensors: by names without prefix, diffusers' or ComfyUI's.
+        """
+        linear: dict[str, None] = {}
+        others: dict[str, None] = {}
+        for name, info in tensors.items():
+            if name.startswith(self.other_parts):
+                continue
+            *path, end = self.diffusers_name(name).split(".")
+            if end == "weight" and len(info.shape) == 2:
+                linear[".".join(path)] = None
+            others |= dict.fromkeys(".".join(path[:count]) for count in range(1, len(path) + 1))
+        return list(linear), [name for name in others if name not in linear]
 
     def layer_name(self, written: str) -> str | None:
         """diffusers' name of a linear layer; None where there is no such layer.

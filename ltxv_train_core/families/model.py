@@ -129,6 +129,11 @@ class TransformerPart(Part, Protocol):
     @property
     def facts(self) -> ModelFacts: ...
 
+    @property
+    def module_names(self) -> tuple[list[str], list[str]] | None:
+        """See `TransformerLayers.module_names`; None where no file of it tells."""
+        ...
+
     def denoiser(self, transformer: Transformer) -> Denoiser:
         """The loaded transformer, called as its sampler calls it."""
         ...

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -208,6 +207,8 @@ def write_lora(
 
 def lora_tensors(transformer: Transformer) -> dict[str, Tensor]:
     """The LoRA's tensors under diffusers' names: `<module>.lora_A.weight`, `.lora_B.weight`."""
+    from peft.utils import get_peft_model_state_dict
+
     tensors = get_peft_model_state_dict(transformer)
     return {name: value.detach().float().cpu().clone() for name, value in tensors.items()}
 

@@ -14,8 +14,7 @@ from torch import nn
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ConfigurationError, ModelError, cut
 from ..families.open import ModelDescription
-from ..lora.inject import match_names
-from ..lora.presets import TARGET_PRESETS
+from ..lora.targets import TARGET_PRESETS, match_names
 from ..models.memory.quantize import QUANTO_BITS
 from ..models.precision import base_dtype
 from ..models.sources.meta_loading import on_meta

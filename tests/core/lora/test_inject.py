@@ -7,7 +7,8 @@ from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltx2.family import LTX2
 from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
-from ltxv_train_core.lora.inject import add_lora, match_modules, match_names
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.lora.targets import match_modules, match_names
 
 
 def test_patterns_match_ends_of_names_and_wildcards():
