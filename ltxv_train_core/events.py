@@ -86,7 +86,9 @@ class StepCompleted:
         memory_bytes: the most memory that tensors had on the device during the step; of a CPU, that of the
             process. NaN where it isn't known.
         loss_by_noise: mean loss of the samples of each noise band, NaN for a band without samples; empty in
-            runs of earlier versions.
+            runs of earlier versions. Of a run with sound, the video's.
+        video_loss, audio_loss: of a run with sound, before their weights; NaN in other runs.
+        audio_loss_by_noise: as `loss_by_noise`; empty in runs without sound.
     """
 
     step: int
@@ -99,6 +101,16 @@ class StepCompleted:
     smooth_loss: float = field(default=math.nan, compare=False)
     memory_bytes: float = field(default=math.nan, compare=False)
     loss_by_noise: tuple[float, ...] = field(default=(), compare=False)
+    video_loss: float = field(default=math.nan, compare=False)
+    audio_loss: float = field(default=math.nan, compare=False)
+    audio_loss_by_noise: tuple[float, ...] = field(default=(), compare=False)
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """The loss, and of a run with sound those of video and audio, as "video_loss" and "audio_loss"."""
+        by_stream = {"video_loss": self.video_loss, "audio_loss": self.audio_loss}
+        known = {name: loss for name, loss in by_stream.items() if not math.isnan(loss)}
+        return {"loss": self.loss, **known}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from .comfy.model_files import know_comfyui_tokenizer
 from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
 from .config.nodes_of_file import NODES_ROUTE, nodes_of_file
+from .config.preset_sizes import PRESETS_ROUTE, presets_of_model
 from .config.recipe import LTXVTrainRecipe
 from .config.section_nodes import SECTION_NODES
 from .config.yaml_nodes import LTXVTrainLoadConfig, LTXVTrainSaveConfig
@@ -69,7 +70,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
 )
-ROUTES = {NODES_ROUTE: nodes_of_file}
+ROUTES = {NODES_ROUTE: nodes_of_file, PRESETS_ROUTE: presets_of_model}
 
 for _node in NODES:
     report_missing_permission(_node)

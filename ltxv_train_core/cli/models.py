@@ -1,22 +1,27 @@
-"""The command that inspects a model or LoRA file."""
+"""The commands that tell of a model or LoRA."""
 
 import json
 from argparse import Namespace
 
 from ..storage.paths import as_path
+from ..units import byte_size
 from .parsers import Parsers
 
 OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
-    """Adds `inspect`."""
+    """Adds `inspect` and `presets`."""
     parser = parsers.add_parser("inspect", help="say what a model or LoRA file is")
     parser.add_argument(
         "file", nargs="+", metavar="FILE", help="a name with spaces, in quotes or not"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(command=inspect)
+    parser = parsers.add_parser("presets", help="what presets of lora.target_modules take")
+    parser.add_argument("model", metavar="MODEL", help="as model.model_source names it")
+    parser.add_argument("--rank", type=int, default=64, metavar="N")
+    parser.set_defaults(command=presets)
 
 
 def inspect(args: Namespace) -> int:
@@ -25,4 +30,18 @@ def inspect(args: Namespace) -> int:
 
     facts = inspect_file(as_path(" ".join(args.file)))
     print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))
+    return OK
+
+
+def presets(args: Namespace) -> int:
+    """Prints the presets that a model has layers for, with parameters and bytes."""
+    from ..config import LoRAConfig, build
+    from ..training.preset_sizes import preset_sizes
+
+    rank = build(LoRAConfig, {"rank": args.rank}, "lora").rank
+    for each in preset_sizes(args.model, rank):
+        print(
+            f"{each.preset}: {each.parameters:,} parameters, {byte_size(each.training_bytes)} to train, "
+            f"{byte_size(each.file_bytes)} as a file"
+        )
     return OK

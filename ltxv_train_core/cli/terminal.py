@@ -81,7 +81,8 @@ class TerminalProgress:
             bar.set_postfix_str(event.item, refresh=False)
         elif isinstance(event, StepCompleted):
             bar = self._advance("train", event.step, event.steps, "step")
-            bar.set_postfix(loss=f"{event.loss:.4f}", lr=f"{event.learning_rate:.1e}")
+            losses = {name: f"{loss:.4f}" for name, loss in event.losses.items()}
+            bar.set_postfix(losses | {"lr": f"{event.learning_rate:.1e}"})
         elif isinstance(event, ClipSkipped):
             self.say(f"skipped {event.name}: {event.reason}")
         elif isinstance(event, Notice):

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from ..storage.safetensors_header import TensorInfo
 
 _BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
 _FIRST = "transformer_blocks.0"
@@ -22,6 +24,9 @@ class TransformerLayers:
             device.
         other_parts: how ComfyUI's names of tensors begin that lie among the transformer's and belong to
             another part of a model.
+        unknown_to_diffusers: how the names of layers begin that diffusers doesn't find in a LoRA with ComfyUI's
+            names.
+        richest: the configuration of a transformer that has all layers that any version has.
     """
 
     tensor_names: tuple[str, ...]
@@ -29,6 +34,8 @@ class TransformerLayers:
     most_blocks: int
     new_transformer: Callable[[Mapping[str, object]], Any]
     other_parts: tuple[str, ...] = ()
+    unknown_to_diffusers: tuple[str, ...] = ()
+    richest: Mapping[str, object] = field(default_factory=dict)
 
     def comfy_name(self, name: str) -> str:
         """ComfyUI's name of a module or tensor, from diffusers' name."""
@@ -37,6 +44,23 @@ class TransformerLayers:
     def diffusers_name(self, name: str) -> str:
         """diffusers' name of a module or tensor, from ComfyUI's name."""
         return ".".join(self._diffusers.get(part, part) for part in name.split("."))
+
+    def modules_in(self, tensors: Mapping[str, TensorInfo]) -> tuple[list[str], list[str]]:
+        """As `module_names`, of a transformer in a file: the modules that have tensors, and those around them.
+
+        Args:
+            tensors: by names without prefix, diffusers' or ComfyUI's.
+        """
+        linear: dict[str, None] = {}
+        others: dict[str, None] = {}
+        for name, info in tensors.items():
+            if name.startswith(self.other_parts):
+                continue
+            *path, end = self.diffusers_name(name).split(".")
+            if end == "weight" and len(info.shape) == 2:
+                linear[".".join(path)] = None
+            others |= dict.fromkeys(".".join(path[:count]) for count in range(1, len(path) + 1))
+        return list(linear), [name for name in others if name not in linear]
 
     def layer_name(self, written: str) -> str | None:
         """diffusers' name of a linear layer; None where there is no such layer.
@@ -75,7 +99,8 @@ class TransformerLayers:
         import torch
 
         with torch.device("meta"):
-            modules = dict(self.new_transformer({"num_layers": 1}).named_modules())
+            built = self.new_transformer({**self.richest, "num_layers": 1})
+        modules = dict(built.named_modules())
         linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
         return linear, [name for name in modules if name and name not in linear]
 

@@ -111,6 +111,7 @@ class ModelFacts:
         architecture: as `modelspec.architecture` in files' metadata names it.
         transformer_config: diffusers' configuration of its transformer; None where that isn't known yet.
         notes: what the user should know of it.
+        generation: of the family's models, where a text encoder serves only one of them.
     """
 
     is_fp8: bool
@@ -119,6 +120,7 @@ class ModelFacts:
     architecture: str
     transformer_config: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
+    generation: str | None = None
 
 
 class TransformerPart(Part, Protocol):
@@ -126,6 +128,11 @@ class TransformerPart(Part, Protocol):
 
     @property
     def facts(self) -> ModelFacts: ...
+
+    @property
+    def module_names(self) -> tuple[list[str], list[str]] | None:
+        """See `TransformerLayers.module_names`; None where no file of it tells."""
+        ...
 
     def denoiser(self, transformer: Transformer) -> Denoiser:
         """The loaded transformer, called as its sampler calls it."""
@@ -143,11 +150,19 @@ class MissingPart:
     """A part that a model lacks."""
 
     identity = ""
-    content = None
     width = None
 
-    def __init__(self, message: str):
+    def __init__(self, message: str, finished_by: Part | None = None):
+        """
+        Args:
+            finished_by: the part of the model that what is given in its place goes through.
+        """
         self.message = message
+        self._finished_by = finished_by
+
+    @property
+    def content(self) -> str | None:
+        return self._finished_by.content if self._finished_by else None
 
     def require(self) -> None:
         raise ModelError(self.message)

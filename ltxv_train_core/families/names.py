@@ -12,3 +12,5 @@ TRANSFORMER_PREFIX = "model.diffusion_model."
 """Before a transformer's names in ComfyUI's files, whatever the family."""
 
 TRANSFORMER, VAE, AUDIO_VAE, TEXT_ENCODER = "transformer", "vae", "audio_vae", "text_encoder"
+CONNECTORS = "connectors"
+"""What a text encoder's features go through before the transformer reads them."""

@@ -159,11 +159,17 @@ def _opener(model_source: str, place: Place) -> Opener:
 def module_names(model_source: str) -> tuple[list[str], list[str]]:
     """Linear layers and other modules of a model's transformer, by diffusers' names.
 
-    Nothing is downloaded: where the number of blocks isn't known, it is that of the largest version.
+    Nothing is downloaded: where no file tells, the family does, and where the number of blocks isn't known, it
+    is that of the largest version.
     """
     family, config = EARLIEST, None
     try:
-        family = _opener(model_source, locate_model(model_source)).FAMILY
+        place = locate_model(model_source)
+        family = _opener(model_source, place).FAMILY
+        if isinstance(place, Path) or place == family.miniature:
+            names = open_model(model_source).transformer.module_names
+            if names is not None:
+                return names
         config = transformer_config(model_source)
     except LTXVTrainError:
         pass  # reported where the model is opened

@@ -30,6 +30,11 @@ def family_named(name: str) -> Family:
     raise ModelError(f"model family {shown(name)}: this program knows {known}")
 
 
+def family_with(stream: str) -> Family:
+    """The first family whose models denoise a stream."""
+    return next(family for family in FAMILIES if stream in family.streams)
+
+
 def family_of_source(name: str) -> Family | None:
     """The family that a model is of whose `model_source` is a name: one that ships, a version, a known
     repository."""

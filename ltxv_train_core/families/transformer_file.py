@@ -46,6 +46,10 @@ class TransformerFile:
         tensors = self.header.below(self.prefix).values()
         return holds_float8() and any(info.dtype in FP8 for info in tensors)
 
+    @property
+    def module_names(self) -> tuple[list[str], list[str]]:
+        return self.layers.modules_in(self.header.below(self.prefix))
+
     def besides(self) -> set[str]:
         """Names below the prefix that are no part of the transformer."""
         return set()

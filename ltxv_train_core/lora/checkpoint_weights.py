@@ -1,6 +1,6 @@
 """The linear layers of a transformer in a checkpoint file, read one at a time.
 
-Any file with an LTX-Video transformer in one piece: a whole checkpoint, a transformer alone, with
+Any file with a transformer in one piece: a whole checkpoint, a transformer alone, with
 ComfyUI's names or diffusers'. Weights are read when they are asked for.
 """
 
@@ -34,6 +34,7 @@ class CheckpointFile:
     """An open checkpoint.
 
     Attributes:
+        family: whose transformer it holds.
         layers: the key of each linear layer's weight, by diffusers' name of the layer.
         others: the keys of the transformer's other tensors, by diffusers' names.
     """
@@ -41,11 +42,11 @@ class CheckpointFile:
     def __init__(self, header: Header, file: Any):
         self.path, self.metadata, self.tensors = header.path, header.metadata, header.tensors
         self._file = file
-        for family in FAMILIES:
-            self.layers, self.others = _names_of(list(self.tensors), family.layers)
-            if self.layers:
-                break
-        else:
+        # Families call some layers alike: the one that knows most of them knows all.
+        named = {family.name: _names_of(list(self.tensors), family.layers) for family in FAMILIES}
+        self.family = max(FAMILIES, key=lambda family: len(named[family.name][0]))
+        self.layers, self.others = named[self.family.name]
+        if not self.layers:
             names = " or ".join(family.name for family in FAMILIES)
             raise ModelError(
                 f"{self.path}: holds no transformer of {names}; expected keys such as "
@@ -128,7 +129,7 @@ def open_checkpoint(path: Path) -> Iterator[CheckpointFile]:
     """Opens a checkpoint.
 
     Raises:
-        ModelError: if it can't be read, is damaged, or has no LTX-Video transformer.
+        ModelError: if it can't be read, is damaged, or has no transformer of a known family.
     """
     header = read_header(path)
     if how := quantization(header):

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
-from .file import DIFFUSERS_LACKS, name_some, read_lora, write_lora
+from ..families.family import Family
+from ..families.registry import EARLIEST
+from .file import name_some, read_lora, write_lora
 from .forms import LoRAForm
 
 
@@ -28,14 +30,14 @@ def convert_lora(source: Path, form: LoRAForm, output: Path) -> Conversion:
     """Writes a LoRA in another form, its metadata with it. The effect stays the same.
 
     Raises:
-        ModelError: the source is no LoRA for LTX-Video, or `output` is there already.
+        ModelError: the source is no LoRA that is known, or `output` is there already.
     """
     found = read_lora(source)
     require_new(output)
     write_lora(output, found.lora, found.metadata, form)
     notes = [*found.notes("not converted")]
     if form == "comfy":
-        notes += unknown_to_diffusers(found.lora)
+        notes += unknown_to_diffusers(found.lora, found.family or EARLIEST)
     return Conversion(output, len(found.lora), tuple(notes))
 
 
@@ -47,9 +49,9 @@ def write_other_forms(lora_file: Path, forms: Iterable[LoRAForm]) -> None:
             convert_lora(lora_file, form, output)
 
 
-def unknown_to_diffusers(layers: Iterable[str]) -> list[str]:
+def unknown_to_diffusers(layers: Iterable[str], family: Family) -> list[str]:
     """A line for layers that diffusers doesn't find in the comfy form, if there are any."""
-    names = [name for name in layers if name.startswith(DIFFUSERS_LACKS)]
+    names = [name for name in layers if name.startswith(family.layers.unknown_to_diffusers)]
     if not names:
         return []
     return [

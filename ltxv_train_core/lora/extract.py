@@ -48,7 +48,7 @@ def extract_lora(
     Both files are read layer by layer.
 
     Raises:
-        ModelError: a file holds no LTX-Video transformer, they are of different sizes or don't
+        ModelError: a file holds no transformer of a known family, they are of different sizes or don't
             differ, the rank is larger than the layers', or `output` is there already.
     """
     stop = stop or NeverStop()
@@ -77,7 +77,7 @@ def extract_lora(
             lost += float((difference - lora[name].change()).square().sum())
         if not lora:
             raise ModelError(f"{tuned}: its layers don't differ from those of {base.name}")
-        notes = _other_differences(before, after)
+        notes, architecture = _other_differences(before, after), before.family.architecture
     facts = {
         "rank": str(rank),
         "alpha": str(rank),
@@ -85,7 +85,7 @@ def extract_lora(
         "base_model": base.name,
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.title": tuned.stem,
-        "modelspec.architecture": "ltx-video/lora",
+        "modelspec.architecture": f"{architecture}/lora",
     }
     error = (lost / whole) ** 0.5
     write_lora(output, lora, facts | {"extract_error": f"{error:.6g}"})

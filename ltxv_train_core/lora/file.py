@@ -1,8 +1,8 @@
 """LoRA files: read in every usual form, written in three.
 
 comfy: `diffusion_model.<layer>.lora_A.weight`, `.lora_B.weight` with ComfyUI's layer names. What users
-    are handed: ComfyUI reads it, and diffusers wherever both call a layer the same (`DIFFUSERS_LACKS`
-    begins the names of the others).
+    are handed: ComfyUI reads it, and diffusers but for a few layers (`unknown_to_diffusers` in
+    `families/layers.py`).
 kohya: `lora_unet_<layer_with_underscores>.lora_down.weight`, `.lora_up.weight`, `.alpha`.
 diffusers: `transformer.<layer>.lora_A.weight`, `.lora_B.weight` with diffusers' layer names, and its
     adapter metadata.
@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from peft.utils import get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -42,7 +41,6 @@ from .lora import LoRA, LoRALayer, largest_rank
 PREFIX = "diffusion_model."
 LARGEST_ADAPTER_CONFIG_BYTES = 2**20
 _OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
-DIFFUSERS_LACKS = ("proj_in", "time_embed")
 
 _PARTS = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", None: "alpha"}
 _KEY = re.compile(
@@ -57,7 +55,7 @@ class FoundLoRA:
     """A LoRA as it was found.
 
     Attributes:
-        foreign: keys that are no part of a LoRA of an LTX-Video transformer's linear layer.
+        foreign: keys that are no part of a LoRA of a known transformer's linear layer.
     """
 
     lora: LoRA
@@ -96,7 +94,7 @@ class FoundLoRA:
         return tuple(
             f"{f'{len(keys)} keys ' if len(keys) > 1 else ''}{what}, as {reason}: {name_some(keys)}"
             for keys, reason in (
-                (others, "of no layer of LTX-Video's"),
+                (others, "of no layer of LTX-Video or LTX-2"),
                 (differences, "changes of biases and norms, which are no LoRA"),
             )
             if keys
@@ -105,8 +103,8 @@ class FoundLoRA:
 
 def _foreign(where: str, keys: Sequence[str]) -> ModelError:
     return ModelError(
-        f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of LTX-Video's "
-        f"layers, found {name_some(list(keys))}"
+        f"{where}: expected pairs *.lora_A.weight and *.lora_B.weight of layers of LTX-Video or LTX-2, "
+        f"found {name_some(list(keys))}"
     )
 
 
@@ -115,7 +113,7 @@ def read_lora(path: Path) -> FoundLoRA:
 
     Raises:
         ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), holds NaN or
-            infinite numbers, or no key is a LoRA's of an LTX-Video transformer.
+            infinite numbers, or no key is a LoRA's of a known transformer.
     """
     header = read_header(path)
     require_plain_lora(header)
@@ -132,7 +130,7 @@ def read_lora(path: Path) -> FoundLoRA:
     found = FoundLoRA(lora, metadata, (*foreign, *others))
     if not found.lora:
         raise ModelError(
-            f"{path}: is not a LoRA of an LTX-Video transformer; expected keys such as "
+            f"{path}: is not a LoRA of an LTX-Video or LTX-2 transformer; expected keys such as "
             f"{PREFIX}transformer_blocks.0.attn1.to_q.lora_A.weight, found "
             f"{name_some(found.foreign) or 'none'}"
         )
@@ -209,6 +207,8 @@ def write_lora(
 
 def lora_tensors(transformer: Transformer) -> dict[str, Tensor]:
     """The LoRA's tensors under diffusers' names: `<module>.lora_A.weight`, `.lora_B.weight`."""
+    from peft.utils import get_peft_model_state_dict
+
     tensors = get_peft_model_state_dict(transformer)
     return {name: value.detach().float().cpu().clone() for name, value in tensors.items()}
 

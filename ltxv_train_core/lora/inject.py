@@ -1,19 +1,22 @@
-"""Puts a LoRA into the frozen transformer."""
+"""Puts a LoRA into the frozen transformer.
 
-import difflib
+peft takes seconds to import: only when it is needed.
+"""
+
 import math
-from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from ..config import LoRAConfig
-from ..errors import ConfigurationError, shown
 from ..models.memory.fp8 import FLOAT8
 from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
+from .targets import match_modules
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
 
 def add_lora(
@@ -34,6 +37,9 @@ def add_lora(
     Raises:
         ConfigurationError: when a target pattern matches no module.
     """
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraLayer
+
     names = match_modules(transformer, config.target_modules)
     transformer.requires_grad_(False)
     with torch.device("meta"):  # peft would draw from the global random state
@@ -52,7 +58,7 @@ def add_lora(
     return [p for p in transformer.parameters() if p.requires_grad]
 
 
-def _draw(layer: LoraLayer, generator: torch.Generator) -> None:
+def _draw(layer: "LoraLayer", generator: torch.Generator) -> None:
     """Gives a layer's LoRA its initial weights, as peft draws them: lora_B is zero.
 
     They are rounded to the base's format, except to fp8, in which most of them would be zero.
@@ -68,50 +74,3 @@ def _draw(layer: LoraLayer, generator: torch.Generator) -> None:
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
         for part, value in ((down, drawn.to(rounded).float()), (up, torch.zeros(up.weight.shape))):
             part.weight = nn.Parameter(value.to(base.device))
-
-
-def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> list[str]:
-    """Full names of the linear layers that patterns name.
-
-    A pattern is the end of a module's name ("to_q", "attn1.to_q") and may hold * and ?.
-
-    Raises:
-        ConfigurationError: names every pattern that matches nothing, with near names.
-    """
-    modules = dict(transformer.named_modules())
-    linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
-    return match_names(linear, [name for name in modules if name not in linear], patterns)
-
-
-def match_names(linear: list[str], others: list[str], patterns: tuple[str, ...]) -> list[str]:
-    """As `match_modules`, from the names of linear layers and of other modules alone."""
-    found: dict[str, None] = {}
-    problems = []
-    for pattern in patterns:
-        matches = _matching(pattern, linear)
-        found |= dict.fromkeys(matches)
-        if not matches and (other := next(iter(_matching(pattern, others)), None)):
-            below = [name for name in linear if name.startswith(f"{other}.")]
-            helps = "add .* to take those in it" if below else "leave it out"
-            problems.append(
-                f"lora.target_modules {shown(pattern)} names no linear layer ({other} is none), and "
-                f"only those can have a LoRA; {helps}"
-            )
-        elif not matches:
-            problems.append(
-                f"lora.target_modules {shown(pattern)} matches no layer; near names: "
-                f"{', '.join(_near(pattern, linear))}"
-            )
-    if problems:
-        raise ConfigurationError(problems)
-    return list(found)
-
-
-def _matching(pattern: str, names: list[str]) -> list[str]:
-    return [n for n in names if fnmatchcase(n, pattern) or fnmatchcase(n, f"*.{pattern}")]
-
-
-def _near(pattern: str, layers: list[str]) -> list[str]:
-    ends = {".".join(parts[i:]) for parts in (n.split(".") for n in layers) for i in range(1, 5)}
-    known = sorted(end for end in ends if end and not end[0].isdigit())
-    return difflib.get_close_matches(pattern, known, n=4, cutoff=0.3) or ["to_q", "to_k", "to_v"]

@@ -67,7 +67,7 @@ def resize_lora(
             smallest rank that keeps it is taken.
 
     Raises:
-        ModelError: the source is no LoRA for LTX-Video, the rank is not smaller, or `output` is
+        ModelError: the source is no LoRA that is known, the rank is not smaller, or `output` is
             there already.
     """
     assert (rank is None) != (energy is None)

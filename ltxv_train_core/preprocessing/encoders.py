@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from ..families.family import Family
 from ..families.names import TEXT_ENCODER
-from ..families.registry import EARLIEST, family_named
+from ..families.registry import EARLIEST, FAMILIES
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+FEATURES = "features"
 
 Encoder = TypeVar("Encoder", covariant=True)
 
@@ -39,7 +41,10 @@ class AudioEncoder(Protocol):
 
 
 class CaptionEncoder(Protocol):
-    """Texts to embeddings. A model's text encoder is one."""
+    """Texts to embeddings. A model's text encoder is one.
+
+    One that a part of the model finishes gives a single tensor, `FEATURES`.
+    """
 
     def encode(self, prompts: list[str]) -> "list[dict[str, Tensor]]":
         """Named tensors [L, D] per prompt, on the CPU, padding cut off."""
@@ -55,7 +60,9 @@ class EncoderSource(Generic[Encoder]):
         require: raises `ModelError` when it can't be loaded, without loading it.
         content: names the weights alone, see `families.model.Part`; None where that isn't known.
         former: the identity that earlier versions gave it.
-        family: the name of the model family that reads what it makes.
+        family: the name of the model family that reads what it makes; None: of any.
+        generation: of the family's models that read it; None: all.
+        finished_by: the part of the model that what it makes goes through before it is written.
     """
 
     identity: str
@@ -63,7 +70,9 @@ class EncoderSource(Generic[Encoder]):
     require: Callable[[], None] = _nothing
     content: str | None = None
     former: str | None = None
-    family: str = EARLIEST.name
+    family: str | None = EARLIEST.name
+    generation: str | None = None
+    finished_by: str | None = None
 
     def known_as(self, name: str | None) -> "EncoderSource[Encoder]":
         """With its former identity, where a data set knows it by that."""
@@ -108,10 +117,10 @@ def encoder_parts(family: Family) -> tuple[str, ...]:
 
 def given_encoders(given: Mapping[str, EncoderSource[object]]) -> Encoders | None:
     """What is given in place of a model's encoders, where nothing of a model is needed beside it."""
-    names = {source.family for source in given.values()}
-    if len(names) != 1:
+    names = {source.family for source in given.values()} - {None}
+    if len(names) != 1 or any(source.finished_by for source in given.values()):
         return None
-    family = family_named(names.pop())
+    family = next(family for family in FAMILIES if family.name in names)
     if not all(part in given for part in encoder_parts(family)):
         return None
     return Encoders(family, given)

@@ -1,7 +1,9 @@
 """The VAE and the text encoder of the base model, in the precision that is asked for."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -14,6 +16,7 @@ from ..models.device import default_device
 from ..models.memory.quantize import eight_bit_problem
 from ..models.precision import text_encoder_dtype, vae_dtype
 from .encoders import (
+    FEATURES,
     AudioEncoder,
     CaptionEncoder,
     Encoder,
@@ -42,20 +45,77 @@ def find_encoders(
     """
     if whole := given_encoders(given):
         return whole
+    _require_one_family(given)
     model = open_model(
         settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
     )
     for name, source in given.items():
-        if source.family != model.family.name:
-            raise ModelError(
-                f"{name}: is one of {source.family}, and {cut(model.name)} is a model of "
-                f"{model.family.name}"
-            )
+        _require_of_model(name, source, model)
     parts = {
-        name: given.get(name) or _encoder_of(model, name, settings)
+        name: _finished(model, given[name], settings)
+        if name in given
+        else _encoder_of(model, name, settings)
         for name in encoder_parts(model.family)
     }
     return Encoders(model.family, parts)
+
+
+def _require_one_family(given: Mapping[str, EncoderSource[object]]) -> None:
+    """Raises `ModelError`, before a model is downloaded."""
+    of_families = {name: source.family for name, source in given.items() if source.family}
+    if len(set(of_families.values())) > 1:
+        told = ", ".join(
+            f"the {_words(name)} is {family}'s" for name, family in of_families.items()
+        )
+        raise ModelError(f"{told}: connect parts of one model")
+
+
+def _require_of_model(name: str, source: EncoderSource[object], model: Model) -> None:
+    """Raises `ModelError` for what a model of another family or generation reads."""
+    if source.family not in (None, model.family.name):
+        raise ModelError(
+            f"{name}: is one of {source.family}, and {cut(model.name)} is a model of "
+            f"{model.family.name}"
+        )
+    generation = model.facts.generation
+    if None not in (source.generation, generation) and source.generation != generation:
+        raise ModelError(
+            f"{name}: is one of {source.generation}, and {cut(model.name)} is an {generation}, which needs "
+            f"{model.facts.text_encoder}"
+        )
+
+
+def _words(part: str) -> str:
+    return part.replace("_", " ").replace("vae", "VAE")
+
+
+def _finished(
+    model: Model, source: EncoderSource[Any], settings: PreprocessSettings
+) -> EncoderSource[Any]:
+    """What is given, with the part of the model behind it that it needs."""
+    if source.finished_by is None:
+        return source
+    part, device = model.part(source.finished_by), default_device()
+    dtype = _dtype(settings.text_encoder_dtype, device, text_encoder_dtype)
+
+    def load() -> CaptionEncoder:
+        return _FinishedCaptions(source.load(), part.load(dtype).to(device))
+
+    identity = f"{source.identity} {part.content} {dtype}"
+    return replace(source, identity=identity, load=load, require=part.require, content=part.content)
+
+
+class _FinishedCaptions:
+    """A text encoder whose features go through a part of the model."""
+
+    def __init__(self, encoder: CaptionEncoder, part: Any):
+        self._encoder, self._part = encoder, part
+
+    def encode(self, prompts: list[str]) -> list[dict[str, torch.Tensor]]:
+        return [
+            {name: text.float().cpu() for name, text in self._part.finish(each[FEATURES]).items()}
+            for each in self._encoder.encode(prompts)
+        ]
 
 
 def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[object]:

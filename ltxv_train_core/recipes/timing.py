@@ -57,7 +57,7 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
         config.acceleration.quantization,
         config.acceleration.blocks_to_offload,
         config.acceleration.compile_with_inductor,
-        len(config.lora.target_modules),
+        config.lora.target_modules,
     )
 
 

@@ -21,6 +21,7 @@ class Curves:
         step_seconds: mean time of a step.
         memory_bytes: the most memory of a step.
         loss_by_noise: a column for each noise band, means.
+        video_loss, audio_loss, audio_loss_by_noise: means; None in runs without sound.
     """
 
     step: list[int]
@@ -33,6 +34,9 @@ class Curves:
     step_seconds: list[float | None]
     memory_bytes: list[float | None]
     loss_by_noise: list[list[float | None]]
+    video_loss: list[float | None]
+    audio_loss: list[float | None]
+    audio_loss_by_noise: list[list[float | None]]
 
 
 def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curves:
@@ -59,14 +63,19 @@ def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curve
         memory_bytes=[
             max(_finite(each.memory_bytes for each in s), default=None) for s in stretches
         ],
-        loss_by_noise=[
-            [
-                _mean(_finite(each.loss_by_noise[band] for each in s if each.loss_by_noise))
-                for s in stretches
-            ]
-            for band in range(NOISE_BANDS)
-        ],
+        loss_by_noise=_by_band([[each.loss_by_noise for each in s] for s in stretches]),
+        video_loss=[_mean(_finite(each.video_loss for each in s)) for s in stretches],
+        audio_loss=[_mean(_finite(each.audio_loss for each in s)) for s in stretches],
+        audio_loss_by_noise=_by_band([[each.audio_loss_by_noise for each in s] for s in stretches]),
     )
+
+
+def _by_band(stretches: Sequence[Sequence[tuple[float, ...]]]) -> list[list[float | None]]:
+    """A column for each noise band, from what steps have of each band."""
+    return [
+        [_mean(_finite(bands[band] for bands in steps if bands)) for steps in stretches]
+        for band in range(NOISE_BANDS)
+    ]
 
 
 def _finite(values: Iterable[float]) -> list[float]:

@@ -101,9 +101,10 @@ def _parsed(line: bytes) -> StepCompleted | None:
         return None
     values = (
         *(step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds),
-        *(step.memory_bytes, *step.loss_by_noise),
+        *(step.memory_bytes, step.video_loss, step.audio_loss),
+        *(*step.loss_by_noise, *step.audio_loss_by_noise),
     )
-    if len(step.loss_by_noise) not in (0, NOISE_BANDS):
+    if not {len(step.loss_by_noise), len(step.audio_loss_by_noise)} <= {0, NOISE_BANDS}:
         return None
     if any(_LARGEST_VALUE < abs(value) < math.inf for value in values):
         return None

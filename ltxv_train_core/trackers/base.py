@@ -26,7 +26,7 @@ class Tracker(Protocol):
 def scalars(event: StepCompleted) -> dict[str, float]:
     """The values of a step that are drawn, by name."""
     return {
-        "train/loss": event.loss,
+        **{f"train/{name}": loss for name, loss in event.losses.items()},
         "train/learning_rate": event.learning_rate,
         "train/grad_norm": event.grad_norm,
         "train/step_seconds": event.step_seconds,

@@ -5,15 +5,16 @@ An estimate: attention's and the allocator's working memory come on top.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from ..config import LoRAConfig, TrainingConfig
-from ..errors import ModelError, cut
+from ..errors import ConfigurationError, ModelError, cut
 from ..families.open import ModelDescription
-from ..lora.inject import match_names
+from ..lora.targets import TARGET_PRESETS, match_names
 from ..models.memory.quantize import QUANTO_BITS
 from ..models.precision import base_dtype
 from ..models.sources.meta_loading import on_meta
@@ -87,6 +88,15 @@ class TransformerSizes:
         """
         names = match_names(list(self.linear), list(self.other_modules), lora.target_modules)
         return lora.rank * sum(sum(self.linear[name]) for name in names)
+
+    def preset_numbers(self, rank: int) -> dict[str, int]:
+        """Trained numbers of a LoRA on the layers of each preset that this transformer has layers of."""
+        found = {}
+        for preset in TARGET_PRESETS:
+            with suppress(ConfigurationError):
+                lora = LoRAConfig(rank=rank, target_modules=(preset,))
+                found[preset] = self.lora_numbers(lora)
+        return found
 
 
 def transformer_sizes(description: ModelDescription) -> TransformerSizes:

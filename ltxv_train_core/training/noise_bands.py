@@ -30,6 +30,15 @@ class NoiseBands:
             self._sums[band] += loss
             self._counts[band] += 1
 
+    @property
+    def total(self) -> float:
+        """The sum of the losses of all samples."""
+        return sum(self._sums)
+
+    @property
+    def samples(self) -> int:
+        return sum(self._counts)
+
     def means(self) -> tuple[float, ...]:
         """The mean of each band, NaN where it has no sample."""
         pairs = zip(self._sums, self._counts, strict=True)

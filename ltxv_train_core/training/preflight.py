@@ -23,8 +23,8 @@ from ..families.open import (
 )
 from ..families.registry import published_version
 from ..lora.initialize import require_start, start_notes
-from ..lora.inject import match_names
 from ..lora.model_sizes import ModelSizes
+from ..lora.targets import match_names
 from ..media.video import probe
 from ..models.device import default_device
 from ..models.packages import untested_versions

@@ -4,12 +4,15 @@ import math
 import statistics
 import time
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, batches
 from ..events import Control, Reporter, StepCompleted
+from ..families.names import AUDIO, VIDEO
 from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
@@ -71,7 +74,7 @@ class StepRunner:
         loss = 0.0
         clips: list[str] = []
         broken: list[str] = []
-        bands = NoiseBands()
+        bands = {name: NoiseBands() for name in self.denoiser.streams}
         seed = self._seed()
         generator = torch.Generator().manual_seed(seed)
         for number in range(self.config.optimization.gradient_accumulation_steps):
@@ -100,8 +103,25 @@ class StepRunner:
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
             memory_bytes=peak_bytes(self.device),
-            loss_by_noise=bands.means(),
+            loss_by_noise=next(iter(bands.values())).means(),
+            **self._losses_with_sound(bands),
         )
+
+    def _losses_with_sound(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
+        """The fields of `StepCompleted` that tell of video and audio apart; none of a run without sound."""
+        losses = {name: self._mean_loss(each) for name, each in bands.items()}
+        if math.isnan(losses.get(AUDIO, math.nan)):
+            return {}
+        return {
+            "video_loss": losses[VIDEO],
+            "audio_loss": losses[AUDIO],
+            "audio_loss_by_noise": bands[AUDIO].means(),
+        }
+
+    def _mean_loss(self, bands: NoiseBands) -> float:
+        """The mean over the samples of all processes; NaN where there are none."""
+        total, samples = (self.processes.mean(each) for each in (bands.total, bands.samples))
+        return total / samples if samples else math.nan
 
     def _expected_seconds(self) -> float:
         """Of one of the next steps: the median of the last ones, which a step that compiles or waits for a
@@ -122,7 +142,9 @@ class StepRunner:
         """Ends the threads that read batches ahead."""
         self.batches.close()
 
-    def _accumulate(self, batch: Batch, generator: torch.Generator, bands: NoiseBands) -> float:
+    def _accumulate(
+        self, batch: Batch, generator: torch.Generator, bands: Mapping[str, NoiseBands]
+    ) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
         inputs = self.strategy.prepare(batch, generator).to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
@@ -130,8 +152,8 @@ class StepRunner:
             predictions = self.denoiser.denoise(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
-        name, first = next(iter(inputs.streams.items()))
-        bands.add(first, predictions[name])
+        for name, step in inputs.streams.items():
+            bands[name].add(step, predictions[name])
         self.stepper.backward(loss)
         return loss.item()
 

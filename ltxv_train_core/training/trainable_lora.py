@@ -54,7 +54,7 @@ class TrainableLoRA:
             rest = f"; {new} layers that it lacks start from zero" if new else ""
             report(Notice(f"starting from {path.name}{rest}"))
         if not config.checkpoints.write_diffusers:
-            for line in unknown_to_diffusers(trained_layers(transformer)):
+            for line in unknown_to_diffusers(trained_layers(transformer), source.family):
                 report(Notice(f"{line} (checkpoints.write_diffusers)"))
 
     def write(self, path: Path, facts: Mapping[str, str]) -> None:

@@ -65,19 +65,25 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
                 io.Vae.Input(
                     "vae",
                     optional=True,
-                    tooltip="An LTX-Video VAE from the canvas. It replaces the VAE of model_source.",
+                    tooltip="A VAE from the canvas, of the model. It replaces the VAE of model_source.",
                 ),
                 io.Clip.Input(
                     "clip",
                     optional=True,
                     tooltip="A CLIP of type ltxv from the canvas. It replaces the text encoder of "
-                    "model_source. With VAE and CLIP connected, model_source loads nothing.",
+                    "model_source. With VAE and CLIP connected, model_source loads nothing, but of LTX-2 the "
+                    "connectors, which captions go through.",
                 ),
                 SECTION_SOCKETS["model"].Input(
                     "model",
                     optional=True,
                     tooltip="The model, from Configure LTXV Model. Connected, it counts instead of this "
                     "node's own model, text encoder and VAE.",
+                ),
+                io.Vae.Input(
+                    "audio_vae",
+                    optional=True,
+                    tooltip="LTX-2's audio VAE from the canvas, for a model file with sound.",
                 ),
             ],
             outputs=[
@@ -110,6 +116,7 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         vae: "VAE | None" = None,
         clip: "CLIP | None" = None,
         model: ModelConfig | None = None,
+        audio_vae: "VAE | None" = None,
         **values: object,
     ) -> str:
         """Changed files are seen where the path is written on the node itself, deleted latents
@@ -145,13 +152,14 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
         vae: "VAE | None" = None,
         clip: "CLIP | None" = None,
         model: ModelConfig | None = None,
+        audio_vae: "VAE | None" = None,
         **values: object,
     ) -> io.NodeOutput:
         from ...ltxv_train_core.families import names
         from ...ltxv_train_core.manifests.hub_dataset import with_hub_source
         from ...ltxv_train_core.preprocessing.encoders import EncoderSource
         from ...ltxv_train_core.preprocessing.preprocess import PreprocessSummary, preprocess
-        from ..comfy.canvas_encoders import clip_source, vae_source
+        from ..comfy.canvas_encoders import audio_vae_source, clip_source, vae_source
 
         settings = _settings(values, model)
         progress = NodeProgress(cls.hidden.unique_id)
@@ -160,6 +168,8 @@ class LTXVTrainDatasetPreprocess(io.ComfyNode):
             encoders[names.VAE] = vae_source(vae)
         if clip is not None:
             encoders[names.TEXT_ENCODER] = clip_source(clip)
+        if audio_vae is not None:
+            encoders[names.AUDIO_VAE] = audio_vae_source(audio_vae)
         repository = str(values["dataset_path"]).strip()
         folder = hub_dataset_folder(repository)
 

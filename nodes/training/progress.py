@@ -123,8 +123,9 @@ class NodeProgress:
 def _line(event: Event) -> str | None:
     """The text that a node shows for an event, or None."""
     if isinstance(event, StepCompleted):
+        losses = (f"{name.replace('_', ' ')} {loss:.4f}" for name, loss in event.losses.items())
         return (
-            f"step {event.step} of {event.steps}, loss {event.loss:.4f}, "
+            f"step {event.step} of {event.steps}, {', '.join(losses)}, "
             f"{duration(event.eta_seconds)} left"
         )
     if isinstance(event, Progress):

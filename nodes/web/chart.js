@@ -70,8 +70,7 @@ class Plot {
     this.isLog = look.isLog;
     const curves = lines.map((line) => look.curves(line, lines.length === 1, COLOURS));
     const all = curves.flat();
-    const raw = all.some(({ isRaw }) => isRaw) ? all.filter(({ isRaw }) => isRaw) : all;
-    this.#setRange(raw.flatMap(({ values }) => values));
+    this.#setRange(all.filter(({ isAverage }) => !isAverage).flatMap(({ values }) => values));
     this.#grid();
     this.#inside(() => {
       curves.forEach((each, index) => each.forEach((curve) => this.#draw(lines[index].columns, curve)));

@@ -4,10 +4,13 @@ import { shortNumber } from "./series.js";
 import { smoothed } from "./smoothing.js";
 import { bytes } from "./units.js";
 
-/** Bounds of the noise levels that columns `noise_0` to `noise_3` tell of. */
+/** Bounds of the noise levels that columns `noise_0` to `noise_3`, and `audio_noise_0` to `audio_noise_3`, tell of. */
 export const NOISE_BANDS = ["0–25 %", "25–50 %", "50–75 %", "75–100 %"];
 
 const DASHES = [[], [7, 3], [3, 3], [1, 3]];
+
+/** What of a run with sound has a loss of its own. */
+const STREAMS = ["video", "audio"];
 
 /**
  * @typedef {Object} Curve
@@ -16,7 +19,8 @@ const DASHES = [[], [7, 3], [3, 3], [1, 3]];
  * @property {string} colour
  * @property {number} width
  * @property {number[]} [dash]
- * @property {boolean} [isRaw] drawn pale, with the range of every point, and the chart's range is that of these
+ * @property {boolean} [isRaw] drawn pale, with the range of every point
+ * @property {boolean} [isAverage] of a raw curve: it doesn't count for the chart's range
  *
  * @typedef {Object} Look
  * @property {boolean} isLog
@@ -34,29 +38,60 @@ const LOSS = {
   fromZero: false,
   base: 10,
   label: shortNumber,
-  curves: ({ columns, colour }) => [
+  curves: ({ columns, colour }, isAlone, colours) => [
     { values: columns.loss, colour, width: 1, isRaw: true },
-    { values: columns.smooth_loss, colour, width: 1.8 },
+    { values: columns.smooth_loss, colour, width: 1.8, isAverage: true },
+    ...STREAMS.filter((name) => isRecorded(columns, name)).map((name, index) => ({
+      values: smoothed(columns[`${name}_loss`]),
+      name,
+      colour: isAlone ? colours[index + 1] : colour,
+      width: 1.6,
+      dash: isAlone ? [] : DASHES[index + 1],
+    })),
   ],
-  read: (columns, at) => `${shortNumber(columns.loss[at])} (average ${shortNumber(columns.smooth_loss[at])})`,
+  read: (columns, at) =>
+    [
+      `${shortNumber(columns.loss[at])} (average ${shortNumber(columns.smooth_loss[at])})`,
+      ...STREAMS.filter((name) => isRecorded(columns, name)).map(
+        (name) => `${name} ${shortNumber(columns[`${name}_loss`][at])}`,
+      ),
+    ].join(", "),
 };
+
+function isRecorded(columns, name) {
+  return columns[`${name}_loss`].some((value) => value !== null);
+}
 
 const NOISE = {
   ...LOSS,
   curves: ({ columns, colour }, isAlone, colours) =>
-    NOISE_BANDS.map((band, index) => ({
-      values: smoothed(columns[`noise_${index}`]),
-      name: `noise ${band}`,
-      colour: isAlone ? colours[index] : colour,
-      width: 1.6,
-      dash: isAlone ? [] : DASHES[index],
-    })),
+    noiseColumns(columns).flatMap(({ stream, prefix, width }) =>
+      NOISE_BANDS.map((band, index) => ({
+        values: smoothed(columns[`${prefix}${index}`]),
+        name: `${stream} ${band}`,
+        colour: isAlone ? colours[index] : colour,
+        width,
+        dash: isAlone ? [] : DASHES[index],
+      })),
+    ),
   read: (columns, at) =>
-    NOISE_BANDS.map((band, index) => [band, columns[`noise_${index}`][at]])
+    noiseColumns(columns)
+      .flatMap(({ stream, prefix }) =>
+        NOISE_BANDS.map((band, index) => [`${stream} ${band}`, columns[`${prefix}${index}`][at]]),
+      )
       .filter(([, value]) => value !== null)
-      .map(([band, value]) => `${band}: ${shortNumber(value)}`)
+      .map(([name, value]) => `${name}: ${shortNumber(value)}`)
       .join(", "),
 };
+
+/** Names of the columns by noise level, and how they are told apart: those of the sound are thin lines. */
+function noiseColumns(columns) {
+  if (!isRecorded(columns, "audio")) return [{ stream: "noise", prefix: "noise_", width: 1.6 }];
+  return [
+    { stream: "video", prefix: "noise_", width: 1.6 },
+    { stream: "audio", prefix: "audio_noise_", width: 0.8 },
+  ];
+}
 
 const measured = (column, label, base = 10) => ({
   ...LOSS,
@@ -69,7 +104,7 @@ const measured = (column, label, base = 10) => ({
 
 /** As tabs. */
 export const CHART_VIEWS = [
-  { title: "Loss", hint: "Loss (pale), and its moving average", look: LOSS },
+  { title: "Loss", hint: "Loss (pale), and its moving average; with sound, those of video and audio too", look: LOSS },
   { title: "Log scale", hint: "Loss on a logarithmic scale", look: { ...LOSS, isLog: true } },
   { title: "Noise", hint: "Average loss of the samples of each quarter of the noise levels", look: NOISE },
   {

@@ -1,27 +1,40 @@
 /** The columns of a run, of equal length, as charts read them. Nothing here touches the page. */
 
 const BANDS = 4;
-const noise = Array.from({ length: BANDS }, (_, band) => `noise_${band}`);
+const bands = (name) => Array.from({ length: BANDS }, (_, band) => `${name}_${band}`);
+const noise = bands("noise");
+const audioNoise = bands("audio_noise");
 
 export const COLUMNS = [
   ...["step", "loss", "smooth_loss", "loss_low", "loss_high", "learning_rate", "grad_norm", "step_seconds"],
   "memory_bytes",
   ...noise,
+  ...["video_loss", "audio_loss"],
+  ...audioNoise,
 ];
+
+const CSV_TITLES = Object.fromEntries([
+  ...noise.map((name, band) => [name, `loss_noise_${25 * band}_percent`]),
+  ...audioNoise.map((name, band) => [name, `audio_loss_noise_${25 * band}_percent`]),
+]);
 
 export function emptyColumns() {
   return Object.fromEntries(COLUMNS.map((name) => [name, []]));
 }
 
 /** The columns that GET .../metrics answers: those by noise level as columns of their own. */
-export function flatColumns({ loss_by_noise: byNoise, ...columns }) {
-  return { ...columns, ...Object.fromEntries(noise.map((name, band) => [name, byNoise[band]])) };
+export function flatColumns({ loss_by_noise: byNoise, audio_loss_by_noise: audioByNoise, ...columns }) {
+  return { ...columns, ...named(noise, byNoise), ...named(audioNoise, audioByNoise) };
 }
 
 /** A row for the step that an event tells. */
 export function rowOf(step) {
-  const byNoise = noise.map((name, band) => [name, step.loss_by_noise[band] ?? null]);
-  return { ...step, loss_low: step.loss, loss_high: step.loss, ...Object.fromEntries(byNoise) };
+  const byNoise = { ...named(noise, step.loss_by_noise), ...named(audioNoise, step.audio_loss_by_noise) };
+  return { ...step, loss_low: step.loss, loss_high: step.loss, ...byNoise };
+}
+
+function named(names, values) {
+  return Object.fromEntries(names.map((name, index) => [name, values[index] ?? null]));
 }
 
 /**
@@ -32,7 +45,7 @@ export function rowOf(step) {
  */
 export function csvOf(runs) {
   const names = COLUMNS.filter((name) => !["loss_low", "loss_high"].includes(name));
-  const titles = names.map((name) => (noise.includes(name) ? `loss_noise_${25 * noise.indexOf(name)}_percent` : name));
+  const titles = names.map((name) => CSV_TITLES[name] ?? name);
   const rows = runs.flatMap(({ name, columns }) =>
     columns.step.map((_, at) => [quoted(name), ...names.map((column) => columns[column][at] ?? "")]),
   );

@@ -14,9 +14,11 @@ import { askAtNodes, permissionSetting } from "./permissions.js";
 import { listen, onEvent } from "./runs.js";
 import { rememberHeights, restoreHeights } from "./saved_sizes.js";
 import { sidebarTab } from "./side_panel.js";
+import { offerPresets } from "./target_presets.js";
 
 const LOAD_CONFIG = "LTXVTrainLoadConfig";
 const PREPROCESS = "LTXVTrainDatasetPreprocess";
+const LORA = "LTXVTrainLoRAConfig";
 
 const widgets = new WeakMap();
 
@@ -42,6 +44,7 @@ app.registerExtension({
       hideLinkedModel(node);
       if (nodeData.name === LOAD_CONFIG) offerNodes(node);
       if (nodeData.name === PREPROCESS) fitContactSheet(node);
+      if (nodeData.name === LORA) offerPresets(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
       makeRoom(node);

@@ -32,6 +32,9 @@ export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run
 /** The nodes of a YAML configuration, given as a file's path or as text. */
 export const nodesOfConfiguration = (given) => post("/ltxv_train/config/nodes", given);
 
+/** What presets of target modules take, of a rank and a model as widgets name it. */
+export const targetPresets = (given) => post("/ltxv_train/lora/presets", given);
+
 /** The upload that a run asks for. */
 export const upload = (run) => get(`/ltxv_train/runs/${part(run)}/upload`);
 

@@ -19,6 +19,13 @@ export function bytes(count) {
   return `${value.toFixed(digits).replace(/\.0$/, "")} ${UNITS[power]}`;
 }
 
+/** A number of things with the largest unit that fits: 942 k, 101 M, 1.3 G. */
+export function count(number) {
+  let [value, power] = [number, 0];
+  while (value >= 1000 && power < 3) [value, power] = [value / 1000, power + 1];
+  return `${value.toFixed(power && value < 10 ? 1 : 0).replace(/\.0$/, "")} ${["", "k", "M", "G"][power]}`.trim();
+}
+
 /** How much of a phase is done: "3 of 12 clips", "512 MiB of 3 GiB". */
 export function amount({ done, total, unit }) {
   if (unit === "byte") return `${bytes(done)} of ${bytes(total)}`;

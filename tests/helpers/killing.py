@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 from ltxv_train_core.config import yaml_file
@@ -21,10 +22,19 @@ from ltxv_train_core.training import recovery
 from ltxv_train_core.training.run_plan import plan_run
 from ltxv_train_core.training.trainer import train
 
+SLOW = (
+    "peft.tuners.lora",
+    "diffusers.models.transformers.transformer_ltx",
+    "diffusers.models.transformers.transformer_ltx2",
+)
+"""What the program imports when it needs it."""
+
 
 def main(config_file: str, kills: int, longest_seconds: float, recover: bool) -> None:
     if recover:
         recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
+    for name in SLOW:
+        import_module(name)
     config = yaml_file.load(Path(config_file))
     run = plan_run(config).run
     moments, draw = [], random.Random(6)

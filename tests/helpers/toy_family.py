@@ -258,6 +258,7 @@ class ToyTransformerPart:
 
     identity = content = "toy transformer"
     facts = ModelFacts(False, TEXT_WIDTH, "letters", "toy", {"num_layers": BLOCKS})
+    module_names = None
 
     def require(self) -> None:
         pass

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.detect import CONNECTORS
-from ltxv_train_core.families.names import AUDIO, VIDEO
+from ltxv_train_core.families.names import AUDIO, CONNECTORS, VIDEO
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.file import lora_tensors, write_lora_file
 from ltxv_train_core.lora.initialize import start_from

@@ -9,6 +9,7 @@ import { smoothed } from "../../nodes/web/smoothing.js";
 const STEP = {
   ...{ step: 3, loss: 0.5, smooth_loss: 0.6, learning_rate: 1e-3, grad_norm: 2, step_seconds: 0.1 },
   ...{ memory_bytes: 1024, loss_by_noise: [null, 0.4, 0.6, null] },
+  ...{ video_loss: 0.2, audio_loss: 0.3, audio_loss_by_noise: [] },
 };
 
 test("a step is a row of every column", () => {
@@ -19,8 +20,13 @@ test("a step is a row of every column", () => {
 });
 
 test("the server's columns by noise level are columns", () => {
-  const flat = flatColumns({ step: [1, 2], loss_by_noise: [[1, 2], [3, null], [5, 6], [7, 8]] });
-  assert.deepEqual(flat, { step: [1, 2], noise_0: [1, 2], noise_1: [3, null], noise_2: [5, 6], noise_3: [7, 8] });
+  const byNoise = [[1, 2], [3, null], [5, 6], [7, 8]];
+  const flat = flatColumns({ step: [1, 2], loss_by_noise: byNoise, audio_loss_by_noise: [...byNoise].reverse() });
+  assert.deepEqual(flat, {
+    step: [1, 2],
+    ...{ noise_0: [1, 2], noise_1: [3, null], noise_2: [5, 6], noise_3: [7, 8] },
+    ...{ audio_noise_0: [7, 8], audio_noise_1: [5, 6], audio_noise_2: [3, null], audio_noise_3: [1, 2] },
+  });
 });
 
 test("a table has a row for each step of each run", () => {
@@ -32,9 +38,10 @@ test("a table has a row for each step of each run", () => {
   assert.equal(
     lines[0],
     "run,step,loss,smooth_loss,learning_rate,grad_norm,step_seconds,memory_bytes," +
-      "loss_noise_0_percent,loss_noise_25_percent,loss_noise_50_percent,loss_noise_75_percent",
+      "loss_noise_0_percent,loss_noise_25_percent,loss_noise_50_percent,loss_noise_75_percent,video_loss,audio_loss," +
+      [0, 25, 50, 75].map((percent) => `audio_loss_noise_${percent}_percent`).join(","),
   );
-  assert.equal(lines[1], '"a, ""b""",3,0.5,0.6,0.001,2,0.1,1024,,0.4,0.6,');
+  assert.equal(lines[1], '"a, ""b""",3,0.5,0.6,0.001,2,0.1,1024,,0.4,0.6,,0.2,0.3,,,,');
   assert.equal(lines.length, 4);
 });
 

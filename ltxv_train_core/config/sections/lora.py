@@ -24,8 +24,8 @@ class LoRAConfig(Section):
     )
     target_modules: tuple[str, ...] = option(
         ("to_k", "to_q", "to_v", "to_out.0"),
-        "Transformer modules that get a LoRA, one per line: the end of a module's name, or a "
-        "pattern with * and ?.",
+        "Transformer modules that get a LoRA, one per line: the end of a module's name, a pattern with * "
+        "and ?, or a preset: video, audio, cross-modal (attention between both), all.",
         min_length=1,
         advanced=True,
     )

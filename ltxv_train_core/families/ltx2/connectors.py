@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import ModelError
 from ..names import AUDIO_TEXT, VIDEO_TEXT
 from .formats import TEXT_TOKENS
 from .layers import CONNECTOR_PREFIXES
@@ -63,13 +64,25 @@ class Connectors(nn.Module):
         """What the transformer reads of a prompt, each [S, D].
 
         Args:
-            features: [L, D of the video + D of the sound], or [L, D] where both read the same.
+            features: [L, D of the video + D of the sound], or [L, D] where both read the same. Where both
+                do and have twice the width, ComfyUI has finished them: its text encoder of LTX-2.0 does.
+
+        Raises:
+            ModelError: they have another width.
         """
         video, audio = self.widths
         width = features.shape[-1]
-        parts = (
-            (features, features) if width == video == audio else features.split([video, audio], -1)
-        )
+        if width not in (video + audio, *({video} & {audio})):
+            raise ModelError(
+                f"the text encoder gives {width} numbers for each token, and the model's connectors read "
+                f"{video} for the video and {audio} for the sound: connect the text encoder of this model"
+            )
+        if width == video == audio:
+            parts = (features, features)
+        else:
+            parts = features.split([video, audio], -1)
+        if width == 2 * video == 2 * audio:
+            return dict(zip((VIDEO_TEXT, AUDIO_TEXT), parts, strict=True))
         connectors = (self.video_connector, self.audio_connector)
         return {
             name: _finished(connector, part)

@@ -8,11 +8,10 @@ from ...errors import ModelError, cut
 from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo
-from ..names import AUDIO_VAE, TRANSFORMER, TRANSFORMER_PREFIX, VAE
+from ..names import AUDIO_VAE, CONNECTORS, TRANSFORMER, TRANSFORMER_PREFIX, VAE
 from .description import generation, transformer_config
 from .layers import CONNECTOR_PREFIXES, LAYERS
 
-CONNECTORS = "connectors"
 AUDIO_SIGN = "audio_adaln_single.linear.weight"
 
 _TRANSFORMER_PREFIXES = (TRANSFORMER_PREFIX, "diffusion_model.", "model.", "")

@@ -50,4 +50,11 @@ LAYERS = TransformerLayers(
     most_blocks=48,
     new_transformer=_new_transformer,
     other_parts=CONNECTOR_PREFIXES,
+    richest=dict.fromkeys(
+        (
+            *("gated_attn", "audio_gated_attn", "cross_attn_mod", "audio_cross_attn_mod"),
+            *("use_prompt_embeddings", "use_prompt_adaln_single"),
+        ),
+        True,
+    ),
 )

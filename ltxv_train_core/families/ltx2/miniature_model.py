@@ -1,12 +1,11 @@
 """The small model with sound that comes with this package."""
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ...models.sources.content import content_of_state
+from ...storage.safetensors_header import read_header
 from ..ltxv.miniature_model import MiniatureVae
 from ..model import Model, ModelFacts, Part
 from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
@@ -42,7 +41,7 @@ class _MiniaturePart:
 
     @property
     def content(self) -> str:
-        return _content(self.loads)
+        return shipped.CONTENT[self.loads]
 
     def require(self) -> None:
         pass
@@ -59,6 +58,11 @@ class MiniatureTransformer(_MiniaturePart):
         architecture=ARCHITECTURE,
         transformer_config=shipped.TRANSFORMER_CONFIG,
     )
+
+    @property
+    def module_names(self) -> tuple[list[str], list[str]]:
+        header = read_header(shipped.FOLDER / shipped.TRANSFORMER_FILE)
+        return LTX2.layers.modules_in(header.tensors)
 
     def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":
         from .miniature.weights import load_transformer
@@ -103,12 +107,3 @@ def _connectors() -> tuple[dict[str, Tensor], dict[str, Any]]:
     named = {comfy_name(name): tensor for name, tensor in state.items()}
     tensors = {name: tensor for name, tensor in named.items() if is_connector(name, "")}
     return tensors, shipped.CONNECTORS_IN_COMFYUI
-
-
-@cache
-def _content(load: str) -> str:
-    """That of its weights as files of them have it."""
-    from .miniature import weights
-
-    module: Any = getattr(weights, load)()
-    return content_of_state(module.state_dict())

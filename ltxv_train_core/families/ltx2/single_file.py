@@ -13,10 +13,10 @@ from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
-from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
+from ..names import AUDIO_VAE, CONNECTORS, TEXT_ENCODER, VAE
 from .connectors import Connectors, comfy_name, is_connector
 from .denoiser import LTX2Denoiser
-from .detect import CONNECTORS, PREFIXES, Contents, read_contents
+from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
 
@@ -29,10 +29,15 @@ _NEEDED = {
     "2.5": "the Gemma 4 12B of LTX-2.5",
 }
 _ON_CANVAS = {
-    VAE: "video is encoded by the VAE that is connected to Preprocess LTXV Dataset",
-    AUDIO_VAE: "sound is encoded by the audio VAE that is connected to Preprocess LTXV Dataset",
-    TEXT_ENCODER: "captions are encoded by the CLIP that is connected to Preprocess LTXV Dataset",
+    VAE: "its video VAE is taken from the canvas: connect `vae` of Preprocess LTXV Dataset to Load Checkpoint, or "
+    "to Load VAE with the file that was published beside the model",
+    AUDIO_VAE: "its audio VAE is taken from the canvas: connect `audio_vae` of Preprocess LTXV Dataset to Load LTXV "
+    "Audio VAE with the checkpoint, or to Load VAE with the file that was published beside the model; or switch "
+    "with_sound off",
+    TEXT_ENCODER: "its text encoder is taken from the canvas: connect `clip` of Preprocess LTXV Dataset to Load "
+    "LTXV Audio Text Encoder with {text_encoder}",
 }
+_NO_SAMPLES = "; samples while training can't be made of it yet: leave validation.prompts empty"
 
 
 def single_file_model(name: str, path: Path) -> Model:
@@ -47,18 +52,23 @@ def single_file_model(name: str, path: Path) -> Model:
         raise ModelError(
             f"model_source {shown(name)}: expected an LTX-2 transformer, found {found}"
         )
-    source = f"model_source {shown(name)}"
-    parts: dict[str, Part] = {
-        part: MissingPart(f"{source}: {where}") for part, where in _ON_CANVAS.items()
-    }
-    if contents.connectors:
-        parts[CONNECTORS] = ConnectorsFile(contents)
-    else:
-        parts[CONNECTORS] = MissingPart(
+    source, needed = f"model_source {shown(name)}", _NEEDED[contents.generation]
+    connectors: Part = (
+        ConnectorsFile(contents)
+        if contents.connectors
+        else MissingPart(
             f"{source}: holds no connectors (video_embeddings_connector), which captions pass before "
             "the transformer reads them; take a file as it was published"
         )
-    return Model(name, LTX2, TransformerFile(name, contents), parts)
+    )
+    where = {**_ON_CANVAS, TEXT_ENCODER: _ON_CANVAS[TEXT_ENCODER].format(text_encoder=needed)}
+    parts: dict[str, Part] = {
+        part: MissingPart(
+            f"{source}: {told}{_NO_SAMPLES}", connectors if part == TEXT_ENCODER else None
+        )
+        for part, told in where.items()
+    }
+    return Model(name, LTX2, TransformerFile(name, contents), {**parts, CONNECTORS: connectors})
 
 
 class TransformerFile(transformer_file.TransformerFile):
@@ -81,6 +91,7 @@ class TransformerFile(transformer_file.TransformerFile):
             text_encoder=_NEEDED[self.contents.generation],
             architecture=ARCHITECTURE,
             transformer_config=self.config,
+            generation=f"LTX-{self.contents.generation}",
         )
 
     def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:

@@ -161,7 +161,7 @@ class PartFolder:
 class TransformerFolder(PartFolder):
     """The transformer of a model's folder."""
 
-    name = TRANSFORMER
+    name, module_names = TRANSFORMER, None
 
     def __init__(self, place: LocalFolder | HubFolder, causal_positions: bool | None):
         super().__init__(place)

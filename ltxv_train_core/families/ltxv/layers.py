@@ -26,4 +26,5 @@ LAYERS = TransformerLayers(
     },
     most_blocks=TRANSFORMER_13B["num_layers"],
     new_transformer=_new_transformer,
+    unknown_to_diffusers=("proj_in", "time_embed"),
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...models.sources.content import content_of_state
+from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, VAE
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
@@ -43,10 +44,15 @@ class MiniatureTransformer:
 
     @property
     def content(self) -> str:
-        return _content("load_transformer")
+        return shipped.CONTENT["load_transformer"]
 
     def require(self) -> None:
         pass
+
+    @property
+    def module_names(self) -> tuple[list[str], list[str]]:
+        header = read_header(shipped.FOLDER / shipped.TRANSFORMER_FILE)
+        return LTXV.layers.modules_in(header.tensors)
 
     def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
         from .miniature.weights import load_transformer
@@ -66,7 +72,7 @@ class MiniatureVae:
 
     @property
     def content(self) -> str:
-        return _content("load_vae")
+        return shipped.CONTENT["load_vae"]
 
     def require(self) -> None:
         pass
@@ -88,7 +94,7 @@ class MiniatureEncoder:
 
     @property
     def content(self) -> str:
-        return _content("load_text_encoder")
+        return shipped.CONTENT["load_text_encoder"]
 
     def require(self) -> None:
         pass
@@ -106,11 +112,3 @@ def vae_content_in_comfyui() -> str:
     from .miniature.comfy_file import wide_vae
 
     return content_of_state(wide_vae().state_dict())
-
-
-@cache
-def _content(load: str) -> str:
-    """That of its weights as files of them have it."""
-    from .miniature import weights
-
-    return content_of_state(getattr(weights, load)().state_dict())

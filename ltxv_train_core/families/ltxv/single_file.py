@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...errors import shown
+from ...errors import ModelError, shown
 from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import content_of
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import TEXT_ENCODER
 from ..names import VAE as VAE_PART
+from ..video_vaes import family_of_vae
 from .checkpoint_export import CAUSAL_POSITIONS, TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
 from .detect import (
@@ -32,6 +33,7 @@ from .miniature_model import MiniatureVae, vae_content_in_comfyui
 from .t5_file import T5File
 from .vae import LTXVideoVae
 from .versions import TEXT_ENCODER_NEEDED
+from .video_format import NAME
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
@@ -63,6 +65,12 @@ class VaeFile:
         """Raises `ModelError` when the file has no VAE."""
         contents = read_contents(path)
         require_kind(contents, "vae_source", VAE, CHECKPOINT)
+        assert contents.vae is not None
+        family = family_of_vae(contents.header.below(contents.vae.prefix))
+        if family not in (None, NAME):
+            raise ModelError(
+                f"vae_source {str(path)!r}: is a VAE of {family}, and the model is one of {NAME}"
+            )
         return cls(contents)
 
     @property

@@ -99,6 +99,14 @@ def test_check_finds_targets_that_match_no_layer_before_a_model_is_downloaded(
     assert "target_modules" not in capsys.readouterr().out
 
 
+def test_presets_are_listed_with_what_they_take(capsys):
+    assert main(["presets", "LTX2_MINIATURE", "--rank", "16"]) == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "video: 262,144 parameters, 4.5 MiB to train, 1 MiB as a file"
+    assert [line.split(":")[0] for line in others] == ["audio", "cross-modal", "all"]
+    assert main(["presets", "LTX2_MINIATURE", "--rank", "0"]) == 2
+
+
 MISSING = [
     ("data.preprocessed_data_root", "no_such_data"),
     ("model.load_checkpoint", "no_such_lora.safetensors"),

@@ -19,8 +19,8 @@ from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.lora.file import write_lora
-from ltxv_train_core.lora.inject import match_modules
 from ltxv_train_core.lora.lora import LoRALayer
+from ltxv_train_core.lora.targets import match_modules
 from ltxv_train_core.manifests.clip_files import Footage, write_dataset
 from ltxv_train_core.manifests.references import add_references
 from ltxv_train_core.media.write import write_video

@@ -27,6 +27,7 @@ from ltxv_train_core.families.ltxv.versions import (
     VAE_091,
     VAE_095,
 )
+from ltxv_train_core.families.video_vaes import family_of_vae
 
 VAES = {"0.9.0": VAE_090, "0.9.1": VAE_091, "0.9.5": VAE_095}
 
@@ -34,6 +35,21 @@ VAES = {"0.9.0": VAE_090, "0.9.1": VAE_091, "0.9.5": VAE_095}
 def meta(kind, config):
     with torch.device("meta"):
         return kind(**config).state_dict()
+
+
+def test_a_vae_tells_its_family_by_its_names():
+    for config in VAES.values():
+        names = vae_tensors(meta(AutoencoderKLLTXVideo, config), config, "")
+        assert family_of_vae(names) == "LTX-Video"
+    without_timesteps = {
+        name
+        for name in vae_tensors(meta(AutoencoderKLLTXVideo, VAE_095), VAE_095, "")
+        if "time" not in name
+    }
+    assert family_of_vae(without_timesteps) == "LTX-2"
+    assert family_of_vae({"decoder.conv_in_x_t.weight"}) == "LTX-2"
+    factors = build_vae(load_vae_factors())
+    assert family_of_vae(vae_tensors(factors.state_dict(), factors.config, "")) is None
 
 
 @pytest.mark.parametrize("config", [TRANSFORMER_2B, TRANSFORMER_13B], ids=["2B", "13B"])

@@ -221,7 +221,7 @@ def test_what_has_no_place_is_named(tmp_path):
         "diffusion_model.transformer_blocks.0.attn1.to_q.diff_b"
     )
     save_file(others, path)
-    with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video transformer"):
+    with pytest.raises(ModelError, match="is not a LoRA of an LTX-Video or LTX-2 transformer"):
         convert_lora(path, "diffusers", tmp_path / "none.safetensors")
 
 
@@ -233,7 +233,9 @@ def test_many_keys_of_a_text_encoder_are_one_note(tmp_path):
     save_file(load_file(path) | others, path)
     small = resize_lora(path, tmp_path / "small.safetensors", rank=2)
     (note,) = small.notes
-    assert note.startswith("200 keys left out, as of no layer of LTX-Video's: text_encoders.")
+    assert note.startswith(
+        "200 keys left out, as of no layer of LTX-Video or LTX-2: text_encoders."
+    )
     assert note.endswith(" and 197 more")
 
 

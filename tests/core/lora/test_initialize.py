@@ -432,7 +432,7 @@ def test_full_training_has_nothing_to_leave_out(training_config, tensors, tmp_pa
     assert start_notes(training_config()) == ()
     require_start(training_config())
     (note,) = start_notes(starting(tmp_path / "x.safetensors"))
-    assert note == "model.load_checkpoint: left out, as of no layer of LTX-Video's: other"
+    assert note == "model.load_checkpoint: left out, as of no layer of LTX-Video or LTX-2: other"
 
 
 def test_a_run_starts_from_another(training_config, tmp_path):

@@ -4,9 +4,11 @@ from peft import LoraConfig
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.families.ltx2.family import LTX2
 from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
-from ltxv_train_core.lora.inject import add_lora, match_modules, match_names
+from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.lora.targets import match_modules, match_names
 
 
 def test_patterns_match_ends_of_names_and_wildcards():
@@ -17,6 +19,23 @@ def test_patterns_match_ends_of_names_and_wildcards():
         f"transformer_blocks.0.attn{i}.to_{x}" for i in (1, 2) for x in "kv"
     ]
     assert len(match_modules(transformer, ("ff.net.*",))) == 8
+
+
+def test_presets_stand_for_the_attention_of_a_stream_or_between_both():
+    linear, others = LTX2.layers.module_names(blocks=2)
+    found = {p: match_names(linear, others, (p,)) for p in ("video", "audio", "cross-modal", "all")}
+    assert {p: len(names) for p, names in found.items()} == {
+        **{"video": 2 * 8, "audio": 2 * 8, "cross-modal": 2 * 8},
+        "all": 2 * 24,
+    }
+    assert not set(found["video"]) & set(found["audio"]) | set(found["cross-modal"]) & (
+        set(found["video"]) | set(found["audio"])
+    )
+    assert "transformer_blocks.1.video_to_audio_attn.to_out.0" in found["cross-modal"]
+    both = match_names(linear, others, ("audio", "cross-modal", "audio_ff.net.2"))
+    assert len(both) == 2 * (8 + 8 + 1)
+    with pytest.raises(ConfigurationError, match="'cross-modal' matches no layer"):
+        match_names(*LTXV.layers.module_names(blocks=2), ("video", "cross-modal"))
 
 
 def test_a_pattern_without_a_match_names_near_ones():

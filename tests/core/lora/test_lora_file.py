@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.errors import ModelError
+from ltxv_train_core.families.ltx2.family import LTX2
+from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.families.registry import comfy_name, layer_name
 from ltxv_train_core.geometry import LatentSize
@@ -337,6 +339,7 @@ def test_other_forms_are_written_once(tmp_path):
 
 
 def test_diffusers_lacks_comfyuis_names_of_some_layers():
-    assert unknown_to_diffusers([Q, K]) == []
-    (line,) = unknown_to_diffusers([Q, "proj_in", "time_embed.linear"])
+    assert unknown_to_diffusers([Q, K], LTXV) == []
+    (line,) = unknown_to_diffusers([Q, "proj_in", "time_embed.linear"], LTXV)
     assert "names of proj_in, time_embed.linear: use" in line
+    assert unknown_to_diffusers([Q, "proj_in", "time_embed.linear"], LTX2) == []

@@ -49,6 +49,16 @@ def test_memory_is_the_most_of_a_stretch_and_noise_bands_are_means() -> None:
     earlier = curves(measured([1.0]))
     assert earlier.memory_bytes == [None]
     assert earlier.loss_by_noise == [[None]] * 4
+    assert earlier.video_loss == earlier.audio_loss == [None]
+
+
+def test_video_and_sound_have_means_of_their_own() -> None:
+    heard = {"video_loss": 0.2, "audio_loss": 0.6, "audio_loss_by_noise": (0.5, 1.5, 2.5, math.nan)}
+    first, second, third = measured([1.0] * 3)
+    columns = curves([first, replace(second, **heard), replace(third, video_loss=0.4)], points=2)
+    assert columns.video_loss == [0.2, 0.4]
+    assert columns.audio_loss == [0.6, None]
+    assert columns.audio_loss_by_noise == [[0.5, None], [1.5, None], [2.5, None], [None, None]]
 
 
 def test_what_is_not_known_of_a_step_is_null_on_disk(tmp_path: Path) -> None:
@@ -57,11 +67,15 @@ def test_what_is_not_known_of_a_step_is_null_on_disk(tmp_path: Path) -> None:
     append_step(path, replace(step, memory_bytes=7.0, loss_by_noise=(math.nan, 0.5, 0.25, 1.0)))
     append_step(path, replace(step, step=2))
     append_step(path, replace(step, step=3, loss_by_noise=(1.0,)))
-    first, second, _ = path.read_text(encoding="utf-8").splitlines()
+    append_step(path, replace(step, step=4, audio_loss_by_noise=(1.0,)))
+    append_step(path, replace(step, step=5, audio_loss=1e200))
+    append_step(path, replace(step, step=6, video_loss=0.5, audio_loss=2.0))
+    first, second, *_ = path.read_text(encoding="utf-8").splitlines()
     assert json.loads(first)["loss_by_noise"] == [None, 0.5, 0.25, 1.0]
     assert json.loads(second)["memory_bytes"] is None
     read = steps_after(path)
-    assert [each.step for each in read] == [1, 2]  # of the third the bands are too few
+    assert [each.step for each in read] == [1, 2, 6]  # the others have too few bands, or no loss
+    assert (read[2].video_loss, read[2].audio_loss) == (0.5, 2.0)
     assert math.isnan(read[0].loss_by_noise[0])
     assert read[0].loss_by_noise[1:] == (0.5, 0.25, 1.0)
     assert read[0].memory_bytes == 7.0

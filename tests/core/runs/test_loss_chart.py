@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -52,5 +53,9 @@ def test_the_chart_draws_the_losses_up_to_the_step_it_is_at():
     ]
     assert min(drawn) < 60
     assert 260 < max(drawn) < 300
+    heard = [replace(s, video_loss=0.1, audio_loss=0.9) for s in steps([1.0] * 50)]
+    colours = {colour for _, colour in loss_chart(heard, 100).getcolors(2**16)}
+    assert {(224, 160, 96), (112, 192, 144)} <= colours  # video and audio
+    assert not {(224, 160, 96), (112, 192, 144)} & {c for _, c in half.getcolors(2**16)}
     for few in ([1.0], [1.0, 1.0]):
         assert loss_chart(steps(few), 2).size == (512, 288)

@@ -71,6 +71,7 @@ def test_tensorboard_counts_each_step_once_over_a_crash(folder):
     assert [event.step for event in read.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6, 7]
     assert read.Scalars("train/loss")[1].value == 0.5
     assert {"train/learning_rate", "train/grad_norm"} < set(read.Tags()["scalars"])
+    assert "train/audio_loss" not in read.Tags()["scalars"]
     (image,) = read.Images("validation")
     assert (image.step, image.width, image.height) == (7, 64, 32)
 

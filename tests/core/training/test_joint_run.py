@@ -1,5 +1,6 @@
 """A run on video and sound, on the miniature that hears: from clips to LoRA, and what it refuses."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
 from ltxv_train_core.families.ltxv.miniature.shipped import MINIATURE as SILENT
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.trackers.base import scalars
 from ltxv_train_core.training.trainer import train
 
 SIZE = "96x96x17"
@@ -69,7 +71,11 @@ def test_without_sound_the_video_alone_is_trained(clips: Path, tmp_path: Path) -
     root = preprocess(settings).root
     assert list(read_index(root).items[0].streams) == ["video"]
     config = configured(root, tmp_path / "runs", optimization={"steps": 1})
-    assert train(config).finished
+    result = train(config)
+    assert result.finished
+    (told,) = RunFolder(result.run_folder).metrics()
+    assert math.isnan(told.video_loss)
+    assert told.audio_loss_by_noise == ()
 
 
 def test_a_stopped_run_continues_with_equal_bits(root: Path, tmp_path: Path) -> None:
@@ -106,6 +112,22 @@ def test_weights_of_the_losses_decide_what_is_learned(root: Path, tmp_path: Path
     weights = load_file(result.lora_file)
     assert weights[f"{last}video_to_audio_attn.to_q.lora_B.weight"].abs().max() == 0
     assert weights[f"{last}attn2.to_q.lora_B.weight"].abs().max() > 0
+
+
+def test_a_step_tells_the_losses_of_video_and_sound(root: Path, tmp_path: Path) -> None:
+    weights = {"video_loss_weight": 2.0, "audio_loss_weight": 0.5}
+    steps = {"steps": 1, "gradient_accumulation_steps": 2}
+    config = configured(root, tmp_path, flow_matching=weights, optimization=steps)
+    (told,) = RunFolder(train(config).run_folder).metrics()
+    assert told.loss == pytest.approx(2 * told.video_loss + 0.5 * told.audio_loss, rel=1e-5)
+    for loss, bands in (
+        (told.video_loss, told.loss_by_noise),
+        (told.audio_loss, told.audio_loss_by_noise),
+    ):
+        found = [each for each in bands if not math.isnan(each)]
+        assert len(bands) == 4
+        assert min(found) <= loss <= max(found)
+    assert scalars(told)["train/audio_loss"] == told.audio_loss
 
 
 def test_samples_are_videos_with_sound(root: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
 from ltxv_train_core.training.memory_estimate import training_bytes, transformer_sizes
+from ltxv_train_core.training.preset_sizes import preset_sizes
 from ltxv_train_core.units import byte_size
 from tests.helpers.activation_bytes import small_transformer
 
@@ -268,6 +269,20 @@ def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data):
     sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
     before = training_bytes(config, sizes, memory_fit.largest_sample(dataset))
     assert before.trained + before.activations == loaded + 4 * numbers
+
+
+def test_presets_tell_what_they_train():
+    transformer = open_model("LTX2_MINIATURE").load_transformer(torch.bfloat16)
+    told = {each.preset: each for each in preset_sizes("LTX2_MINIATURE", 4)}
+    assert list(told) == ["video", "audio", "cross-modal", "all"]
+    for name in ("cross-modal", "video"):
+        lora = LoRAConfig(rank=4, alpha=4, target_modules=(name,))
+        numbers = sum(p.numel() for p in add_lora(transformer, lora, 0))
+        transformer.delete_adapters("default")
+        assert told[name].parameters == numbers
+        assert told[name].file_bytes == 4 * numbers
+        assert told[name].training_bytes == (4 + 4 + 8 + 2) * numbers
+    assert [each.preset for each in preset_sizes("LTXV_MINIATURE", 4)] == ["video", "all"]
 
 
 def test_a_lora_on_layers_that_there_are_not():

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import ComfyExtension, io
 
 from .probe_forward import ProbeForward, ProbeGiven
+from .probe_ltx2 import ProbeLtx2Clip, ProbeLtx2Text, ProbeLtx2Vae
 
 CATEGORY = "testing"
 
@@ -259,4 +260,7 @@ class ProbeExtension(ComfyExtension):
             ProbeModel,
             ProbeGiven,
             ProbeForward,
+            ProbeLtx2Vae,
+            ProbeLtx2Clip,
+            ProbeLtx2Text,
         ]

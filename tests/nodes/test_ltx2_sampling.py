@@ -1,0 +1,196 @@
+"""The miniature that hears, sampled by ComfyUI's stock nodes: its score, and guidance of each modality."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.config import SECTIONS, to_widgets
+from ltxv_train_core.demo import recipe
+from ltxv_train_core.demo.with_sound import TASK, run_demo_with_sound
+from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings
+from ltxv_train_core.diffusion.sampler import sample as sample_here
+from ltxv_train_core.families.ltx2.mel import log_mel
+from ltxv_train_core.families.ltx2.miniature.datasets import evaluation_items
+from ltxv_train_core.families.ltx2.miniature.scenes import FPS
+from ltxv_train_core.families.ltx2.miniature.scores import SoundScore, score
+from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
+from ltxv_train_core.families.names import AUDIO, VIDEO
+from ltxv_train_core.families.open import open_model
+from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.media.sound import read_sound
+from ltxv_train_core.media.video import read_frames
+from tests.graph import Graph, Node
+from tests.host import Host, run
+from tests.nodes.test_ltx2_parity import needs_ltx2
+from tests.nodes.workflows import SIZE, add
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.parametrize("host", ["comfyui"], indirect=True),
+    needs_ltx2,
+]
+NODE_NAMES = {"lora": "LoRA", "flow_matching": "FlowMatching"}
+PROMPT = "a red circle moves up on a blue background, a loud low hum"
+STEPS, SEED = 6, 5
+VIDEO_SCALE, AUDIO_SCALE = 3.0, 7.0
+
+
+class Stock:
+    """What all samples of a graph share: the empty latent, the base model, ComfyUI's audio VAE."""
+
+    def __init__(self, graph: Graph, host: Host):
+        self.graph, self.host = graph, host
+        section = add(graph, host, "LTXVTrainModelConfig", model_source=MINIATURE)
+        self.section = section
+        self.base = graph.add("LTXVTrainLoadModel", model=section)
+        written = graph.add("LTXVTrainMiniatureCheckpoint", model="LTX-2")
+        self.audio_vae = graph.add("LTXVAudioVAELoader", ckpt_name=written)
+        video = graph.add("EmptyLTXVLatentVideo", width=96, height=96, length=17, batch_size=1)
+        audio = graph.add(
+            "LTXVEmptyLatentAudio",
+            frames_number=17,
+            frame_rate=FPS,
+            batch_size=1,
+            audio_vae=self.audio_vae,
+        )
+        self.video = video
+        self.empty = graph.add("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)
+
+    def prompts(self, text: str) -> Node:
+        both = [
+            self.graph.add("CLIPTextEncode", clip=self.base[1], text=each) for each in (text, "")
+        ]
+        return self.graph.add(
+            "LTXVConditioning", positive=both[0], negative=both[1], frame_rate=float(FPS)
+        )
+
+    def sampled(self, model: Node, text: str, seed: int, sigmas: Node, **scales: float) -> Node:
+        """Video and audio latents."""
+        graph, prompts = self.graph, self.prompts(text)
+        guider = graph.add(
+            "LTXVDualCFGGuider", model=model, positive=prompts[0], negative=prompts[1], **scales
+        )
+        latent = graph.add(
+            "SamplerCustomAdvanced",
+            noise=graph.add("RandomNoise", noise_seed=seed),
+            guider=guider,
+            sampler=graph.add("KSamplerSelect", sampler_name="euler"),
+            sigmas=sigmas,
+            latent_image=self.empty,
+        )
+        return graph.add("LTXVSeparateAVLatent", av_latent=latent)
+
+    def save(self, latents: Node, name: str) -> None:
+        """As an mp4 with sound, by the stock VAE and audio VAE."""
+        graph = self.graph
+        frames = graph.add("VAEDecode", samples=latents[0], vae=self.base[2])
+        sound = graph.add("LTXVAudioVAEDecode", samples=latents[1], audio_vae=self.audio_vae)
+        made = graph.add("CreateVideo", images=frames, fps=float(FPS), audio=sound)
+        graph.add("SaveVideo", video=made, filename_prefix=name, format="mp4", codec="h264")
+
+    def trained(self) -> Node:
+        """The base with the LoRA of the demo's recipe, every section through its node."""
+        graph, host = self.graph, self.host
+        dataset = add(graph, host, "LTXVTrainDemoDataset", task=TASK)
+        data = add(
+            graph,
+            host,
+            "LTXVTrainDatasetPreprocess",
+            dataset_path=dataset,
+            model=self.section,
+            resolution_buckets=SIZE,
+            id_token=recipe.TRIGGER,
+        )
+        wanted = recipe.training_config(TASK, Path("data"), Path("runs"), 0, MINIATURE)
+        sections = {}
+        for name in SECTIONS:
+            values = to_widgets(getattr(wanted, name))
+            if name == "data":
+                values["preprocessed_data_root"] = data
+            node = f"LTXVTrain{NODE_NAMES.get(name, name.capitalize())}Config"
+            sections[name] = add(graph, host, node, **values)
+        config = graph.add("LTXVTrainConfig", **sections, seed=0, name=wanted.name)
+        lora = graph.add("LTXVTrainLoRA", config=config)
+        return graph.add("LTXVTrainLoadLoRA", model=self.base, lora_name=lora, strength=1.0)
+
+
+def heard_and_seen(host: Host, when: str) -> SoundScore:
+    """The score of what ComfyUI has saved."""
+    items = evaluation_items(TASK)
+    videos, spectrograms = [], []
+    for number in range(len(items)):
+        (file,) = (host.base / "output").glob(f"sound-{when}-{number:02d}_*.mp4")
+        videos.append(read_frames(file, VideoSize.parse(SIZE)))
+        sound = read_sound(file, 16000, 17 / FPS)
+        assert sound is not None
+        spectrograms.append(log_mel(torch.from_numpy(sound.samples)[None])[0].numpy())
+    return score(TASK, videos, spectrograms, items)
+
+
+@pytest.mark.long
+def test_stripes_are_seen_and_a_beep_is_heard(host: Host, tmp_path: Path) -> None:
+    """Trained, sampled and decoded by ComfyUI, 16 prompts; beside the demo, which needs none."""
+    graph = Graph()
+    stock = Stock(graph, host)
+    sigmas = add(graph, host, "LTXVScheduler", steps=recipe.SAMPLING_STEPS, latent=stock.video)
+    scales = {"video_cfg": recipe.GUIDANCE_SCALE, "audio_cfg": recipe.GUIDANCE_SCALE}
+    trained = stock.trained()
+    for number, item in enumerate(evaluation_items(TASK)):
+        text = f"{recipe.TRIGGER} {item.prompt}"
+        for when, model in (("before", stock.base), ("after", trained)):
+            latents = stock.sampled(model, text, number, sigmas, **scales)
+            stock.save(latents, f"sound-{when}-{number:02d}")
+    run(host, graph.prompt, seconds=1800).succeeded()
+    before, after = heard_and_seen(host, "before"), heard_and_seen(host, "after")
+    demo = run_demo_with_sound(tmp_path)
+    print(f"before {before}\nafter {after}\ndemo {demo.score_after}")
+    assert abs(before.stripes) < 0.06
+    assert abs(before.beep_db) < 3
+    assert after.stripes >= 0.30
+    assert after.stripes == pytest.approx(demo.score_after["stripes"], abs=0.08)
+    assert after.beep_db >= 20
+    assert min(after.seen["background"], after.seen["colour"], after.seen["motion"]) >= 0.6
+
+
+@torch.no_grad()
+def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
+    """Its dual CFG guider and this program's sampler: the same noise, levels and prompt."""
+    model = open_model(MINIATURE)
+    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+    shapes = model.family.latent_shapes(VideoSize.parse(SIZE), FPS)
+    tokens = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    levels = denoiser.sampling_levels(STEPS, tokens)
+    prompt, negative = model.load_text_encoder().encode([PROMPT, ""])
+
+    graph = Graph()
+    stock = Stock(graph, host)
+    written = ", ".join(f"{level:.9f}" for level in levels.tolist())
+    sigmas = graph.add("ManualSigmas", sigmas=written)
+    scales = {"video_cfg": VIDEO_SCALE, "audio_cfg": AUDIO_SCALE}
+    latents = stock.sampled(stock.base, PROMPT, SEED, sigmas, **scales)
+    for number, name in enumerate((VIDEO, AUDIO)):
+        graph.add("SaveLatent", samples=latents[number], filename_prefix=f"dual-{name}")
+    run(host, graph.prompt, seconds=300).succeeded()
+
+    def ours(audio_scale: float) -> dict[str, torch.Tensor]:
+        settings = SamplerSettings(
+            shapes,
+            STEPS,
+            VIDEO_SCALE,
+            fps=FPS,
+            levels=tuple(levels[:-1].tolist()),
+            guidance_scales={AUDIO: audio_scale},
+        )
+        return sample_here(denoiser, [SampleRequest(prompt, negative, SEED)], settings)
+
+    found, other = ours(AUDIO_SCALE), ours(VIDEO_SCALE)
+    for name in (VIDEO, AUDIO):
+        (file,) = (host.base / "output").glob(f"dual-{name}_*.latent")
+        theirs = load_file(file)["latent_tensor"]
+        error = (found[name] - theirs).abs().max() / theirs.abs().max()
+        print(name, f"{error:.1e}")
+        assert error < 1e-3
+    assert (other[AUDIO] - found[AUDIO]).abs().max() > 0.1

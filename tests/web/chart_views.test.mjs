@@ -1,0 +1,50 @@
+/** What charts draw and say of a run. Run by tests/nodes/test_web.py, or `node --test tests/web/*.mjs`. */
+
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { CHART_VIEWS } from "../../nodes/web/chart_views.js";
+import { COLUMNS, rowOf } from "../../nodes/web/columns.js";
+
+const SILENT = {
+  ...{ step: 3, loss: 0.5, smooth_loss: 0.6, learning_rate: 1e-3, grad_norm: 2, step_seconds: 0.1 },
+  ...{ memory_bytes: 1024, loss_by_noise: [0.1, 0.4, 0.6, 0.7] },
+  ...{ video_loss: null, audio_loss: null, audio_loss_by_noise: [] },
+};
+const HEARD = { ...SILENT, video_loss: 0.2, audio_loss: 0.3, audio_loss_by_noise: [0.11, null, 0.31, 0.41] };
+const COLOURS = ["blue", "orange", "green", "violet"];
+
+const look = (title) => CHART_VIEWS.find((view) => view.title === title).look;
+const columnsOf = (step) => Object.fromEntries(COLUMNS.map((name) => [name, [rowOf(step)[name]]]));
+const curvesOf = (title, step, isAlone = true) =>
+  look(title).curves({ columns: columnsOf(step), colour: "blue" }, isAlone, COLOURS);
+
+test("a run with sound has lines of video and audio", () => {
+  const [total, average, video, audio] = curvesOf("Loss", HEARD);
+  assert.deepEqual([total.values[0], average.values[0]], [0.5, 0.6]);
+  assert.deepEqual([video.name, video.values[0], video.colour], ["video", 0.2, "orange"]);
+  assert.deepEqual([audio.name, audio.values[0], audio.colour], ["audio", 0.3, "green"]);
+  assert.equal(curvesOf("Loss", SILENT).length, 2);
+  const [, , other] = curvesOf("Log scale", HEARD, false);
+  assert.deepEqual([other.colour, other.dash], ["blue", [7, 3]]);
+});
+
+test("its losses by noise level are thick for the video and thin for the sound", () => {
+  const curves = curvesOf("Noise", HEARD);
+  assert.deepEqual(
+    curves.map(({ values }) => values[0]),
+    [0.1, 0.4, 0.6, 0.7, 0.11, null, 0.31, 0.41],
+  );
+  assert.equal(curves[4].name, "audio 0–25 %");
+  assert.ok(curves[4].width < curves[0].width);
+  assert.deepEqual(
+    curvesOf("Noise", SILENT).map(({ name }) => name),
+    ["noise 0–25 %", "noise 25–50 %", "noise 50–75 %", "noise 75–100 %"],
+  );
+});
+
+test("the values of a step are said", () => {
+  assert.equal(look("Loss").read(columnsOf(HEARD), 0), "0.5 (average 0.6), video 0.2, audio 0.3");
+  assert.equal(look("Loss").read(columnsOf(SILENT), 0), "0.5 (average 0.6)");
+  assert.match(look("Noise").read(columnsOf(HEARD), 0), /^video 0–25 %: 0.1, .*, audio 75–100 %: 0.41$/);
+});
