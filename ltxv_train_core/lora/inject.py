@@ -11,7 +11,7 @@ from torch import nn
 
 from ..config import LoRAConfig
 from ..errors import ConfigurationError, shown
-from ..models.memory.fp8 import FLOAT8
+from ..models.memory.frozen_linear import FLOAT8
 from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
 

@@ -30,9 +30,9 @@ class TrainableLoRA:
         options = config.acceleration
         report(Progress("load model", 0, 1, "model"))
         transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
-        if options.quantization is not None:
-            quantize_base(transformer, options.quantization, device)
         offloaded = spread_blocks(len(transformer.transformer_blocks), options.blocks_to_offload)
+        if options.quantization is not None:
+            quantize_base(transformer, options.quantization, device, offloaded)
         place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)
@@ -46,7 +46,7 @@ class TrainableLoRA:
         self.dropout_seed = DropoutSeed()
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
         if offloaded:
-            offload(transformer, device, offloaded)
+            offload(transformer, device, offloaded, report)
             report(Notice(_offloaded_size(transformer, offloaded, device)))
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "lora")
