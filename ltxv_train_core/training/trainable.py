@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..config import TrainingConfig
-from ..events import Reporter
+from ..events import Reporter, StopSignal
 from ..families.base import Denoiser
 from ..families.model import Model
 from ..lora.convert import write_other_forms
@@ -40,14 +40,21 @@ class Trainable(Protocol):
 
 
 def load_trainable(
-    config: TrainingConfig, source: Model, device: torch.device, report: Reporter
+    config: TrainingConfig,
+    source: Model,
+    device: torch.device,
+    report: Reporter,
+    stop: StopSignal | None = None,
 ) -> Trainable:
     """Loads the base and makes of it what the run trains.
+
+    Args:
+        stop: ends the first steps too, while they compile it.
 
     Raises:
         LTXVTrainError: when the model, the LoRA's layers or the file to start from can't be used.
     """
-    return TRAINABLES[config.model.training_mode](config, source, device, report)
+    return TRAINABLES[config.model.training_mode](config, source, device, report, stop)
 
 
 def write_missing_forms(config: TrainingConfig, path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from ..config import TrainingConfig
-from ..events import Notice, Progress, Reporter
+from ..events import Notice, Progress, Reporter, StopSignal
 from ..families.model import Model
 from ..lora.convert import unknown_to_diffusers, write_other_forms
 from ..lora.dropout import DropoutSeed
@@ -24,7 +24,12 @@ class TrainableLoRA:
     configured."""
 
     def __init__(
-        self, config: TrainingConfig, source: Model, device: torch.device, report: Reporter
+        self,
+        config: TrainingConfig,
+        source: Model,
+        device: torch.device,
+        report: Reporter,
+        stop: StopSignal | None = None,
     ):
         self.config = config
         options = config.acceleration
@@ -40,7 +45,7 @@ class TrainableLoRA:
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.is_compiled = compile_blocks(
-            transformer, options, config.optimization.steps, report, offloaded
+            transformer, options, config.optimization.steps, report, offloaded, stop
         )
         report(Progress("load model", 1, 1, "model"))
         self.dropout_seed = DropoutSeed()

@@ -142,19 +142,6 @@ def test_a_compiled_block_trains_the_same_and_leaves_no_trace_in_names(training_
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
 
 
-@pytest.mark.parametrize("mode", ["default", "max-autotune"])
-def test_blocks_are_compiled_without_cuda_graphs(monkeypatch, mode):
-    modes = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda block, mode: modes.append(mode))
-    monkeypatch.setattr("shutil.which", lambda name: name)
-    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
-    assert compile_blocks(transformer, AccelerationConfig(compilation_mode=mode), 1, ignore)
-    assert len(modes) == 4
-    options = torch._inductor.list_mode_options(modes[0])
-    assert not options.get("triton.cudagraphs")
-    assert options.get("max_autotune", False) == (mode == "max-autotune")
-
-
 @pytest.mark.parametrize(
     ("device", "steps", "reason"),
     [
