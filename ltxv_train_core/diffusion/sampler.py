@@ -4,7 +4,7 @@ Shapes: B prompts, C channels, N tokens of a stream, "..." what else its latents
 columns).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -74,7 +74,6 @@ class SamplerSettings:
     guidance_scales: Mapping[str, float] = field(default_factory=dict)
 
 
-@torch.no_grad()
 def sample(
     denoiser: Denoiser,
     requests: list[SampleRequest],
@@ -83,26 +82,59 @@ def sample(
     stop: StopSignal | None = None,
 ) -> dict[str, Tensor]:
     """Samples normalised latents [len(requests), C, ...] of each stream, float32 on the CPU."""
-    stop = stop or NeverStop()
-    chunks = [
-        requests[i : i + settings.batch_size] for i in range(0, len(requests), settings.batch_size)
-    ]
-    total = len(chunks) * settings.steps
-    finished: dict[str, list[Tensor]] = {name: [] for name in settings.shapes}
-    for number, chunk in enumerate(chunks):
-        model = _GuidedModel.build(denoiser, chunk, settings)
-        tokens = _start(chunk, denoiser, settings)
-        counts = {name: each.shape[1] for name, each in tokens.items()}
-        schedule = denoiser.sampling_levels(settings.steps, counts).tolist()
-        levels = schedule if settings.levels is None else [*settings.levels, 0.0]
-        for step, (level, following) in enumerate(pairwise(levels), start=1):
-            raise_if_stopped(stop)
-            velocity = model.velocity(tokens, level)
-            tokens = {n: each + (following - level) * velocity[n] for n, each in tokens.items()}
-            report(Progress("sample", number * settings.steps + step, total, "step"))
-        for name, shape in settings.shapes.items():
-            finished[name].append(denoiser.streams[name].to_latents(tokens[name], shape).cpu())
-    return {name: torch.cat(latents) for name, latents in finished.items()}
+    batches = list(sample_each(denoiser, requests, settings, report, stop))
+    return {name: torch.cat([each[name] for each in batches]) for name in settings.shapes}
+
+
+def sample_each(
+    denoiser: Denoiser,
+    requests: list[SampleRequest],
+    settings: SamplerSettings,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Iterator[dict[str, Tensor]]:
+    """Normalised latents [B, C, ...] of each stream, float32 on the CPU, batch by batch as they are sampled."""
+    size = settings.batch_size
+    batches = [requests[i : i + size] for i in range(0, len(requests), size)]
+    for number, batch in enumerate(batches):
+        progress = _StepProgress(number * settings.steps, len(batches) * settings.steps, report)
+        yield _sample_batch(denoiser, batch, settings, progress, stop or NeverStop())
+
+
+@dataclass(frozen=True)
+class _StepProgress:
+    """Reports steps of one batch among those of all."""
+
+    before: int
+    total: int
+    report: Reporter
+
+    def __call__(self, step: int) -> None:
+        self.report(Progress("sample", self.before + step, self.total, "step"))
+
+
+@torch.no_grad()
+def _sample_batch(
+    denoiser: Denoiser,
+    requests: list[SampleRequest],
+    settings: SamplerSettings,
+    progress: _StepProgress,
+    stop: StopSignal,
+) -> dict[str, Tensor]:
+    model = _GuidedModel.build(denoiser, requests, settings)
+    tokens = _start(requests, denoiser, settings)
+    counts = {name: each.shape[1] for name, each in tokens.items()}
+    schedule = denoiser.sampling_levels(settings.steps, counts).tolist()
+    levels = schedule if settings.levels is None else [*settings.levels, 0.0]
+    for step, (level, following) in enumerate(pairwise(levels), start=1):
+        raise_if_stopped(stop)
+        velocity = model.velocity(tokens, level)
+        tokens = {n: each + (following - level) * velocity[n] for n, each in tokens.items()}
+        progress(step)
+    return {
+        name: denoiser.streams[name].to_latents(tokens[name], shape).cpu()
+        for name, shape in settings.shapes.items()
+    }
 
 
 def _start(

@@ -23,8 +23,12 @@ class Vae(Protocol):
 
     def to(self, device: torch.device) -> "Vae": ...
 
-    def in_tiles(self, tile_px: int) -> "Vae":
-        """Encodes and decodes wider or higher frames than a tile in tiles, to save memory."""
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "Vae":
+        """Encodes and decodes wider or higher frames than a tile in tiles, to save memory.
+
+        Args:
+            tile_frames: of how many frames at a time it decodes; None: of all.
+        """
         ...
 
     def encode(self, frames: Tensor) -> Tensor:

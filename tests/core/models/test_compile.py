@@ -11,11 +11,14 @@ from torch import nn
 from torch._inductor import compile_fx
 from torch._inductor import config as inductor_config
 
-from ltxv_train_core.config import AccelerationConfig
+from ltxv_train_core.config import AccelerationConfig, LoRAConfig
 from ltxv_train_core.errors import Cancelled
-from ltxv_train_core.events import Control, Notice, Progress
+from ltxv_train_core.events import Control, Notice, Progress, ignore
+from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
+from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models import compile as compiling
 from ltxv_train_core.models.compile import compile_blocks
+from tests.helpers.activation_bytes import kept_bytes, small_transformer
 
 WIDTH, BLOCKS = 8, 2
 
@@ -95,6 +98,20 @@ def test_blocks_that_run_without_being_compiled_are_said_once(inductor, monkeypa
     assert inductor.count(False) == 2, "the first block alone"
     texts = [event.message for event in said if isinstance(event, Notice)]
     assert texts[1:] == ["some blocks run without being compiled: the run has needed 1 graphs"]
+
+
+@pytest.mark.long
+def test_compiled_blocks_save_no_more_for_backward_than_others(inductor):
+    found = []
+    for is_compiled in (False, True):
+        transformer = small_transformer(layers=1, width=128, head=64).bfloat16()
+        transformer.requires_grad_(False)
+        use_recomputing_blocks(transformer)
+        if is_compiled:
+            compile_blocks(transformer, AccelerationConfig(compilation_mode="default"), 1, ignore)
+        add_lora(transformer, LoRAConfig(rank=8, alpha=8), 0)
+        found.append(kept_bytes(transformer))
+    assert 0.5 * found[0] < found[1] < found[0]
 
 
 @pytest.mark.parametrize("pass_", ["forward", "backward"])

@@ -4,7 +4,6 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import AccelerationConfig, LoRAConfig
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import ignore
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.lora.inject import add_lora

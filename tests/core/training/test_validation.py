@@ -21,9 +21,10 @@ from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.runs.failures import PromptMemoryError
+from ltxv_train_core.training.decoding import decode_videos
 from ltxv_train_core.training.preflight import check, problems
 from ltxv_train_core.training.trainer import train
-from ltxv_train_core.training.validation import Validator, decode_videos
+from ltxv_train_core.training.validation import Validator
 
 PROMPT = "a red circle moves right on a teal background"
 SAME = 3  # the encoder is lossy, and not the same each time
