@@ -63,6 +63,8 @@ class SamplerSettings:
         shapes: of the latents of each stream, without channels.
         levels: noise levels from 1 down to the last before 0; None takes the family's schedule.
         guidance_scales: of single streams, by name, where `guidance_scale` isn't 1.
+        guidance_rescale: how far guided predictions get the standard deviation of those of the prompt alone, 0
+            to 1 (https://arxiv.org/abs/2305.08891, section 3.4).
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -72,6 +74,7 @@ class SamplerSettings:
     batch_size: int = 1
     levels: tuple[float, ...] | None = None
     guidance_scales: Mapping[str, float] = field(default_factory=dict)
+    guidance_rescale: float = 0.0
 
 
 def sample(
@@ -175,6 +178,7 @@ class _GuidedStream:
     sampled: Tensor
     reference: StreamInput | None
     guidance_scale: float
+    guidance_rescale: float
 
     def seen(self, tokens: Tensor, level: float) -> StreamInput:
         """What the model sees of tokens [B, N, C], once or twice, at a noise level."""
@@ -183,6 +187,14 @@ class _GuidedStream:
             tokens.repeat(repeat, 1, 1), level * self.sampled.repeat(repeat, 1), self.positions
         )
         return seen if self.reference is None else seen.followed_by(self.reference)
+
+    def guided(self, wanted: Tensor, negative: Tensor) -> Tensor:
+        """The prediction [B, N, C] of the prompts, led away from that of the negative prompts."""
+        found = negative + self.guidance_scale * (wanted - negative)
+        if self.guidance_rescale == 0:
+            return found
+        spread, own = (each.std(dim=(1, 2), keepdim=True) for each in (wanted, found))
+        return found * (1 + self.guidance_rescale * (spread / own - 1))
 
 
 @dataclass(frozen=True)
@@ -220,8 +232,7 @@ class _GuidedModel:
             stream = self.streams[name]
             prediction = predictions[name][:, : each.shape[1]].float()
             if len(prediction) == 2 * len(each):
-                wanted, negative = prediction.chunk(2)
-                prediction = negative + stream.guidance_scale * (wanted - negative)
+                prediction = stream.guided(*prediction.chunk(2))
             found[name] = prediction * stream.sampled[..., None]
         return found
 
@@ -242,6 +253,7 @@ def _guided_stream(
             [row.references[name] for row in rows if name in row.references], stream, fps, device
         ),
         guidance_scale=settings.guidance_scales.get(name, settings.guidance_scale),
+        guidance_rescale=settings.guidance_rescale,
     )
 
 

@@ -115,6 +115,7 @@ class ModelFacts:
         architecture: as `modelspec.architecture` in files' metadata names it.
         transformer_config: diffusers' configuration of its transformer; None where that isn't known yet.
         notes: what the user should know of it.
+        sampling: how it is meant to be sampled, where its file says so.
     """
 
     is_fp8: bool
@@ -123,6 +124,7 @@ class ModelFacts:
     architecture: str
     transformer_config: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
+    sampling: Sampling | None = None
 
 
 class TransformerPart(Part, Protocol):
@@ -192,9 +194,9 @@ class Model:
 
     @property
     def sampling(self) -> Sampling | None:
-        """How it is meant to be sampled, where it is a published version by its name."""
+        """How it is meant to be sampled, where it is a published version by its name, or its file says so."""
         version = self.family.versions.get(self.name)
-        return version.sampling if version else None
+        return version.sampling if version else self.facts.sampling
 
     def part(self, name: str) -> Part:
         """The transformer, or another part: the one that the user chose, or the model's own."""

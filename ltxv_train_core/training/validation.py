@@ -32,6 +32,7 @@ from ..storage.atomic import atomic_path
 from ..storage.paths import as_path
 from ..storage.tensors import write_safetensors
 from .decoding import SoundDecoder, VideoDecoder
+from .sample_settings import sample_settings
 
 
 class SampleError(LTXVTrainError):
@@ -90,12 +91,6 @@ class Validator:
         own = self.config.audio_guidance_scale
         return {} if own is None else {AUDIO: own}
 
-    @property
-    def _levels(self) -> tuple[float, ...] | None:
-        """A distilled model's own, where as many steps are asked for."""
-        own = self.source.sampling and self.source.sampling.levels
-        return own if own and len(own) == self.config.inference_steps else None
-
     def run(
         self,
         denoiser: Denoiser,
@@ -110,12 +105,14 @@ class Validator:
         Args:
             graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
         """
+        how = sample_settings(self.config, self.source.sampling)
         settings = SamplerSettings(
             shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
-            steps=self.config.inference_steps,
-            guidance_scale=self.config.guidance_scale,
+            steps=how.steps,
+            guidance_scale=how.guidance_scale,
             fps=self.config.frame_rate,
-            levels=self._levels,
+            levels=how.levels,
+            guidance_rescale=self.config.guidance_rescale,
             guidance_scales=self._guidance_scales,
         )
         decoder = VideoDecoder(self.source, self.device, report)
