@@ -30,8 +30,8 @@ def test_comfyuis_managers_install_what_the_project_needs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     extras = project["optional-dependencies"]
-    optional = [line for name in ("quanto", "bitsandbytes", "optimizers") for line in extras[name]]
-    assert extras["all"] == ["ltxv-train[quanto,bitsandbytes,optimizers]"]
+    optional = [line for name in ("bitsandbytes", "optimizers") for line in extras[name]]
+    assert extras["all"] == ["ltxv-train[bitsandbytes,optimizers]"]
     assert [line for line in lines if not line.startswith("#")] == project[
         "dependencies"
     ] + optional

@@ -15,8 +15,8 @@ from ..preprocessing.preprocess import PreprocessSettings, preprocess
 from ..runs import RunFolder
 from ..runs.loss_chart import loss_chart
 from ..storage.atomic import atomic_path
+from ..training.decoding import decode_videos
 from ..training.trainer import TrainingResult, train
-from ..training.validation import decode_videos
 from . import recipe
 from .clock import Clock
 from .evaluation import Evaluation

@@ -4,7 +4,7 @@ Shapes: B prompts, C channels, N tokens of a stream, "..." what else its latents
 columns).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -63,6 +63,8 @@ class SamplerSettings:
         shapes: of the latents of each stream, without channels.
         levels: noise levels from 1 down to the last before 0; None takes the family's schedule.
         guidance_scales: of single streams, by name, where `guidance_scale` isn't 1.
+        guidance_rescale: how far guided predictions get the standard deviation of those of the prompt alone, 0
+            to 1 (https://arxiv.org/abs/2305.08891, section 3.4).
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -72,9 +74,9 @@ class SamplerSettings:
     batch_size: int = 1
     levels: tuple[float, ...] | None = None
     guidance_scales: Mapping[str, float] = field(default_factory=dict)
+    guidance_rescale: float = 0.0
 
 
-@torch.no_grad()
 def sample(
     denoiser: Denoiser,
     requests: list[SampleRequest],
@@ -83,26 +85,59 @@ def sample(
     stop: StopSignal | None = None,
 ) -> dict[str, Tensor]:
     """Samples normalised latents [len(requests), C, ...] of each stream, float32 on the CPU."""
-    stop = stop or NeverStop()
-    chunks = [
-        requests[i : i + settings.batch_size] for i in range(0, len(requests), settings.batch_size)
-    ]
-    total = len(chunks) * settings.steps
-    finished: dict[str, list[Tensor]] = {name: [] for name in settings.shapes}
-    for number, chunk in enumerate(chunks):
-        model = _GuidedModel.build(denoiser, chunk, settings)
-        tokens = _start(chunk, denoiser, settings)
-        counts = {name: each.shape[1] for name, each in tokens.items()}
-        schedule = denoiser.sampling_levels(settings.steps, counts).tolist()
-        levels = schedule if settings.levels is None else [*settings.levels, 0.0]
-        for step, (level, following) in enumerate(pairwise(levels), start=1):
-            raise_if_stopped(stop)
-            velocity = model.velocity(tokens, level)
-            tokens = {n: each + (following - level) * velocity[n] for n, each in tokens.items()}
-            report(Progress("sample", number * settings.steps + step, total, "step"))
-        for name, shape in settings.shapes.items():
-            finished[name].append(denoiser.streams[name].to_latents(tokens[name], shape).cpu())
-    return {name: torch.cat(latents) for name, latents in finished.items()}
+    batches = list(sample_each(denoiser, requests, settings, report, stop))
+    return {name: torch.cat([each[name] for each in batches]) for name in settings.shapes}
+
+
+def sample_each(
+    denoiser: Denoiser,
+    requests: list[SampleRequest],
+    settings: SamplerSettings,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+) -> Iterator[dict[str, Tensor]]:
+    """Normalised latents [B, C, ...] of each stream, float32 on the CPU, batch by batch as they are sampled."""
+    size = settings.batch_size
+    batches = [requests[i : i + size] for i in range(0, len(requests), size)]
+    for number, batch in enumerate(batches):
+        progress = _StepProgress(number * settings.steps, len(batches) * settings.steps, report)
+        yield _sample_batch(denoiser, batch, settings, progress, stop or NeverStop())
+
+
+@dataclass(frozen=True)
+class _StepProgress:
+    """Reports steps of one batch among those of all."""
+
+    before: int
+    total: int
+    report: Reporter
+
+    def __call__(self, step: int) -> None:
+        self.report(Progress("sample", self.before + step, self.total, "step"))
+
+
+@torch.no_grad()
+def _sample_batch(
+    denoiser: Denoiser,
+    requests: list[SampleRequest],
+    settings: SamplerSettings,
+    progress: _StepProgress,
+    stop: StopSignal,
+) -> dict[str, Tensor]:
+    model = _GuidedModel.build(denoiser, requests, settings)
+    tokens = _start(requests, denoiser, settings)
+    counts = {name: each.shape[1] for name, each in tokens.items()}
+    schedule = denoiser.sampling_levels(settings.steps, counts).tolist()
+    levels = schedule if settings.levels is None else [*settings.levels, 0.0]
+    for step, (level, following) in enumerate(pairwise(levels), start=1):
+        raise_if_stopped(stop)
+        velocity = model.velocity(tokens, level)
+        tokens = {n: each + (following - level) * velocity[n] for n, each in tokens.items()}
+        progress(step)
+    return {
+        name: denoiser.streams[name].to_latents(tokens[name], shape).cpu()
+        for name, shape in settings.shapes.items()
+    }
 
 
 def _start(
@@ -143,6 +178,7 @@ class _GuidedStream:
     sampled: Tensor
     reference: StreamInput | None
     guidance_scale: float
+    guidance_rescale: float
 
     def seen(self, tokens: Tensor, level: float) -> StreamInput:
         """What the model sees of tokens [B, N, C], once or twice, at a noise level."""
@@ -151,6 +187,14 @@ class _GuidedStream:
             tokens.repeat(repeat, 1, 1), level * self.sampled.repeat(repeat, 1), self.positions
         )
         return seen if self.reference is None else seen.followed_by(self.reference)
+
+    def guided(self, wanted: Tensor, negative: Tensor) -> Tensor:
+        """The prediction [B, N, C] of the prompts, led away from that of the negative prompts."""
+        found = negative + self.guidance_scale * (wanted - negative)
+        if self.guidance_rescale == 0:
+            return found
+        spread, own = (each.std(dim=(1, 2), keepdim=True) for each in (wanted, found))
+        return found * (1 + self.guidance_rescale * (spread / own - 1))
 
 
 @dataclass(frozen=True)
@@ -188,8 +232,7 @@ class _GuidedModel:
             stream = self.streams[name]
             prediction = predictions[name][:, : each.shape[1]].float()
             if len(prediction) == 2 * len(each):
-                wanted, negative = prediction.chunk(2)
-                prediction = negative + stream.guidance_scale * (wanted - negative)
+                prediction = stream.guided(*prediction.chunk(2))
             found[name] = prediction * stream.sampled[..., None]
         return found
 
@@ -210,6 +253,7 @@ def _guided_stream(
             [row.references[name] for row in rows if name in row.references], stream, fps, device
         ),
         guidance_scale=settings.guidance_scales.get(name, settings.guidance_scale),
+        guidance_rescale=settings.guidance_rescale,
     )
 
 

@@ -23,8 +23,12 @@ class Vae(Protocol):
 
     def to(self, device: torch.device) -> "Vae": ...
 
-    def in_tiles(self, tile_px: int) -> "Vae":
-        """Encodes and decodes wider or higher frames than a tile in tiles, to save memory."""
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "Vae":
+        """Encodes and decodes wider or higher frames than a tile in tiles, to save memory.
+
+        Args:
+            tile_frames: of how many frames at a time it decodes; None: of all.
+        """
         ...
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -112,6 +116,7 @@ class ModelFacts:
         transformer_config: diffusers' configuration of its transformer; None where that isn't known yet.
         notes: what the user should know of it.
         generation: of the family's models, where a text encoder serves only one of them.
+        sampling: how it is meant to be sampled, where its file says so.
     """
 
     is_fp8: bool
@@ -121,6 +126,7 @@ class ModelFacts:
     transformer_config: Mapping[str, Any] | None
     notes: tuple[str, ...] = ()
     generation: str | None = None
+    sampling: Sampling | None = None
 
 
 class TransformerPart(Part, Protocol):
@@ -203,9 +209,9 @@ class Model:
 
     @property
     def sampling(self) -> Sampling | None:
-        """How it is meant to be sampled, where it is a published version by its name."""
+        """How it is meant to be sampled, where it is a published version by its name, or its file says so."""
         version = self.family.versions.get(self.name)
-        return version.sampling if version else None
+        return version.sampling if version else self.facts.sampling
 
     def part(self, name: str) -> Part:
         """The transformer, or another part: the one that the user chose, or the model's own."""

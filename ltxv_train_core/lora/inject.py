@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ..config import LoRAConfig
-from ..models.memory.fp8 import FLOAT8
+from ..errors import ConfigurationError, shown
+from ..models.memory.frozen_linear import FLOAT8
 from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
 from .targets import match_modules

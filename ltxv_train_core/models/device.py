@@ -113,9 +113,15 @@ def holds_float8() -> bool:
 
 
 def free_memory() -> None:
-    """Gives memory of dropped tensors back to the device, also of those that refer to each other."""
+    """Gives memory of dropped tensors back, also of those that refer to each other: the device's, and
+    pinned memory of the host."""
     gc.collect()
     empty_cache()
+    accelerator = getattr(torch, "accelerator", None)
+    # Before torch 2.10 it had no public name.
+    empty = getattr(accelerator, "empty_host_cache", getattr(torch._C, "_host_emptyCache", None))
+    if empty is not None and _backend(default_device()) is not None:
+        empty()
 
 
 def empty_cache() -> None:
@@ -123,6 +129,18 @@ def empty_cache() -> None:
     backend = _backend(default_device())
     if backend is not None:
         backend.empty_cache()
+
+
+def side_stream(device: torch.device) -> Any:
+    """A queue of work that a device does beside its usual one; None where it has one queue alone."""
+    module = stream_module(device)
+    return None if module is None else module.Stream(device)
+
+
+def stream_module(device: torch.device) -> Any:
+    """torch's module of a device that has several queues of work (streams and events); None for others."""
+    backend = _backend(device)
+    return backend if hasattr(backend, "Stream") else None
 
 
 def _backend(device: torch.device) -> Any:

@@ -13,8 +13,6 @@ TESTED = {"diffusers": ("0.35", "0.42"), "transformers": ("4.50", "5.24"), "peft
 _IRRELEVANT = {"bitsandbytes.backends.cpu.ops": "gemm_4bit_forward"}
 """Loggers, and words of their lines that read like errors and are none: a faster kernel that nothing here uses."""
 
-_DISTRIBUTIONS = {"optimum": "optimum-quanto"}
-
 
 def drop_irrelevant_lines() -> None:
     """Keeps lines of other libraries out of this process' log that read like errors and are none."""
@@ -25,8 +23,7 @@ def drop_irrelevant_lines() -> None:
 def why_not_usable(error: Exception, device_type: str) -> str:
     """What to say of an option whose package failed when it was tried on a device."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        module = error.name.partition(".")[0]
-        package = _DISTRIBUTIONS.get(module, module)
+        package = error.name.partition(".")[0]
         return f"needs the package {package}: run `{install_command(package)}`"
     return f"can't be used on {device_type} here ({error})"
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ class Transformer(nn.Module):
     config: Any
     is_gradient_checkpointing: bool
 
-    def enable_gradient_checkpointing(self) -> None: ...
+    def enable_gradient_checkpointing(
+        self, gradient_checkpointing_func: Callable[..., Any] | None = None
+    ) -> None: ...
 
     def add_adapter(self, config: Any) -> None: ...

@@ -20,6 +20,7 @@ from ..geometry import Grid
 from ..media.sound import read_sound
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
+from ..memory_errors import lacks_device_memory
 from ..models.device import empty_cache
 from ..storage.tensors import is_finite
 from .contact_sheet import Strips, on_sheet, strip_of, verify
@@ -248,7 +249,9 @@ def _encode(encoder: VideoEncoder, frames: list[np.ndarray]) -> Tensor:
     try:
         videos = [frames_to_tensor(video) for video in frames]
         return encoder.encode(torch.cat(videos) if len(videos) > 1 else videos[0])
-    except torch.cuda.OutOfMemoryError as error:
+    except Exception as error:
+        if not lacks_device_memory(error):
+            raise
         raise ModelError(
             f"the VAE does not fit into the device's memory with {len(frames)} x "
             f"{frames[0].shape[2]}x{frames[0].shape[1]}x{len(frames[0])}: set vae_tile_px (512 for "

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pydantic import TypeAdapter
 
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError, NotFiniteError
+from ..memory_errors import lacks_device_memory, lacks_host_memory
 from ..storage.faults import DiskError, Fault, fault_of, is_of_writing
 from .folder import LARGEST_STATE_BYTES, RunFolder
 from .own_files import read_own
@@ -20,15 +21,10 @@ _DISK_FULL = re.compile(
     r"|PytorchStreamWriter failed|not enough space on the disk",
     re.IGNORECASE,
 )
-_DEVICE_MEMORY = re.compile(
-    r"(CUDA|HIP|MPS|XPU)\b.*out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED", re.IGNORECASE
-)
-_HOST_MEMORY = re.compile(r"can't allocate memory|not enough memory|Cannot allocate", re.IGNORECASE)
-
 _SPARE_DEVICE_MEMORY = (
     "Use a smaller batch_size (and more gradient_accumulation_steps), "
-    "enable_gradient_checkpointing, quantization, or smaller clips; or close what else "
-    "uses the memory and queue the run again"
+    "enable_gradient_checkpointing, smaller clips, or for a LoRA acceleration.quantization or "
+    "blocks_to_offload; or close what else uses the memory and queue the run again"
 )
 _SPARE_HOST_MEMORY = (
     "Close other programs, use fewer num_dataloader_workers or a smaller batch_size, and "
@@ -38,10 +34,8 @@ _SPARE_TEXT_ENCODER = (
     "take a T5 file in fp8 for model.text_encoder_source, or turn the samples off "
     "(validation.interval null, or no validation.prompts); then queue the run again"
 )
-_SPARE_DEVICE_MEMORY_OF_PROMPTS = (
-    f"Set acceleration.load_text_encoder_in_8bit, {_SPARE_TEXT_ENCODER}"
-)
-_SPARE_HOST_MEMORY_OF_PROMPTS = f"Close other programs, {_SPARE_TEXT_ENCODER}"
+_SPARE_MODEL = "take a model file in bf16 or fp8, or a smaller model, and queue the run again"
+
 
 _FAILURE = TypeAdapter(Failure)
 _LONGEST_MESSAGE = 8000
@@ -50,6 +44,24 @@ _LONGEST_MESSAGE = 8000
 
 class PromptMemoryError(RuntimeError):
     """The memory was not enough to encode the prompts of samples."""
+
+
+class ModelMemoryError(RuntimeError):
+    """The memory was not enough to load the model that is trained."""
+
+
+_ADVICE: dict[type[BaseException], tuple[str, str]] = {
+    PromptMemoryError: (
+        f"Set acceleration.load_text_encoder_in_8bit, {_SPARE_TEXT_ENCODER}",
+        f"Close other programs, {_SPARE_TEXT_ENCODER}",
+    ),
+    ModelMemoryError: (
+        "For a LoRA set acceleration.quantization or blocks_to_offload; or close what else uses the "
+        f"memory, {_SPARE_MODEL}",
+        f"Close other programs, {_SPARE_MODEL}",
+    ),
+}
+"""Of the device's memory and of the computer's, by what was being done; elsewhere it is a step."""
 
 
 class RunFailedError(LTXVTrainError):
@@ -64,24 +76,24 @@ def failure_of(error: BaseException) -> Failure:
     """Names what happened, from an error and the errors that caused it."""
     chain = list(_chain(error))
     text = _first_line(error)
-    is_of_prompts = isinstance(error, PromptMemoryError)
+    of_device, of_host = _ADVICE.get(type(error), (_SPARE_DEVICE_MEMORY, _SPARE_HOST_MEMORY))
     if fault := next(filter(None, map(_fault, chain)), None):
         return Failure(
             fault.kind,
             error.reason if isinstance(error, DiskError) else f"{fault.message} ({text})",
             f"{fault.advice}, then queue the run again; earlier checkpoints are whole",
         )
-    if any(_is_device_memory(each) for each in chain):
+    if any(lacks_device_memory(each) for each in chain):
         return Failure(
             "out_of_memory",
             f"the accelerator's memory is not enough ({text})",
-            _SPARE_DEVICE_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_DEVICE_MEMORY,
+            of_device,
         )
-    if any(_is_host_memory(each) for each in chain):
+    if any(lacks_host_memory(each) for each in chain):
         return Failure(
             "out_of_host_memory",
             f"the computer's memory is not enough ({text})",
-            _SPARE_HOST_MEMORY_OF_PROMPTS if is_of_prompts else _SPARE_HOST_MEMORY,
+            of_host,
         )
     if isinstance(error, NotFiniteError):
         return Failure("not_finite", text, "Changed options make a new run")
@@ -120,11 +132,6 @@ def failure_left(run: RunFolder) -> Failure | None:
         return None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the memory of the accelerator or of the computer was not enough."""
-    return _is_device_memory(error) or _is_host_memory(error)
-
-
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     each: BaseException | None = error
@@ -140,17 +147,6 @@ def _fault(error: BaseException) -> Fault | None:
         return fault
     is_told = not isinstance(error, LTXVTrainError) and _DISK_FULL.search(str(error))
     return fault_of(OSError(errno.ENOSPC, "")) if is_told else None
-
-
-def _is_device_memory(error: BaseException) -> bool:
-    name = type(error).__name__
-    return name == "OutOfMemoryError" or bool(_DEVICE_MEMORY.search(str(error)))
-
-
-def _is_host_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError | OSError) and bool(_HOST_MEMORY.search(str(error)))
 
 
 def _cut(error: BaseException) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import LTXVTrainError, cut, shown
 from ..events import Notice, Reporter, ignore
+from ..memory_errors import is_out_of_memory
 from ..storage.atomic import atomic_folder, is_unfinished
 from ..storage.reading import whole_number
 from ..storage.safetensors_header import read_header
@@ -82,9 +82,9 @@ def load_latest(
             state = _read(path)
             use(state)
             return state
-        except (CheckpointError, MemoryError, torch.cuda.OutOfMemoryError):
-            raise
         except Exception as error:
+            if isinstance(error, CheckpointError) or is_out_of_memory(error):
+                raise
             reason = cut(f"{type(error).__name__}: {error}".partition("\n")[0], 200)
             damaged.append(f"{name} ({reason})")
             report(

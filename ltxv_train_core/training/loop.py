@@ -35,7 +35,7 @@ class TrainingLoop:
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
-        trainable = load_trainable(config, source, device, report)
+        trainable = load_trainable(config, source, device, report, control)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )

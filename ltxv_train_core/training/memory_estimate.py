@@ -15,7 +15,7 @@ from ..config import LoRAConfig, TrainingConfig
 from ..errors import ConfigurationError, ModelError, cut
 from ..families.open import ModelDescription
 from ..lora.targets import TARGET_PRESETS, match_names
-from ..models.memory.quantize import QUANTO_BITS
+from ..models.memory.quantize import BITS
 from ..models.precision import base_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
@@ -197,7 +197,7 @@ def _frozen_base(config: TrainingConfig, sizes: TransformerSizes) -> int:
     if sizes.description.is_fp8:
         matrix = 1
     elif options.quantization is not None:
-        matrix = QUANTO_BITS[options.quantization] / 8
+        matrix = BITS[options.quantization] / 8
     in_blocks = sizes.matrices * matrix + sizes.block_rest * number
     offloaded = min(options.blocks_to_offload, sizes.blocks)
     away = offloaded - min(offloaded, MOST_OFFLOADED_ON_DEVICE)

@@ -11,7 +11,7 @@ from ..families.base import Denoiser
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..models.device import free_bytes
-from ..models.memory.fp8 import has_float8
+from ..models.memory.frozen_linear import is_in_eight_bits
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
 from .memory_estimate import bytes_per_trained_number, forward_precision, recomputed_blocks
@@ -92,7 +92,7 @@ def _savings(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDatase
         return
     blocks = denoiser.transformer.transformer_blocks
     size = frozen_bytes(blocks)
-    if config.acceleration.quantization is None and not has_float8(blocks):
+    if config.acceleration.quantization is None and not is_in_eight_bits(blocks):
         in_eight_bits = sum(p.numel() for p in blocks.parameters() if not p.requires_grad)
         yield f"acceleration.quantization int8-quanto {byte_size(size - in_eight_bits)}"
     yield f"acceleration.blocks_to_offload {byte_size(size / len(blocks))} for each block"

@@ -13,6 +13,7 @@ from ..datasets.dataset import TrainingDataset
 from ..datasets.index import data_folder
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
+from ..families.family import Sampling
 from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
 from ..families.open import (
     Model,
@@ -35,6 +36,7 @@ from ..publish import hub
 from ..storage.paths import as_path
 from ..strategies import STRATEGIES
 from .capabilities import unavailable_here
+from .sample_settings import sample_settings
 
 T = TypeVar("T")
 
@@ -93,7 +95,7 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *ignored(config),
         *_model_notes(config.model.model_source),
         *_unused_of_start(config),
-        *_unlike_distilled(config),
+        *_sampling_notes(config),
         *hub.upload_remarks(config),
         *trackers.tracker_remarks(config),
         *untested_versions(),
@@ -110,17 +112,23 @@ def _model_notes(model_source: str) -> list[str]:
     return [f"model.model_source: {note}" for note in facts.notes]
 
 
-def _unlike_distilled(config: TrainingConfig) -> list[str]:
-    """That samples are guided although the model is distilled to be sampled without."""
-    version, validation = published_version(config.model.model_source), config.validation
-    if version is None or not validation.prompts or version.sampling.guidance_scale != 1:
+def _sampling_notes(config: TrainingConfig) -> list[str]:
+    """How prompts are sampled, where the model has a say in that."""
+    source, validation = config.model.model_source, config.validation
+    if not validation.prompts:
         return []
-    if validation.guidance_scale == 1:
+    version = published_version(source)
+    if version is not None:
+        sampling: Sampling | None = version.sampling
+    elif as_path(source).is_file():
+        try:
+            sampling = open_model(source).sampling
+        except ModelError:
+            return []  # reported as a problem
+    else:
         return []
-    return [
-        f"validation.guidance_scale: {config.model.model_source} is distilled, to be sampled without "
-        f"guidance: set it to 1, and validation.inference_steps to {version.sampling.steps}"
-    ]
+    note = sample_settings(validation, sampling).note
+    return [] if note is None else [note]
 
 
 def _wrong_here(config: TrainingConfig) -> list[str]:

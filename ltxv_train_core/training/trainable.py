@@ -8,12 +8,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..config import TrainingConfig
-from ..events import Reporter
+from ..events import Reporter, StopSignal
 from ..families.base import Denoiser
 from ..families.model import Model
 from ..lora.convert import write_other_forms
 from ..lora.dropout import DropoutSeed
+from ..memory_errors import is_out_of_memory
 from ..models.precision import file_dtype
+from ..runs.failures import ModelMemoryError
 from .trainable_lora import TrainableLoRA
 from .trainable_model import TrainableModel
 
@@ -40,14 +42,27 @@ class Trainable(Protocol):
 
 
 def load_trainable(
-    config: TrainingConfig, source: Model, device: torch.device, report: Reporter
+    config: TrainingConfig,
+    source: Model,
+    device: torch.device,
+    report: Reporter,
+    stop: StopSignal | None = None,
 ) -> Trainable:
     """Loads the base and makes of it what the run trains.
 
+    Args:
+        stop: ends the first steps too, while they compile it.
+
     Raises:
+        ModelMemoryError: the memory is not enough for it.
         LTXVTrainError: when the model, the LoRA's layers or the file to start from can't be used.
     """
-    return TRAINABLES[config.model.training_mode](config, source, device, report)
+    try:
+        return TRAINABLES[config.model.training_mode](config, source, device, report, stop)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelMemoryError(f"loading the model: {error}") from error
 
 
 def write_missing_forms(config: TrainingConfig, path: Path) -> None:

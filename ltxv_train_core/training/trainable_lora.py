@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from ..config import TrainingConfig
-from ..events import Notice, Progress, Reporter
+from ..events import Notice, Progress, Reporter, StopSignal
 from ..families.model import Model
 from ..lora.convert import unknown_to_diffusers, write_other_forms
 from ..lora.dropout import DropoutSeed
@@ -24,15 +24,20 @@ class TrainableLoRA:
     configured."""
 
     def __init__(
-        self, config: TrainingConfig, source: Model, device: torch.device, report: Reporter
+        self,
+        config: TrainingConfig,
+        source: Model,
+        device: torch.device,
+        report: Reporter,
+        stop: StopSignal | None = None,
     ):
         self.config = config
         options = config.acceleration
         report(Progress("load model", 0, 1, "model"))
         transformer = source.load_transformer(base_dtype(options.mixed_precision_mode))
-        if options.quantization is not None:
-            quantize_base(transformer, options.quantization, device)
         offloaded = spread_blocks(len(transformer.transformer_blocks), options.blocks_to_offload)
+        if options.quantization is not None:
+            quantize_base(transformer, options.quantization, device, offloaded)
         place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)
@@ -40,13 +45,13 @@ class TrainableLoRA:
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.is_compiled = compile_blocks(
-            transformer, options, config.optimization.steps, report, offloaded
+            transformer, options, config.optimization.steps, report, offloaded, stop
         )
         report(Progress("load model", 1, 1, "model"))
         self.dropout_seed = DropoutSeed()
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
         if offloaded:
-            offload(transformer, device, offloaded)
+            offload(transformer, device, offloaded, report)
             report(Notice(_offloaded_size(transformer, offloaded, device)))
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "lora")

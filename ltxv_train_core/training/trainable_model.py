@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from ..config import TrainingConfig
-from ..events import Notice, Progress, Reporter
+from ..events import Notice, Progress, Reporter, StopSignal
 from ..families.model import Model
 from ..lora.dropout import DropoutSeed
 from ..lora.initialize import find_start, load_transformer_file
@@ -18,7 +18,12 @@ class TrainableModel:
     """Every weight of the transformer, in float32."""
 
     def __init__(
-        self, config: TrainingConfig, source: Model, device: torch.device, report: Reporter
+        self,
+        config: TrainingConfig,
+        source: Model,
+        device: torch.device,
+        report: Reporter,
+        stop: StopSignal | None = None,
     ):
         options = config.acceleration
         self.file_dtype = base_dtype(options.mixed_precision_mode)
@@ -34,7 +39,9 @@ class TrainableModel:
         self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
-        self.is_compiled = compile_blocks(transformer, options, config.optimization.steps, report)
+        self.is_compiled = compile_blocks(
+            transformer, options, config.optimization.steps, report, stop=stop
+        )
         report(Progress("load model", 1, 1, "model"))
         self.parameters = list(transformer.parameters())
         self.dropout_seed = DropoutSeed()

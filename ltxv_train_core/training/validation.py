@@ -1,36 +1,42 @@
 """Videos sampled while training, to see it learn."""
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..config import TrainingConfig, ValidationConfig
-from ..diffusion.sampler import ConditioningLatents, SampleRequest, SamplerSettings, sample
-from ..errors import DataError
-from ..events import Progress, Reporter, SamplesWritten, StopSignal, ignore
+from ..diffusion.sampler import ConditioningLatents, SampleRequest, SamplerSettings, sample_each
+from ..errors import DataError, LTXVTrainError
+from ..events import Progress, Reporter, SamplesWritten, StopSignal
 from ..families.base import Denoiser, Embedding
 from ..families.model import Vae
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model
 from ..geometry import VideoSize
 from ..media.sheet import contact_sheet
-from ..media.sound import Sound
-from ..media.tensors import frames_to_tensor, tensor_to_frames
+from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..media.write import write_video
+from ..memory_errors import is_out_of_memory
 from ..models.device import free_memory
 from ..models.precision import text_encoder_dtype, vae_dtype
-from ..runs.failures import PromptMemoryError, is_out_of_memory
+from ..runs.failures import PromptMemoryError
 from ..storage.atomic import atomic_path
 from ..storage.paths import as_path
+from ..storage.tensors import write_safetensors
+from .decoding import SoundDecoder, VideoDecoder
+from .sample_settings import sample_settings
+
+
+class SampleError(LTXVTrainError):
+    """A sample could not be decoded; its latents are in a file."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +91,6 @@ class Validator:
         own = self.config.audio_guidance_scale
         return {} if own is None else {AUDIO: own}
 
-    @property
-    def _levels(self) -> tuple[float, ...] | None:
-        """A distilled model's own, where as many steps are asked for."""
-        own = self.source.sampling and self.source.sampling.levels
-        return own if own and len(own) == self.config.inference_steps else None
-
     def run(
         self,
         denoiser: Denoiser,
@@ -105,25 +105,32 @@ class Validator:
         Args:
             graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
         """
+        how = sample_settings(self.config, self.source.sampling)
         settings = SamplerSettings(
             shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
-            steps=self.config.inference_steps,
-            guidance_scale=self.config.guidance_scale,
+            steps=how.steps,
+            guidance_scale=how.guidance_scale,
             fps=self.config.frame_rate,
-            levels=self._levels,
+            levels=how.levels,
+            guidance_rescale=self.config.guidance_rescale,
             guidance_scales=self._guidance_scales,
         )
-        latents = sample(denoiser, list(self.requests), settings, report, stop)
-        videos = decode_videos(latents[VIDEO], self.source, self.device, report)
-        sounds: list[Sound | None] = [None] * len(videos)
-        if AUDIO in latents:
-            seconds = self.config.size.frames / self.config.frame_rate
-            sounds = [*decode_sounds(latents[AUDIO], seconds, self.source, self.device, report)]
-        paths = []
-        for number, (video, sound) in enumerate(zip(videos, sounds, strict=True)):
-            paths.append(folder / f"{number:03d}.mp4")
-            rate = self.config.frame_rate
-            write_video(paths[-1], video, rate, sound=sound, metadata=graph)
+        decoder = VideoDecoder(self.source, self.device, report)
+        seconds = self.config.size.frames / self.config.frame_rate
+        sound_decoder = SoundDecoder(self.source, self.device, seconds)
+        paths, videos, sounds = [], [], []
+        for number, latents in enumerate(
+            sample_each(denoiser, list(self.requests), settings, report, stop)
+        ):
+            path = folder / f"{number:03d}.mp4"
+            with _kept_where_it_fails(latents, path.with_suffix(".safetensors")):
+                video = decoder.decode(latents[VIDEO][0])
+                sound = sound_decoder.decode(latents[AUDIO][0]) if AUDIO in latents else None
+            write_video(path, video, self.config.frame_rate, sound=sound, metadata=graph)
+            report(Progress("decode", number + 1, len(self.requests), "video"))
+            paths.append(path)
+            videos.append(video)
+            sounds.append(sound)
         sheet = folder / "sheet.png"
         labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
         drawn = contact_sheet(
@@ -134,6 +141,16 @@ class Validator:
         return SamplesWritten(step, tuple(paths), sheet)
 
 
+@contextmanager
+def _kept_where_it_fails(latents: Mapping[str, Tensor], path: Path) -> Iterator[None]:
+    """Writes latents [1, C, ...] to a file if they can't be decoded: sampling them has taken long."""
+    try:
+        yield
+    except Exception as error:
+        write_safetensors(path, {name: each.contiguous() for name, each in latents.items()}, {})
+        raise SampleError(f"{error}. The latents are in {path}") from error
+
+
 def _png_texts(graph: Mapping[str, str]) -> PngInfo:
     """As every version of ComfyUI's interface reads them: in ASCII. A text that is no JSON is left out."""
     texts = PngInfo()
@@ -141,52 +158,6 @@ def _png_texts(graph: Mapping[str, str]) -> PngInfo:
         with suppress(ValueError):
             texts.add_text(name, json.dumps(json.loads(text)))
     return texts
-
-
-def decode_videos(
-    latents: Tensor, source: Model, device: torch.device, report: Reporter = ignore
-) -> list[np.ndarray]:
-    """Normalised latents [B, C, f, h, w] to B videos, uint8 [F, H, W, 3].
-
-    The VAE is loaded for this and dropped again. It keeps its own precision where the transformer's
-    is another: in fp16 its activations overflow.
-    """
-    vae = source.load_vae(vae_dtype(device)).to(device)
-    videos = []
-    with torch.autocast(device.type, enabled=False):
-        for number, one in enumerate(latents, start=1):
-            generator = torch.Generator().manual_seed(0)
-            videos.append(tensor_to_frames(vae.decode(one[None], generator))[0])
-            report(Progress("decode", number, len(latents), "video"))
-    del vae
-    free_memory()
-    return videos
-
-
-def decode_sounds(
-    latents: Tensor,
-    seconds: float,
-    source: Model,
-    device: torch.device,
-    report: Reporter = ignore,
-) -> list[Sound]:
-    """Normalised latents [B, C, ...] to B sounds of so many seconds.
-
-    The audio VAE is loaded for this and dropped again; it works in float32.
-    """
-    vae = source.load_audio_vae().to(device)
-    sounds = []
-    count = round(seconds * vae.sample_rate)
-    with torch.autocast(device.type, enabled=False):
-        for number, one in enumerate(latents, start=1):
-            heard = vae.decode(one[None])[0, :, :count]
-            missing = count - heard.shape[-1]
-            samples = torch.nn.functional.pad(heard, (0, missing)).numpy()
-            sounds.append(Sound(samples, vae.sample_rate))
-            report(Progress("decode sound", number, len(latents), "sound"))
-    del vae
-    free_memory()
-    return sounds
 
 
 def _encode_prompts(

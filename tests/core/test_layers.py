@@ -10,7 +10,7 @@ import ltxv_train_core
 
 CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
-    {"errors", "units"},
+    {"errors", "memory_errors", "units"},
     {"events", "geometry"},
     {"families/grids", "background", "storage"},
     {"permissions"},

@@ -64,7 +64,7 @@ class PixelVae:
     def to(self, device: torch.device) -> "PixelVae":
         return self
 
-    def in_tiles(self, tile_px: int) -> "PixelVae":
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "PixelVae":
         return self
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class LightMeter:
     def to(self, device: torch.device) -> "LightMeter":
         return self
 
-    def in_tiles(self, tile_px: int) -> "LightMeter":
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "LightMeter":
         return self
 
     def encode(self, frames: Tensor) -> Tensor:

@@ -80,6 +80,22 @@ class ValidationConfig(Section):
         advanced=True,
     )
 
+    as_written: bool = option(
+        False,
+        "Sample with inference_steps and guidance_scale as they are written. Off, values that are the defaults "
+        "follow the model: a distilled one is sampled in its few steps and without guidance.",
+        advanced=True,
+    )
+    guidance_rescale: float = option(
+        0.0,
+        "Rescale guided samples towards the spread of unguided ones, against too strong contrast. 0 turns it off; "
+        "Lightricks samples its dev models with 0.7. Only used where guidance_scale is above 1.",
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+        advanced=True,
+    )
+
     @field_validator("video_dims")
     @classmethod
     def _on_a_grid(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ import torch
 
 from ...errors import ModelError, cut
 from ...events import Reporter, StopSignal, ignore
+from ...memory_errors import is_out_of_memory
 from ...models.sources.content import content_of_folder
 from ...models.sources.hub_download import (
     ENCODER_FOLDERS,
@@ -309,9 +310,9 @@ def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
     load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
     try:
         return load(torch_dtype=dtype)
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise
     except Exception as error:  # libraries raise what their code happens to meet
+        if is_out_of_memory(error):
+            raise
         reason = cut(f"{type(error).__name__}: {error}", 200)
         raise ModelError(f"{folder}: can't be loaded ({reason})") from error
 

@@ -21,6 +21,7 @@ class LTXVideoVae:
 
     def __init__(self, vae: "AutoencoderKLLTXVideo"):
         self.vae = vae.eval().requires_grad_(False)
+        self._tile_frames: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -31,7 +32,7 @@ class LTXVideoVae:
         self.vae.to(device)
         return self
 
-    def in_tiles(self, tile_px: int) -> "LTXVideoVae":
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "LTXVideoVae":
         """Pictures wider or higher than a tile are encoded and decoded in tiles, to save memory.
 
         Tiles overlap by a quarter and are blended there. How near the result is to that of the
@@ -39,13 +40,17 @@ class LTXVideoVae:
 
         Args:
             tile_px: width and height of a tile, a multiple of 128.
+            tile_frames: of how many frames at a time it decodes, a multiple of 32; None: of all.
         """
+        self._tile_frames = tile_frames
         stride_px = tile_px * 3 // 4
         self.vae.enable_tiling(
             tile_sample_min_height=tile_px,
             tile_sample_min_width=tile_px,
             tile_sample_stride_height=stride_px,
             tile_sample_stride_width=stride_px,
+            tile_sample_min_num_frames=tile_frames,
+            tile_sample_stride_num_frames=tile_frames and tile_frames * 3 // 4,
         )
         return self
 
@@ -71,7 +76,9 @@ class LTXVideoVae:
             noise = torch.randn(latents.shape, generator=generator).to(latents.device)
             latents = (1 - DECODE_NOISE_SCALE) * latents + DECODE_NOISE_SCALE * noise
             timestep = torch.full((len(latents),), DECODE_TIMESTEP, device=vae.device).to(vae.dtype)
+        vae.use_framewise_decoding = self._tile_frames is not None
         frames = vae.decode(latents.to(vae.dtype), timestep).sample
+        vae.use_framewise_decoding = False  # diffusers (0.42) looks at it when it encodes as well
         result: Tensor = frames.float().clamp(-1, 1).cpu()
         return result
 

@@ -1,12 +1,16 @@
 """Keeps frozen block weights in host memory and copies each block to the device before it runs.
 
 Once for the forward pass, and again for the backward pass, which recomputes an offloaded block's
-activations: autograd would otherwise keep its weights on the device in between. While one block
-works, the next one is copied, so the device holds at most two offloaded blocks.
+activations: autograd would otherwise keep its weights on the device in between.
+
+The device has two slots, made once: one holds the block that works, into the other the next one is copied
+meanwhile. The host may be far ahead of the device, so a copy waits, on the device, for all work that was
+queued before the block that works now: the block that used the slot last is part of it.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,8 +18,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...errors import ConfigurationError
+from ...events import Notice, Reporter, ignore
+from ..device import side_stream, stream_module
 from ..transformer import Transformer
-from .quantize import plain_tensors
+from .host_weights import HostWeights, pin_all, pinned_memory, views
 
 
 def spread_blocks(blocks: int, count: int) -> list[int]:
@@ -43,117 +49,168 @@ def place_blocks(transformer: Transformer, device: torch.device, offloaded: list
         blocks[number] = block
 
 
-def offload(transformer: Transformer, device: torch.device, offloaded: list[int]) -> None:
+def offload(
+    transformer: Transformer, device: torch.device, offloaded: list[int], report: Reporter = ignore
+) -> None:
     """Lets offloaded blocks fetch their frozen weights; their trained weights move to the device for good.
 
     Call it when the LoRA is in the model. Names of parameters stay as they are.
     """
+    blocks = [transformer.transformer_blocks[number] for number in offloaded]
+    prefetcher = _BlockPrefetcher([HostWeights(block) for block in blocks], device, report)
+    checkpointed = partial(
+        checkpoint, use_reentrant=False, context_fn=prefetcher.checkpoint_contexts
+    )
     recompute = not transformer.is_gradient_checkpointing
-    waiting = [_HostWeights(transformer.transformer_blocks[number]) for number in offloaded]
-    prefetcher = _BlockPreprefetcher(waiting, device)
-    for position, number in enumerate(offloaded):
-        block = transformer.transformer_blocks[number]
+    if not recompute:
+        transformer.enable_gradient_checkpointing(checkpointed)
+    for position, block in enumerate(blocks):
         for parameter in block.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(device)
-        block.forward = _OffloadedForward(block.forward, prefetcher, position, recompute)
+        forward = _OffloadedForward(block.forward, prefetcher, position)
+        block.forward = _Recomputed(forward, checkpointed) if recompute else forward
 
 
-class _HostWeights:
-    """The frozen weights of a block, in host memory; pinned where that makes copying faster."""
+class _Slot:
+    """Memory on the device for the weights of one block.
 
-    def __init__(self, block: nn.Module):
-        self.entries: list[tuple[dict[str, Any], str, Tensor]] = [
-            (named, name, tensor)
-            for module in block.modules()
-            for named in (module._parameters, module._buffers)
-            for name, tensor in named.items()
-            if tensor is not None and not tensor.requires_grad
-        ]
-        if torch.cuda.is_available():
-            for _, _, tensor in self.entries:
-                if type(tensor.data) is Tensor:  # quantized ones can't be pinned
-                    tensor.data = tensor.data.pin_memory()
+    Attributes:
+        position: of the block that is in it.
+        filled: an event of the copy of that block; None where copying has no stream of its own.
+    """
 
-    def copied_to(self, device: torch.device) -> list[Tensor]:
-        """Copies, on a CPU too: there it saves nothing and shows that it works."""
-        return [t.detach().to(device, non_blocking=True, copy=True) for _, _, t in self.entries]
+    def __init__(self, nbytes: int, device: torch.device):
+        self.memory = torch.empty(nbytes, dtype=torch.uint8, device=device)
+        self.staging: Tensor | None = None
+        self.position: int | None = None
+        self.filled: Any = None
+
+    def copy(self, block: HostWeights, is_async: bool) -> None:
+        """Copies a block's weights into the slot.
+
+        Weights that aren't pinned go through pinned memory of the slot, where there is such.
+        """
+        source = block.tensors
+        if self.staging is not None and not block.is_pinned:
+            if self.filled is not None:
+                self.filled.synchronize()  # the copy before has left the staging memory
+            source = views(self.staging, source)
+            for staged, tensor in zip(source, block.tensors, strict=True):
+                staged.copy_(tensor)
+        is_async = is_async and (block.is_pinned or self.staging is not None)
+        for to, tensor in zip(views(self.memory, source), source, strict=True):
+            to.copy_(tensor, non_blocking=is_async)
+
+
+class _BlockPrefetcher:
+    """Gives a block its weights and copies those of the next block."""
+
+    def __init__(self, blocks: list[HostWeights], device: torch.device, report: Reporter):
+        self.blocks, self.device = blocks, device
+        nbytes = max(block.nbytes for block in blocks)
+        self.slots = [_Slot(nbytes, device) for _ in blocks[:2]]
+        self.stream = side_stream(device)
+        self._working = self.slots[-1]
+        self._is_backward = False
+        if self.stream is not None:
+            self._pin(nbytes, report)
+
+    def checkpoint_contexts(
+        self,
+    ) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+        """For `checkpoint`: of the forward pass, and of its repetition in the backward pass, where blocks
+        come from the last to the first."""
+        return nullcontext(), self._backwards()
 
     @contextmanager
-    def replaced_by(self, tensors: list[Tensor]) -> Iterator[None]:
-        """Within the block of code, the module's weights are these."""
-        for (named, name, _), tensor in zip(self.entries, tensors, strict=True):
-            named[name] = tensor
+    def weights(self, position: int) -> Iterator[None]:
+        """Within the block of code, the weights of an offloaded block are on the device."""
+        ready = self._now()
+        slot = self._slot_of(position) or self._fill(position, ready)
+        self._working = slot
+        if self.stream is not None:
+            stream_module(self.device).current_stream(self.device).wait_event(slot.filled)
+        block = self.blocks[position]
+        try:
+            with block.replaced_by(views(slot.memory, block.tensors)):
+                yield
+        finally:  # a checkpoint ends the repetition by an error, as soon as it has what it needs
+            following = position + (-1 if self._is_backward else 1)
+            if 0 <= following < len(self.blocks) and self._slot_of(following) is None:
+                self._fill(following, ready)
+
+    def _slot_of(self, position: int) -> _Slot | None:
+        return next((slot for slot in self.slots if slot.position == position), None)
+
+    def _fill(self, position: int, ready: Any) -> _Slot:
+        """Copies a block into the slot that no block works with.
+
+        Args:
+            ready: an event after which nothing reads that slot.
+        """
+        slot = next((each for each in self.slots if each is not self._working), self.slots[0])
+        slot.position = position
+        if self.stream is None:
+            slot.copy(self.blocks[position], is_async=False)
+            return slot
+        with stream_module(self.device).stream(self.stream):
+            self.stream.wait_event(ready)
+            slot.copy(self.blocks[position], is_async=True)
+            slot.filled = self.stream.record_event()
+        return slot
+
+    def _now(self) -> Any:
+        """An event of all that is queued on the device by now."""
+        if self.stream is None:
+            return None
+        return stream_module(self.device).current_stream(self.device).record_event()
+
+    @contextmanager
+    def _backwards(self) -> Iterator[None]:
+        self._is_backward = True
         try:
             yield
         finally:
-            for named, name, original in self.entries:
-                named[name] = original
+            self._is_backward = False
 
-
-class _BlockPreprefetcher:
-    """Gives a block its weights and starts the copy of those of the next block."""
-
-    def __init__(self, blocks: list[_HostWeights], device: torch.device):
-        self.blocks, self.device = blocks, device
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._ahead: dict[int, list[Tensor]] = {}
-
-    @contextmanager
-    def weights(self, position: int, forwards: bool) -> Iterator[None]:
-        """Within the block of code, the weights of an offloaded block are on the device.
-
-        Args:
-            forwards: whether the blocks are passed from the first to the last.
-        """
-        tensors = self._ahead.pop(position, None)
-        self._ahead.clear()
-        if tensors is None:
-            tensors = self._copies(position)
-        self._wait_for(tensors)
-        following = position + (1 if forwards else -1)
-        if 0 <= following < len(self.blocks):
-            self._ahead[following] = self._copies(following)
-        with self.blocks[position].replaced_by(tensors):
-            yield
-
-    def _copies(self, position: int) -> list[Tensor]:
-        if self.stream is None:
-            return self.blocks[position].copied_to(self.device)
-        with torch.cuda.stream(self.stream):
-            return self.blocks[position].copied_to(self.device)
-
-    def _wait_for(self, tensors: list[Tensor]) -> None:
-        if self.stream is None:
+    def _pin(self, nbytes: int, report: Reporter) -> None:
+        """Pins the weights, and gives the slots pinned memory for those that can't be."""
+        staging = [
+            pinned_memory(nbytes) for _ in self.slots
+        ]  # before the weights take all there is
+        problem = pin_all(self.blocks)
+        if problem is None:
             return
-        current = torch.cuda.current_stream(self.device)
-        current.wait_stream(self.stream)
-        for tensor in tensors:
-            for plain in plain_tensors(tensor):
-                plain.record_stream(current)
+        for slot, memory in zip(self.slots, staging, strict=True):
+            slot.staging = memory
+        count = sum(not block.is_pinned for block in self.blocks)
+        report(
+            Notice(
+                f"acceleration.blocks_to_offload: the weights of {count} blocks stay in pageable memory "
+                f"({problem}): they are copied more slowly"
+            )
+        )
 
 
 class _OffloadedForward:
     """The forward of an offloaded block."""
 
-    def __init__(
-        self,
-        forward: Callable[..., Tensor],
-        prefetcher: _BlockPreprefetcher,
-        position: int,
-        recompute: bool,
-    ):
+    def __init__(self, forward: Callable[..., Any], prefetcher: _BlockPrefetcher, position: int):
         self._forward, self._prefetcher, self._position = forward, prefetcher, position
-        self._recompute = recompute
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
-        if self._recompute and torch.is_grad_enabled():
-            result: Tensor = checkpoint(self._with_weights, *args, use_reentrant=False, **kwargs)
-            return result
-        return self._with_weights(*args, **kwargs)
-
-    def _with_weights(self, *args: Any, **kwargs: Any) -> Tensor:
-        # A graph task runs when a checkpoint recomputes activations in the backward pass.
-        forwards = torch._C._current_graph_task_id() == -1
-        with self._prefetcher.weights(self._position, forwards):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._prefetcher.weights(self._position):
             return self._forward(*args, **kwargs)
+
+
+class _Recomputed:
+    """A forward whose activations are computed again in the backward pass."""
+
+    def __init__(self, forward: Callable[..., Any], checkpointed: Callable[..., Any]):
+        self._forward, self._checkpointed = forward, checkpointed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():
+            return self._checkpointed(self._forward, *args, **kwargs)
+        return self._forward(*args, **kwargs)

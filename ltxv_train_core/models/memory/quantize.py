@@ -1,88 +1,87 @@
 """Weights in few bits: of the frozen base while it is trained on, and of the text encoder."""
 
-import importlib.util
-import shutil
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from ..packages import why_not_usable
 from ..transformer import Transformer
-from .fp8 import Fp8Linear
+from .frozen_linear import EightBitLinear, FrozenLinear, PackedLinear
 
-QUANTO_TYPES = {
-    "int8-quanto": "qint8",
-    "int4-quanto": "qint4",
-    "int2-quanto": "qint2",
-    "fp8-quanto": "qfloat8_e4m3fn",
-    "fp8uz-quanto": "qfloat8_e4m3fnuz",
+EIGHT_BIT_TYPES = {
+    "int8-quanto": torch.int8,
+    "fp8-quanto": torch.float8_e4m3fn,
+    "fp8uz-quanto": torch.float8_e4m3fnuz,
 }
-QUANTO_BITS = {
-    "int8-quanto": 8,
-    "int4-quanto": 4,
-    "int2-quanto": 2,
-    "fp8-quanto": 8,
-    "fp8uz-quanto": 8,
-}
-"""Of each weight; the scales come on top, one for each row."""
-PACKED = ("int4-quanto", "int2-quanto")
+"""Named after the library that LTX-Video-Trainer quantizes with; the numbers are the same."""
+PACKED_BITS = {"int4-quanto": 4, "int2-quanto": 2}
+BITS = dict.fromkeys(EIGHT_BIT_TYPES, 8) | PACKED_BITS
+"""Of each weight; the scales come on top."""
+GROUP_COLUMNS = 128
+"""Weights of a row that have a scale of their own, where they are packed."""
 
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
 
-def quantize_base(transformer: Transformer, kind: str, device: torch.device) -> Transformer:
-    """Quantizes and freezes the linear layers of the blocks; what stands before and after them is small
-    and decides much, and norms stay as they are.
+def quantize_base(
+    transformer: Transformer, kind: str, device: torch.device, offloaded: Collection[int] = ()
+) -> Transformer:
+    """Quantizes the linear layers of the blocks; what stands before and after them is small and decides
+    much, and norms stay as they are.
 
-    Block by block on the device, where it is quick, and each goes back to where it was: the device
-    never holds the whole model unquantized.
+    Block by block on the device, where it is quick. Each stays there but the offloaded ones, which go back:
+    the device never holds the whole model unquantized.
 
     Args:
-        kind: a key of `QUANTO_TYPES`.
+        kind: a key of `BITS`.
     """
-    from optimum import quanto
-
-    weights = getattr(quanto, QUANTO_TYPES[kind])
     home = transformer.device
-    for block in transformer.transformer_blocks:
+    for number, block in enumerate(transformer.transformer_blocks):
         block.to(device)
-        quanto.quantize(block, weights=weights, exclude=["*norm*"])
-        quanto.freeze(block)
-        block.to(home)
+        _quantize_layers(block, kind)
+        if number in offloaded:
+            block.to(home)
     return transformer
 
 
-def plain_tensors(tensor: Any) -> Iterator[Tensor]:
-    """The tensors that hold a tensor's memory: a quantized one is made of several."""
-    if type(tensor) in (Tensor, nn.Parameter):
-        yield tensor
-        return
-    for name in tensor.__tensor_flatten__()[0]:
-        yield from plain_tensors(getattr(tensor, name))
+def quantized(layer: nn.Linear, kind: str) -> FrozenLinear:
+    """A layer with the same weights in few bits. Takes the number of columns to be a multiple of 4."""
+    weight = layer.weight.detach()
+    bias = None if layer.bias is None else layer.bias.detach()
+    if kind in PACKED_BITS:
+        bits = PACKED_BITS[kind]
+        groups = weight.unflatten(1, (-1, _group_columns(layer.in_features)))
+        low, high = groups.aminmax(dim=-1, keepdim=True)
+        scale = _positive((high - low) / (2**bits - 1))
+        values = ((groups - low) / scale).round().clamp(0, 2**bits - 1).to(torch.uint8)
+        return PackedLinear(values, bits, scale, low, bias)
+    wanted = EIGHT_BIT_TYPES[kind]
+    is_float = wanted.is_floating_point
+    limits = torch.finfo(wanted) if is_float else torch.iinfo(wanted)
+    scale = _positive(weight.abs().amax(dim=1, keepdim=True) / limits.max)
+    values = weight / scale if is_float else (weight / scale).round()
+    return EightBitLinear(values.clamp(limits.min, limits.max).to(wanted), scale, bias)
 
 
 def frozen_bytes(module: nn.Module) -> int:
     """What a module's frozen weights take, in the bits that they are held in."""
-    frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
-    return sum(plain.nbytes for parameter in frozen for plain in plain_tensors(parameter))
+    frozen = (parameter for parameter in module.parameters() if not parameter.requires_grad)
+    return sum(tensor.nbytes for tensor in chain(frozen, module.buffers()))
 
 
 def quantization_problem(kind: str, device: torch.device) -> str | None:
-    """Why base weights of this kind can't be used on a device, or None."""
-    if kind in PACKED and device.type == "cpu" and not _can_build():
-        return (
-            f"acceleration.quantization: {kind} builds a C++ extension on a CPU, and there is no "
-            "C++ compiler with ninja here; choose int8-quanto, or none"
-        )
-    try:
-        from optimum import quanto
+    """Why base weights of this kind can't be used on a device, or None.
 
-        probe = nn.Sequential(nn.Linear(128, 128, dtype=torch.bfloat16, device=device))
-        quanto.quantize(probe, weights=getattr(quanto, QUANTO_TYPES[kind]))
-        quanto.freeze(probe)
-        probe(torch.ones(1, 128, dtype=torch.bfloat16, device=device, requires_grad=True))
+    A small layer does all that those of a run do: it is quantized on the device, goes to the host and comes
+    back, and is trained through.
+    """
+    try:
+        layer = quantized(nn.Linear(128, 128, dtype=torch.bfloat16, device=device), kind)
+        layer.to("cpu").to(device)
+        seen = torch.ones(1, 128, dtype=torch.bfloat16, device=device, requires_grad=True)
+        layer(seen).sum().backward()
     except Exception as error:
         instead = "none" if kind == "int8-quanto" else "int8-quanto, or none"
         return (
@@ -90,6 +89,23 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
             f"{instead}"
         )
     return None
+
+
+def _quantize_layers(block: nn.Module, kind: str) -> None:
+    for name, layer in list(block.named_modules()):
+        if type(layer) is nn.Linear and "norm" not in name and layer.in_features % 4 == 0:
+            owner, _, leaf = name.rpartition(".")
+            setattr(block.get_submodule(owner), leaf, quantized(layer, kind))
+
+
+def _group_columns(columns: int) -> int:
+    """Columns of a group: 128, or less where that doesn't divide them, or all."""
+    return next((size for size in range(GROUP_COLUMNS, 0, -32) if columns % size == 0), columns)
+
+
+def _positive(scale: Tensor) -> Tensor:
+    """Of weights that are all alike the scale is 0, by which none can be divided."""
+    return scale.clamp_min(torch.finfo(scale.dtype).tiny)
 
 
 def to_eight_bits(module: nn.Module, keep: str = "") -> nn.Module:
@@ -105,7 +121,7 @@ def to_eight_bits(module: nn.Module, keep: str = "") -> nn.Module:
     for name, child in module.named_children():
         if not isinstance(child, nn.Linear):
             to_eight_bits(child, keep)
-        elif name != keep and not isinstance(child, Fp8Linear):
+        elif name != keep and not isinstance(child, EightBitLinear):
             layer = Linear8bitLt(
                 child.in_features,
                 child.out_features,
@@ -131,8 +147,3 @@ def eight_bit_problem(device: torch.device) -> str | None:
             f"{why_not_usable(error, device.type)}; or switch it off"
         )
     return None
-
-
-def _can_build() -> bool:
-    compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl"))
-    return compiler and bool(shutil.which("ninja") or importlib.util.find_spec("ninja"))

@@ -11,7 +11,7 @@ from ...errors import ModelError, cut
 from ...formats.tensors import FP8, SCALES, tensor_differences
 from ...storage.safetensors_header import Header
 from ..device import holds_float8
-from ..memory.fp8 import Fp8Linear, dequantized
+from ..memory.frozen_linear import EightBitLinear, dequantized
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -95,7 +95,7 @@ def fill(
         dtype: of all but the kept ones.
         keep: names of tensors that become float32.
         fp8: names of linear layers' weights that stay in float8 when they are stored so
-            (`Fp8Linear`, with its scale) and the device knows it.
+            (`EightBitLinear`, with its scale) and the device knows it.
     """
     may_stay = holds_float8()
     with safe_open(header.path, framework="pt") as file, header.path.open("rb") as raw:
@@ -121,7 +121,7 @@ def fill(
             if stays and type(layer) is nn.Linear:
                 number = None if scale is None else read(scale, torch.float32).reshape(())
                 weight = read(key, _DTYPES[info.dtype])
-                _replace(module, owner, Fp8Linear(weight, number, layer.bias))
+                _replace(module, owner, EightBitLinear(weight, number, layer.bias))
                 continue
             tensor = read(key, wanted)
             if scale is not None:

@@ -137,6 +137,15 @@ def test_guided_batches_hold_all_prompts_and_then_all_negatives():
         assert seen.positions.shape[0] == 4
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_guided_predictions_are_rescaled_to_the_spread_of_those_of_the_prompt(share):
+    settings = SamplerSettings(SHAPES, 2, 3.0, guidance_rescale=share)
+    (video,) = sample(Growing(), [request(5, 0.3, 0.2)], settings)[VIDEO]
+    guided = 0.2 + 3 * (0.3 - 0.2)
+    rate = (1 - share) * guided + share * 0.3
+    assert torch.allclose(video, noise(5) * growth(2, rate), atol=1e-5)
+
+
 def test_what_one_request_knows_is_none_of_the_others():
     known = ConditioningLatents.beginning(torch.full((128, 1, *SHAPE[2:]), 5.0), LATENT)
     requests = [request(1, 0.5), request(2, 0.5, given={VIDEO: known})]

@@ -12,7 +12,7 @@ from ltxv_train_core.families.ltxv.miniature import weights
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models import device
-from ltxv_train_core.models.memory.fp8 import Fp8Linear
+from ltxv_train_core.models.memory.frozen_linear import EightBitLinear
 from ltxv_train_core.training import memory_fit
 from ltxv_train_core.training.trainer import train
 from tests.helpers.short_run import run
@@ -60,7 +60,7 @@ def whole(transformer):
     """The same transformer with ordinary layers in float32."""
     state = {}
     for name, module in transformer.named_modules():
-        if isinstance(module, Fp8Linear):
+        if isinstance(module, EightBitLinear):
             scale = 1 if module.weight_scale is None else module.weight_scale
             state[f"{name}.weight"] = module.weight.float() * scale
     plain = weights.new_transformer()
@@ -101,7 +101,7 @@ def loss_and_gradients(transformer, checkpointing=False):
 @pytest.mark.parametrize("form", FORMS)
 def test_loss_and_gradients_are_those_of_the_dequantized_base(form, fp8_file):
     transformer = open_model(str(fp8_file(form))).load_transformer(torch.float32)
-    layers = [m for m in transformer.modules() if isinstance(m, Fp8Linear)]
+    layers = [m for m in transformer.modules() if isinstance(m, EightBitLinear)]
     assert len(layers) == 4 * 10
     assert {m.weight.dtype for m in layers} == {FORMS[form][2]}
     assert all((m.weight_scale is not None) == bool(FORMS[form][0]) for m in layers)
@@ -145,7 +145,7 @@ def test_checkpointing_changes_nothing(fp8_file):
 @pytest.mark.parametrize("autocast", [False, True])
 def test_backward_keeps_no_copy_in_a_larger_format(autocast):
     """What is saved for backward is the input and the weights as they are stored."""
-    layer = Fp8Linear(torch.randn(64, 32).to(FP8), torch.tensor(0.5), torch.zeros(64))
+    layer = EightBitLinear(torch.randn(64, 32).to(FP8), torch.tensor(0.5), torch.zeros(64))
     saved = []
 
     def note(tensor):

@@ -251,10 +251,7 @@ def test_a_step_that_saves_memory_gives_equal_gradients(way):
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["int8-quanto", pytest.param("int4-quanto", marks=pytest.mark.extension), "fp8-quanto"],
-)
+@pytest.mark.parametrize("kind", ["int8-quanto", "int4-quanto", "fp8-quanto"])
 def test_a_quantized_base_trains(kind):
     exact = gradients(denoiser_of(with_lora(transformer_of("2.3").train())), *given())[1]
     quantized = quantize_base(transformer_of("2.3").train(), kind, CPU)

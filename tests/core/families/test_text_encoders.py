@@ -16,7 +16,7 @@ from ltxv_train_core.families.ltxv.miniature import weights
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.families.ltxv.opening import open_text_encoder, open_vae
 from ltxv_train_core.families.open import open_model
-from ltxv_train_core.models.memory.fp8 import Fp8Linear
+from ltxv_train_core.models.memory.frozen_linear import EightBitLinear
 from ltxv_train_core.models.sources import known_folders
 from ltxv_train_core.preprocessing.preprocess import preprocess
 
@@ -90,13 +90,13 @@ def test_fp8_stays_fp8(t5_file, tmp_path, expected, scaled):
     save_file(tensors, path)
     weights.load_tokenizer().save_pretrained(tmp_path)
     encoder = open_text_encoder(str(path)).load(torch.bfloat16)
-    layers = [n for n, m in encoder.encoder.named_modules() if isinstance(m, Fp8Linear)]
+    layers = [n for n, m in encoder.encoder.named_modules() if isinstance(m, EightBitLinear)]
     assert len(layers) == 2 * 6
     assert not [name for name in layers if name.endswith(".wo")]
     for form in (encoder, encoder.in_eight_bits().to(torch.device("cpu"))):
         difference = (embedding(form) - expected).abs().mean() / expected.abs().mean()
         assert difference < 0.1
-    assert len([m for m in encoder.encoder.modules() if isinstance(m, Fp8Linear)]) == 2 * 6
+    assert len([m for m in encoder.encoder.modules() if isinstance(m, EightBitLinear)]) == 2 * 6
 
 
 def test_the_tokenizer_is_found_in_a_comfyui_around_the_file(t5_file, tmp_path, expected):

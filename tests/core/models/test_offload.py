@@ -1,26 +1,29 @@
 """Blocks in host memory: the same training, with less of the model on the device."""
 
 import gc
-from contextlib import nullcontext
 from itertools import pairwise
-from unittest.mock import Mock
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optimum.quanto import QTensor
 from safetensors.torch import load_file
 
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.events import StepCompleted, ignore
 from ltxv_train_core.families.open import open_model
+from ltxv_train_core.models import device
+from ltxv_train_core.models.device import free_memory
 from ltxv_train_core.models.memory.offload import offload, place_blocks, spread_blocks
-from ltxv_train_core.models.memory.quantize import quantize_base
+from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
+from ltxv_train_core.runs.failures import failure_of
 from ltxv_train_core.training.trainer import train
+from tests.helpers.accelerator import Accelerator, Event, Race, Stream
 
 CPU = torch.device("cpu")
 BLOCKS = 4
+BLOCK_BYTES, LOTS = 2_120_000, 2**40
 
 
 def losses_and_weights(config):
@@ -50,100 +53,139 @@ def test_offloading_changes_no_bit_of_training(training_config, tmp_path, sectio
     assert all(torch.equal(weights[key], whole[1][key]) for key in weights)
 
 
-def places_in_memory(shape):
-    """Where the numbers of all living tensors of a shape are."""
-    return {
-        tensor.data_ptr()
-        for tensor in gc.get_objects()
-        if type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.shape == shape
-    }
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_device_never_holds_more_than_two_offloaded_blocks(checkpointing):
-    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
-    transformer.requires_grad_(False)
+def frozen_model(accelerator, kind=None, checkpointing=False, offloaded=(), said=None):
+    """The miniature's transformer on a device, some of its blocks in host memory."""
+    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+    transformer.requires_grad_(False).train()
+    if kind:
+        quantize_base(transformer, kind, accelerator.device, offloaded)
     if checkpointing:
         transformer.enable_gradient_checkpointing()
-    offload(transformer, CPU, spread_blocks(BLOCKS, BLOCKS))
-    shape = transformer.transformer_blocks[0].scale_shift_table.shape  # one in each block
-    gc.collect()
-    before, seen = places_in_memory(shape), []
-    for block in transformer.transformer_blocks:
-        block.ff.register_forward_hook(
-            lambda *_: seen.append(len(places_in_memory(shape) - before))
-        )
-    tokens = torch.randn(1, 8, 128, requires_grad=True)
+    place_blocks(transformer, accelerator.device, list(offloaded))
+    if offloaded:
+        report = ignore if said is None else said.append
+        offload(transformer, accelerator.device, list(offloaded), report)
+    return transformer
+
+
+def step(transformer, device=CPU):
+    """The output of a model and the gradient of its input."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(1, 8, 128, generator=generator).bfloat16().to(device).requires_grad_()
     output = transformer(
         hidden_states=tokens,
-        encoder_hidden_states=torch.randn(1, 4, 128),
-        timestep=torch.full((1, 8), 500.0),
-        encoder_attention_mask=torch.ones(1, 4),
-        video_coords=torch.zeros(1, 3, 8),
+        encoder_hidden_states=torch.randn(1, 4, 128, generator=generator).bfloat16().to(device),
+        timestep=torch.full((1, 8), 500.0).to(device),
+        encoder_attention_mask=torch.ones(1, 4).to(device),
+        video_coords=torch.zeros(1, 3, 8).to(device),
         return_dict=False,
     )[0]
-    between = len(places_in_memory(shape) - before)
     output.square().mean().backward()
-    assert tokens.grad.abs().max() > 0
-    assert len(seen) == 2 * BLOCKS, "each block is brought in for both passes"
-    assert max(seen) == 2
-    assert between == 0, "nothing is kept from the forward to the backward pass"
+    return output.detach().cpu(), tokens.grad.cpu()
 
 
-def test_the_copying_stream_is_told_what_the_other_still_reads(monkeypatch):
-    """Of quantized weights too, which are made of several tensors. The GPU is played by a CPU."""
-    from ltxv_train_core.models.memory import offload as module
+@pytest.mark.parametrize(
+    ("kind", "checkpointing", "pinned_limit"),
+    [
+        (None, False, LOTS),
+        (None, True, LOTS),
+        ("int4-quanto", False, LOTS),
+        ("int8-quanto", True, LOTS),
+        (None, False, 3 * BLOCK_BYTES),  # a block and the staging memory of two
+        (None, False, 0),
+    ],
+)
+def test_a_device_holds_two_offloaded_blocks_however_far_the_host_is_ahead(
+    kind, checkpointing, pinned_limit
+):
+    """Whatever the streams share is ordered by events, or the accelerator raises `Race`."""
+    with Accelerator(pinned_limit=pinned_limit) as accelerator:
+        whole = frozen_model(accelerator, kind, checkpointing)
+        expected = step(whole, accelerator.device)
+        size = frozen_bytes(whole.transformer_blocks)
+        outside = accelerator.live_bytes - size
+        del whole
+        gc.collect()
+        assert accelerator.live_bytes == 0
+        transformer = frozen_model(accelerator, kind, checkpointing, range(BLOCKS))
+        placed = accelerator.live_bytes
+        assert placed == pytest.approx(outside + size / BLOCKS * 2, rel=0.01)
+        accelerator.peak_bytes, accelerator.allocated_bytes = 0, {}
+        for _ in range(2):
+            found = step(transformer, accelerator.device)
+            assert all(map(torch.equal, found, expected))
+        gc.collect()
+        assert accelerator.live_bytes == placed
+        assert accelerator.allocated_bytes.keys() == {accelerator.stream}, "copies allocate nothing"
+        del transformer
+        gc.collect()
+        assert accelerator.live_bytes == accelerator.pinned_bytes == 0
 
-    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
-    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
-    copies, told = [], []
 
-    def copied(weights, device):
-        made = [tensor.detach().to(CPU, copy=True) for _, _, tensor in weights.entries]
-        copies.extend(made)
-        return made
-
-    monkeypatch.setattr(module._HostWeights, "copied_to", copied)
-    monkeypatch.setattr(torch.cuda, "Stream", Mock())
-    monkeypatch.setattr(torch.cuda, "stream", Mock(return_value=nullcontext()))
-    monkeypatch.setattr(torch.cuda, "current_stream", Mock())
-    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: told.append(tensor))
-    offload(transformer, torch.device("cuda"), [0])
-    with torch.no_grad():
-        transformer.transformer_blocks[0](
-            torch.randn(1, 8, 256).bfloat16(),
-            torch.randn(1, 4, 256).bfloat16(),
-            temb=torch.randn(1, 1, 6 * 256).bfloat16(),
-        )
-    quantized = [tensor for tensor in copies if isinstance(tensor, QTensor)]
-    assert len(quantized) == 10
-    torch.cuda.stream.assert_called_once_with(torch.cuda.Stream.return_value)
-    waiting = torch.cuda.current_stream.return_value.wait_stream
-    waiting.assert_called_once_with(torch.cuda.Stream.return_value)
-    ours = {tensor.data_ptr() for tensor in told if not isinstance(tensor, QTensor)}
-    assert {q._data.data_ptr() for q in quantized} <= ours
-    assert {q._scale.data_ptr() for q in quantized} <= ours
+@pytest.mark.parametrize("waits", ["wait_event", "synchronize"])
+def test_a_copy_that_does_not_wait_is_seen(monkeypatch, waits):
+    limit = LOTS if waits == "wait_event" else 3 * BLOCK_BYTES
+    with Accelerator(pinned_limit=limit) as accelerator:
+        transformer = frozen_model(accelerator, offloaded=range(BLOCKS))
+        owner = Stream if waits == "wait_event" else Event
+        monkeypatch.setattr(owner, waits, lambda *given: None)
+        with pytest.raises(Race):
+            step(transformer, accelerator.device)
 
 
-def test_frozen_weights_are_pinned_where_there_is_a_gpu_but_quantized_ones(monkeypatch):
-    transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
-    quantize_base(transformer, "int8-quanto", CPU).requires_grad_(False)
-    block, pinned = transformer.transformer_blocks[2], []
-    block.scale_shift_table.requires_grad_(True)
+@pytest.mark.parametrize(("limit", "pinned"), [(LOTS, 4), (3 * BLOCK_BYTES, 1), (0, 0)])
+def test_what_can_not_be_pinned_is_said_once_and_stays_where_it_is(limit, pinned):
+    said = []
+    with Accelerator(pinned_limit=limit) as accelerator:
+        transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
+        transformer.requires_grad_(False)
+        homes = [p.data_ptr() for p in transformer.transformer_blocks[3].parameters()]
+        offload(transformer, accelerator.device, list(range(BLOCKS)), said.append)
+        weights = [list(block.parameters()) for block in transformer.transformer_blocks]
+        assert [all(w.is_pinned() for w in each) for each in weights] == [
+            number < pinned for number in range(BLOCKS)
+        ]
+        assert ([w.data_ptr() for w in weights[3]] == homes) == (pinned < BLOCKS)
+    assert [event.message for event in said] == (
+        []
+        if pinned == BLOCKS
+        else [
+            f"acceleration.blocks_to_offload: the weights of {BLOCKS - pinned} blocks stay in pageable "
+            "memory (pinning more failed: CUDA error: out of memory): they are copied more slowly"
+        ]
+    )
 
-    def pin(tensor):
-        pinned.append(tensor.data_ptr())
-        return tensor
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    offload(transformer, CPU, [1])
-    assert pinned == []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    offload(transformer, CPU, [2])
-    weights = [p for p in block.parameters() if not isinstance(p.data, QTensor)]
-    frozen = [p.data_ptr() for p in (*weights, *block.buffers()) if not p.requires_grad]
-    assert len(frozen) > 10
-    assert sorted(pinned) == sorted(frozen)
+def test_a_part_of_the_hosts_memory_is_not_pinned(monkeypatch):
+    gib, said = 2**30, []
+    memory = SimpleNamespace(total=16 * gib, available=4 * gib + BLOCK_BYTES // 2)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    with Accelerator() as accelerator:
+        frozen_model(accelerator, offloaded=range(BLOCKS), said=said)
+    assert "4 blocks stay in pageable memory (of the computer's memory 4 GiB are free)" in (
+        said[0].message
+    )
+
+
+def test_pinned_memory_goes_back_when_a_run_has_ended(monkeypatch):
+    given_back = []
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: given_back.append(1))
+    free_memory()
+    assert given_back == []
+    monkeypatch.setattr(device, "_backend", lambda device: SimpleNamespace(empty_cache=lambda: 0))
+    free_memory()
+    assert given_back == [1]
+
+
+def test_what_does_not_fit_fits_with_offloaded_blocks():
+    with Accelerator(total_bytes=8_000_000) as accelerator:
+        transformer = frozen_model(accelerator, offloaded=range(BLOCKS))
+        step(transformer, accelerator.device)
+        with pytest.raises(AssertionError, match="a tensor of the CPU among those of the device"):
+            step(transformer, CPU)
+        with pytest.raises(torch.OutOfMemoryError) as told:
+            frozen_model(accelerator)
+    assert failure_of(told.value).kind == "out_of_memory"
 
 
 def test_offloaded_blocks_stay_behind_when_the_model_moves():
@@ -155,23 +197,23 @@ def test_offloaded_blocks_stay_behind_when_the_model_moves():
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_each_block_is_copied_once_a_pass_while_the_one_before_works(monkeypatch, checkpointing):
-    """Backwards too, where the first to work is the last block."""
+def test_each_block_is_copied_once_a_pass_unless_it_is_there(monkeypatch, checkpointing):
+    """The two blocks that a pass ends with are those that the next pass begins with."""
     from ltxv_train_core.models.memory import offload as module
 
-    made, told, copy = [], [], module._HostWeights.copied_to
+    made, told, copy = [], [], module._Slot.copy
 
-    def copied(weights, device):
-        if weights not in made:
-            made.append(weights)
-        told.append(f"copy {made.index(weights)}")
-        return copy(weights, device)
+    def copied(slot, block, is_async):
+        if block not in made:
+            made.append(block)
+        told.append(f"copy {made.index(block)}")
+        copy(slot, block, is_async)
 
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.float32)
     transformer.requires_grad_(False).train()
     if checkpointing:
         transformer.enable_gradient_checkpointing()
-    monkeypatch.setattr(module._HostWeights, "copied_to", copied)
+    monkeypatch.setattr(module._Slot, "copy", copied)
     offload(transformer, CPU, list(range(BLOCKS)))
     homes = [p.data_ptr() for p in transformer.parameters()]
 
@@ -182,15 +224,16 @@ def test_each_block_is_copied_once_a_pass_while_the_one_before_works(monkeypatch
 
     for number, block in enumerate(transformer.transformer_blocks):
         block.attn1.register_forward_hook(lambda *_, number=number: note(number))
-    forwards = ["copy 0", "copy 1", "run 0", "copy 2", "run 1", "copy 3", "run 2", "run 3"]
-    backwards = ["copy 3", "copy 2", "run 3", "copy 1", "run 2", "copy 0", "run 1", "run 0"]
+    rest = ["copy 2", "run 2", "copy 3", "run 3"]
+    forwards = ["copy 0", "run 0", "copy 1", "run 1", *rest]
+    backwards = ["run 3", "run 2", "copy 1", "run 1", "copy 0", "run 0"]
     output = output_of(transformer)
     assert told == forwards
     output.square().mean().backward()
     assert told == forwards + backwards
     with torch.no_grad():
         output_of(transformer)
-    assert told == forwards + backwards + forwards
+    assert told == [*forwards, *backwards, "run 0", "run 1", *rest]
     assert [p.data_ptr() for p in transformer.parameters()] == homes, "its own are back in place"
 
 

@@ -30,7 +30,6 @@ CPU = torch.device("cpu")
         ),
         ("bitsandbytes.optim", "bitsandbytes", "optimization", {"optimizer_type": "adamw8bit"}),
         ("bitsandbytes.nn", "bitsandbytes", "acceleration", {"load_text_encoder_in_8bit": True}),
-        ("optimum", "optimum-quanto", "acceleration", {"quantization": "int8-quanto"}),
     ],
 )
 def test_a_missing_package_is_named(module, package, section, options, monkeypatch):

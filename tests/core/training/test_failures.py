@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import LTXVideoTransformer3DModel
 from safetensors.torch import load_file
 
 from ltxv_train_core.errors import DataError, LTXVTrainError, NotFiniteError
@@ -237,6 +238,32 @@ def test_prompts_that_take_too_much_memory_say_what_spares_it(
     assert "batch_size" not in cause.advice
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "first"),
+    [
+        (
+            RuntimeError("MPS backend out of memory (MPS allocated"),
+            "out_of_memory",
+            "For a LoRA set",
+        ),
+        (MemoryError("9 GB"), "out_of_host_memory", "Close other programs, take a model file"),
+    ],
+)
+def test_a_model_that_does_not_fit_says_what_makes_it_smaller(
+    training_config, monkeypatch, error, kind, first
+):
+    def full(self, device):
+        raise error
+
+    monkeypatch.setattr(LTXVideoTransformer3DModel, "to", full)
+    with pytest.raises(RunFailedError, match="loading the model: ") as caught:
+        train(training_config(**STEPS))
+    cause = caught.value.cause
+    assert cause.kind == kind
+    assert cause.advice.startswith(first)
+    assert "batch_size" not in cause.advice
+
+
 def test_a_step_that_is_not_finite_is_left_out_and_counted(training_config, monkeypatch):
     config = training_config(**STEPS)
     loss, calls = StepInputs.loss, []
@@ -270,6 +297,11 @@ def test_many_of_them_in_a_row_park_the_run(training_config, monkeypatch):
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), "out_of_memory"),
         (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "out_of_memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory"),
+        (RuntimeError("Invalid buffer size: 30.52 GiB"), "out_of_memory"),
+        (RuntimeError("HIPBLAS_STATUS_ALLOC_FAILED when calling"), "out_of_memory"),
+        (RuntimeError("level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)"), "out_of_memory"),
+        (type("XpuOutOfMemory", (torch.OutOfMemoryError,), {})("no room"), "out_of_memory"),
+        (RuntimeError("UR_RESULT_ERROR_OUT_OF_HOST_MEMORY"), "out_of_host_memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out_of_host_memory"),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "out_of_host_memory"),
         (MemoryError(), "out_of_host_memory"),

@@ -8,7 +8,7 @@ from ltxv_train_core.events import Notice, Progress
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.file import lora_tensors, read_lora, write_lora
 from ltxv_train_core.lora.lora import LoRALayer
-from ltxv_train_core.models.memory.fp8 import Fp8Linear
+from ltxv_train_core.models.memory.frozen_linear import EightBitLinear
 from ltxv_train_core.training import trainable_lora
 from ltxv_train_core.training.trainable import (
     has_wanted_dtype,
@@ -81,7 +81,9 @@ def test_the_base_has_the_precision_of_the_run(load):
     for mode, dtype in (("no", torch.float32), ("bf16", torch.bfloat16)):
         trained, _ = load(acceleration={"mixed_precision_mode": mode})
         assert trained.denoiser.transformer.proj_in.weight.dtype == dtype
-        assert not any(isinstance(m, Fp8Linear) for m in trained.denoiser.transformer.modules())
+        assert not any(
+            isinstance(m, EightBitLinear) for m in trained.denoiser.transformer.modules()
+        )
 
 
 def test_layers_that_the_start_lacks_are_told(load, tmp_path):

@@ -1,6 +1,8 @@
 """What is sampled while training: one test for each option of the section."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -10,20 +12,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from ltxv_train_core import config as configuration
 from ltxv_train_core.config import ValidationConfig
 from ltxv_train_core.errors import ConfigurationError, DataError
 from ltxv_train_core.events import NeverStop, SamplesWritten, StepCompleted, ignore
+from ltxv_train_core.families.family import Sampling
 from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.ltxv.miniature.clips import ClipSpec, render
+from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.tensors import frames_to_tensor
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.runs.failures import PromptMemoryError
+from ltxv_train_core.training.decoding import decode_videos
 from ltxv_train_core.training.preflight import check, problems
+from ltxv_train_core.training.sample_settings import sample_settings
 from ltxv_train_core.training.trainer import train
-from ltxv_train_core.training.validation import Validator, decode_videos
+from ltxv_train_core.training.validation import Validator
 
 PROMPT = "a red circle moves right on a teal background"
 SAME = 3  # the encoder is lossy, and not the same each time
@@ -294,16 +302,76 @@ def test_images_are_counted_against_the_prompts():
         configuration.build(ValidationConfig, {"prompts": ["a", "b"], "images": ["x.png"]})
 
 
-def test_samples_of_a_distilled_model_want_no_guidance(training_config):
+DISTILLED = "LTXV_13B_098_DISTILLED"
+
+
+def test_samples_of_a_distilled_model_follow_it_unless_they_are_to_be_as_written(training_config):
     def remarks(source, **validation):
         config = training_config(
             model={"model_source": source}, validation={"prompts": ["a ring"], **validation}
         )
-        return [line for line in check(config)[1] if "is distilled" in line]
+        return [line for line in check(config)[1] if line.startswith("validation")]
 
-    (line,) = remarks("LTXV_13B_098_DISTILLED")
-    assert line.startswith("validation.guidance_scale: ")
+    (line,) = remarks(DISTILLED)
+    assert "meant to be, with inference_steps 7 and guidance_scale 1; set validation.as_wr" in line
+    assert "with inference_steps 8 and" in remarks("LTXV_2B_0.9.6_DISTILLED")[0]
+    assert "with inference_steps 7; set" in remarks(DISTILLED, guidance_scale=1.0)[0]
+    (line,) = remarks(DISTILLED, as_written=True)
     assert line.endswith("set it to 1, and validation.inference_steps to 7")
-    assert remarks("LTXV_2B_0.9.6_DISTILLED")[0].endswith("validation.inference_steps to 8")
-    assert remarks("LTXV_13B_098_DISTILLED", guidance_scale=1.0) == []
+    assert remarks(DISTILLED, inference_steps=7, guidance_scale=1.0) == []
     assert remarks("LTXV_2B_0.9.5") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (3, 1.0, (1.0, 0.9, 0.5))),
+        ({"as_written": True}, (50, 3.0, None)),
+        ({"inference_steps": 4}, (4, 1.0, None)),
+        ({"guidance_scale": 2.0}, (3, 2.0, (1.0, 0.9, 0.5))),
+        ({"as_written": True, "inference_steps": 3, "guidance_scale": 1.0}, (3, 1.0, (1.0, 0.9, 0.5))),
+    ],
+)  # fmt: skip
+def test_a_default_follows_the_model(options, expected):
+    validation = configuration.build(ValidationConfig, options)
+    found = sample_settings(validation, Sampling(3, 1.0, (1.0, 0.9, 0.5)))
+    assert (found.steps, found.guidance_scale, found.levels) == expected
+    plain = sample_settings(validation, None)
+    assert (plain.steps, plain.guidance_scale) == (
+        validation.inference_steps,
+        validation.guidance_scale,
+    )
+
+
+def test_a_run_samples_a_distilled_model_as_it_is_meant_to_be(training_config, source, denoiser):
+    config = training_config(validation={"prompts": [PROMPT], "video_dims": [64, 64, 9]})
+    facts = replace(source.facts, sampling=Sampling(2, 1.0, (1.0, 0.5)))
+    transformer = SimpleNamespace(facts=facts)
+    validator = Validator.prepare(config, source, torch.device("cpu"))
+    calls = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(denoiser, name)
+
+        def denoise(self, inputs, text):
+            calls.append(tuple(inputs["video"].levels[:, 0].tolist()))
+            return denoiser.denoise(inputs, text)
+
+    validator = replace(validator, source=replace(source, transformer=transformer))
+    validator.run(Watched(), 1, Path(config.output_dir), ignore, NeverStop())
+    assert calls == [(1.0,), (0.5,)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [([0.5, 1.0, 0.75], Sampling(3, 1.0, (1.0, 0.75, 0.5))), ([0.5], None), ("many", None), (None, None)],
+)  # fmt: skip
+def test_a_file_says_how_its_model_is_sampled(tmp_path, stated, expected):
+    whole = export(tmp_path / "whole.safetensors")
+    with safe_open(whole, "pt") as file:
+        metadata = file.metadata()
+    described = json.loads(metadata["config"]) | {"allowed_inference_steps": stated}
+    path = tmp_path / "distilled.safetensors"
+    save_file(load_file(whole), path, {**metadata, "config": json.dumps(described)})
+    assert open_model(str(path)).sampling == expected

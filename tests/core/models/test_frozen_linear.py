@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ltxv_train_core.models.memory.fp8 import FLOAT8, Fp8Linear, dequantized, has_float8
+from ltxv_train_core.models.memory.frozen_linear import (
+    FLOAT8,
+    EightBitLinear,
+    dequantized,
+    is_in_eight_bits,
+)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -23,7 +28,7 @@ def test_outputs_and_gradients_are_those_of_the_weights(rows, columns, scale, ha
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(rows, columns, generator=generator).to(kind)
     bias = torch.randn(rows, generator=generator).bfloat16() if has_bias else None
-    layer = Fp8Linear(weight, None if scale is None else torch.tensor(scale), bias)
+    layer = EightBitLinear(weight, None if scale is None else torch.tensor(scale), bias)
     ours = torch.randn(2, 3, columns, generator=generator, requires_grad=True)
     theirs = ours.detach().clone().requires_grad_(True)
     plain = weight.float() * (1 if scale is None else scale)
@@ -50,16 +55,16 @@ def test_weights_are_given_in_the_wanted_format(scale, dtype):
 
 def test_a_scale_is_kept_with_the_weights_and_none_is_not():
     weight = torch.ones(2, 3).to(FLOAT8[0])
-    assert set(Fp8Linear(weight, torch.tensor(1.0), None).state_dict()) == {
+    assert set(EightBitLinear(weight, torch.tensor(1.0), None).state_dict()) == {
         "weight",
         "weight_scale",
     }
-    assert set(Fp8Linear(weight, None, torch.ones(2)).state_dict()) == {"weight", "bias"}
+    assert set(EightBitLinear(weight, None, torch.ones(2)).state_dict()) == {"weight", "bias"}
 
 
 def test_one_layer_in_8_bits_is_found():
-    layer = Fp8Linear(torch.ones(2, 3).to(FLOAT8[0]), None, None)
-    assert has_float8(layer)
-    assert has_float8(nn.Sequential(nn.Linear(2, 2), nn.Sequential(layer)))
-    assert not has_float8(nn.Sequential(nn.Linear(2, 2)))
+    layer = EightBitLinear(torch.ones(2, 3).to(FLOAT8[0]), None, None)
+    assert is_in_eight_bits(layer)
+    assert is_in_eight_bits(nn.Sequential(nn.Linear(2, 2), nn.Sequential(layer)))
+    assert not is_in_eight_bits(nn.Sequential(nn.Linear(2, 2)))
     assert (torch.float8_e4m3fn, torch.float8_e5m2) == FLOAT8
