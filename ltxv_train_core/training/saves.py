@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import Cancelled
-from ..events import CheckpointWritten, Notice, Reporter
+from ..events import CheckpointWritten, Notice, Progress, Reporter
 from ..models.device import free_memory
 from ..runs import RunFolder, RunWriter
 from ..storage.atomic import sync_file
@@ -16,6 +16,9 @@ from .recovery import RecoveryPoints
 from .resume import load_state, training_state
 from .run_plan import RunPlan
 from .step import StepRunner
+
+SAVE_PHASE = "save"
+"""Reported before something is written that may take minutes: no process hangs then."""
 
 
 class RunSaves:
@@ -50,6 +53,7 @@ class RunSaves:
         if step == self.plan.steps:
             stepper.require_moved()
         if step != self._saved_step or not lora_file.is_file():
+            self.report(Progress(SAVE_PHASE, 0, 1, "checkpoint"))
             with stepper.final_weights():
                 self._write(lora_file, {})
             if stepper.average:
@@ -70,7 +74,9 @@ class RunSaves:
         if asked or at_interval or step == self.plan.steps:
             self.save()
         elif self.recovery.is_due():
+            self.report(Progress(SAVE_PHASE, 0, 1, "recovery point"))
             self.recovery.write(self._state)
+            self.report(Progress(SAVE_PHASE, 1, 1, "recovery point"))
 
     def save_whole_steps(self, error: Exception) -> None:
         """Saves the steps since the last checkpoint when something failed between two steps."""
