@@ -134,6 +134,4 @@ def _open_group(rank: int, count: int, local_rank: int, stop: StopSignal | None)
         torch.cuda.set_device(local_rank)
     # torch for Windows has gloo alone.
     backend = "nccl" if on_cuda and dist.is_nccl_available() else "gloo"
-    dist.init_process_group(
-        backend, store=store, rank=rank, world_size=count, timeout=COLLECTIVE
-    )
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=COLLECTIVE)

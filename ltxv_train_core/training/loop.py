@@ -16,6 +16,8 @@ from .saves import RunSaves
 from .step import StepRunner
 from .trainable import load_trainable
 
+_BEFORE_STEP_1 = "stopped before the first step"
+
 
 class TrainingLoop:
     """One run in memory."""
@@ -28,13 +30,19 @@ class TrainingLoop:
         control: Control,
         processes: Processes | None = None,
     ):
-        """Loads all that the run needs; of several processes only the first one uses `writer`."""
+        """Loads all that the run needs; of several processes only the first one uses `writer`.
+
+        Raises:
+            Cancelled: it was stopped before the model was loaded.
+        """
         self.plan, self.report, self.control = plan, report, control
         self.processes = processes or Processes()
         config, device = plan.config, self.processes.device
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
+        _require_not_stopped(control)
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
+        _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
@@ -55,7 +63,7 @@ class TrainingLoop:
             self._report_size()
             self._train()
             if self.runner.step == 0:
-                raise Cancelled("stopped before the first step")
+                raise Cancelled(_BEFORE_STEP_1)
             if self.processes.is_first:
                 self.saves.save()
         except Exception as error:
@@ -102,3 +110,8 @@ class TrainingLoop:
             )
         )
         self.report(tell_fit(config, runner.denoiser, self.plan.dataset, runner.device))
+
+
+def _require_not_stopped(control: Control) -> None:
+    if control.is_set():
+        raise Cancelled(_BEFORE_STEP_1)

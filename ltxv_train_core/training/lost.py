@@ -34,7 +34,9 @@ def watched(processes: Processes, fail: Callable[[Failure], None]) -> Iterator[N
     """
 
     def end(rank: int) -> None:
-        message = f"{processes.name_of(rank)} has not answered for {BEAT_SECONDS * SILENT_BEATS:g} s"
+        message = (
+            f"{processes.name_of(rank)} has not answered for {BEAT_SECONDS * SILENT_BEATS:g} s"
+        )
         fail(Failure("hung", message, _RESUME))
         os._exit(1)  # with which the launcher ends the others
 

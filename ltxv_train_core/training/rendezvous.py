@@ -59,4 +59,3 @@ def meet(store: dist.Store, rank: int, count: int, stop: StopSignal | None = Non
                 f"it reaches {os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
             )
         time.sleep(_POLL_SECONDS)
-

@@ -23,8 +23,8 @@ from ..storage.faults import DiskError
 from ..trackers import tracked
 from .checkpoint import remove_leftovers
 from .distributed import Processes
-from .lost import ProcessLostError, watched
 from .loop import TrainingLoop
+from .lost import ProcessLostError, watched
 from .run_plan import RunPlan, plan_again, plan_run
 from .trainable import has_wanted_dtype, write_missing_forms
 
@@ -73,7 +73,7 @@ def train(
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
         RunBusyError: when another job or program trains the run.
         RunFailedError: when it failed; the run is stopped and resumes when its cause is gone.
-        Cancelled: when it was stopped before its first step.
+        Cancelled: when it was stopped before its first step was saved.
     """
     processes = processes or Processes()
     plan = plan_run(
@@ -213,6 +213,9 @@ def train_plan(
         free_memory()
     if error is not None:
         park(plan.run, writer, report, interrupted(control) if cause is None else "failed", cause)
+        saved = plan.run.written_state()
+        if cause is None and saved is not None and saved.step > 0:
+            return result_of(plan.run, saved)
         is_told = isinstance(error, LTXVTrainError) and not isinstance(error, DiskError)
         raise error if cause is None or is_told else RunFailedError(cause)
     report_state(report, plan.run, state)

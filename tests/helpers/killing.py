@@ -24,7 +24,7 @@ from ltxv_train_core.training.trainer import train
 
 def main(config_file: str, kills: int, longest_seconds: float, recover: bool) -> None:
     if recover:
-        recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
+        recovery.FIRST_SECONDS = recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
     config = yaml_file.load(Path(config_file))
     run = plan_run(config).run
     moments, draw = [], random.Random(6)

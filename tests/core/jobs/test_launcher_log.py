@@ -22,7 +22,9 @@ Root Cause (first observed failure):
 
 
 def test_of_several_processes_the_first_that_fell_is_named():
-    assert last_words(TABLE.format(code=-9), 1).startswith("process 2 was killed by the signal SIGKILL")
+    assert last_words(TABLE.format(code=-9), 1).startswith(
+        "process 2 was killed by the signal SIGKILL"
+    )
     assert last_words(TABLE.format(code=3), 1) == (
         "process 2 ended with code 3 and gave no reason "
         "([rank1]: MemoryError: no word of the one that fell)"

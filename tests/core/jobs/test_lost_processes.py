@@ -30,7 +30,13 @@ def worker(run, rank: int) -> psutil.Process:
     [
         (0, "SIGKILL", 30, "crashed", "process 1 was killed by the signal SIGKILL"),
         (1, "SIGKILL", 30, "crashed", r"process 2 (was killed by the signal SIGKILL|of 2 is gone)"),
-        (0, "SIGSTOP", 95, "hung", r"(process 1 of 2|the training process) has not answered for 60 s"),
+        (
+            0,
+            "SIGSTOP",
+            95,
+            "hung",
+            r"(process 1 of 2|the training process) has not answered for 60 s",
+        ),
         (1, "SIGSTOP", 95, "hung", "process 2 of 2 has not answered for 60 s"),
     ],
 )

@@ -113,7 +113,9 @@ def test_a_worker_that_is_paused_and_then_killed_comes_to_the_same_bytes(
     until(lambda: job.step >= paused_at + 6)
     (worker,) = workers(job)
     worker.kill()
-    with pytest.raises(RunFailedError, match="the training process was killed by the signal SIGKILL"):
+    with pytest.raises(
+        RunFailedError, match="the training process was killed by the signal SIGKILL"
+    ):
         job.result()
     state = current_state(plan.run)
     assert (state.status, state.cause.kind) == ("failed", "crashed")

@@ -1,6 +1,5 @@
 """Workers that hang: small scripts that speak the line of a worker, and then don't."""
 
-import sys
 import time
 
 import psutil
@@ -61,7 +60,9 @@ def children() -> list[psutil.Process]:
 
 
 def test_a_worker_that_falls_silent_is_ended_and_its_run_can_be_resumed(start):
-    job = start(OPEN + "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n" + HANG)
+    job = start(
+        OPEN + "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\n" + HANG
+    )
     with pytest.raises(RunFailedError, match=r"has not answered for 0\.5 s, and was ended"):
         job.result()
     state = current_state(job.run)
@@ -116,5 +117,3 @@ def test_a_launcher_that_outlives_the_first_process_is_ended(start):
     job = start(OPEN + "line.close()\n" + HANG)
     with pytest.raises(RunFailedError, match=r"was killed by the signal SIGTERM|ended with code"):
         job.result()
-
-

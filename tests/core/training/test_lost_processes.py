@@ -121,7 +121,10 @@ def test_a_process_whose_partner_hangs_says_so_and_ends(port, fast, monkeypatch)
 @pytest.mark.parametrize(
     ("error", "is_lost"),
     [
-        (RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:5] Connection closed"), True),
+        (
+            RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:5] Connection closed"),
+            True,
+        ),
         (dist.DistBackendError("NCCL"), True),
         (RuntimeError("shape mismatch"), False),
     ],
