@@ -8,7 +8,7 @@ from ..storage.tensors import is_finite
 from .checkpoint import CheckpointError, TrainingState
 from .step import StepRunner
 
-MOST_BATCHES_PER_STEP = 1000
+MOST_SAMPLES_PER_STEP = 100_000
 
 
 def training_state(runner: StepRunner, data: str) -> TrainingState:
@@ -64,14 +64,18 @@ def load_state(
         report(Notice("optimizer_type changed: optimizer state is reset"))
         runner.stepper.begin_average()
     if saved.state["data"] == data:
-        runner.batches.load_state_dict(_position(saved))
+        runner.batches.load_state_dict(_position(saved, runner))
     runner.position = runner.batches.state_dict()
     runner.step = saved.step
 
 
-def _position(saved: TrainingState) -> dict[str, int]:
+def _position(saved: TrainingState, runner: StepRunner) -> dict[str, int]:
     """Where in the data a checkpoint stands. Raises `ValueError` where it can't have come."""
-    consumed = saved.state["batches"]["consumed"]
-    if type(consumed) is not int or not 0 <= consumed <= saved.step * MOST_BATCHES_PER_STEP:
-        raise ValueError(f"{shown(consumed)} batches can't be taken in {saved.step} steps")
-    return {"consumed": consumed}
+    position = saved.state["batches"]
+    if "samples" in position:
+        taken, unit = position["samples"], 1
+    else:  # earlier versions counted the batches of each process
+        taken, unit = position["consumed"], runner.batches.samples_at_once
+    if type(taken) is not int or not 0 <= taken * unit <= saved.step * MOST_SAMPLES_PER_STEP:
+        raise ValueError(f"it is at {shown(taken)} in the data, which {saved.step} steps can't reach")
+    return {"samples": taken * unit}

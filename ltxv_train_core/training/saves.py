@@ -9,6 +9,7 @@ from ..errors import Cancelled
 from ..events import CheckpointWritten, Notice, Progress, Reporter
 from ..models.device import free_memory
 from ..runs import RunFolder, RunWriter
+from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.atomic import sync_file
 from . import checkpoint
 from .checkpoint import CheckpointError, TrainingState
@@ -19,6 +20,11 @@ from .step import StepRunner
 
 SAVE_PHASE = "save"
 """Reported before something is written that may take minutes: no process hangs then."""
+
+_OTHER_DRAWS = (
+    "an earlier version began this run and drew its noise by step. From step {} on noise is drawn by "
+    "sample: the LoRA is as good, but not the one that the earlier version would have made"
+)
 
 
 class RunSaves:
@@ -104,6 +110,8 @@ class RunSaves:
             self._saved_step = runner.step if is_checkpoint else None
             kind = "checkpoint" if is_checkpoint else "recovery point"
             self.report(Notice(f"resuming from step {runner.step} ({kind})"))
+            if self.plan.state.recipe == DRAWN_BY_STEP:
+                self.report(Notice(_OTHER_DRAWS.format(runner.step), lasting=True))
         elif self.plan.start is not None:
             self._continue_run(self.plan.start)
         if runner.processes.is_first:

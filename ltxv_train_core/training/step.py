@@ -9,12 +9,12 @@ import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, batches
+from ..diffusion.draws import SampleDraws, sample_seed
 from ..events import Control, Reporter, StepCompleted
 from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
-from ..storage.atomic import sha256_json
 from ..strategies import STRATEGIES
 from .distributed import Processes
 from .noise_bands import NoiseBands
@@ -72,15 +72,12 @@ class StepRunner:
         clips: list[str] = []
         broken: list[str] = []
         bands = NoiseBands()
-        seed = self._seed()
-        generator = torch.Generator().manual_seed(seed)
         for number in range(self.config.optimization.gradient_accumulation_steps):
             if number > 0 and self.is_stopped():
                 self._abandon()
                 return None
             batch = next(self.batches)
-            self.trainable.dropout_seed.value = seed + number
-            part = self._accumulate(batch, generator, bands)
+            part = self._accumulate(batch, bands)
             clips += batch.names
             broken += [] if math.isfinite(part) else batch.not_finite()
             loss += part
@@ -122,16 +119,18 @@ class StepRunner:
         """Ends the threads that read batches ahead."""
         self.batches.close()
 
-    def _accumulate(self, batch: Batch, generator: torch.Generator, bands: NoiseBands) -> float:
+    def _accumulate(self, batch: Batch, bands: NoiseBands) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
-        inputs = self.strategy.prepare(batch, generator).to(self.device)
+        seed, first = self.config.seed, batch.numbers[0]
+        self.trainable.dropout_seed.value = sample_seed(seed, first)
+        inputs = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers)).to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
         with self.autocast():
             predictions = self.denoiser.denoise(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
-        name, first = next(iter(inputs.streams.items()))
-        bands.add(first, predictions[name])
+        name, stream = next(iter(inputs.streams.items()))
+        bands.add(stream, predictions[name])
         self.stepper.backward(loss)
         return loss.item()
 
@@ -139,8 +138,3 @@ class StepRunner:
         """Drops the batches of a step that is not finished; they come again."""
         self.stepper.optimizer.zero_grad(set_to_none=True)
         self.batches.load_state_dict(self.position)
-
-    def _seed(self) -> int:
-        """The random numbers of a step depend on the run's seed, the step and the process alone."""
-        rank = [self.processes.rank] if self.processes.rank else []
-        return int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)
