@@ -28,6 +28,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
         "compilation_mode",
         "load_text_encoder_in_8bit",
         "blocks_to_offload",
+        "shard_model",
     },
 }
 

@@ -1,11 +1,11 @@
 """Several processes that train one run together: `accelerate launch` or `torchrun` starts them.
 
-Each has all of the weights and takes every count-th batch; gradients are averaged before a step. The
-first one writes, samples and listens; the others follow it.
+Each takes every count-th batch; `parallel` averages their gradients. The first one writes, samples and
+listens; the others follow it.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -92,18 +92,6 @@ class Processes:
         if self.count > 1 and device.type == "cuda":
             return torch.device("cuda", self.local_rank)
         return device
-
-    def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Gives every process the mean of all processes' gradients."""
-        if self.count == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.count
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
 
     def mean(self, value: float) -> float:
         """The mean of all processes' values, the same in each."""

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from ..errors import Cancelled
 from ..events import Control, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
@@ -10,6 +12,7 @@ from ..runs.smoothing import LossAverage
 from .distributed import Processes
 from .lora_metadata import lora_metadata
 from .memory_fit import tell_fit
+from .parallel import is_sharded
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
 from .saves import RunSaves
@@ -37,7 +40,10 @@ class TrainingLoop:
         """
         self.plan, self.report, self.control = plan, report, control
         self.processes = processes or Processes()
-        config, device = plan.config, self.processes.device
+        config = plan.config
+        self.is_sharded = is_sharded(config, self.processes.count)
+        # Weights that each process has a part of are taken to its device part by part.
+        device = torch.device("cpu") if self.is_sharded else self.processes.device
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         _require_not_stopped(control)
@@ -64,7 +70,7 @@ class TrainingLoop:
             self._train()
             if self.runner.step == 0:
                 raise Cancelled(_BEFORE_STEP_1)
-            if self.processes.is_first:
+            if self.processes.is_first or self.is_sharded:
                 self.saves.save()
         except Exception as error:
             self.saves.save_whole_steps(error)
@@ -83,19 +89,28 @@ class TrainingLoop:
             if self.processes.is_first:
                 self._record(metrics)
             runner.is_between_steps = True
+            self._follow_up()
             runner.stepper.require_finite()
 
     def _record(self, metrics: StepCompleted) -> None:
-        """Writes down a step, and does what is due after it."""
+        """Writes down a step."""
         metrics = replace(metrics, smooth_loss=self.average.add(metrics.loss))
         self.plan.run.append_metrics(metrics)
         self.runner.is_between_steps = True
         self.report(metrics)
         if warning := self.loss_watch.warning(metrics.step, metrics.loss):
             self.report(Notice(warning, lasting=True))
+
+    def _follow_up(self) -> None:
+        """Does what is due after a step. Of sharded weights every process brings its part; that one is
+        due only the first one knows."""
         asked = self.control.take_requests()
-        self.saves.save_if_due("checkpoint" in asked)
-        self._sample_if_due("sample" in asked)
+        due = self.saves.due("checkpoint" in asked) if self.processes.is_first else None
+        if self.is_sharded:
+            due = self.processes.agree(due)
+        self.saves.save_due(due)
+        if self.processes.is_first:
+            self._sample_if_due("sample" in asked)
 
     def _sample_if_due(self, asked: bool = False) -> None:
         self.sampler.sample_if_due(self.runner, self.plan.run.samples(self.runner.step), asked)

@@ -4,6 +4,7 @@ import torch
 
 from ..errors import shown
 from ..events import Notice, Reporter
+from ..models.sharded import part_of, whole
 from ..storage.tensors import is_finite
 from .checkpoint import CheckpointError, TrainingState
 from .step import StepRunner
@@ -20,7 +21,7 @@ def training_state(runner: StepRunner, data: str) -> TrainingState:
     parameters = runner.denoiser.transformer.named_parameters()
     return TrainingState(
         step=runner.step,
-        weights={name: p for name, p in parameters if p.requires_grad},
+        weights=whole({name: p for name, p in parameters if p.requires_grad}),
         state={
             "mover": runner.stepper.state_dict(),  # the name that earlier versions wrote
             "batches": runner.position,
@@ -57,7 +58,7 @@ def load_state(
         raise ValueError(f"{broken[0]} holds NaN or infinite numbers")
     with torch.no_grad():
         for name, value in saved.weights.items():
-            parameters[name].copy_(value)
+            parameters[name].copy_(part_of(value, parameters[name]))
     if saved.state["optimizer_type"] == runner.config.optimization.optimizer_type:
         runner.stepper.load_state_dict(saved.state["mover"], new_schedule)
     else:

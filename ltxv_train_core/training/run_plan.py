@@ -18,6 +18,7 @@ from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.reading import whole_number
 from ..strategies import STRATEGIES
 from . import checkpoint
+from .parallel import is_sharded, sharding_problems
 from .preflight import require_ready
 
 
@@ -74,6 +75,8 @@ def plan_run(
     """
     policy().require_write(config.output_path)
     _require_devices(processes)
+    if is_sharded(config, processes) and (problems := sharding_problems(config)):
+        raise ConfigurationError(problems)
     dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None

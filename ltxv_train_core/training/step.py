@@ -18,6 +18,7 @@ from ..optim.stepper import OptimizerStepper
 from ..strategies import STRATEGIES
 from .distributed import Processes
 from .noise_bands import NoiseBands
+from .parallel import accumulating, distribute
 from .trainable import Trainable
 
 ETA_WINDOW_STEPS = 50
@@ -46,6 +47,7 @@ class StepRunner:
         self.processes, self.control = processes, control
         self.denoiser, self.device = trainable.denoiser, processes.device
         self.strategy = STRATEGIES[config.conditioning.mode](config, self.denoiser.streams)
+        self.forward = distribute(config, trainable, processes)
         self.stepper = OptimizerStepper(config, trainable.parameters, self.device, report)
         self.batches = batches(
             dataset,
@@ -72,16 +74,17 @@ class StepRunner:
         clips: list[str] = []
         broken: list[str] = []
         bands = NoiseBands()
-        for number in range(self.config.optimization.gradient_accumulation_steps):
+        parts = self.config.optimization.gradient_accumulation_steps
+        for number in range(parts):
             if number > 0 and self.is_stopped():
                 self._abandon()
                 return None
             batch = next(self.batches)
-            part = self._accumulate(batch, bands)
+            with accumulating(self.forward, is_last=number == parts - 1):
+                part = self._accumulate(batch, bands)
             clips += batch.names
             broken += [] if math.isfinite(part) else batch.not_finite()
             loss += part
-        self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
         self.is_between_steps = False
         norm = self.stepper.step(self.step + 1, loss, named_clips(clips, broken))
@@ -126,7 +129,7 @@ class StepRunner:
         inputs = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers)).to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
         with self.autocast():
-            predictions = self.denoiser.denoise(inputs.seen, text)
+            predictions = self.forward(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
         name, stream = next(iter(inputs.streams.items()))

@@ -6,6 +6,8 @@ The last process has no more memory after so many samples.
 """
 
 import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +20,24 @@ from ltxv_train_core.strategies.base import StepInputs
 from ltxv_train_core.strategies.standard import StandardStrategy
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.trainer import follow_first, train
+
+ROOT = Path(__file__).parents[2]
+
+
+def train_together(
+    config_file: Path, count: int, *options: str
+) -> "subprocess.CompletedProcess[str]":
+    """Runs this file."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return subprocess.run(
+        [sys.executable, __file__, str(config_file), str(count), *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MASTER_PORT": str(port)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def fail_after(samples: int) -> None:

@@ -25,6 +25,7 @@ from ltxv_train_core.runs.failures import RunFailedError
 from ltxv_train_core.runs.library import current_state
 from ltxv_train_core.training.run_plan import plan_run
 from ltxv_train_core.training.trainer import train
+from tests.helpers.together import train_together
 
 ROOT = Path(__file__).parents[3]
 
@@ -217,37 +218,3 @@ def test_the_cause_of_a_run_is_that_of_the_process_that_failed(training_config, 
     assert (state.status, state.step, state.cause.kind) == ("failed", 2, "out_of_memory")
     assert state.cause.message.startswith("process 2 of 2: the accelerator's memory is not enough")
     assert "smaller batch_size" in state.cause.advice
-
-
-def train_together(config_file: Path, count: int, *options: str) -> subprocess.CompletedProcess:
-    script = ROOT / "tests" / "helpers" / "together.py"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    return subprocess.run(
-        [sys.executable, str(script), str(config_file), str(count), *options],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MASTER_PORT": str(port)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.kills
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_processes_with_a_clip_each_are_one_with_both(training_config, tmp_path):
-    """The same samples, with the same noise: the same gradients but for their last bits."""
-    loras = []
-    for count, batch_size in ((1, 2), (2, 1)):
-        options = {"steps": 4, "batch_size": batch_size, "learning_rate": 1e-3}
-        config = training_config(optimization=options)
-        file = tmp_path / f"{count}.yaml"
-        yaml_file.save(config, file)
-        ran = train_together(file, count)
-        assert ran.returncode == 0, ran.stderr
-        loras.append(load_file(ran.stdout.splitlines()[-1]))
-    one, two = loras
-    assert one.keys() == two.keys()
-    # Adam makes whole steps of gradients near zero too, whose last bits depend on the processor.
-    for name, value in one.items():
-        assert torch.allclose(value, two[name], atol=2e-5), (value - two[name]).abs().max()
-    assert any(value.abs().max() > 1e-4 for name, value in one.items() if "lora_B" in name)

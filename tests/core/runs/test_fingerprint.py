@@ -27,6 +27,7 @@ DO_NOT_COUNT = {
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",
     "acceleration.blocks_to_offload",
+    "acceleration.shard_model",
 }
 
 
