@@ -1,12 +1,25 @@
 """In which order clips are seen."""
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 
-def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Yields batches of indices without end; each holds members of one group.
+class Turn(NamedTuple):
+    """A clip that is next.
+
+    Attributes:
+        number: of the turn, counted through all epochs: what is drawn for it depends on this alone.
+        index: of the clip.
+    """
+
+    number: int
+    index: int
+
+
+def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Iterator[list[Turn]]:
+    """Yields batches without end; each holds members of one group.
 
     Every epoch is a new permutation of all items, seeded by run and epoch. An item joins the batch
     that its group is gathering, and full batches are handed out: so groups are visited in
@@ -16,12 +29,13 @@ def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Itera
     Args:
         groups: the group (size bucket) of each item.
     """
-    gathering: dict[Hashable, list[int]] = {}
-    epoch = 0
+    gathering: dict[Hashable, list[Turn]] = {}
+    number = epoch = 0
     while True:
         for index in np.random.default_rng([seed, epoch]).permutation(len(groups)).tolist():
             batch = gathering.setdefault(groups[index], [])
-            batch.append(index)
+            batch.append(Turn(number, index))
+            number += 1
             if len(batch) == batch_size:
                 yield gathering.pop(groups[index])
         epoch += 1

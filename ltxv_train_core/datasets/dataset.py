@@ -4,7 +4,7 @@ Shapes: B batch, C channels, "..." what else a stream's latents have (a video's:
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +20,7 @@ from ..errors import DataError, shown
 from ..families.base import Embedding, Text
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..storage.tensors import is_finite
-from .batch_order import batch_order
+from .batch_order import Turn, batch_order
 from .index import CachedFile, StreamFiles
 from .stored_files import open_files
 
@@ -58,6 +58,7 @@ class Batch:
 
     Attributes:
         streams: by name, stacked.
+        numbers: of the samples, counted through the whole run.
         fps: [B] float32.
         text: their captions, padded to the longest.
     """
@@ -66,6 +67,7 @@ class Batch:
     fps: Tensor
     text: Text
     names: tuple[str, ...]
+    numbers: tuple[int, ...] = ()
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
@@ -138,6 +140,16 @@ class TrainingDataset(Dataset[LoadedExample]):
     def groups(self) -> list[str]:
         """The size of each clip."""
         return [item.size for item in self.items]
+
+    @property
+    def sizes(self) -> list[Hashable]:
+        """Of each clip what those of its batch must share: its size and its reference's."""
+        return list(zip(self.groups, self.files.reference_sizes, strict=True))
+
+    @property
+    def has_one_size(self) -> bool:
+        """Whether any clips can be in one batch."""
+        return len(set(self.sizes)) == 1
 
     def fingerprint(self) -> str:
         """Names the content of the data set, wherever it lies."""
@@ -214,7 +226,7 @@ def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:
     return all(any(role in files for files in streams) for streams in examples)
 
 
-def collate(examples: list[LoadedExample]) -> Batch:
+def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch:
     """Puts clips of one size together."""
     return Batch(
         streams={
@@ -226,6 +238,7 @@ def collate(examples: list[LoadedExample]) -> Batch:
         fps=torch.tensor([one.fps for one in examples], dtype=torch.float32),
         text=Text.padded([one.text for one in examples]),
         names=tuple(one.name for one in examples),
+        numbers=tuple(numbers),
     )
 
 
@@ -237,8 +250,8 @@ def batches(
     rank: int = 0,
     processes: int = 1,
 ) -> "Batches":
-    """Batches of a data set without end: data, batch size and seed alone decide about their order
-    and the captions in them.
+    """Batches of a data set without end: data, batch size and seed alone decide about their order. The
+    caption of a sample depends on its number and the seed alone.
 
     Args:
         workers: threads that read ahead; 0 reads when asked. They are threads on every platform:
@@ -273,21 +286,27 @@ class Batches(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         if self._threads is None:
-            batch = self._read(*next(self._order))
+            batch = self._read(next(self._order))
         else:
             while len(self._ahead) < self._workers * BATCHES_AHEAD_PER_WORKER:
-                self._ahead.append(self._threads.submit(self._read, *next(self._order)))
+                self._ahead.append(self._threads.submit(self._read, next(self._order)))
             batch = self._ahead.popleft().result()
-        self._consumed += 1
+        self._samples += self.samples_at_once
         return batch
 
+    @property
+    def samples_at_once(self) -> int:
+        """Of one batch of every process."""
+        return self._batch_size * self._processes
+
     def state_dict(self) -> dict[str, Any]:
-        """The position: batches handed out by each process. What was read ahead doesn't count."""
-        return {"consumed": self._consumed}
+        """The position: samples handed out by all processes together. What was read ahead doesn't
+        count."""
+        return {"samples": self._samples}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to a saved position; the next batch is the one that was next then."""
-        self._rewind(state["consumed"])
+        self._rewind(state["samples"])
 
     def close(self) -> None:
         """Ends the reading threads."""
@@ -295,20 +314,23 @@ class Batches(Iterator[Batch]):
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
 
-    def _rewind(self, consumed: int) -> None:
+    def _rewind(self, samples: int) -> None:
         self._drop_ahead()
-        sizes = list(zip(self._dataset.groups, self._dataset.files.reference_sizes, strict=True))
-        order = batch_order(sizes, self._batch_size, self._seed)
-        first = consumed * self._processes + self._rank
-        self._order = islice(enumerate(order), first, None, self._processes)
-        self._consumed = consumed
+        order = batch_order(self._dataset.sizes, self._batch_size, self._seed)
+        first = samples // self._batch_size + self._rank
+        self._order = islice(order, first, None, self._processes)
+        self._samples = samples
 
     def _drop_ahead(self) -> None:
         for future in self._ahead:
             future.cancel()
         self._ahead.clear()
 
-    def _read(self, number: int, indices: list[int]) -> Batch:
-        """The batch of that number: what is drawn for it depends on number and seed alone."""
-        random = np.random.default_rng([self._seed, number, CAPTION_DRAWS])
-        return collate([self._dataset.draw(index, random) for index in indices])
+    def _read(self, turns: list[Turn]) -> Batch:
+        examples = [
+            self._dataset.draw(
+                index, np.random.default_rng([self._seed, number, CAPTION_DRAWS])
+            )
+            for number, index in turns
+        ]
+        return collate(examples, [turn.number for turn in turns])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..config import FlowMatchingConfig
 from ..families.base import Stream
+from .draws import SampleDraws
 
 _LOW, _HIGH = -2.5758, 3.0902
 """Of the normal distribution: a half per cent of it lies below, a tenth of a per cent above."""
@@ -14,12 +15,11 @@ _SMALLEST = 1e-3
 
 def draw_noise_levels(
     config: FlowMatchingConfig,
-    count: int,
     tokens: int,
     stream: Stream,
-    generator: torch.Generator,
+    draws: SampleDraws,
 ) -> Tensor:
-    """Draws noise levels [count] in (0, 1), float32 on the CPU.
+    """Draws noise levels [B] in (0, 1), float32 on the CPU.
 
     shifted_logit_normal: sigmoid(z * std + shift) with z ~ N(0, 1). Models that are trained so take it
     stretched: what lies between its quantiles 0.005 and 0.999 becomes 0 to 1, and what falls below is
@@ -30,13 +30,13 @@ def draw_noise_levels(
         stream: decides what the configuration leaves open.
     """
     params = config.timestep_sampling_params
-    uniform = torch.rand(count, generator=generator)
+    uniform = draws.uniform()
     if config.timestep_sampling_mode == "uniform":
         low, high = params.get("min", 0.0), params.get("max", 1.0)
         return low + uniform * (high - low)
     limit = params.get("shift_limit", stream.shift_limit)
     shift, std = params.get("shift", min(stream.shift(tokens), limit)), params.get("std", 1.0)
-    levels = torch.sigmoid(torch.randn(count, generator=generator) * std + shift)
+    levels = torch.sigmoid(draws.normal() * std + shift)
     if stream.is_stretched:
         low, high = torch.sigmoid(torch.tensor([_LOW, _HIGH]) * std + shift)
         levels = (levels - low) / (high - low)
@@ -44,6 +44,6 @@ def draw_noise_levels(
         uniform = _SMALLEST + (1 - _SMALLEST) * uniform
     share = params.get("uniform_share", stream.uniform_share)
     if share > 0:
-        chosen = torch.rand(count, generator=generator) < share
+        chosen = draws.uniform() < share
         levels = torch.where(chosen, uniform, levels)
     return levels

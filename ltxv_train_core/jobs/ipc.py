@@ -1,17 +1,19 @@
 """JSON messages between this process and a worker that trains for it.
 
-They go over a TCP connection on this machine, one message a line. The worker proves with a token, which
-it gets in its environment, that it is the process that was started. A pipe would not reach a worker
-behind `accelerate launch`.
+They go over a TCP connection, as `multiprocessing.connection` keeps it: both sides prove that they know a
+key, which the worker gets in its environment. A pipe would not reach a worker behind a launcher.
+Messages are JSON, never pickles.
 """
 
-import hmac
 import json
+import queue
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,25 @@ from .. import events
 from ..events import Event
 
 ADDRESS_VARIABLE = "LTXV_TRAIN_LINK"
-"""Environment variable of the worker: the port and the token."""
+"""Environment variable of the worker: host, port and key."""
 
-# How often a listener asks whether the worker is still alive while it waits for the connection.
-_POLL_SECONDS = 0.2
-_MOST_TOKEN_BYTES = 200
+BEAT_SECONDS = 5.0
+"""How often a worker says that it lives."""
+
+ACCEPT_SECONDS = 0.2
+"""How often a listener asks whether to give up."""
+
+_MOST_MESSAGE_BYTES = 2**24
 
 Message = dict[str, Any]
+BEAT: Message = {"beat": True}
 
 
 class WorkerConnection:
     """One end of an open connection. `send` may be called from any thread."""
 
-    def __init__(self, connection: socket.socket):
+    def __init__(self, connection: Connection):
         self._connection = connection
-        self._file = connection.makefile("rb")
         self._lock = threading.Lock()
 
     def send(self, message: Message) -> None:
@@ -42,61 +48,84 @@ class WorkerConnection:
         Raises:
             OSError: the other side has closed the connection.
         """
-        line = json.dumps(message).encode("utf-8") + b"\n"
+        data = json.dumps(message).encode("utf-8")
         with self._lock:
-            self._connection.sendall(line)
+            self._connection.send_bytes(data)
 
     def messages(self) -> Iterator[Message]:
         """Yields what the other side sends, until it closes the connection."""
         try:
-            for line in self._file:
-                yield json.loads(line)
-        except OSError:
+            while True:
+                yield json.loads(self._connection.recv_bytes(_MOST_MESSAGE_BYTES))
+        except (EOFError, OSError):
             return
+
+    def beat(self) -> None:
+        """Sends heartbeats from a thread of its own, until the other side has closed the connection."""
+        threading.Thread(target=self._beat, name="ltxv-train heartbeat", daemon=True).start()
 
     def close(self) -> None:
         """Closes the connection; the other side's `messages` end."""
         self._connection.close()
 
+    def _beat(self) -> None:
+        pause = threading.Event()
+        try:
+            while not pause.wait(BEAT_SECONDS):
+                self.send(BEAT)
+        except OSError:
+            return
+
 
 class WorkerListener:
-    """Waits for the connection of the one process that knows the token."""
+    """Waits for the connection of the one process that knows the key."""
 
-    def __init__(self) -> None:
-        self._token = secrets.token_hex(32)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(_POLL_SECONDS)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        """
+        Args:
+            host: this machine's address that the worker can reach.
+        """
+        self._key = secrets.token_bytes(32)
+        self._socket = socket.create_server((host, 0))
+        self._socket.settimeout(ACCEPT_SECONDS)
+        self._inside: queue.SimpleQueue[WorkerConnection] = queue.SimpleQueue()
 
     @property
     def address(self) -> str:
         """For the worker's environment."""
-        return f"{self._socket.getsockname()[1]} {self._token}"
+        host, port = self._socket.getsockname()[:2]
+        return f"{host} {port} {self._key.hex()}"
 
     def accept(self, give_up: Callable[[], bool]) -> WorkerConnection | None:
-        """Returns the connection to the worker, or None once `give_up` is true."""
+        """Returns the connection to the worker, or None once `give_up` is true.
+
+        Each caller is asked for the key in a thread of its own: a stranger who says nothing keeps nobody
+        waiting. `multiprocessing.connection.Listener.accept` has no timeout.
+        """
         while not give_up():
             try:
-                connection, _ = self._socket.accept()
+                caller, _ = self._socket.accept()
             except TimeoutError:
-                continue
-            connection.settimeout(_POLL_SECONDS * 10)
-            if self._knows_the_token(connection):
-                connection.settimeout(None)
-                return WorkerConnection(connection)
-            connection.close()
+                pass
+            else:
+                connection = Connection(caller.detach())
+                threading.Thread(target=self._admit, args=(connection,), daemon=True).start()
+            if not self._inside.empty():
+                return self._inside.get()
         return None
 
     def close(self) -> None:
         """Closes the port. Connections that were accepted stay open."""
         self._socket.close()
 
-    def _knows_the_token(self, connection: socket.socket) -> bool:
+    def _admit(self, connection: Connection) -> None:
         try:
-            with connection.makefile("rb") as file:
-                given = file.readline(_MOST_TOKEN_BYTES).strip()
-        except OSError:
-            return False
-        return hmac.compare_digest(given, self._token.encode("ascii"))
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+        except (AuthenticationError, EOFError, OSError):
+            connection.close()
+        else:
+            self._inside.put(WorkerConnection(connection))
 
 
 def connect(address: str) -> WorkerConnection:
@@ -108,11 +137,8 @@ def connect(address: str) -> WorkerConnection:
     Raises:
         OSError: nothing listens there.
     """
-    port, token = address.split()
-    connection = socket.create_connection(("127.0.0.1", int(port)), timeout=30)
-    connection.settimeout(None)
-    connection.sendall(token.encode("ascii") + b"\n")
-    return WorkerConnection(connection)
+    host, port, key = address.split()
+    return WorkerConnection(Client((host, int(port)), authkey=bytes.fromhex(key)))
 
 
 def to_message(event: Event) -> Message:

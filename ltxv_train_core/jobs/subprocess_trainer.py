@@ -4,12 +4,10 @@ A crash there leaves this process alive. The worker writes the run; this side re
 sends it what is asked of the run.
 """
 
-import contextlib
 import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +15,29 @@ from typing import Any
 
 from ..config import TrainingConfig
 from ..errors import Cancelled
-from ..events import Control, Reporter, StopSignal
+from ..events import Control, Notice, Reporter, StopSignal
 from ..models import device
 from ..permissions import environment
 from ..runs import Failure, RunFolder, RunWriter
 from ..runs.failures import RunFailedError, failure_left
+from ..runs.state import ACTIVE
 from ..storage.faults import named_faults
 from ..training.run_plan import RunPlan, plan_again, plan_run
 from ..training.trainer import (
     TrainingResult,
     begin,
+    interrupted,
     park,
     result_of,
     reuse_finished_run,
     train_plan,
 )
-from .ipc import ADDRESS_VARIABLE, WorkerConnection, WorkerListener, to_event
+from .ipc import ADDRESS_VARIABLE, WorkerListener
+from .launcher_log import last_words
+from .worker_watch import WorkerEnded, WorkerWatch
 
 WORKER = Path(__file__).with_name("worker.py")
 LOG_NAME = "worker.log"
-POLL_SECONDS = 0.05
 LOCK_SECONDS = 30.0
 """How long each side waits for the run's lock. This side passes it to the worker, and Windows may free
 the lock of a process that has ended only some seconds later."""
@@ -64,10 +65,20 @@ class SubprocessTrainer:
         """Trains a run that has begun; its lock is passed to the worker.
 
         Raises:
-            RunFailedError: it failed there, or the worker crashed.
+            RunFailedError: it failed there, or the worker crashed or hung.
             DiskError: the worker can't be started.
             Cancelled: it was stopped before its first step.
         """
+        cause = None if control.is_set() else self._work(plan, writer, report, control)
+        state = plan.run.written_state()
+        if state is None or state.status in ACTIVE:  # the worker has not said how it ended
+            park(plan.run, writer, report, "failed" if cause else interrupted(control), cause)
+        return _result(plan.run)
+
+    def _work(
+        self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control
+    ) -> Failure | None:
+        """Lets the worker train. Returns why it failed, unless the run's state says how it ended."""
         listener = WorkerListener()
         log = plan.run.folder / LOG_NAME
         writer.release()
@@ -85,11 +96,17 @@ class SubprocessTrainer:
                     stderr=subprocess.STDOUT,
                     **_detached(),
                 )
-            _follow(process, listener, report, control)
+            WorkerWatch(process, report, control).follow(listener)
+        except WorkerEnded as ended:
+            if ended.cause is None:
+                report(Notice(str(ended), is_problem=True))
+            return ended.cause
         finally:
             listener.close()
             writer.acquire(LOCK_SECONDS)
-        return _outcome(plan.run, writer, report, process.returncode, log)
+        state = plan.run.written_state()
+        is_told = state is not None and state.status not in ACTIVE
+        return None if is_told else _crash(plan.run, process.returncode, log)
 
 
 def train_in_subprocess(
@@ -168,63 +185,22 @@ def _command(run: RunFolder, processes: int) -> list[str]:
     ]
 
 
-def _follow(
-    process: subprocess.Popen[bytes], listener: WorkerListener, report: Reporter, control: Control
-) -> None:
-    """Reports the worker's events and sends it requests, until it has ended."""
-    connection = listener.accept(give_up=lambda: process.poll() is not None)
-    if connection is None:
-        return
-    reader = threading.Thread(target=_read, args=(connection, report), daemon=True)
-    reader.start()
-    sent: str | None = None
-    while True:
-        try:
-            process.wait(POLL_SECONDS)
-            break
-        except subprocess.TimeoutExpired:
-            pass
-        requests: list[str] = list(control.take_requests())
-        end = ("pause" if control.is_pausing else "stop") if control.is_set() else None
-        if end is not None and end != sent:
-            requests.append(end)
-            sent = end
-        with contextlib.suppress(OSError):
-            for each in requests:
-                connection.send({"ask": each})
-    reader.join()
-    connection.close()
+def _crash(run: RunFolder, exit_code: int, log: Path) -> Failure:
+    """Why a worker ended without a word."""
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    logger.error("the worker of run %s ended with code %s\n%s", run.name, exit_code, text)
+    return failure_left(run) or Failure(
+        "crashed",
+        last_words(text, exit_code),
+        f"{log} has its last output. Queue the run again to resume it from where it was last saved",
+    )
 
 
-def _read(connection: WorkerConnection, report: Reporter) -> None:
-    for message in connection.messages():
-        report(to_event(message))
-
-
-def _outcome(
-    run: RunFolder, writer: RunWriter, report: Reporter, exit_code: int, log: Path
-) -> TrainingResult:
+def _result(run: RunFolder) -> TrainingResult:
     state = run.written_state()
     assert state is not None
-    if state.status in ("queued", "running"):
-        text = log.read_text(encoding="utf-8", errors="replace").strip()
-        logger.error("the worker of run %s ended with code %s\n%s", run.name, exit_code, text)
-        failure = failure_left(run) or Failure(
-            "crashed",
-            f"the training process ended with code {exit_code} and gave no reason ({_last(text)})",
-            f"{log} has its last output. Queue the run again to resume it from where it was last saved",
-        )
-        park(run, writer, report, "failed", failure)
-        raise RunFailedError(failure)
     if state.cause is not None:
         raise RunFailedError(state.cause)
     if state.step == 0:
         raise Cancelled("stopped before the first step")
     return result_of(run, state)
-
-
-def _last(text: str) -> str:
-    """The last line of a log; of several processes, the last that one of them wrote, not their launcher."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    theirs = [line for line in lines if line.startswith("[rank")]
-    return (theirs or lines or ["no output"])[-1]

@@ -28,34 +28,37 @@ def main(run_folder: str) -> int:
     from ltxv_train_core.training.trainer import follow_first
 
     permissions.join()
-    processes = Processes.join()
+    rank = int(os.environ.get("RANK", "0"))
     try:
-        if processes.is_first:
-            _train(Path(run_folder), processes)
+        if rank == 0:
+            processes = _train(Path(run_folder))
         else:
+            processes = Processes.join()
             follow_first(processes)
     except Cancelled:
-        pass
+        return 1
     except LTXVTrainError as error:
-        who = f"[rank{processes.rank}]: " if processes.count > 1 else ""  # as torch does
+        who = f"[rank{rank}]: " if "WORLD_SIZE" in os.environ else ""  # as torch does
         print(f"{who}{error}", file=sys.stderr)
         return 1  # with which the launcher ends the others, who would wait for this one
     processes.leave()
     return 0
 
 
-def _train(folder: Path, processes: "Processes") -> None:
+def _train(folder: Path) -> "Processes":
     """Trains the run. The state in its folder says how that ended."""
-    from ltxv_train_core.errors import LTXVTrainError
+    from ltxv_train_core.errors import Cancelled, LTXVTrainError
     from ltxv_train_core.events import Control
     from ltxv_train_core.jobs.ipc import ADDRESS_VARIABLE, connect, to_message
     from ltxv_train_core.jobs.subprocess_trainer import LOCK_SECONDS
     from ltxv_train_core.runs import RunFolder, RunWriter
     from ltxv_train_core.runs.failures import failure_of
+    from ltxv_train_core.training.distributed import Processes
     from ltxv_train_core.training.run_plan import plan_again
-    from ltxv_train_core.training.trainer import park, train_plan
+    from ltxv_train_core.training.trainer import interrupted, park, train_plan
 
     connection, control = connect(os.environ[ADDRESS_VARIABLE]), Control()
+    connection.beat()
     threading.Thread(target=_listen, args=(connection, control), daemon=True).start()
 
     def report(event: "Event") -> None:
@@ -67,11 +70,16 @@ def _train(folder: Path, processes: "Processes") -> None:
     run = RunFolder(folder)
     with RunWriter(run).acquire(LOCK_SECONDS) as writer:
         try:
+            processes = Processes.join(control)
             plan = plan_again(run, report)
+        except Cancelled:
+            park(run, writer, report, interrupted(control))
+            raise
         except LTXVTrainError as error:
             park(run, writer, report, "failed", failure_of(error))
             raise
         train_plan(plan, writer, report, control, processes)
+    return processes
 
 
 def _listen(connection: "WorkerConnection", control: "Control") -> None:

@@ -30,6 +30,7 @@ from ..families.family import Family
 from ..families.registry import comfy_name, family_of_lora, layer_name
 from ..formats.lora_kinds import is_difference, why_not_plain
 from ..formats.tensors import READABLE
+from ..models.sharded import whole
 from ..models.transformer import Transformer
 from ..storage.reading import read_text
 from ..storage.safetensors_header import Header, read_header
@@ -209,7 +210,7 @@ def lora_tensors(transformer: Transformer) -> dict[str, Tensor]:
     """The LoRA's tensors under diffusers' names: `<module>.lora_A.weight`, `.lora_B.weight`."""
     from peft.utils import get_peft_model_state_dict
 
-    tensors = get_peft_model_state_dict(transformer)
+    tensors = whole(get_peft_model_state_dict(transformer))
     return {name: value.detach().float().cpu().clone() for name, value in tensors.items()}
 
 

@@ -63,7 +63,7 @@ def write_captions(
     missing = [i for i, clip in enumerate(clips) if not clip.captions]
     written = 0
     if missing:
-        captioner = VideoCaptioner.load(settings.model, settings.load_in_8bit)
+        captioner = VideoCaptioner.load(settings.model, settings.load_in_8bit, report, stop)
         try:
             for done, i in enumerate(missing):
                 raise_if_stopped(stop or NeverStop())

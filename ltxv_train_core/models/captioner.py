@@ -24,9 +24,11 @@ from transformers import (
 
 from ..config.redact import is_path
 from ..errors import ModelError, cut, shown
+from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..permissions import policy
 from ..storage.paths import as_path
 from .device import default_device
+from .sources.hub_download import TOP, download_folders
 
 SMALLEST_PICTURE_PX = 16 * 28 * 28
 LARGEST_PICTURE_PX = 256 * 28 * 28
@@ -49,7 +51,13 @@ class VideoCaptioner:
         self._marks_tokens = "mm_token_type_ids" in parameters
 
     @classmethod
-    def load(cls, model: str, in_eight_bits: bool = False) -> "VideoCaptioner":
+    def load(
+        cls,
+        model: str,
+        in_eight_bits: bool = False,
+        report: Reporter = ignore,
+        stop: StopSignal | None = None,
+    ) -> "VideoCaptioner":
         """Loads a model onto this machine's device.
 
         Args:
@@ -58,11 +66,15 @@ class VideoCaptioner:
         Raises:
             ModelError: there is no such model, or it isn't a Qwen2.5-VL.
             NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
+            Cancelled: it was stopped; what was downloaded is kept.
         """
         place = _place(model)
-        local = isinstance(place, Path)
+        if isinstance(place, str):
+            place = download_folders(place, TOP, report, stop)
+        raise_if_stopped(stop or NeverStop())
+        report(Progress("load captioning model", 0, 1, "model"))
         device = default_device()
-        options: dict[str, Any] = {"local_files_only": local}
+        options: dict[str, Any] = {"local_files_only": True}
         quantized = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
         try:
             return cls(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..models.sharded import part_of
 from ..storage.tensors import is_finite
 from .optimizers import put_weights
 from .saved_state import count
@@ -60,4 +61,4 @@ class WeightAverage:
                 raise ValueError("the average is of another model")
             if not is_finite(saved):
                 raise ValueError("the average holds NaN or infinite numbers")
-            average.copy_(saved)
+            average.copy_(part_of(saved, average))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..models.sharded import is_part, local, part_of
 from ..storage.tensors import is_finite
 
 # Of the optimizers that `optimizers` builds: what is as large as the parameter.
@@ -68,14 +69,31 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
         for name in own.keys() & group.keys():
             if _kind(group[name]) != _kind(own[name]):
                 raise TypeError(f"{name} of the optimizer is of another kind")
-    optimizer.load_state_dict(saved)
+    optimizer.load_state_dict(_in_parts(optimizer, saved))
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             like = name in _LIKE_THE_PARAMETER
             if like and not (isinstance(value, Tensor) and value.shape == parameter.shape):
                 raise ValueError(f"{name} of the optimizer is of another model")
-            if like and not is_finite(value):
+            if like and not is_finite(local(value)):
                 raise ValueError(f"{name} of the optimizer holds NaN or infinite numbers")
+
+
+def _in_parts(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+    """A saved state, of which this process has a part where it has a part of the parameter."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if not any(map(is_part, parameters)):
+        return saved
+    state = {
+        number: {
+            name: part_of(value, parameters[number])
+            if isinstance(value, Tensor) and value.shape == parameters[number].shape
+            else value
+            for name, value in values.items()
+        }
+        for number, values in saved["state"].items()
+    }
+    return saved | {"state": state}
 
 
 def _kind(value: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..errors import NotFiniteError
 from ..events import Notice, Reporter
+from ..models.sharded import whole
 from .ema import WeightAverage
 from .optimizers import build_optimizer, final_weights
 from .saved_state import count, known_numbers, load_optimizer, load_schedule
@@ -72,7 +73,7 @@ class OptimizerStepper:
             The norm of the gradients before clipping.
         """
         self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)))
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._in_a_row = 0
@@ -124,7 +125,7 @@ class OptimizerStepper:
 
     def state_dict(self) -> dict[str, object]:
         """All that `load_state_dict` needs to continue: plain values and tensors."""
-        return {
+        state: dict[str, object] = {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -133,6 +134,7 @@ class OptimizerStepper:
             "skipped_in_a_row": self._in_a_row,
             "moved_steps": self.moved_steps,
         }
+        return whole(state)  # type: ignore[no-any-return]
 
     def load_state_dict(self, state: dict[str, Any], new_schedule: bool = False) -> None:
         """Continues from a saved state.

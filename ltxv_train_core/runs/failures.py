@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from pydantic import TypeAdapter
 
@@ -111,14 +111,12 @@ def failure_of(error: BaseException) -> Failure:
     )
 
 
-def leave_failure(run: RunFolder, error: BaseException, process: str) -> None:
+def leave_failure(run: RunFolder, cause: Failure) -> None:
     """Writes why a process failed that trains a run together with the first process.
 
     The first process sees a closed connection, or is ended by the launcher. Only the first failure is
     kept: the other processes fail because of it.
     """
-    cause = failure_of(error)
-    cause = replace(cause, message=f"{process}: {cause.message}")
     with suppress(OSError), run.failure_file.open("x", encoding="utf-8") as file:
         json.dump(asdict(cause), file)
 

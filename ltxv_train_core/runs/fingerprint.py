@@ -6,8 +6,10 @@ from typing import Any
 from ..config import TrainingConfig
 from ..storage.atomic import sha256_file, sha256_json
 
-RECIPE = 1
-"""Raised when the same configuration gives another result than before."""
+DRAWN_BY_STEP = 1
+"""The recipe of runs whose noise was drawn by step and process."""
+RECIPE = 2
+"""Raised when the same configuration gives another result than before. Noise is drawn by sample."""
 
 # 48 bits: two of a million runs meet with a chance of one in 500.
 _LETTERS = 12
@@ -27,44 +29,83 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
         "compilation_mode",
         "load_text_encoder_in_8bit",
         "blocks_to_offload",
+        "shard_model",
     },
 }
 
 
 def fingerprint(
-    config: TrainingConfig, data: str, model: str, processes: int = 0, start: str | None = None
+    config: TrainingConfig,
+    data: str,
+    model: str,
+    processes: int = 0,
+    start: str | None = None,
+    one_size: bool = True,
+    recipe: int = RECIPE,
 ) -> str:
     """Twelve letters that change when anything changes that the result depends on.
 
     An option counts only where it isn't the default, so that a new option leaves the names of
-    earlier runs alone.
+    earlier runs alone. Of batch size, accumulation and processes the product counts, the samples of a step:
+    however they are spread, the result is the same.
 
     Args:
         data: the data set's fingerprint. A LoRA to start from counts by its content too.
         model: the base model's identity.
-        processes: how many train together: each has a batch of its own. 0 and 1 are the same.
+        processes: how many train together. 0 and 1 are the same.
         start: names the run and step that training continues from.
+        one_size: whether any clips of the data set can be in one batch. If not, the batch size says which
+            are, and counts by itself.
+        recipe: that of earlier versions gives the names of their runs.
     """
-    return _digest(_values(config), data, model, processes, start)
+    return _digest(_values(config), config, data, model, processes, start, one_size, recipe)
 
 
 def family(
-    config: TrainingConfig, data: str, model: str, processes: int = 0, start: str | None = None
+    config: TrainingConfig,
+    data: str,
+    model: str,
+    processes: int = 0,
+    start: str | None = None,
+    one_size: bool = True,
+    recipe: int = RECIPE,
 ) -> str:
     """The fingerprint without the number of steps: runs of one family can continue one another."""
     values = _values(config)
     values.get("optimization", {}).pop("steps", None)
-    return _digest(values, data, model, processes, start)
+    return _digest(values, config, data, model, processes, start, one_size, recipe)
 
 
 def _digest(
-    values: dict[str, Any], data: str, model: str, processes: int, start: str | None
+    values: dict[str, Any],
+    config: TrainingConfig,
+    data: str,
+    model: str,
+    processes: int,
+    start: str | None,
+    one_size: bool,
+    recipe: int,
 ) -> str:
+    optimization = values.get("optimization", {})
+    spread: list[str] = []
+    if recipe == DRAWN_BY_STEP:
+        spread += [f"{processes} processes"] if processes > 1 else []
+    else:
+        for option in ("batch_size", "gradient_accumulation_steps"):
+            optimization.pop(option, None)
+        spread.append(f"{samples_per_step(config, processes)} samples a step")
+        if not one_size or config.lora.dropout > 0:  # which is drawn for a whole batch
+            spread.append(f"{config.optimization.batch_size} in a batch")
     values = {section: options for section, options in values.items() if options != {}}
-    parts = [RECIPE, values, data, model]
-    parts += [f"{processes} processes"] if processes > 1 else []
+    parts = [recipe, values, data, model, *spread]
     parts += [f"from {start}"] if start is not None else []
     return sha256_json(parts)[:_LETTERS]
+
+
+def samples_per_step(config: TrainingConfig, processes: int) -> int:
+    """How many samples one optimizer step sees, in all processes together."""
+    options = config.optimization
+    return options.batch_size * options.gradient_accumulation_steps * max(1, processes)
 
 
 def _values(config: TrainingConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from ..errors import cut
+from .fingerprint import DRAWN_BY_STEP, RECIPE
 
 Status = Literal["queued", "running", "paused", "stopped", "failed", "finished"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -83,6 +84,7 @@ class RunState:
             folder; `first_step` is that run's step.
         skipped_steps: steps that were skipped because their loss was NaN or infinite.
         processes: worker processes that train it together; 0: the process that started it.
+        recipe: what its result depends on, see `fingerprint`; earlier versions wrote none.
     """
 
     status: Status
@@ -99,12 +101,13 @@ class RunState:
     first_step: _Count = 0
     skipped_steps: _Count = 0
     processes: _Count = 0
+    recipe: _Count = DRAWN_BY_STEP
 
     @classmethod
     def new(cls, steps: int, **facts: Any) -> "RunState":
         """The state of a run that was just made."""
         time = now()
-        return cls(status="queued", step=0, steps=steps, created=time, updated=time, **facts)
+        return cls("queued", 0, steps, created=time, updated=time, recipe=RECIPE, **facts)
 
     def moved(self, status: Status, **changes: Any) -> "RunState":
         """The next state. A cause is only kept by `failed`."""

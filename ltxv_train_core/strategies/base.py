@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
+from ..diffusion.draws import SampleDraws
 from ..families.base import Stream, StreamInput
 
 
@@ -95,6 +96,6 @@ class Strategy(Protocol):
         """
         ...
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+    def prepare(self, batch: Batch, draws: SampleDraws) -> StepInputs:
         """Draws noise and conditioning for a batch, on the CPU."""
         ...

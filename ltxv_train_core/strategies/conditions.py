@@ -16,34 +16,35 @@ from torch import Tensor
 
 from ..config import ConditioningConfig
 from ..datasets.dataset import StreamTensors
+from ..diffusion.draws import SampleDraws
 from ..families.names import LATENTS, MASK
 
-Condition = Callable[[StreamTensors, ConditioningConfig, torch.Generator], Tensor]
+Condition = Callable[[StreamTensors, ConditioningConfig, SampleDraws], Tensor]
 """Marks [B, ...] (bool) what it gives of a batch of one stream."""
 
 
 def first_frame(
-    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
 ) -> Tensor:
     given = _nothing(stream)
     given[:, :1] = True
     return given
 
 
-def prefix(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+def prefix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     given = _nothing(stream)
     given[:, : config.prefix_frames] = True
     return given
 
 
-def suffix(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+def suffix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     given = _nothing(stream)
     given[:, -config.suffix_frames :] = True
     return given
 
 
 def spatial_crop(
-    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
 ) -> Tensor:
     """A rectangle with the picture's shape, at a place of its own in each sample; of pictures alone."""
     given = _nothing(stream)
@@ -52,7 +53,7 @@ def spatial_crop(
     side = math.sqrt(config.spatial_crop_share)
     rows, columns = given.shape[2:]
     height, width = max(1, round(rows * side)), max(1, round(columns * side))
-    places = torch.rand(len(given), 2, generator=generator)
+    places = draws.uniform(2)
     for sample, (down, right) in zip(given, places.tolist(), strict=True):
         top = int(down * (rows - height + 1))
         left = int(right * (columns - width + 1))
@@ -60,7 +61,7 @@ def spatial_crop(
     return given
 
 
-def mask(stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator) -> Tensor:
+def mask(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     marked = stream.get(MASK)
     return _nothing(stream) if marked is None else ~marked
 
@@ -75,7 +76,7 @@ CONDITIONS: dict[str, Condition] = {
 
 
 def draw_given(
-    stream: StreamTensors, config: ConditioningConfig, generator: torch.Generator
+    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
 ) -> Tensor:
     """Draws what each sample is given clean: bool [B, ...].
 
@@ -85,8 +86,8 @@ def draw_given(
     for name, condition in CONDITIONS.items():
         probability = getattr(config, f"{name}_conditioning_p")
         if probability > 0:
-            chosen = torch.rand(len(given), generator=generator) < probability
-            given[chosen] |= condition(stream, config, generator)[chosen]
+            chosen = draws.uniform() < probability
+            given[chosen] |= condition(stream, config, draws)[chosen]
     given[given.flatten(1).all(dim=1)] = False
     return given
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
+from ..diffusion.draws import SampleDraws
 from ..families.base import StreamInput
 from ..families.names import REFERENCE
 from .base import StreamStep
@@ -19,9 +20,9 @@ class ReferenceVideoStrategy(StandardStrategy):
         return open_dataset(config, config.conditioning.reference_latents_dir)
 
     def _step(
-        self, name: str, batch: Batch, levels: Tensor, generator: torch.Generator
+        self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
     ) -> StreamStep:
-        target = super()._step(name, batch, levels, generator)
+        target = super()._step(name, batch, levels, draws)
         latents = batch.streams[name].get(REFERENCE)
         if latents is None:
             return target

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
+from ..diffusion.draws import SampleDraws
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
@@ -32,29 +33,29 @@ class StandardStrategy:
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config)
 
-    def prepare(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+    def prepare(self, batch: Batch, draws: SampleDraws) -> StepInputs:
         steps: dict[str, StreamStep] = {}
         levels: Tensor | None = None
         for name in self.streams:
             if name in batch.streams:
                 if levels is None or self.flow_matching.noise_levels == "independent":
-                    levels = self._levels(name, batch, generator)
-                steps[name] = self._step(name, batch, levels, generator)
+                    levels = self._levels(name, batch, draws)
+                steps[name] = self._step(name, batch, levels, draws)
         return StepInputs(steps)
 
-    def _levels(self, name: str, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _levels(self, name: str, batch: Batch, draws: SampleDraws) -> Tensor:
         stream, latents = self.streams[name], batch.streams[name][LATENTS]
         tokens = stream.to_tokens(latents).shape[1]
-        return draw_noise_levels(self.flow_matching, len(latents), tokens, stream, generator)
+        return draw_noise_levels(self.flow_matching, tokens, stream, draws)
 
     def _step(
-        self, name: str, batch: Batch, levels: Tensor, generator: torch.Generator
+        self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
     ) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
         latents = tensors[LATENTS].float()
         clean = stream.to_tokens(latents)
-        noise = torch.randn(clean.shape, generator=generator)
-        given = whole_tokens(stream, draw_given(tensors, self.conditioning, generator))
+        noise = draws.normal(*clean.shape[1:])
+        given = whole_tokens(stream, draw_given(tensors, self.conditioning, draws))
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         seen = StreamInput(

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from ..errors import Cancelled
 from ..events import Control, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
@@ -10,11 +12,14 @@ from ..runs.smoothing import LossAverage
 from .distributed import Processes
 from .lora_metadata import lora_metadata
 from .memory_fit import tell_fit
+from .parallel import is_sharded
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
 from .saves import RunSaves
 from .step import StepRunner
 from .trainable import load_trainable
+
+_BEFORE_STEP_1 = "stopped before the first step"
 
 
 class TrainingLoop:
@@ -28,13 +33,22 @@ class TrainingLoop:
         control: Control,
         processes: Processes | None = None,
     ):
-        """Loads all that the run needs; of several processes only the first one uses `writer`."""
+        """Loads all that the run needs; of several processes only the first one uses `writer`.
+
+        Raises:
+            Cancelled: it was stopped before the model was loaded.
+        """
         self.plan, self.report, self.control = plan, report, control
         self.processes = processes or Processes()
-        config, device = plan.config, self.processes.device
+        config = plan.config
+        self.is_sharded = is_sharded(config, self.processes.count)
+        # Weights that each process has a part of are taken to its device part by part.
+        device = torch.device("cpu") if self.is_sharded else self.processes.device
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
+        _require_not_stopped(control)
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
+        _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
@@ -55,8 +69,8 @@ class TrainingLoop:
             self._report_size()
             self._train()
             if self.runner.step == 0:
-                raise Cancelled("stopped before the first step")
-            if self.processes.is_first:
+                raise Cancelled(_BEFORE_STEP_1)
+            if self.processes.is_first or self.is_sharded:
                 self.saves.save()
         except Exception as error:
             self.saves.save_whole_steps(error)
@@ -75,19 +89,28 @@ class TrainingLoop:
             if self.processes.is_first:
                 self._record(metrics)
             runner.is_between_steps = True
+            self._follow_up()
             runner.stepper.require_finite()
 
     def _record(self, metrics: StepCompleted) -> None:
-        """Writes down a step, and does what is due after it."""
+        """Writes down a step."""
         metrics = replace(metrics, smooth_loss=self.average.add(metrics.loss))
         self.plan.run.append_metrics(metrics)
         self.runner.is_between_steps = True
         self.report(metrics)
         if warning := self.loss_watch.warning(metrics.step, metrics.loss):
             self.report(Notice(warning, lasting=True))
+
+    def _follow_up(self) -> None:
+        """Does what is due after a step. Of sharded weights every process brings its part; that one is
+        due only the first one knows."""
         asked = self.control.take_requests()
-        self.saves.save_if_due("checkpoint" in asked)
-        self._sample_if_due("sample" in asked)
+        due = self.saves.due("checkpoint" in asked) if self.processes.is_first else None
+        if self.is_sharded:
+            due = self.processes.agree(due)
+        self.saves.save_due(due)
+        if self.processes.is_first:
+            self._sample_if_due("sample" in asked)
 
     def _sample_if_due(self, asked: bool = False) -> None:
         self.sampler.sample_if_due(self.runner, self.plan.run.samples(self.runner.step), asked)
@@ -102,3 +125,8 @@ class TrainingLoop:
             )
         )
         self.report(tell_fit(config, runner.denoiser, self.plan.dataset, runner.device))
+
+
+def _require_not_stopped(control: Control) -> None:
+    if control.is_set():
+        raise Cancelled(_BEFORE_STEP_1)

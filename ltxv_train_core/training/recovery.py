@@ -13,6 +13,9 @@ from ..events import Notice, Reporter
 from . import checkpoint
 from .checkpoint import TrainingState
 
+FIRST_SECONDS = 60.0
+"""From the begin of the loop to the first one."""
+
 LEAST_SECONDS = 600.0
 """From one to the next, and from a checkpoint to the next."""
 
@@ -26,11 +29,12 @@ class RecoveryPoints:
     def __init__(self, folder: Path, report: Reporter):
         self.folder, self.report = folder, report
         self._began = time.monotonic()
+        self._least = FIRST_SECONDS
         self._duration = 0.0
         self._has_failed = False
 
     def is_due(self) -> bool:
-        pause = max(LEAST_SECONDS, LEAST_TIMES_ITS_DURATION * self._duration)
+        pause = max(self._least, LEAST_TIMES_ITS_DURATION * self._duration)
         return time.monotonic() - self._began >= pause
 
     def write(self, state: Callable[[], TrainingState]) -> None:
@@ -48,10 +52,13 @@ class RecoveryPoints:
                     )
                 )
             self._has_failed = True
-        self._began = time.monotonic()
+        self._begin_pause()
         self._duration = self._began - started
 
     def give_way(self) -> None:
         """Removes them, now that a checkpoint has all they had."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._began = time.monotonic()
+        self._begin_pause()
+
+    def _begin_pause(self) -> None:
+        self._began, self._least = time.monotonic(), LEAST_SECONDS

@@ -4,11 +4,12 @@ import torch
 
 from ..errors import shown
 from ..events import Notice, Reporter
+from ..models.sharded import part_of, whole
 from ..storage.tensors import is_finite
 from .checkpoint import CheckpointError, TrainingState
 from .step import StepRunner
 
-MOST_BATCHES_PER_STEP = 1000
+MOST_SAMPLES_PER_STEP = 100_000
 
 
 def training_state(runner: StepRunner, data: str) -> TrainingState:
@@ -20,7 +21,7 @@ def training_state(runner: StepRunner, data: str) -> TrainingState:
     parameters = runner.denoiser.transformer.named_parameters()
     return TrainingState(
         step=runner.step,
-        weights={name: p for name, p in parameters if p.requires_grad},
+        weights=whole({name: p for name, p in parameters if p.requires_grad}),
         state={
             "mover": runner.stepper.state_dict(),  # the name that earlier versions wrote
             "batches": runner.position,
@@ -57,21 +58,25 @@ def load_state(
         raise ValueError(f"{broken[0]} holds NaN or infinite numbers")
     with torch.no_grad():
         for name, value in saved.weights.items():
-            parameters[name].copy_(value)
+            parameters[name].copy_(part_of(value, parameters[name]))
     if saved.state["optimizer_type"] == runner.config.optimization.optimizer_type:
         runner.stepper.load_state_dict(saved.state["mover"], new_schedule)
     else:
         report(Notice("optimizer_type changed: optimizer state is reset"))
         runner.stepper.begin_average()
     if saved.state["data"] == data:
-        runner.batches.load_state_dict(_position(saved))
+        runner.batches.load_state_dict(_position(saved, runner))
     runner.position = runner.batches.state_dict()
     runner.step = saved.step
 
 
-def _position(saved: TrainingState) -> dict[str, int]:
+def _position(saved: TrainingState, runner: StepRunner) -> dict[str, int]:
     """Where in the data a checkpoint stands. Raises `ValueError` where it can't have come."""
-    consumed = saved.state["batches"]["consumed"]
-    if type(consumed) is not int or not 0 <= consumed <= saved.step * MOST_BATCHES_PER_STEP:
-        raise ValueError(f"{shown(consumed)} batches can't be taken in {saved.step} steps")
-    return {"consumed": consumed}
+    position = saved.state["batches"]
+    if "samples" in position:
+        taken, unit = position["samples"], 1
+    else:  # earlier versions counted the batches of each process
+        taken, unit = position["consumed"], runner.batches.samples_at_once
+    if type(taken) is not int or not 0 <= taken * unit <= saved.step * MOST_SAMPLES_PER_STEP:
+        raise ValueError(f"it is at {shown(taken)} in the data, which {saved.step} steps can't reach")
+    return {"samples": taken * unit}

@@ -14,9 +14,11 @@ from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..permissions import policy
 from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
+from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.reading import whole_number
 from ..strategies import STRATEGIES
 from . import checkpoint
+from .parallel import is_sharded, sharding_problems
 from .preflight import require_ready
 
 
@@ -73,14 +75,20 @@ def plan_run(
     """
     policy().require_write(config.output_path)
     _require_devices(processes)
+    if is_sharded(config, processes) and (problems := sharding_problems(config)):
+        raise ConfigurationError(problems)
     dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None
     stage = _stage(continue_from.name, parent.steps) if continue_from and parent else None
-    parts = (config, dataset.fingerprint(), source.identity, processes, stage)
+    parts = _parts(config, dataset, source, processes, stage)
     runs = RunLibrary(config.output_path).runs()
     run = _choose(config, runs, fingerprint(*parts), again)
-    first_step = parent.steps if parent else 0
     state = run.written_state()
+    if state is None:
+        earlier = _choose(config, runs, fingerprint(*parts, recipe=DRAWN_BY_STEP), again)
+        state = earlier.written_state()
+        run = run if state is None else earlier
+    first_step = parent.steps if parent else 0
     if state is None:
         state = RunState.new(
             steps=first_step + config.optimization.steps,
@@ -91,7 +99,8 @@ def plan_run(
             processes=processes,
         )
         if continue_from is None and not again:
-            continue_from = _longest_finished(config, runs, state)
+            families = (state.family, family(*parts, recipe=DRAWN_BY_STEP))
+            continue_from = _longest_finished(config, runs, state, families)
         if continue_from is not None:
             state = replace(state, continues=_place(continue_from, config.output_path))
     else:
@@ -112,8 +121,8 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     dataset, source = _open(config, report)
     is_stage = state.continues is not None and state.first_step > 0
     stage = _stage(Path(str(state.continues)).name, state.first_step) if is_stage else None
-    parts = (config, dataset.fingerprint(), source.identity, state.processes, stage)
-    if state.fingerprint != fingerprint(*parts):
+    parts = _parts(config, dataset, source, state.processes, stage)
+    if state.fingerprint != fingerprint(*parts, recipe=state.recipe):
         raise ConfigurationError(
             [
                 f"run {run.name}: its data set, its model or a file that it starts from has "
@@ -166,6 +175,14 @@ def open_source(
     return open_model(model.model_source, model.text_encoder_source, model.vae_source, report, stop)
 
 
+def _parts(
+    config: TrainingConfig, dataset: TrainingDataset, source: Model, processes: int, stage: str | None
+) -> tuple[TrainingConfig, str, str, int, str | None, bool]:
+    """What a run's fingerprint is made of."""
+    data = dataset.fingerprint()
+    return config, data, source.identity, processes, stage, dataset.has_one_size
+
+
 def _stage(run: str, step: int) -> str:
     return f"{run} step {step}"
 
@@ -204,7 +221,7 @@ def _choose(config: TrainingConfig, runs: list[RunFolder], name: str, again: boo
 
 
 def _longest_finished(
-    config: TrainingConfig, runs: list[RunFolder], state: RunState
+    config: TrainingConfig, runs: list[RunFolder], state: RunState, families: tuple[str, ...]
 ) -> RunFolder | None:
     """The finished run that only differs in having fewer steps, the longest of them."""
     found = [
@@ -212,7 +229,8 @@ def _longest_finished(
         for run in runs
         if run.name.startswith(f"{config.name}-")
         and (other := run.written_state()) is not None
-        and (other.status, other.family) == ("finished", state.family)
+        and other.status == "finished"
+        and other.family in families
         and other.steps < state.steps
         and checkpoint.exists(run.checkpoints)
     ]

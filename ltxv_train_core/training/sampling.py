@@ -9,8 +9,14 @@ from ..events import Notice, Reporter
 from ..families.model import Model
 from ..models.device import free_memory
 from .distributed import Processes
+from .parallel import is_sharded
 from .step import StepRunner
 from .validation import Validator
+
+_NO_SAMPLES = (
+    "no samples while this run trains: its weights are shared among processes, and the first one alone "
+    "can't use them. Sample what it has written"
+)
 
 
 class RunSampler:
@@ -35,13 +41,16 @@ class RunSampler:
         self.config, self.source, self.device = config, source, processes.device
         self.report = report
         self.validator: Validator | None = None
-        if processes.is_first:
+        self.is_sharded = is_sharded(config, processes.count)
+        if self.is_sharded and config.validation.prompts:
+            report(Notice(_NO_SAMPLES, lasting=True))
+        elif processes.is_first:
             self.validator = Validator.prepare(config, source, self.device)
 
     def sample_if_due(self, runner: StepRunner, folder: Path, asked: bool = False) -> None:
         """Samples into a folder. A failure is reported and costs no step."""
         due = self.validator is not None and self.validator.is_due(runner.step, runner.steps)
-        if not asked and not due:
+        if self.is_sharded or (not asked and not due):
             return
         runner.denoiser.transformer.eval()
         try:

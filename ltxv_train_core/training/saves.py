@@ -4,22 +4,35 @@ import traceback
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from ..errors import Cancelled
-from ..events import CheckpointWritten, Notice, Reporter
+from ..events import CheckpointWritten, Notice, Progress, Reporter
 from ..models.device import free_memory
 from ..runs import RunFolder, RunWriter
+from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.atomic import sync_file
 from . import checkpoint
 from .checkpoint import CheckpointError, TrainingState
+from .parallel import is_sharded
 from .recovery import RecoveryPoints
 from .resume import load_state, training_state
 from .run_plan import RunPlan
 from .step import StepRunner
 
+Due = Literal["checkpoint", "recovery point"]
+
+SAVE_PHASE = "save"
+"""Reported before something is written that may take minutes: no process hangs then."""
+
+_OTHER_DRAWS = (
+    "an earlier version began this run and drew its noise by step. From step {} on noise is drawn by "
+    "sample: the LoRA is as good, but not the one that the earlier version would have made"
+)
+
 
 class RunSaves:
-    """Saves a run, and restores it. Of several processes only the first one saves."""
+    """Saves a run, and restores it. Of several processes only the first one writes."""
 
     def __init__(
         self,
@@ -37,6 +50,7 @@ class RunSaves:
         self.writer, self.metadata, self.report = writer, dict(metadata), report
         self.data = plan.dataset.fingerprint()
         self.recovery = RecoveryPoints(plan.run.recovery, report)
+        self.is_sharded = is_sharded(runner.config, runner.processes.count)
         self._saved_step: int | None = None
 
     def save(self) -> None:
@@ -49,7 +63,11 @@ class RunSaves:
         lora_file = self.run.lora_file(step)
         if step == self.plan.steps:
             stepper.require_moved()
-        if step != self._saved_step or not lora_file.is_file():
+        is_missing = step != self._saved_step or not lora_file.is_file()
+        if self.is_sharded:
+            is_missing = self.runner.processes.agree(is_missing)
+        if is_missing:
+            self.report(Progress(SAVE_PHASE, 0, 1, "checkpoint"))
             with stepper.final_weights():
                 self._write(lora_file, {})
             if stepper.average:
@@ -60,23 +78,37 @@ class RunSaves:
                 self._save_checkpoint()
             folder = checkpoint.place(self.run.checkpoints, step)
             self.report(CheckpointWritten(step, folder, lora_file))
-        self.recovery.give_way()
-        self.writer.move("running", step=step, skipped_steps=stepper.skipped_steps)
+        if self.runner.processes.is_first:
+            self.recovery.give_way()
+            self.writer.move("running", step=step, skipped_steps=stepper.skipped_steps)
 
-    def save_if_due(self, asked: bool) -> None:
-        """The last step is saved here too: what is sampled after it may bring the process down."""
+    def due(self, asked: bool) -> Due | None:
+        """What is to be saved after a step. The last step is saved here too: what is sampled after it may
+        bring the process down."""
         step, interval = self.runner.step, self.plan.config.checkpoints.interval
         at_interval = interval is not None and step % interval == 0
         if asked or at_interval or step == self.plan.steps:
+            return "checkpoint"
+        return "recovery point" if self.recovery.is_due() else None
+
+    def save_due(self, due: Due | None) -> None:
+        """Saves what `due` has found; where weights are sharded, in all processes."""
+        if due == "checkpoint":
             self.save()
-        elif self.recovery.is_due():
+        elif due == "recovery point" and not self.runner.processes.is_first:
+            self._state()
+        elif due == "recovery point":
+            self.report(Progress(SAVE_PHASE, 0, 1, "recovery point"))
             self.recovery.write(self._state)
+            self.report(Progress(SAVE_PHASE, 1, 1, "recovery point"))
 
     def save_whole_steps(self, error: Exception) -> None:
         """Saves the steps since the last checkpoint when something failed between two steps."""
         runner = self.runner
         unsaved = runner.step > (self._saved_step or 0)
-        may_save = runner.processes.is_first and runner.is_between_steps and unsaved
+        # The parts of sharded weights can't be brought together any more: another process may have failed.
+        is_whole = runner.processes.is_first and not self.is_sharded
+        may_save = is_whole and runner.is_between_steps and unsaved
         if isinstance(error, Cancelled) or not may_save:
             return
         traceback.clear_frames(error.__traceback__)
@@ -98,6 +130,8 @@ class RunSaves:
             self._saved_step = runner.step if is_checkpoint else None
             kind = "checkpoint" if is_checkpoint else "recovery point"
             self.report(Notice(f"resuming from step {runner.step} ({kind})"))
+            if self.plan.state.recipe == DRAWN_BY_STEP:
+                self.report(Notice(_OTHER_DRAWS.format(runner.step), lasting=True))
         elif self.plan.start is not None:
             self._continue_run(self.plan.start)
         if runner.processes.is_first:
@@ -117,13 +151,16 @@ class RunSaves:
         self.report(Notice(f"continuing {before.name} from step {self.runner.step}"))
 
     def _save_checkpoint(self) -> None:
-        saved = checkpoint.save(self.run.checkpoints, self._state())
-        keep = self.plan.config.checkpoints.keep_last_n
-        checkpoint.keep_newest(saved, keep, self.report)
+        state = self._state()
+        if self.runner.processes.is_first:
+            saved = checkpoint.save(self.run.checkpoints, state)
+            keep = self.plan.config.checkpoints.keep_last_n
+            checkpoint.keep_newest(saved, keep, self.report)
         self._saved_step = self.runner.step
 
     def _write(self, path: Path, facts: dict[str, str]) -> None:
-        self.runner.trainable.write(path, self.metadata | {"step": str(self.runner.step)} | facts)
+        facts = self.metadata | {"step": str(self.runner.step)} | facts
+        self.runner.trainable.write(path if self.runner.processes.is_first else None, facts)
 
     def _state(self) -> TrainingState:
         """What to resume from; the metrics of the steps until here are on the disk then."""

@@ -11,16 +11,17 @@ import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, batches
+from ..diffusion.draws import SampleDraws, sample_seed
 from ..events import Control, Reporter, StepCompleted
 from ..families.names import AUDIO, VIDEO
 from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
-from ..storage.atomic import sha256_json
 from ..strategies import STRATEGIES
 from .distributed import Processes
 from .noise_bands import NoiseBands
+from .parallel import accumulating, distribute
 from .trainable import Trainable
 
 ETA_WINDOW_STEPS = 50
@@ -49,6 +50,7 @@ class StepRunner:
         self.processes, self.control = processes, control
         self.denoiser, self.device = trainable.denoiser, processes.device
         self.strategy = STRATEGIES[config.conditioning.mode](config, self.denoiser.streams)
+        self.forward = distribute(config, trainable, processes)
         self.stepper = OptimizerStepper(config, trainable.parameters, self.device, report)
         self.batches = batches(
             dataset,
@@ -75,19 +77,17 @@ class StepRunner:
         clips: list[str] = []
         broken: list[str] = []
         bands = {name: NoiseBands() for name in self.denoiser.streams}
-        seed = self._seed()
-        generator = torch.Generator().manual_seed(seed)
-        for number in range(self.config.optimization.gradient_accumulation_steps):
+        parts = self.config.optimization.gradient_accumulation_steps
+        for number in range(parts):
             if number > 0 and self.is_stopped():
                 self._abandon()
                 return None
             batch = next(self.batches)
-            self.trainable.dropout_seed.value = seed + number
-            part = self._accumulate(batch, generator, bands)
+            with accumulating(self.forward, is_last=number == parts - 1):
+                part = self._accumulate(batch, bands)
             clips += batch.names
             broken += [] if math.isfinite(part) else batch.not_finite()
             loss += part
-        self.processes.average_gradients(self.trainable.parameters)
         loss = self.processes.mean(loss)
         self.is_between_steps = False
         norm = self.stepper.step(self.step + 1, loss, named_clips(clips, broken))
@@ -142,14 +142,14 @@ class StepRunner:
         """Ends the threads that read batches ahead."""
         self.batches.close()
 
-    def _accumulate(
-        self, batch: Batch, generator: torch.Generator, bands: Mapping[str, NoiseBands]
-    ) -> float:
+    def _accumulate(self, batch: Batch, bands: Mapping[str, NoiseBands]) -> float:
         """Forward and backward over one batch; returns its share of the step's loss."""
-        inputs = self.strategy.prepare(batch, generator).to(self.device)
+        seed, first = self.config.seed, batch.numbers[0]
+        self.trainable.dropout_seed.value = sample_seed(seed, first)
+        inputs = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers)).to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
         with self.autocast():
-            predictions = self.denoiser.denoise(inputs.seen, text)
+            predictions = self.forward(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
         for name, step in inputs.streams.items():
@@ -161,8 +161,3 @@ class StepRunner:
         """Drops the batches of a step that is not finished; they come again."""
         self.stepper.optimizer.zero_grad(set_to_none=True)
         self.batches.load_state_dict(self.position)
-
-    def _seed(self) -> int:
-        """The random numbers of a step depend on the run's seed, the step and the process alone."""
-        rank = [self.processes.rank] if self.processes.rank else []
-        return int(sha256_json([self.config.seed, self.step, *rank])[:15], 16)

@@ -35,9 +35,13 @@ class Trainable(Protocol):
     parameters: list[torch.nn.Parameter]
     dropout_seed: DropoutSeed
 
-    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+    def write(self, path: Path | None, facts: Mapping[str, str]) -> None:
         """Writes what was trained to a safetensors file that ComfyUI loads, with `facts` in its
-        metadata."""
+        metadata.
+
+        Args:
+            path: None where another process writes it, which needs this one's part of the weights.
+        """
         ...
 
 

@@ -62,9 +62,11 @@ class TrainableLoRA:
             for line in unknown_to_diffusers(trained_layers(transformer), source.family):
                 report(Notice(f"{line} (checkpoints.write_diffusers)"))
 
-    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+    def write(self, path: Path | None, facts: Mapping[str, str]) -> None:
         lora, files = self.config.lora, self.config.checkpoints
         tensors, dtype = lora_tensors(self.denoiser.transformer), file_dtype(files.lora_dtype)
+        if path is None:
+            return
         write_lora_file(path, tensors, lora.rank, lora.alpha, dict(facts), dtype)
         write_other_forms(path, files.other_forms)
 

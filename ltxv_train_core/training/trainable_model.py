@@ -10,6 +10,7 @@ from ..lora.dropout import DropoutSeed
 from ..lora.initialize import find_start, load_transformer_file
 from ..models.compile import compile_blocks
 from ..models.precision import base_dtype
+from ..models.sharded import whole
 from ..storage.atomic import atomic_folder
 from ..storage.tensors import write_safetensors
 
@@ -46,14 +47,16 @@ class TrainableModel:
         self.parameters = list(transformer.parameters())
         self.dropout_seed = DropoutSeed()
 
-    def write(self, path: Path, facts: Mapping[str, str]) -> None:
+    def write(self, path: Path | None, facts: Mapping[str, str]) -> None:
         """Writes the transformer in the run's precision, as ComfyUI's loaders for diffusion models
         and for checkpoints read it; with `checkpoints.write_diffusers` a folder
         `<name>-diffusers` beside it, in the diffusers layout with the transformer alone."""
         state = {
-            name: value.to("cpu", self.file_dtype)
+            name: whole(value).to("cpu", self.file_dtype)
             for name, value in self.denoiser.transformer.state_dict().items()
         }
+        if path is None:
+            return
         tensors, described = self.denoiser.as_checkpoint(state)
         write_safetensors(path, tensors, {**facts, **described})
         if self.as_folder:

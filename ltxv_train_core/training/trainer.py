@@ -7,7 +7,8 @@ named cause when it fails.
 import logging
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..config import TrainingConfig, yaml_file
@@ -23,6 +24,7 @@ from ..trackers import tracked
 from .checkpoint import remove_leftovers
 from .distributed import Processes
 from .loop import TrainingLoop
+from .lost import ProcessLostError, watched
 from .run_plan import RunPlan, plan_again, plan_run
 from .trainable import has_wanted_dtype, write_missing_forms
 
@@ -71,7 +73,7 @@ def train(
         LTXVTrainError: when configuration, data or model can't be used; nothing was started.
         RunBusyError: when another job or program trains the run.
         RunFailedError: when it failed; the run is stopped and resumes when its cause is gone.
-        Cancelled: when it was stopped before its first step.
+        Cancelled: when it was stopped before its first step was saved.
     """
     processes = processes or Processes()
     plan = plan_run(
@@ -98,11 +100,13 @@ def follow_first(processes: Processes) -> None:
         return
     run = RunFolder(Path(folder))
     try:
-        plan = plan_again(run)
-        TrainingLoop(plan, RunWriter(run), ignore, Control(), processes).run()
+        with watched(processes, partial(leave_failure, run)):
+            plan = plan_again(run)
+            TrainingLoop(plan, RunWriter(run), ignore, Control(), processes).run()
     except Exception as error:
-        if not isinstance(error, Cancelled):
-            leave_failure(run, error, f"process {processes.rank + 1} of {processes.count}")
+        if not isinstance(error, Cancelled | ProcessLostError):
+            cause = failure_of(error)
+            leave_failure(run, replace(cause, message=f"{processes.name}: {cause.message}"))
         raise
 
 
@@ -190,22 +194,28 @@ def train_plan(
     cause: Failure | None = None
     try:
         report_state(report, plan.run, writer.move("running"))
-        with tracked(plan.config, plan.run.folder, report) as follow:
+        with (
+            watched(processes, partial(park, plan.run, writer, report, "failed")),
+            tracked(plan.config, plan.run.folder, report) as follow,
+        ):
             TrainingLoop(plan, writer, follow, control, processes).run()
         state = _ended(writer, control)
     except Exception as raised:
         error = raised
         if not isinstance(raised, Cancelled):
             cause = failure_of(raised)
-            if processes.count > 1 and cause.kind == "error":  # such as a closed connection
-                cause = failure_left(plan.run) or cause
+            if isinstance(raised, ProcessLostError):  # it may have said why
+                cause = failure_left(plan.run) or raised.cause
         if not isinstance(raised, LTXVTrainError | Cancelled):
             logger.error("run %s failed\n%s", plan.run.name, traceback.format_exc())
     finally:
         _forget(error)
         free_memory()
     if error is not None:
-        park(plan.run, writer, report, _interrupted(control) if cause is None else "failed", cause)
+        park(plan.run, writer, report, interrupted(control) if cause is None else "failed", cause)
+        saved = plan.run.written_state()
+        if cause is None and saved is not None and saved.step > 0:
+            return result_of(plan.run, saved)
         is_told = isinstance(error, LTXVTrainError) and not isinstance(error, DiskError)
         raise error if cause is None or is_told else RunFailedError(cause)
     report_state(report, plan.run, state)
@@ -217,7 +227,7 @@ def _ended(writer: RunWriter, control: Control) -> RunState:
     """Moves the state of a run whose loop has ended."""
     state = writer.run.written_state()
     assert state is not None
-    return writer.move("finished" if state.step == state.steps else _interrupted(control))
+    return writer.move("finished" if state.step == state.steps else interrupted(control))
 
 
 def park(
@@ -236,7 +246,8 @@ def park(
         report(RunStatusChanged(run.name, status, 0, 0, cause.kind if cause else None, text))
 
 
-def _interrupted(control: Control) -> Status:
+def interrupted(control: Control) -> Status:
+    """The state of a run that was asked to stop or to pause."""
     return "paused" if control.is_pausing else "stopped"
 
 

@@ -32,7 +32,7 @@ SLOW = (
 
 def main(config_file: str, kills: int, longest_seconds: float, recover: bool) -> None:
     if recover:
-        recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
+        recovery.FIRST_SECONDS = recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0
     for name in SLOW:
         import_module(name)
     config = yaml_file.load(Path(config_file))

@@ -1,51 +1,59 @@
-"""Trains a configuration in forks that train together, each sample with noise of its own.
+"""Trains a configuration in forks that train together.
 
     python together.py CONFIG.yaml PROCESSES [SAMPLES]
 
-The last process has no more memory after so many samples. The noise of a sample depends on its name and the step alone, so that the same samples make the same
-gradients however they are spread over processes.
+The last process has no more memory after so many samples.
 """
 
 import os
+import socket
+import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.datasets.dataset import Batch
-from ltxv_train_core.storage.atomic import sha256_json
+from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.strategies.base import StepInputs
 from ltxv_train_core.strategies.standard import StandardStrategy
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.trainer import follow_first, train
-from tests.helpers.by_clip import prepare_by_clip
 
-prepare = StandardStrategy.prepare
+ROOT = Path(__file__).parents[2]
 
 
-def by_sample(self, batch: Batch, generator: torch.Generator) -> StepInputs:
-    return prepare_by_clip(
-        partial(prepare, self), batch, lambda name: int(sha256_json(name)[:12], 16)
+def train_together(
+    config_file: Path, count: int, *options: str
+) -> "subprocess.CompletedProcess[str]":
+    """Runs this file."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return subprocess.run(
+        [sys.executable, __file__, str(config_file), str(count), *options],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MASTER_PORT": str(port)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
 def fail_after(samples: int) -> None:
     """Lets this process have no more memory."""
-    left = [samples]
+    left, prepare = [samples], StandardStrategy.prepare
 
-    def prepared(self, batch: Batch, generator: torch.Generator) -> StepInputs:
+    def prepared(self, batch: Batch, draws: SampleDraws) -> StepInputs:
         if not left[0]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
         left[0] -= len(batch.names)
-        return by_sample(self, batch, generator)
+        return prepare(self, batch, draws)
 
     StandardStrategy.prepare = prepared
 
 
 def main(config_file: str, count: int, samples: int | None) -> None:
-    StandardStrategy.prepare = by_sample
     config = yaml_file.load(Path(config_file))
     os.environ |= {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
     for rank in range(1, count):

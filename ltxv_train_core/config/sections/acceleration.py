@@ -48,3 +48,10 @@ class AccelerationConfig(Section):
         ge=0,
         le=1000,
     )
+    shard_model: bool = option(
+        False,
+        "Where several processes train one run: each holds a part of the base's weights (FSDP2), for a "
+        "base that one card can't hold; slower. Full training always does so. No samples are made while such a "
+        "run trains.",
+        advanced=True,
+    )

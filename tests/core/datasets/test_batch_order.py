@@ -1,7 +1,25 @@
 from collections import Counter
 from itertools import chain, islice
 
-from ltxv_train_core.datasets.batch_order import batch_order
+from ltxv_train_core.datasets import batch_order as ordering
+
+
+def batch_order(groups, batch_size, seed):
+    """The clips of each batch."""
+    for batch in ordering.batch_order(groups, batch_size, seed):
+        yield [turn.index for turn in batch]
+
+
+def test_a_turn_has_its_number_whatever_batch_it_is_in():
+    def turns(groups, batch_size):
+        batches = islice(ordering.batch_order(groups, batch_size, seed=4), 24 // batch_size)
+        return dict(chain(*batches))
+
+    alone = turns(["a"] * 12, 1)
+    assert sorted(alone) == list(range(24))
+    assert turns(["a"] * 12, 3) == alone
+    mixed = turns(["a", "b"] * 6, 3)
+    assert all(alone[number] == index for number, index in mixed.items() if number in alone)
 
 
 def test_every_epoch_holds_every_item_once():

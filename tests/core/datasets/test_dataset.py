@@ -62,6 +62,17 @@ def test_a_batch_is_of_one_size_with_captions_padded(prepared):
             assert batch.text.tensors["prompt_embeds"][i, lengths[i] :].abs().sum() == 0
 
 
+@pytest.fixture
+def several_captions(write_clip, tmp_path):
+    """Three clips with two captions each, of one and of three words."""
+    rows = []
+    for name in "abc":
+        write_clip(f"{name}.mp4")
+        rows.append({"media_path": f"{name}.mp4", "caption": [name, f"{name} x y"]})
+    (tmp_path / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    return preprocess(PreprocessSettings(tmp_path / "data.json", MINIATURE, "64x64x9")).root
+
+
 def test_the_order_does_not_depend_on_the_workers(prepared):
     dataset = TrainingDataset(prepared)
     alone = batches(dataset, 2, seed=7)
@@ -86,6 +97,31 @@ def test_a_restored_position_gives_the_next_batch(prepared, workers):
     second.load_state_dict(state)
     assert names(second, 13) == expected[7:]
     second.close()
+
+
+def test_samples_have_their_numbers_and_captions_however_they_are_spread(several_captions):
+    """In batches of two, one by one, and in two processes: with batches of one size the same clips."""
+    dataset = TrainingDataset(several_captions, caption_dropout_p=0.3)
+    assert dataset.has_one_size
+
+    def seen(batch_size, count, **options):
+        found = {}
+        for batch in islice(batches(dataset, batch_size, seed=7, **options), count):
+            for number, name, text in zip(
+                batch.numbers, batch.names, batch.text.mask.sum(1).tolist(), strict=True
+            ):
+                found[number] = (name, text)
+        return found
+
+    together = seen(2, 20)
+    assert seen(1, 40) == together
+    assert len(set(together.values())) > len(dataset), "captions differ between the epochs"
+    first, second = (seen(1, 20, rank=rank, processes=2) for rank in (0, 1))
+    assert first | second == together
+    assert (min(first), min(second)) == (0, 1)
+    both = batches(dataset, 1, seed=7, rank=1, processes=2)
+    next(both)
+    assert both.state_dict() == {"samples": 2}
 
 
 def test_fewer_clips_than_the_batch_still_train(prepared):

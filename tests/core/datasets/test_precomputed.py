@@ -301,6 +301,6 @@ def test_the_order_survives_a_restart(folder):
     dataset = TrainingDataset(folder)
     expected = [batch.names for batch in islice(batches(dataset, 1, seed=2), 8)]
     again = batches(dataset, 1, seed=2, workers=2)
-    again.load_state_dict({"consumed": 5})
+    again.load_state_dict({"samples": 5})
     assert [batch.names for batch in islice(again, 3)] == expected[5:]
     again.close()

@@ -12,6 +12,7 @@ from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltx2.streams import AudioStream
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
+from tests.helpers.draws import OneGenerator
 
 VIDEO = VideoStream(causal=True)
 token_shift = VIDEO.shift
@@ -20,8 +21,7 @@ sampling_levels = LTXVideoDenoiser(None, True).sampling_levels
 
 def draw(tokens=1024, count=20_000, mode="shifted_logit_normal", **params):
     config = FlowMatchingConfig(timestep_sampling_mode=mode, timestep_sampling_params=params)
-    generator = torch.Generator().manual_seed(0)
-    return draw_noise_levels(config, count, tokens, VIDEO, generator)
+    return draw_noise_levels(config, tokens, VIDEO, OneGenerator(0, count))
 
 
 def logit(levels):
@@ -142,8 +142,8 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
     A change of the order changes every run."""
     params = {"shift": shift, "std": std} | ({} if share is None else {"uniform_share": share})
     config = FlowMatchingConfig(timestep_sampling_params=params)
-    drawing = torch.Generator().manual_seed(seed)
-    found = draw_noise_levels(config, 16, 9000, VIDEO, drawing)
+    drawing = OneGenerator(seed, 16)
+    found = draw_noise_levels(config, 9000, VIDEO, drawing)
     generator = torch.Generator().manual_seed(seed)
     uniform, normal = torch.rand(16, generator=generator), torch.randn(16, generator=generator)
     expected = torch.sigmoid(normal * std + shift)
@@ -151,15 +151,14 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
         taken = torch.rand(16, generator=generator) < share
         expected[taken] = uniform[taken]
     assert torch.allclose(found, expected, atol=1e-6)
-    assert torch.equal(drawing.get_state(), generator.get_state()), "no other number is drawn"
+    assert torch.equal(drawing.generator.get_state(), generator.get_state()), "no other number is drawn"
     assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_the_stream_s_shift_holds_up_to_its_limit_unless_one_is_set():
     def level(**params):
         config = FlowMatchingConfig(timestep_sampling_params={"std": 1e-6} | params)
-        generator = torch.Generator().manual_seed(0)
-        return logit(draw_noise_levels(config, 1, 6749, VIDEO, generator)).item()
+        return logit(draw_noise_levels(config, 6749, VIDEO, OneGenerator(0, 1))).item()
 
     assert token_shift(6749) == pytest.approx(3.0, abs=1e-3)
     shifts = [level(), level(shift_limit=2.5), level(shift_limit=9.0), level(shift=-1.0)]
@@ -169,8 +168,8 @@ def test_the_stream_s_shift_holds_up_to_its_limit_unless_one_is_set():
 def test_ltx2_stretches_the_levels_between_two_quantiles_and_has_no_limit():
     """A tenth is uniform; of the rest the quantiles are those of the normal distribution, stretched."""
     config = FlowMatchingConfig(timestep_sampling_params={"uniform_share": 0.0})
-    generator = torch.Generator().manual_seed(0)
-    found = draw_noise_levels(config, 200_000, 126, AudioStream(), generator)
+    draws = OneGenerator(0, 200_000)
+    found = draw_noise_levels(config, 126, AudioStream(), draws)
     shift = token_shift(126)
     assert shift == pytest.approx(0.63, abs=0.01)
     low, high = (1 / (1 + math.exp(-(NormalDist().inv_cdf(q) + shift))) for q in (0.005, 0.999))
@@ -181,6 +180,6 @@ def test_ltx2_stretches_the_levels_between_two_quantiles_and_has_no_limit():
     assert found.max() == 1
     assert found.min() >= 1e-3
 
-    mixed = draw_noise_levels(FlowMatchingConfig(), 200_000, 126, AudioStream(), generator)
+    mixed = draw_noise_levels(FlowMatchingConfig(), 126, AudioStream(), draws)
     low_share = 0.9 * (found < 0.1).float().mean() + 0.1 * 0.1
     assert (mixed < 0.1).float().mean().item() == pytest.approx(low_share.item(), abs=0.003)

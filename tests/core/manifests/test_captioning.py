@@ -15,6 +15,7 @@ from ltxv_train_core.events import Progress
 from ltxv_train_core.manifests.captioning import sample_frames, write_captions
 from ltxv_train_core.media.write import write_exact_video, write_video
 from ltxv_train_core.models.captioner import VideoCaptioner
+from tests.helpers.hub_server import HubServer, Repository
 from tests.helpers.tiny_captioner import write_tiny_captioner
 
 
@@ -236,3 +237,30 @@ def test_what_is_no_model_is_said_before_anything_is_lost(media, tmp_path):
     with pytest.raises(ModelError, match=r"can't be loaded as a Qwen2\.5-VL"):
         write_captions(settings(media, tmp_path / "empty"))
     assert captions(media / "dataset.json")["1.mp4"] == "my own words"
+
+
+def test_a_model_of_the_hub_is_downloaded_with_progress_and_stops(
+    media, model, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub, told, stop = HubServer(), [], threading.Event()
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    files = {path.name: path.read_bytes() for path in model.iterdir()}
+    hub.repositories["ada/qwen"] = Repository(False, files)
+
+    def stop_at_the_first_bytes(event):
+        told.append(event)
+        if isinstance(event, Progress) and event.unit == "byte":
+            stop.set()
+
+    wanted = settings(media, "ada/qwen")
+    with pytest.raises(Cancelled):
+        write_captions(wanted, stop_at_the_first_bytes, stop)
+    assert 0 < hub.sent < sum(map(len, files.values()))
+    summary = write_captions(wanted, told.append)
+    hub.close()
+    assert summary.written == 3
+    done = [event for event in told if isinstance(event, Progress) and event.unit == "byte"]
+    assert (done[-1].done, done[-1].total) == (done[-1].total, sum(map(len, files.values())))
+    assert Progress("load captioning model", 0, 1, "model") in told

@@ -173,7 +173,7 @@ def test_draws_depend_on_seed_and_position_only(encode):
     expected = embeds(batches(dataset, 2, seed=7), 20)
     ahead = batches(dataset, 2, seed=7, workers=3)
     resumed = batches(dataset, 2, seed=7, workers=2)
-    resumed.load_state_dict({"consumed": 12})
+    resumed.load_state_dict({"samples": 24})
     for iterator, wanted in ((ahead, expected), (resumed, expected[12:])):
         found = embeds(iterator, len(wanted))
         iterator.close()

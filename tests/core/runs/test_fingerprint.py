@@ -27,6 +27,7 @@ DO_NOT_COUNT = {
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",
     "acceleration.blocks_to_offload",
+    "acceleration.shard_model",
 }
 
 
@@ -76,6 +77,23 @@ def test_every_option_counts_but_those_that_change_no_result():
     assert alike == silent | {"optimization.steps"}
 
 
+@pytest.mark.parametrize("unlike", [{"one_size": False}, {"dropout": 0.1}, {}])
+def test_batches_accumulation_and_processes_count_by_their_product(unlike):
+    """Unless the batch size says which clips are together, or dropout is drawn for a whole batch."""
+    more = {"one_size": unlike.get("one_size", True)}
+
+    def name(batch_size, parts, processes):
+        options = {"batch_size": batch_size, "gradient_accumulation_steps": parts}
+        lora = {"dropout": unlike.get("dropout", 0.0)}
+        config = configuration(optimization=options, lora=lora)
+        return names(config, processes=processes, **more)
+
+    alike = {name(4, 1, 0), name(1, 4, 1), name(2, 1, 2), name(1, 1, 4), name(1, 2, 2)}
+    assert len(alike) == (3 if unlike else 1)
+    assert name(1, 4, 1) == name(1, 2, 2) == name(1, 1, 4), "the same batches"
+    assert name(1, 4, 1) != name(1, 2, 1)
+
+
 def test_two_processes_a_start_data_and_model_count():
     config = configuration(optimization={"steps": 7})
     told = [
@@ -116,6 +134,19 @@ def test_a_start_counts_by_its_content(tmp_path):
         ({"start": "a step 3"}, {}, ("45d5de8262bb", "45d5de8262bb")),
         ({"processes": 4, "start": "a"}, {"seed": 1}, ("24706fa389ed", "24706fa389ed")),
         ({}, {"optimization": {"steps": 7}, "lora": {"rank": 8}}, ("236991bcc797", "2a56a03659b4")),
+    ],
+)
+def test_names_of_earlier_versions_that_are_on_users_disks(options, more, written):
+    assert names(configuration(**more), **options, recipe=1) == written
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "written"),
+    [
+        ({}, {}, ("8d318aca912c", "8d318aca912c")),
+        ({"processes": 2}, {"optimization": {"batch_size": 1}}, ("8d318aca912c", "8d318aca912c")),
+        ({"start": "a step 3", "one_size": False}, {}, ("1689f84b88f3", "1689f84b88f3")),
+        ({}, {"optimization": {"steps": 7}, "lora": {"rank": 8}}, ("d3b419749df1", "820c04c4b47a")),
     ],
 )
 def test_names_that_are_on_users_disks(options, more, written):

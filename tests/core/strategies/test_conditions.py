@@ -12,6 +12,7 @@ from ltxv_train_core.strategies.conditions import CONDITIONS, draw_given
 from ltxv_train_core.training.preflight import problems
 from ltxv_train_core.training.trainer import train
 from tests.core.strategies.test_strategies import make_batch, prepare
+from tests.helpers.draws import OneGenerator
 from tests.helpers.video import to_tokens
 
 SIZE = LatentSize(5, 4, 6)
@@ -28,7 +29,7 @@ def batch() -> Batch:
 
 def draw(batch, seed=0, **options):
     config = ConditioningConfig(**{"first_frame_conditioning_p": 0.0} | options)
-    return draw_given(batch.streams["video"], config, torch.Generator().manual_seed(seed))
+    return draw_given(batch.streams["video"], config, OneGenerator(seed, len(batch.names)))
 
 
 def frames(given):

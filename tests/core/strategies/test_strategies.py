@@ -6,6 +6,7 @@ import torch
 from ltxv_train_core import config
 from ltxv_train_core.config import ConditioningConfig, TrainingConfig
 from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.geometry import LatentSize
@@ -41,7 +42,7 @@ def prepare(batch, mode="none", seed=0, causal=True, p=0.0, **conditioning):
         },
     )
     strategy = STRATEGIES[mode](whole, {"video": VideoStream(causal)})
-    return strategy.prepare(batch, torch.Generator().manual_seed(seed)).streams["video"]
+    return strategy.prepare(batch, SampleDraws(seed, range(len(batch.names)))).streams["video"]
 
 
 def test_one_strategy_for_each_mode():
@@ -124,7 +125,7 @@ def test_noise_levels_follow_the_flow_matching_section():
         },
     )
     strategy = STRATEGIES["none"](whole, {"video": VideoStream(True)})
-    inputs = strategy.prepare(make_batch(50), torch.Generator()).streams["video"]
+    inputs = strategy.prepare(make_batch(50), SampleDraws(0, range(50))).streams["video"]
     levels = inputs.seen.levels[inputs.counted]
     assert 0.2 <= levels.min() < 0.22
     assert 0.28 < levels.max() <= 0.3

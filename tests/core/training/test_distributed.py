@@ -1,4 +1,4 @@
-"""A process among several. A group of one plays two: what it adds up is its own, and it halves that."""
+"""A process among several. A group of one plays two."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch.distributed as dist
 
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.models.device import use_device
-from ltxv_train_core.training.distributed import PATIENCE, Processes
+from ltxv_train_core.training.distributed import COLLECTIVE, PATIENCE, Processes
 from ltxv_train_core.training.run_plan import plan_run
 
 
@@ -24,27 +24,13 @@ def device():
     use_device(None)
 
 
-def parameters():
-    found = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (4,), (1,))]
-    found[0].grad, found[2].grad = torch.arange(6.0).reshape(2, 3), torch.tensor([8.0])
-    return found
-
-
-def test_gradients_and_losses_become_means(group):
-    found = parameters()
-    Processes(0, 2).average_gradients(found)
-    assert torch.equal(found[0].grad, torch.arange(6.0).reshape(2, 3) / 2)
-    assert found[1].grad is None
-    assert found[2].grad.tolist() == [4.0]
+def test_losses_become_means(group):
     assert Processes(0, 4).mean(3.0) == 0.75
     assert Processes(0, 2).mean(0.1) == 0.05, "in double precision"
     assert Processes(0, 2).agree({"a": 1}) == {"a": 1}
 
 
 def test_alone_nothing_is_asked_of_anybody():
-    found = parameters()
-    Processes().average_gradients(found)
-    assert torch.equal(found[0].grad, torch.arange(6.0).reshape(2, 3))
     assert (Processes().mean(3.0), Processes().agree("x")) == (3.0, "x")
     Processes().leave()
     Processes(1, 2).leave()
@@ -74,6 +60,7 @@ def test_what_a_launcher_started_joins(group, monkeypatch):
 
 def test_each_process_has_the_accelerator_of_its_number(device):
     assert PATIENCE.total_seconds() == 6 * 3600
+    assert COLLECTIVE.total_seconds() == 1800
     device(torch.device("cuda"))
     assert Processes(1, 2, 1).device == torch.device("cuda", 1)
     assert Processes(0, 1, 1).device == torch.device("cuda")

@@ -105,6 +105,7 @@ def test_a_disk_that_takes_no_more_parks_the_run(training_config, whole):
 def test_a_disk_that_takes_no_recovery_point_stops_nothing(training_config, whole, monkeypatch):
     import resource
 
+    monkeypatch.setattr(recovery, "FIRST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_TIMES_ITS_DURATION", 0)
     kind = resource.RLIMIT_FSIZE

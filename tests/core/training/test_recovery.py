@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from ltxv_train_core.config import yaml_file
+from ltxv_train_core.errors import Cancelled
 from ltxv_train_core.events import CheckpointWritten, NeverStop, Notice, StepCompleted
 from ltxv_train_core.jobs.subprocess_trainer import resume_training
 from ltxv_train_core.runs import RunFolder, RunLibrary
 from ltxv_train_core.runs.library import current_state
-from ltxv_train_core.training import checkpoint, recovery
+from ltxv_train_core.training import checkpoint, loop, recovery
 from ltxv_train_core.training.run_plan import plan_run
 from ltxv_train_core.training.trainer import train
 from tests.core.training.test_kill import EVERYTHING, assert_same
@@ -24,6 +26,7 @@ WITHOUT_CHECKPOINTS = EVERYTHING | {"checkpoints": {"interval": None}}
 
 @pytest.fixture
 def after_every_step(monkeypatch):
+    monkeypatch.setattr(recovery, "FIRST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_TIMES_ITS_DURATION", 0)
 
@@ -56,7 +59,7 @@ def test_a_killed_run_goes_on_from_its_recovery_point_to_the_same_bytes(training
         "from ltxv_train_core.training import recovery\n"
         "from ltxv_train_core.config import yaml_file\n"
         "from ltxv_train_core.training.trainer import train\n"
-        "recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0\n"
+        "recovery.FIRST_SECONDS = recovery.LEAST_SECONDS = recovery.LEAST_TIMES_ITS_DURATION = 0\n"
         "def report(event):\n"
         "    if type(event).__name__ == 'StepCompleted' and event.step == 6:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -113,14 +116,32 @@ def test_a_run_that_stops_after_a_kill_leaves_a_checkpoint(training_config, afte
     config = training_config()
     cut_off(config, 3)
 
-    class Stop:
-        def is_set(self) -> bool:
-            return True
+    stop = threading.Event()
 
-    result = train(config, stop=Stop())
+    def stop_when_loaded(event):
+        if "resuming from step 2" in str(event):
+            stop.set()
+
+    result = train(config, stop_when_loaded, stop)
     assert (result.step, result.lora_file.is_file()) == (2, True)
     run = RunFolder(result.run_folder)
     assert (steps_in(run.checkpoints), run.recovery.exists()) == ([2], False)
+
+
+def test_a_stop_while_a_run_loads_reads_no_model(training_config, monkeypatch):
+    """A run that was saved before has its LoRA as the result; a new one has none."""
+    config, stop = training_config(optimization={"steps": 8}), threading.Event()
+    stop.set()
+    loads = []
+    monkeypatch.setattr(loop, "load_trainable", lambda *_: loads.append(1))
+    with pytest.raises(Cancelled):
+        train(config, stop=stop)
+    assert current_state(plan_run(config).run).status == "stopped"
+    monkeypatch.undo()
+    half = threading.Event()
+    train(config, lambda event: half.set() if getattr(event, "step", 0) == 3 else None, half)
+    result = train(config, stop=stop)
+    assert (result.step, result.lora_file.is_file(), loads) == (3, True, [])
 
 
 def test_the_newest_that_can_be_read_is_taken(training_config, after_every_step):
@@ -133,8 +154,10 @@ def test_the_newest_that_can_be_read_is_taken(training_config, after_every_step)
     assert "resuming from step 3 (checkpoint)" in notices(events)
 
 
-def test_one_every_ten_minutes_and_a_hundredth_of_the_time(training_config, monkeypatch):
-    """Each step takes 250 seconds, and writing the second recovery point 30."""
+def test_the_first_after_a_minute_then_one_every_ten_and_a_hundredth_of_the_time(
+    training_config, monkeypatch
+):
+    """Each step takes 25 seconds, from the fourth on 250, and writing the second recovery point 30."""
     now, written, save = [0.0], [], checkpoint.save
 
     def slow(folder, state):
@@ -144,7 +167,7 @@ def test_one_every_ten_minutes_and_a_hundredth_of_the_time(training_config, monk
 
     def report(event):
         if isinstance(event, StepCompleted):
-            now[0] += 250
+            now[0] += 250 if event.step > 3 else 25
 
     monkeypatch.setattr(recovery.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(checkpoint, "save", slow)

@@ -18,9 +18,9 @@ ONE = {"batch_size": 1, "scheduler_type": "constant"}
 SMALL = {"rank": 1, "alpha": 1, "target_modules": ["0.attn1.to_q"]}
 
 
-def consumed(result) -> int:
+def samples_taken(result) -> int:
     state = result.run_folder / "checkpoints" / f"{result.step:06d}" / "state.pt"
-    return torch.load(state, weights_only=True)["batches"]["consumed"]
+    return torch.load(state, weights_only=True)["batches"]["samples"]
 
 
 def test_time_left_is_the_median_of_the_last_fifty_steps_for_each_that_is_left(training_config):
@@ -72,7 +72,7 @@ def test_a_stage_begins_at_the_first_batch_of_another_data_set(training_config, 
     same = train(training_config(**two), continue_from=before)
     other = train(training_config(mirror_data, **two), continue_from=before)
     assert (first.step, same.step, other.step) == (3, 5, 5)
-    assert (consumed(first), consumed(same), consumed(other)) == (3, 5, 2)
+    assert tuple(map(samples_taken, (first, same, other))) == (3, 5, 2)
 
 
 class StopAtSecondQuestion:
@@ -106,7 +106,7 @@ def test_an_abandoned_step_leaves_no_gradient_and_its_batches_come_again(trainin
         for _ in range(2):
             ours, theirs = stopped.run(), straight.run()
             assert (ours.loss, ours.grad_norm) == (theirs.loss, theirs.grad_norm)
-        assert stopped.position == straight.position == {"consumed": 6}
+        assert stopped.position == straight.position == {"samples": 6}
     finally:
         stopped.close()
         straight.close()

@@ -245,6 +245,9 @@ class Second(Processes):
     def agree(self, value):
         return self.folder if value is None else True
 
+    def watch(self, on_silence):
+        return None
+
 
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_another_process_leaves_its_failure_and_none_for_a_stop(training_config, is_damaged):

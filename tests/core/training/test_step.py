@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 
+from ltxv_train_core.diffusion.draws import sample_seed
 from ltxv_train_core.events import Control, NeverStop, ignore
 from ltxv_train_core.families.base import StreamInput
 from ltxv_train_core.strategies import StreamStep
 from ltxv_train_core.training.checkpoint import CheckpointError, TrainingState
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.noise_bands import NoiseBands
-from ltxv_train_core.training.resume import MOST_BATCHES_PER_STEP, load_state, training_state
+from ltxv_train_core.training.resume import MOST_SAMPLES_PER_STEP, load_state, training_state
 from ltxv_train_core.training.run_plan import open_source, plan_run
 from ltxv_train_core.training.step import StepRunner
 from ltxv_train_core.training.trainable import load_trainable
@@ -24,7 +25,7 @@ def runner(training_config):
     """Makes runners of a configuration; they are closed after the test."""
     made = []
 
-    def make(steps=4, rank=0, seed=0, lora=SMALL, **optimization):
+    def make(steps=4, seed=0, lora=SMALL, **optimization):
         options = {"steps": steps, "batch_size": 1, "scheduler_type": "constant"}
         config = training_config(optimization=options | optimization, lora=lora, seed=seed)
         trainable = load_trainable(config, open_source(config), torch.device("cpu"), ignore)
@@ -34,7 +35,7 @@ def runner(training_config):
                 steps,
                 trainable,
                 plan_run(config).dataset,
-                Processes(rank, 1),
+                Processes(),
                 Control.of(NeverStop()),
                 ignore,
             )
@@ -54,12 +55,12 @@ def drawn(runner):
 
 def test_a_step_moves_weights_until_somebody_says_that_it_is_over(runner):
     one = runner(steps=3)
-    assert (one.step, one.is_between_steps, one.position) == (0, True, {"consumed": 0})
+    assert (one.step, one.is_between_steps, one.position) == (0, True, {"samples": 0})
     for step in (1, 2, 3):
         told = one.run()
         assert (told.step, told.steps, one.step) == (step, 3, step)
         assert one.is_between_steps is False
-        assert one.position == {"consumed": step}
+        assert one.position == {"samples": step}
         assert told.learning_rate == 1e-3
         assert told.step_seconds > 0
         assert (told.eta_seconds > 0) == (step < 3)
@@ -86,15 +87,14 @@ def test_noise_bands_hold_means():
     assert math.isnan(third)
 
 
-def test_random_numbers_are_those_of_the_seed_the_step_and_the_process(runner):
+def test_random_numbers_are_those_of_the_seed_and_the_sample(runner):
     """Written down: a run that goes on in a later version draws the same."""
     one = runner()
     seeds = [drawn(one), drawn(one)]
-    assert seeds == [771124661600752253, 658484508352139645]
-    others = [drawn(runner(seed=1)), drawn(runner(rank=1)), drawn(runner(rank=2))]
-    assert len({*seeds, *others}) == 5
-    assert drawn(runner()) == seeds[0]
-    assert drawn(runner(gradient_accumulation_steps=3)) == seeds[0] + 2
+    assert seeds == [sample_seed(0, 0), sample_seed(0, 1)] == [771124661600752253, 658484508352139645]
+    assert drawn(runner(seed=1)) == sample_seed(1, 0) != seeds[0]
+    assert drawn(runner(gradient_accumulation_steps=2)) == seeds[1], "of the last forward pass"
+    assert drawn(runner(batch_size=4)) == seeds[0], "of the first sample of the batch"
 
 
 def saved(runner, **changes):
@@ -113,15 +113,15 @@ def test_a_state_is_put_back_whole(runner):
     for _ in range(2):
         one.run()
     state = saved(one)
-    assert (state.step, state.state["batches"], state.state["data"]) == (2, {"consumed": 2}, "data")
+    assert (state.step, state.state["batches"], state.state["data"]) == (2, {"samples": 2}, "data")
     assert len(state.weights) == 2
     put(other, state)
-    assert (other.step, other.position) == (2, {"consumed": 2})
+    assert (other.step, other.position) == (2, {"samples": 2})
     theirs, ours = one.run(), other.run()
     assert (ours.loss, ours.grad_norm, ours.step) == (theirs.loss, theirs.grad_norm, 3)
     third = runner()
     put(third, state, data="others")
-    assert (third.step, third.position) == (2, {"consumed": 0}), "other data begin anew"
+    assert (third.step, third.position) == (2, {"samples": 0}), "other data begin anew"
 
 
 def test_a_state_of_a_later_step_than_the_last_is_damaged(runner):
@@ -131,23 +131,23 @@ def test_a_state_of_a_later_step_than_the_last_is_damaged(runner):
         put(one, saved(one, step=3))
 
 
-@pytest.mark.parametrize("consumed", [-1, 2 * MOST_BATCHES_PER_STEP + 1, True, 1.0, "1", None])
-def test_a_place_in_the_data_that_no_run_comes_to_is_damaged(runner, consumed):
+@pytest.mark.parametrize("taken", [-1, 2 * MOST_SAMPLES_PER_STEP + 1, True, 1.0, "1", None])
+@pytest.mark.parametrize("name", ["samples", "consumed"])
+def test_a_place_in_the_data_that_no_run_comes_to_is_damaged(runner, name, taken):
     one = runner()
     state = saved(one, step=2)
-    state.state["batches"] = {"consumed": consumed}
-    with pytest.raises(ValueError, match="batches can't be taken in 2 steps"):
+    state.state["batches"] = {name: taken}
+    with pytest.raises(ValueError, match="in the data, which 2 steps can't reach"):
         put(one, state)
 
 
-@pytest.mark.parametrize("consumed", [0, 2, 2000])
-def test_a_place_in_the_data_that_a_run_comes_to_is_taken(runner, consumed):
-    one = runner()
+@pytest.mark.parametrize(("name", "samples"), [("samples", 6), ("consumed", 18)])
+def test_a_place_in_the_data_is_counted_in_samples_and_earlier_in_batches(runner, name, samples):
+    one = runner(batch_size=3)
     state = saved(one, step=2)
-    state.state["batches"] = {"consumed": consumed}
+    state.state["batches"] = {name: 6}
     put(one, state)
-    assert one.position == {"consumed": consumed}
-    assert MOST_BATCHES_PER_STEP == 1000
+    assert one.position == {"samples": samples}
 
 
 def test_a_state_of_other_layers_or_with_broken_numbers_is_refused(runner):

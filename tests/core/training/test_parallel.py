@@ -1,0 +1,146 @@
+"""Several processes train what one would: by DistributedDataParallel, and with the weights in parts by FSDP2."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.config import yaml_file
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import StepCompleted
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.training.run_plan import plan_run
+from ltxv_train_core.training.trainer import train
+from tests.helpers.together import train_together
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+STEPS = 8
+RATES = {"learning_rate": 1e-3, "scheduler_type": "constant"}
+
+
+@pytest.fixture
+def outcome(training_config, tmp_path):
+    """Trains by some processes; gives the losses of the steps and what was trained."""
+
+    def get(batch_size, parts, processes, **sections):
+        options = {"batch_size": batch_size, "gradient_accumulation_steps": parts, "steps": STEPS}
+        sections["optimization"] = RATES | options | sections.pop("optimization", {})
+        folder = tmp_path / f"{batch_size}-{parts}-{processes}"
+        config = training_config(output_dir=str(folder), **sections)
+        if processes == 1:
+            file = train(config).lora_file
+        else:
+            yaml_file.save(config, tmp_path / "config.yaml")
+            ran = train_together(tmp_path / "config.yaml", processes)
+            assert ran.returncode == 0, ran.stderr
+            file = Path(ran.stdout.splitlines()[-1])
+        return [each.loss for each in RunFolder(file.parents[1]).metrics()], load_file(file)
+
+    return get
+
+
+def assert_alike(ways, trained_within=2e-4):
+    (first, weights), *others = ways
+    for losses, other in others:
+        print([f"{loss:.6f}" for loss in losses])
+        assert losses == pytest.approx(first, abs=1e-4)
+        assert weights.keys() == other.keys()
+        for name, value in weights.items():
+            assert torch.allclose(value, other[name], atol=trained_within), name
+    print([f"{loss:.6f}" for loss in first])
+    assert len(first) == STEPS
+    assert max(first) - min(first) > 0.1, "the steps differ"
+
+
+CONDITIONS = {"conditioning": {"first_frame_conditioning_p": 0.5, "caption_dropout_p": 0.3}}
+
+
+def test_a_batch_of_two_and_two_of_one_train_the_same(outcome):
+    assert_alike([outcome(2, 1, 1, **CONDITIONS), outcome(1, 2, 1, **CONDITIONS)])
+
+
+@needs_fork
+@pytest.mark.long
+def test_two_processes_train_the_same_as_one(outcome):
+    """The three ways to make a batch of two."""
+    ways = ((2, 1, 1), (1, 2, 1), (1, 1, 2))
+    assert_alike([outcome(*way, **CONDITIONS) for way in ways])
+
+
+@needs_fork
+@pytest.mark.kills
+def test_three_processes_that_accumulate_train_the_same_as_one(outcome):
+    assert_alike([outcome(6, 1, 1), outcome(1, 2, 3)])
+
+
+@needs_fork
+@pytest.mark.kills
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 1), (3, 1)])
+def test_weights_in_parts_train_the_same(outcome, processes, batch_size):
+    """Full training, with an average, saved and resumed whole."""
+    sections = {
+        "model": {"training_mode": "full"},
+        "optimization": {"learning_rate": 1e-5, "ema_decay": 0.9},
+        "checkpoints": {"interval": 3},
+    }
+    assert_alike([outcome(processes, 1, 1, **sections), outcome(1, 1, processes, **sections)])
+
+
+@needs_fork
+@pytest.mark.kills
+def test_a_base_in_parts_trains_the_same_lora(outcome):
+    plain = outcome(2, 1, 1)
+    assert_alike([plain, outcome(1, 1, 2, acceleration={"shard_model": True})])
+
+
+@needs_fork
+@pytest.mark.kills
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_run_is_resumed_by_another_number_of_processes(training_config, tmp_path, mode):
+    """Of one name: two processes begin, one process ends; then the other way round."""
+    rate = {"lora": 1e-3, "full": 1e-5}[mode]
+
+    def config(batch_size, folder, steps=6):
+        options = {"batch_size": batch_size, "steps": steps, **RATES, "learning_rate": rate}
+        return training_config(
+            output_dir=str(tmp_path / folder),
+            optimization=options,
+            model={"training_mode": mode},
+            checkpoints={"interval": 3},
+        )
+
+    def stop_at_3(event):
+        if isinstance(event, StepCompleted) and event.step == 4:
+            raise KeyboardInterrupt
+
+    whole = load_file(train(config(2, "whole")).lora_file)
+    with pytest.raises(KeyboardInterrupt):
+        train(config(2, "first"), stop_at_3)
+    half = plan_run(config(1, "first"), processes=2)
+    assert half.run.last_step() == 4
+    yaml_file.save(config(1, "first"), tmp_path / "config.yaml")
+    ran = train_together(tmp_path / "config.yaml", 2)
+    assert ran.returncode == 0, ran.stderr
+    file = Path(ran.stdout.splitlines()[-1])
+    assert file == half.run.lora_file(6)
+    for name, value in load_file(file).items():
+        assert torch.allclose(value, whole[name], atol=2e-4), name
+
+
+@pytest.mark.parametrize(
+    ("sections", "named"),
+    [
+        ({"acceleration": {"quantization": "int8-quanto"}}, "acceleration.quantization"),
+        ({"acceleration": {"blocks_to_offload": 2}}, "acceleration.blocks_to_offload"),
+        ({"acceleration": {"mixed_precision_mode": "fp16"}}, "mixed_precision_mode fp16"),
+        ({"optimization": {"optimizer_type": "adafactor"}}, "optimizer_type adafactor"),
+    ],
+)
+def test_what_can_not_be_shared_is_refused_by_name(training_config, sections, named):
+    acceleration = sections.get("acceleration", {}) | {"shard_model": True}
+    config = training_config(**sections | {"acceleration": acceleration})
+    with pytest.raises(ConfigurationError, match=f"{named}: can't be used with a model whose"):
+        plan_run(config, processes=2)
+    assert plan_run(config).state.processes == 0, "one process has all of it"
