@@ -63,7 +63,7 @@ def page(host: Host, tmp_path: Path) -> Iterator[Any]:
 
 
 def choose_both(page: Any) -> None:
-    page.locator(".ltxv-run", has_text=NAMES[1]).locator("input").check()
+    page.locator(".ltxv-run", has_text=NAMES[1]).locator("input").click()
     page.locator(".ltxv-legend .ltxv-name").nth(1).wait_for()
     page.wait_for_timeout(500)
 
