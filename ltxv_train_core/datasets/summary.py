@@ -26,7 +26,7 @@ class DatasetSummary:
     clips: number of items by size.
     caption_tokens: least, median and most tokens of a caption.
     sample_tokens: tokens of a sample by size, references included.
-    model_sizes: of the family that it is for.
+    model_sizes: of the family that it is for; none where it is for the miniature.
     """
 
     clips: dict[str, int]
@@ -78,7 +78,7 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
         sample_tokens={size: tokens[size] for size in clips},
         disk_bytes=cache.size_bytes(index.files),
         with_references=references,
-        model_sizes=family.sizes,
+        model_sizes=() if index.model.get("name") == family.miniature else family.sizes,
     )
 
 
