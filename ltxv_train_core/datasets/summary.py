@@ -27,7 +27,7 @@ class DatasetSummary:
     files: the clips that the items are of.
     caption_tokens: least, median and most tokens of a caption.
     sample_tokens: tokens of a sample by size, references included.
-    model_sizes: of the family that it is for.
+    model_sizes: of the family that it is for; none where it is for the miniature.
     """
 
     clips: dict[str, int]
@@ -90,7 +90,7 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
         sample_tokens={size: tokens[size] for size in clips},
         disk_bytes=cache.size_bytes(index.files),
         with_references=references,
-        model_sizes=family.sizes,
+        model_sizes=() if index.model.get("name") == family.miniature else family.sizes,
     )
 
 

@@ -20,6 +20,7 @@ from ...ltxv_train_core.families.names import (
 from ...ltxv_train_core.families.open import opener_of
 from ...ltxv_train_core.models.device import default_device
 from .core_clip import CoreClip
+from .newer_comfyui import too_old_for
 
 if TYPE_CHECKING:
     from ...ltxv_train_core.families.model import Model
@@ -34,7 +35,10 @@ def load_model(model: "Model") -> Any:
         named, output_vae=False, output_clip=False, metadata=metadata
     )
     if found is None or found[0] is None:
-        raise ModelError(f"{model.name}: this ComfyUI doesn't know its transformer; update ComfyUI")
+        why = (
+            too_old_for(model.family.name) or "this ComfyUI doesn't know its transformer; update it"
+        )
+        raise ModelError(f"{model.name}: {why}")
     return found[0]
 
 

@@ -4,6 +4,7 @@ The model's code is imported when it is first needed, so that ComfyUI starts qui
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import folder_paths
@@ -20,8 +21,10 @@ from ...ltxv_train_core.media.write import write_video
 from ..comfy.core_clip import conditioning
 from ..comfy.folders import LORA_SUBFOLDER, input_path
 from ..comfy.images import image_from_frames
+from ..comfy.newer_comfyui import TESTED, too_old_for
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, dataset_output
+from ..comfy.widget_problems import WidgetProblem
 from ..training.progress import NodeProgress
 from ..training.result_files import ResultFiles
 from ..training.run_job import run_job
@@ -157,6 +160,12 @@ class LTXVTrainMiniatureCheckpoint(io.ComfyNode):
         )
 
     @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """A model that this ComfyUI doesn't know."""
+        problem = too_old_for(str(written.get("model", EARLIEST.name)))
+        return [WidgetProblem("model", problem)] if problem else []
+
+    @classmethod
     def fingerprint_inputs(cls, model: str = EARLIEST.name) -> str:
         """A file that was deleted is written again."""
         return f"{_checkpoint_path(model).name} {_checkpoints.count_deleted()}"
@@ -218,7 +227,7 @@ def _model_input() -> io.Input:
         default=EARLIEST.name,
         optional=True,
         tooltip="LTX-Video makes silent videos. LTX-2 makes videos with sound and needs a newer ComfyUI: "
-        "0.33 is tested.",
+        f"{TESTED} is tested.",
     )
 
 

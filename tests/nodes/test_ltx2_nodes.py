@@ -10,7 +10,7 @@ from ltxv_train_core.families.ltx2.miniature.scenes import FPS
 from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
 from ltxv_train_core.media.sound import read_sound
 from tests.graph import Graph, Node, seen
-from tests.host import Host, run
+from tests.host import Host, PromptRefused, run
 from tests.nodes.workflows import SIZE, add, configure
 
 pytestmark = [
@@ -93,7 +93,20 @@ def test_it_is_trained_loaded_and_sampled_with_sound(host: Host) -> None:
     assert np.abs(sounds["before"] - sounds["after"]).max() > 1e-3, "the LoRA changes what is heard"
 
 
+def test_an_older_comfyui_says_before_it_runs_that_it_must_be_updated(host: Host) -> None:
+    if "LTXVConcatAVLatent" in host.object_info():
+        pytest.skip("this ComfyUI knows LTX-2")
+    graph = Graph()
+    written = graph.add("LTXVTrainMiniatureCheckpoint", model="LTX-2")
+    graph.add("LTXVAudioVAELoader", ckpt_name=written)  # which there is none of
+    with pytest.raises(PromptRefused, match="doesn't know LTX-2: update ComfyUI") as caught:
+        host.start(graph.prompt)
+    assert list(caught.value.node_errors) == [written.id]
+
+
 def test_its_checkpoint_is_named_after_the_family(host: Host) -> None:
+    if "LTXVConcatAVLatent" not in host.object_info():
+        pytest.skip("this ComfyUI has no LTX-2")
     graph = Graph()
     written = graph.probe(graph.add("LTXVTrainMiniatureCheckpoint", model="LTX-2"))
     assert "ltx2_miniature-" in seen(run(host, graph.prompt), written)

@@ -17,6 +17,8 @@ from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.file import lora_tensors, write_lora_file
 from ltxv_train_core.lora.initialize import start_from
 from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.storage.safetensors_header import read_header
+from tests.core.families.test_fp8 import in_fp8
 from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, GENERATIONS, WIDTH, write_checkpoint
 
 pytestmark = [
@@ -183,6 +185,24 @@ def test_a_lora_has_the_same_effect_in_both(generation: str, tmp_path: Path) -> 
         expected = theirs[f"both/{what}"]
         assert (found[what] - expected).abs().max() <= CLOSE * expected.abs().max()
         assert (plain[what] - expected).abs().max() > 0.01
+
+
+@needs_ltx2
+@pytest.mark.parametrize("form", ["plain", "scaled"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_an_fp8_file_answers_as_in_comfyui(generation: str, form: str, tmp_path: Path) -> None:
+    """The blocks' linear layers in 8 bit, scaled or not, as published files have them."""
+    checkpoint = write_checkpoint(tmp_path / "x.safetensors", generation)
+    exact = {"both": cases(generation)["both"]}
+    before = ours(checkpoint, exact["both"])
+    metadata = read_header(checkpoint).metadata
+    save_file(in_fp8(load_file(checkpoint), form), checkpoint, metadata)
+    assert open_model(str(checkpoint)).facts.is_fp8
+    theirs, found = in_comfyui(tmp_path, checkpoint, exact), ours(checkpoint, exact["both"])
+    for what in ("text", "video", "audio"):
+        expected = theirs[f"both/{what}"]
+        assert (found[what] - expected).abs().max() <= CLOSE * expected.abs().max(), what
+    assert (found["video"] - before["video"]).abs().max() > 1e-3
 
 
 @needs_ltx2

@@ -20,15 +20,15 @@ def comfyui_file(model: Model, part: str) -> InFile | None:
 
 
 def comfyui_tensors(model: Model, part: str) -> Tensors:
-    """The transformer with its connectors, or the VAE, of the miniature under ComfyUI's names without a
-    prefix.
+    """The transformer with its connectors, or the miniature's VAE, under ComfyUI's names without a prefix.
 
     Raises:
         ModelError: a file has no such part that this program reads.
     """
     model.part(part).require()
     if part == TRANSFORMER:
-        denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+        dtype = torch.float32 if model.name == MINIATURE else torch.bfloat16
+        denoiser = model.transformer.denoiser(model.load_transformer(dtype))
         named, metadata = denoiser.as_checkpoint(denoiser.transformer.state_dict())
         return {n.removeprefix(TRANSFORMER_PREFIX): t for n, t in named.items()}, metadata
     if part == VAE and model.name == MINIATURE:

@@ -1,4 +1,4 @@
-"""Where models of LTX-2.x come from: the miniature, a file."""
+"""Where models of LTX-2.x come from: the miniature, a file, a diffusers folder."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from ..family import PublishedVersion
 from ..model import Model, Part, TextEncoderPart
 from .comfyui_parts import comfyui_file, comfyui_tensors
 from .detect import transformer_prefix
+from .diffusers_folder import folder_model, is_folder
 from .family import LTX2
 from .miniature.shipped import MINIATURE
 from .miniature_model import MiniatureTextEncoderPart, miniature_model
@@ -33,8 +34,10 @@ _ON_CANVAS = (
 
 
 def recognises(place: Path) -> bool:
-    """Whether a file holds a transformer of LTX-2.x."""
+    """Whether a file holds a transformer of LTX-2.x, or a folder is one of its in the diffusers layout."""
     try:
+        if place.is_dir():
+            return is_folder(place)
         return place.is_file() and transformer_prefix(read_header(place)) is not None
     except LTXVTrainError:
         return False
@@ -55,8 +58,11 @@ def open_place(
         return miniature_model()
     if isinstance(place, Path) and place.is_file():
         return single_file_model(name, place)
+    if isinstance(place, Path) and is_folder(place):
+        return folder_model(name, place)
     raise ModelError(
-        f"model_source {shown(name)}: expected a file (.safetensors) of LTX-2 or {MINIATURE}"
+        f"model_source {shown(name)}: expected a file (.safetensors) of LTX-2, a folder in the diffusers layout, "
+        f"or {MINIATURE}"
     )
 
 

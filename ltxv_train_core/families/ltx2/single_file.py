@@ -13,31 +13,16 @@ from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
-from ..names import AUDIO_VAE, CONNECTORS, TEXT_ENCODER, VAE
+from ..names import CONNECTORS
 from .connectors import Connectors, comfy_name, is_connector
 from .denoiser import LTX2Denoiser
 from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
+from .parts_on_canvas import NEEDED, parts_on_canvas
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
-
-_NEEDED = {
-    "2.0": "Gemma 3 12B with the text projection of LTX-2",
-    "2.3": "Gemma 3 12B with the text projection of LTX-2.3",
-    "2.5": "the Gemma 4 12B of LTX-2.5",
-}
-_ON_CANVAS = {
-    VAE: "its video VAE is taken from the canvas: connect `vae` of Preprocess LTXV Dataset to Load Checkpoint, or "
-    "to Load VAE with the file that was published beside the model",
-    AUDIO_VAE: "its audio VAE is taken from the canvas: connect `audio_vae` of Preprocess LTXV Dataset to Load LTXV "
-    "Audio VAE with the checkpoint, or to Load VAE with the file that was published beside the model; or switch "
-    "with_sound off",
-    TEXT_ENCODER: "its text encoder is taken from the canvas: connect `clip` of Preprocess LTXV Dataset to Load "
-    "LTXV Audio Text Encoder with {text_encoder}",
-}
-_NO_SAMPLES = "; samples while training can't be made of it yet: leave validation.prompts empty"
 
 
 def single_file_model(name: str, path: Path) -> Model:
@@ -52,7 +37,7 @@ def single_file_model(name: str, path: Path) -> Model:
         raise ModelError(
             f"model_source {shown(name)}: expected an LTX-2 transformer, found {found}"
         )
-    source, needed = f"model_source {shown(name)}", _NEEDED[contents.generation]
+    source = f"model_source {shown(name)}"
     connectors: Part = (
         ConnectorsFile(contents)
         if contents.connectors
@@ -61,13 +46,7 @@ def single_file_model(name: str, path: Path) -> Model:
             "the transformer reads them; take a file as it was published"
         )
     )
-    where = {**_ON_CANVAS, TEXT_ENCODER: _ON_CANVAS[TEXT_ENCODER].format(text_encoder=needed)}
-    parts: dict[str, Part] = {
-        part: MissingPart(
-            f"{source}: {told}{_NO_SAMPLES}", connectors if part == TEXT_ENCODER else None
-        )
-        for part, told in where.items()
-    }
+    parts = parts_on_canvas(source, NEEDED[contents.generation], connectors)
     return Model(name, LTX2, TransformerFile(name, contents), {**parts, CONNECTORS: connectors})
 
 
@@ -88,7 +67,7 @@ class TransformerFile(transformer_file.TransformerFile):
         return ModelFacts(
             is_fp8=self.is_fp8,
             text_width=None,
-            text_encoder=_NEEDED[self.contents.generation],
+            text_encoder=NEEDED[self.contents.generation],
             architecture=ARCHITECTURE,
             transformer_config=self.config,
             generation=f"LTX-{self.contents.generation}",

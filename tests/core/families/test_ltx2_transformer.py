@@ -24,6 +24,7 @@ from ltxv_train_core.models.memory.offload import offload, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.helpers.ltx2 import (
     AUDIO_WIDTH,
+    CAPTION,
     GENERATIONS,
     WIDTH,
     transformer_of,
@@ -260,6 +261,31 @@ def test_a_quantized_base_trains(kind):
     flat = [torch.cat([each[name].flatten() for name in exact]) for each in (exact, found)]
     near = F.cosine_similarity(*flat, dim=0)
     assert near > {"int8-quanto": 0.999, "int4-quanto": 0.8, "fp8-quanto": 0.98}[kind]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize(
+    "kind",
+    ["int8-quanto", pytest.param("int4-quanto", marks=pytest.mark.extension), "fp8-quanto"],
+)
+def test_a_quantized_base_answers_as_its_numbers_say(kind: str, generation: str) -> None:
+    quantized = quantize_base(transformer_of(generation), kind, CPU)
+    numbers = {
+        name: tensor.dequantize() if hasattr(tensor, "dequantize") else tensor
+        for name, tensor in dict(quantized.named_parameters()).items()
+    }
+    plain = transformer_of(generation)
+    changed = [
+        name for name, own in plain.named_parameters() if not torch.equal(own, numbers[name])
+    ]
+    assert len(changed) > 40, "its layers in blocks are rounded"
+    plain.load_state_dict({**plain.state_dict(), **numbers})
+    inputs = given(caption=CAPTION if generation == "2.0" else None)
+    with torch.no_grad():
+        found, expected = (denoiser_of(each).denoise(*inputs) for each in (quantized, plain))
+    for name in (VIDEO, AUDIO):
+        scale = expected[name].abs().max()
+        assert (found[name] - expected[name]).abs().max() <= 1e-5 * scale
 
 
 def test_an_fp8_file_stays_in_fp8_and_answers_as_its_numbers_say(tmp_path: Path):

@@ -93,6 +93,15 @@ def test_captions_go_through_the_models_connectors_and_it_is_trained(
     assert (again.written, again.reused) == (0, summary.written)
     assert train(configured(summary.root, file, tmp_path / "runs")).finished
 
+    half = settings.model_copy(
+        update={"text_encoder_dtype": "bfloat16", "output_dir": tmp_path / "half"}
+    )
+    root = preprocess(half, encoders=given()).root
+    stored = load_file(root / read_index(root).items[0].caption.embedding.path)
+    for name, tensor in stored.items():
+        assert tensor.dtype == torch.bfloat16
+        assert (tensor.float() - expected[name]).abs().mean() < 0.02
+
     other, tensors = tmp_path / "other.safetensors", load_file(file)
     name = next(n for n in tensors if "video_embeddings_connector" in n and "to_q.weight" in n)
     write_safetensors(other, {**tensors, name: 2 * tensors[name]}, read_header(file).metadata)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from ltxv_train_core.datasets.cache import Cache
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.datasets.summary import summarize
 from ltxv_train_core.errors import Cancelled, ConfigurationError, DataError
 from ltxv_train_core.events import Progress
 from ltxv_train_core.families.ltxv.text_encoder import T5TextEncoder
@@ -80,6 +83,17 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     assert item.caption.text == "TRIGGER a red circle"
     assert list(item.streams["video"]) == ["latents"]
     assert item.streams["video"]["latents"].key == metadata["key"]
+
+
+def test_the_memory_of_training_is_told_for_published_models_alone(write_clip, make):
+    write_clip("a.mp4")
+    summary = make([row("a.mp4", "a")])
+    assert "training memory" not in summary.text
+    index = read_index(summary.root)
+    of_published = replace(index, model={**index.model, "name": "LTXV_13B_097_DEV"})
+    lines = summarize(of_published, Cache(summary.root)).lines
+    told = [line.split(", estimated")[0] for line in lines if "training memory" in line]
+    assert told == [f"training memory of a {size} model" for size in ("2B", "13B")]
 
 
 def test_names_with_spaces_and_other_letters(tmp_path, write_clip, make):
