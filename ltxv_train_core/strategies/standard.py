@@ -9,10 +9,12 @@ from ..diffusion.draws import SampleDraws
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
+from ..families.ltxv.family import LTXV
 from ..families.names import AUDIO, LATENTS, VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..storage.paths import as_path
+from .arithmetic import arithmetic_of, streams_of
 from .base import StepInputs, StreamStep
 from .conditions import draw_given
 
@@ -23,7 +25,8 @@ class StandardStrategy:
     def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]):
         self.flow_matching = config.flow_matching
         self.conditioning = config.conditioning
-        self.streams = streams
+        self.streams = streams_of(config, streams)
+        self.arithmetic = arithmetic_of(config)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
         if len(streams) == 1:
@@ -52,15 +55,16 @@ class StandardStrategy:
         self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
     ) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
-        latents = tensors[LATENTS].float()
+        latents = tensors[LATENTS].to(self.arithmetic.dtype)
         clean = stream.to_tokens(latents)
-        noise = draws.normal(*clean.shape[1:])
-        given = whole_tokens(stream, draw_given(tensors, self.conditioning, draws))
+        noise = draws.normal(*clean.shape[1:]).to(clean.dtype)
+        of_conditions = draws.shared() if self.arithmetic.conditions_by_batch else draws
+        given = whole_tokens(stream, draw_given(tensors, self.conditioning, of_conditions))
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         seen = StreamInput(
             tokens=(1 - mix) * clean + mix * noise,
-            levels=per_token,
+            levels=self.arithmetic.told(per_token),
             positions=stream.positions(latents.shape[2:], batch.fps),
         )
         weight = stream.loss_weight * self._weights.get(name, 1.0)
@@ -75,7 +79,13 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
-    grid = family_named(dataset.index.family).grid
+    family = family_named(dataset.index.family)
+    if config.flow_matching.compat and family is not LTXV:
+        raise DataError(
+            f"flow_matching.compat {config.flow_matching.compat}: that trainer trains LTX-Video 0.9.x alone, "
+            f"and {root} is for {family.name}; leave it out"
+        )
+    grid = family.grid
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
     if found := wanted.whole_clip_problems(longest, str(root)):
         raise DataError("; ".join(found))
