@@ -11,11 +11,11 @@ class Turn(NamedTuple):
 
     Attributes:
         number: of the turn, counted through all epochs: what is drawn for it depends on this alone.
-        index: of the clip.
+        clip: its index.
     """
 
     number: int
-    index: int
+    clip: int
 
 
 def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Iterator[list[Turn]]:

@@ -327,9 +327,7 @@ class Batches(Iterator[Batch]):
 
     def _read(self, turns: list[Turn]) -> Batch:
         examples = [
-            self._dataset.draw(
-                index, np.random.default_rng([self._seed, number, CAPTION_DRAWS])
-            )
+            self._dataset.draw(index, np.random.default_rng([self._seed, number, CAPTION_DRAWS]))
             for number, index in turns
         ]
         return collate(examples, [turn.number for turn in turns])

@@ -51,9 +51,7 @@ class StandardStrategy:
         tokens = stream.to_tokens(latents).shape[1]
         return draw_noise_levels(self.flow_matching, tokens, stream, draws)
 
-    def _step(
-        self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
-    ) -> StreamStep:
+    def _step(self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
         latents = tensors[LATENTS].to(self.arithmetic.dtype)
         clean = stream.to_tokens(latents)

@@ -44,7 +44,8 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         "acceleration.quantization": options.quantization is not None,
         "acceleration.blocks_to_offload": options.blocks_to_offload > 0,
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
-        f"optimization.optimizer_type {optimizer}": optimizer not in ("adamw", "adamw_schedulefree"),
+        f"optimization.optimizer_type {optimizer}": optimizer
+        not in ("adamw", "adamw_schedulefree"),
     }
     return [
         f"{option}: can't be used with a model whose weights are shared among processes "
@@ -79,7 +80,7 @@ def accumulating(forward: nn.Module, is_last: bool) -> AbstractContextManager[No
     """Of all forward and backward passes of a step only the last one averages gradients. Sharded gradients
     are added up as parts: whole ones would take the memory that sharding saves."""
     if isinstance(forward, DistributedDataParallel) and not is_last:
-        return forward.no_sync()  # type: ignore[no-any-return]
+        return forward.no_sync()
     return nullcontext()
 
 

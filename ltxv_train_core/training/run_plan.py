@@ -176,7 +176,11 @@ def open_source(
 
 
 def _parts(
-    config: TrainingConfig, dataset: TrainingDataset, source: Model, processes: int, stage: str | None
+    config: TrainingConfig,
+    dataset: TrainingDataset,
+    source: Model,
+    processes: int,
+    stage: str | None,
 ) -> tuple[TrainingConfig, str, str, int, str | None, bool]:
     """What a run's fingerprint is made of."""
     data = dataset.fingerprint()

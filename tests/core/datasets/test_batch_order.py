@@ -7,7 +7,7 @@ from ltxv_train_core.datasets import batch_order as ordering
 def batch_order(groups, batch_size, seed):
     """The clips of each batch."""
     for batch in ordering.batch_order(groups, batch_size, seed):
-        yield [turn.index for turn in batch]
+        yield [turn.clip for turn in batch]
 
 
 def test_a_turn_has_its_number_whatever_batch_it_is_in():
