@@ -1,14 +1,10 @@
 """What trainers compute differently in one step. `flow_matching.compat` switches all of it."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from ..config import TrainingConfig
-from ..families.base import Stream
-from ..families.ltxv.video_stream import VideoStream
 
 
 @dataclass(frozen=True)
@@ -40,16 +36,3 @@ LTX_VIDEO_TRAINER = Arithmetic(torch.bfloat16, told_levels=1000, conditions_by_b
 def arithmetic_of(config: TrainingConfig) -> Arithmetic:
     """That of the trainer whose results a configuration reproduces."""
     return LTX_VIDEO_TRAINER if config.flow_matching.compat else OURS
-
-
-def streams_of(config: TrainingConfig, streams: Mapping[str, Stream]) -> Mapping[str, Stream]:
-    """Streams as that trainer sees them. LTX-Video-Trainer: no frame is at a causal position, neither of a
-    target nor of a reference, and the shift has no limit."""
-    if config.flow_matching.compat is None:
-        return streams
-    return {
-        name: replace(stream, causal=False, causal_references=False, shift_limit=math.inf)
-        if isinstance(stream, VideoStream)
-        else stream
-        for name, stream in streams.items()
-    }

@@ -9,12 +9,12 @@ from ..diffusion.draws import SampleDraws
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
-from ..families.ltxv.family import LTXV
 from ..families.names import AUDIO, LATENTS, VIDEO
+from ..families.other_trainers import TRAINED_FAMILIES, streams_as_in
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..storage.paths import as_path
-from .arithmetic import arithmetic_of, streams_of
+from .arithmetic import arithmetic_of
 from .base import StepInputs, StreamStep
 from .conditions import draw_given
 
@@ -25,7 +25,8 @@ class StandardStrategy:
     def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]):
         self.flow_matching = config.flow_matching
         self.conditioning = config.conditioning
-        self.streams = streams_of(config, streams)
+        compat = config.flow_matching.compat
+        self.streams = streams_as_in(compat, streams) if compat else streams
         self.arithmetic = arithmetic_of(config)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
@@ -78,10 +79,11 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
     family = family_named(dataset.index.family)
-    if config.flow_matching.compat and family is not LTXV:
+    compat = config.flow_matching.compat
+    if compat and family.name != TRAINED_FAMILIES[compat]:
         raise DataError(
-            f"flow_matching.compat {config.flow_matching.compat}: that trainer trains LTX-Video 0.9.x alone, "
-            f"and {root} is for {family.name}; leave it out"
+            f"flow_matching.compat {compat}: that trainer trains {TRAINED_FAMILIES[compat]} alone, and "
+            f"{root} is for {family.name}; leave it out"
         )
     grid = family.grid
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)

@@ -12,6 +12,8 @@ from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
+from ltxv_train_core.families.other_trainers import streams_as_in
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.strategies import STRATEGIES
 
@@ -127,11 +129,7 @@ def test_loss_and_gradients_are_those_of_ltx_video_trainer(given, mode, first_fr
 
 
 def test_the_shift_of_many_tokens_has_no_limit():
-    from ltxv_train_core.families.ltxv.video_stream import VideoStream
-    from ltxv_train_core.strategies.arithmetic import streams_of
-
-    whole = config.build(TrainingConfig, {"data": {"preprocessed_data_root": "x"}} | SWITCH)
-    (stream,) = streams_of(whole, {"video": VideoStream(True)}).values()
+    (stream,) = streams_as_in("ltx-video-trainer", {"video": VideoStream(True)}).values()
     assert (stream.shift_limit, stream.causal, stream.causal_references) == (math.inf, False, False)
 
 

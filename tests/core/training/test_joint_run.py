@@ -147,7 +147,7 @@ def test_data_of_another_family_are_refused(
 
 def test_no_other_trainer_s_arithmetic_is_there_for_it(root: Path, tmp_path: Path) -> None:
     (problem,) = problems(configured(root, tmp_path, flow_matching={"compat": "ltx-video-trainer"}))
-    assert "flow_matching.compat ltx-video-trainer: that trainer trains LTX-Video 0.9.x" in problem
+    assert "flow_matching.compat ltx-video-trainer: that trainer trains" in problem
 
 
 def test_a_lora_of_another_family_is_no_start(root: Path, tmp_path: Path) -> None:
