@@ -16,7 +16,7 @@ from ..config import (
     build,
     yaml_file,
 )
-from ..events import Reporter, StopSignal
+from ..events import Progress, Reporter, StopSignal
 from ..team import ALONE, Team
 from .terminal import run
 
@@ -85,7 +85,7 @@ def preprocess(args: Namespace) -> int:
         if team.rank == 0:
             team.agree(None)
         if team.count > 1:
-            encode_share(found, team, report, stop)
+            encode_share(found, team, _without_bars(report, team), stop)
         return prepare(found, report, stop) if team.rank == 0 else None
 
     summary = run(work)
@@ -124,7 +124,9 @@ def caption(args: Namespace) -> int:
     from ..manifests.captioning import write_captions
 
     settings, team = _settings(CaptionSettings, args), _team()
-    summary = run(lambda report, stop: write_captions(settings, report, stop, team))
+    summary = run(
+        lambda report, stop: write_captions(settings, _without_bars(report, team), stop, team)
+    )
     if team.rank > 0:
         return OK
     print(
@@ -227,6 +229,13 @@ def _team() -> Team:
     from ..training.distributed import Processes
 
     return Processes.join()
+
+
+def _without_bars(report: Reporter, team: Team) -> Reporter:
+    """Of several processes on one terminal, the first one alone draws bars."""
+    if team.rank == 0:
+        return report
+    return lambda event: None if isinstance(event, Progress) else report(event)
 
 
 def _settings(section: type[SectionT], args: Namespace) -> SectionT:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.distributed.fsdp
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +18,11 @@ from ..config import TrainingConfig
 from ..families.base import Denoiser, StreamInput, Text
 from .distributed import Processes
 from .trainable import Trainable
+
+_TOO_OLD = (
+    f"torch {torch.__version__} can't share a model's weights among processes; take 2.6 or newer, or train "
+    "a LoRA without acceleration.shard_model"
+)
 
 
 class DenoisingPass(nn.Module):
@@ -47,7 +53,8 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),
     }
-    return [
+    too_old = [] if hasattr(torch.distributed.fsdp, "fully_shard") else [_TOO_OLD]
+    return too_old + [
         f"{option}: can't be used with a model whose weights are shared among processes "
         "(model.training_mode full, or acceleration.shard_model); leave it at its default"
         for option, is_wrong in found.items()
