@@ -1,6 +1,7 @@
 """The commands. Each returns an exit code; results go to standard output."""
 
 import json
+import os
 import signal
 from argparse import Namespace
 from pathlib import Path
@@ -15,7 +16,8 @@ from ..config import (
     build,
     yaml_file,
 )
-from ..events import Reporter, StopSignal
+from ..events import Progress, Reporter, StopSignal
+from ..team import ALONE, Team
 from .terminal import run
 
 if TYPE_CHECKING:
@@ -63,19 +65,32 @@ def generate(args: Namespace) -> int:
 
 
 def preprocess(args: Namespace) -> int:
-    """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON."""
+    """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON.
+
+    Processes that `accelerate launch` has started share the clips; the first one writes the index.
+    """
     from ..manifests.hub_dataset import folder_name, is_hub_name, with_hub_source
+    from ..preprocessing.preprocess import encode_share
     from ..preprocessing.preprocess import preprocess as prepare
 
+    team = _team()
     settings = _settings(PreprocessSettings, args)
     named = settings.source.as_posix()
     folder = HUB_DATASETS / folder_name(named) if is_hub_name(named, Path()) else None
 
-    def work(report: Reporter, stop: StopSignal) -> "PreprocessSummary":
+    def work(report: Reporter, stop: StopSignal) -> "PreprocessSummary | None":
+        if team.rank > 0:
+            team.agree(None)  # until the source is there
         found = with_hub_source(settings, named, folder, report, stop) if folder else settings
-        return prepare(found, report, stop)
+        if team.rank == 0:
+            team.agree(None)
+        if team.count > 1:
+            encode_share(found, team, _without_bars(report, team), stop)
+        return prepare(found, report, stop) if team.rank == 0 else None
 
     summary = run(work)
+    if summary is None:
+        return OK
     print(summary.text)
     print(f"contact sheet: {summary.sheet}")
     if summary.verification is not None:
@@ -105,11 +120,15 @@ def split(args: Namespace) -> int:
 
 
 def caption(args: Namespace) -> int:
-    """Captions clips and prints the path of the metadata."""
+    """Captions clips and prints the path of the metadata. Processes share the clips, as in `preprocess`."""
     from ..manifests.captioning import write_captions
 
-    settings = _settings(CaptionSettings, args)
-    summary = run(lambda report, stop: write_captions(settings, report, stop))
+    settings, team = _settings(CaptionSettings, args), _team()
+    summary = run(
+        lambda report, stop: write_captions(settings, _without_bars(report, team), stop, team)
+    )
+    if team.rank > 0:
+        return OK
     print(
         f"{summary.written} captions written, {summary.reused} reused, {len(summary.skipped)} skipped"
     )
@@ -201,6 +220,22 @@ def miniature_export(args: Namespace) -> int:
 
     print(export(Path(args.output)))
     return OK
+
+
+def _team() -> Team:
+    """This process among those that a launcher has started; importing torch for one alone takes seconds."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return ALONE
+    from ..training.distributed import Processes
+
+    return Processes.join()
+
+
+def _without_bars(report: Reporter, team: Team) -> Reporter:
+    """Of several processes on one terminal, the first one alone draws bars."""
+    if team.rank == 0:
+        return report
+    return lambda event: None if isinstance(event, Progress) else report(event)
 
 
 def _settings(section: type[SectionT], args: Namespace) -> SectionT:

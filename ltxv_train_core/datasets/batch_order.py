@@ -6,19 +6,21 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Turn(NamedTuple):
+class NumberedClip(NamedTuple):
     """A clip that is next.
 
     Attributes:
-        number: of the turn, counted through all epochs: what is drawn for it depends on this alone.
-        index: of the clip.
+        number: of the sample, counted through all epochs: what is drawn for it depends on this alone.
+        clip: its index.
     """
 
     number: int
-    index: int
+    clip: int
 
 
-def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Iterator[list[Turn]]:
+def batch_order(
+    groups: Sequence[Hashable], batch_size: int, seed: int
+) -> Iterator[list[NumberedClip]]:
     """Yields batches without end; each holds members of one group.
 
     Every epoch is a new permutation of all items, seeded by run and epoch. An item joins the batch
@@ -29,12 +31,12 @@ def batch_order(groups: Sequence[Hashable], batch_size: int, seed: int) -> Itera
     Args:
         groups: the group (size bucket) of each item.
     """
-    gathering: dict[Hashable, list[Turn]] = {}
+    gathering: dict[Hashable, list[NumberedClip]] = {}
     number = epoch = 0
     while True:
         for index in np.random.default_rng([seed, epoch]).permutation(len(groups)).tolist():
             batch = gathering.setdefault(groups[index], [])
-            batch.append(Turn(number, index))
+            batch.append(NumberedClip(number, index))
             number += 1
             if len(batch) == batch_size:
                 yield gathering.pop(groups[index])

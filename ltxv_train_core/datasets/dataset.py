@@ -20,7 +20,7 @@ from ..errors import DataError, shown
 from ..families.base import Embedding, Text
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..storage.tensors import is_finite
-from .batch_order import Turn, batch_order
+from .batch_order import NumberedClip, batch_order
 from .index import CachedFile, StreamFiles
 from .stored_files import open_files
 
@@ -326,11 +326,9 @@ class Batches(Iterator[Batch]):
             future.cancel()
         self._ahead.clear()
 
-    def _read(self, turns: list[Turn]) -> Batch:
+    def _read(self, clips: list[NumberedClip]) -> Batch:
         examples = [
-            self._dataset.draw(
-                index, np.random.default_rng([self._seed, number, CAPTION_DRAWS])
-            )
-            for number, index in turns
+            self._dataset.draw(index, np.random.default_rng([self._seed, number, CAPTION_DRAWS]))
+            for number, index in clips
         ]
-        return collate(examples, [turn.number for turn in turns])
+        return collate(examples, [clip.number for clip in clips])

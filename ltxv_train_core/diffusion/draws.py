@@ -29,6 +29,10 @@ class SampleDraws:
             torch.Generator().manual_seed(sample_seed(seed, number)) for number in numbers
         ]
 
+    def shared(self) -> "SampleDraws":
+        """Draws in which every sample sees the numbers of the first one."""
+        return _SharedDraws(self)
+
     def uniform(self, *shape: int) -> Tensor:
         """[B, *shape] between 0 and 1."""
         return torch.stack([torch.rand(shape, generator=each) for each in self._generators])
@@ -36,3 +40,15 @@ class SampleDraws:
     def normal(self, *shape: int) -> Tensor:
         """[B, *shape] of the standard normal distribution."""
         return torch.stack([torch.randn(shape, generator=each) for each in self._generators])
+
+
+class _SharedDraws(SampleDraws):
+    def __init__(self, draws: SampleDraws):
+        self._generators = draws._generators[:1]
+        self._count = len(draws._generators)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return super().uniform(*shape).expand(self._count, *shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        return super().normal(*shape).expand(self._count, *shape)

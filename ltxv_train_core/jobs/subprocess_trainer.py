@@ -18,6 +18,7 @@ from ..errors import Cancelled
 from ..events import Control, Notice, Reporter, StopSignal
 from ..models import device
 from ..permissions import environment
+from ..permissions.launcher import LOCAL, LauncherProfile, launcher_profile
 from ..runs import Failure, RunFolder, RunWriter
 from ..runs.failures import RunFailedError, failure_left
 from ..runs.state import ACTIVE
@@ -79,13 +80,14 @@ class SubprocessTrainer:
         self, plan: RunPlan, writer: RunWriter, report: Reporter, control: Control
     ) -> Failure | None:
         """Lets the worker train. Returns why it failed, unless the run's state says how it ended."""
-        listener = WorkerListener()
+        profile = launcher_profile() if self.processes > 1 else None
+        listener = WorkerListener(profile.host if profile else LOCAL)
         log = plan.run.folder / LOG_NAME
         writer.release()
         try:
             with named_faults(log), log.open("wb") as output:
                 process = subprocess.Popen(
-                    _command(plan.run, self.processes),
+                    _command(plan.run, self.processes, profile),
                     env=os.environ
                     | environment()
                     | device.device_environment()
@@ -173,10 +175,12 @@ def _detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _command(run: RunFolder, processes: int) -> list[str]:
+def _command(run: RunFolder, processes: int, profile: LauncherProfile | None) -> list[str]:
     worker = [str(WORKER), str(run.folder)]
     if processes == 1:
         return [sys.executable, *worker]
+    if profile is not None:
+        return [*profile.words(processes), *worker]
     return [
         *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--gpu_ids", "all"),
         *("--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"),

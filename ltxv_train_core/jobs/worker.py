@@ -72,6 +72,7 @@ def _train(folder: Path) -> "Processes":
         try:
             processes = Processes.join(control)
             plan = plan_again(run, report)
+            _require_count(plan.state.processes, processes)
         except Cancelled:
             park(run, writer, report, interrupted(control))
             raise
@@ -80,6 +81,18 @@ def _train(folder: Path) -> "Processes":
             raise
         train_plan(plan, writer, report, control, processes)
     return processes
+
+
+def _require_count(wanted: int, processes: "Processes") -> None:
+    from ltxv_train_core.errors import ConfigurationError
+
+    if processes.count != wanted:
+        raise ConfigurationError(
+            [
+                f"the launcher started {processes.count} processes, and this run is for {wanted}: "
+                "choose as many, or let {processes} stand in the command of launcher.json"
+            ]
+        )
 
 
 def _listen(connection: "WorkerConnection", control: "Control") -> None:

@@ -1,6 +1,7 @@
 """Captions for media that have none, by a vision-language model, in a file that people can edit."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +21,15 @@ from ..events import (
 from ..media.video import iterate_frames, probe
 from ..models.captioner import VideoCaptioner
 from ..models.device import free_memory
+from ..team import ALONE, Team
+from .caption_journal import CaptionJournal, journals, with_captions
 from .captions import without_opening
 from .clip_files import relative_paths, row
 from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import Clip, Columns, captions_of, read_manifest
+
+WRITE_SECONDS = 30.0
+"""From one write of the whole file to the next."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,20 @@ class CaptionSummary:
 
 
 def write_captions(
-    settings: CaptionSettings, report: Reporter = ignore, stop: StopSignal | None = None
+    settings: CaptionSettings,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    team: Team = ALONE,
 ) -> CaptionSummary:
     """Captions what has no caption yet, in the source or in the file that is written.
 
-    The file is written after every caption, with what people have edited in it meanwhile. It names all
-    clips from the first write on. A clip that can't be read is reported and has no caption. The model
-    is not loaded if no caption is missing.
+    Each caption is on the disk at once, in a journal. The file is written from time to time and at the
+    end, with what people have edited in it meanwhile. It names all clips from the first write on. A clip
+    that can't be read is reported and has no caption. The model is not loaded if no caption is missing.
+
+    Args:
+        team: processes that share the clips; the first one writes the file. The summary counts what this
+            one has captioned.
 
     Raises:
         DataError: the source or the file to write can't be read, or that file is somebody else's.
@@ -51,38 +64,100 @@ def write_captions(
         ModelError: there is no such model.
         Cancelled: stopped; the file has the captions up to then.
     """
-    skipped: list[tuple[str, str]] = []
-
-    def skip(name: str, reason: str) -> None:
-        skipped.append((name, reason))
-        report(ClipSkipped(name, reason))
-
-    path = settings.metadata
-    clips = _write(path, _clips(settings, skip, report))
-    report_captions_aside(path, report)
-    missing = [i for i, clip in enumerate(clips) if not clip.captions]
+    path, skipped = settings.metadata, _Skipped(report)
+    metadata = None
+    if team.rank == 0:
+        metadata = _Metadata(path, _clips(settings, skipped, report))
+        report_captions_aside(path, report)
+    missing: list[str] = team.agree(metadata.missing() if metadata else None)
+    own = [Path(media) for media in missing[team.rank :: team.count]]
+    journal = CaptionJournal(path, team.rank)
     written = 0
-    if missing:
-        captioner = VideoCaptioner.load(settings.model, settings.load_in_8bit, report, stop)
-        try:
-            for done, i in enumerate(missing):
-                raise_if_stopped(stop or NeverStop())
-                report(Progress("write captions", done, len(missing), "clip"))
-                if clips[i].captions:
-                    continue
-                try:
-                    caption = _caption(captioner, clips[i], settings)
-                except DataError as error:
-                    skip(clips[i].name, str(error))
-                    continue
-                clips[i] = replace(clips[i], captions=(caption,))
-                clips = _write(path, clips)
-                written += 1
-            report(Progress("write captions", len(missing), len(missing), "clip"))
-        finally:
-            del captioner
-            free_memory()
-    return CaptionSummary(path, written, len(clips) - len(missing), tuple(skipped))
+    try:
+        for media, caption in _captions(own, settings, skipped, report, stop or NeverStop()):
+            journal.add(media, caption)
+            written += 1
+            if metadata:
+                metadata.write_if_due()
+    finally:
+        if metadata:
+            metadata.write()
+            journal.clear()
+    team.agree(None)  # until every process has captioned its share
+    reused = 0
+    if metadata:
+        metadata.write()
+        metadata.clear_journals()
+        reused = len(metadata.clips) - len(missing)
+    return CaptionSummary(path, written, reused, tuple(skipped.found))
+
+
+class _Skipped:
+    """Reports and remembers the clips without a caption."""
+
+    def __init__(self, report: Reporter):
+        self.report, self.found = report, list[tuple[str, str]]()
+
+    def __call__(self, name: str, reason: str) -> None:
+        self.found.append((name, reason))
+        self.report(ClipSkipped(name, reason))
+
+
+class _Metadata:
+    """The file that is written, with what journals and people have added to it."""
+
+    def __init__(self, path: Path, clips: list[Clip]):
+        self.path, self.clips = path, clips
+        self.write()
+        self.clear_journals()
+
+    def missing(self) -> list[str]:
+        """The media of the clips without a caption."""
+        return [str(clip.media) for clip in self.clips if not clip.captions]
+
+    def write_if_due(self) -> None:
+        """Writes at most every half minute, and takes at most a twentieth of the time for it."""
+        if time.monotonic() - self._written >= max(WRITE_SECONDS, 20 * self._duration):
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file with the captions of all journals; those of people go before them."""
+        started = time.monotonic()
+        self.clips = _write(self.path, with_captions(self.clips, journals(self.path)))
+        self._written = time.monotonic()
+        self._duration = self._written - started
+
+    def clear_journals(self) -> None:
+        """Removes what the file has; no process may be adding to one."""
+        for journal in journals(self.path):
+            journal.clear()
+
+
+def _captions(
+    media: list[Path],
+    settings: CaptionSettings,
+    skip: Callable[[str, str], None],
+    report: Reporter,
+    stop: StopSignal,
+) -> Iterator[tuple[Path, str]]:
+    """Captions files one by one, and reports those that can't be read."""
+    if not media:
+        return
+    captioner = VideoCaptioner.load(settings.model, settings.load_in_8bit, report, stop)
+    try:
+        for done, path in enumerate(media):
+            raise_if_stopped(stop)
+            report(Progress("write captions", done, len(media), "clip"))
+            try:
+                caption = _caption(captioner, path, settings)
+            except DataError as error:
+                skip(path.name, str(error))
+                continue
+            yield path, caption
+        report(Progress("write captions", len(media), len(media), "clip"))
+    finally:
+        del captioner
+        free_memory()
 
 
 def _clips(
@@ -121,16 +196,16 @@ def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip
         )
 
 
-def _caption(captioner: VideoCaptioner, clip: Clip, settings: CaptionSettings) -> str:
+def _caption(captioner: VideoCaptioner, media: Path, settings: CaptionSettings) -> str:
     """
     Raises:
         DataError: the clip can't be read, or the model has no words for it.
     """
-    frames, fps = sample_frames(clip.media, settings.frames_per_second, settings.max_frames)
+    frames, fps = sample_frames(media, settings.frames_per_second, settings.max_frames)
     text = captioner.caption(frames, fps, settings.instruction, settings.max_new_tokens)
     caption = " ".join(text.split())
     if not caption:
-        raise DataError(f"{clip.media}: the model gave an empty caption")
+        raise DataError(f"{media}: the model gave an empty caption")
     return without_opening(caption) if settings.remove_llm_prefixes else caption
 
 

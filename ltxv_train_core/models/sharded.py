@@ -32,11 +32,14 @@ def part_of(value: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     part: Tensor = distribute_tensor(
-        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+        value.to(like.device),
+        like.device_mesh,  # type: ignore[attr-defined]
+        like.placements,  # type: ignore[attr-defined]
+        src_data_rank=None,
     )
     return part
 
 
 def local(tensor: Tensor) -> Tensor:
     """The numbers that lie in this process."""
-    return tensor.to_local() if is_part(tensor) else tensor  # type: ignore[attr-defined,no-any-return]
+    return tensor.to_local() if is_part(tensor) else tensor  # type: ignore[attr-defined]

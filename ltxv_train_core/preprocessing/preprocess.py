@@ -9,7 +9,7 @@ is recognised without it.
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from ..families.names import MASK, TEXT_ENCODER, VIDEO
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
+from ..team import Team
 from .buckets import filled_size, named_sizes
 from .data_set_name import PATHS, data_set_name
 from .encoder_cache import model_stamp, remembered_encoders
@@ -49,7 +50,7 @@ from .progress import PassLog
 if TYPE_CHECKING:
     from .contact_sheet import Strips
 
-__all__ = ["PreprocessSettings", "PreprocessSummary", "preprocess"]
+__all__ = ["PreprocessSettings", "PreprocessSummary", "encode_share", "preprocess"]
 
 # What a kill loses of hashes and sizes; each save writes the whole file.
 SAVE_FACTS_EVERY_SECONDS = 10.0
@@ -105,6 +106,32 @@ def preprocess(
             found = finding.result()
         planned = work.plan(clips, found)
     return work.finish(work.encode(planned, found), found)
+
+
+def encode_share(
+    settings: PreprocessSettings,
+    team: Team,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    encoders: Mapping[str, EncoderSource[object]] | None = None,
+) -> None:
+    """Encodes this process's share of a data set into the cache; returns when all have encoded theirs.
+
+    There is no index then: `preprocess` of one process writes it, and finds everything encoded. What can't
+    be used is left to it as well. Raises as `preprocess`.
+    """
+    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    work = _Pass(settings, PassLog(report, stop or NeverStop()), encoders or {})
+    manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
+    if team.rank == 0:
+        work.cache.claim()
+    team.agree(None)
+    clips = manifest.clips[team.rank :: team.count]
+    if clips:
+        found = work.find_encoders()
+        with suppress(DataError):  # of these clips none can be used, and others may be
+            work.encode(work.plan(work.look_at(clips), found), found)
+    team.agree(None)
 
 
 class _Pass:

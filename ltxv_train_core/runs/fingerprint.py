@@ -94,7 +94,8 @@ def _digest(
         for option in ("batch_size", "gradient_accumulation_steps"):
             optimization.pop(option, None)
         spread.append(f"{samples_per_step(config, processes)} samples a step")
-        if not one_size or config.lora.dropout > 0:  # which is drawn for a whole batch
+        by_batch = config.lora.dropout > 0 or config.flow_matching.compat is not None
+        if not one_size or by_batch:  # dropout and conditions are drawn for a whole batch then
             spread.append(f"{config.optimization.batch_size} in a batch")
     values = {section: options for section, options in values.items() if options != {}}
     parts = [recipe, values, data, model, *spread]

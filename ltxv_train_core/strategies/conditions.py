@@ -23,9 +23,7 @@ Condition = Callable[[StreamTensors, ConditioningConfig, SampleDraws], Tensor]
 """Marks [B, ...] (bool) what it gives of a batch of one stream."""
 
 
-def first_frame(
-    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
-) -> Tensor:
+def first_frame(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     given = _nothing(stream)
     given[:, :1] = True
     return given
@@ -43,9 +41,7 @@ def suffix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
     return given
 
 
-def spatial_crop(
-    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
-) -> Tensor:
+def spatial_crop(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     """A rectangle with the picture's shape, at a place of its own in each sample; of pictures alone."""
     given = _nothing(stream)
     if given.ndim != 4:
@@ -75,9 +71,7 @@ CONDITIONS: dict[str, Condition] = {
 }
 
 
-def draw_given(
-    stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws
-) -> Tensor:
+def draw_given(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     """Draws what each sample is given clean: bool [B, ...].
 
     A sample of which nothing would be left to learn is given nothing.

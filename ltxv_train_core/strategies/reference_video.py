@@ -19,9 +19,7 @@ class ReferenceVideoStrategy(StandardStrategy):
     def open_data(config: TrainingConfig) -> TrainingDataset:
         return open_dataset(config, config.conditioning.reference_latents_dir)
 
-    def _step(
-        self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
-    ) -> StreamStep:
+    def _step(self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws) -> StreamStep:
         target = super()._step(name, batch, levels, draws)
         latents = batch.streams[name].get(REFERENCE)
         if latents is None:

@@ -10,9 +10,11 @@ from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
 from ..families.names import AUDIO, LATENTS, VIDEO
+from ..families.other_trainers import TRAINED_FAMILIES, streams_as_in
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..storage.paths import as_path
+from .arithmetic import arithmetic_of
 from .base import StepInputs, StreamStep
 from .conditions import draw_given
 
@@ -23,7 +25,9 @@ class StandardStrategy:
     def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]):
         self.flow_matching = config.flow_matching
         self.conditioning = config.conditioning
-        self.streams = streams
+        compat = config.flow_matching.compat
+        self.streams = streams_as_in(compat, streams) if compat else streams
+        self.arithmetic = arithmetic_of(config)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
         if len(streams) == 1:
@@ -48,19 +52,18 @@ class StandardStrategy:
         tokens = stream.to_tokens(latents).shape[1]
         return draw_noise_levels(self.flow_matching, tokens, stream, draws)
 
-    def _step(
-        self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws
-    ) -> StreamStep:
+    def _step(self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws) -> StreamStep:
         stream, tensors = self.streams[name], batch.streams[name]
-        latents = tensors[LATENTS].float()
+        latents = tensors[LATENTS].to(self.arithmetic.dtype)
         clean = stream.to_tokens(latents)
-        noise = draws.normal(*clean.shape[1:])
-        given = whole_tokens(stream, draw_given(tensors, self.conditioning, draws))
+        noise = draws.normal(*clean.shape[1:]).to(clean.dtype)
+        of_conditions = draws.shared() if self.arithmetic.conditions_by_batch else draws
+        given = whole_tokens(stream, draw_given(tensors, self.conditioning, of_conditions))
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         seen = StreamInput(
             tokens=(1 - mix) * clean + mix * noise,
-            levels=per_token,
+            levels=self.arithmetic.told(per_token),
             positions=stream.positions(latents.shape[2:], batch.fps),
         )
         weight = stream.loss_weight * self._weights.get(name, 1.0)
@@ -75,7 +78,14 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
-    grid = family_named(dataset.index.family).grid
+    family = family_named(dataset.index.family)
+    compat = config.flow_matching.compat
+    if compat and family.name != TRAINED_FAMILIES[compat]:
+        raise DataError(
+            f"flow_matching.compat {compat}: that trainer trains {TRAINED_FAMILIES[compat]} alone, and "
+            f"{root} is for {family.name}; leave it out"
+        )
+    grid = family.grid
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
     if found := wanted.whole_clip_problems(longest, str(root)):
         raise DataError("; ".join(found))

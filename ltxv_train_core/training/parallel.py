@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.distributed.fsdp
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +18,11 @@ from ..config import TrainingConfig
 from ..families.base import Denoiser, StreamInput, Text
 from .distributed import Processes
 from .trainable import Trainable
+
+_TOO_OLD = (
+    f"torch {torch.__version__} can't share a model's weights among processes; take 2.6 or newer, or train "
+    "a LoRA without acceleration.shard_model"
+)
 
 
 class DenoisingPass(nn.Module):
@@ -44,9 +50,11 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         "acceleration.quantization": options.quantization is not None,
         "acceleration.blocks_to_offload": options.blocks_to_offload > 0,
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
-        f"optimization.optimizer_type {optimizer}": optimizer not in ("adamw", "adamw_schedulefree"),
+        f"optimization.optimizer_type {optimizer}": optimizer
+        not in ("adamw", "adamw_schedulefree"),
     }
-    return [
+    too_old = [] if hasattr(torch.distributed.fsdp, "fully_shard") else [_TOO_OLD]
+    return too_old + [
         f"{option}: can't be used with a model whose weights are shared among processes "
         "(model.training_mode full, or acceleration.shard_model); leave it at its default"
         for option, is_wrong in found.items()
@@ -79,7 +87,7 @@ def accumulating(forward: nn.Module, is_last: bool) -> AbstractContextManager[No
     """Of all forward and backward passes of a step only the last one averages gradients. Sharded gradients
     are added up as parts: whole ones would take the memory that sharding saves."""
     if isinstance(forward, DistributedDataParallel) and not is_last:
-        return forward.no_sync()  # type: ignore[no-any-return]
+        return forward.no_sync()
     return nullcontext()
 
 

@@ -78,5 +78,7 @@ def _position(saved: TrainingState, runner: StepRunner) -> dict[str, int]:
     else:  # earlier versions counted the batches of each process
         taken, unit = position["consumed"], runner.batches.samples_at_once
     if type(taken) is not int or not 0 <= taken * unit <= saved.step * MOST_SAMPLES_PER_STEP:
-        raise ValueError(f"it is at {shown(taken)} in the data, which {saved.step} steps can't reach")
+        raise ValueError(
+            f"it is at {shown(taken)} in the data, which {saved.step} steps can't reach"
+        )
     return {"samples": taken * unit}

@@ -13,6 +13,7 @@ from ..events import Notice, Reporter, StopSignal, ignore
 from ..families.open import Model, open_model
 from ..models.device import default_device
 from ..permissions import policy
+from ..permissions.launcher import launcher_profile
 from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
 from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.reading import whole_number
@@ -142,8 +143,9 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
 
 
 def _require_devices(processes: int) -> None:
-    """Every process needs an accelerator of its own; on a CPU they share it."""
-    if processes <= 1:
+    """Every process needs an accelerator of its own; on a CPU they share it. Where they run on other
+    machines, these are asked by nobody before."""
+    if processes <= 1 or launcher_profile() is not None:
         return
     kind = default_device().type
     count = torch.cuda.device_count() if kind == "cuda" else processes if kind == "cpu" else 1
@@ -176,7 +178,11 @@ def open_source(
 
 
 def _parts(
-    config: TrainingConfig, dataset: TrainingDataset, source: Model, processes: int, stage: str | None
+    config: TrainingConfig,
+    dataset: TrainingDataset,
+    source: Model,
+    processes: int,
+    stage: str | None,
 ) -> tuple[TrainingConfig, str, str, int, str | None, bool]:
     """What a run's fingerprint is made of."""
     data = dataset.fingerprint()

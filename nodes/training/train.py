@@ -148,7 +148,7 @@ class TrainNode(io.ComfyNode):
                         optional=True,
                         tooltip="0: train inside ComfyUI. 1: in a process of its own; if it crashes, "
                         "ComfyUI keeps running. More: in that many processes together, one for each "
-                        "GPU; each has a batch of its own.",
+                        "GPU. They see batch_size x gradient_accumulation_steps x processes samples in a step.",
                     )
                 ),
             ],

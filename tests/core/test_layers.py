@@ -11,7 +11,7 @@ import ltxv_train_core
 CORE = Path(ltxv_train_core.__file__).parent
 ORDER = [
     {"errors", "memory_errors", "units"},
-    {"events", "geometry"},
+    {"events", "geometry", "team"},
     {"families/grids", "background", "storage"},
     {"permissions"},
     {"media"},

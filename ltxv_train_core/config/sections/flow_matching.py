@@ -51,6 +51,15 @@ class FlowMatchingConfig(Section):
         advanced=True,
     )
 
+    compat: Literal["ltx-video-trainer"] | None = option(
+        None,
+        "Compute steps as another trainer does, to reproduce its runs. ltx-video-trainer (LTX-Video 0.9.x): "
+        "timesteps rounded to thousandths, no causal positions of videos and references, noise and target in "
+        "bfloat16, a shift without limit, one draw for the first frames of a batch. The LoRA then suits "
+        "ComfyUI's sampler less well.",
+        advanced=True,
+    )
+
     @model_validator(mode="after")
     def _known_params(self) -> "FlowMatchingConfig":
         allowed = SAMPLING_PARAMS[self.timestep_sampling_mode]

@@ -20,11 +20,13 @@ class VideoStream:
 
     Attributes:
         causal: whether the model's sampler counts the first latent frame as one pixel frame.
+        causal_references: whether it does so for references.
     """
 
     causal: bool
+    causal_references: bool = True
+    shift_limit: float = SHIFT_AT_4096
     channels = LATENT_CHANNELS
-    shift_limit = SHIFT_AT_4096
     uniform_share = 0.0
     is_stretched = False
     loss_weight = 1.0
@@ -54,7 +56,7 @@ class VideoStream:
 
         The sampler's guides at frame 0 are causal whatever the model says of its own frames.
         """
-        return _positions(shape, fps, causal=True)
+        return _positions(shape, fps, self.causal_references)
 
     def shift(self, tokens: int) -> float:
         return linear_shift(tokens)

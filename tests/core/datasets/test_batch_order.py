@@ -7,18 +7,18 @@ from ltxv_train_core.datasets import batch_order as ordering
 def batch_order(groups, batch_size, seed):
     """The clips of each batch."""
     for batch in ordering.batch_order(groups, batch_size, seed):
-        yield [turn.index for turn in batch]
+        yield [each.clip for each in batch]
 
 
-def test_a_turn_has_its_number_whatever_batch_it_is_in():
-    def turns(groups, batch_size):
+def test_a_sample_has_its_number_whatever_batch_it_is_in():
+    def clips(groups, batch_size):
         batches = islice(ordering.batch_order(groups, batch_size, seed=4), 24 // batch_size)
         return dict(chain(*batches))
 
-    alone = turns(["a"] * 12, 1)
+    alone = clips(["a"] * 12, 1)
     assert sorted(alone) == list(range(24))
-    assert turns(["a"] * 12, 3) == alone
-    mixed = turns(["a", "b"] * 6, 3)
+    assert clips(["a"] * 12, 3) == alone
+    mixed = clips(["a", "b"] * 6, 3)
     assert all(alone[number] == index for number, index in mixed.items() if number in alone)
 
 

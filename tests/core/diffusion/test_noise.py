@@ -151,7 +151,9 @@ def test_noise_levels_are_drawn_from_the_seed_in_a_fixed_order(shift, std, share
         taken = torch.rand(16, generator=generator) < share
         expected[taken] = uniform[taken]
     assert torch.allclose(found, expected, atol=1e-6)
-    assert torch.equal(drawing.generator.get_state(), generator.get_state()), "no other number is drawn"
+    assert torch.equal(drawing.generator.get_state(), generator.get_state()), (
+        "no other number is drawn"
+    )
     assert ((found >= 0) & (found <= 1)).all()
 
 

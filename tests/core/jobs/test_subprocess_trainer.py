@@ -3,8 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from itertools import islice
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
@@ -66,8 +63,8 @@ def test_only_the_one_with_the_key_comes_in():
     until(lambda: opened)
     inside.send({"ask": "stop"})
     assert next(opened[0].messages()) == {"ask": "stop"}
+    threading.Thread(target=listener.accept, args=(lambda: False,), daemon=True).start()
     with pytest.raises(AuthenticationError):
-        threading.Thread(target=listener.accept, args=(lambda: False,), daemon=True).start()
         connect(f"{host} {port} {bytes.fromhex(key)[::-1].hex()}")
     for each in (silent, opened[0], inside):
         each.close()

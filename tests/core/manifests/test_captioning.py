@@ -1,6 +1,7 @@
 """Captions by a vision-language model: a random tiny one of the real class, from a real folder."""
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -12,10 +13,12 @@ from ltxv_train_core.cli import main
 from ltxv_train_core.config import CaptionSettings
 from ltxv_train_core.errors import Cancelled, DataError, ModelError
 from ltxv_train_core.events import Progress
+from ltxv_train_core.manifests import captioning
 from ltxv_train_core.manifests.captioning import sample_frames, write_captions
 from ltxv_train_core.media.write import write_exact_video, write_video
 from ltxv_train_core.models.captioner import VideoCaptioner
 from tests.helpers.hub_server import HubServer, Repository
+from tests.helpers.teams import share
 from tests.helpers.tiny_captioner import write_tiny_captioner
 
 
@@ -264,3 +267,94 @@ def test_a_model_of_the_hub_is_downloaded_with_progress_and_stops(
     done = [event for event in told if isinstance(event, Progress) and event.unit == "byte"]
     assert (done[-1].done, done[-1].total) == (done[-1].total, sum(map(len, files.values())))
     assert Progress("load captioning model", 0, 1, "model") in told
+
+
+class Quick(VideoCaptioner):
+    """Needs no time, so that what is measured is the writing."""
+
+    def __init__(self):
+        pass
+
+    def caption(self, frames, *options):
+        return f"a clip of {frames.mean():.0f}"
+
+
+def test_captions_of_many_clips_are_not_each_a_whole_file(tmp_path, monkeypatch):
+    """A line in the journal for each, and the file now and then."""
+    clips = 60
+    for i in range(clips):
+        Image.fromarray(clip(i)[0]).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(VideoCaptioner, "load", lambda *_: Quick())
+    written = []
+    write = captioning.write_edited
+    monkeypatch.setattr(
+        captioning, "write_edited", lambda path, rows: written.append(1) or write(path, rows)
+    )
+    summary = write_captions(settings(tmp_path, "x"))
+    assert summary.written == clips
+    assert len(written) == 3, "at the begin, and at the end"
+    assert all(captions(summary.metadata).values())
+    assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_the_file_is_written_every_half_minute(tmp_path, monkeypatch):
+    for i in range(8):
+        Image.fromarray(clip(i)[0]).save(tmp_path / f"{i}.png")
+    now, seen = [0.0], []
+    monkeypatch.setattr(VideoCaptioner, "load", lambda *_: Quick())
+    monkeypatch.setattr(captioning.time, "monotonic", lambda: now[0])
+
+    def report(event):
+        if isinstance(event, Progress):
+            now[0] += 12
+            seen.append(sum(map(bool, captions(tmp_path / "dataset.json").values())))
+
+    write_captions(settings(tmp_path, "x"), report)
+    assert seen == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_captions_of_a_killed_process_are_found_in_its_journal(media, monkeypatch):
+    """Even where it was killed in the middle of a line."""
+    done = []
+
+    class Killed(Quick):
+        def caption(self, frames, *options):
+            if len(done) == 2:
+                raise KeyboardInterrupt
+            done.append(1)
+            return f"caption {len(done)}"
+
+    monkeypatch.setattr(VideoCaptioner, "load", lambda *_: Killed())
+    writes = iter([captioning._Metadata.write])
+    monkeypatch.setattr(captioning._Metadata, "write", lambda self: next(writes)(self))
+    with pytest.raises((StopIteration, KeyboardInterrupt)):
+        write_captions(settings(media, "x"))
+    monkeypatch.undo()
+    (journal,) = media.glob("*.jsonl")
+    with journal.open("a", encoding="utf-8") as file:
+        file.write('{"media": "cut')
+    assert not captions(media / "dataset.json")["0.mp4"]
+    monkeypatch.setattr(VideoCaptioner, "load", lambda *_: Quick())
+    summary = write_captions(settings(media, "x"))
+    found = captions(summary.metadata)
+    assert (found["0.mp4"], found["2.mp4"]) == ("caption 1", "caption 2")
+    assert summary.written == 1
+    assert list(media.glob("*.jsonl")) == []
+
+
+def test_a_journal_of_somebody_else_is_left_alone(media, model):
+    theirs = media / "dataset-new-captions-0.jsonl"
+    theirs.write_text("my notes\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"this program has not written it"):
+        write_captions(settings(media, model))
+    assert theirs.read_text(encoding="utf-8") == "my notes\n"
+
+
+def test_a_team_shares_the_clips_and_the_first_writes_the_file(media, model, tmp_path):
+    """Two threads stand for two processes."""
+    summaries = share(2, lambda team: write_captions(settings(media, model), team=team))
+    assert [summary.written for summary in summaries] == [2, 1]
+    alone = shutil.copytree(media, tmp_path / "alone", ignore=shutil.ignore_patterns("*.json"))
+    write_captions(settings(alone, model))
+    assert captions(media / "dataset.json") == captions(alone / "dataset.json")
+    assert list(media.glob("*.jsonl")) == []

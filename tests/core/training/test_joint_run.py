@@ -19,6 +19,7 @@ from ltxv_train_core.families.ltxv.miniature.shipped import MINIATURE as SILENT
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.trackers.base import scalars
+from ltxv_train_core.training.preflight import problems
 from ltxv_train_core.training.trainer import train
 
 SIZE = "96x96x17"
@@ -164,6 +165,11 @@ def test_data_of_another_family_are_refused(
         root = preprocess(settings).root
     with pytest.raises(LTXVTrainError, match=said):
         train(configured(root, tmp_path, model={"model_source": model}))
+
+
+def test_no_other_trainer_s_arithmetic_is_there_for_it(root: Path, tmp_path: Path) -> None:
+    (problem,) = problems(configured(root, tmp_path, flow_matching={"compat": "ltx-video-trainer"}))
+    assert "flow_matching.compat ltx-video-trainer: that trainer trains" in problem
 
 
 def test_a_lora_of_another_family_is_no_start(root: Path, tmp_path: Path) -> None:

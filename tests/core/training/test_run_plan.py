@@ -1,5 +1,6 @@
 """Which run a configuration means."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -10,8 +11,8 @@ from safetensors.torch import load_file
 from ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.jobs import JobManager
-from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter, fingerprint
-from ltxv_train_core.training.run_plan import plan_again, plan_run
+from ltxv_train_core.runs import RunFolder, RunLibrary, RunWriter, family, fingerprint
+from ltxv_train_core.training.run_plan import open_source, plan_again, plan_run
 from ltxv_train_core.training.trainer import begin, train
 
 CONSTANT = {"batch_size": 1, "scheduler_type": "constant"}
@@ -240,3 +241,40 @@ def test_a_finished_run_without_its_lora_writes_it_again(training_config):
     assert state.stat().st_mtime_ns == written, "the only checkpoint is left alone"
     assert tensors(again) == before
     assert torch.isfinite(next(iter(load_file(again.lora_file).values()))).all()
+
+
+def as_of_an_earlier_version(config, run) -> RunFolder:
+    """Gives a run the name and the files that versions before draws by sample gave it."""
+    plan = plan_run(config)
+    parts = (config, plan.dataset.fingerprint(), open_source(config).identity)
+    old = RunFolder(run.folder.with_name(f"{config.name}-{fingerprint(*parts, recipe=1)}"))
+    for file in run.weights.iterdir():
+        file.rename(file.with_name(file.name.replace(run.name, old.name)))
+    state = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    del state["recipe"]
+    state |= {"fingerprint": fingerprint(*parts, recipe=1), "family": family(*parts, recipe=1)}
+    (run.folder / "run.json").write_text(json.dumps(state), encoding="utf-8")
+    run.folder.rename(old.folder)
+    return old
+
+
+def test_runs_of_earlier_versions_are_found_by_their_names(training_config):
+    """A finished one is taken; one that was stopped resumes, and says that its draws are others."""
+    finished = training_config(optimization={"steps": 2})
+    old = as_of_an_earlier_version(finished, RunFolder(train(finished).run_folder))
+    assert plan_run(finished).run == old
+    assert train(finished).run_folder == old.folder
+    assert plan_run(training_config(optimization={"steps": 9})).start == old, "of one family"
+
+    config, stop, told = training_config(seed=3), threading.Event(), []
+    half = train(config, lambda e: stop.set() if getattr(e, "step", 0) == 2 else None, stop)
+    stopped = as_of_an_earlier_version(config, RunFolder(half.run_folder))
+    assert plan_again(stopped).steps == 4
+    result = train(config, told.append)
+    assert (result.run_folder, result.finished) == (stopped.folder, True)
+    (notice,) = [e for e in told if "drew its noise by step" in str(e)]
+    assert "From step 2 on noise is drawn by sample" in notice.message
+    told.clear()
+    again = train(config, told.append, again=True)
+    assert again.run_folder.name == plan_run(config, again=True).run.name.removesuffix("-2")
+    assert again.run_folder != stopped.folder

@@ -91,7 +91,9 @@ def test_random_numbers_are_those_of_the_seed_and_the_sample(runner):
     """Written down: a run that goes on in a later version draws the same."""
     one = runner()
     seeds = [drawn(one), drawn(one)]
-    assert seeds == [sample_seed(0, 0), sample_seed(0, 1)] == [771124661600752253, 658484508352139645]
+    assert (
+        seeds == [sample_seed(0, 0), sample_seed(0, 1)] == [771124661600752253, 658484508352139645]
+    )
     assert drawn(runner(seed=1)) == sample_seed(1, 0) != seeds[0]
     assert drawn(runner(gradient_accumulation_steps=2)) == seeds[1], "of the last forward pass"
     assert drawn(runner(batch_size=4)) == seeds[0], "of the first sample of the batch"
