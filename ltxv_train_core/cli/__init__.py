@@ -16,6 +16,7 @@ from ..config import (
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
 from ..families.ltxv.miniature.tasks import DATASETS
+from ..gpu_check.names import NAMES
 from ..models.packages import drop_irrelevant_lines
 from ..storage.paths import as_path
 from . import allow, commands, loras, models, runs
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         _check,
         _push,
         _miniature,
+        _gpu_check,
     ):
         add(parsers)
     loras.add_parsers(parsers)
@@ -100,6 +102,17 @@ def _demo(parsers: Parsers) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.set_defaults(command=commands.demo)
+
+
+def _gpu_check(parsers: Parsers) -> None:
+    parser = parsers.add_parser(
+        "gpu-check", help="what works on this machine's device, with random weights"
+    )
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=None, metavar="CHECK")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, metavar="N", help="after which no check begins"
+    )
+    parser.set_defaults(command=commands.gpu_check)
 
 
 def _generate(parsers: Parsers) -> None:

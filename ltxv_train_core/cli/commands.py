@@ -17,6 +17,7 @@ from ..config import (
     yaml_file,
 )
 from ..events import Progress, Reporter, StopSignal
+from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
 from .terminal import run
 
@@ -212,6 +213,20 @@ def push(args: Namespace) -> int:
     target = HubConfig(hub_model_id=args.to, private=not args.public) if args.to else None
     print(run(lambda report, stop: upload(run_folder, target, report)))
     return OK
+
+
+def gpu_check(args: Namespace) -> int:
+    """Prints what works on the device, line by line, and what the device is."""
+    from ..gpu_check.run import check_device, described
+    from ..models.device import default_device
+
+    device = default_device()
+    print("\n".join(described(device)), flush=True)
+    verdicts = run(
+        lambda report, stop: check_device(device, args.only or NAMES, args.minutes, report, stop)
+    )
+    print("\n".join(map(str, verdicts)))
+    return FAILED if any(verdict.outcome == "fails" for verdict in verdicts) else OK
 
 
 def miniature_export(args: Namespace) -> int:

@@ -24,7 +24,7 @@ ORDER = [
     {"preprocessing", "publish"},
     {"training"},
     {"recipes"},
-    {"jobs", "demo"},
+    {"jobs", "demo", "gpu_check"},
     {"cli"},
     {"__main__"},
 ]

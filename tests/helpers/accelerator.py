@@ -146,6 +146,8 @@ class Accelerator(TorchDispatchMode):
         module.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
         module.empty_cache = lambda: None
         module.mem_get_info = lambda device: (self.total_bytes - self.live_bytes, self.total_bytes)
+        module.max_memory_allocated = lambda device: self.peak_bytes
+        module.reset_peak_memory_stats = self._reset_peak
         module.memory_reserved = module.memory_allocated = lambda device: self.live_bytes
         sys.modules["torch.privateuseone"] = torch.privateuseone = module  # type: ignore[attr-defined]
         Accelerator.current = self
@@ -157,6 +159,9 @@ class Accelerator(TorchDispatchMode):
         super().__exit__(*error)
         Accelerator.current = None
         del sys.modules["torch.privateuseone"], torch.privateuseone  # type: ignore[attr-defined]
+
+    def _reset_peak(self, device: torch.device) -> None:
+        self.peak_bytes = self.live_bytes
 
     @contextmanager
     def _on(self, stream: Stream) -> Iterator[None]:
