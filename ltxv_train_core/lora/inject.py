@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from ..config import LoRAConfig
-from ..errors import ConfigurationError, shown
 from ..models.memory.frozen_linear import FLOAT8
 from ..models.transformer import Transformer
 from .dropout import DropoutSeed, SeededDropout
