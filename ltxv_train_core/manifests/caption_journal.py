@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..permissions import require_own, write_own
+from ..storage.faults import named_faults
 from .manifest import Clip
 
 _KEYS = {"media", "caption"}
@@ -29,13 +30,13 @@ class CaptionJournal:
 
         Raises:
             DataError: the file is somebody else's.
-            OSError: it can't be written.
+            DiskError: it can't be written.
         """
         if not self._has_begun:
             write_own(self.path, "", _is_journal)
             self._has_begun = True
         line = json.dumps({"media": str(media), "caption": caption}, ensure_ascii=False)
-        with self.path.open("a", encoding="utf-8") as file:
+        with named_faults(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def clear(self) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
 
 from ltxv_train_core.errors import Cancelled, LTXVTrainError
 from ltxv_train_core.events import (
@@ -237,6 +238,13 @@ def test_only_the_first_process_writes_and_tells_steps(training_config):
     follow_first(Processes())  # the first one has nothing to train
 
 
+@pytest.fixture
+def group_of_one():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
 class Second(Processes):
     """The second of two, which is told a run's folder and that it is stopped."""
 
@@ -250,7 +258,9 @@ class Second(Processes):
 
 
 @pytest.mark.parametrize("is_damaged", [True, False])
-def test_another_process_leaves_its_failure_and_none_for_a_stop(training_config, is_damaged):
+def test_another_process_leaves_its_failure_and_none_for_a_stop(
+    training_config, group_of_one, is_damaged
+):
     plan = plan_run(training_config(optimization=FEW | {"steps": 2}, lora=LORA))
     with RunWriter(plan.run) as writer:
         begin(plan, writer)
