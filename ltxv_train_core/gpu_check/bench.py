@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from ..config import TrainingConfig, build
 from ..events import Reporter, StopSignal
-from ..families.base import StreamInput, Text
-from ..families.ltxv.denoiser import LTXVideoDenoiser
-from ..families.ltxv.family import LTXV
-from ..families.ltxv.layers import LAYERS
+from ..families.base import Denoiser, StreamInput, Text
 from ..families.model import Model, ModelFacts
 from ..families.names import PROMPT, VIDEO
+from ..families.open import MINIATURE, open_model
 from ..models.device import free_memory, peak_bytes
 from ..models.precision import autocast
 from ..training.trainable import Trainable, load_trainable
@@ -143,6 +141,7 @@ class _RandomTransformer:
     identity, content = "random", None
 
     def __init__(self, sizes: Sizes):
+        self._like = open_model(MINIATURE)
         width = sizes.heads * sizes.head_width
         self._config = {
             "num_layers": LAYER_COUNT,
@@ -163,11 +162,11 @@ class _RandomTransformer:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(_SEED)
             # Past the method of diffusers, which warns of layers that this model has none of.
-            return nn.Module.to(LAYERS.new_transformer(self._config), dtype)
+            return nn.Module.to(self._like.family.layers.new_transformer(self._config), dtype)
 
-    def denoiser(self, transformer: Any) -> LTXVideoDenoiser:
-        return LTXVideoDenoiser(transformer, causal_positions=True)
+    def denoiser(self, transformer: Any) -> Denoiser:
+        return self._like.transformer.denoiser(transformer)
 
 
 def _random_model(sizes: Sizes) -> Model:
-    return Model("random", LTXV, _RandomTransformer(sizes), {})
+    return replace(open_model(MINIATURE), transformer=_RandomTransformer(sizes))

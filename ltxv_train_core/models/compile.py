@@ -119,7 +119,11 @@ class _Compiler:
     def _backend(self, graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Any:
         from torch._inductor.compile_fx import compile_fx
 
-        with torch._functorch.config.patch(activation_memory_budget=SAVED_SHARE):
+        budget = {
+            "activation_memory_budget": SAVED_SHARE,
+            "activation_memory_budget_solver": "greedy",  # the others take minutes for large blocks
+        }
+        with torch._functorch.config.patch(budget), interrupted_by(self._stop):
             return compile_fx(
                 graph, inputs, inner_compile=self._compile, config_patches=dict(self._options)
             )
@@ -129,7 +133,7 @@ class _Compiler:
         from torch._inductor import compile_fx
 
         self._report(Progress("compile model", self.graphs, self.graphs + 1, "graph"))
-        with interrupted_by(self._stop):
+        with interrupted_by(self._stop):  # the backward pass may be compiled later than its graph
             compiled = compile_fx.compile_fx_inner(*args, **kwargs)
         self.graphs += 1
         self._report(Progress("compile model", self.graphs, self.graphs, "graph"))

@@ -118,7 +118,7 @@ def free_memory() -> None:
     gc.collect()
     empty_cache()
     accelerator = getattr(torch, "accelerator", None)
-    # Before torch 2.10 it had no public name.
+    # Older versions of torch have no public name for it.
     empty = getattr(accelerator, "empty_host_cache", getattr(torch._C, "_host_emptyCache", None))
     if empty is not None and _backend(default_device()) is not None:
         empty()

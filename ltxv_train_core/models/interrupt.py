@@ -13,6 +13,9 @@ ASKED_AGAIN_SECONDS = 5.0
 """The library may have caught what ended it."""
 
 
+_here = threading.local()
+
+
 class _Interrupted(BaseException):
     """Raised where the thread happens to be. No `Exception`: libraries catch those."""
 
@@ -26,6 +29,9 @@ def interrupted_by(stop: StopSignal) -> Iterator[None]:
     Raises:
         Cancelled: it was.
     """
+    if getattr(_here, "is_watched", False):  # by a block of code around this one
+        yield
+        return
     thread, is_over = threading.get_ident(), threading.Event()
 
     def watch() -> None:
@@ -37,6 +43,7 @@ def interrupted_by(stop: StopSignal) -> Iterator[None]:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), kind)
 
     watcher = threading.Thread(target=watch, name="ltxv-interrupt", daemon=True)
+    _here.is_watched = True
     watcher.start()
     try:
         try:
@@ -44,5 +51,6 @@ def interrupted_by(stop: StopSignal) -> Iterator[None]:
         finally:
             is_over.set()
             watcher.join()
+            _here.is_watched = False
     except _Interrupted:
         raise Cancelled("stopped while the model was compiled") from None

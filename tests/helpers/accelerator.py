@@ -4,10 +4,11 @@ It models what a GPU does and a CPU hides:
 - its tensors and those of the CPU can't be mixed;
 - work is queued on streams. Results come at once, but the host is taken to be ahead of the device without bound,
   so whatever two streams do with the same memory must be ordered by events: else `Race` is raised;
-- memory is counted. What another stream was told to read (`record_stream`) is free only when the host waits;
+- memory is counted, by the stream that allocates it;
 - copies are asynchronous from pinned memory alone, of which there may be little.
 """
 
+import sys
 import types
 import weakref
 from collections.abc import Iterator
@@ -131,14 +132,12 @@ class Accelerator(TorchDispatchMode):
         self.allocated_bytes: dict[Stream, int] = {}
         self._memories: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
         self._pinned: dict[int, _Pinned] = {}
-        self._told: weakref.WeakKeyDictionary[Memory, set[Stream]] = weakref.WeakKeyDictionary()
 
     @property
     def pinned_bytes(self) -> int:
         return sum(each.nbytes for each in self._pinned.values() if not each.storage.expired())
 
     def __enter__(self) -> "Accelerator":
-        import sys
 
         module: Any = types.ModuleType("torch.privateuseone")
         module.Stream, module.Event = Stream, Event
@@ -154,7 +153,6 @@ class Accelerator(TorchDispatchMode):
         return super().__enter__()  # type: ignore[no-any-return]
 
     def __exit__(self, *error: Any) -> None:
-        import sys
 
         super().__exit__(*error)
         Accelerator.current = None
@@ -186,9 +184,6 @@ class Accelerator(TorchDispatchMode):
 
     def run(self, op: Any, args: Any, kwargs: Any) -> Any:
         """An operation with tensors of the device, or one that makes some."""
-        if op is aten.record_stream.default:
-            self._told.setdefault(args[0].memory, set()).add(args[1])
-            return None
         given = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
         ours = [each for each in given if isinstance(each, DeviceTensor)]
         wanted = kwargs.get("device")

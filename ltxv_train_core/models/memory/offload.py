@@ -109,8 +109,9 @@ class _BlockPrefetcher:
     def __init__(self, blocks: list[HostWeights], device: torch.device, report: Reporter):
         self.blocks, self.device = blocks, device
         nbytes = max(block.nbytes for block in blocks)
-        self.slots = [_Slot(nbytes, device) for _ in blocks[:2]]
         self.stream = side_stream(device)
+        with self._copying():  # so that no other stream gets their memory when they are dropped
+            self.slots = [_Slot(nbytes, device) for _ in blocks[:2]]
         self._working = self.slots[-1]
         self._is_backward = False
         if self.stream is not None:
@@ -151,14 +152,20 @@ class _BlockPrefetcher:
         """
         slot = next((each for each in self.slots if each is not self._working), self.slots[0])
         slot.position = position
-        if self.stream is None:
-            slot.copy(self.blocks[position], is_async=False)
-            return slot
-        with stream_module(self.device).stream(self.stream):
-            self.stream.wait_event(ready)
-            slot.copy(self.blocks[position], is_async=True)
-            slot.filled = self.stream.record_event()
+        with self._copying():
+            if self.stream is not None:
+                self.stream.wait_event(ready)
+            slot.copy(self.blocks[position], is_async=self.stream is not None)
+            if self.stream is not None:
+                slot.filled = self.stream.record_event()
         return slot
+
+    def _copying(self) -> AbstractContextManager[Any]:
+        """Within the block of code, work is queued on the stream of the copies, where there is one."""
+        if self.stream is None:
+            return nullcontext()
+        context: AbstractContextManager[Any] = stream_module(self.device).stream(self.stream)
+        return context
 
     def _now(self) -> Any:
         """An event of all that is queued on the device by now."""
@@ -176,9 +183,8 @@ class _BlockPrefetcher:
 
     def _pin(self, nbytes: int, report: Reporter) -> None:
         """Pins the weights, and gives the slots pinned memory for those that can't be."""
-        staging = [
-            pinned_memory(nbytes) for _ in self.slots
-        ]  # before the weights take all there is
+        # Before the weights take all there is.
+        staging = [pinned_memory(nbytes) for _ in self.slots]
         problem = pin_all(self.blocks)
         if problem is None:
             return

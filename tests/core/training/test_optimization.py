@@ -224,7 +224,7 @@ def test_samples_show_the_average(run, monkeypatch):
         seen.append(lora_tensors(denoiser.transformer))
         raise RuntimeError("seen enough")
 
-    monkeypatch.setattr(validation, "sample", look)
+    monkeypatch.setattr(validation, "sample_each", look)
     result, _ = run(
         optimization={"ema_decay": 0.9},
         validation={"prompts": ["a ring"], "video_dims": [64, 64, 9], "interval": 100},

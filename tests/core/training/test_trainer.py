@@ -253,7 +253,7 @@ def test_a_failure_while_sampling_costs_no_step(training_config, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(validation, "sample", fail)
+    monkeypatch.setattr(validation, "sample_each", fail)
     sections = {"prompts": ["a ring"], "video_dims": [64, 64, 9], "interval": 2}
     result, watcher = run(training_config(validation=sections))
     assert result.finished
