@@ -40,11 +40,11 @@ app.registerExtension({
     const hasPanel = followsRuns(nodeData);
     chain(nodeType.prototype, "onNodeCreated", (node) => {
       labelWidgets(node, nodeData);
+      if (nodeData.name === LORA) offerPresets(node);
       hideAdvanced(node);
       hideLinkedModel(node);
       if (nodeData.name === LOAD_CONFIG) offerNodes(node);
       if (nodeData.name === PREPROCESS) fitContactSheet(node);
-      if (nodeData.name === LORA) offerPresets(node);
       if (hasPanel) widgets.set(node, new NodeWidget(node));
       fitHeight(node);
       makeRoom(node);

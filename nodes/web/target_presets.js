@@ -10,10 +10,11 @@ const WIDGET = "ltxv_train_presets";
 const HEIGHT_PX = 96;
 const WAIT_MS = 400;
 
-/** Gives a new Configure LTXV LoRA node its buttons. */
+/** Gives a new Configure LTXV LoRA node its buttons; before its advanced widgets are hidden. */
 export function offerPresets(node) {
   const root = element("div", { class: "ltxv ltxv-presets" });
   const widget = node.addDOMWidget(WIDGET, WIDGET, root, {
+    advanced: true, // as the target modules are
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => HEIGHT_PX,
