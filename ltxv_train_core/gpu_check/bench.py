@@ -138,7 +138,7 @@ class Bench:
 class _RandomTransformer:
     """The transformer of a `Model` that nobody has trained."""
 
-    identity, content = "random", None
+    identity, content, module_names = "random", None, None
 
     def __init__(self, sizes: Sizes):
         self._like = open_model(MINIATURE)
