@@ -1,6 +1,7 @@
 """A family with other strides, 4n + 1 frames and two streams goes the whole way without a branch elsewhere."""
 
 import json
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ltxv_train_core.datasets.cache import Cache
 from ltxv_train_core.datasets.dataset import TrainingDataset, collate
 from ltxv_train_core.datasets.export import export_reference
 from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.datasets.summary import summarize
 from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings, sample
 from ltxv_train_core.errors import ConfigurationError, DataError
 from ltxv_train_core.families.open import open_model
@@ -59,7 +62,8 @@ def test_every_stream_is_preprocessed_indexed_and_batched(data):
     assert light.path.startswith("light_latents/0.mp4.")
     assert load_file(data.root / light.path)["latents"].shape == (2, 7)
     assert data.dataset.sample_tokens == {SIZE: 2 * 4 * 2 * 3 + 7}
-    assert any("of a tiny model" in line for line in data.dataset.lines)
+    published = replace(index, model={**index.model, "name": "toy-1"})
+    assert "of a tiny model" in summarize(published, Cache(data.root)).lines[-1]
 
     dataset = TrainingDataset(data.root, "reference_latents")
     batch = collate([dataset[0], dataset[2]])
