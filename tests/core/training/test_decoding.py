@@ -18,7 +18,11 @@ LATENTS = torch.randn(128, 6, 6, 6, generator=torch.Generator().manual_seed(0))
 
 @pytest.mark.parametrize(
     ("total_bytes", "ways"),
-    [(10**12, []), (75_000_000, ["in tiles"]), (4_000_000, ["in tiles", "in tiles on the CPU"])],
+    [
+        (10**12, []),
+        pytest.param(75_000_000, ["in tiles"], marks=pytest.mark.long),
+        (4_000_000, ["in tiles", "in tiles on the CPU"]),
+    ],
 )
 def test_a_video_that_does_not_fit_is_decoded_in_tiles_and_then_on_the_cpu(
     monkeypatch, total_bytes, ways

@@ -34,6 +34,7 @@ def reaches(found, least):
     return {name: share for name, share in found.items() if share < least.get(name, 0)} == {}
 
 
+@pytest.mark.long
 def test_what_is_seen_and_heard_follows_the_prompt(model):
     clips = sample_clips(model, [item.prompt for item in ITEMS], seed=0)
     assert reaches(scores.seen(clips.videos, SCENES), SMALLEST_SEEN)
