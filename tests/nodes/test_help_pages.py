@@ -17,9 +17,11 @@ def test_what_tools_write_is_up_to_date(tool: str) -> None:
     assert done.returncode == 0, f"run python tools/{tool}.py: {done.stdout}{done.stderr}"
 
 
-def test_every_page_shows_its_node_wired_to_others() -> None:
+def test_every_page_shows_its_node_wired_to_others_and_names_errors() -> None:
     pages = sorted(PAGES.glob("*.md"))
     assert len(pages) > 30
     for page in pages:
-        assert f"](wiring/{page.stem}.svg)" in page.read_text("utf-8"), page.name
+        text = page.read_text("utf-8")
+        assert f"](wiring/{page.stem}.svg)" in text, page.name
+        assert "| It says | What to do |" in text, page.name
         assert "<path" in (PAGES / "wiring" / f"{page.stem}.svg").read_text("utf-8"), page.name
