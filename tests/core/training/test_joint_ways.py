@@ -134,6 +134,7 @@ def cut_off(config: TrainingConfig, step: int, **options: Any) -> None:
 def test_recovery_and_a_stage_come_to_the_same_bytes(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recovery, "FIRST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_SECONDS", 0)
     monkeypatch.setattr(recovery, "LEAST_TIMES_ITS_DURATION", 0)
     config = everything(root, tmp_path / "runs", 3, None)
