@@ -199,7 +199,7 @@ class TestEncodersOnTheCanvas:
         first = graph.probe(there[1])
         preprocess(graph, host, clips, output_dir=str(made / "core"))
         outcome = run(host, graph.prompt)
-        assert "6 encoded" in seen(outcome, first)
+        assert "6 files encoded" in seen(outcome, first)
         for i in range(3):
             ours, theirs = (
                 load_file(
