@@ -16,6 +16,10 @@ _NAMED = 2
 """Buckets in a message."""
 
 
+class NoBucketError(DataError):
+    """A clip is too short or too small for every bucket."""
+
+
 @dataclass(frozen=True)
 class BucketSet:
     """Sizes to choose among; shares of cropped area count in steps of `crop_step`."""
@@ -94,13 +98,13 @@ def choose_bucket(
         allow_upscaling: where no bucket is filled, take the one that enlarges least.
 
     Raises:
-        DataError: none is filled; the message says what is missing and what to change.
+        NoBucketError: none is filled; the message says what is missing and what to change.
     """
     problems = []
     for buckets in sets:
         try:
             return _choose(buckets, media, fps, False)
-        except DataError as error:
+        except NoBucketError as error:
             problems.append(error)
     if allow_upscaling:
         sizes = tuple(size for buckets in sets for size in buckets.sizes)
@@ -127,14 +131,14 @@ def _choose(
     if not long_enough:
         shortest = min(media, key=lambda m: m.frames_at(fps))
         needed = min(b.frames for b in buckets.sizes)
-        raise DataError(
+        raise NoBucketError(
             f"too short: {_describe(shortest, fps)}, and the shortest bucket needs {needed} "
             "frames; use a longer clip or add a bucket with fewer frames"
         )
     filled = [b for b in long_enough if allow_upscaling or _enlargement(b, media) <= 1]
     if not filled:
         smallest = min(media, key=lambda m: m.width * m.height)
-        raise DataError(
+        raise NoBucketError(
             f"too small: {_describe(smallest, fps)}, and would be enlarged for "
             f"{_nearest(long_enough, smallest)}; use a larger clip, add a smaller bucket, or allow upscaling"
         )

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
@@ -38,10 +37,11 @@ from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
 from ..storage.paths import require_short
 from ..team import Team
-from .buckets import filled_size, named_sizes
+from .buckets import NoBucketError, named_sizes
 from .data_set_name import PATHS, data_set_name
 from .encoder_cache import model_stamp, remembered_encoders
 from .encoders import Encoders, EncoderSource
+from .nothing_usable import nothing_usable, smaller_size
 from .planner import PlannedExample, Planner, plan_empty_caption
 from .prefetch import read_ahead
 from .probe_cache import FactsMemory
@@ -55,8 +55,6 @@ __all__ = ["PreprocessSettings", "PreprocessSummary", "encode_share", "preproces
 # What a kill loses of hashes and sizes; each save writes the whole file.
 SAVE_FACTS_EVERY_SECONDS = 10.0
 FAILED_BEFORE = "That was in an earlier pass: recheck_files tries again"
-MOST_REASONS = 10
-"""In the message that nothing can be used."""
 
 
 def preprocess(
@@ -216,29 +214,30 @@ class _Pass:
         facts, locate = self.facts.of, self.cache.locate
         planner = Planner(self.settings, facts, locate, encoders)
         planned: dict[str, PlannedExample] = {}
+        unfilled: list[Clip] = []
         for clip in clips:
             try:
                 items = {p.example.name: p for p in planner.plan(clip) if self._can_be_made(p)}
             except DataError as error:
                 self.log.skip(clip.name, str(error))
+                if isinstance(error, NoBucketError):
+                    unfilled.append(clip)
                 continue
             if taken := planned.keys() & items.keys():
                 self.log.skip(clip.name, f"{min(taken)} names a window of another clip: rename it")
                 continue
             planned |= items
         if not planned:
-            raise DataError("\n".join([*self._reasons(), *self._smaller_size(clips, encoders)]))
+            files = [path for clip in unfilled for path in (clip.media, clip.reference) if path]
+            media = [facts(path).info for path in files]
+            hint = smaller_size(self.settings, media, encoders.family.grid)
+            raise nothing_usable(
+                self.settings.source,
+                self.log.skipped,
+                hint if len(unfilled) == len(self.log.skipped) else "",
+            )
         self.save_facts()
         return list(planned.values())
-
-    def _smaller_size(self, clips: list[Clip], encoders: Encoders) -> list[str]:
-        """What to write where the clips are too short or too small for every bucket; nothing elsewhere."""
-        bucket = named_sizes(self.settings.resolution_buckets)[0]
-        media = [self.facts.of(path).info for clip in clips for path in _must_fill(clip)]
-        size = filled_size(bucket, media, encoders.family.grid, self.settings.target_fps)
-        if size in (None, bucket):
-            return []
-        return [f"All of them fill {size}: resolution_buckets can be {size}"]
 
     def _can_be_made(self, planned: PlannedExample) -> bool:
         """False where it failed before, with the same content and options.
@@ -380,25 +379,7 @@ class _Pass:
 
     def _require_some(self, planned: list[PlannedExample]) -> None:
         if not planned:
-            raise DataError("\n".join(self._reasons()))
-
-    def _reasons(self) -> list[str]:
-        """Why no clip can be used, each reason once."""
-        names: dict[str, list[str]] = {}
-        for name, reason in self.log.skipped:
-            names.setdefault(reason, []).append(name)
-        shown = [
-            f"- {some[0]}{f' and {len(some) - 1} more' if len(some) > 1 else ''}: {reason}"
-            for reason, some in [*names.items()][:MOST_REASONS]
-        ]
-        if len(names) > MOST_REASONS:
-            shown.append(f"- and {len(names) - MOST_REASONS} more reasons")
-        return [f"{self.settings.source}: none of its clips can be used", *shown]
-
-
-def _must_fill(clip: Clip) -> list[Path]:
-    """The files of a clip that are brought to a bucket."""
-    return [path for path in (clip.media, clip.reference) if path]
+            raise nothing_usable(self.settings.source, self.log.skipped)
 
 
 def _name(pair: tuple[Clip, object]) -> str:

@@ -3,6 +3,7 @@
 The transformer and the connectors are read. What encodes is taken from the canvas, as for files.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def folder_model(name: str, folder: Path) -> Model:
     return Model(name, LTX2, transformer, {**parts, CONNECTORS: connectors})
 
 
-class PartFolder:
+class PartFolder(ABC):
     """A part in a folder of a model."""
 
     name: str
@@ -77,9 +78,9 @@ class PartFolder:
             )
         require_weights(self.folder, self.name, self._module)
 
+    @abstractmethod
     def _module(self, config: Mapping[str, Any]) -> Any:
         """diffusers' module of a configuration."""
-        raise NotImplementedError
 
     def _load(self, dtype: torch.dtype) -> Any:
         self.require()

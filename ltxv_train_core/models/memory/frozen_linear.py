@@ -7,6 +7,7 @@ the small copy is kept. What is stored is plain tensors, which move between devi
 # torch.autograd.Function has no types.
 # mypy: allow-untyped-calls
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 
-class FrozenLinear(nn.Linear):
+class FrozenLinear(nn.Linear, ABC):
     """A linear layer with weights that are calculated from what is stored. Gradients flow to the input alone."""
 
     def __init__(self, rows: int, columns: int, stored: Tensor, bias: Tensor | None):
@@ -35,9 +36,9 @@ class FrozenLinear(nn.Linear):
         output: Tensor = _Product.apply(input, self.bias, *self._weights())
         return output
 
+    @abstractmethod
     def _weights(self) -> tuple[Any, ...]:
         """What makes the weights of a number format, and the tensors that it takes."""
-        raise NotImplementedError
 
 
 class EightBitLinear(FrozenLinear):
