@@ -12,7 +12,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..config import TrainingConfig, ValidationConfig
-from ..diffusion.sampler import ConditioningLatents, SampleRequest, SamplerSettings, sample_each
+from ..diffusion.sampler import (
+    ConditioningLatents,
+    SampleRequest,
+    SamplerSettings,
+    SpatioTemporalGuidance,
+    sample_each,
+)
 from ..errors import DataError, LTXVTrainError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal
 from ..families.base import Denoiser, Embedding
@@ -91,6 +97,14 @@ class Validator:
         own = self.config.audio_guidance_scale
         return {} if own is None else {AUDIO: own}
 
+    @property
+    def _stg(self) -> SpatioTemporalGuidance | None:
+        if self.config.stg_scale == 0:
+            return None
+        streams = {"stg_av": frozenset({VIDEO, AUDIO}), "stg_v": frozenset({VIDEO})}
+        guided = streams[self.config.stg_mode] & self.source.family.streams.keys()
+        return SpatioTemporalGuidance(self.config.stg_scale, self.config.stg_blocks, guided)
+
     def run(
         self,
         denoiser: Denoiser,
@@ -114,6 +128,7 @@ class Validator:
             levels=how.levels,
             guidance_rescale=self.config.guidance_rescale,
             guidance_scales=self._guidance_scales,
+            stg=self._stg,
         )
         decoder = VideoDecoder(self.source, self.device, report)
         seconds = self.config.size.frames / self.config.frame_rate

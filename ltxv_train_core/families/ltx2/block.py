@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.memory.recompute import Gated, Modulated, RotaryNorm
+from ..self_attention import is_left_out
 from .rotation import Rotation
 
 if TYPE_CHECKING:
@@ -185,13 +186,16 @@ def _attend(
     seen_rotation: Rotation | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    query = _turned(attention.norm_q, attention.to_q(hidden), rotation)
-    key = _turned(attention.norm_k, attention.to_k(seen), seen_rotation)
-    query, key, value = (
-        tensor.unflatten(2, (attention.heads, -1)).transpose(1, 2)
-        for tensor in (query, key, attention.to_v(seen))
-    )
-    found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+    if is_left_out(attention):
+        found = attention.to_v(seen).unflatten(2, (attention.heads, -1))
+    else:
+        query = _turned(attention.norm_q, attention.to_q(hidden), rotation)
+        key = _turned(attention.norm_k, attention.to_k(seen), seen_rotation)
+        query, key, value = (
+            tensor.unflatten(2, (attention.heads, -1)).transpose(1, 2)
+            for tensor in (query, key, attention.to_v(seen))
+        )
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
     if attention.to_gate_logits is not None:
         found = found * (2 * attention.to_gate_logits(hidden).sigmoid())[..., None]
     out: Tensor = attention.to_out[1](attention.to_out[0](found.flatten(2)))

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.memory.recompute import Gated, Modulated, RotaryNorm
+from ..self_attention import is_left_out
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
@@ -59,6 +60,9 @@ def _block(
 def _attend(
     attention: Any, hidden: Tensor, seen: Tensor, rotation: Rotation | None, mask: Tensor | None
 ) -> Tensor:
+    if is_left_out(attention):
+        passed: Tensor = attention.processor(attention, seen)
+        return passed
     query, key = attention.to_q(hidden), attention.to_k(seen)
     cos, sin = rotation or (None, None)
     query = RotaryNorm.apply(query, attention.norm_q.weight, cos, sin, attention.norm_q.eps)

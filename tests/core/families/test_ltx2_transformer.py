@@ -24,41 +24,19 @@ from ltxv_train_core.models.memory.frozen_linear import FrozenLinear
 from ltxv_train_core.models.memory.offload import offload, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.helpers.ltx2 import (
-    AUDIO_WIDTH,
     CAPTION,
     GENERATIONS,
-    WIDTH,
+    given,
     transformer_of,
     write_checkpoint,
 )
 
 CPU = torch.device("cpu")
-TOKENS, SOUNDS, WORDS = 12, 7, 10
 ALL = ("to_q", "to_k", "to_v", "to_out.0", "net.2")
 
 
 def denoiser_of(transformer: Any) -> LTX2Denoiser:
     return LTX2Denoiser(transformer, connectors=dict)
-
-
-def given(
-    count: int = 2, with_sound: bool = True, tokens: int = TOKENS, caption: int | None = None
-) -> tuple[dict[str, StreamInput], Text]:
-    """Samples with levels of their own; the first frame of the first one is clean."""
-    torch.manual_seed(3)
-    levels = torch.tensor([0.9, 0.15])[:count, None].repeat(1, tokens)
-    levels[0, :4] = 0
-    positions = torch.rand(count, 3, tokens) * torch.tensor([1.0, 300.0, 300.0])[:, None]
-    seen = {VIDEO: StreamInput(torch.randn(count, tokens, 128), levels, positions)}
-    if with_sound:
-        sound = torch.tensor([0.05, 0.8])[:count, None].repeat(1, SOUNDS)
-        where = torch.rand(count, 1, SOUNDS)
-        seen[AUDIO] = StreamInput(torch.randn(count, SOUNDS, 128), sound, where)
-    text = {
-        VIDEO_TEXT: torch.randn(count, WORDS, caption or WIDTH),
-        AUDIO_TEXT: torch.randn(count, WORDS, caption or AUDIO_WIDTH),
-    }
-    return seen, Text(text, torch.ones(count, WORDS, dtype=torch.bool), is_padded=False)
 
 
 def with_lora(transformer: Any) -> Any:
