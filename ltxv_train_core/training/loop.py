@@ -102,15 +102,14 @@ class TrainingLoop:
             self.report(Notice(warning, lasting=True))
 
     def _follow_up(self) -> None:
-        """Does what is due after a step. Of sharded weights every process brings its part; that one is
-        due only the first one knows."""
+        """Does what is due after a step. Of sharded weights every process brings its part; what is due or
+        asked for only the first one knows."""
         asked = self.control.take_requests()
         due = self.saves.due("checkpoint" in asked) if self.processes.is_first else None
         if self.is_sharded:
-            due = self.processes.agree(due)
+            due, asked = self.processes.agree((due, asked))
         self.saves.save_due(due)
-        if self.processes.is_first:
-            self._sample_if_due("sample" in asked)
+        self._sample_if_due("sample" in asked)
 
     def _sample_if_due(self, asked: bool = False) -> None:
         self.sampler.sample_if_due(self.runner, self.plan.run.samples(self.runner.step), asked)

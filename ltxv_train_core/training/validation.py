@@ -1,7 +1,7 @@
 """Videos sampled while training, to see it learn."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,11 +114,14 @@ class Validator:
         stop: StopSignal,
         graph: Mapping[str, str] | None = None,
     ) -> SamplesWritten:
-        """Samples every prompt and writes one mp4 each and a contact sheet into the folder.
+        """Samples every prompt and writes one mp4 each and a contact sheet into the folder; see `write`."""
+        latents = self.latents(denoiser, report, stop)
+        return self.write(latents, step, folder, report, graph)
 
-        Args:
-            graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
-        """
+    def latents(
+        self, denoiser: Denoiser, report: Reporter, stop: StopSignal
+    ) -> Iterator[dict[str, Tensor]]:
+        """Normalised latents [1, C, ...] of each stream, request by request as they are sampled."""
         how = sample_settings(self.config, self.source.sampling)
         settings = SamplerSettings(
             shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
@@ -130,13 +133,26 @@ class Validator:
             guidance_scales=self._guidance_scales,
             stg=self._stg,
         )
+        return sample_each(denoiser, list(self.requests), settings, report, stop)
+
+    def write(
+        self,
+        sampled: Iterable[dict[str, Tensor]],
+        step: int,
+        folder: Path,
+        report: Reporter,
+        graph: Mapping[str, str] | None = None,
+    ) -> SamplesWritten:
+        """Decodes latents of all requests, one after another as they come, and writes their files.
+
+        Args:
+            graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
+        """
         decoder = VideoDecoder(self.source, self.device, report)
         seconds = self.config.size.frames / self.config.frame_rate
         sound_decoder = SoundDecoder(self.source, self.device, seconds)
         paths, videos, sounds = [], [], []
-        for number, latents in enumerate(
-            sample_each(denoiser, list(self.requests), settings, report, stop)
-        ):
+        for number, latents in enumerate(sampled):
             path = folder / f"{number:03d}.mp4"
             with _kept_where_it_fails(latents, path.with_suffix(".safetensors")):
                 video = decoder.decode(latents[VIDEO][0])

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,6 +20,11 @@ from tests.helpers.together import train_together
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 STEPS = 8
 RATES = {"learning_rate": 1e-3, "scheduler_type": "constant"}
+
+
+def frames_of(path):
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
 
 @pytest.fixture
@@ -93,6 +100,57 @@ def test_weights_in_parts_train_the_same(outcome, processes, batch_size):
 def test_a_base_in_parts_trains_the_same_lora(outcome):
     plain = outcome(2, 1, 1)
     assert_alike([plain, outcome(1, 1, 2, acceleration={"shard_model": True})])
+
+
+@needs_fork
+@pytest.mark.kills
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_weights_in_parts_are_sampled(training_config, tmp_path, mode):
+    """By all processes together, with the average of the weights, before and between steps that train on."""
+    validation = {
+        "prompts": ["a red circle moves up", "a blue square"],
+        "video_dims": [64, 64, 9],
+        "inference_steps": 2,
+        "interval": 2,
+        "stg_scale": 1.0,
+    }
+    rate = {"lora": 1e-2, "full": 3e-4}[mode]
+    options = {**RATES, "learning_rate": rate, "steps": 4, "ema_decay": 0.8}
+
+    def config(batch_size, folder):
+        return training_config(
+            output_dir=str(tmp_path / folder),
+            model={"training_mode": mode},
+            optimization=options | {"batch_size": batch_size},
+            acceleration={"shard_model": True},
+            validation=validation,
+        )
+
+    alone = train(config(2, "alone"))
+    yaml_file.save(config(1, "parts"), tmp_path / "config.yaml")
+    ran = train_together(tmp_path / "config.yaml", 2)
+    assert ran.returncode == 0, ran.stderr
+    file = Path(ran.stdout.splitlines()[-1])
+    losses = [
+        [each.loss for each in RunFolder(folder).metrics()]
+        for folder in (file.parents[1], alone.run_folder)
+    ]
+    print(losses)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4), "samples leave the weights alone"
+    found, expected = (
+        {path.relative_to(folder): path for path in sorted(folder.glob("samples/*/*.mp4"))}
+        for folder in (file.parents[1], alone.run_folder)
+    )
+    assert found.keys() == expected.keys()
+    assert len(found) == 3 * 2
+    first: dict = {}
+    for name, path in expected.items():
+        ours, theirs = (frames_of(each).astype(float) for each in (found[name], path))
+        assert abs(ours - theirs).mean() < 3, name  # the encoder is lossy
+        earlier = first.setdefault(name.name, theirs)
+        print(name, abs(ours - theirs).mean(), abs(theirs - earlier).mean())
+        if name.parts[1] == "000004":
+            assert abs(theirs - earlier).mean() > 4, "training shows"
 
 
 @needs_fork
