@@ -399,5 +399,7 @@ def test_blocks_that_are_not_there_are_named_before_the_run(training_config):
         "validation.stg_blocks: there is no block 28: the model has 4, numbered from 0 to 3"
     )
     for wrong in ([], [-1], [2, 2]):
-        with pytest.raises(ConfigurationError, match="stg_blocks.*expected numbers of blocks from 0"):
+        with pytest.raises(
+            ConfigurationError, match=r"stg_blocks.*expected numbers of blocks from 0"
+        ):
             found(stg_blocks=wrong)
