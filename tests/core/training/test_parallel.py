@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.run_plan import plan_run
 from ltxv_train_core.training.trainer import train
@@ -156,8 +155,11 @@ def test_weights_in_parts_are_sampled(training_config, tmp_path, mode):
 @needs_fork
 @pytest.mark.kills
 @pytest.mark.parametrize("mode", ["lora", "full"])
-def test_a_run_is_resumed_by_another_number_of_processes(training_config, tmp_path, mode):
-    """Of one name: two processes begin, one process ends; then the other way round."""
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_run_is_resumed_by_another_number_of_processes(
+    training_config, tmp_path, mode, first, then
+):
+    """Of one name: some processes begin, another number ends."""
     rate = {"lora": 1e-3, "full": 1e-5}[mode]
 
     def config(batch_size, folder, steps=6):
@@ -169,22 +171,46 @@ def test_a_run_is_resumed_by_another_number_of_processes(training_config, tmp_pa
             checkpoints={"interval": 3},
         )
 
-    def stop_at_3(event):
-        if isinstance(event, StepCompleted) and event.step == 4:
-            raise KeyboardInterrupt
+    def by(count, *options):
+        """Trains two samples a step in so many processes; the LoRA file."""
+        file = tmp_path / "config.yaml"
+        yaml_file.save(config(2 // count, "both"), file)
+        ran = train_together(file, count, *options)
+        assert ran.returncode == 0, ran.stderr
+        return Path(ran.stdout.splitlines()[-1])
 
     whole = load_file(train(config(2, "whole")).lora_file)
-    with pytest.raises(KeyboardInterrupt):
-        train(config(2, "first"), stop_at_3)
-    half = plan_run(config(1, "first"), processes=2)
-    assert half.run.last_step() == 4
-    yaml_file.save(config(1, "first"), tmp_path / "config.yaml")
-    ran = train_together(tmp_path / "config.yaml", 2)
-    assert ran.returncode == 0, ran.stderr
-    file = Path(ran.stdout.splitlines()[-1])
-    assert file == half.run.lora_file(6)
+    half = by(first, "--stop", "4")
+    run = plan_run(config(2 // then, "both"), processes=then).run
+    assert half == run.lora_file(4), "of one name"
+    file = by(then)
+    assert file == run.lora_file(6)
+    assert [each.step for each in run.metrics()] == [1, 2, 3, 4, 5, 6]
     for name, value in load_file(file).items():
         assert torch.allclose(value, whole[name], atol=2e-4), name
+
+
+@needs_fork
+@pytest.mark.kills
+def test_compiled_blocks_train_the_same_in_two_processes(training_config, tmp_path):
+    """DistributedDataParallel around blocks that are compiled, without inductor, which takes minutes."""
+
+    def config(batch_size, folder, **acceleration):
+        return training_config(
+            output_dir=str(tmp_path / folder),
+            optimization=RATES | {"batch_size": batch_size, "steps": 4},
+            acceleration=acceleration,
+            conditioning=CONDITIONS["conditioning"],
+        )
+
+    plain = RunFolder(train(config(2, "plain")).run_folder).metrics()
+    compiled = {"compile_with_inductor": True, "compilation_mode": "default"}
+    yaml_file.save(config(1, "compiled", **compiled), tmp_path / "config.yaml")
+    ran = train_together(tmp_path / "config.yaml", 2, "--aot-eager")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("a graph is compiled") >= 2, "by each process"
+    found = RunFolder(Path(ran.stdout.splitlines()[-1]).parents[1]).metrics()
+    assert [e.loss for e in found] == pytest.approx([e.loss for e in plain], abs=1e-4)
 
 
 @pytest.mark.parametrize(
