@@ -40,7 +40,7 @@ WINDOW_MARK = "@"
 SUFFIX = ".safetensors"
 SHEET_NAME = "contact_sheet.png"
 VERIFICATION_NAME = "verification.png"
-LARGEST_INDEX_BYTES = 32 * 2**20
+_LARGEST_INDEX_BYTES = 32 * 2**20
 INDEX_NAME = "index.json"
 _INDEX_NAMES = re.compile(r"index(-[0-9a-f]{12})?\.json")
 LONGEST_NAME, LONGEST_PATH = 240, 2000  # 15 more while a file is written
@@ -264,7 +264,7 @@ def read_index(data: Path) -> Index:
     """
     path = find_index(data)
     try:
-        value = read_json(path, LARGEST_INDEX_BYTES)
+        value = read_json(path, _LARGEST_INDEX_BYTES)
         if isinstance(value, dict) and value.get("version", INDEX_VERSION) not in (
             1,
             INDEX_VERSION,

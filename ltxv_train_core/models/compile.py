@@ -27,7 +27,7 @@ _WITHOUT_CUDA_GRAPHS = {
 
 
 DEFAULT_MODE = AccelerationConfig.model_fields["compilation_mode"].default
-LEAST_STEPS = 200
+_LEAST_STEPS = 200
 """A GPU compiles for a minute or more and then saves a quarter of a step that takes about a second."""
 SAVED_SHARE = 0.7
 """Of the activations that a graph would save for backward by itself, with which it is fastest. Of a block that is
@@ -159,8 +159,8 @@ _LIMIT_HIT: tuple[type[Exception], ...] = tuple(
 def _does_not_pay(device_type: str, steps: int) -> str | None:
     if device_type == "cpu":
         return "on a CPU it takes longer than it saves"
-    if steps < LEAST_STEPS:
-        return f"a run of {steps} steps ends before it pays, at about {LEAST_STEPS}"
+    if steps < _LEAST_STEPS:
+        return f"a run of {steps} steps ends before it pays, at about {_LEAST_STEPS}"
     return None
 
 
