@@ -23,7 +23,7 @@ from ..events import Event
 ADDRESS_VARIABLE = "LTXV_TRAIN_LINK"
 """Environment variable of the worker: host, port and key."""
 
-_BEAT_SECONDS = 5.0
+BEAT_SECONDS = 5.0
 """How often a worker says that it lives."""
 
 ACCEPT_SECONDS = 0.2
@@ -71,7 +71,7 @@ class WorkerConnection:
     def _beat(self) -> None:
         pause = threading.Event()
         try:
-            while not pause.wait(_BEAT_SECONDS):
+            while not pause.wait(BEAT_SECONDS):
                 self.send(BEAT)
         except OSError:
             return

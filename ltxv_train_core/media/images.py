@@ -31,7 +31,7 @@ from .readable import (
 # Read into memory as a whole, once.
 LARGEST_FILE_BYTES = 400_000_000
 HEAD_BYTES = 16
-_STRIPE_PIXELS = 4_000_000
+STRIPE_PIXELS = 4_000_000
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags of a TIFF
 # A progressive JPEG's coefficients stay in memory until its last scan.
 PROGRESSIVE_SHARE = 0.9
@@ -239,7 +239,7 @@ def _pixels(path: Path, image: Image.Image, make_room: MakeRoom) -> np.ndarray:
     shown = make_room(*((width, height) if turned else (height, width)))
     stored = as_stored(shown, orientation)
     colors = _colors(path, image)
-    rows = max(1, _STRIPE_PIXELS // width)
+    rows = max(1, STRIPE_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         area = (cut.left, cut.top + top, cut.left + width, cut.top + bottom)

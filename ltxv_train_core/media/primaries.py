@@ -37,7 +37,7 @@ BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
 # Float arrays of a stripe stay in the processor's cache.
-_STRIPE_PIXELS = 250_000
+STRIPE_PIXELS = 250_000
 _LEVELS = 2**16 - 1
 
 
@@ -54,7 +54,7 @@ def brought_to_bt709(pixels: np.ndarray, primaries: str) -> np.ndarray:
     shown = np.empty(pixels.shape, np.uint8)
     light_of_codes = _light_of_codes(np.iinfo(pixels.dtype).max)
     to_levels = light_to_bt709(primaries).T * np.float32(_LEVELS)
-    rows = max(1, _STRIPE_PIXELS // pixels.shape[1])
+    rows = max(1, STRIPE_PIXELS // pixels.shape[1])
     for top in range(0, len(pixels), rows):
         light = light_of_codes[pixels[top : top + rows]] @ to_levels
         np.clip(light, 0, _LEVELS, out=light)

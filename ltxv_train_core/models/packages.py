@@ -7,7 +7,7 @@ from packaging.version import Version
 
 from ..errors import install_command
 
-_TESTED = {
+TESTED = {
     "diffusers": ("0.35", "0.42"),
     "transformers": ("4.50", "5.24"),
     "peft": ("0.15", "0.21"),
@@ -35,7 +35,7 @@ def why_not_usable(error: Exception, device_type: str) -> str:
 def untested_versions() -> list[str]:
     """One line for each package that is older or newer than those this program was tested with."""
     found = []
-    for package, (oldest, newest) in _TESTED.items():
+    for package, (oldest, newest) in TESTED.items():
         try:
             here = Version(version(package))
         except PackageNotFoundError:

@@ -78,7 +78,7 @@ def _randomise(module: torch.nn.Module) -> None:
 def write_checkpoint(path: Path, generation: str, **options: Any) -> Path:
     """Transformer and connectors in one file, as they are published."""
     transformer = transformer_of(generation, **options)
-    tensors = {LAYERS.comfy_connector_name(n): t for n, t in transformer.state_dict().items()}
+    tensors = {LAYERS.comfy_name(n): t for n, t in transformer.state_dict().items()}
     connectors = connectors_of(generation)
     tensors |= {comfy_connector_name(n): t for n, t in connectors.state_dict().items()}
     is_first = generation == "2.0"

@@ -170,7 +170,7 @@ def test_the_first_after_a_minute_then_one_every_ten_and_a_hundredth_of_the_time
             now[0] += 250 if event.step > 3 else 25
 
     monkeypatch.setattr(recovery.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
     config = training_config(optimization={"steps": 27}, checkpoints={"interval": 20})
     train(config, report)
     assert written == [
