@@ -96,8 +96,8 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *_model_notes(config.model.model_source),
         *_unused_of_start(config),
         *_sampling_notes(config),
-        *hub.upload_remarks(config),
-        *trackers.tracker_remarks(config),
+        *hub.upload_remarks(config.hub),
+        *trackers.tracker_remarks(config.trackers),
         *untested_versions(),
     ]
 
@@ -136,8 +136,8 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
     return [
         *missing_paths(config),
         *_unavailable(config),
-        *trackers.missing_packages(config),
-        *hub.upload_problems(config),
+        *trackers.missing_packages(config.trackers),
+        *hub.upload_problems(config.hub),
     ]
 
 
@@ -240,7 +240,7 @@ def _unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
 
 def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:
     try:
-        return start_notes(config)
+        return start_notes(config.model)
     except (LTXVTrainError, OSError):
         return ()  # reported as a problem
 

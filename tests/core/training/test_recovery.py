@@ -158,7 +158,7 @@ def test_the_first_after_a_minute_then_one_every_ten_and_a_hundredth_of_the_time
     training_config, monkeypatch
 ):
     """Each step takes 25 seconds, from the fourth on 250, and writing the second recovery point 30."""
-    now, written, save = [0.0], [], checkpoint.save
+    now, written, save = [0.0], [], checkpoint.save_checkpoint
 
     def slow(folder, state):
         written.append((folder.name, state.step))
