@@ -98,6 +98,7 @@ class _Compiler:
         """A function that does what `forward` does, faster after its first calls."""
         code = getattr(forward, "__func__", forward).__code__
         torch._dynamo.reset_code(code)  # graphs of earlier runs
+        limit_hit = _limit_hit()
         fast = torch.compile(forward, backend=self._backend, dynamic=True)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -106,7 +107,7 @@ class _Compiler:
                     cache_size_limit=MOST_GRAPHS, fail_on_cache_limit_hit=True
                 ):
                     return fast(*args, **kwargs)
-            except _LIMIT_HIT:
+            except limit_hit:
                 self._tell_limit()
                 return forward(*args, **kwargs)
             except torch._dynamo.exc.BackendCompilerFailed as error:
@@ -148,12 +149,11 @@ class _Compiler:
             self._report(Notice(text, is_problem=True))
 
 
-_LIMIT_HIT: tuple[type[Exception], ...] = tuple(
-    getattr(torch._dynamo.exc, name)
-    for name in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
-    if hasattr(torch._dynamo.exc, name)
-)
-"""By the names that torch gives it, the older one before 2.6."""
+def _limit_hit() -> tuple[type[Exception], ...]:
+    """By the names that torch gives it, the older one before 2.6. Asking imports the compiler."""
+    names = ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
+    found = (getattr(torch._dynamo.exc, name, None) for name in names)
+    return tuple(each for each in found if each is not None)
 
 
 def _does_not_pay(device_type: str, steps: int) -> str | None:
