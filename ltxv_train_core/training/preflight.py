@@ -45,7 +45,7 @@ _SOURCES = ("model_source", "text_encoder_source", "vae_source")
 
 def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
     """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
-    return [*_wrong_here(config), *_unusable(config, report)]
+    return [*_wrong_here(config), *_unusable(config, report)[0]]
 
 
 def missing_paths(config: TrainingConfig) -> list[str]:
@@ -70,23 +70,29 @@ def check(
     Returns:
         problems and warnings, one line each.
     """
-    found, missing = _unusable(config, report), _wrong_here(config)
+    (found, _), missing = _unusable(config, report), _wrong_here(config)
     problems, warnings = ([*missing, *found], []) if strict else (found, missing)
     return problems, [*warnings, *_remarks(config)]
 
 
-def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
+def require_ready(config: TrainingConfig, report: Reporter = ignore) -> TrainingDataset:
     """Looks at everything that a run needs; reports options that will not be used.
+
+    Returns:
+        the data set, which was opened for that.
 
     Raises:
         NotAllowedError: something may not be read or downloaded; nothing was opened then.
         ConfigurationError: with every problem.
     """
     _require_allowed(config)
-    if found := problems(config, report):
+    found, dataset = _unusable(config, report)
+    found = [*_wrong_here(config), *found]
+    if found or dataset is None:
         raise ConfigurationError(found)
     for line in _remarks(config):
         report(Notice(line))
+    return dataset
 
 
 def _remarks(config: TrainingConfig) -> list[str]:
@@ -148,8 +154,8 @@ def _unavailable(config: TrainingConfig) -> list[str]:
         return error.problems
 
 
-def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
-    """What can't be followed, or is there and can't be used."""
+def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], TrainingDataset | None]:
+    """What can't be followed, or is there and can't be used; and the data set, where it can be opened."""
     found: list[str] = []
     model = dataset = None
     if not _missing_model_paths(config):
@@ -161,13 +167,13 @@ def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
         found += _off_the_grid(config.validation, model)
     if model is not None and dataset is not None:
         found += _attempt(lambda: _strangers(config, dataset, model), found) or []
-    return [
-        *found,
+    found += [
         *_unusable_targets(config),
         *_unusable_start(config, report),
         *_unusable_media(config.validation),
         *_unusable_prompts(config.validation),
     ]
+    return found, dataset
 
 
 def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
