@@ -204,7 +204,8 @@ def decoding_with_little_memory(bench: Bench) -> str:
     """Where the memory isn't enough, a sample is decoded in tiles or on the CPU, and nearly the same."""
     if not bench.is_accelerator:
         raise Skipped("a CPU has nothing to fall back to")
-    source, told = open_model(MINIATURE), []
+    source = open_model(MINIATURE)
+    told: list[Event] = []
     latents = torch.randn(1, 128, 9, 16, 16, generator=torch.Generator().manual_seed(0))
     (whole,) = decode_videos(latents, source, bench.device)
     free_memory()

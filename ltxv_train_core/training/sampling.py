@@ -1,5 +1,6 @@
 """Samples while a run trains, when they are due or asked for."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from .distributed import AgreedStop, Processes
 from .parallel import is_sharded, with_all_parts
 from .step import StepRunner
 from .validation import Validator
+
+_NO_GRAPH = "no_graph"
+"""Name of the text that says why a sample brings no graph; the panel looks for how the text begins."""
 
 
 class RunSampler:
@@ -34,7 +38,7 @@ class RunSampler:
             graph: the ComfyUI graph that trains, for the samples' files, unless
                 `checkpoints.embed_workflow` is off.
         """
-        self.graph = graph if config.checkpoints.embed_workflow else None
+        self.texts = _texts_of_files(graph, config.checkpoints.embed_workflow)
         self.config, self.source, self.device = config, source, processes.device
         self.processes, self.report = processes, report
         self.is_sharded = is_sharded(config, processes.count)
@@ -75,7 +79,7 @@ class RunSampler:
             return
         with runner.autocast(), runner.stepper.weights_to_sample():
             latents = validator.latents(runner.denoiser, self.report, runner.control)
-            self.report(validator.write(latents, runner.step, folder, self.report, self.graph))
+            self.report(validator.write(latents, runner.step, folder, self.report, self.texts))
 
     def _sample_together(self, runner: StepRunner, folder: Path) -> None:
         """Every process brings its part of the weights to each forward pass, and stops with the others."""
@@ -93,7 +97,7 @@ class RunSampler:
             return  # the loop ends at its next look
         if self.processes.is_first:
             with self._failure_told(runner):
-                self.report(validator.write(latents, runner.step, folder, self.report, self.graph))
+                self.report(validator.write(latents, runner.step, folder, self.report, self.texts))
 
     def _when_asked(self) -> Validator | None:
         self.validator = self.validator or self._prepared(asked=True)
@@ -114,3 +118,11 @@ class RunSampler:
                     is_problem=True,
                 )
             )
+
+
+def _texts_of_files(graph: Mapping[str, str] | None, embed: bool) -> Mapping[str, str]:
+    """The graph that trains, or why a canvas on which the file is dropped gets none. Values are JSON."""
+    if graph and embed:
+        return graph
+    why = "no ComfyUI graph trained it" if embed else "its run has embed_workflow switched off"
+    return {_NO_GRAPH: json.dumps(f"No graph in this file: {why}")}
