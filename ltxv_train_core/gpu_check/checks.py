@@ -131,7 +131,7 @@ def video_with_sound(bench: Bench) -> str:
     saving = ltx2.step(steps=3, checkpointing=True, blocks_to_offload=LAYER_COUNT)
     _require_like(saving, ltx2.plain, EQUAL)
     _require_less(ltx2, saving)
-    return f"{_told(bench, ltx2.plain)}; offloaded {_told(bench, saving)}"
+    return f"{_told(ltx2, ltx2.plain)}; saving memory {_told(ltx2, saving)}"
 
 
 def sampling(bench: Bench) -> str:
@@ -145,7 +145,7 @@ def sampling(bench: Bench) -> str:
             difference = float((ours[name] - latents).std() / latents.std())
             if not difference < 1 - NEAR:
                 raise Broken(f"{name} of {kind.miniature} differs by {difference:.1%} of the CPU's")
-            told.append(f"{name} differs by {difference:.1e}")
+            told.append(f"{name} of {kind.miniature} differs by {difference:.1e}")
     return ", ".join(told)
 
 

@@ -5,7 +5,9 @@ import torch
 from diffusers import LTXVideoTransformer3DModel
 from diffusers.guiders.ltx2_guidance import LTX2Guidance
 from diffusers.models.transformers.transformer_ltx2 import LTX2PerturbedAttnProcessor
+from torch._dynamo.backends.debugging import aot_eager
 
+from ltxv_train_core.config import AccelerationConfig
 from ltxv_train_core.diffusion.sampler import (
     SampleRequest,
     SamplerSettings,
@@ -13,6 +15,7 @@ from ltxv_train_core.diffusion.sampler import (
     sample,
 )
 from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import ignore
 from ltxv_train_core.families.ltx2 import block
 from ltxv_train_core.families.ltx2.denoiser import SELF_ATTENTION, LTX2Denoiser
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
@@ -21,6 +24,9 @@ from ltxv_train_core.families.names import AUDIO, VIDEO
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.families.self_attention import is_left_out
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.models import compile as compiling
+from ltxv_train_core.models.compile import compile_blocks
+from ltxv_train_core.models.memory.offload import offload
 from tests.helpers.ltx2 import GENERATIONS, given, transformer_of
 
 SHAPES = {VIDEO: LTXV.grid.latent(VideoSize(64, 64, 17))}
@@ -95,6 +101,38 @@ def test_blocks_of_diffusers_do_the_same(miniature):
     source = open_model("LTXV_MINIATURE")
     plain = LTXVideoDenoiser(source.load_transformer(torch.float32), True)
     assert torch.allclose(sampled((plain, miniature[1]), 1.0, blocks=(1, 2)), own, atol=1e-4)
+
+
+@pytest.mark.long
+def test_compiled_and_offloaded_blocks_do_the_same(monkeypatch):
+    """A graph with self-attention is not taken where it is left out."""
+    monkeypatch.setattr(compiling._Compiler, "_backend", lambda self, *graph: aot_eager(*graph))
+    source = open_model("LTXV_MINIATURE")
+    shapes = source.family.latent_shapes(VideoSize(64, 64, 9), 25.0)
+    prompt, empty = source.load_text_encoder().encode(["a red ring moves up", ""])
+
+    def sampled_by(denoiser, scale):
+        stg = SpatioTemporalGuidance(scale, (1, 2), frozenset(shapes)) if scale else None
+        settings = SamplerSettings(shapes, 2, 3.0, stg=stg)
+        return sample(denoiser, [SampleRequest(prompt, empty, 7)], settings)
+
+    def made(options):
+        denoiser = source.transformer.denoiser(source.load_transformer(torch.float32))
+        denoiser.use_recomputing_blocks()
+        is_compiled = compile_blocks(denoiser.transformer, options, 1000, ignore)
+        assert is_compiled == options.compile_with_inductor
+        return denoiser
+
+    plain = made(AccelerationConfig(compile_with_inductor=False))
+    compiled = made(AccelerationConfig(compile_with_inductor=True, compilation_mode="default"))
+    offloaded = made(AccelerationConfig(compile_with_inductor=False))
+    offload(offloaded.transformer, torch.device("cpu"), [1, 3], ignore)
+    for scale in (0, 1.0, 0, 2.0):
+        expected = sampled_by(plain, scale)
+        for denoiser in (compiled, offloaded):
+            found = sampled_by(denoiser, scale)
+            for stream, latents in expected.items():
+                assert torch.allclose(found[stream], latents, atol=1e-4), (scale, stream)
 
 
 def test_guidances_add_up_as_in_diffusers(miniature):
