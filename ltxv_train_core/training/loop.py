@@ -5,11 +5,13 @@ from dataclasses import replace
 import torch
 
 from ..errors import Cancelled
-from ..events import Control, Notice, Reporter, StepCompleted
+from ..events import Control, HeldOutMeasured, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
 from ..runs import RunWriter
+from ..runs.best_step import best_step
 from ..runs.smoothing import LossAverage
 from .distributed import Processes
+from .held_out import HeldOut
 from .lora_metadata import lora_metadata
 from .memory_fit import tell_fit
 from .parallel import is_sharded
@@ -54,6 +56,8 @@ class TrainingLoop:
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )
         self.saves = RunSaves(plan, self.runner, writer, metadata, report)
+        held_out = plan.dataset.held_out
+        self.held_out = HeldOut(config, held_out, plan.steps) if held_out else None
         self.loss_watch = LossWatch()
         self.average = LossAverage()
 
@@ -81,6 +85,7 @@ class TrainingLoop:
     def _train(self) -> None:
         runner = self.runner
         if runner.step == 0:
+            self._measure_if_due()
             self._sample_if_due()
         while runner.step < self.plan.steps and not runner.is_stopped():
             metrics = runner.run()
@@ -109,8 +114,23 @@ class TrainingLoop:
         if self.is_sharded:
             due = self.processes.agree(due)
         self.saves.save_due(due)
+        self._measure_if_due()
         if self.processes.is_first:
             self._sample_if_due("sample" in asked)
+
+    def _measure_if_due(self) -> None:
+        """Measures the held-out clips: in the first process, or of sharded weights in all."""
+        held_out, runner = self.held_out, self.runner
+        if held_out is None or not held_out.is_due(runner.step, self.plan.steps):
+            return
+        if not (self.processes.is_first or self.is_sharded):
+            return
+        losses = held_out.measure(runner, self.control)
+        if self.processes.is_first:
+            self.plan.run.append_held_out(losses)
+            best = best_step(self.plan.run.held_out())
+            assert best is not None
+            self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
 
     def _sample_if_due(self, asked: bool = False) -> None:
         self.sampler.sample_if_due(self.runner, self.plan.run.samples(self.runner.step), asked)
