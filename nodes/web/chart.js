@@ -1,6 +1,6 @@
 /** Draws curves of one or more runs on a canvas. */
 
-import { lastAtMost, shortNumber, ticks, valueRange } from "./series.js";
+import { lastAtMost, shortNumber, ticks, valueRange, wholeRange } from "./series.js";
 
 /** Readable on dark and on light ground. */
 export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
@@ -84,7 +84,8 @@ class Plot {
   }
 
   #setRange(values) {
-    if (!this.look.fromZero) [this.low, this.high] = valueRange(values, this.isLog);
+    if (this.look.isWhole) [this.low, this.high] = wholeRange(values);
+    else if (!this.look.fromZero) [this.low, this.high] = valueRange(values, this.isLog);
     else {
       const most = values.reduce((high, value) => Math.max(high, value ?? 0), 0);
       [this.low, this.high] = [0, 1.05 * most || 1];

@@ -28,6 +28,7 @@ const STREAMS = ["video", "audio"];
  * @property {boolean} isLog
  * @property {boolean} showsRate also draws the learning rate, on a scale of its own
  * @property {boolean} fromZero
+ * @property {boolean} [isWhole] shows every value: none is an outlier
  * @property {number} base whose powers are round numbers of the scale
  * @property {(line: Line, isAlone: boolean, colours: string[]) => Curve[]} curves
  * @property {(line: Line) => number[]} steps that the mouse finds
@@ -99,6 +100,7 @@ function noiseColumns(columns) {
 
 const HELD_OUT = {
   ...LOSS,
+  isWhole: true,
   steps: ({ heldOut }) => heldOut?.steps ?? [],
   curves: ({ heldOut, colour }, isAlone, colours) => {
     if (!heldOut) return [];
