@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.datasets.held_out import held_out
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import Control, HeldOutMeasured, StepCompleted
+from ltxv_train_core.events import Control, HeldOutMeasured, Notice, StepCompleted
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.held_out import LEVELS, HeldOut
 from ltxv_train_core.training.preflight import problems
@@ -109,3 +110,45 @@ def test_too_many_is_a_problem_before_the_run(training_config, stripes_data):
     assert line.startswith(f"data.held_out_clips {count}: the data set has {count} clips")
     with pytest.raises(ConfigurationError, match="hold fewer out"):
         train(config)
+
+
+@pytest.fixture
+def rising(monkeypatch):
+    """Held-out losses that rise from step 4 on, whatever the weights are."""
+    measure = HeldOut.measure
+
+    def as_if(self, runner, stop):
+        found = measure(self, runner, stop)
+        return replace(found, clips=((abs(runner.step - 4) + 1.0,) * len(LEVELS),) * HELD)
+
+    monkeypatch.setattr(HeldOut, "measure", as_if)
+
+
+def patient(training_config, patience, **sections):
+    options = {"steps": 20, "early_stopping_patience": patience}
+    return holding(training_config, optimization=options, name=f"patient-{patience}", **sections)
+
+
+def test_a_run_ends_by_itself_when_nothing_is_gained(training_config, rising):
+    told: list = []
+    trained = train(patient(training_config, 6), told.append)
+    assert (trained.step, trained.steps) == (10, 10)
+    run = run_of(trained)
+    assert run.is_finished()
+    assert [each.step for each in run.held_out()] == [0, 2, 4, 6, 8, 10]
+    ends = [
+        each.message for each in told if isinstance(each, Notice) and "ends at step" in each.message
+    ]
+    assert ends == ["the run ends at step 10 of 20: no lower held-out loss in 6 steps"]
+    again: list = []
+    assert train(patient(training_config, 6), again.append).lora_file == trained.lora_file
+    assert not any(isinstance(each, StepCompleted) for each in again)
+
+
+def test_without_held_out_clips_it_never_ends_early(training_config):
+    told: list = []
+    options = {"steps": 4, "early_stopping_patience": 1}
+    assert train(training_config(optimization=options), told.append).step == 4
+    assert any(
+        "early_stopping_patience: is not used" in str(getattr(e, "message", "")) for e in told
+    )
