@@ -40,4 +40,5 @@ def held_out(examples: Sequence[Example], count: int) -> list[int]:
     for source in order:
         if len(taken) + len(videos[source]) <= count:
             taken += videos[source]
-    return sorted(taken or min((videos[source] for source in order), key=len))
+    smallest = min(order, key=lambda source: len(videos[source]))
+    return sorted(taken or videos[smallest])
