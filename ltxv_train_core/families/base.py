@@ -74,6 +74,30 @@ def whole_tokens(stream: Stream, where: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class LevelRows:
+    """The noise levels of a stream that differ: what depends on the level alone is computed for these.
+
+    Attributes:
+        levels: [B, T].
+        row_of: [B, M] which of them each token has; None where there is one for all tokens.
+    """
+
+    levels: Tensor
+    row_of: Tensor | None
+
+    @classmethod
+    def of(cls, levels: Tensor) -> "LevelRows":
+        """Those of tokens' levels [B, M]. On a device it waits for the device."""
+        found = [torch.unique(each, return_inverse=True) for each in levels]
+        rows = pad_sequence([values for values, _ in found], batch_first=True)
+        return cls(rows, torch.stack([of for _, of in found]) if rows.shape[1] > 1 else None)
+
+    def to(self, device: torch.device) -> "LevelRows":
+        row_of = None if self.row_of is None else self.row_of.to(device)
+        return LevelRows(self.levels.to(device), row_of)
+
+
+@dataclass(frozen=True)
 class StreamInput:
     """What the model sees of one stream.
 
@@ -82,12 +106,18 @@ class StreamInput:
         levels: [B, M] noise level of each token, 0 (clean) to 1.
         positions: [B, P, M].
         reference_tokens: how many of the tokens, the last ones, are a reference's.
+        rows: of the levels, where they are known already.
     """
 
     tokens: Tensor
     levels: Tensor
     positions: Tensor
     reference_tokens: int = 0
+    rows: LevelRows | None = None
+
+    @property
+    def level_rows(self) -> LevelRows:
+        return self.rows or LevelRows.of(self.levels)
 
     def to(self, device: torch.device) -> "StreamInput":
         return StreamInput(
@@ -95,6 +125,7 @@ class StreamInput:
             self.levels.to(device),
             self.positions.to(device),
             self.reference_tokens,
+            self.level_rows.to(device),
         )
 
     def followed_by(self, other: "StreamInput") -> "StreamInput":
@@ -182,10 +213,6 @@ class Denoiser(Protocol):
         """
         ...
 
-    def use_recomputing_blocks(self) -> None:
-        """Lets blocks compute cheap operations again in backward; before anything wraps their forward."""
-        ...
-
     def as_checkpoint(
         self, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -197,7 +224,7 @@ class Denoiser(Protocol):
         ...
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
-        """Predicted velocities [B, M, C] (noise - clean) of each stream."""
+        """Predicted velocities [B, N, C] (noise - clean) of each stream, without those of references."""
         ...
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:

@@ -220,9 +220,6 @@ class ToyDenoiser:
     ) -> int:
         return saved_bytes({}, tokens, samples, training_mode, precision, recomputed)
 
-    def use_recomputing_blocks(self) -> None:
-        """Its blocks are small."""
-
     def as_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
         return dict(state), {}
 

@@ -53,9 +53,6 @@ class LTX2Denoiser:
     def streams(self) -> Mapping[str, VideoStream | AudioStream]:
         return {VIDEO: VideoStream(), AUDIO: AudioStream()}
 
-    def use_recomputing_blocks(self) -> None:
-        """They always are: the forward that ComfyUI makes is this program's own."""
-
     def saved_bytes(
         self,
         tokens: Mapping[str, int],

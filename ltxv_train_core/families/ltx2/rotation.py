@@ -24,6 +24,10 @@ class Rotation:
     sin: Tensor
     halves: int | None
 
+    def first(self, count: int) -> "Rotation":
+        """Of the first tokens alone."""
+        return Rotation(self.cos[:, :count], self.sin[:, :count], self.halves)
+
 
 def rotation(
     positions: Tensor,
