@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..models.device import moved
 from ..models.transformer import Transformer
 
 
@@ -93,8 +94,8 @@ class LevelRows:
         return cls(rows, torch.stack([of for _, of in found]) if rows.shape[1] > 1 else None)
 
     def to(self, device: torch.device) -> "LevelRows":
-        row_of = None if self.row_of is None else self.row_of.to(device)
-        return LevelRows(self.levels.to(device), row_of)
+        row_of = None if self.row_of is None else moved(self.row_of, device)
+        return LevelRows(moved(self.levels, device), row_of)
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,9 @@ class StreamInput:
 
     def to(self, device: torch.device) -> "StreamInput":
         return StreamInput(
-            self.tokens.to(device),
-            self.levels.to(device),
-            self.positions.to(device),
+            moved(self.tokens, device),
+            moved(self.levels, device),
+            moved(self.positions, device),
             self.reference_tokens,
             self.level_rows.to(device),
         )
@@ -170,8 +171,8 @@ class Text:
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
-        tensors = {name: tensor.to(device, dtype) for name, tensor in self.tensors.items()}
-        return Text(tensors, self.mask.to(device), self.is_padded)
+        tensors = {name: moved(tensor.to(dtype), device) for name, tensor in self.tensors.items()}
+        return Text(tensors, moved(self.mask, device), self.is_padded)
 
 
 class Denoiser(Protocol):

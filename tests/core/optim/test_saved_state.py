@@ -28,7 +28,7 @@ def stepper(mode="no", weights=4, parameters=1, **options):
 def move(moving, steps, loss=1.0):
     for number in range(1, steps + 1):
         moving.backward(sum(p.sum() for p in moving.parameters))
-        moving.step(number, loss)
+        moving.step(number, loss, moving.clip().item())
     return moving
 
 
