@@ -69,7 +69,12 @@ def put_weights(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> N
 
 
 def _adamw(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Optimizer:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
+    """All of it in one operation where the device has that: it needs no memory in between."""
+    options = {"lr": config.learning_rate, "weight_decay": WEIGHT_DECAY}
+    try:
+        return torch.optim.AdamW(parameters, **options, fused=True)
+    except RuntimeError:  # torch has none for this kind of device
+        return torch.optim.AdamW(parameters, **options)
 
 
 def _adamw8bit(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:
