@@ -3,6 +3,7 @@
 Shapes: B batch, C channels, "..." what else a stream's latents have (a video's: frames, rows, columns).
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset
 from ..errors import DataError, shown
 from ..families.base import Embedding, Text
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
 from .batch_order import NumberedClip, batch_order
 from .index import CachedFile, StreamFiles
@@ -26,6 +28,9 @@ from .stored_files import open_files
 
 # One is read while one waits; more only holds memory.
 BATCHES_AHEAD_PER_WORKER = 2
+LOOKED_INTO = 5000
+"""Of so many files the heads are read at the start, half a second's work; of larger data sets an even share. Each
+file is looked at again when it is read."""
 CAPTION_DRAWS = 1
 """Tells their random numbers from those of the order."""
 
@@ -211,14 +216,13 @@ class TrainingDataset(Dataset[LoadedExample]):
         needed = [empty] if empty else []
         needed += [file for item in streams for files in item for file in files.values()]
         needed += [caption.embedding for item in self.items for caption in item.captions]
-        paths = [self.root / file.path for file in needed]
-        missing = [path for path in paths if not path.is_file()]
+        missing = missing_files(self.root, [file.path for file in needed])
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
-                f"{missing[0]}; preprocess again to restore them"
+                f"{self.root / missing[0]}; preprocess again to restore them"
             )
-        self.files.require(needed)
+        self.files.require(needed[:: math.ceil(len(needed) / LOOKED_INTO)])
 
 
 def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:

@@ -27,7 +27,7 @@ class StandardStrategy:
         self.conditioning = config.conditioning
         compat = config.flow_matching.compat
         self.streams = streams_as_in(compat, streams) if compat else streams
-        self.arithmetic = arithmetic_of(config)
+        self.arithmetic = arithmetic_of(config.flow_matching)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
         if len(streams) == 1:

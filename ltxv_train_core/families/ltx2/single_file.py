@@ -14,7 +14,7 @@ from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import CONNECTORS
-from .connectors import Connectors, comfy_name, is_connector
+from .connectors import Connectors, comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
@@ -118,7 +118,7 @@ class ConnectorsFile:
         connectors = on_meta(
             lambda: Connectors(self.options["video_connector"], self.options["audio_connector"])
         )
-        names = {name: self.prefix + comfy_name(name) for name in connectors.state_dict()}
+        names = {name: self.prefix + comfy_connector_name(name) for name in connectors.state_dict()}
         others = {name for name in self.header.tensors if not is_connector(name, self.prefix)}
         require_match(self.header, self.prefix, names, connectors, others)
         return connectors, names
