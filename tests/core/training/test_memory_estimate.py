@@ -162,7 +162,7 @@ def test_a_saving_is_told_above_a_twentieth_of_a_gibibyte(told, monkeypatch, mor
     """Here every option saves so much, and a batch of one twice that."""
     least = 53_687_091
 
-    def bytes_of(config, denoiser, dataset):
+    def bytes_of(config, denoiser, dataset, free=0):
         options = config.optimization
         costs = [not options.enable_gradient_checkpointing, options.optimizer_type == "adamw"]
         return (sum(costs) + 2 * (options.batch_size - 1)) * (least + more)
