@@ -7,7 +7,8 @@ import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -87,7 +88,12 @@ class Batch:
 
 
 class TrainingDataset(Dataset[LoadedExample]):
-    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
+    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time.
+
+    Attributes:
+        reference_sizes: of each clip.
+        held_out: clips beside these that are not trained on; None: there are none.
+    """
 
     def __init__(
         self,
@@ -113,7 +119,23 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
         self.caption_dropout_p = caption_dropout_p
         self.items = self.index.items
+        self.reference_sizes = self.files.reference_sizes
+        self.held_out: TrainingDataset | None = None
         self._require_files()
+
+    def holding_out(self, numbers: Sequence[int]) -> "TrainingDataset":
+        """The same without some of its clips, which are its `held_out`."""
+        others = sorted(set(range(len(self))) - set(numbers))
+        part = self._only(others)
+        part.held_out = self._only(numbers)
+        return part
+
+    def _only(self, numbers: Sequence[int]) -> "TrainingDataset":
+        part = copy(self)
+        part.items = tuple(self.items[number] for number in numbers)
+        part.index = replace(self.index, items=part.items)
+        part.reference_sizes = [self.reference_sizes[number] for number in numbers]
+        return part
 
     def __len__(self) -> int:
         return len(self.items)
@@ -149,7 +171,7 @@ class TrainingDataset(Dataset[LoadedExample]):
     @property
     def sizes(self) -> list[Hashable]:
         """Of each clip what those of its batch must share: its size and its reference's."""
-        return list(zip(self.groups, self.files.reference_sizes, strict=True))
+        return list(zip(self.groups, self.reference_sizes, strict=True))
 
     @property
     def has_one_size(self) -> bool:

@@ -36,7 +36,7 @@ def product(layer: Any, x: Tensor) -> Tensor:
     return products([layer], x)[0]
 
 
-def _plain_lora(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+def _plain_lora(layer: Any) -> tuple[Tensor, Tensor] | None:
     """The LoRA of a layer: down [r, i], and up [o, r] with its scale. None where there is none, or one that
     is more than these two."""
     names = list(getattr(layer, "lora_A", ()))

@@ -94,6 +94,14 @@ class OptimizationConfig(Section):
         le=10_000,
         advanced=True,
     )
+    early_stopping_patience: int | None = option(
+        None,
+        "The run ends by itself after so many steps without a lower held-out loss (data.held_out_clips). It is finished "
+        "then, and its best step is marked.",
+        ge=1,
+        le=10_000_000,
+        advanced=True,
+    )
     checkpointing_budget: float | None = option(
         None,
         "GiB that a step may keep for its backward pass; never more than nine tenths of what is free on the "

@@ -181,22 +181,23 @@ def _attend_across(
     audio_rows = _rows(audio_table[:4], of_audio.timesteps)
     eps = block.audio_to_video_norm.eps
 
-    def seen(hidden: Tensor, scale: Row, shift: Row, context: StreamContext) -> Tensor:
+    def seen(hidden: Tensor, context: StreamContext, rows: list[Row]) -> Tensor:
+        scale, shift = rows
         result: Tensor = Modulated.apply(hidden, *shift, *scale, context.row_of, eps)
         return result
 
     attended = _attend(
         block.audio_to_video_attn,
-        seen(video, *video_rows[:2], video_context),
-        seen(audio, *audio_rows[:2], audio_context),
+        seen(video, video_context, video_rows[:2]),
+        seen(audio, audio_context, audio_rows[:2]),
         of_video.rotation,
         of_audio.rotation,
     )
     video = Gated.apply(video, attended, video_table[4], of_video.gate, None)
     attended = _attend(
         block.video_to_audio_attn,
-        seen(audio, *audio_rows[2:], audio_context),
-        seen(video, *video_rows[2:], video_context),
+        seen(audio, audio_context, audio_rows[2:]),
+        seen(video, video_context, video_rows[2:]),
         of_audio.rotation,
         of_video.rotation,
     )

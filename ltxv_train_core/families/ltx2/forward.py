@@ -57,7 +57,7 @@ def velocities(
         video, audio = (
             transformer._gradient_checkpointing_func(block, *given) if recomputes else block(*given)
         )
-    seen = {VIDEO: video, AUDIO: audio}
+    seen: dict[str, Any] = {VIDEO: video, AUDIO: audio}
     return {
         name: each.predicted(seen[name], outputs[name], contexts[name].row_of)
         for name, each in layers.items()
