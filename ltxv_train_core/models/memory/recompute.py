@@ -163,9 +163,10 @@ class RotaryNorm(Function):
             """What was turned, as it was before."""
             if cos is None or sin is None:
                 return turned
-            return turned * cos[:, part] - _quarter_turn(turned * sin[:, part], halves)
+            result: Tensor = turned * cos[:, part] - _quarter_turn(turned * sin[:, part], halves)
+            return result
 
-        def normed_of(part: slice) -> Tensor:
+        def normed_of(part: slice) -> Any:
             if not has_output:
                 return kept[:, part] * rate[:, part]
             normed = back(kept[:, part].float(), part)
