@@ -8,7 +8,8 @@ Shapes: B batch, N tokens of what is denoised, M tokens in all (N, then those of
 D text width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -129,6 +130,15 @@ class StreamInput:
             self.level_rows.to(device),
         )
 
+    def first(self, samples: int) -> "StreamInput":
+        """The same of the first samples of the batch."""
+        return StreamInput(
+            self.tokens[:samples],
+            self.levels[:samples],
+            self.positions[:samples],
+            self.reference_tokens,
+        )
+
     def followed_by(self, other: "StreamInput") -> "StreamInput":
         """The same with the tokens of a reference behind."""
         return StreamInput(
@@ -170,6 +180,11 @@ class Text:
             is_padded=bool(lengths.min() < lengths.max()),
         )
 
+    def first(self, samples: int) -> "Text":
+        """The texts of the first samples of the batch."""
+        tensors = {name: tensor[:samples] for name, tensor in self.tensors.items()}
+        return Text(tensors, self.mask[:samples], self.is_padded)
+
     def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
         tensors = {name: moved(tensor.to(dtype), device) for name, tensor in self.tensors.items()}
         return Text(tensors, moved(self.mask, device), self.is_padded)
@@ -181,6 +196,8 @@ class Denoiser(Protocol):
     Attributes:
         transformer: the module whose layers are trained; its blocks are `transformer_blocks`.
         streams: what it denoises, by name.
+        stg_blocks: numbers of the blocks that spatio-temporal guidance leaves self-attention out of, where the
+            user names none.
     """
 
     @property
@@ -194,6 +211,9 @@ class Denoiser(Protocol):
 
     @property
     def streams(self) -> Mapping[str, Stream]: ...
+
+    @property
+    def stg_blocks(self) -> tuple[int, ...]: ...
 
     def saved_bytes(
         self,
@@ -226,6 +246,16 @@ class Denoiser(Protocol):
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
         """Predicted velocities [B, N, C] (noise - clean) of each stream, without those of references."""
+        ...
+
+    def without_self_attention(
+        self, blocks: Sequence[int], streams: Collection[str]
+    ) -> AbstractContextManager[None]:
+        """Within it tokens of the streams see themselves alone in some blocks, by number.
+
+        Raises:
+            ConfigurationError: there are no such blocks.
+        """
         ...
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:

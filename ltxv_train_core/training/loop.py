@@ -113,16 +113,15 @@ class TrainingLoop:
             self.report(Notice(warning, lasting=True))
 
     def _follow_up(self) -> None:
-        """Does what is due after a step. Of sharded weights every process brings its part; that one is
-        due only the first one knows."""
+        """Does what is due after a step. Of sharded weights every process brings its part; what is due or
+        asked for only the first one knows."""
         asked = self.control.take_requests()
         due = self.saves.due("checkpoint" in asked) if self.processes.is_first else None
         if self.is_sharded:
-            due = self.processes.agree(due)
+            due, asked = self.processes.agree((due, asked))
         self.saves.save_due(due)
         self._measure_if_due()
-        if self.processes.is_first:
-            self._sample_if_due("sample" in asked)
+        self._sample_if_due("sample" in asked)
 
     def _measure_if_due(self) -> None:
         """Measures the held-out clips: in the first process, or of sharded weights in all."""

@@ -19,7 +19,7 @@ from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
 from ..strategies import STRATEGIES
-from .distributed import Processes
+from .distributed import AgreedStop, Processes
 from .noise_bands import NoiseBands
 from .parallel import accumulating, distribute
 from .step_losses import StepLosses
@@ -129,7 +129,7 @@ class StepRunner:
 
     def is_stopped(self) -> bool:
         """Whether a stop was asked for; all processes agree on it."""
-        return bool(self.processes.agree(self.control.is_set()))
+        return AgreedStop(self.processes, self.control).is_set()
 
     def autocast(self) -> torch.autocast:
         """The number formats of a forward pass."""

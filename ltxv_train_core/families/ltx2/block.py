@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...models.linear import product, products
 from ...models.memory.recompute import Gated, Modulated, RotaryNorm, note_invertible
+from ..self_attention import is_left_out
 from .rotation import Rotation
 
 if TYPE_CHECKING:
@@ -223,17 +224,23 @@ def _attend(
     seen_rotation: Rotation | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    if hidden is seen:
-        query, key, value = products([attention.to_q, attention.to_k, attention.to_v], seen)
+    if is_left_out(attention):
+        found = product(attention.to_v, seen).unflatten(2, (attention.heads, -1))[
+            :, : hidden.shape[1]
+        ]
     else:
-        query = product(attention.to_q, hidden)
-        key, value = products([attention.to_k, attention.to_v], seen)
-    query = _turned(attention.norm_q, query, rotation)
-    key = _turned(attention.norm_k, key, seen_rotation)
-    query, key, value = (
-        tensor.unflatten(2, (attention.heads, -1)).transpose(1, 2) for tensor in (query, key, value)
-    )
-    found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+        if hidden is seen:
+            query, key, value = products([attention.to_q, attention.to_k, attention.to_v], seen)
+        else:
+            query = product(attention.to_q, hidden)
+            key, value = products([attention.to_k, attention.to_v], seen)
+        query = _turned(attention.norm_q, query, rotation)
+        key = _turned(attention.norm_k, key, seen_rotation)
+        query, key, value = (
+            tensor.unflatten(2, (attention.heads, -1)).transpose(1, 2)
+            for tensor in (query, key, value)
+        )
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
     if attention.to_gate_logits is not None:
         found = found * (2 * product(attention.to_gate_logits, hidden).sigmoid())[..., None]
     return product(attention.to_out[0], found.flatten(2))

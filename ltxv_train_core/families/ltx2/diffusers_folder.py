@@ -25,6 +25,7 @@ from .description import generation
 from .family import ARCHITECTURE, LTX2
 from .layers import LAYERS
 from .parts_on_canvas import NEEDED, parts_on_canvas
+from .sampling import sampling_of
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
@@ -146,6 +147,7 @@ class TransformerFolder(PartFolder):
             architecture=ARCHITECTURE,
             transformer_config=config,
             generation=f"LTX-{found}",
+            sampling=sampling_of(self._whole.name, {}),
         )
 
     def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":

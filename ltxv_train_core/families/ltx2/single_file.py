@@ -20,6 +20,7 @@ from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
 from .parts_on_canvas import NEEDED, parts_on_canvas
+from .sampling import sampling_of
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
@@ -71,6 +72,7 @@ class TransformerFile(transformer_file.TransformerFile):
             architecture=ARCHITECTURE,
             transformer_config=self.config,
             generation=f"LTX-{self.contents.generation}",
+            sampling=sampling_of(self.header.path.name, self.header.config),
         )
 
     def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:

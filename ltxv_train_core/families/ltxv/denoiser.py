@@ -1,6 +1,7 @@
 """The transformer of LTX-Video 0.9.x, called as ComfyUI's sampler calls it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,12 @@ from ...storage.atomic import write_json
 from ..base import StreamInput, Text
 from ..names import PROMPT, VIDEO
 from ..noise import schedule
+from ..self_attention import left_out, two_thirds
 from .activation_bytes import saved_bytes
 from .checkpoint_export import config_metadata, transformer_tensors
 from .forward import TIMESTEPS_PER_LEVEL, velocity
 from .recompute import use_recomputing_blocks
+from .versions import STG_BLOCKS
 from .video_stream import VideoStream
 
 if TYPE_CHECKING:
@@ -52,6 +55,11 @@ class LTXVideoDenoiser:
     @cached_property
     def streams(self) -> Mapping[str, VideoStream]:
         return {VIDEO: VideoStream(self.causal_positions)}
+
+    @property
+    def stg_blocks(self) -> tuple[int, ...]:
+        count = len(self.transformer.transformer_blocks)
+        return (STG_BLOCKS.get(count, two_thirds(count)),)
 
     def saved_bytes(
         self,
@@ -99,6 +107,11 @@ class LTXVideoDenoiser:
             return_dict=False,
         )[0]
         return {VIDEO: prediction[:, : prediction.shape[1] - video.reference_tokens]}
+
+    def without_self_attention(
+        self, blocks: Sequence[int], streams: Collection[str]
+    ) -> AbstractContextManager[None]:
+        return left_out(self.transformer.transformer_blocks, blocks, ["attn1"])
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
         return schedule(steps, self.streams[VIDEO].shift(tokens[VIDEO]))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...models.linear import product, products
 from ...models.memory.recompute import Gated, Modulated, RotaryNorm, note_invertible
+from ..self_attention import is_left_out
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
@@ -80,6 +81,9 @@ def _block(
 def _attend_within(
     attention: Any, seen: Tensor, rotation: Rotation | None, wanted: int | None
 ) -> Tensor:
+    if is_left_out(attention):
+        passed: Tensor = attention.processor(attention, seen[:, :wanted])
+        return passed
     if wanted is None:
         query, key, value = products([attention.to_q, attention.to_k, attention.to_v], seen)
     else:

@@ -25,41 +25,19 @@ from ltxv_train_core.models.memory.frozen_linear import FrozenLinear
 from ltxv_train_core.models.memory.offload import offload, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.helpers.ltx2 import (
-    AUDIO_WIDTH,
     CAPTION,
     GENERATIONS,
-    WIDTH,
+    given,
     transformer_of,
     write_checkpoint,
 )
 
 CPU = torch.device("cpu")
-TOKENS, SOUNDS, WORDS = 12, 7, 10
 ALL = ("to_q", "to_k", "to_v", "to_out.0", "net.2")
 
 
 def denoiser_of(transformer: Any) -> LTX2Denoiser:
     return LTX2Denoiser(transformer, connectors=dict)
-
-
-def given(
-    count: int = 2, with_sound: bool = True, tokens: int = TOKENS, caption: int | None = None
-) -> tuple[dict[str, StreamInput], Text]:
-    """Samples with levels of their own; the first frame of the first one is clean."""
-    torch.manual_seed(3)
-    levels = torch.tensor([0.9, 0.15])[:count, None].repeat(1, tokens)
-    levels[0, :4] = 0
-    positions = torch.rand(count, 3, tokens) * torch.tensor([1.0, 300.0, 300.0])[:, None]
-    seen = {VIDEO: StreamInput(torch.randn(count, tokens, 128), levels, positions)}
-    if with_sound:
-        sound = torch.tensor([0.05, 0.8])[:count, None].repeat(1, SOUNDS)
-        where = torch.rand(count, 1, SOUNDS)
-        seen[AUDIO] = StreamInput(torch.randn(count, SOUNDS, 128), sound, where)
-    text = {
-        VIDEO_TEXT: torch.randn(count, WORDS, caption or WIDTH),
-        AUDIO_TEXT: torch.randn(count, WORDS, caption or AUDIO_WIDTH),
-    }
-    return seen, Text(text, torch.ones(count, WORDS, dtype=torch.bool), is_padded=False)
 
 
 def with_lora(transformer: Any) -> Any:
@@ -148,7 +126,7 @@ def test_what_nobody_reads_of_a_reference_changes_neither_output_nor_gradients(w
     for inputs in (seen, references):
         denoiser = denoiser_of(with_lora(transformer_of("2.3").train()))
         outputs = denoiser.denoise(inputs, text)
-        outputs[VIDEO] = outputs[VIDEO][:, : TOKENS - 4]
+        outputs[VIDEO] = outputs[VIDEO][:, : video.tokens.shape[1] - 4]
         sum(each.square().mean() for each in outputs.values()).backward()
         named = denoiser.transformer.named_parameters()
         gradients = {name: p.grad for name, p in named if p.grad is not None}
