@@ -65,8 +65,8 @@ def test_it_leads_away_from_the_model_without_self_attention(miniature):
 def test_it_takes_one_more_pass_of_the_prompt_in_each_step(miniature):
     denoiser, _ = miniature
     sizes: list[int] = []
-    hook = denoiser.transformer.register_forward_pre_hook(
-        lambda module, args, inputs: sizes.append(len(inputs["hidden_states"])), with_kwargs=True
+    hook = denoiser.transformer.proj_in.register_forward_pre_hook(
+        lambda module, args: sizes.append(len(args[0]))
     )
     sampled(miniature, 1.0, steps=3)
     assert sizes == [2, 1] * 3
