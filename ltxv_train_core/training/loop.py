@@ -14,7 +14,7 @@ from ..runs.smoothing import LossAverage
 from .distributed import AgreedStop, Processes
 from .held_out import HeldOut
 from .lora_metadata import lora_metadata
-from .memory_fit import tell_fit
+from .memory_fit import keep_to_budget, tell_fit
 from .parallel import is_sharded
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
@@ -53,6 +53,7 @@ class TrainingLoop:
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
         _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
+        keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )

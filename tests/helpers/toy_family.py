@@ -229,9 +229,6 @@ class ToyDenoiser:
     ) -> AbstractContextManager[None]:
         raise NotImplementedError
 
-    def use_recomputing_blocks(self) -> None:
-        """Its blocks are small."""
-
     def as_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
         return dict(state), {}
 

@@ -23,6 +23,7 @@ DO_NOT_COUNT = {
     "model.text_encoder_source",
     "model.vae_source",
     "optimization.max_non_finite_steps",
+    "optimization.checkpointing_budget",
     "acceleration.compile_with_inductor",
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",
