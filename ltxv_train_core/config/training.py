@@ -82,6 +82,27 @@ class TrainingConfig(Section):
                     f"acceleration.{name} {value}: is for frozen weights, and "
                     "model.training_mode full trains every weight: leave it out, or train a LoRA"
                 )
+        optimization, precision = self.optimization, self.acceleration.mixed_precision_mode
+        if optimization.trained_weights == "bf16":
+            if optimization.optimizer_type != "adamw":
+                raise ValueError(
+                    f"optimization.optimizer_type {optimization.optimizer_type}: does not round by chance, which "
+                    "optimization.trained_weights bf16 needs: choose adamw, or float32 weights"
+                )
+            if precision != "bf16":
+                raise ValueError(
+                    f"acceleration.mixed_precision_mode {precision}: optimization.trained_weights bf16 are computed "
+                    "with in bf16: choose bf16, or float32 weights"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _can_release_gradients(self) -> "TrainingConfig":
+        if self.optimization.release_gradients and self.acceleration.mixed_precision_mode == "fp16":
+            raise ValueError(
+                "optimization.release_gradients: acceleration.mixed_precision_mode fp16 scales all gradients "
+                "together; choose bf16 or no, or switch release_gradients off"
+            )
         return self
 
     @property

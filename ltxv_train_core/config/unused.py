@@ -27,6 +27,18 @@ def ignored(config: TrainingConfig) -> list[str]:
             "model.training_mode is full",
         ),
         (
+            config.model.training_mode == "lora",
+            "optimization",
+            ["trained_weights"],
+            "model.training_mode is lora, and a LoRA is in float32",
+        ),
+        (
+            config.optimization.ema_decay is None,
+            "optimization",
+            ["ema_on_host"],
+            "optimization.ema_decay is not set",
+        ),
+        (
             not config.acceleration.compile_with_inductor,
             "acceleration",
             ["compilation_mode"],

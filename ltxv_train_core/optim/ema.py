@@ -22,10 +22,20 @@ class WeightAverage:
     untrained weights it began with.
     """
 
-    def __init__(self, parameters: list[torch.nn.Parameter], decay: float):
-        self.parameters, self.decay = parameters, decay
+    def __init__(
+        self, parameters: list[torch.nn.Parameter], decay: float, on_host: bool = False
+    ):
+        """
+        Args:
+            on_host: keep it in host memory, wherever the parameters are.
+        """
+        self.parameters, self.decay, self.on_host = parameters, decay, on_host
         self.updates = 0
-        self.average = [p.detach().float().clone() for p in parameters]
+        self.average = [self._copy(p).float() for p in parameters]
+
+    def anew(self) -> "WeightAverage":
+        """One that begins with the parameters as they are now."""
+        return WeightAverage(self.parameters, self.decay, self.on_host)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -33,17 +43,21 @@ class WeightAverage:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (WARMUP_OFFSET + self.updates))
         for average, parameter in zip(self.average, self.parameters, strict=True):
-            average.lerp_(parameter.float(), 1 - decay)
+            average.lerp_(parameter.to(average.device).float(), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within the block, parameters hold the average."""
-        kept = [p.detach().clone() for p in self.parameters]
+        kept = [self._copy(p) for p in self.parameters]
         put_weights(self.parameters, self.average)
         try:
             yield
         finally:
             put_weights(self.parameters, kept)
+
+    def _copy(self, parameter: torch.nn.Parameter) -> torch.Tensor:
+        value = parameter.detach()
+        return value.to("cpu", copy=True) if self.on_host else value.clone()
 
     def state_dict(self) -> dict[str, object]:
         """The number of updates, and the average as float32 tensors in the order of the parameters."""

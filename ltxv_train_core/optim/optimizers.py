@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from ..config import OptimizationConfig
 from ..models.packages import why_not_usable
+from .rounded_adamw import RoundedAdamW
 
 # PyTorch's own default for AdamW, which LTX-Video-Trainer keeps.
 WEIGHT_DECAY = 0.01
@@ -19,8 +20,17 @@ PROBE_SIZE = 4096
 8-bit kernels, which are what may be missing on a machine."""
 
 
-def build_optimizer(config: OptimizationConfig, parameters: list[torch.nn.Parameter]) -> Optimizer:
-    """The optimizer of a run, with its library's usual betas and weight decay 0.01."""
+def build_optimizer(
+    config: OptimizationConfig, parameters: list[torch.nn.Parameter], seed: int = 0
+) -> Optimizer:
+    """The optimizer of a run, with its library's usual betas and weight decay 0.01.
+
+    Args:
+        seed: of the rounding, where the parameters are in bfloat16.
+    """
+    if parameters and parameters[0].dtype == torch.bfloat16:
+        assert config.optimizer_type == "adamw"
+        return RoundedAdamW(parameters, config.learning_rate, WEIGHT_DECAY, seed)
     return _BUILDERS[config.optimizer_type](parameters, config)
 
 

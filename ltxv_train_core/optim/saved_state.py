@@ -76,6 +76,8 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
     saved = saved | {"param_groups": taken}
     optimizer.load_state_dict(_in_parts(optimizer, saved))
     for parameter, state in optimizer.state.items():
+        if not isinstance(step := state.get("step", 0), Tensor):
+            count(step)
         for name, value in state.items():
             like = name in _LIKE_THE_PARAMETER
             if like and not (isinstance(value, Tensor) and value.shape == parameter.shape):

@@ -15,6 +15,7 @@ from ..events import Notice, Reporter
 from ..models.sharded import whole
 from .ema import WeightAverage
 from .optimizers import build_optimizer, final_weights
+from .released import ReleasedGradients
 from .saved_state import count, known_numbers, load_optimizer, load_schedule
 from .schedules import build_schedule, set_learning_rates
 
@@ -27,6 +28,7 @@ class OptimizerStepper:
 
     Attributes:
         average: of the weights, where `optimization.ema_decay` is set.
+        moves_in_backward: whether weights move during the backward pass, see `optimization.release_gradients`.
         skipped_steps: steps that were skipped because the loss or gradients were not finite.
         moved_steps: steps that reached the weights.
     """
@@ -41,15 +43,24 @@ class OptimizerStepper:
         options = config.optimization
         self.parameters, self.report = parameters, report
         self.max_norm = options.max_grad_norm or math.inf
-        self.optimizer = build_optimizer(options, parameters)
+        self.optimizer = build_optimizer(options, parameters, config.seed)
         self.schedule = build_schedule(options, self.optimizer)
         fp16 = config.acceleration.mixed_precision_mode == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-        decay = options.ema_decay
-        self.average = None if decay is None else WeightAverage(parameters, decay)
+        decay, on_host = options.ema_decay, options.ema_on_host
+        self.average = None if decay is None else WeightAverage(parameters, decay, on_host)
+        self._released = (
+            ReleasedGradients(self.optimizer, parameters, self.max_norm)
+            if options.release_gradients
+            else None
+        )
         self.skipped_steps = self.moved_steps = 0
         self._in_a_row = 0
         self._most_in_a_row = options.max_non_finite_steps
+
+    @property
+    def moves_in_backward(self) -> bool:
+        return self._released is not None
 
     @property
     def learning_rate(self) -> float:
@@ -58,11 +69,18 @@ class OptimizerStepper:
         return float(group["lr"]) * float(group.get("d", 1.0))
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss to those of the step, scaled where fp16 needs it."""
+        """Adds the gradients of a loss to those of the step, scaled where fp16 needs it.
+
+        Where they are released, weights move here; of a loss that isn't finite there are none.
+        """
+        if self._released and not torch.isfinite(loss):
+            return
         self.scaler.scale(loss).backward()
 
     def clip(self) -> Tensor:
         """Clips the gradients of a step; returns their norm before that, on the device."""
+        if self._released:
+            return self._released.norm()
         self.scaler.unscale_(self.optimizer)
         return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
 
@@ -79,7 +97,8 @@ class OptimizerStepper:
         if finite:
             self._in_a_row = 0
             self.moved_steps += 1
-            self.scaler.step(self.optimizer)
+            if not self._released:
+                self.scaler.step(self.optimizer)
             if self.average:
                 self.average.update()
         else:
@@ -164,7 +183,7 @@ class OptimizerStepper:
     def begin_average(self) -> None:
         """Begins the average, where there is one, with the weights as they are now."""
         if self.average:
-            self.average = WeightAverage(self.parameters, self.average.decay)
+            self.average = self.average.anew()
 
     def _skip(self, number: int, loss: float, clips: str) -> None:
         """Counts and reports a skipped step; `require_finite` ends the run after too many in a row.
@@ -183,6 +202,7 @@ class OptimizerStepper:
         self._in_a_row += 1
         self.skipped_steps += 1
         about = f" ({clips})" if clips else ""
-        self.report(
-            Notice(f"step {number} skipped: the loss is NaN or infinite{about}", is_problem=True)
-        )
+        what = f"step {number} skipped: the loss is NaN or infinite{about}"
+        if self._released and math.isfinite(loss):
+            what = f"step {number}: weights whose gradients are NaN or infinite moved without them{about}"
+        self.report(Notice(what, is_problem=True))

@@ -50,6 +50,8 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         "acceleration.blocks_to_offload": options.blocks_to_offload > 0,
         "optimization.checkpointing_budget": config.optimization.checkpointing_budget is not None,
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
+        "optimization.trained_weights bf16": config.optimization.trained_weights == "bf16",
+        "optimization.ema_on_host": config.optimization.ema_on_host,
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),
     }
@@ -59,6 +61,16 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         "(model.training_mode full, or acceleration.shard_model); leave it at its default"
         for option, is_wrong in found.items()
         if is_wrong
+    ]
+
+
+def gradient_problems(config: TrainingConfig) -> list[str]:
+    """What several processes can't do, sharded or not, because they average gradients first."""
+    if not config.optimization.release_gradients:
+        return []
+    return [
+        "optimization.release_gradients: weights would move before several processes have averaged their "
+        "gradients; switch it off, or train in one process"
     ]
 
 

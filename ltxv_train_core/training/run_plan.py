@@ -18,7 +18,7 @@ from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fi
 from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.reading import whole_number
 from . import checkpoint
-from .parallel import is_sharded, sharding_problems
+from .parallel import gradient_problems, is_sharded, sharding_problems
 from .preflight import require_ready
 
 
@@ -75,7 +75,9 @@ def plan_run(
     """
     policy().require_write(config.output_path)
     _require_devices(processes)
-    if is_sharded(config, processes) and (problems := sharding_problems(config)):
+    problems = gradient_problems(config) if processes > 1 else []
+    problems += sharding_problems(config) if is_sharded(config, processes) else []
+    if problems:
         raise ConfigurationError(problems)
     dataset, source = _open(config, report, stop)
     parent = _finished_state(continue_from) if continue_from else None

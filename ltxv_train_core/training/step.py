@@ -81,6 +81,7 @@ class StepRunner:
                 self._abandon()
                 return None
             batch = next(self.batches)
+            self.is_between_steps = not self.stepper.moves_in_backward
             with accumulating(self.forward, is_last=number == parts - 1):
                 self._accumulate(batch, losses)
         losses.read(self.stepper.clip())

@@ -9,14 +9,14 @@ from ..families.model import Model
 from ..lora.dropout import DropoutSeed
 from ..lora.initialize import find_start, load_transformer_file
 from ..models.compile import compile_blocks
-from ..models.precision import base_dtype
+from ..models.precision import base_dtype, file_dtype
 from ..models.sharded import whole
 from ..storage.atomic import atomic_folder
 from ..storage.tensors import write_safetensors
 
 
 class TrainableModel:
-    """Every weight of the transformer, in float32."""
+    """Every weight of the transformer, in float32 or bfloat16; see `optimization.trained_weights`."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class TrainableModel:
         self.file_dtype = base_dtype(options.mixed_precision_mode)
         self.as_folder = config.checkpoints.write_diffusers
         report(Progress("load model", 0, 1, "model"))
-        transformer = source.load_transformer(torch.float32)
+        transformer = source.load_transformer(file_dtype(config.optimization.trained_weights))
         self.denoiser = source.transformer.denoiser(transformer)
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "full")

@@ -113,6 +113,43 @@ class OptimizationConfig(Section):
         advanced=True,
     )
 
+    trained_weights: Literal["float32", "bf16"] = option(
+        "float32",
+        "What full training holds the weights in. bf16: weights, gradients and adamw's moments take half of the "
+        "memory; updates are rounded up or down by chance (stochastic rounding), so that small ones add up too. Needs "
+        "optimizer_type adamw and mixed_precision_mode bf16.",
+        advanced=True,
+    )
+    release_gradients: bool = option(
+        False,
+        "Each weight is updated during the backward pass, as soon as its gradient is there, which is released "
+        "then: the memory of all gradients is saved. max_grad_norm holds for each weight by itself. Not "
+        "with gradient_accumulation_steps, fp16, several processes, prodigy and adamw_schedulefree.",
+        advanced=True,
+    )
+    ema_on_host: bool = option(
+        False,
+        "The average of ema_decay lies in host memory: 4 bytes less on the device for each trained number; each step "
+        "waits for a copy of the weights.",
+        advanced=True,
+    )
+
+    @model_validator(mode="after")
+    def _takes_released_gradients(self) -> "OptimizationConfig":
+        if not self.release_gradients:
+            return self
+        if self.gradient_accumulation_steps > 1:
+            raise ValueError(
+                f"release_gradients: gradient_accumulation_steps {self.gradient_accumulation_steps} needs the gradients "
+                "of several forward passes together; set it to 1, or switch release_gradients off"
+            )
+        if self.optimizer_type in ("prodigy", "adamw_schedulefree"):
+            raise ValueError(
+                f"release_gradients: optimizer_type {self.optimizer_type} needs all gradients together; choose adamw, "
+                "adamw8bit or adafactor, or switch release_gradients off"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_way_of_checkpointing(self) -> "OptimizationConfig":
         if self.enable_gradient_checkpointing and self.checkpointing_budget is not None:
