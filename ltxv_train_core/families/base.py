@@ -215,25 +215,6 @@ class Denoiser(Protocol):
     @property
     def stg_blocks(self) -> tuple[int, ...]: ...
 
-    def saved_bytes(
-        self,
-        tokens: Mapping[str, int],
-        samples: int,
-        training_mode: str,
-        precision: str,
-        recomputed: int,
-    ) -> int:
-        """Bytes of activations that a step saves for backward, estimated.
-
-        Args:
-            tokens: of each stream, of all samples together, references included.
-            samples: how many there are.
-            training_mode: "lora" or "full".
-            precision: of the forward pass, "half" or "float32".
-            recomputed: how many of the blocks are computed again in the backward pass.
-        """
-        ...
-
     def as_checkpoint(
         self, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,7 +8,12 @@ from ..config import ModelConfig, TrainingConfig
 from ..errors import ConfigurationError
 from ..families.open import describe_model
 from ..geometry import VideoSize
-from ..training.memory_estimate import TrainingBytes, training_bytes, transformer_sizes
+from ..training.memory_estimate import (
+    TrainingBytes,
+    average_bytes_on_host,
+    training_bytes,
+    transformer_sizes,
+)
 from ..training.stored_bytes import StoredBytes, stored_bytes
 from ..units import GIB, byte_size
 from .clips import Clips
@@ -17,7 +22,7 @@ from .proposal import Proposal
 from .propose import propose
 from .request import RecipeRequest
 
-_HEAD = ("card", "memory", "base", "trained", "activations", "host", "disk", "settings")
+_HEAD = ("card", "memory", "base", "trained", "gradients", "activations", "host", "disk", "settings")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class RunBytes:
 
     Attributes:
         device: by part.
-        host: frozen weights that wait in memory of the host. The program itself takes 1 to 2 GiB beside.
+        host: frozen weights, and an average, that lie in memory of the host. The program itself takes 1 to 2 GiB beside.
         disk: what it writes.
     """
 
@@ -47,6 +52,7 @@ class RunBytes:
         acceleration = config.acceleration.model_copy(update={"blocks_to_offload": 0})
         whole = config.model_copy(update={"acceleration": acceleration})
         host = training_bytes(whole, sizes, clips.tokens).base - device.base
+        host += average_bytes_on_host(config, sizes)
         return cls(device, host, stored_bytes(config, sizes))
 
     @property
@@ -56,6 +62,7 @@ class RunBytes:
             "device memory": self.device.total,
             "  base": self.device.base,
             "  trained weights": self.device.trained,
+            "  gradients": self.device.gradients,
             "  activations": self.device.activations,
             "host memory": self.host,
             "a LoRA or model file": self.disk.file,
@@ -107,9 +114,16 @@ class CardEstimate:
         if self.needs is None:
             return (f"{self.card_gb} GB", *[""] * (len(_HEAD) - 2), self.settings)
         device = self.needs.device
-        sizes = (device.total, device.base, device.trained, device.activations, self.needs.host)
-        disk = self.needs.disk.total
-        return (f"{self.card_gb} GB", *map(byte_size, (*sizes, disk)), self.settings)
+        sizes = (
+            device.total,
+            device.base,
+            device.trained,
+            device.gradients,
+            device.activations,
+            self.needs.host,
+            self.needs.disk.total,
+        )
+        return (f"{self.card_gb} GB", *map(byte_size, sizes), self.settings)
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs."""

@@ -91,6 +91,7 @@ class Proposal:
         parts = (
             ("base", self.memory.base),
             ("trained weights", self.memory.trained),
+            ("gradients", self.memory.gradients),
             ("activations", self.memory.activations),
         )
         faster = (

@@ -22,8 +22,8 @@ def too_large(draft: Draft) -> str:
     return (
         f"card memory {byte_size(request.card_bytes)}: goal {request.goal} with "
         f"{draft.sizes.description.name} takes at least {byte_size(least.total)} (base {byte_size(least.base)}, "
-        f"trained weights {byte_size(least.trained)}, activations {byte_size(least.activations)}), and a run may "
-        f"take {byte_size(request.usable_bytes)} of this card. What would fit: "
+        f"trained weights {byte_size(least.trained)}, gradients {byte_size(least.gradients)}, activations "
+        f"{byte_size(least.activations)}), and a run may take {byte_size(request.usable_bytes)} of this card. What would fit: "
         + ("; ".join(found) or "none of the known cards and models")
     )
 
@@ -37,7 +37,7 @@ def _what_fits(draft: Draft) -> Iterator[str]:
             yield f"a card of {card} GB"
             break
     room = request.usable_bytes - least.base - least.trained
-    if least.activations and room >= least.activations * LEAST_SHARE:
+    if least.activations and room >= max(least.gradients, least.activations * LEAST_SHARE):
         share = int(100 * room / least.activations)
         yield f"clips of at most {share} % of the pixels (width x height x frames)"
     if "model" in request.sections:

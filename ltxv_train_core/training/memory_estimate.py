@@ -7,25 +7,30 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from ..config import LoRAConfig, TrainingConfig
 from ..errors import ConfigurationError, ModelError, cut
+from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.targets import TARGET_PRESETS, match_names
 from ..models.memory.quantize import BITS
-from ..models.precision import base_dtype
+from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
+from ..optim.rounded_adamw import NUMBERS_AT_ONCE
 from ..units import GIB
 
 FLOAT32_BYTES = 4
 GRADIENT_BYTES = 4
 OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
 ADAMW_BYTES = 8
+ADAMW_IN_BF16_BYTES = 4
+ROUNDING_BYTES = 28
+"""Of each number that `RoundedAdamW` computes at a time: weight, gradient, moments, their square root, what is drawn."""
 HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
 AVERAGE_BYTES = 4
 MOST_OFFLOADED_ON_DEVICE = 2
@@ -38,19 +43,31 @@ _BLOCK, _FIRST_BLOCK = re.compile(r"^transformer_blocks\.[0-9]+\."), "transforme
 class TrainingBytes:
     """What a run takes on its device, in bytes.
 
+    The backward pass begins with all activations and ends with all gradients: both are never there whole at once,
+    but where gradients of several passes are added up.
+
     Attributes:
         base: the transformer's weights; in full training they are what is trained.
-        trained: the LoRA's weights, gradients, optimizer state, copies in half precision.
-        activations: what a step saves for backward.
+        trained: the LoRA's weights, optimizer state, average.
+        gradients: at the end of the backward pass.
+        activations: what a step saves for backward, with copies in half precision.
+        last_block: what is left of that when all gradients are there.
+        adds_up: gradients of earlier passes are there when activations are.
+        recomputed: how many blocks are computed again.
     """
 
     base: int
     trained: int
+    gradients: int
     activations: int
+    last_block: int
+    adds_up: bool
+    recomputed: int
 
     @property
     def total(self) -> int:
-        return self.base + self.trained + self.activations
+        first = self.activations + (self.gradients if self.adds_up else 0)
+        return self.base + self.trained + max(first, self.gradients + self.last_block)
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,11 @@ class TransformerSizes:
     def numbers(self) -> int:
         """All of them."""
         return self.matrices + self.block_rest + self.outside
+
+    @property
+    def largest(self) -> int:
+        """Numbers of the largest weight."""
+        return max(rows * columns for rows, columns in self.linear.values())
 
     def lora_numbers(self, lora: LoRAConfig) -> int:
         """Trained numbers of a LoRA.
@@ -156,32 +178,102 @@ def training_bytes(
         ConfigurationError: a target module of the LoRA matches no layer.
     """
     is_full = config.model.training_mode == "full"
-    numbers = sizes.numbers if is_full else sizes.lora_numbers(config.lora)
-    per_number = bytes_per_trained_number(config) + (0 if is_full else FLOAT32_BYTES)
+    numbers = trained_numbers(config, sizes)
+    largest = sizes.largest if is_full else config.lora.rank * max(map(max, sizes.linear.values()))
+    saved = saved_bytes(config, sizes.description.family, sizes.config, tokens)
+    found = bytes_beside_weights(config, numbers, largest, sizes.blocks, saved)
+    if is_full:
+        return replace(found, base=numbers * weight_bytes(config))
+    trained = found.trained + numbers * FLOAT32_BYTES
+    return replace(found, base=_frozen_base(config, sizes), trained=trained)
+
+
+Saved = Callable[[int, int], int]
+"""Bytes of a step's activations, by how many blocks there are and how many of them are computed again."""
+
+
+def saved_bytes(
+    config: TrainingConfig, family: Family, transformer: Mapping[str, Any], tokens: Mapping[str, int]
+) -> Saved:
+    """What a step keeps for its backward pass.
+
+    Args:
+        transformer: its configuration.
+        tokens: of the largest clip by stream.
+    """
     batch = config.optimization.batch_size
-
-    def saved(recomputed: int) -> int:
-        return sizes.description.family.saved_bytes(
-            sizes.config,
-            {stream: count * batch for stream, count in tokens.items()},
-            batch,
-            config.model.training_mode,
-            forward_precision(config),
-            recomputed,
-        )
-
-    activations = saved(recomputed_blocks(config, sizes.blocks, saved))
-    base = sizes.numbers * FLOAT32_BYTES if is_full else _frozen_base(config, sizes)
-    return TrainingBytes(base, numbers * per_number, activations)
+    in_batch = {stream: count * batch for stream, count in tokens.items()}
+    mode, precision = config.model.training_mode, forward_precision(config)
+    return lambda blocks, recomputed: family.saved_bytes(
+        {**transformer, "num_layers": blocks}, in_batch, batch, mode, precision, recomputed
+    )
 
 
-def bytes_per_trained_number(config: TrainingConfig) -> int:
-    """Gradient, optimizer state, copy in half precision and average of one trained number; not itself."""
-    options = config.optimization
-    size = GRADIENT_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
-    if forward_precision(config) == "half":
-        size += HALF_COPY_BYTES
-    return size + (0 if options.ema_decay is None else AVERAGE_BYTES)
+def bytes_beside_weights(
+    config: TrainingConfig,
+    numbers: int,
+    largest: int,
+    blocks: int,
+    saved: Saved,
+    free: float = math.inf,
+) -> TrainingBytes:
+    """What a step takes beside the weights.
+
+    Args:
+        numbers: that are trained.
+        largest: numbers of the largest trained weight.
+        free: bytes that the device has for all of it.
+    """
+    options, each = config.optimization, weight_bytes(config)
+    is_half = each != FLOAT32_BYTES
+    on_device = options.ema_decay is not None and not options.ema_on_host
+    trained = numbers * (state_bytes(config) + (AVERAGE_BYTES if on_device else 0))
+    trained += ROUNDING_BYTES * min(largest, NUMBERS_AT_ONCE) if is_half else 0
+    gradients = each * (largest if options.release_gradients else numbers)
+    is_cast = forward_precision(config) == "half" and not is_half
+    copies = HALF_COPY_BYTES * numbers if is_cast else 0
+    adds_up = options.gradient_accumulation_steps > 1
+    room = free - trained - copies - (gradients if adds_up else 0)
+    again = recomputed_blocks(config, blocks, lambda count: saved(blocks, count), room)
+    return TrainingBytes(
+        base=0,
+        trained=trained,
+        gradients=gradients,
+        activations=saved(blocks, again) + copies,
+        last_block=saved(1, min(again, 1)),
+        adds_up=adds_up,
+        recomputed=again,
+    )
+
+
+def average_bytes_on_host(config: TrainingConfig, sizes: TransformerSizes) -> int:
+    """Of `optimization.ema_on_host`."""
+    if config.optimization.ema_decay is None or not config.optimization.ema_on_host:
+        return 0
+    return AVERAGE_BYTES * trained_numbers(config, sizes)
+
+
+def trained_numbers(config: TrainingConfig, sizes: TransformerSizes) -> int:
+    """How many numbers a run trains.
+
+    Raises:
+        ConfigurationError: a target module of the LoRA matches no layer.
+    """
+    is_full = config.model.training_mode == "full"
+    return sizes.numbers if is_full else sizes.lora_numbers(config.lora)
+
+
+def weight_bytes(config: TrainingConfig) -> int:
+    """Of one trained number, and of its gradient."""
+    is_full = config.model.training_mode == "full"
+    return file_dtype(config.optimization.trained_weights if is_full else "float32").itemsize
+
+
+def state_bytes(config: TrainingConfig) -> int:
+    """Of the optimizer, for one trained number."""
+    if weight_bytes(config) != FLOAT32_BYTES:
+        return ADAMW_IN_BF16_BYTES
+    return OPTIMIZER_BYTES.get(config.optimization.optimizer_type, ADAMW_BYTES)
 
 
 def forward_precision(config: TrainingConfig) -> str:

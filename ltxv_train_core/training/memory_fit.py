@@ -1,7 +1,7 @@
 """Whether a step fits into the memory that is free, and what would make it fit."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -17,7 +17,7 @@ from ..models.memory.frozen_linear import is_in_eight_bits
 from ..models.memory.offload import spread_blocks
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
-from .memory_estimate import bytes_per_trained_number, forward_precision, recomputed_blocks
+from .memory_estimate import TrainingBytes, bytes_beside_weights, saved_bytes
 
 WORTH_TELLING_BYTES = 2**30 // 20
 SHARE_OF_FREE = 0.9
@@ -63,7 +63,7 @@ def keep_to_budget(
     transformer = denoiser.transformer
     blocks = len(transformer.transformer_blocks)
     offloaded = spread_blocks(blocks, config.acceleration.blocks_to_offload)
-    count = _recomputed(config, denoiser, dataset, free_bytes(device))
+    count = _of_a_step(config, denoiser, dataset, free_bytes(device)).recomputed
     recompute_blocks(transformer, count - len(offloaded), offloaded)
     report(
         Notice(
@@ -81,32 +81,24 @@ def step_bytes(
     Args:
         free: bytes that were so before.
     """
-    saved = _saved_bytes(config, denoiser, dataset)
-    return saved(_recomputed(config, denoiser, dataset, free)) + _trained_bytes(config, denoiser)
+    return _of_a_step(config, denoiser, dataset, free).total
 
 
-def _recomputed(
+def _of_a_step(
     config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset, free: float
-) -> int:
-    allowed = SHARE_OF_FREE * free - _trained_bytes(config, denoiser)
-    blocks = len(denoiser.transformer.transformer_blocks)
-    return recomputed_blocks(config, blocks, _saved_bytes(config, denoiser, dataset), allowed)
-
-
-def _saved_bytes(
-    config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset
-) -> Callable[[int], int]:
-    """What a step keeps for its backward pass, by how many blocks are computed again."""
-    batch = config.optimization.batch_size
-    tokens = {stream: count * batch for stream, count in largest_sample(dataset).items()}
-    mode, precision = config.model.training_mode, forward_precision(config)
-    return lambda recomputed: denoiser.saved_bytes(tokens, batch, mode, precision, recomputed)
-
-
-def _trained_bytes(config: TrainingConfig, denoiser: Denoiser) -> int:
-    """Gradients and optimizer state."""
-    trained = sum(p.numel() for p in denoiser.transformer.parameters() if p.requires_grad)
-    return bytes_per_trained_number(config) * trained
+) -> TrainingBytes:
+    transformer = denoiser.transformer
+    trained = [p.numel() for p in transformer.parameters() if p.requires_grad]
+    saved = saved_bytes(
+        config,
+        family_named(dataset.index.family),
+        transformer.config,
+        largest_sample(dataset),
+    )
+    blocks = len(transformer.transformer_blocks)
+    return bytes_beside_weights(
+        config, sum(trained), max(trained), blocks, saved, SHARE_OF_FREE * free
+    )
 
 
 def largest_sample(dataset: TrainingDataset) -> dict[str, int]:

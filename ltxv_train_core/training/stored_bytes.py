@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from ..config import TrainingConfig
 from .memory_estimate import (
-    ADAMW_BYTES,
     AVERAGE_BYTES,
     FLOAT32_BYTES,
-    OPTIMIZER_BYTES,
     TransformerSizes,
+    state_bytes,
+    weight_bytes,
 )
 
 HALF_BYTES = 2
@@ -47,7 +47,7 @@ def stored_bytes(config: TrainingConfig, sizes: TransformerSizes) -> StoredBytes
     one = numbers * (HALF_BYTES if is_half else FLOAT32_BYTES)
     with_average = 1 if options.ema_decay is None else 2
     forms = 1 if is_full else 1 + len(saves.other_forms)
-    state = FLOAT32_BYTES + OPTIMIZER_BYTES.get(options.optimizer_type, ADAMW_BYTES)
+    state = weight_bytes(config) + state_bytes(config)
     state += 0 if options.ema_decay is None else AVERAGE_BYTES
     count = 1 if saves.interval is None else -(-options.steps // saves.interval)
     kept = count if saves.keep_last_n < 0 else min(count, max(1, saves.keep_last_n))

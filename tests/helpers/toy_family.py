@@ -210,16 +210,6 @@ class ToyDenoiser:
     def streams(self) -> Mapping[str, ToyStream]:
         return {VIDEO: ToyStream(VIDEO_CHANNELS, 1.0), LIGHT: ToyStream(LIGHT_CHANNELS, 0.5)}
 
-    def saved_bytes(
-        self,
-        tokens: Mapping[str, int],
-        samples: int,
-        training_mode: str,
-        precision: str,
-        recomputed: int,
-    ) -> int:
-        return saved_bytes({}, tokens, samples, training_mode, precision, recomputed)
-
     @property
     def stg_blocks(self) -> tuple[int, ...]:
         return (0,)

@@ -123,7 +123,7 @@ class OptimizationConfig(Section):
     release_gradients: bool = option(
         False,
         "Each weight is updated during the backward pass, as soon as its gradient is there, which is released "
-        "then: the memory of all gradients is saved. max_grad_norm holds for each weight by itself. Not "
+        "then: the memory of all gradients is saved. max_grad_norm is shared among the weights, each is clipped by itself. Not "
         "with gradient_accumulation_steps, fp16, several processes, prodigy and adamw_schedulefree.",
         advanced=True,
     )

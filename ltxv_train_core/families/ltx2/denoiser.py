@@ -15,7 +15,6 @@ from ..base import StreamInput, Text
 from ..names import AUDIO, TRANSFORMER_PREFIX, VIDEO
 from ..noise import schedule
 from ..self_attention import left_out, two_thirds
-from .activation_bytes import saved_bytes
 from .block import use_own_forward
 from .description import as_metadata, described_transformer, generation
 from .forward import velocities
@@ -67,17 +66,6 @@ class LTX2Denoiser:
         if count != PUBLISHED_LAYERS:
             return (two_thirds(count),)
         return (STG_BLOCKS[generation(self.transformer.config)],)
-
-    def saved_bytes(
-        self,
-        tokens: Mapping[str, int],
-        samples: int,
-        training_mode: str,
-        precision: str,
-        recomputed: int,
-    ) -> int:
-        config = self.transformer.config
-        return saved_bytes(config, tokens, samples, training_mode, precision, recomputed)
 
     def as_checkpoint(
         self, state: Mapping[str, Tensor]

@@ -16,7 +16,6 @@ from ..base import StreamInput, Text
 from ..names import PROMPT, VIDEO
 from ..noise import schedule
 from ..self_attention import left_out, two_thirds
-from .activation_bytes import saved_bytes
 from .checkpoint_export import config_metadata, transformer_tensors
 from .forward import TIMESTEPS_PER_LEVEL, velocity
 from .recompute import use_recomputing_blocks
@@ -60,17 +59,6 @@ class LTXVideoDenoiser:
     def stg_blocks(self) -> tuple[int, ...]:
         count = len(self.transformer.transformer_blocks)
         return (STG_BLOCKS.get(count, two_thirds(count)),)
-
-    def saved_bytes(
-        self,
-        tokens: Mapping[str, int],
-        samples: int,
-        training_mode: str,
-        precision: str,
-        recomputed: int,
-    ) -> int:
-        config = self.transformer.config
-        return saved_bytes(config, tokens, samples, training_mode, precision, recomputed)
 
     def as_checkpoint(
         self, state: Mapping[str, Tensor]

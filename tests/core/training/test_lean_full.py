@@ -119,7 +119,7 @@ def test_several_processes_refuse_all_three(training_config):
 def test_options_without_effect_are_told(training_config):
     config = training_config(optimization={"trained_weights": "bf16", "ema_on_host": True})
     told = [line.partition(":")[0] for line in ignored(config)]
-    assert {"optimization.trained_weights", "optimization.ema_on_host"} < {*told}
+    assert {"optimization.trained_weights", "optimization.ema_on_host"} <= {*told}
 
 
 @pytest.mark.long
