@@ -78,7 +78,7 @@ def preprocess(
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call resumes from there.
     """
-    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    require_allowed((settings.model_source, *settings.part_sources().values()))
     log = PassLog(report, stop or NeverStop())
     work = _Pass(settings, log, encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
@@ -118,7 +118,7 @@ def encode_share(
     There is no index then: `preprocess` of one process writes it, and finds everything encoded. What can't
     be used is left to it as well. Raises as `preprocess`.
     """
-    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    require_allowed((settings.model_source, *settings.part_sources().values()))
     work = _Pass(settings, PassLog(report, stop or NeverStop()), encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     if team.rank == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import trackers
-from ..config import TrainingConfig, ValidationConfig, ignored
+from ..config import PART_SOURCES, TrainingConfig, ValidationConfig, ignored
 from ..config.redact import is_path
 from ..datasets import encoded_with
 from ..datasets.dataset import TrainingDataset
@@ -14,7 +14,7 @@ from ..datasets.index import data_folder
 from ..errors import ConfigurationError, DataError, LTXVTrainError, ModelError
 from ..events import Notice, Reporter, ignore
 from ..families.family import Sampling
-from ..families.names import TEXT_ENCODER, TRANSFORMER, VAE
+from ..families.names import TEXT_ENCODER, TRANSFORMER
 from ..families.open import (
     Model,
     describe_model,
@@ -40,7 +40,7 @@ from .sample_settings import sample_settings
 
 T = TypeVar("T")
 
-_SOURCES = ("model_source", "text_encoder_source", "vae_source")
+_SOURCES = ("model_source", *PART_SOURCES)
 
 
 def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
@@ -296,11 +296,12 @@ def _usable_model(config: TrainingConfig) -> Model | None:
     model, samples = config.model, bool(config.validation.prompts and config.validation.interval)
     if must_be_downloaded(model.model_source):
         return None
-    source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
+    source = open_model(model.model_source, **model.part_sources())
     source.require(TRANSFORMER)
     _require_whole_weights(config, source)
     if samples:
-        source.require(VAE, TEXT_ENCODER)
+        streams = source.family.streams.values()
+        source.require(*dict.fromkeys(stream.encoder for stream in streams), TEXT_ENCODER)
     return source
 
 
