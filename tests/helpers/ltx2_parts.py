@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from safetensors.torch import save_file
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -24,11 +25,20 @@ from ltxv_train_core.families.ltx2.audio_vae_file import (
     new_vocoder,
 )
 from ltxv_train_core.families.ltx2.gemma import Gemma, new_gemma, with_buffers
+from ltxv_train_core.families.ltx2.description import as_metadata
 from ltxv_train_core.families.ltx2.vae_description import vae_config
 from ltxv_train_core.families.ltx2.vae_file import new_vae
 from ltxv_train_core.families.ltxv.key_names import comfy_vae_names
 from ltxv_train_core.storage.tensors import write_safetensors
-from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, WIDTH, write_checkpoint
+from tests.helpers.ltx2 import (
+    AUDIO_WIDTH,
+    CAPTION,
+    HEADS,
+    WIDTH,
+    connectors_of,
+    transformer_of,
+    write_checkpoint,
+)
 
 Tensors = dict[str, Tensor]
 
@@ -102,7 +112,10 @@ VAE_DESCRIPTIONS: dict[str, dict[str, Any]] = {
             "spatial_padding_mode": "zeros",
             "base_channels": 128,
         },
-        "decoder": {"head_dim": 64},
+        "decoder": {
+            **{"head_dim": 16, "stage_channels": [16] * 5, "stage_depths": [1] * 5},
+            **{"stage5_kernel": [3, 3, 3], "t_emb_dim": 16},
+        },
     },
 }
 """That of 2.0 compresses into fewer channels than are published; the order of blocks is the same."""
@@ -211,7 +224,9 @@ def video_vae_tensors(generation: str, prefix: str = "vae.") -> Tensors:
     named = {prefix + names[name]: tensor for name, tensor in vae.state_dict().items()}
     if generation == "2.5":
         named = {n: t for n, t in named.items() if not n.startswith(f"{prefix}decoder.")}
-        named[f"{prefix}decoder.conv_in_x_t.weight"] = torch.zeros(4, 4)
+        # The two by which ComfyUI knows the diffusion decoder.
+        named[f"{prefix}decoder.conv_in_x_t.weight"] = torch.zeros(16, 48)
+        named[f"{prefix}decoder.conv_in.weight"] = torch.zeros(16, 128)
     return named
 
 
@@ -320,7 +335,7 @@ def write_gemma_file(path: Path, name: str, generation: str | None = None) -> Pa
     Args:
         generation: of a projection that lies in it, as in LTX-2.5's file.
     """
-    tensors = gemma_tensors(name) | {"multi_modal_projector.mm_input_projection_weight": torch.ones(4, 4)}
+    tensors = gemma_tensors(name) | {"multi_modal_projector.mm_soft_emb_norm.weight": torch.ones(16)}
     if name == "Gemma 3":
         tensors["spiece_model"] = as_bytes(sentences())
     else:
@@ -362,3 +377,53 @@ def write_whole(path: Path, generation: str) -> Path:
             "vocoder": VOCODERS[generation],
         },
     )
+
+
+def whole_connectors(generation: str) -> LTX2TextConnectors:
+    """diffusers' module: the connectors of `tests.helpers.ltx2`, and the projection before them."""
+    is_first = generation == "2.0"
+    widths = (CAPTION, CAPTION) if is_first else (WIDTH, AUDIO_WIDTH)
+    made = LTX2TextConnectors(
+        caption_channels=HIDDEN,
+        text_proj_in_factor=STATES,
+        rope_type="split",
+        per_modality_projections=not is_first,
+        proj_bias=not is_first,
+        video_hidden_dim=WIDTH,
+        audio_hidden_dim=AUDIO_WIDTH,
+        **{
+            f"{stream}_{name}": value
+            for stream, width in zip(("video", "audio"), widths, strict=True)
+            for name, value in (
+                ("connector_num_attention_heads", HEADS),
+                ("connector_attention_head_dim", width // HEADS),
+                ("connector_num_layers", 1),
+                ("gated_attn", not is_first),
+            )
+        },
+    )
+    renamed = {
+        "aggregate_embed": "text_proj_in",
+        "video_aggregate_embed": "video_text_proj_in",
+        "audio_aggregate_embed": "audio_text_proj_in",
+    }
+    projection = {}
+    for name, tensor in projection_tensors(generation).items():
+        _, layer, leaf = name.split(".")
+        projection[f"{renamed[layer]}.{leaf}"] = tensor
+    made.load_state_dict({**connectors_of(generation).state_dict(), **projection})
+    return made.eval()
+
+
+def write_diffusers_folder(folder: Path, generation: str) -> Path:
+    """All parts as diffusers saves a pipeline of them."""
+    transformer_of(generation).save_pretrained(folder / "transformer")
+    whole_connectors(generation).save_pretrained(folder / "connectors")
+    if generation != "2.5":
+        video_vae(generation).save_pretrained(folder / "vae")
+    audio_vae().save_pretrained(folder / "audio_vae")
+    vocoder(generation).save_pretrained(folder / "vocoder")
+    name = "Gemma 4" if generation == "2.5" else "Gemma 3"
+    prefix = "model.language_model." if generation == "2.5" else "language_model.model."
+    write_gemma_folder(folder / "text_encoder", name, prefix)
+    return folder
