@@ -31,9 +31,7 @@ def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
     options |= {name: used for name in LATER_OPTIONS if (used := getattr(settings, name))}
-    paths = [
-        as_path(options[n]) for n in (*MODEL_SOURCES, *LATER_SOURCES) if options.get(n)
-    ]
+    paths = [as_path(options[n]) for n in (*MODEL_SOURCES, *LATER_SOURCES) if options.get(n)]
     states = [_state(path) for path in (*paths, *(family.shipped for family in FAMILIES))]
     others = sorted(given.keys() - {VAE, TEXT_ENCODER})
     return sha256_json([options, states, VAE in given, TEXT_ENCODER in given, *others])

@@ -46,9 +46,7 @@ def find_encoders(
     if whole := given_encoders(given):
         return whole
     _require_one_family(given)
-    model = open_model(
-        settings.model_source, report=report, stop=stop, **settings.part_sources()
-    )
+    model = open_model(settings.model_source, report=report, stop=stop, **settings.part_sources())
     for name, source in given.items():
         _require_of_model(name, source, model)
     parts = {

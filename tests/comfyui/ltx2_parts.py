@@ -12,6 +12,7 @@ import json
 import sys
 from typing import Any
 
+
 def small_sizes(gemma: dict[str, Any]) -> None:
     """Lets ComfyUI build the Gemma of a file, and take it for the 12B."""
     import comfy.sd

@@ -25,7 +25,6 @@ from ltxv_train_core.families.ltx2.audio_vae_file import (
     new_vocoder,
 )
 from ltxv_train_core.families.ltx2.gemma import Gemma, new_gemma, with_buffers
-from ltxv_train_core.families.ltx2.description import as_metadata
 from ltxv_train_core.families.ltx2.vae_description import vae_config
 from ltxv_train_core.families.ltx2.vae_file import new_vae
 from ltxv_train_core.families.ltxv.key_names import comfy_vae_names
@@ -335,7 +334,9 @@ def write_gemma_file(path: Path, name: str, generation: str | None = None) -> Pa
     Args:
         generation: of a projection that lies in it, as in LTX-2.5's file.
     """
-    tensors = gemma_tensors(name) | {"multi_modal_projector.mm_soft_emb_norm.weight": torch.ones(16)}
+    tensors = gemma_tensors(name) | {
+        "multi_modal_projector.mm_soft_emb_norm.weight": torch.ones(16)
+    }
     if name == "Gemma 3":
         tensors["spiece_model"] = as_bytes(sentences())
     else:

@@ -99,7 +99,9 @@ def vocoder_config(described: Config) -> dict[str, Any]:
 def _network(described: Config, end: str | None) -> dict[str, Any]:
     kind = described.get("resblock", "1")
     if kind not in ("1", "AMP1"):
-        raise ModelError(f"its vocoder's resblock is {shown(kind)}, and only '1' and 'AMP1' are read")
+        raise ModelError(
+            f"its vocoder's resblock is {shown(kind)}, and only '1' and 'AMP1' are read"
+        )
     if described.get("stereo", True) is not True:
         raise ModelError("its vocoder is not for stereo")
     is_smooth = kind == "AMP1"

@@ -122,9 +122,7 @@ class PartFolder(ABC):
     def _module(self, config: Mapping[str, Any]) -> Any:
         """diffusers' module of a configuration."""
 
-    def _filled(
-        self, dtype: torch.dtype, keep: Callable[[str], bool] = lambda name: False
-    ) -> Any:
+    def _filled(self, dtype: torch.dtype, keep: Callable[[str], bool] = lambda name: False) -> Any:
         """The module with its weights; those that are kept in float32."""
         self.require()
         module = on_meta(lambda: self._module(part_config(self.folder)))

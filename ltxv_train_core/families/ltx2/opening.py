@@ -47,6 +47,7 @@ FAMILY = LTX2
 
 _NO_MODEL = MissingPart("there is no model whose connectors captions go through")
 
+
 def recognises(place: Path) -> bool:
     """Whether a file holds a transformer of LTX-2.x, or a folder is one of its in the diffusers layout."""
     try:

@@ -39,7 +39,9 @@ def vae_config(described: Mapping[str, Any]) -> dict[str, Any]:
             raise ModelError(f"spatial_padding_mode {shown(padding)} is not known")
     base, *widths = config["block_out_channels"]
     if base != config["latent_channels"] or len(widths) != len(config["down_block_types"]):
-        raise ModelError(f"its encoder begins with {base} channels, and {config['latent_channels']} are read")
+        raise ModelError(
+            f"its encoder begins with {base} channels, and {config['latent_channels']} are read"
+        )
     _require_sizes(config)
     return config | {
         "block_out_channels": tuple(widths),

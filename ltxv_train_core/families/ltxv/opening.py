@@ -103,7 +103,9 @@ def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = N
 
 def open_audio_vae(source: str) -> Part:
     """Raises `ModelError`: there is none."""
-    raise ModelError(f"audio_vae_source {shown(source)}: {FAMILY.name} has no sound; leave it empty")
+    raise ModelError(
+        f"audio_vae_source {shown(source)}: {FAMILY.name} has no sound; leave it empty"
+    )
 
 
 def open_text_projection(source: str) -> Part:

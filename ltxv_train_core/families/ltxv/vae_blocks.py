@@ -219,7 +219,9 @@ def _decoder_config(levels: list[Level], base: int) -> dict[str, Any]:
         ),
         "upsample_residual": tuple(reversed([up.get("residual", False) for up in ups])),
         "upsample_factor": tuple(reversed(factors)),
-        "upsample_type": tuple(_UP_TYPES[kind] for kind in kinds),  # from the latents, unlike others
+        "upsample_type": tuple(
+            _UP_TYPES[kind] for kind in kinds
+        ),  # from the latents, unlike others
     }
 
 

@@ -38,7 +38,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate("stripes_and_beep", tmp_path_factory.mktemp("clips"), clips=2).metadata
 
 
-def configured(root: Path, files: dict[str, str], output: Path, **validation: Any) -> TrainingConfig:
+def configured(
+    root: Path, files: dict[str, str], output: Path, **validation: Any
+) -> TrainingConfig:
     values = {
         "output_dir": str(output),
         "model": files,
@@ -56,7 +58,7 @@ def alive(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
-def test_clips_are_encoded_and_a_lora_is_trained_with_samples(
+def test_clips_are_encoded_by_what_the_options_name(
     files: dict[str, str], clips: Path, tmp_path: Path
 ) -> None:
     settings = PreprocessSettings(
@@ -64,9 +66,7 @@ def test_clips_are_encoded_and_a_lora_is_trained_with_samples(
     )
     summary = preprocess(settings)
     index = read_index(summary.root)
-    model = open_model(
-        files["model_source"], text_encoder_source=files["text_encoder_source"]
-    )
+    model = open_model(files["model_source"], text_encoder_source=files["text_encoder_source"])
     item = index.items[0]
     stored = load_file(summary.root / item.caption.embedding.path)
     (expected,) = model.load_text_encoder().encode([item.caption.text])
@@ -84,17 +84,28 @@ def test_clips_are_encoded_and_a_lora_is_trained_with_samples(
     changed = preprocess(in_4_bits)
     assert changed.written == len({each.caption.text for each in index.items}), "captions alone"
 
+
+@pytest.mark.long
+def test_a_lora_is_trained_with_samples_that_are_heard(
+    files: dict[str, str], clips: Path, tmp_path: Path
+) -> None:
+    settings = PreprocessSettings(
+        source=clips, resolution_buckets=SIZE, output_dir=tmp_path / "data", **files
+    )
+    root = preprocess(settings).root
     seen: list[Any] = []
 
     def listen(event: object) -> None:
         if isinstance(event, StepCompleted):
-            assert alive(LTX2TextEncoder) == alive(Connectors) == 0, "only while prompts are encoded"
+            assert alive(LTX2TextEncoder) == alive(Connectors) == 0, (
+                "only while prompts are encoded"
+            )
         if isinstance(event, SamplesWritten):
             seen.append(event)
 
     sampled = {"prompts": ["a red circle"], "interval": 1, "video_dims": [96, 96, 17]}
     usual = {"inference_steps": 1, "frame_rate": 12, "skip_initial_validation": True}
-    config = configured(changed.root, files, tmp_path / "runs", **sampled, **usual)
+    config = configured(root, files, tmp_path / "runs", **sampled, **usual)
     assert train(config, listen).finished
     (event,) = seen
     with av.open(str(event.videos[0])) as container:

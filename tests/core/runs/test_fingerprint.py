@@ -22,10 +22,13 @@ DO_NOT_COUNT = {
     "model.model_source",
     "model.text_encoder_source",
     "model.vae_source",
+    "model.audio_vae_source",
+    "model.text_projection_source",
     "optimization.max_non_finite_steps",
     "acceleration.compile_with_inductor",
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",
+    "acceleration.load_text_encoder_in_4bit",
     "acceleration.blocks_to_offload",
     "acceleration.shard_model",
 }
