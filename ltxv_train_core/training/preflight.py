@@ -296,7 +296,7 @@ def _usable_model(config: TrainingConfig) -> Model | None:
     model, samples = config.model, bool(config.validation.prompts and config.validation.interval)
     if must_be_downloaded(model.model_source):
         return None
-    source = open_model(model.model_source, **model.part_sources())
+    source = open_model(model.model_source, report=ignore, stop=None, **model.part_sources())
     source.require(TRANSFORMER)
     _require_whole_weights(config, source)
     if samples:

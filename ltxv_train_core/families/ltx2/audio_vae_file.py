@@ -103,9 +103,9 @@ def finished(vocoder: nn.Module) -> nn.Module:
     """With the filter of its resampler, which no file has."""
     from diffusers.pipelines.ltx2.vocoder import UpSample1d
 
-    if hasattr(vocoder, "resampler"):
-        ratio = vocoder.resampler.ratio
-        vocoder.resampler = UpSample1d(ratio=ratio, window_type="hann", persistent=False)
+    old = getattr(vocoder, "resampler", None)
+    if old is not None:
+        vocoder.resampler = UpSample1d(ratio=old.ratio, window_type="hann", persistent=False)
     return vocoder
 
 

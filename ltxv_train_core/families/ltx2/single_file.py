@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...errors import ModelError, shown
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...models.sources.meta_loading import fill, on_meta, require_match, require_shapes
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
@@ -22,6 +22,7 @@ from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
 from .missing_parts import NEEDED, missing_parts
 from .projection_file import find_projection
+from .tensor_shapes import transformer_shapes
 from .vae_file import open_video_vae
 
 if TYPE_CHECKING:
@@ -72,6 +73,14 @@ class TransformerFile(transformer_file.TransformerFile):
 
     def besides(self) -> set[str]:
         return {name for name in self.header.tensors if is_connector(name, self.prefix)}
+
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing, have other shapes or are rotated. Builds no module."""
+        shapes = transformer_shapes(self.config)
+        names = self._names(shapes)
+        expected = {names[name]: shape for name, shape in shapes.items()}
+        require_shapes(self.header, self.prefix, expected, self.besides(), self.elsewhere)
+        self._require_unrotated()
 
     @property
     def facts(self) -> ModelFacts:

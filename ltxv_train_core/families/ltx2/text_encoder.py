@@ -72,4 +72,6 @@ class LTX2TextEncoder:
         require_few_tokens(prompt, len(ids))
         given = torch.tensor([ids], device=self.gemma.embed_tokens.weight.device)
         states = self.gemma(input_ids=given, output_hidden_states=True, use_cache=False)
-        return self.projection(torch.stack([each[0] for each in states.hidden_states], dim=-1))
+        hidden = torch.stack([each[0] for each in states.hidden_states], dim=-1)
+        features: Tensor = self.projection(hidden)
+        return features

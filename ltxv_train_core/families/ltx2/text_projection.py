@@ -7,6 +7,7 @@ features.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class TextProjection(nn.Module):
     @torch.no_grad()
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states [L, D, N] of a prompt, without padding, to features [L, V], or [L, V + A]."""
-        layers = dict(self.named_children())
+        layers = {name: cast(nn.Linear, layer) for name, layer in self.named_children()}
         weight = next(self.parameters())
         states = states.to(weight.device)
         if _BOTH in layers:

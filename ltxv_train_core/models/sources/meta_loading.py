@@ -63,6 +63,17 @@ def require_match(
         ModelError: with the first differences.
     """
     expected = {names[name]: tuple(t.shape) for name, t in module.state_dict().items()}
+    require_shapes(header, prefix, expected, besides, elsewhere)
+
+
+def require_shapes(
+    header: Header,
+    prefix: str,
+    expected: Mapping[str, tuple[int, ...]],
+    besides: Collection[str] = (),
+    elsewhere: tuple[str, ...] = (),
+) -> None:
+    """The same with shapes by the file's names. Raises `ModelError` with the first differences."""
     part = {
         name: info
         for name, info in header.tensors.items()

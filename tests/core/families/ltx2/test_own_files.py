@@ -283,7 +283,7 @@ def test_what_is_missing_is_named_with_where_to_get_it(files: Any, tmp_path: Pat
     model = open_model(str(files("whole", "2.3")), text_encoder_source=str(folder))
     assert "has no tokenizer: put tokenizer.json (or tokenizer.model)" in required(model)
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ModelError, match="model-00002-of-00002.safetensors .* is missing"):
+    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors .* is missing"):
         open_model(str(files("whole", "2.3")), text_encoder_source=str(folder))
 
 
