@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ltxv_train_core.errors import ModelError
 from ltxv_train_core.families.ltx2.audio_vae_file import comfy_vocoder_name
+from ltxv_train_core.families.ltx2.description import as_metadata
 from ltxv_train_core.families.ltx2.text_encoder import LTX2TextEncoder
 from ltxv_train_core.families.names import AUDIO_TEXT, AUDIO_VAE, TEXT_ENCODER, VAE, VIDEO_TEXT
 from ltxv_train_core.families.open import local_problems, open_model
@@ -50,7 +51,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "projection": (lambda: parts.projection_tensors(generation), ()),
         }[kind]
         whole = read_header(written("whole", generation)).config
-        metadata = parts.as_metadata({name: whole[name] for name in told})
+        metadata = as_metadata({name: whole[name] for name in told})
         write_safetensors(path, tensors(), metadata)
         return path
 
@@ -319,6 +320,6 @@ def test_a_description_that_is_missing_or_of_other_sound_is_told(
         open_model(model, vae_source=str(bare))
     described = read_header(audio).config
     described["audio_vae"]["model"]["params"]["sampling_rate"] = 22050
-    write_safetensors(bare, load_file(audio), parts.as_metadata(described))
+    write_safetensors(bare, load_file(audio), as_metadata(described))
     with pytest.raises(ModelError, match="its sample_rate is 22050, and only 16000 is read"):
         open_model(model, audio_vae_source=str(bare))
