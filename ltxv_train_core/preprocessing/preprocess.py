@@ -191,6 +191,8 @@ class _Pass:
         def look(clip: Clip) -> None:
             for path in filter(None, (clip.media, clip.reference, clip.mask)):
                 self.facts.of(path)
+            if clip.audio is not None:
+                self.facts.digest(clip.audio)
 
         found = []
         saved = time.monotonic()
@@ -211,8 +213,7 @@ class _Pass:
 
     def plan(self, clips: list[Clip], encoders: Encoders) -> list[PlannedExample]:
         """Raises `DataError` when no clip can be used."""
-        facts, locate = self.facts.of, self.cache.locate
-        planner = Planner(self.settings, facts, locate, encoders)
+        planner = Planner(self.settings, self.facts, self.cache.locate, encoders)
         planned: dict[str, PlannedExample] = {}
         unfilled: list[Clip] = []
         for clip in clips:
@@ -229,7 +230,7 @@ class _Pass:
             planned |= items
         if not planned:
             files = [path for clip in unfilled for path in (clip.media, clip.reference) if path]
-            media = [facts(path).info for path in files]
+            media = [self.facts.of(path).info for path in files]
             hint = smaller_size(self.settings, media, encoders.family.grid)
             raise nothing_usable(
                 self.settings.source,
@@ -341,6 +342,8 @@ class _Pass:
             shown=count_traits(
                 task.info for p in planned for task in p.tasks if task.stream == VIDEO
             ),
+            silent=sum(p.is_silent for p in planned),
+            missing_sound=settings.missing_sound,
             stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,

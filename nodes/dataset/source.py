@@ -12,6 +12,8 @@ _COLUMNS = {
     "video_column": "media",
     "reference_column": "reference",
     "mask_column": "mask",
+    "audio_column": "audio",
+    "speech_column": "speech",
 }
 
 

@@ -207,6 +207,31 @@ class PreprocessSettings(NamesParts, Section):
         "chosen as well.",
         advanced=True,
     )
+    missing_sound: Literal["silence", "video_only", "skip"] = option(
+        "silence",
+        "What becomes of a clip without sound, for a model with sound. silence: it is trained as silent. "
+        "video_only: its video alone is trained. skip: it is left out.",
+        advanced=True,
+    )
+    audio_column: str = option(
+        "audio",
+        "Column with files that hold the clips' sound, in place of their own. If the metadata has no column of the "
+        "default name, or a row is empty, the clip's own sound is taken.",
+        advanced=True,
+    )
+    speech_column: str = option(
+        "speech",
+        "Column with what is said in the clips, which is put into the captions. If the metadata has no column of "
+        "the default name, nothing is.",
+        advanced=True,
+    )
+    speech_template: str = option(
+        '{caption} The voice says: "{speech}"',
+        "How a caption and what is said are put together, of clips of which the column of speech says something.",
+        pattern=r"\{speech\}",
+        allowed="a text with {speech}, and usually {caption}",
+        advanced=True,
+    )
 
     def __init__(self, *arguments: Any, **options: Any):
         """Takes options by name; the first ones also by position."""
