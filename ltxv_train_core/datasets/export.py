@@ -13,7 +13,8 @@ from ..families.names import MASK, PROMPT, VIDEO
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
 from .index import CONDITIONS, Example, Index, folder_of, index_path
-from .precomputed import FAMILY, SUFFIX, VIDEO_FOLDER, conditions_name
+from .precomputed import FAMILY, VIDEO_FOLDER, conditions_name
+from .pt_files import SUFFIX
 from .stored_files import open_files
 
 # LTX-Video-Trainer pads its captions to as many.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
@@ -18,6 +19,7 @@ from ..config.tools.preprocessing import WITHOUT_EFFECT
 from ..datasets.cache import Cache
 from ..datasets.cached_tensors import Form, example_forms, text_form
 from ..datasets.encoded_with import content_key
+from ..datasets.foreign_folders import holds_pt_latents
 from ..datasets.index import (
     SHEET_NAME,
     VERIFICATION_NAME,
@@ -35,6 +37,7 @@ from ..families.grids import require_size
 from ..families.names import MASK, TEXT_ENCODER, VIDEO
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
+from ..permissions import policy
 from ..storage.paths import require_short
 from ..team import Team
 from .buckets import NoBucketError, named_sizes
@@ -80,6 +83,10 @@ def preprocess(
     """
     require_allowed((settings.model_source, *settings.part_sources().values()))
     log = PassLog(report, stop or NeverStop())
+    if theirs := _of_ltx_trainer(settings.source):
+        from .from_ltx_trainer import read_ltx_trainer
+
+        return read_ltx_trainer(settings, theirs, log)
     work = _Pass(settings, log, encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     work.cache.claim()
@@ -119,6 +126,8 @@ def encode_share(
     be used is left to it as well. Raises as `preprocess`.
     """
     require_allowed((settings.model_source, *settings.part_sources().values()))
+    if _of_ltx_trainer(settings.source):
+        return  # nothing is encoded
     work = _Pass(settings, PassLog(report, stop or NeverStop()), encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     if team.rank == 0:
@@ -130,6 +139,16 @@ def encode_share(
         with suppress(DataError):  # of these clips none can be used, and others may be
             work.encode(work.plan(work.look_at(clips), found), found)
     team.agree(None)
+
+
+def _of_ltx_trainer(source: Path) -> Path | None:
+    """The folder of a data set that ltx-trainer has preprocessed; None for other sources."""
+    policy().require_read(source)
+    if not holds_pt_latents(source):
+        return None
+    from ..datasets.ltx_trainer import find_root
+
+    return find_root(source)
 
 
 class _Pass:

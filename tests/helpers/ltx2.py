@@ -52,9 +52,9 @@ def transformer_of(generation: str, **options: Any) -> LTX2VideoTransformer3DMod
     return made.eval()
 
 
-def connectors_of(generation: str) -> Connectors:
+def connectors_of(generation: str, seed: int = 1) -> Connectors:
     """With random weights, the same at every call."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     is_first = generation == "2.0"
     common = {
         "num_layers": 1,
@@ -81,17 +81,19 @@ def write_checkpoint(
     generation: str,
     others: Mapping[str, torch.Tensor] | None = None,
     described: Mapping[str, Any] | None = None,
+    seed: int = 1,
     **options: Any,
 ) -> Path:
     """Transformer and connectors in one file, as they are published.
 
     Args:
         others, described: of other parts, and what the metadata say of them.
+        seed: of the connectors.
         options: of the transformer.
     """
     transformer = transformer_of(generation, **options)
     tensors = {LAYERS.comfy_name(n): t for n, t in transformer.state_dict().items()}
-    connectors = connectors_of(generation)
+    connectors = connectors_of(generation, seed)
     tensors |= {comfy_name(n): t for n, t in connectors.state_dict().items()}
     is_first = generation == "2.0"
     of_transformer = described_transformer(transformer.config) | {
