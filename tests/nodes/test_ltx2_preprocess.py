@@ -240,9 +240,19 @@ def test_files_of_the_lists_encode_without_sockets(host: Host, clips: Path) -> N
         model=model,
         resolution_buckets=SIZE,
     )
+    base = graph.add("LTXVTrainLoadModel", model=model)
+    frames = graph.add("LoadImage", image=f"{clips.name}/frames.png")
+    name = f"{clips.name}loaded"
+    graph.add(
+        "SaveLatent",
+        samples=graph.add("VAEEncode", pixels=frames, vae=base[2]),
+        filename_prefix=name,
+    )
     run(host, graph.prompt, seconds=300).succeeded()
     root = clips / ".precomputed"
     (item,) = read_index(root).items
+    ours = load_file(root / item.streams["video"]["latents"].path)["latents"]
+    assert (ours - saved(host, name)[0]).abs().max() < 1e-4, "the VAE that the node loads"
     stored = load_file(root / item.caption.embedding.path)
     opened = open_model(str(whole), text_encoder_source=str(gemma))
     (expected,) = opened.load_text_encoder().encode([item.caption.text])
