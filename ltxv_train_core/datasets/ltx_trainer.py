@@ -27,7 +27,7 @@ from .index import CONDITIONS
 from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
 
 FAMILY = family_with(AUDIO)
-_FOLDERS = {
+FOLDERS = {
     (VIDEO, LATENTS): "latents",
     (AUDIO, LATENTS): "audio_latents",
     (VIDEO, REFERENCE): "reference_latents",
@@ -97,7 +97,7 @@ def _clip(root: Path, name: str, path: Path) -> Clip:
         raise DataError(f"{text} is missing")
     files = {
         key: root / folder / f"{name}{SUFFIX}"
-        for key, folder in _FOLDERS.items()
+        for key, folder in FOLDERS.items()
         if (root / folder / f"{name}{SUFFIX}").is_file()
     }
     data = load_pt(path)

@@ -4,24 +4,31 @@ Files are written here with the names, keys and shapes that ltx-trainer writes (
 process_captions.py of August 2026).
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ltxv_train_core.cli import main
 from ltxv_train_core.config import PreprocessSettings, TrainingConfig, build
+from ltxv_train_core.datasets.export import export_reference
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.datasets.stored_files import open_files
 from ltxv_train_core.errors import DataError, LTXVTrainError, ModelError
 from ltxv_train_core.events import Notice
+from ltxv_train_core.families.ltx2.miniature.datasets import generate
 from ltxv_train_core.families.names import CONNECTORS
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.preprocessing.preprocess import preprocess
+from ltxv_train_core.preprocessing.to_ltx_trainer import export_ltx_trainer
 from ltxv_train_core.training.trainer import train
 from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, WIDTH, write_checkpoint
+from tests.helpers.ltx2_parts import write_gemma_file, write_whole
 
 SHAPE, FPS, SOUNDS, WORDS = (3, 3, 4), 24.0, 19, 5
 """17 frames of 128x96; ltx-trainer makes one latent of sound more than they take."""
@@ -194,3 +201,69 @@ def test_it_needs_the_model_that_is_trained(tmp_path: Path) -> None:
     for name in ("LTXV_MINIATURE", "LTX2_MINIATURE"):
         with pytest.raises(ModelError, match="whose texts go through the connectors of your LTX-2"):
             preprocess(settings(root, Path(name), output_dir=tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("whole")
+    return {
+        "model_source": str(write_whole(root / "whole.safetensors", "2.3")),
+        "text_encoder_source": str(write_gemma_file(root / "gemma.safetensors", "Gemma 3")),
+    }
+
+
+def test_what_is_written_for_ltx_trainer_is_read_as_the_same(
+    whole: dict[str, str], tmp_path: Path
+) -> None:
+    clips = generate("stripes_and_beep", tmp_path / "clips", clips=2).metadata
+    rows = json.loads(clips.read_text(encoding="utf-8"))
+    Image.new("L", (96, 96), 255).save(clips.parent / "mask.png")
+    for row in rows:
+        row |= {"reference_path": row["media_path"], "mask_path": "mask.png"}
+    clips.write_text(json.dumps(rows), encoding="utf-8")
+    made = preprocess(PreprocessSettings(source=clips, resolution_buckets="96x96x17", **whole))
+    output = tmp_path / "theirs"
+    command = ["export", str(made.root), "--format", "ltx-trainer", "--output", str(output)]
+    command += ["--dtype", "float32", "--model", whole["model_source"]]
+    assert main([*command, "--text-encoder", whole["text_encoder_source"]]) == 0
+    first = read_index(made.root).items[0]
+    name = first.name.removesuffix(".mp4")
+    stored = torch.load(output / "conditions" / f"{name}.pt", weights_only=True)
+    assert {key: tuple(value.shape) for key, value in stored.items()} == {
+        "video_prompt_embeds": (1024, WIDTH),
+        "audio_prompt_embeds": (1024, AUDIO_WIDTH),
+        "prompt_attention_mask": (1024,),
+    }
+    assert stored["prompt_attention_mask"][-1]
+    assert not stored["prompt_attention_mask"][0]
+    heard = torch.load(output / "audio_latents" / f"{name}.pt", weights_only=True)
+    assert {key: heard[key] for key in ("num_time_steps", "frequency_bins")} == {
+        "num_time_steps": 35,
+        "frequency_bins": 16,
+    }
+    back = preprocess(settings(output, Path(whole["model_source"]), output_dir=tmp_path / "back"))
+    pairs = zip(read_index(made.root).items, read_index(back.root).items, strict=True)
+    for ours, again in pairs:
+        assert (ours.size, ours.fps) == (again.size, again.fps)
+        for stream, roles in ours.streams.items():
+            for role, file in roles.items():
+                (expected,) = load_file(made.root / file.path).values()
+                (found,) = load_file(back.root / again.streams[stream][role].path).values()
+                assert torch.equal(found, expected.expand(found.shape)), (stream, role)
+        texts = [
+            load_file(root / item.caption.embedding.path)
+            for root, item in ((made.root, ours), (back.root, again))
+        ]
+        for key, tensor in texts[0].items():
+            torch.testing.assert_close(texts[1][key], tensor)
+
+
+def test_what_cannot_be_written_for_ltx_trainer_is_told(
+    whole: dict[str, str], model: Path, tmp_path: Path
+) -> None:
+    read = preprocess(settings(write_folder(tmp_path / "a"), model, output_dir=tmp_path / "data"))
+    opened = open_model(whole["model_source"])
+    with pytest.raises(DataError, match="its captions are not recorded"):
+        export_ltx_trainer(read.root, tmp_path / "out", opened)
+    with pytest.raises(DataError, match="Of LTX-2 choose the format ltx-trainer"):
+        export_reference(read.root, tmp_path / "out")
