@@ -114,6 +114,22 @@ class StepCompleted:
 
 
 @dataclass(frozen=True)
+class HeldOutMeasured:
+    """The loss of the clips that a run never trains on.
+
+    Attributes:
+        loss: the mean over clips and noise levels.
+        best_step: the measured step with the lowest.
+        text: what that means, in a sentence.
+    """
+
+    step: int
+    loss: float
+    best_step: int
+    text: str
+
+
+@dataclass(frozen=True)
 class SamplesWritten:
     """Validation videos of a step: one mp4 per prompt and a contact sheet (png)."""
 
@@ -162,6 +178,7 @@ Event: TypeAlias = (
     | ClipSkipped
     | PermissionAsked
     | StepCompleted
+    | HeldOutMeasured
     | SamplesWritten
     | CheckpointWritten
     | RunStatusChanged

@@ -19,7 +19,7 @@ from ..families.ltxv.miniature.tasks import DATASETS
 from ..gpu_check.names import NAMES
 from ..models.packages import drop_irrelevant_lines
 from ..storage.paths import as_path
-from . import allow, commands, loras, models, runs
+from . import allow, commands, estimate, loras, models, runs
 from .parsers import Parsers
 
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands.OK
     except ConfigurationError as error:
         # `check` reports problems as its result, the other commands as an error.
-        print(error, file=sys.stdout if command is commands.check else sys.stderr)
+        print(error, file=sys.stdout if command is commands.run_check else sys.stderr)
         return commands.WRONG_CONFIGURATION
     except LTXVTrainError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         add(parsers)
     loras.add_parsers(parsers)
     models.add_parsers(parsers)
+    estimate.add_parsers(parsers)
     runs.add_parsers(parsers)
     allow.add_parsers(parsers)
     return parser
@@ -101,7 +102,7 @@ def _demo(parsers: Parsers) -> None:
         "--family", choices=["ltxv", "ltx2"], default="ltxv", help="ltx2: video with sound"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.set_defaults(command=commands.demo)
+    parser.set_defaults(command=commands.run_demo)
 
 
 def _gpu_check(parsers: Parsers) -> None:
@@ -112,7 +113,7 @@ def _gpu_check(parsers: Parsers) -> None:
     parser.add_argument(
         "--minutes", type=float, default=10.0, metavar="N", help="after which no check begins"
     )
-    parser.set_defaults(command=commands.gpu_check)
+    parser.set_defaults(command=commands.run_gpu_check)
 
 
 def _generate(parsers: Parsers) -> None:
@@ -121,14 +122,14 @@ def _generate(parsers: Parsers) -> None:
     parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
     parser.add_argument("--clips", type=int, default=None, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.set_defaults(command=commands.generate)
+    parser.set_defaults(command=commands.run_generate)
 
 
 def _preprocess(parsers: Parsers) -> None:
     parser = parsers.add_parser("preprocess", help="encode videos, images and captions once")
     for option in options(PreprocessSettings):
         _add_option(parser, option)
-    parser.set_defaults(command=commands.preprocess)
+    parser.set_defaults(command=commands.run_preprocess)
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -155,21 +156,21 @@ def _split(parsers: Parsers) -> None:
     parser = parsers.add_parser("split", help="cut long videos into scenes")
     for option in options(SplitSettings):
         _add_option(parser, option)
-    parser.set_defaults(command=commands.split)
+    parser.set_defaults(command=commands.run_split)
 
 
 def _caption(parsers: Parsers) -> None:
     parser = parsers.add_parser("caption", help="describe clips with a vision-language model")
     for option in options(CaptionSettings):
         _add_option(parser, option)
-    parser.set_defaults(command=commands.caption)
+    parser.set_defaults(command=commands.run_caption)
 
 
 def _references(parsers: Parsers) -> None:
     parser = parsers.add_parser("references", help="write the reference videos of an IC-LoRA")
     for option in options(ReferenceSettings):
         _add_option(parser, option)
-    parser.set_defaults(command=commands.references)
+    parser.set_defaults(command=commands.run_references)
 
 
 def _export(parsers: Parsers) -> None:
@@ -195,7 +196,7 @@ def _export(parsers: Parsers) -> None:
         default="bfloat16",
         help="of the numbers; that trainer itself writes bfloat16",
     )
-    parser.set_defaults(command=commands.export)
+    parser.set_defaults(command=commands.run_export)
 
 
 def _train(parsers: Parsers) -> None:
@@ -223,7 +224,7 @@ def _train(parsers: Parsers) -> None:
         help="allow the upload to the Hugging Face Hub and the logs to Weights & Biases that the "
         "configuration asks for",
     )
-    parser.set_defaults(command=commands.train)
+    parser.set_defaults(command=commands.run_train)
 
 
 def _none_or_more(text: str) -> int:
@@ -238,7 +239,7 @@ def _check(parsers: Parsers) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="paths that don't exist are problems, as in train"
     )
-    parser.set_defaults(command=commands.check)
+    parser.set_defaults(command=commands.run_check)
 
 
 def _configuration(parser: argparse.ArgumentParser) -> None:
@@ -255,7 +256,7 @@ def _push(parsers: Parsers) -> None:
     parser.add_argument(
         "--public", action="store_true", help="make a new repository public (with --to)"
     )
-    parser.set_defaults(command=commands.push)
+    parser.set_defaults(command=commands.run_push)
 
 
 def _miniature(parsers: Parsers) -> None:
@@ -263,4 +264,4 @@ def _miniature(parsers: Parsers) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     export = actions.add_parser("export", help="write it as a single file for ComfyUI")
     export.add_argument("--output", type=as_path, required=True, metavar="FILE")
-    export.set_defaults(command=commands.miniature_export)
+    export.set_defaults(command=commands.run_miniature_export)

@@ -6,7 +6,7 @@ from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
 from ..storage.paths import as_path
 from .parsers import Parsers
 
-OK = 0
+_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -51,10 +51,10 @@ def add_parsers(parsers: Parsers) -> None:
         metavar="DIR",
         help="ComfyUI's base folder; by default the one in whose custom_nodes this pack lies",
     )
-    parser.set_defaults(command=allow)
+    parser.set_defaults(command=run_allow)
 
 
-def allow(args: Namespace) -> int:
+def run_allow(args: Namespace) -> int:
     """Adds or removes permissions, and prints those there are."""
     file = GrantFile(default_file(args.comfyui))
     visibility = "public" if args.public else "private"
@@ -72,7 +72,7 @@ def allow(args: Namespace) -> int:
     for line in _lines(allowed):
         print(line)
     print(f"({file.path})")
-    return OK
+    return _OK
 
 
 def _lines(allowed: Grants) -> list[str]:

@@ -33,7 +33,7 @@ HUB_DATASETS = Path("datasets")
 OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
 
-def demo(args: Namespace) -> int:
+def run_demo(args: Namespace) -> int:
     """Runs the whole job on the miniature and prints what it measured."""
     from ..demo.report import format_report
     from ..demo.run import run_demo
@@ -52,7 +52,7 @@ def demo(args: Namespace) -> int:
     return OK
 
 
-def generate(args: Namespace) -> int:
+def run_generate(args: Namespace) -> int:
     """Writes a demo data set and prints the path of its metadata."""
     from ..families.ltxv.miniature.datasets import generate as write
 
@@ -66,7 +66,7 @@ def generate(args: Namespace) -> int:
     return OK
 
 
-def preprocess(args: Namespace) -> int:
+def run_preprocess(args: Namespace) -> int:
     """Encodes a data set; prints the summary, the paths, and the counts as one line of JSON.
 
     Processes that `accelerate launch` has started share the clips; the first one writes the index.
@@ -108,7 +108,7 @@ def preprocess(args: Namespace) -> int:
     return OK
 
 
-def split(args: Namespace) -> int:
+def run_split(args: Namespace) -> int:
     """Splits long videos into scenes and prints the path of their metadata."""
     from ..manifests.scene_splitting import split_videos
 
@@ -121,7 +121,7 @@ def split(args: Namespace) -> int:
     return OK
 
 
-def caption(args: Namespace) -> int:
+def run_caption(args: Namespace) -> int:
     """Captions clips and prints the path of the metadata. Processes share the clips, as in `preprocess`."""
     from ..manifests.captioning import write_captions
 
@@ -138,7 +138,7 @@ def caption(args: Namespace) -> int:
     return OK
 
 
-def references(args: Namespace) -> int:
+def run_references(args: Namespace) -> int:
     """Writes reference videos and prints the path of the metadata."""
     from ..manifests.references import make_references
 
@@ -147,7 +147,7 @@ def references(args: Namespace) -> int:
     return OK
 
 
-def export(args: Namespace) -> int:
+def run_export(args: Namespace) -> int:
     """Writes a preprocessed data set in the layout of another trainer and prints its folder."""
     if args.format == "ltx-trainer":
         return _export_ltx_trainer(args)
@@ -188,7 +188,7 @@ def _export_ltx_trainer(args: Namespace) -> int:
     return OK
 
 
-def train(args: Namespace) -> int:
+def run_train(args: Namespace) -> int:
     """Trains, resumes or reuses a run, and prints the path of its LoRA."""
     from ..jobs.subprocess_trainer import train_in_subprocess
     from ..runs import RunFolder
@@ -219,7 +219,7 @@ def train(args: Namespace) -> int:
     return OK if result.finished else STOPPED
 
 
-def check(args: Namespace) -> int:
+def run_check(args: Namespace) -> int:
     """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
@@ -234,7 +234,7 @@ def check(args: Namespace) -> int:
     return WRONG_CONFIGURATION if problems else OK
 
 
-def push(args: Namespace) -> int:
+def run_push(args: Namespace) -> int:
     """Uploads a run and prints its address."""
     from ..config import HubConfig
     from ..publish.hub import push as upload
@@ -246,7 +246,7 @@ def push(args: Namespace) -> int:
     return OK
 
 
-def gpu_check(args: Namespace) -> int:
+def run_gpu_check(args: Namespace) -> int:
     """Prints what works on the device, line by line, and what the device is."""
     from ..gpu_check.run import check_device, described
     from ..models.device import default_device
@@ -260,7 +260,7 @@ def gpu_check(args: Namespace) -> int:
     return FAILED if any(verdict.outcome == "fails" for verdict in verdicts) else OK
 
 
-def miniature_export(args: Namespace) -> int:
+def run_miniature_export(args: Namespace) -> int:
     """Writes the miniature as a file for ComfyUI and prints its path."""
     from ..families.ltxv.miniature.comfy_file import export
 

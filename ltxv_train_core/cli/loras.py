@@ -10,7 +10,7 @@ from ..storage.paths import as_path
 from .parsers import Parsers
 from .terminal import run
 
-OK = 0
+_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -19,17 +19,17 @@ def add_parsers(parsers: Parsers) -> None:
         add(parsers)
 
 
-def convert(args: Namespace) -> int:
+def run_convert(args: Namespace) -> int:
     """Writes a LoRA in another form and prints its path."""
     from ..lora.convert import convert_lora
 
     done = convert_lora(args.lora, args.to, args.output)
     _warn(done.notes)
     print(done.output)
-    return OK
+    return _OK
 
 
-def merge(args: Namespace) -> int:
+def run_merge(args: Namespace) -> int:
     """Merges a LoRA into a copy of a checkpoint and prints its path."""
     from ..lora.merge import merge_lora
 
@@ -40,10 +40,10 @@ def merge(args: Namespace) -> int:
     )
     _warn(done.notes)
     print(done.output)
-    return OK
+    return _OK
 
 
-def resize(args: Namespace) -> int:
+def run_resize(args: Namespace) -> int:
     """Reduces the rank of a LoRA; prints the relative error and the path."""
     from ..lora.resize import resize_lora
 
@@ -52,10 +52,10 @@ def resize(args: Namespace) -> int:
     layer, error = done.worst
     print(f"rank {done.rank}, error {done.error:.4f}, at most {error:.4f} ({layer})")
     print(done.output)
-    return OK
+    return _OK
 
 
-def extract(args: Namespace) -> int:
+def run_extract(args: Namespace) -> int:
     """Extracts a LoRA; prints the relative error and the path."""
     from ..lora.extract import extract_lora
 
@@ -67,7 +67,7 @@ def extract(args: Namespace) -> int:
     _warn(done.notes)
     print(f"{done.layers} layers, error {done.error:.4f}")
     print(done.output)
-    return OK
+    return _OK
 
 
 def _convert(parsers: Parsers) -> None:
@@ -75,7 +75,7 @@ def _convert(parsers: Parsers) -> None:
     parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--to", choices=LORA_FORMS, required=True)
     _output(parser)
-    parser.set_defaults(command=convert)
+    parser.set_defaults(command=run_convert)
 
 
 def _merge(parsers: Parsers) -> None:
@@ -84,7 +84,7 @@ def _merge(parsers: Parsers) -> None:
     parser.add_argument("lora", type=as_path, metavar="LORA")
     parser.add_argument("--strength", type=float, default=1.0, metavar="X", help="default: 1")
     _output(parser)
-    parser.set_defaults(command=merge)
+    parser.set_defaults(command=run_merge)
 
 
 def _resize(parsers: Parsers) -> None:
@@ -100,7 +100,7 @@ def _resize(parsers: Parsers) -> None:
         help="the smallest rank that keeps this share of the change, for example 0.99",
     )
     _output(parser)
-    parser.set_defaults(command=resize)
+    parser.set_defaults(command=run_resize)
 
 
 def _extract(parsers: Parsers) -> None:
@@ -111,7 +111,7 @@ def _extract(parsers: Parsers) -> None:
     parser.add_argument("tuned", type=as_path, metavar="TUNED")
     parser.add_argument("--rank", type=int, required=True, metavar="N")
     _output(parser)
-    parser.set_defaults(command=extract)
+    parser.set_defaults(command=run_extract)
 
 
 def _output(parser: argparse.ArgumentParser) -> None:

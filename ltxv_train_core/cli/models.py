@@ -7,7 +7,7 @@ from ..storage.paths import as_path
 from ..units import byte_size
 from .parsers import Parsers
 
-OK = 0
+_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -17,23 +17,23 @@ def add_parsers(parsers: Parsers) -> None:
         "file", nargs="+", metavar="FILE", help="a name with spaces, in quotes or not"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(command=inspect)
+    parser.set_defaults(command=run_inspect)
     parser = parsers.add_parser("presets", help="what presets of lora.target_modules take")
     parser.add_argument("model", metavar="MODEL", help="as model.model_source names it")
     parser.add_argument("--rank", type=int, default=64, metavar="N")
-    parser.set_defaults(command=presets)
+    parser.set_defaults(command=run_presets)
 
 
-def inspect(args: Namespace) -> int:
+def run_inspect(args: Namespace) -> int:
     """Prints kind, versions, number formats and metadata of a model or LoRA file."""
     from ..families.inspect import as_text, inspect_file
 
     facts = inspect_file(as_path(" ".join(args.file)))
     print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))
-    return OK
+    return _OK
 
 
-def presets(args: Namespace) -> int:
+def run_presets(args: Namespace) -> int:
     """Prints the presets that a model has layers for, with parameters and bytes."""
     from ..config import LoRAConfig, build
     from ..training.preset_sizes import preset_sizes
@@ -44,4 +44,4 @@ def presets(args: Namespace) -> int:
             f"{each.preset}: {each.parameters:,} parameters, {byte_size(each.training_bytes)} to train, "
             f"{byte_size(each.file_bytes)} as a file"
         )
-    return OK
+    return _OK

@@ -12,6 +12,7 @@ from ..events import (
     CheckpointWritten,
     ClipSkipped,
     Event,
+    HeldOutMeasured,
     Notice,
     Progress,
     Reporter,
@@ -89,6 +90,8 @@ class TerminalProgress:
             self.say(event.message)
         elif isinstance(event, CheckpointWritten):
             self.say(f"step {event.step}: LoRA written to {event.lora_file}")
+        elif isinstance(event, HeldOutMeasured):
+            self.say(f"step {event.step}: held-out loss {event.loss:.4f}; {event.text}")
         elif isinstance(event, SamplesWritten):
             self.say(f"step {event.step}: samples written, see {event.sheet}")
 

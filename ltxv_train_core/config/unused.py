@@ -47,6 +47,12 @@ def ignored(config: TrainingConfig) -> list[str]:
             )
             for name, option in _CONDITIONS.items()
         ),
+        (
+            config.data.held_out_clips == 0,
+            "optimization",
+            ["early_stopping_patience"],
+            "data.held_out_clips is 0",
+        ),
         (not validation.prompts, "validation", None, "there are no validation.prompts"),
         (
             not validation.prompts or validation.interval is None,

@@ -5,10 +5,11 @@ Shapes: C channels, f h w latent frames, rows, columns, L text tokens, D text wi
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import DataError, ModelError, cut
-from ..families.family import Family
+from ..families.family import Family, StreamFormat
 from ..families.names import LATENTS, MASK
 from ..geometry import VideoSize
 from ..storage.safetensors_header import TensorInfo, read_header
@@ -57,10 +58,12 @@ def mask_form(shape: tuple[int, ...]) -> Form:
     return {MASK: TensorForm(("BOOL",), shapes, f"booleans {list(shape)}")}
 
 
-def text_form(family: Family) -> Form:
-    """The embedding of a caption [L, D]."""
-    shape = (range(1, MOST_TOKENS + 1), range(1, WIDEST + 1))
-    return {name: TensorForm(_FLOATS, (shape,), "floats [tokens, width]") for name in family.text}
+def text_form(family: Family, width: int | None = None) -> Form:
+    """The embedding of a caption [L, D], of any width or of one."""
+    widths = range(1, WIDEST + 1) if width is None else range(width, width + 1)
+    words = f"floats [tokens, {width or 'width'}]"
+    form = TensorForm(_FLOATS, ((range(1, MOST_TOKENS + 1), widths),), words)
+    return dict.fromkeys(family.text, form)
 
 
 def _just(shape: tuple[int, ...]) -> tuple[range, ...]:
@@ -69,17 +72,26 @@ def _just(shape: tuple[int, ...]) -> tuple[range, ...]:
 
 def example_forms(example: Example, family: Family) -> dict[CachedFile, Form]:
     """What each file of an example must be."""
-    size = VideoSize.parse(example.size)
-    forms = {caption.embedding: text_form(family) for caption in example.captions}
+    texts = dict.fromkeys((caption.embedding for caption in example.captions), text_form(family))
+    return texts | stream_forms(example, family)
+
+
+def stream_forms(example: Example, family: Family) -> dict[CachedFile, Form]:
+    """What each file of an example's streams must be."""
+    forms = {}
     for name, files in example.streams.items():
         stream = family.streams.get(name)
         if stream is None:
             raise DataError(f"{example.name}: has {name}, which {family.name} has not")
-        shape = stream.latent_shape(size, example.fps)
         for role, file in files.items():
-            form = mask_form(shape) if role == MASK else latents_form(stream.channels, shape)
-            forms[file] = form
+            forms[file] = _stream_form(stream, example.size, example.fps, role == MASK)
     return forms
+
+
+@lru_cache
+def _stream_form(stream: StreamFormat, size: str, fps: float, is_mask: bool) -> Form:
+    shape = stream.latent_shape(VideoSize.parse(size), fps)
+    return mask_form(shape) if is_mask else latents_form(stream.channels, shape)
 
 
 def require_tensors(root: Path, file: CachedFile, form: Form) -> dict[str, TensorInfo]:

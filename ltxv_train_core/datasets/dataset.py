@@ -3,10 +3,12 @@
 Shapes: B batch, C channels, "..." what else a stream's latents have (a video's: frames, rows, columns).
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +23,7 @@ from ..families.base import Embedding, Text
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
+from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
 from .batch_order import NumberedClip, batch_order
 from .index import CachedFile, Example, StreamFiles
@@ -28,6 +31,9 @@ from .stored_files import open_files
 
 # One is read while one waits; more only holds memory.
 BATCHES_AHEAD_PER_WORKER = 2
+LOOKED_INTO = 5000
+"""Of so many files the heads are read at the start, half a second's work; of larger data sets an even share. Each
+file is looked at again when it is read."""
 CAPTION_DRAWS = 1
 """Tells their random numbers from those of the order."""
 
@@ -84,7 +90,12 @@ class Batch:
 
 
 class TrainingDataset(Dataset[LoadedExample]):
-    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time."""
+    """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time.
+
+    Attributes:
+        reference_sizes: of each clip.
+        held_out: clips beside these that are not trained on; None: there are none.
+    """
 
     def __init__(
         self,
@@ -110,7 +121,23 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
         self.caption_dropout_p = caption_dropout_p
         self.items = self.index.items
+        self.reference_sizes = self.files.reference_sizes
+        self.held_out: TrainingDataset | None = None
         self._require_files()
+
+    def holding_out(self, numbers: Sequence[int]) -> "TrainingDataset":
+        """The same without some of its clips, which are its `held_out`."""
+        others = sorted(set(range(len(self))) - set(numbers))
+        part = self._only(others)
+        part.held_out = self._only(numbers)
+        return part
+
+    def _only(self, numbers: Sequence[int]) -> "TrainingDataset":
+        part = copy(self)
+        part.items = tuple(self.items[number] for number in numbers)
+        part.index = replace(self.index, items=part.items)
+        part.reference_sizes = [self.reference_sizes[number] for number in numbers]
+        return part
 
     def __len__(self) -> int:
         return len(self.items)
@@ -148,9 +175,11 @@ class TrainingDataset(Dataset[LoadedExample]):
         """Of each clip what those of its batch must share: its size and its reference's, and which other streams it
         has, of which length."""
         others = [self._others(item) for item in self.items]
-        return list(zip(self.groups, self.files.reference_sizes, others, strict=True))
+        return list(zip(self.groups, self.reference_sizes, others, strict=True))
 
     def _others(self, item: Example) -> tuple[Hashable, ...]:
+        if len(item.streams) == 1:
+            return ()
         family, size = family_named(self.index.family), VideoSize.parse(item.size)
         return tuple(
             (name, family.streams[name].latent_shape(size, item.fps))
@@ -223,14 +252,13 @@ class TrainingDataset(Dataset[LoadedExample]):
         needed = [empty] if empty else []
         needed += [file for item in streams for files in item for file in files.values()]
         needed += [caption.embedding for item in self.items for caption in item.captions]
-        paths = [self.root / file.path for file in needed]
-        missing = [path for path in paths if not path.is_file()]
+        missing = missing_files(self.root, [file.path for file in needed])
         if missing:
             raise DataError(
                 f"{self.root}: {len(missing)} files of its index are missing, the first is "
-                f"{missing[0]}; preprocess again to restore them"
+                f"{self.root / missing[0]}; preprocess again to restore them"
             )
-        self.files.require(needed)
+        self.files.require(needed[:: math.ceil(len(needed) / LOOKED_INTO)])
 
 
 def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:

@@ -18,7 +18,7 @@ from .pt_files import SUFFIX
 from .stored_files import open_files
 
 # LTX-Video-Trainer pads its captions to as many.
-TEXT_TOKENS = 256
+_TEXT_TOKENS = 256
 
 
 def export_reference(
@@ -56,7 +56,7 @@ def export_reference(
     for line in _left_behind(files.index):
         report(Notice(line))
     lengths = (len(files.text(item.caption.embedding)[PROMPT]) for item in items)
-    length = max([TEXT_TOKENS, *lengths])
+    length = max([_TEXT_TOKENS, *lengths])
     for done, (item, name) in enumerate(zip(items, names, strict=True)):
         raise_if_stopped(stop)
         report(Progress("export", done, len(items), "clip"))

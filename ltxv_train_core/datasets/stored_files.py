@@ -14,7 +14,7 @@ from ..families.names import LATENTS, MASK
 from ..families.registry import family_named
 from ..permissions import policy
 from . import precomputed
-from .cached_tensors import Form, example_forms, require_one_width, require_tensors, text_form
+from .cached_tensors import Form, require_one_width, require_tensors, stream_forms, text_form
 from .index import CachedFile, Index, data_folder, find_index, read_index
 
 
@@ -34,8 +34,7 @@ class StoredFiles(Protocol):
     notices: list[str]
 
     def require(self, files: Iterable[CachedFile]) -> None:
-        """Raises `DataError` for a file that is missing or isn't what the index says; the weights
-        aren't read."""
+        """Raises `DataError` for a file that isn't what the index says; its numbers aren't read."""
         ...
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
@@ -86,11 +85,11 @@ class SafetensorsFiles:
         self.root, self.index = path.parent, read_index(path)
         self.reference_sizes = [item.size for item in self.index.items]
         self.notices: list[str] = []
-        family = family_named(self.index.family)
-        self._text = text_form(family)
+        self._family = family_named(self.index.family)
+        self._text = text_form(self._family)
         self._forms: dict[CachedFile, Form] = {}
         for item in self.index.items:
-            self._forms |= example_forms(item, family)
+            self._forms.update(stream_forms(item, self._family))
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
         return self._load(file)[MASK if role == MASK else LATENTS]
@@ -102,14 +101,15 @@ class SafetensorsFiles:
     def require(self, files: Iterable[CachedFile]) -> None:
         widths = set()
         for one in dict.fromkeys(files):
-            form = self._form(one)
-            infos = require_tensors(self.root, one, form)
-            if form == self._text:
+            infos = require_tensors(self.root, one, self._form(one))
+            if one not in self._forms:
                 widths.add(next(iter(infos.values())).shape[1])
         require_one_width(self.root, widths)
+        # Of the texts that it didn't look at, too.
+        self._text = text_form(self._family, *widths)
 
     def _form(self, file: CachedFile) -> Form:
-        return self._forms.get(file, self._text)  # the empty caption is no item's
+        return self._forms.get(file, self._text)
 
     def _load(self, file: CachedFile) -> dict[str, Tensor]:
         """Reads the whole file: faster than mapping it, and it isn't held open."""

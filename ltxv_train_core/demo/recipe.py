@@ -16,8 +16,8 @@ from ..config import (
 TRIGGER = "zorp"
 SAMPLING_STEPS = 20
 GUIDANCE_SCALE = 3.0
-ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
-FEED_FORWARD = ("net.0.proj", "net.2")
+_ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
+_FEED_FORWARD = ("net.0.proj", "net.2")
 
 
 def training_config(
@@ -33,7 +33,7 @@ def training_config(
         lora=LoRAConfig(
             rank=16,
             alpha=16,
-            target_modules=ATTENTION + (FEED_FORWARD if follows_reference else ()),
+            target_modules=_ATTENTION + (_FEED_FORWARD if follows_reference else ()),
         ),
         conditioning=ConditioningConfig(
             mode="reference_video" if follows_reference else "none",

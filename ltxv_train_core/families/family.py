@@ -57,6 +57,8 @@ class StreamFormat(Protocol):
         sound_rate: samples a second of the sound that its encoder takes; None: it takes frames.
     """
 
+    def __hash__(self) -> int: ...
+
     @property
     def channels(self) -> int: ...
 

@@ -12,7 +12,7 @@ from ..training.saves import SAVE_PHASE
 from .ipc import ACCEPT_SECONDS, Message, WorkerConnection, WorkerListener, to_event
 from .process_tree import end_tree
 
-POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 OPENING_SECONDS = 300.0
 """How long a worker may take to open the connection; its imports come before."""
 SILENCE_SECONDS = 60.0
@@ -78,9 +78,9 @@ class WorkerWatch:
     def _has_ended(self) -> bool:
         """Whether the process has ended, after a moment."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(POLL_SECONDS)
+            self.process.wait(_POLL_SECONDS)
             return True
-        self._now += POLL_SECONDS
+        self._now += _POLL_SECONDS
         return False
 
     def _gives_up(self) -> bool:

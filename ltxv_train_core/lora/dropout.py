@@ -1,6 +1,8 @@
 """Dropout of a LoRA's inputs, from random numbers of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -31,18 +33,26 @@ class SeededDropout(nn.Module):
         """
         super().__init__()
         self.share, self.layer, self.seed = share, layer, seed
+        self._draw = _draw_outside_graphs()
 
     def forward(self, input: Tensor) -> Tensor:
         """Drops inputs of any shape while training, and scales the others by 1 / (1 - share)."""
         if not self.training:
             return input
-        result: Tensor = input * self._kept(input) / (1 - self.share)
+        kept = self._draw(input, sha256_json([self.seed.value, self.layer])) >= self.share
+        result: Tensor = input * kept / (1 - self.share)
         return result
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _kept(self, like: Tensor) -> Tensor:
-        """True where an input stays, in the shape and on the device of `like`."""
-        generator = torch.Generator(like.device)
-        generator.manual_seed(int(sha256_json([self.seed.value, self.layer])[:15], 16))
-        drawn = torch.rand(like.shape, generator=generator, device=like.device)
-        return drawn >= self.share
+
+@cache
+def _draw_outside_graphs() -> Callable[[Tensor, str], Tensor]:
+    # No decorator: it imports torch's compiler, which a run without dropout can spare.
+    disabled: Callable[[Tensor, str], Tensor] = torch.compiler.disable(_draw)
+    return disabled
+
+
+def _draw(like: Tensor, key: str) -> Tensor:
+    """Uniform numbers from 0 to 1 in the shape and on the device of `like`, by the key alone."""
+    generator = torch.Generator(like.device)
+    generator.manual_seed(int(key[:15], 16))
+    return torch.rand(like.shape, generator=generator, device=like.device)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..config import LoRAConfig, TrainingConfig
+from ..config import LoRAConfig, ModelConfig, TrainingConfig
 from ..errors import ModelError, cut, shown
 from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
@@ -100,11 +100,11 @@ def require_start(
         _require_finite(path, keys, report)
 
 
-def start_notes(config: TrainingConfig) -> tuple[str, ...]:
+def start_notes(model: ModelConfig) -> tuple[str, ...]:
     """What of the file to start from isn't used. Raises as `require_start` does."""
-    if config.model.load_checkpoint is None or config.model.training_mode != "lora":
+    if model.load_checkpoint is None or model.training_mode != "lora":
         return ()
-    path = find_start(Path(config.model.load_checkpoint), "lora")
+    path = find_start(Path(model.load_checkpoint), "lora")
     return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
 
 

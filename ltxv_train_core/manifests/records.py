@@ -19,7 +19,7 @@ from .text_encodings import UTF8, decoded
 LARGEST_METADATA_BYTES = 64 * 2**20
 LARGEST_JSON_BYTES = 32 * 2**20
 # Python's csv reads until a quote is closed: an open one would take the whole file.
-LONGEST_LINE = 2**20
+_LONGEST_LINE = 2**20
 MOST_RECORDS = 50_000
 MOST_COLUMNS = 500
 SHOWN_COLUMN = 24
@@ -133,8 +133,8 @@ def _jsonl_rows(source: Path, text: str) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            if len(line) > LONGEST_LINE:
-                raise ValueError(f"it has more than {LONGEST_LINE:,} letters")
+            if len(line) > _LONGEST_LINE:
+                raise ValueError(f"it has more than {_LONGEST_LINE:,} letters")
             line.encode("utf-8")
             record = parse_json(line, nan_as_null=True)
         except UnicodeEncodeError:

@@ -33,7 +33,7 @@ TO_BT709 = np.array(
 # Float arrays of a stripe stay in the processor's cache.
 STRIPE_PIXELS = 250_000
 STEPS = 2**14
-LEVELS = 2**16 - 1
+_LEVELS = 2**16 - 1
 
 
 def transfer_of(stream: VideoStream) -> Transfer | None:
@@ -77,8 +77,8 @@ def tone_mapped(pixels: np.ndarray, transfer: Transfer, primaries: str | None = 
     for top in range(0, len(pixels), rows):
         light = _nits(pixels[top : top + rows], transfer)
         light *= _gain(light.max(axis=-1))[..., None]
-        light = light @ (to_bt709.T * (LEVELS / WHITE_NITS))
-        np.clip(light, 0, LEVELS, out=light)
+        light = light @ (to_bt709.T * (_LEVELS / WHITE_NITS))
+        np.clip(light, 0, _LEVELS, out=light)
         shown[top : top + rows] = srgb_of_levels()[(light + 0.5).astype(np.uint16)]
     return shown
 

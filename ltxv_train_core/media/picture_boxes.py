@@ -15,7 +15,7 @@ from .readable import printable
 
 # The boxes that describe a picture stand at the front.
 MOST_BOX_BYTES = 2**20
-MOST_PARTS = 10_000
+_MOST_PARTS = 10_000
 SIGNATURE_BYTES = 12
 
 
@@ -48,7 +48,7 @@ def require_whole_data(path: Path) -> None:
     leaves missing tiles green."""
     size, start = path.stat().st_size, 0
     with path.open("rb") as file:
-        for _ in range(MOST_PARTS):
+        for _ in range(_MOST_PARTS):
             file.seek(start)
             head = file.read(16)
             length, kind = int.from_bytes(head[:4], "big"), head[4:8]
@@ -92,7 +92,7 @@ def _properties_of(wanted: int, table: bytes) -> list[int]:
     """Numbers, from 1 on, of the properties of an item."""
     version, is_wide = table[:1], bool(table[3:4] and table[3] & 1)
     id_bytes, at = (2 if version == b"\0" else 4), 8
-    for _ in range(min(int.from_bytes(table[4:8], "big"), MOST_PARTS)):
+    for _ in range(min(int.from_bytes(table[4:8], "big"), _MOST_PARTS)):
         item, at = int.from_bytes(table[at : at + id_bytes], "big"), at + id_bytes
         count, at = int.from_bytes(table[at : at + 1], "big"), at + 1
         width = 2 if is_wide else 1

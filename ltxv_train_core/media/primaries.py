@@ -38,7 +38,7 @@ BRADFORD = np.array(
 )
 # Float arrays of a stripe stay in the processor's cache.
 STRIPE_PIXELS = 250_000
-LEVELS = 2**16 - 1
+_LEVELS = 2**16 - 1
 
 
 def brought_to_bt709(pixels: np.ndarray, primaries: str) -> np.ndarray:
@@ -53,11 +53,11 @@ def brought_to_bt709(pixels: np.ndarray, primaries: str) -> np.ndarray:
     """
     shown = np.empty(pixels.shape, np.uint8)
     light_of_codes = _light_of_codes(np.iinfo(pixels.dtype).max)
-    to_levels = light_to_bt709(primaries).T * np.float32(LEVELS)
+    to_levels = light_to_bt709(primaries).T * np.float32(_LEVELS)
     rows = max(1, STRIPE_PIXELS // pixels.shape[1])
     for top in range(0, len(pixels), rows):
         light = light_of_codes[pixels[top : top + rows]] @ to_levels
-        np.clip(light, 0, LEVELS, out=light)
+        np.clip(light, 0, _LEVELS, out=light)
         shown[top : top + rows] = srgb_of_levels()[(light + 0.5).astype(np.uint16)]
     return shown
 
@@ -98,7 +98,7 @@ def _light_of_codes(largest: int) -> np.ndarray:
 @cache
 def srgb_of_levels() -> np.ndarray:
     """uint8 of each of 65,536 levels of light."""
-    light = np.linspace(0, 1, LEVELS + 1)
+    light = np.linspace(0, 1, _LEVELS + 1)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     result: np.ndarray = (255 * encoded).round().astype(np.uint8)
     return result

@@ -22,7 +22,7 @@ LARGE_PIXELS = 16_000_000
 SPARSE_FILE_BYTES = 2**30
 LEAST_SHARE_ON_DISK = 0.1
 # Decoders may quote the file in what they raise.
-LONGEST_LINE = 200
+_LONGEST_LINE = 200
 
 _large = ThreadPoolExecutor(1, "ltxv-large")
 
@@ -96,4 +96,4 @@ def _bytes_on_disk(status: os.stat_result) -> int:
 def _reason(error: Exception) -> str:
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 4]} ..."

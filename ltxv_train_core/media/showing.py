@@ -21,7 +21,7 @@ from .primaries import brought_to_bt709
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9
 """Matrices by their numbers in ITU-T H.273, which are those of swscale."""
-FULL_RANGE = 2
+_FULL_RANGE = 2
 # From here on players assume BT.709: more than 576 lines, the tallest of SD.
 HD_WIDTH, HD_HEIGHT = 1280, 577
 # Flags of libswscale; without the accurate ones its result depends on the processor.
@@ -61,7 +61,7 @@ def is_hd_without_matrix(frame: av.VideoFrame) -> bool:
 
 def is_grey(frame: av.VideoFrame) -> bool:
     """Whether a frame is of grey in full range, as H.264 of grey is decoded; no matrix changes that."""
-    return frame.color_range == FULL_RANGE and all(
+    return frame.color_range == _FULL_RANGE and all(
         (np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1) == 128).all()
         for plane in frame.planes[1:3]
     )

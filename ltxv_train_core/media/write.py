@@ -14,7 +14,7 @@ from .sound import Sound, as_frame
 
 BT709 = 1
 LIMITED_RANGE = 1
-FULL_RANGE = 2
+_FULL_RANGE = 2
 ENCODER_THREADS = 4
 """What x264 writes depends on how many there are; by itself it takes as many as the machine has."""
 
@@ -100,7 +100,7 @@ def write_exact_video(
         stream.codec_context.thread_count = ENCODER_THREADS
         stream.pix_fmt = "gray" if grey else "rgb24"
         if grey:
-            stream.codec_context.color_range = FULL_RANGE
+            stream.codec_context.color_range = _FULL_RANGE
         for pixels in frames:
             if not stream.codec_context.is_open:
                 stream.height, stream.width = pixels.shape[:2]

@@ -32,7 +32,7 @@ from .sources.hub_download import TOP, download_folders
 
 SMALLEST_PICTURE_PX = 16 * 28 * 28
 LARGEST_PICTURE_PX = 256 * 28 * 28
-PROMPT = (
+_PROMPT = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     "<|vision_start|>{pads}<|vision_end|>{instruction}<|im_end|>\n<|im_start|>assistant\n"
 )
@@ -126,7 +126,7 @@ class VideoCaptioner:
         kind = "video" if is_video else "image"
         pad = f"<|{kind}_pad|>"
         count = int(grid.prod()) // self.images.merge_size**2
-        text = PROMPT.format(pads=pad * count, instruction=instruction.strip())
+        text = _PROMPT.format(pads=pad * count, instruction=instruction.strip())
         inputs = dict(self.tokenizer(text, return_tensors="pt"))
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         if self._marks_tokens:

@@ -27,7 +27,7 @@ _WITHOUT_CUDA_GRAPHS = {
 
 
 DEFAULT_MODE = AccelerationConfig.model_fields["compilation_mode"].default
-LEAST_STEPS = 200
+_LEAST_STEPS = 200
 """A GPU compiles for a minute or more and then saves a quarter of a step that takes about a second."""
 SAVED_SHARE = 0.7
 """Of the activations that a graph would save for backward by itself, with which it is fastest. Of a block that is
@@ -98,6 +98,7 @@ class _Compiler:
         """A function that does what `forward` does, faster after its first calls."""
         code = getattr(forward, "__func__", forward).__code__
         torch._dynamo.reset_code(code)  # graphs of earlier runs
+        limit_hit = _limit_hit()
         fast = torch.compile(forward, backend=self._backend, dynamic=True)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -106,7 +107,7 @@ class _Compiler:
                     cache_size_limit=MOST_GRAPHS, fail_on_cache_limit_hit=True
                 ):
                     return fast(*args, **kwargs)
-            except _LIMIT_HIT:
+            except limit_hit:
                 self._tell_limit()
                 return forward(*args, **kwargs)
             except torch._dynamo.exc.BackendCompilerFailed as error:
@@ -148,19 +149,18 @@ class _Compiler:
             self._report(Notice(text, is_problem=True))
 
 
-_LIMIT_HIT: tuple[type[Exception], ...] = tuple(
-    getattr(torch._dynamo.exc, name)
-    for name in ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
-    if hasattr(torch._dynamo.exc, name)
-)
-"""By the names that torch gives it, the older one before 2.6."""
+def _limit_hit() -> tuple[type[Exception], ...]:
+    """By the names that torch gives it, the older one before 2.6. Asking imports the compiler."""
+    names = ("FailOnRecompileLimitHit", "FailOnCacheLimitHit")
+    found = (getattr(torch._dynamo.exc, name, None) for name in names)
+    return tuple(each for each in found if each is not None)
 
 
 def _does_not_pay(device_type: str, steps: int) -> str | None:
     if device_type == "cpu":
         return "on a CPU it takes longer than it saves"
-    if steps < LEAST_STEPS:
-        return f"a run of {steps} steps ends before it pays, at about {LEAST_STEPS}"
+    if steps < _LEAST_STEPS:
+        return f"a run of {steps} steps ends before it pays, at about {_LEAST_STEPS}"
     return None
 
 

@@ -7,7 +7,11 @@ from packaging.version import Version
 
 from ..errors import install_command
 
-TESTED = {"diffusers": ("0.35", "0.42"), "transformers": ("4.50", "5.24"), "peft": ("0.15", "0.21")}
+TESTED = {
+    "diffusers": ("0.35", "0.42"),
+    "transformers": ("4.50", "5.24"),
+    "peft": ("0.15", "0.21"),
+}
 """Their private structure is used: attention processors, adapters, module names."""
 
 _IRRELEVANT = {"bitsandbytes.backends.cpu.ops": "gemm_4bit_forward"}

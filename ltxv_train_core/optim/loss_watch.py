@@ -8,7 +8,7 @@ from ..errors import cut
 
 # Loss varies by noise level: a mean of fewer steps raises false alarms.
 WINDOW_STEPS = 20
-LEAST_STEPS = 3
+_LEAST_STEPS = 3
 FACTOR = 100.0
 """Between the easiest and the hardest noise level of one clip lie factors up to about 50."""
 
@@ -30,7 +30,7 @@ class LossWatch:
         before, explodes = self._lowest, loss > FACTOR * self._lowest and not self._has_warned
         self._has_warned |= explodes
         self._recent.append(loss)
-        if len(self._recent) >= LEAST_STEPS:
+        if len(self._recent) >= _LEAST_STEPS:
             self._lowest = min(self._lowest, median(self._recent))
         if not explodes:
             return None

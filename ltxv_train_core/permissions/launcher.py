@@ -9,7 +9,7 @@ from ..errors import ConfigurationError
 from ..storage.reading import read_text
 from .policy import policy
 
-FILE_NAME = "launcher.json"
+_FILE_NAME = "launcher.json"
 LOCAL = "127.0.0.1"
 
 
@@ -37,7 +37,7 @@ def launcher_profile() -> LauncherProfile | None:
     Raises:
         ConfigurationError: the file can't be read, or says something else.
     """
-    path = policy().grants.path.with_name(FILE_NAME)
+    path = policy().grants.path.with_name(_FILE_NAME)
     if not path.exists():
         return None
     try:

@@ -13,7 +13,7 @@ from ..storage.atomic import finished, is_unfinished, write_json, write_text
 from ..storage.reading import is_regular, read_json, read_text
 from .policy import policy
 
-NAME = ".ltxv_train.json"
+_NAME = ".ltxv_train.json"
 LEDGER_VERSION = 1
 
 _OF_THE_SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -28,7 +28,7 @@ class Ledger:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._path = folder / NAME
+        self._path = folder / _NAME
         self.exists, self.files = self._read()
 
     def claim(self, is_ours: Callable[[], bool] = lambda: False) -> None:

@@ -23,7 +23,7 @@ from ..media.readable import DEFAULT_MEGAPIXELS, readable
 from ..storage.atomic import sha256_file, write_json
 from ..storage.reading import read_json
 
-FILE_NAME = "files.json"
+_FILE_NAME = "files.json"
 VERSION = 1
 TRAITS_VERSION = 2
 """Raised when files get traits that they had not: then one frame of each is looked at again."""
@@ -60,7 +60,7 @@ class FactsMemory:
         """
         self._megapixels = megapixels
         self._between = between
-        self._path = root / FILE_NAME
+        self._path = root / _FILE_NAME
         # Seen from the folder itself: two sources that share it may have files of one name.
         self._base = root.absolute().parent
         remembered = {} if recheck else _read(self._path)

@@ -52,9 +52,9 @@ class RunUpload:
     commit: str | None = None
 
 
-def upload_problems(config: TrainingConfig) -> list[str]:
+def upload_problems(hub: HubConfig) -> list[str]:
     """Why an upload at the end of this run couldn't work, one line each."""
-    if not _is_allowed(config.hub):
+    if not _is_allowed(hub):
         return []
     from huggingface_hub import get_token
 
@@ -63,9 +63,8 @@ def upload_problems(config: TrainingConfig) -> list[str]:
     return [f"hub.push_to_hub: {_NO_TOKEN}"]
 
 
-def upload_remarks(config: TrainingConfig) -> list[str]:
+def upload_remarks(hub: HubConfig) -> list[str]:
     """Warnings about an upload that waits because it was not allowed."""
-    hub = config.hub
     if not hub.push_to_hub or _is_allowed(hub):
         return []
     kind = "private" if hub.private else "public"
@@ -87,7 +86,7 @@ def push_when_finished(config: TrainingConfig, run: RunFolder, report: Reporter 
     if repository in (record.get("repository"), record.get("refused")):
         return
     if not _is_allowed(config.hub):
-        (line,) = upload_remarks(config)
+        (line,) = upload_remarks(config.hub)
         report(Notice(f'{line}; or run python -m ltxv_train_core push "{run.folder}"'))
         report(PermissionAsked("uploads", str(repository)))
         return

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from ..config import TrainingConfig
+from ..config import ModelConfig, TrainingConfig
 from ..config.redact import model_name
 from ..families.family import Family
 from ..families.registry import FAMILIES, published_version
@@ -60,7 +60,7 @@ def model_card(
         processes: how many trained it together.
     """
     kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
-    if _is_full(config):
+    if _is_full(config.model):
         kind = "transformer"
     base = _base_model(config.model.model_source)
     return "\n".join(
@@ -88,12 +88,12 @@ def model_card(
     )
 
 
-def _is_full(config: TrainingConfig) -> bool:
-    return config.model.training_mode == "full"
+def _is_full(model: ModelConfig) -> bool:
+    return model.training_mode == "full"
 
 
 def _use(config: TrainingConfig, file: str) -> str:
-    if _is_full(config):
+    if _is_full(config.model):
         return f"`{file}` loads in ComfyUI (put it into `models/diffusion_models`)."
     return (
         f"`{file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
@@ -113,14 +113,14 @@ def _front_matter(
     config: TrainingConfig, base: str, images: list[SampleImage], family: Family
 ) -> dict[str, Any]:
     has_reference = config.conditioning.mode == "reference_video"
-    lora = [] if _is_full(config) else ["lora", *(["ic-lora"] if has_reference else [])]
+    lora = [] if _is_full(config.model) else ["lora", *(["ic-lora"] if has_reference else [])]
     facts: dict[str, Any] = {
         "library_name": "diffusers",
         "pipeline_tag": "video-to-video" if has_reference else "text-to-video",
         "tags": [family.name.lower(), *lora, "ltxv-train"],
     }
     if "/" in base:
-        relation = "finetune" if _is_full(config) else "adapter"
+        relation = "finetune" if _is_full(config.model) else "adapter"
         facts |= {"base_model": base, "base_model_relation": relation}
     if images:
         facts["widget"] = [{"text": p.prompt, "output": {"url": p.path}} for p in images]
@@ -142,7 +142,7 @@ def _facts(config: TrainingConfig, step: int, processes: int) -> list[str]:
     return [
         f"- {step} steps of {batch} samples, learning rate {optimization.learning_rate:g} "
         f"({optimization.scheduler_type}), {optimization.optimizer_type}",
-        "- every weight" if _is_full(config) else lora,
+        "- every weight" if _is_full(config.model) else lora,
         f"- conditioning: {config.conditioning.mode}, first frame given with probability "
         f"{config.conditioning.first_frame_conditioning_p:g}",
         f"- seed {config.seed}",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from .names import Effort, Goal
 from .proposal import Choice
 
-ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
-FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+_ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 FEW_CLIPS = 10
 
 
@@ -34,7 +34,7 @@ class GoalSettings:
     first_frame_p: float
     why: Mapping[str, str]
     samples_per_step: int = 1
-    target_modules: tuple[str, ...] = ATTENTION
+    target_modules: tuple[str, ...] = _ATTENTION
 
 
 GOAL_SETTINGS: dict[Goal, GoalSettings] = {
@@ -83,7 +83,7 @@ GOAL_SETTINGS: dict[Goal, GoalSettings] = {
         passes=40,
         samples=(2000, 6000),
         first_frame_p=0.2,
-        target_modules=ATTENTION + FEED_FORWARD,
+        target_modules=_ATTENTION + _FEED_FORWARD,
         why={
             "rank": "to follow a reference takes many numbers; as in ltxv_13b_ic_lora.yaml",
             "learning_rate": "as in ltxv_13b_ic_lora.yaml",
@@ -203,7 +203,7 @@ def goal_choices(goal: Goal, settings: GoalSettings, clips: int) -> list[Choice]
     if clips < FEW_CLIPS:
         rank //= 2
         reason += f"; halved, as a smaller LoRA memorises {clips} clips less"
-    takes_more = settings.target_modules != ATTENTION
+    takes_more = settings.target_modules != _ATTENTION
     return [
         *chosen,
         Choice("lora.rank", rank, reason),

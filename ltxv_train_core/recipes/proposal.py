@@ -83,7 +83,7 @@ class Proposal:
     @property
     def reasons(self) -> list[str]:
         """Each choice in a line."""
-        return [f"{c.option} = {written(c.value)}: {c.reason}" for c in self.choices]
+        return [f"{c.option} = {_as_text(c.value)}: {c.reason}" for c in self.choices]
 
     @property
     def memory_line(self) -> str:
@@ -116,7 +116,7 @@ class Proposal:
         )
 
 
-def written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """A value as YAML and widgets have it."""
     if value is None:
         return "none"

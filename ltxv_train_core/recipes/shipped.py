@@ -10,7 +10,7 @@ from .proposal import Proposal
 from .request import RecipeRequest
 
 MODELS = {"2b": "LTXV_2B_0.9.6_DEV", "13b": "LTXV_13B_097_DEV"}
-CARDS: dict[Goal, tuple[tuple[str, int], ...]] = {
+_CARDS: dict[Goal, tuple[tuple[str, int], ...]] = {
     **dict.fromkeys(GOALS, (("2b", 12), ("13b", 24), ("13b", 80))),
     "full": (("2b", 24), ("2b", 80)),
 }
@@ -34,7 +34,7 @@ def shipped_recipes() -> dict[str, RecipeRequest]:
             name=goal,
         )
         for goal in GOALS
-        for model, card in CARDS[goal]
+        for model, card in _CARDS[goal]
     }
 
 

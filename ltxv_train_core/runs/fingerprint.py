@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..config import PART_SOURCES, TrainingConfig
+from ..config import PART_SOURCES, OptimizationConfig, TrainingConfig
 from ..storage.atomic import sha256_file, sha256_json
 
 DRAWN_BY_STEP = 1
@@ -94,7 +94,7 @@ def _digest(
     else:
         for option in ("batch_size", "gradient_accumulation_steps"):
             optimization.pop(option, None)
-        spread.append(f"{samples_per_step(config, processes)} samples a step")
+        spread.append(f"{samples_per_step(config.optimization, processes)} samples a step")
         by_batch = config.lora.dropout > 0 or config.flow_matching.compat is not None
         if not one_size or by_batch:  # dropout and conditions are drawn for a whole batch then
             spread.append(f"{config.optimization.batch_size} in a batch")
@@ -104,10 +104,9 @@ def _digest(
     return sha256_json(parts)[:_LETTERS]
 
 
-def samples_per_step(config: TrainingConfig, processes: int) -> int:
+def samples_per_step(optimization: OptimizationConfig, processes: int) -> int:
     """How many samples one optimizer step sees, in all processes together."""
-    options = config.optimization
-    return options.batch_size * options.gradient_accumulation_steps * max(1, processes)
+    return optimization.batch_size * optimization.gradient_accumulation_steps * max(1, processes)
 
 
 def _values(config: TrainingConfig) -> dict[str, Any]:

@@ -6,6 +6,7 @@
     training_config.yaml
     graph.json              the ComfyUI graph that trains it, where one does
     metrics.jsonl           one line per step
+    held_out.jsonl          a line for each step whose loss on held-out clips was measured
     checkpoints/000100/     full state to resume from
     recovery/000150/        the same, newer than every checkpoint, while it trains
     weights/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept
@@ -26,6 +27,7 @@ from ..events import StepCompleted
 from ..storage.atomic import patiently, write_json
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import parse_json, whole_number
+from .held_out_file import HeldOutLosses, append_losses, read_losses, write_losses
 from .label import Label, read_label, write_label
 from .metrics_file import append_step, steps_after, write_steps
 from .metrics_file import newest as newest_of
@@ -110,6 +112,11 @@ class RunFolder:
     def metrics_file(self) -> Path:
         """One line of JSON for each step."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def held_out_file(self) -> Path:
+        """What was measured on clips that the run doesn't train on; not every run has some."""
+        return self.folder / "held_out.jsonl"
 
     @property
     def failure_file(self) -> Path:
@@ -288,6 +295,10 @@ class RunFolder:
         """What was recorded of each step after `since`. Raises `OSError`: it can't be read."""
         return steps_after(self.metrics_file, since)
 
+    def held_out(self) -> list[HeldOutLosses]:
+        """What was measured on held-out clips, step by step. Raises `OSError`: it can't be read."""
+        return read_losses(self.held_out_file)
+
     def last_step(self) -> int:
         """The last step that was made, whether or not a checkpoint has it."""
         newest = self.newest_metrics()
@@ -300,10 +311,18 @@ class RunFolder:
     def keep_metrics_until(self, step: int) -> None:
         """Drops the metrics after the step that a run resumes from."""
         write_steps(self.metrics_file, [each for each in self.metrics() if each.step <= step])
+        if measured := self.held_out():
+            write_losses(self.held_out_file, [each for each in measured if each.step <= step])
 
     def take_metrics_of(self, before: "RunFolder") -> None:
         """Begins with what was recorded of another run."""
         write_steps(self.metrics_file, before.metrics())
+        if measured := before.held_out():
+            write_losses(self.held_out_file, measured)
+
+    def append_held_out(self, losses: HeldOutLosses) -> None:
+        """Appends what was measured on held-out clips."""
+        append_losses(self.held_out_file, losses)
 
     def append_metrics(self, metrics: StepCompleted) -> None:
         """Appends a step to the metrics."""

@@ -74,22 +74,27 @@ def read_text(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES, errors: str =
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(path: Path, largest_bytes: int = LARGEST_TEXT_BYTES) -> Any:
+def read_json(
+    path: Path,
+    largest_bytes: int = LARGEST_TEXT_BYTES,
+    most_containers: int = MOST_CONTAINERS,
+) -> Any:
     """Raises `OSError` as `read_text`, and `ValueError` for what is no JSON."""
-    return parse_json(read_text(path, largest_bytes))
+    return parse_json(read_text(path, largest_bytes), most_containers=most_containers)
 
 
-def parse_json(text: str, nan_as_null: bool = False) -> Any:
+def parse_json(text: str, nan_as_null: bool = False, most_containers: int = MOST_CONTAINERS) -> Any:
     """Strict JSON: without NaN and infinities.
 
     Args:
         nan_as_null: take them for null, as tables write them for an empty cell.
+        most_containers: how many lists and objects it may have.
 
     Raises:
         ValueError: it is none, nested too deeply, or of too many lists and objects.
     """
-    if text.count("[") + text.count("{") > MOST_CONTAINERS:
-        raise ValueError(f"it has more than {MOST_CONTAINERS:,} lists and objects")
+    if text.count("[") + text.count("{") > most_containers:
+        raise ValueError(f"it has more than {most_containers:,} lists and objects")
     try:
         return json.loads(text, parse_constant=_null if nan_as_null else _refuse)
     except RecursionError:

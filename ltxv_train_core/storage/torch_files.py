@@ -16,7 +16,7 @@ LARGEST_PICKLE_BYTES = 4 * 2**20
 """Of the part that names tensors and holds plain values; 13B with all its weights needs 2 MiB."""
 
 # The list at the end of a zip is read as a whole.
-MOST_PARTS = 100_000
+_MOST_PARTS = 100_000
 
 
 def read_torch_file(path: Path, mmap: bool = False) -> Any:
@@ -87,7 +87,7 @@ def _require_parts(path: Path) -> None:
             raise ValueError(f"{path.name} is no file of torch.save, or a damaged one") from None
         size = file.seek(0, 2)
     pickles = sum(part.file_size for part in parts if part.filename.endswith(".pkl"))
-    if len(parts) > MOST_PARTS or pickles > LARGEST_PICKLE_BYTES:
+    if len(parts) > _MOST_PARTS or pickles > LARGEST_PICKLE_BYTES:
         raise ValueError(f"{path.name} names more tensors and values than are read")
     packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
     if packed or sum(part.file_size for part in parts) > size:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..config import TrainingConfig
+from ..config import FlowMatchingConfig
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ LTX_VIDEO_TRAINER = Arithmetic(torch.bfloat16, told_levels=1000, conditions_by_b
 """Lightricks/LTX-Video-Trainer 31b1273: latents and noise in bfloat16, integer timesteps of 1000."""
 
 
-def arithmetic_of(config: TrainingConfig) -> Arithmetic:
+def arithmetic_of(wanted: FlowMatchingConfig) -> Arithmetic:
     """That of the trainer whose results a configuration reproduces."""
-    return LTX_VIDEO_TRAINER if config.flow_matching.compat else OURS
+    return LTX_VIDEO_TRAINER if wanted.compat else OURS

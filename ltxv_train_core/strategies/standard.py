@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
+from ..datasets.held_out import held_out
 from ..diffusion.draws import SampleDraws
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
@@ -27,7 +28,7 @@ class StandardStrategy:
         self.conditioning = config.conditioning
         compat = config.flow_matching.compat
         self.streams = streams_as_in(compat, streams) if compat else streams
-        self.arithmetic = arithmetic_of(config)
+        self.arithmetic = arithmetic_of(config.flow_matching)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
         if len(streams) == 1:
@@ -75,6 +76,7 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
 
     Raises:
         DataError: it lacks something, or no clip is longer than what is to be given of it.
+        ConfigurationError: with `data.held_out_clips` nothing would be left to train on.
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
     dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
@@ -89,4 +91,6 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
     if found := wanted.whole_clip_problems(longest, str(root)):
         raise DataError("; ".join(found))
+    if count := config.data.held_out_clips:
+        return dataset.holding_out(held_out(dataset.items, count))
     return dataset

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..config import TrainingConfig
+from ..config import TrackersConfig, TrainingConfig
 from ..errors import install_command
 from ..events import (
     Event,
@@ -32,22 +32,21 @@ TRACKERS: dict[str, Callable[[TrainingConfig, Path, int], Tracker]] = {
 __all__ = ["TRACKERS", "Tracker", "missing_packages", "tracked", "tracker_remarks"]
 
 
-def missing_packages(config: TrainingConfig) -> list[str]:
+def missing_packages(wanted: TrackersConfig) -> list[str]:
     """One line for each tracker that is switched on and not installed."""
     return [
         f"trackers.{name}: the package {name} is not installed; run `{install_command(name)}`, or "
         "switch it off"
-        for name in _wanted(config)
+        for name in _chosen(wanted)
         if find_spec(name) is None
     ]
 
 
-def tracker_remarks(config: TrainingConfig) -> list[str]:
+def tracker_remarks(wanted: TrackersConfig) -> list[str]:
     """Warnings about logs that this machine's user has not allowed."""
-    if not is_refused(config):
+    if not is_refused(wanted):
         return []
-    entity = config.trackers.entity
-    whose = f"of {entity}" if entity else "of your own login"
+    whose = f"of {wanted.entity}" if wanted.entity else "of your own login"
     return [
         f"trackers.wandb: logs to Weights & Biases {whose} were not allowed on this machine: nothing "
         "is sent there. Allow it for runs to come, or with `train --push` on the command line"
@@ -62,7 +61,7 @@ def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[
         folder: the run's folder.
     """
     followers = _OpenTrackers(config, folder, report)
-    if tracker_remarks(config):
+    if tracker_remarks(config.trackers):
         report(PermissionAsked("entities", config.trackers.entity or OWN_ENTITY))
     try:
         yield followers
@@ -70,9 +69,9 @@ def tracked(config: TrainingConfig, folder: Path, report: Reporter) -> Iterator[
         followers.close()
 
 
-def _wanted(config: TrainingConfig) -> list[str]:
-    refused = ["wandb"] if is_refused(config) else []
-    return [n for n in TRACKERS if getattr(config.trackers, n) and n not in refused]
+def _chosen(wanted: TrackersConfig) -> list[str]:
+    refused = ["wandb"] if is_refused(wanted) else []
+    return [n for n in TRACKERS if getattr(wanted, n) and n not in refused]
 
 
 class _OpenTrackers:
@@ -87,7 +86,7 @@ class _OpenTrackers:
         self._report(event)
         if not isinstance(event, StepCompleted | SamplesWritten):
             return
-        for name in _wanted(self._config):
+        for name in _chosen(self._config.trackers):
             if name not in self._failed:
                 self._guard(name, self._log, name, event)
 

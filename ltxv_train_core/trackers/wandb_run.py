@@ -3,7 +3,7 @@ import re
 import uuid
 from pathlib import Path
 
-from ..config import TrainingConfig
+from ..config import TrackersConfig, TrainingConfig
 from ..config.redact import shareable
 from ..errors import LTXVTrainError
 from ..events import SamplesWritten, StepCompleted
@@ -15,15 +15,15 @@ from .base import scalars
 _STAYS_HERE = {"offline", "dryrun", "disabled"}
 
 
-def leaves(config: TrainingConfig) -> bool:
+def leaves(wanted: TrackersConfig) -> bool:
     """Whether a run asks for logs that go to Weights & Biases."""
-    return config.trackers.wandb and os.environ.get("WANDB_MODE") not in _STAYS_HERE
+    return wanted.wandb and os.environ.get("WANDB_MODE") not in _STAYS_HERE
 
 
-def is_refused(config: TrainingConfig) -> bool:
+def is_refused(wanted: TrackersConfig) -> bool:
     """Whether it asks for logs that this machine's user has not allowed. Its client is not even
     started then: offline too, it sends counts of its use."""
-    return leaves(config) and not policy().may_log_to(config.trackers.entity)
+    return leaves(wanted) and not policy().may_log_to(wanted.entity)
 
 
 _ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -42,11 +42,11 @@ class WandbRun:
     def __init__(self, config: TrainingConfig, folder: Path, first_step: int):
         import wandb
 
-        if leaves(config) and not wandb.login(prompt=False):
+        wanted = config.trackers
+        if leaves(wanted) and not wandb.login(prompt=False):
             raise LTXVTrainError(
                 "not logged in; run `wandb login`, set WANDB_API_KEY, or set WANDB_MODE=offline"
             )
-        wanted = config.trackers
         self._run = wandb.init(
             project=wanted.project,
             entity=wanted.entity,

@@ -40,7 +40,7 @@ class TrainingState:
     state: dict[str, Any]
 
 
-def save(folder: Path, state: TrainingState) -> Path:
+def save_checkpoint(folder: Path, state: TrainingState) -> Path:
     """Writes a checkpoint to `folder/<step>` and returns that path.
 
     A failure leaves the folder as it was.

@@ -69,7 +69,7 @@ def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
             for name in streams
         }
 
-    pairs = zip(dataset.items, dataset.files.reference_sizes, strict=True)
+    pairs = zip(dataset.items, dataset.reference_sizes, strict=True)
     kinds = {(item.size, item.fps, reference, tuple(item.streams)) for item, reference in pairs}
     return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 

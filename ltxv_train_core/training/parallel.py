@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-import torch.distributed.fsdp
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from ..config import TrainingConfig
@@ -53,13 +51,20 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),
     }
-    too_old = [] if hasattr(torch.distributed.fsdp, "fully_shard") else [_TOO_OLD]
+    too_old = [] if _can_shard() else [_TOO_OLD]
     return too_old + [
         f"{option}: can't be used with a model whose weights are shared among processes "
         "(model.training_mode full, or acceleration.shard_model); leave it at its default"
         for option, is_wrong in found.items()
         if is_wrong
     ]
+
+
+def _can_shard() -> bool:
+    # Here and below: it imports sympy and much of the compiler.
+    from torch.distributed import fsdp
+
+    return hasattr(fsdp, "fully_shard")
 
 
 def distribute(config: TrainingConfig, trainable: Trainable, processes: Processes) -> nn.Module:
@@ -92,6 +97,7 @@ def accumulating(forward: nn.Module, is_last: bool) -> AbstractContextManager[No
 
 
 def _shard(forward: DenoisingPass, trainable: Trainable, processes: Processes) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     transformer = forward.transformer

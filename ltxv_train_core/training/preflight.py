@@ -45,7 +45,7 @@ _SOURCES = ("model_source", *PART_SOURCES)
 
 def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
     """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
-    return [*_wrong_here(config), *_unusable(config, report)]
+    return [*_wrong_here(config), *_unusable(config, report)[0]]
 
 
 def missing_paths(config: TrainingConfig) -> list[str]:
@@ -70,23 +70,29 @@ def check(
     Returns:
         problems and warnings, one line each.
     """
-    found, missing = _unusable(config, report), _wrong_here(config)
+    (found, _), missing = _unusable(config, report), _wrong_here(config)
     problems, warnings = ([*missing, *found], []) if strict else (found, missing)
     return problems, [*warnings, *_remarks(config)]
 
 
-def require_ready(config: TrainingConfig, report: Reporter = ignore) -> None:
+def require_ready(config: TrainingConfig, report: Reporter = ignore) -> TrainingDataset:
     """Looks at everything that a run needs; reports options that will not be used.
+
+    Returns:
+        the data set, which was opened for that.
 
     Raises:
         NotAllowedError: something may not be read or downloaded; nothing was opened then.
         ConfigurationError: with every problem.
     """
     _require_allowed(config)
-    if found := problems(config, report):
+    found, dataset = _unusable(config, report)
+    found = [*_wrong_here(config), *found]
+    if found or dataset is None:
         raise ConfigurationError(found)
     for line in _remarks(config):
         report(Notice(line))
+    return dataset
 
 
 def _remarks(config: TrainingConfig) -> list[str]:
@@ -96,8 +102,8 @@ def _remarks(config: TrainingConfig) -> list[str]:
         *_model_notes(config.model.model_source),
         *_unused_of_start(config),
         *_sampling_notes(config),
-        *hub.upload_remarks(config),
-        *trackers.tracker_remarks(config),
+        *hub.upload_remarks(config.hub),
+        *trackers.tracker_remarks(config.trackers),
         *untested_versions(),
     ]
 
@@ -136,8 +142,8 @@ def _wrong_here(config: TrainingConfig) -> list[str]:
     return [
         *missing_paths(config),
         *_unavailable(config),
-        *trackers.missing_packages(config),
-        *hub.upload_problems(config),
+        *trackers.missing_packages(config.trackers),
+        *hub.upload_problems(config.hub),
     ]
 
 
@@ -148,8 +154,8 @@ def _unavailable(config: TrainingConfig) -> list[str]:
         return error.problems
 
 
-def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
-    """What can't be followed, or is there and can't be used."""
+def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], TrainingDataset | None]:
+    """What can't be followed, or is there and can't be used; and the data set, where it can be opened."""
     found: list[str] = []
     model = dataset = None
     if not _missing_model_paths(config):
@@ -161,13 +167,13 @@ def _unusable(config: TrainingConfig, report: Reporter) -> list[str]:
         found += _off_the_grid(config.validation, model)
     if model is not None and dataset is not None:
         found += _attempt(lambda: _strangers(config, dataset, model), found) or []
-    return [
-        *found,
+    found += [
         *_unusable_targets(config),
         *_unusable_start(config, report),
         *_unusable_media(config.validation),
         *_unusable_prompts(config.validation),
     ]
+    return found, dataset
 
 
 def _paths(config: TrainingConfig) -> Iterator[tuple[str, str]]:
@@ -240,7 +246,7 @@ def _unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
 
 def _unused_of_start(config: TrainingConfig) -> tuple[str, ...]:
     try:
-        return start_notes(config)
+        return start_notes(config.model)
     except (LTXVTrainError, OSError):
         return ()  # reported as a problem
 

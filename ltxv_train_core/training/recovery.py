@@ -41,7 +41,7 @@ class RecoveryPoints:
         """Writes one in the place of the one before. A failure is reported the first time."""
         started = time.monotonic()
         try:
-            checkpoint.keep_newest(checkpoint.save(self.folder, state()), 1, self.report)
+            checkpoint.keep_newest(checkpoint.save_checkpoint(self.folder, state()), 1, self.report)
         except Exception as error:
             if not self._has_failed:
                 self.report(

@@ -17,7 +17,6 @@ from ..permissions.launcher import launcher_profile
 from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
 from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.reading import whole_number
-from ..strategies import STRATEGIES
 from . import checkpoint
 from .parallel import is_sharded, sharding_problems
 from .preflight import require_ready
@@ -158,8 +157,7 @@ def _require_devices(processes: int) -> None:
 def _open(
     config: TrainingConfig, report: Reporter, stop: StopSignal | None = None
 ) -> tuple[TrainingDataset, Model]:
-    require_ready(config, report)
-    dataset = STRATEGIES[config.conditioning.mode].open_data(config)
+    dataset = require_ready(config, report)
     for line in dataset.notices:
         report(Notice(line))
     return dataset, open_source(config, report, stop)

@@ -1,5 +1,6 @@
 """Samples while a run trains, when they are due or asked for."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ _NO_SAMPLES = (
     "no samples while this run trains: its weights are shared among processes, and the first one alone "
     "can't use them. Sample what it has written"
 )
+
+_NO_GRAPH = "no_graph"
+"""Name of the text that says why a sample brings no graph; the panel looks for how the text begins."""
 
 
 class RunSampler:
@@ -37,7 +41,7 @@ class RunSampler:
             graph: the ComfyUI graph that trains, for the samples' files, unless
                 `checkpoints.embed_workflow` is off.
         """
-        self.graph = graph if config.checkpoints.embed_workflow else None
+        self.texts = _texts_of_files(graph, config.checkpoints.embed_workflow)
         self.config, self.source, self.device = config, source, processes.device
         self.report = report
         self.validator: Validator | None = None
@@ -77,6 +81,14 @@ class RunSampler:
             return
         with runner.autocast(), runner.stepper.weights_to_sample():
             samples = self.validator.run(
-                runner.denoiser, runner.step, folder, self.report, runner.control, self.graph
+                runner.denoiser, runner.step, folder, self.report, runner.control, self.texts
             )
         self.report(samples)
+
+
+def _texts_of_files(graph: Mapping[str, str] | None, embed: bool) -> Mapping[str, str]:
+    """The graph that trains, or why a canvas on which the file is dropped gets none. Values are JSON."""
+    if graph and embed:
+        return graph
+    why = "no ComfyUI graph trained it" if embed else "its run has embed_workflow switched off"
+    return {_NO_GRAPH: json.dumps(f"No graph in this file: {why}")}

@@ -153,7 +153,7 @@ class RunSaves:
     def _save_checkpoint(self) -> None:
         state = self._state()
         if self.runner.processes.is_first:
-            saved = checkpoint.save(self.run.checkpoints, state)
+            saved = checkpoint.save_checkpoint(self.run.checkpoints, state)
             keep = self.plan.config.checkpoints.keep_last_n
             checkpoint.keep_newest(saved, keep, self.report)
         self._saved_step = self.runner.step

@@ -97,12 +97,12 @@ class Validator:
         folder: Path,
         report: Reporter,
         stop: StopSignal,
-        graph: Mapping[str, str] | None = None,
+        texts: Mapping[str, str],
     ) -> SamplesWritten:
         """Samples every prompt and writes one mp4 each and a contact sheet into the folder.
 
         Args:
-            graph: the ComfyUI graph that trains; dropped on a canvas the files bring it.
+            texts: metadata of the files, JSON by name: the ComfyUI graph that trains, which a canvas opens.
         """
         how = sample_settings(self.config, self.source.sampling)
         settings = SamplerSettings(
@@ -125,7 +125,7 @@ class Validator:
             with _kept_where_it_fails(latents, path.with_suffix(".safetensors")):
                 video = decoder.decode(latents[VIDEO][0])
                 sound = sound_decoder.decode(latents[AUDIO][0]) if AUDIO in latents else None
-            write_video(path, video, self.config.frame_rate, sound=sound, metadata=graph)
+            write_video(path, video, self.config.frame_rate, sound=sound, metadata=texts)
             report(Progress("decode", number + 1, len(self.requests), "video"))
             paths.append(path)
             videos.append(video)
@@ -136,7 +136,7 @@ class Validator:
             [[video] for video in videos], labels, sounds=[[sound] for sound in sounds]
         )
         with atomic_path(sheet) as temporary:
-            drawn.save(temporary, pnginfo=_png_texts(graph or {}))
+            drawn.save(temporary, pnginfo=_png_texts(texts))
         return SamplesWritten(step, tuple(paths), sheet)
 
 
@@ -150,13 +150,13 @@ def _kept_where_it_fails(latents: Mapping[str, Tensor], path: Path) -> Iterator[
         raise SampleError(f"{error}. The latents are in {path}") from error
 
 
-def _png_texts(graph: Mapping[str, str]) -> PngInfo:
+def _png_texts(texts: Mapping[str, str]) -> PngInfo:
     """As every version of ComfyUI's interface reads them: in ASCII. A text that is no JSON is left out."""
-    texts = PngInfo()
-    for name, text in graph.items():
+    info = PngInfo()
+    for name, text in texts.items():
         with suppress(ValueError):
-            texts.add_text(name, json.dumps(json.loads(text)))
-    return texts
+            info.add_text(name, json.dumps(json.loads(text)))
+    return info
 
 
 def _encode_prompts(

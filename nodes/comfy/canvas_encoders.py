@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from comfy.sd import CLIP, VAE
 
 SAMPLED_BYTES = 256
-WITH_SOUND = family_with(AUDIO)
+_WITH_SOUND = family_with(AUDIO)
 
 _OF_AUDIO_VAE = "latents_per_second"
 """What ComfyUI's audio VAE of LTX-2 knows of itself, and no other VAE."""
@@ -73,7 +73,7 @@ class CanvasAudioVae:
         """
         import torchaudio
 
-        rate, vae = WITH_SOUND.streams[AUDIO].sound_rate, self._vae
+        rate, vae = _WITH_SOUND.streams[AUDIO].sound_rate, self._vae
         assert rate is not None
         own = torchaudio.functional.resample(waveform, rate, vae.audio_sample_rate)
         blocks = _mirrored(own, vae.spacial_compression_encode())
@@ -154,7 +154,7 @@ def audio_vae_source(vae: "VAE") -> EncoderSource[CanvasAudioVae]:
             f"the audio VAE on the canvas is a {type(weights).__name__}: connect Load LTXV Audio VAE"
         )
     identity = _identity(weights, vae.vae_dtype, vae.patcher)
-    return EncoderSource(identity, partial(CanvasAudioVae, vae), family=WITH_SOUND.name)
+    return EncoderSource(identity, partial(CanvasAudioVae, vae), family=_WITH_SOUND.name)
 
 
 def clip_source(clip: "CLIP") -> EncoderSource[CanvasClip]:
@@ -167,7 +167,7 @@ def clip_source(clip: "CLIP") -> EncoderSource[CanvasClip]:
     return EncoderSource(
         identity,
         partial(CanvasFeatures, clip),
-        family=WITH_SOUND.name,
+        family=_WITH_SOUND.name,
         generation=generation,
         finished_by=CONNECTORS,
     )

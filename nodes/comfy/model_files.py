@@ -16,7 +16,7 @@ from .schema import advanced
 from .widget_problems import WidgetProblem
 
 # For each option: the widget beside it, and the folders whose files it lists.
-FILES = {
+_FILES = {
     "model_source": ("model_file", ("checkpoints", "diffusion_models")),
     "text_encoder_source": ("text_encoder_file", ("text_encoders",)),
     "vae_source": ("vae_file", ("vae", "checkpoints")),
@@ -52,34 +52,34 @@ def with_files(values: Mapping[str, object]) -> dict[str, object]:
         NotAllowedError: a model may not be read or downloaded on this machine.
     """
     chosen = dict(values)
-    for option, (widget, folders) in FILES.items():
+    for option, (widget, folders) in _FILES.items():
         file = chosen.pop(widget, NONE)
         if file not in (None, NONE):
             chosen[option] = _path(str(file))
         elif isinstance(written := chosen.get(option), str):
             chosen[option] = _found(written.strip(), folders)
-    sources = [chosen.get(option) for option in FILES]
+    sources = [chosen.get(option) for option in _FILES]
     require_allowed(source for source in sources if isinstance(source, str))
     return chosen
 
 
 def with_model(values: Mapping[str, object], section: ModelConfig) -> dict[str, object]:
     """A node's values with the model of a section in place of its own."""
-    lists = {widget for widget, _ in FILES.values()}
+    lists = {widget for widget, _ in _FILES.values()}
     others = {name: value for name, value in values.items() if name not in lists}
-    return others | {option: getattr(section, option) for option in FILES}
+    return others | {option: getattr(section, option) for option in _FILES}
 
 
 def with_listed_files(section: ModelConfig) -> ModelConfig:
     """A model section in which names of listed files are their paths."""
-    return section.model_copy(update=with_files({o: getattr(section, o) for o in FILES}))
+    return section.model_copy(update=with_files({o: getattr(section, o) for o in _FILES}))
 
 
 def chosen_file_problems(written: Mapping[str, object]) -> list[WidgetProblem]:
     """Files that are chosen from the lists and don't exist."""
     return [
         WidgetProblem(widget, _no_such_file(file, folders))
-        for widget, folders in FILES.values()
+        for widget, folders in _FILES.values()
         if isinstance(file := written.get(widget), str)
         and file != NONE
         and _full_path(file) is None
@@ -90,7 +90,7 @@ def model_problems(written: Mapping[str, object]) -> list[WidgetProblem]:
     """Names that lead to no model. Nothing is loaded or downloaded."""
     found: list[WidgetProblem] = []
     sources: dict[str, str] = {}
-    for option, (widget, folders) in FILES.items():
+    for option, (widget, folders) in _FILES.items():
         name = written.get(option)
         is_chosen = written.get(widget, NONE) != NONE
         if isinstance(name, str) and name.strip() and not is_chosen:
@@ -142,7 +142,7 @@ def _file_lists() -> dict[str, io.Input]:
             tooltip=f"A file of ComfyUI's model folders as {what[option]}, instead of "
             f"{option}. none: {option} is used.",
         )
-        for option, (widget, folders) in FILES.items()
+        for option, (widget, folders) in _FILES.items()
     }
     return {
         option: advanced(each) if option in _ADVANCED else each for option, each in widgets.items()

@@ -26,7 +26,7 @@ from .section_nodes import data_set_problems
 from .widgets import widget
 
 DETECTED = "detected"
-CARDS = {f"{card} GB": card * GIB for card in CARDS_GB}
+_CARDS = {f"{card} GB": card * GIB for card in CARDS_GB}
 NO_DATA = (
     "is empty: connect the output of Preprocess LTXV Dataset, write the path of a preprocessed data set, "
     "or connect a data section"
@@ -61,7 +61,7 @@ class LTXVTrainRecipe(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "card_memory",
-                        options=[DETECTED, *CARDS],
+                        options=[DETECTED, *_CARDS],
                         default=DETECTED,
                         tooltip="Memory of the card that trains. detected: of this machine's.",
                     )
@@ -170,7 +170,7 @@ class LTXVTrainRecipe(io.ComfyNode):
             RecipeRequest(
                 goal=goal,
                 effort=effort,
-                card_bytes=total_bytes(device) if detected else CARDS[card_memory],
+                card_bytes=total_bytes(device) if detected else _CARDS[card_memory],
                 data_root="" if "data" in given else str(input_path(preprocessed_data_root)),
                 model=ModelConfig() if "model" in given else _model(values),
                 prompts=tuple(line.strip() for line in prompts.splitlines() if line.strip()),

@@ -18,7 +18,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, TRAINING_CONFIG
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .section_nodes import PATHS
 
-LARGEST_CONFIG_BYTES = 2**20
+_LARGEST_CONFIG_BYTES = 2**20
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -146,7 +146,7 @@ def _text_of(file: str, text: str) -> str:
     if not path.exists():
         raise ConfigurationError([f"file: {no_such_path(path)}"])
     try:
-        return read_text(path, LARGEST_CONFIG_BYTES)
+        return read_text(path, _LARGEST_CONFIG_BYTES)
     except UnicodeDecodeError:
         raise ConfigurationError([f"file: {path} is not UTF-8 text: save it as UTF-8"]) from None
     except OSError as error:

@@ -32,7 +32,7 @@ from .changes import WritesDataset, written
 
 _checkpoints = ResultFiles()
 
-WITH_SOUND = ("stripes_and_beep",)
+_WITH_SOUND = ("stripes_and_beep",)
 """Data sets that the second miniature learns from."""
 
 
@@ -51,7 +51,7 @@ class LTXVTrainDemoDataset(WritesDataset):
             inputs=[
                 io.Combo.Input(
                     "task",
-                    options=[*DATASETS, *WITH_SOUND],
+                    options=[*DATASETS, *_WITH_SOUND],
                     default="stripes",
                     tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
@@ -115,7 +115,7 @@ class LTXVTrainDemoDataset(WritesDataset):
         cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
     ) -> io.NodeOutput:
         target = input_path(folder) / f"{task}-{clips or 'default'}-{seed}"
-        make, fps = (heard.generate, HEARD_FPS) if task in WITH_SOUND else (generate, FPS)
+        make, fps = (heard.generate, HEARD_FPS) if task in _WITH_SOUND else (generate, FPS)
         dataset = run_job(
             lambda report, stop: make(
                 task, target, clips=clips or None, seed=seed, report=report, stop=stop

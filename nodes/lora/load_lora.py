@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 NAMED_MODULES = 5
-ADAPTER_METADATA = "lora_adapter_metadata"
+_ADAPTER_METADATA = "lora_adapter_metadata"
 
 
 class LTXVTrainLoadLoRA(io.ComfyNode):
@@ -121,7 +121,7 @@ def _matched(
         ModelError: for weights of modules that the model doesn't have.
     """
     places = comfy.lora.model_lora_keys_unet(model.model, {})
-    if ADAPTER_METADATA in metadata or _unmatched(weights, places):
+    if _ADAPTER_METADATA in metadata or _unmatched(weights, places):
         from ...ltxv_train_core.lora.file import comfy_tensors
 
         weights = comfy_tensors(weights, metadata, lora_name)

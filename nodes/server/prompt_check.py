@@ -18,7 +18,7 @@ from ..comfy.widget_problems import WidgetProblem
 
 logger = logging.getLogger("ltxv_train")
 
-PATHS = ("/prompt", "/api/prompt")
+_PATHS = ("/prompt", "/api/prompt")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Problems = dict[str, list[WidgetProblem]]
@@ -31,7 +31,7 @@ def refuse_bad_prompts(app: web.Application, nodes: Iterable[type[io.ComfyNode]]
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.method == "POST" and request.path in PATHS:
+        if request.method == "POST" and request.path in _PATHS:
             try:
                 prompt, targets = read_prompt(await request.read())
                 # Files are looked at, which a slow disk takes its time for.

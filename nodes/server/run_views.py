@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from ...ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
+from ...ltxv_train_core.runs.best_step import best_step
 from ...ltxv_train_core.runs.curves import curves
 from .jobs import run_positions
 
@@ -42,6 +43,24 @@ def details(run: RunFolder, summary: RunSummary) -> dict[str, object]:
         **_place(run.name, _positions([summary])),
         "samples": [_samples(each) for each in run.sample_sets()],
         "loras": loras(run),
+        "held_out": _held_out(run),
+    }
+
+
+def _held_out(run: RunFolder) -> dict[str, object] | None:
+    """What was measured on clips that it doesn't train on, and its best step; None where there are none."""
+    measured = run.held_out()
+    best = best_step(measured)
+    if best is None:
+        return None
+    return {
+        "steps": [each.step for each in measured],
+        "loss": [each.loss for each in measured],
+        "average_loss": [_finite(each.average_loss) for each in measured],
+        "levels": measured[-1].levels,
+        "by_level": [each.by_level for each in measured],
+        "seconds": sum(each.seconds for each in measured),
+        "best": {**asdict(best), "text": best.text},
     }
 
 

@@ -10,6 +10,7 @@ from server import PromptServer
 from ...ltxv_train_core.events import (
     ClipSkipped,
     Event,
+    HeldOutMeasured,
     Notice,
     Progress,
     RunStatusChanged,
@@ -136,6 +137,8 @@ def _line(event: Event) -> str | None:
         return f"skipped {event.name}: {event.reason}"
     if isinstance(event, Notice):
         return event.message
+    if isinstance(event, HeldOutMeasured):
+        return event.text
     if isinstance(event, RunStatusChanged) and event.status == "paused":
         return (
             f"paused at step {event.step} of {event.steps}. This node holds ComfyUI's queue until the run "

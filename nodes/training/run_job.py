@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...ltxv_train_core.jobs import RunJob
     from ...ltxv_train_core.training.trainer import TrainingResult
 
-POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 Result = TypeVar("Result")
 
@@ -56,13 +56,13 @@ def run_job(target: Callable[[Reporter, StopSignal], Result], progress: NodeProg
     job = Job(target)
     job.start()
     try:
-        while not job.wait(POLL_SECONDS):
+        while not job.wait(_POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
             progress.show(_broadcast(job.drain(), progress))
     except BaseException:
         job.cancel()
         progress.show_text("Cancelling: the work stops at the next place where nothing is lost.")
-        while not job.wait(POLL_SECONDS):
+        while not job.wait(_POLL_SECONDS):
             pass
         progress.record(_broadcast(job.drain(), progress))
         progress.show_text("Cancelled. Run continues with what is done.")
@@ -111,7 +111,7 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
     events = EventQueue()
     stop_listening = job.listeners.add(events)
     try:
-        while not job.wait(POLL_SECONDS):
+        while not job.wait(_POLL_SECONDS):
             comfy.model_management.throw_exception_if_processing_interrupted()
             progress.show(events.drain())
         progress.show(events.drain())
@@ -119,7 +119,7 @@ def follow_run(job: "RunJob", progress: NodeProgress, stops_it: bool) -> "Traini
         if stops_it:
             job_manager().stop_if_active(job.name)
             progress.show_text("Cancelling: a checkpoint is written after this step.")
-            while not job.wait(POLL_SECONDS):
+            while not job.wait(_POLL_SECONDS):
                 pass
             progress.show_text(_kept(job))
         progress.record(events.drain())

@@ -1,6 +1,6 @@
 /** Draws curves of one or more runs on a canvas. */
 
-import { lastAtMost, shortNumber, ticks, valueRange } from "./series.js";
+import { lastAtMost, shortNumber, ticks, valueRange, wholeRange } from "./series.js";
 
 /** Readable on dark and on light ground. */
 export const COLOURS = ["#3b97d3", "#e08a3c", "#45a876", "#c062c6", "#d9534f", "#8583d6"];
@@ -13,6 +13,7 @@ const MARGIN = { left: 54, right: 10, top: 8, bottom: 20 };
  * @property {string} label
  * @property {string} colour
  * @property {Object<string, (number|null)[]>} columns see `columns.js`
+ * @property {Object|null} heldOut see GET /ltxv_train/runs/{name}
  *
  * @typedef {import("./chart_views.js").Look & {steps: number, pointer: number|null}} Shown
  *   with the right edge, and the x of the mouse in pixels of the page
@@ -74,6 +75,7 @@ class Plot {
     this.#grid();
     this.#inside(() => {
       curves.forEach((each, index) => each.forEach((curve) => this.#draw(lines[index].columns, curve)));
+      curves.flat().forEach((curve) => this.#mark(curve));
     });
     if (look.showsRate) this.#rates(lines);
     if (!all.some(({ values }) => values.some((value) => value !== null))) this.#say("Not recorded");
@@ -82,19 +84,31 @@ class Plot {
   }
 
   #setRange(values) {
-    if (!this.look.fromZero) [this.low, this.high] = valueRange(values, this.isLog);
+    if (this.look.isWhole) [this.low, this.high] = wholeRange(values);
+    else if (!this.look.fromZero) [this.low, this.high] = valueRange(values, this.isLog);
     else {
       const most = values.reduce((high, value) => Math.max(high, value ?? 0), 0);
       [this.low, this.high] = [0, 1.05 * most || 1];
     }
   }
 
-  #draw(columns, { values, colour, width, dash = [], isRaw = false }) {
+  /** A ring around a step of a curve. */
+  #mark({ steps, values, colour, marked }) {
+    if (marked === undefined) return;
+    const { context } = this;
+    context.strokeStyle = colour;
+    context.lineWidth = 2;
+    context.beginPath();
+    context.arc(this.x(marked), this.y(values[steps.indexOf(marked)]), 5, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  #draw(columns, { steps = columns.step, values, colour, width, dash = [], isRaw = false }) {
     const { context } = this;
     if (isRaw) this.#band({ columns, colour }, 0.35);
     else {
       context.setLineDash(dash);
-      this.#curve(columns.step, values, colour, width);
+      this.#curve(steps, values, colour, width);
       context.setLineDash([]);
     }
   }
@@ -225,11 +239,13 @@ class Plot {
     const share = (look.pointer - area.left) / area.width;
     if (share < 0 || share > 1) return;
     const step = Math.round(share * this.steps);
-    const texts = lines.flatMap(({ columns, label, colour }) => {
-      const at = Math.max(0, lastAtMost(columns.step, step));
-      if (!columns.step.length) return [];
+    const texts = lines.flatMap((line) => {
+      const { columns, label, colour } = line;
+      const steps = look.steps(line);
+      const at = Math.max(0, lastAtMost(steps, step));
+      if (!steps.length) return [];
       const name = lines.length > 1 ? `${label}: ` : "";
-      return [[`${name}step ${columns.step[at]}, ${look.read(columns, at)}`, colour]];
+      return [[`${name}step ${steps[at]}, ${look.read(columns, at, line)}`, colour]];
     });
     const x = Math.round(this.x(step)) + 0.5;
     context.strokeStyle = theme.text;

@@ -14,7 +14,9 @@ const STREAMS = ["video", "audio"];
 
 /**
  * @typedef {Object} Curve
- * @property {(number|null)[]} values for each step of the columns
+ * @property {(number|null)[]} values for each step of the columns, or of its own
+ * @property {number[]} [steps] its own
+ * @property {number} [marked] the step with a ring
  * @property {string} [name] in the legend, where a run has several curves
  * @property {string} colour
  * @property {number} width
@@ -26,9 +28,11 @@ const STREAMS = ["video", "audio"];
  * @property {boolean} isLog
  * @property {boolean} showsRate also draws the learning rate, on a scale of its own
  * @property {boolean} fromZero
+ * @property {boolean} [isWhole] shows every value: none is an outlier
  * @property {number} base whose powers are round numbers of the scale
  * @property {(line: Line, isAlone: boolean, colours: string[]) => Curve[]} curves
- * @property {(columns: Object, at: number) => string} read what is said of a step
+ * @property {(line: Line) => number[]} steps that the mouse finds
+ * @property {(columns: Object, at: number, line: Line) => string} read what is said of a step
  * @property {(value: number) => string} label of the scale
  */
 
@@ -38,6 +42,7 @@ const LOSS = {
   fromZero: false,
   base: 10,
   label: shortNumber,
+  steps: ({ columns }) => columns.step,
   curves: ({ columns, colour }, isAlone, colours) => [
     { values: columns.loss, colour, width: 1, isRaw: true },
     { values: columns.smooth_loss, colour, width: 1.8, isAverage: true },
@@ -93,6 +98,22 @@ function noiseColumns(columns) {
   ];
 }
 
+const HELD_OUT = {
+  ...LOSS,
+  isWhole: true,
+  steps: ({ heldOut }) => heldOut?.steps ?? [],
+  curves: ({ heldOut, colour }, isAlone, colours) => {
+    if (!heldOut) return [];
+    const { steps, loss, average_loss: average, best } = heldOut;
+    const weights = { steps, values: loss, colour, width: 1.8, marked: best.step };
+    if (average.every((value) => value === null)) return [weights];
+    const dash = isAlone ? [] : DASHES[1];
+    return [weights, { steps, values: average, name: "moving average", colour: isAlone ? colours[1] : colour, width: 1.6, dash }];
+  },
+  read: (columns, at, { heldOut }) =>
+    `held-out loss ${shortNumber(heldOut.loss[at])}${heldOut.steps[at] === heldOut.best.step ? " (best)" : ""}`,
+};
+
 const measured = (column, label, base = 10) => ({
   ...LOSS,
   fromZero: true,
@@ -107,6 +128,11 @@ export const CHART_VIEWS = [
   { title: "Loss", hint: "Loss (pale), and its moving average; with sound, those of video and audio too", look: LOSS },
   { title: "Log scale", hint: "Loss on a logarithmic scale", look: { ...LOSS, isLog: true } },
   { title: "Noise", hint: "Average loss of the samples of each quarter of the noise levels", look: NOISE },
+  {
+    title: "Held out",
+    hint: "Loss of the clips that the run never trains on, with the best step ringed (data.held_out_clips)",
+    look: HELD_OUT,
+  },
   {
     title: "Rate",
     hint: "Loss with the learning rate (dashed)",

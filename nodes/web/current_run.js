@@ -18,6 +18,7 @@ export class CurrentRun {
     this.title = element("span", { class: "ltxv-name" });
     this.folder = element("span", { class: "ltxv-folder", title: "Its folder" });
     this.note = element("div", { class: "ltxv-note" });
+    this.heldOut = element("div", { class: "ltxv-note" });
     this.message = element("div", { class: "ltxv-message", role: "status" });
     this.cause = element("div", { class: "ltxv-message" });
     this.cause.dataset.error = true;
@@ -43,6 +44,7 @@ export class CurrentRun {
       this.title,
       this.folder,
       this.note,
+      this.heldOut,
       this.cause,
       this.message,
       this.upload.root,
@@ -73,6 +75,8 @@ export class CurrentRun {
     this.folder.hidden = !run.title;
     this.note.textContent = run.note;
     this.note.hidden = !run.note;
+    this.heldOut.textContent = feed?.details?.held_out?.best.text ?? "";
+    this.heldOut.hidden = !this.heldOut.textContent;
     this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
     this.upload.show(run);
     this.showActions(run);

@@ -6,6 +6,7 @@ import { fitHeight, hideAdvanced } from "./advanced.js";
 import { offerNodes } from "./config_nodes.js";
 import { fitContactSheet } from "./contact_sheet.js";
 import { loadStyle } from "./dom.js";
+import { explainDrops } from "./dropped_files.js";
 import { hideLinkedModel } from "./linked_model.js";
 import { makeRoom } from "./make_room.js";
 import { NodeWidget } from "./node_widget.js";
@@ -67,6 +68,7 @@ app.registerExtension({
     loadStyle();
     listen();
     askAtNodes();
+    explainDrops();
     onEvent(({ node, graph, run }) => {
       if (!node || !run) return;
       if (isOpen(graph)) widgets.get(nodeAt(node))?.follow(run);

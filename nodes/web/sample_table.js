@@ -89,7 +89,11 @@ export class SampleTable {
     video.dataset.url = sampleUrl(row.run, row.files.get(step));
     const place = { row: index, step };
     const opener = button("", "Open large", () => this.open(place), "ltxv-cell");
-    opener.setAttribute("aria-label", `${row.run}, ${row.prompt || `prompt ${row.index + 1}`}, step ${step}: open large`);
+    const isBest = step === row.best;
+    const name = `${row.run}, ${row.prompt || `prompt ${row.index + 1}`}, step ${step}`;
+    opener.setAttribute("aria-label", `${name}${isBest ? ", best held-out loss" : ""}: open large`);
+    if (isBest) opener.title = "Best held-out loss. Open large";
+    opener.classList.toggle("ltxv-best", isBest);
     Object.assign(opener.dataset, place);
     opener.append(video);
     this.seen.observe(video);

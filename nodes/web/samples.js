@@ -7,6 +7,7 @@
  * @property {number} index which video of a step
  * @property {string} prompt "" where it isn't known
  * @property {Map<number, string>} files by step
+ * @property {number|null} best the step with the best held-out loss
  *
  * @typedef {{row: number, step: number}} Place of a sample in a grid
  */
@@ -14,17 +15,17 @@
 /**
  * The same prompt of several runs is in rows below each other.
  *
- * @param {{name: string, colour: string, samples: Object[], prompts: string[]}[]} runs `samples` as
+ * @param {{name: string, colour: string, samples: Object[], prompts: string[], best: number|null}[]} runs `samples` as
  *   GET /ltxv_train/runs/{name} answers, `prompts` with one text for each video of a step
  * @returns {{rows: SampleRow[], steps: number[]}}
  */
 export function sampleGrid(runs) {
-  const rows = runs.flatMap(({ name, colour, samples, prompts }) => {
+  const rows = runs.flatMap(({ name, colour, samples, prompts, best = null }) => {
     const count = Math.max(0, ...samples.map(({ videos }) => videos.length));
     return Array.from({ length: count }, (_, index) => {
       const made = samples.filter(({ videos }) => videos[index]);
       const files = new Map(made.map(({ step, videos }) => [step, videos[index]]));
-      return { run: name, colour, index, prompt: prompts[index] ?? "", files };
+      return { run: name, colour, index, prompt: prompts[index] ?? "", files, best };
     });
   });
   rows.sort((a, b) => a.index - b.index);

@@ -80,3 +80,12 @@ export function differences(configurations) {
     .map((name) => [name, configurations.map((options) => options[name])])
     .filter(([, values]) => new Set(values.map((value) => JSON.stringify(value))).size > 1);
 }
+
+/** From the lowest to the highest value, with room for marks. */
+export function wholeRange(values) {
+  const known = values.filter((value) => value !== null);
+  if (!known.length) return [0, 1];
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const room = 0.08 * (high - low) || 0.05 * Math.abs(high) || 1;
+  return [low - room, high + room];
+}

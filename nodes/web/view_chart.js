@@ -72,7 +72,12 @@ export class ChartView {
   #endOfPalette;
 
   #lines() {
-    return this.chosen.map(({ feed, colour }) => ({ label: feed.name, colour, columns: feed.columns }));
+    return this.chosen.map(({ feed, colour }) => ({
+      label: feed.name,
+      colour,
+      columns: feed.columns,
+      heldOut: feed.details?.held_out ?? null,
+    }));
   }
 
   #shown() {

@@ -22,21 +22,26 @@ export class LoRAView {
   }
 
   draw() {
-    const runs = this.chosen.map(({ feed, colour }) => [feed.name, colour, feed.details?.loras ?? []]);
+    const runs = this.chosen.map(({ feed, colour }) => [
+      feed.name,
+      colour,
+      feed.details?.loras ?? [],
+      feed.details?.held_out?.best.step ?? null,
+    ]);
     const shown = JSON.stringify(runs);
     if (shown === this.shown) return;
     this.shown = shown;
-    const rows = runs.flatMap(([name, colour, loras]) =>
-      loras.toReversed().map((lora) => this.#row(name, colour, lora)),
+    const rows = runs.flatMap(([name, colour, loras, best]) =>
+      loras.toReversed().map((lora) => this.#row(name, colour, lora, lora.step === best)),
     );
     if (rows.length) this.files.replaceChildren(...rows);
     else this.files.textContent = "No LoRA yet: the first checkpoint writes one.";
   }
 
-  #row(run, colour, lora) {
+  #row(run, colour, lora, isBest) {
     const dot = element("span", { class: "ltxv-dot" });
     dot.style.background = colour;
-    const average = lora.is_average ? ", average" : "";
+    const average = `${lora.is_average ? ", average" : ""}${isBest ? ", best held-out loss" : ""}`;
     return element(
       "div",
       { class: "ltxv-row ltxv-lora" },

@@ -37,6 +37,7 @@ export class SamplesView {
       samples: feed.details?.samples ?? [],
       loras: feed.details?.loras ?? [],
       prompts: this.prompts.get(feed.name) ?? [],
+      best: feed.details?.held_out?.best.step ?? null,
     }));
     const shown = JSON.stringify(runs);
     if (shown === this.shown) return;

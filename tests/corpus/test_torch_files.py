@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from ltxv_train_core.datasets.dataset import TrainingDataset
-from ltxv_train_core.training.checkpoint import STATE, WEIGHTS, TrainingState, load_latest, save
+from ltxv_train_core.training.checkpoint import (
+    STATE,
+    WEIGHTS,
+    TrainingState,
+    load_latest,
+    save_checkpoint,
+)
 from tests.corpus.judge import Case, judge, parameters, seeded
 from tests.corpus.tensor_files import write_tensors
 
@@ -206,7 +212,7 @@ def checkpoint(write: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
     def prepare(case: Path) -> Callable[[], Any]:
         for step in (1, 2):
-            save(
+            save_checkpoint(
                 case / "checkpoints",
                 TrainingState(step, {"a": torch.full((2,), float(step))}, {"s": step}),
             )
@@ -222,7 +228,7 @@ def named(name: str) -> Callable[[Path], Any]:
     """A folder of another name beside a checkpoint."""
 
     def prepare(case: Path) -> Callable[[], Any]:
-        save(case / "checkpoints", TrainingState(1, {"a": torch.ones(2)}, {"s": 1}))
+        save_checkpoint(case / "checkpoints", TrainingState(1, {"a": torch.ones(2)}, {"s": 1}))
         folder = case / "checkpoints" / name
         folder.mkdir()
         (folder / STATE).write_bytes((case / "checkpoints/000001" / STATE).read_bytes())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 
-from ltxv_train_core.families.ltx2.connectors import Connectors, comfy_name
+from ltxv_train_core.families.ltx2.connectors import Connectors, comfy_connector_name
 from ltxv_train_core.families.ltx2.description import as_metadata, described_transformer
 from ltxv_train_core.families.ltx2.layers import LAYERS
 from ltxv_train_core.families.names import TRANSFORMER_PREFIX
@@ -94,7 +94,7 @@ def write_checkpoint(
     transformer = transformer_of(generation, **options)
     tensors = {LAYERS.comfy_name(n): t for n, t in transformer.state_dict().items()}
     connectors = connectors_of(generation, seed)
-    tensors |= {comfy_name(n): t for n, t in connectors.state_dict().items()}
+    tensors |= {comfy_connector_name(n): t for n, t in connectors.state_dict().items()}
     is_first = generation == "2.0"
     of_transformer = described_transformer(transformer.config) | {
         "connector_num_attention_heads": HEADS,

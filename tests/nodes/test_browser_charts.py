@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.runs.held_out_file import HeldOutLosses
 from ltxv_train_core.runs.metrics_file import write_steps
+from ltxv_train_core.storage.tensors import write_safetensors
 from tests.comfyui.browser import opened_page
 from tests.comfyui.host import ComfyUIHost
 from tests.host import Host
@@ -87,6 +91,32 @@ def test_every_view_draws_what_was_recorded(page: Any) -> None:
         assert name == f"{view} over steps of the chosen runs"
     show(page, "Noise")
     assert seen(page) == set(COLOURS)  # and a fourth one
+
+
+def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
+    assert isinstance(host, ComfyUIHost)
+    run = RunFolder(host.base / "output" / "ltxv_train" / NAMES[0])
+    show(page, "Held out")
+    assert seen(page) == set(), "nothing is held out yet"
+    for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
+        run.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,))))
+    for step in (20, 40):
+        write_safetensors(run.lora_file(step), {"a.lora_A.weight": torch.ones(2, step)}, {})
+    page.reload()
+    page.locator(".ltxv-train-tab-button").click()
+    page.locator(".ltxv-run", has_text=NAMES[0]).locator(".ltxv-name").click()
+    text = page.locator(
+        ".ltxv-current", has_text="best step 20: held-out loss 1.2500, 61.5 % below"
+    )
+    text.wait_for()
+    assert "learns its clips by heart (overfitting)" in text.inner_text()
+    show(page, "Held out")
+    assert seen(page) == {"#3b97d3"}
+    page.screenshot(path=str(host.base / "held_out.png"))
+    page.get_by_role("tab", name="LoRA", exact=True).click()
+    rows = page.locator(".ltxv-lora .ltxv-name").all_inner_texts()
+    assert rows == ["step 40", "step 20, best held-out loss"]
+    page.screenshot(path=str(host.base / "held_out_loras.png"))
 
 
 def test_two_runs_are_drawn_over_each_other(page: Any) -> None:

@@ -64,6 +64,7 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
         "preprocessed_data_root": root,
         "num_dataloader_workers": 2,
         "allow_other_encoders": False,
+        "held_out_clips": 0,
     }
 
 

@@ -4,9 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
+from ltxv_train_core.media.write import write_video
 from tests.comfyui.browser import drop_file, node_types, opened_page
 from tests.comfyui.host import ComfyUIHost
 from tests.graph import Graph
@@ -53,3 +55,16 @@ def test_the_graph_comes_back(host: Host, tmp_path: Path) -> None:
             page.wait_for_function("n => window.app.graph.nodes.length === n", arg=len(types))
             assert node_types(page) == types
         page.screenshot(path=str(host.base / "dropped.png"))
+
+
+def test_a_sample_without_a_graph_says_why(host: Host, tmp_path: Path) -> None:
+    assert isinstance(host, ComfyUIHost)
+    texts = {"no_graph": '"No graph in this file: no ComfyUI graph trained it"'}
+    sample = host.base / "output" / "without.mp4"
+    write_video(sample, np.zeros((9, 64, 96, 3), np.uint8), 24, metadata=texts)
+    with opened_page(host.url, tmp_path / "profile") as page:
+        drop_file(page, sample.name, f"/view?filename={sample.name}&type=output")
+        told = page.locator(".p-toast-message", has_text=sample.name)
+        told.wait_for()
+        assert "No graph in this file: no ComfyUI graph trained it" in told.inner_text()
+        page.screenshot(path=str(host.base / "without.png"))

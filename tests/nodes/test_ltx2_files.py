@@ -35,7 +35,7 @@ def in_comfyui(
     assert done.returncode == 0, done.stderr[-3000:]
     for line in (done.stdout + done.stderr).splitlines():
         is_small = any(what in line for what in ("multi_modal", "vision", "audio_projector"))
-        is_unwritten = "decoder.stages" in line  # of 2.5's diffusion decoder
+        is_unwritten = "decoder.det_stages" in line  # of 2.5's diffusion decoder
         assert "missing" not in line.lower() or is_small or is_unwritten, line
     return load_file(folder / "result.safetensors")
 

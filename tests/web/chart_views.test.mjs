@@ -48,3 +48,20 @@ test("the values of a step are said", () => {
   assert.equal(look("Loss").read(columnsOf(SILENT), 0), "0.5 (average 0.6)");
   assert.match(look("Noise").read(columnsOf(HEARD), 0), /^video 0–25 %: 0.1, .*, audio 75–100 %: 0.41$/);
 });
+
+test("held-out losses have steps of their own, and the best one is marked", () => {
+  const heldOut = { steps: [0, 20, 40], loss: [3, 1, 2], average_loss: [null, null, null], best: { step: 20 } };
+  const line = { columns: columnsOf(SILENT), colour: "blue", heldOut };
+  const held = look("Held out");
+  const [weights, ...none] = held.curves(line, true, COLOURS);
+  assert.deepEqual([weights.steps, weights.values, weights.marked], [[0, 20, 40], [3, 1, 2], 20]);
+  assert.equal(none.length, 0);
+  assert.deepEqual(held.steps(line), [0, 20, 40]);
+  assert.equal(held.read(line.columns, 1, line), "held-out loss 1 (best)");
+  assert.equal(held.read(line.columns, 2, line), "held-out loss 2");
+  const [, average] = held.curves({ ...line, heldOut: { ...heldOut, average_loss: [3, 1.5, 1.4] } }, true, COLOURS);
+  assert.deepEqual([average.name, average.colour, average.values], ["moving average", "orange", [3, 1.5, 1.4]]);
+  assert.deepEqual(held.curves({ ...line, heldOut: null }, true, COLOURS), []);
+  assert.deepEqual(held.steps({ ...line, heldOut: null }), []);
+  assert.deepEqual(look("Loss").steps(line), [3]);
+});

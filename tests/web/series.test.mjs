@@ -9,6 +9,7 @@ import {
   shortNumber,
   ticks,
   valueRange,
+  wholeRange,
 } from "../../nodes/web/series.js";
 
 test("a single peak does not flatten the chart", () => {
@@ -56,4 +57,11 @@ test("only options that differ are named", () => {
     ["c", [null, undefined]],
     ["d", [undefined, true]],
   ]);
+});
+
+test("the whole range has room above and below", () => {
+  assert.deepEqual(wholeRange([1, null, 2]), [0.92, 2.08]);
+  assert.deepEqual(wholeRange([2, 2]), [1.9, 2.1]);
+  assert.deepEqual(wholeRange([0]), [-1, 1]);
+  assert.deepEqual(wholeRange([null]), [0, 1]);
 });

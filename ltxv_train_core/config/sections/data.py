@@ -27,3 +27,10 @@ class DataConfig(Section):
         "if you know that both give the same numbers, such as the same weights in another precision.",
         advanced=True,
     )
+    held_out_clips: int = option(
+        0,
+        "So many clips are never trained on. Their loss is measured at each checkpoint, always with the same noise, and "
+        "tells which step is best. Clips of one video stay together. 0: none.",
+        ge=0,
+        le=10_000,
+    )

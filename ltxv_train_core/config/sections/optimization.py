@@ -95,6 +95,15 @@ class OptimizationConfig(Section):
         advanced=True,
     )
 
+    early_stopping_patience: int | None = option(
+        None,
+        "The run ends by itself after so many steps without a lower held-out loss (data.held_out_clips). It is finished "
+        "then, and its best step is marked.",
+        ge=1,
+        le=10_000_000,
+        advanced=True,
+    )
+
     @model_validator(mode="after")
     def _known_scheduler_params(self) -> "OptimizationConfig":
         allowed = SCHEDULER_PARAMS[self.scheduler_type]

@@ -30,7 +30,7 @@ _COMFY = {
 }
 
 
-def comfy_name(name: str) -> str:
+def comfy_connector_name(name: str) -> str:
     """A tensor's name in published files, without the transformer's prefix."""
     return ".".join(_COMFY.get(part, part) for part in name.split("."))
 

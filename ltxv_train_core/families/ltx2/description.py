@@ -20,7 +20,7 @@ _KEYFRAMES = "keyframes_abs_pos_embedding"
 _BLOCK = "transformer_blocks.0."
 
 
-def transformer_config(part: Mapping[str, TensorInfo], described: Config) -> dict[str, Any]:
+def diffusers_config(part: Mapping[str, TensorInfo], described: Config) -> dict[str, Any]:
     """diffusers' configuration of a transformer in a file.
 
     Args:

@@ -9,7 +9,7 @@ from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo
 from ..names import AUDIO_VAE, CONNECTORS, TRANSFORMER, TRANSFORMER_PREFIX, VAE
-from .description import generation, transformer_config
+from .description import diffusers_config, generation
 from .layers import CONNECTOR_PREFIXES, LAYERS
 
 AUDIO_SIGN = "audio_adaln_single.linear.weight"
@@ -77,7 +77,7 @@ def read_contents(header: Header) -> Contents | None:
     described = header.config.get("transformer", {})
     try:
         part = {LAYERS.diffusers_name(name): info for name, info in below.items()}
-        config = transformer_config(part, described)
+        config = diffusers_config(part, described)
         connectors = _connectors(below, described)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = cut(str(error) if isinstance(error, ModelError) else repr(error), 300)

@@ -31,7 +31,7 @@ from ..names import (
 )
 from .audio_vae import LTX2AudioVae
 from .audio_vae_file import finished, new_audio_vae, new_vocoder
-from .connectors import Connectors, comfy_name, is_connector
+from .connectors import Connectors, comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .description import generation
 from .family import ARCHITECTURE, LTX2
@@ -215,7 +215,9 @@ class ConnectorsFolder(PartFolder):
     def in_comfyui(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by ComfyUI's names without prefix, and what a file's metadata say of them."""
         config = part_config(self.folder)
-        named = {comfy_name(n): t for n, t in self.load(torch.bfloat16).state_dict().items()}
+        named = {
+            comfy_connector_name(n): t for n, t in self.load(torch.bfloat16).state_dict().items()
+        }
         video, audio = (_options(config, stream) for stream in ("video", "audio"))
         described = {
             "connector_num_attention_heads": video["num_attention_heads"],

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from .formats import HOP_SAMPLES
-from .mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW
-from .mel_scale import filter_bank as mel_filters
+from .mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW, mel_filters
 
 
 @cache

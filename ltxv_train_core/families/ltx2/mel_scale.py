@@ -31,7 +31,7 @@ def filter_edges() -> NDArray[np.float64]:
 CENTERS_HZ = filter_edges()[1:-1]
 
 
-def filter_bank() -> NDArray[np.float32]:
+def mel_filters() -> NDArray[np.float32]:
     """Triangles of unit area over the bins of the Fourier transform, [BINS, WINDOW / 2 + 1]."""
     hz = np.linspace(0, MEL_RATE / 2, WINDOW // 2 + 1)
     edges = filter_edges()[:, None]

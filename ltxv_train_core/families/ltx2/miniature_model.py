@@ -10,7 +10,7 @@ from ..ltxv.miniature_model import MiniatureVae
 from ..model import Model, ModelFacts, Part
 from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
 from .audio_vae import LTX2AudioVae
-from .connectors import comfy_name, is_connector
+from .connectors import comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .family import ARCHITECTURE, LTX2
 from .miniature import shipped
@@ -104,6 +104,6 @@ def _connectors() -> tuple[dict[str, Tensor], dict[str, Any]]:
     from .miniature.weights import load_connectors
 
     state = load_connectors().state_dict()
-    named = {comfy_name(name): tensor for name, tensor in state.items()}
+    named = {comfy_connector_name(name): tensor for name, tensor in state.items()}
     tensors = {name: tensor for name, tensor in named.items() if is_connector(name, "")}
     return tensors, shipped.CONNECTORS_IN_COMFYUI

@@ -15,7 +15,7 @@ from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import AUDIO_VAE, CONNECTORS, TEXT_PROJECTION, VAE
 from .audio_vae_file import AudioVaeFile, has_audio_vae
-from .connectors import Connectors, comfy_name, is_connector
+from .connectors import Connectors, comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
@@ -138,7 +138,7 @@ class ConnectorsFile:
         connectors = on_meta(
             lambda: Connectors(self.options["video_connector"], self.options["audio_connector"])
         )
-        names = {name: self.prefix + comfy_name(name) for name in connectors.state_dict()}
+        names = {name: self.prefix + comfy_connector_name(name) for name in connectors.state_dict()}
         others = {name for name in self.header.tensors if not is_connector(name, self.prefix)}
         require_match(self.header, self.prefix, names, connectors, others)
         return connectors, names

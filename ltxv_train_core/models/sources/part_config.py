@@ -8,7 +8,7 @@ from ...formats.tensors import LARGEST_SIZE, MOST_LAYERS
 from ...storage.reading import is_regular, read_json
 
 LARGEST_CONFIG_BYTES = 2**20
-LARGEST_INDEX_BYTES = 16 * 2**20
+_LARGEST_INDEX_BYTES = 16 * 2**20
 _LONGEST_LIST = 100
 
 
@@ -46,7 +46,7 @@ def shards(path: Path) -> list[str]:
     Raises:
         ModelError: it can't be read, or names something else than files beside it.
     """
-    found = _read(path, LARGEST_INDEX_BYTES).get("weight_map", {})
+    found = _read(path, _LARGEST_INDEX_BYTES).get("weight_map", {})
     names = set(found.values()) if isinstance(found, dict) and _are_texts(found) else {""}
     for name in sorted(names):
         if not name or name != Path(name).name or "\\" in name or "\0" in name:

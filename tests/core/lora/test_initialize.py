@@ -204,7 +204,7 @@ def test_pairs_of_comfyuis_own_training_node_are_taken_without_biases_and_norms(
     transformer = lora()
     assert start_from(transformer, path, CONFIG) == 0
     assert close(effect(transformer), wanted(tensors, scale=0.25))
-    (note,) = start_notes(starting(path))
+    (note,) = start_notes(starting(path).model)
     assert f"{len(layers) + 1} keys left out, as changes of biases and norms" in note
     assert inspect_file(path)["biases_and_norms"] == len(layers) + 1
 
@@ -428,10 +428,10 @@ def test_a_lora_is_no_start_of_full_training_nor_the_other_way_round(
 
 def test_full_training_has_nothing_to_leave_out(training_config, tensors, tmp_path):
     save_file(tensors | {"other": torch.zeros(1)}, tmp_path / "x.safetensors")
-    assert start_notes(full_start(training_config, tmp_path / "x.safetensors")) == ()
-    assert start_notes(training_config()) == ()
+    assert start_notes(full_start(training_config, tmp_path / "x.safetensors").model) == ()
+    assert start_notes(training_config().model) == ()
     require_start(training_config())
-    (note,) = start_notes(starting(tmp_path / "x.safetensors"))
+    (note,) = start_notes(starting(tmp_path / "x.safetensors").model)
     assert note == "model.load_checkpoint: left out, as of no layer of LTX-Video or LTX-2: other"
 
 

@@ -229,9 +229,9 @@ def test_a_failed_upload_costs_nothing_and_can_be_made_later(server, allowed, fi
 
 
 def test_a_missing_token_is_found_before_training(server, allowed, settings, monkeypatch):
-    assert hub.upload_problems(settings) == []
+    assert hub.upload_problems(settings.hub) == []
     monkeypatch.delenv("HF_TOKEN")
-    (problem,) = hub.upload_problems(settings)
+    (problem,) = hub.upload_problems(settings.hub)
     assert problem.startswith("hub.push_to_hub: no token")
 
 
@@ -274,11 +274,11 @@ def test_what_was_not_allowed_waits_and_nothing_is_sent(server, grants, training
 
 def test_a_permission_for_private_uploads_is_none_for_public_ones(server, allowed, settings):
     public = settings.hub.model_copy(update={"private": False})
-    assert hub.upload_remarks(settings) == []
-    (line,) = hub.upload_remarks(settings.model_copy(update={"hub": public}))
+    assert hub.upload_remarks(settings.hub) == []
+    (line,) = hub.upload_remarks(public)
     assert "ada/rings (public)" in line
     allowed.add(Grants(uploads=(Upload("ada/rings", "public"),)))
-    assert hub.upload_remarks(settings.model_copy(update={"hub": public})) == []
+    assert hub.upload_remarks(public) == []
 
 
 def test_a_refused_upload_is_not_asked_for_again(server, grants, finished, settings):

@@ -105,18 +105,18 @@ def test_a_run_is_not_logged_where_that_was_not_allowed(folder, monkeypatch):
     assert [type(event) for event in told[1:]] == [StepCompleted, StepCompleted, SamplesWritten]
     assert told[0] == PermissionAsked("entities", ACCOUNT)
     assert not (folder / "wandb").exists()
-    (line,) = trackers.tracker_remarks(settings(wandb=True))
+    (line,) = trackers.tracker_remarks(settings(wandb=True).trackers)
     assert "Weights & Biases of your own login were not allowed" in line
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert trackers.tracker_remarks(settings(wandb=True)) == []
+    assert trackers.tracker_remarks(settings(wandb=True).trackers) == []
 
 
 def test_a_missing_package_is_named_before_training(sending, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    lines = trackers.missing_packages(settings(tensorboard=True, wandb=True))
+    lines = trackers.missing_packages(settings(tensorboard=True, wandb=True).trackers)
     assert [line.split(":")[0] for line in lines] == ["trackers.tensorboard", "trackers.wandb"]
     assert "pip install wandb" in lines[1]
-    assert trackers.missing_packages(settings()) == []
+    assert trackers.missing_packages(settings().trackers) == []
 
 
 def test_trackers_are_not_imported_unless_they_are_wanted(folder, monkeypatch):

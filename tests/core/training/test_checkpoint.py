@@ -21,7 +21,7 @@ def state(step, value=0.0):
 
 
 def save(folder, *steps):
-    return [checkpoint.save(folder, state(step, float(step))) for step in steps]
+    return [checkpoint.save_checkpoint(folder, state(step, float(step))) for step in steps]
 
 
 def damage(path):
@@ -46,7 +46,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 def test_broken_weights_leave_the_folder_as_it_was(tmp_path):
     save(tmp_path, 1)
     with pytest.raises(NotFiniteError):
-        checkpoint.save(tmp_path, state(2, float("nan")))
+        checkpoint.save_checkpoint(tmp_path, state(2, float("nan")))
     assert names(tmp_path) == ["000001"]
 
 
@@ -62,7 +62,7 @@ def test_the_newest_that_can_be_read_is_taken(tmp_path_factory, first, second, b
     for folder, steps in zip(folders, (first, second), strict=True):
         for step in steps:
             value = step + 100.0 * (folder is folders[1])
-            path = checkpoint.save(folder, state(step, value))
+            path = checkpoint.save_checkpoint(folder, state(step, value))
             if step in broken and folder is folders[0]:
                 damage(path)
     told = []

@@ -158,7 +158,7 @@ def test_the_first_after_a_minute_then_one_every_ten_and_a_hundredth_of_the_time
     training_config, monkeypatch
 ):
     """Each step takes 25 seconds, from the fourth on 250, and writing the second recovery point 30."""
-    now, written, save = [0.0], [], checkpoint.save
+    now, written, save = [0.0], [], checkpoint.save_checkpoint
 
     def slow(folder, state):
         written.append((folder.name, state.step))
@@ -170,7 +170,7 @@ def test_the_first_after_a_minute_then_one_every_ten_and_a_hundredth_of_the_time
             now[0] += 250 if event.step > 3 else 25
 
     monkeypatch.setattr(recovery.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(checkpoint, "save", slow)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
     config = training_config(optimization={"steps": 27}, checkpoints={"interval": 20})
     train(config, report)
     assert written == [

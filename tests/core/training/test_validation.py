@@ -62,7 +62,7 @@ def validate(training_config, source, denoiser, tmp_path):
         )
         validator = Validator.prepare(config, source, torch.device("cpu"))
         folder = tmp_path / "samples" / str(len(list(tmp_path.glob("samples/*"))))
-        written = validator.run(denoiser, 1, folder, ignore, NeverStop())
+        written = validator.run(denoiser, 1, folder, ignore, NeverStop(), {})
         return written, validator.requests
 
     return run
@@ -219,7 +219,7 @@ def test_a_distilled_models_levels_are_taken_for_as_many_steps(
     hook = denoiser.transformer.register_forward_pre_hook(
         lambda module, args, inputs: seen.append(inputs["timestep"].max().item()), with_kwargs=True
     )
-    validator.run(denoiser, 1, tmp_path, told.append, NeverStop())
+    validator.run(denoiser, 1, tmp_path, told.append, NeverStop(), {})
     hook.remove()
     plain = denoiser.sampling_levels(steps, {"video": 1}).tolist()[:-1]
     levels = LTXV.versions["LTXV_13B_098_DISTILLED"].sampling.levels if own else plain
@@ -242,9 +242,26 @@ def test_samples_carry_the_graph_that_trains(training_config, source, denoiser, 
     assert 0 < content.index(b"moov") < content.index(b"mdat")
     with Image.open(written.sheet) as sheet:
         assert sheet.text == {"workflow": '{"nodes": ["K\\u00e4tze"]}'}
-    plain = validator.run(denoiser, 1, tmp_path / "plain", ignore, NeverStop())
-    with av.open(str(plain.videos[0])) as container, Image.open(plain.sheet) as sheet:
-        assert "workflow" not in {**container.metadata, **sheet.text}
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (None, "no ComfyUI graph trained it"),
+        ({"workflow": "{}"}, "its run has embed_workflow switched off"),
+    ],
+)
+def test_samples_without_a_graph_say_why(training_config, graph, reason):
+    config = training_config(
+        optimization={"steps": 1},
+        checkpoints={"embed_workflow": graph is None},
+        validation={"prompts": [PROMPT], "interval": 1} | SHORT,
+    )
+    folder = train(config, graph=graph).lora_file.parent.parent / "samples" / "000001"
+    with av.open(str(folder / "000.mp4")) as container, Image.open(folder / "sheet.png") as sheet:
+        for texts in (container.metadata, sheet.text):
+            assert texts["no_graph"] == f'"No graph in this file: {reason}"'
+            assert "workflow" not in texts
 
 
 @pytest.mark.parametrize(
@@ -359,7 +376,7 @@ def test_a_run_samples_a_distilled_model_as_it_is_meant_to_be(training_config, s
             return denoiser.denoise(inputs, text)
 
     validator = replace(validator, source=replace(source, transformer=transformer))
-    validator.run(Watched(), 1, Path(config.output_dir), ignore, NeverStop())
+    validator.run(Watched(), 1, Path(config.output_dir), ignore, NeverStop(), {})
     assert calls == [(1.0,), (0.5,)]
 
 

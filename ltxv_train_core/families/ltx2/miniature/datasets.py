@@ -10,7 +10,7 @@ from ....events import NeverStop, Reporter, StopSignal, ignore
 from ....media.sound import Sound
 from ....media.write import write_video
 from ...ltxv.miniature.clips import render
-from ...ltxv.miniature.datasets import EVALUATION_PROMPTS, write_dataset
+from ...ltxv.miniature.datasets import EVALUATION_PROMPTS, write_clips
 from ..formats import MEL_RATE
 from .scenes import FPS, Scene, caption, random_scene
 from .sounds import render_sound
@@ -98,7 +98,7 @@ def generate(
         write_video(output_dir / row["media_path"], frames, FPS, sound=Sound(sound, MEL_RATE))
         return row
 
-    metadata = write_dataset(output_dir, count, write_clip, report, stop or NeverStop())
+    metadata = write_clips(output_dir, count, write_clip, report, stop or NeverStop())
     return SoundDataset(metadata, evaluation)
 
 

@@ -81,10 +81,10 @@ def generate(
     def write_clip(file_name: str) -> dict[str, str]:
         return _write_clip(task, _draw(task, rng, reserved), output_dir, file_name)
 
-    return DemoDataset(write_dataset(output_dir, count, write_clip, report, stop), evaluation)
+    return DemoDataset(write_clips(output_dir, count, write_clip, report, stop), evaluation)
 
 
-def write_dataset(
+def write_clips(
     output_dir: Path,
     count: int,
     write_clip: Callable[[str], dict[str, str]],

@@ -1,0 +1,44 @@
+"""Clips that a run never trains on. No video has clips on both sides: they are too much alike."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError
+from ..storage.atomic import sha256_json
+from .index import WINDOW_MARK, Example
+
+# As scene splitting names its files: film-000000-000120.mp4.
+_SCENE = re.compile(r"-\d{6}-\d{6}(?=\.[^./]+$)")
+
+
+def source_of(name: str) -> str:
+    """The video that a clip was cut from: without the number of its window and the frames of its scene."""
+    return _SCENE.sub("", name.partition(WINDOW_MARK)[0])
+
+
+def held_out(examples: Sequence[Example], count: int) -> list[int]:
+    """Numbers of clips to hold out, in order: whole videos, `count` clips or fewer, at least those of one video.
+
+    Which ones the names of the videos decide: a clip that is added later moves few of them.
+
+    Raises:
+        ConfigurationError: nothing would be left to train on.
+    """
+    videos: defaultdict[str, list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        videos[source_of(example.name)].append(number)
+    if len(videos) < 2 or count >= len(examples):
+        raise ConfigurationError(
+            [
+                f"data.held_out_clips {count}: the data set has {len(examples)} clips of {len(videos)} videos, and a "
+                "part of them must be left to train on; hold fewer out, or add videos"
+            ]
+        )
+    order = sorted(videos, key=lambda source: sha256_json([source]))
+    taken: list[int] = []
+    for source in order:
+        if len(taken) + len(videos[source]) <= count:
+            taken += videos[source]
+    smallest = min(order, key=lambda source: len(videos[source]))
+    return sorted(taken or videos[smallest])

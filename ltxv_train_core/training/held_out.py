@@ -1,0 +1,115 @@
+"""Measures the loss of clips that a run never trains on: at the same noise every time, so that steps compare."""
+
+import time
+
+import torch
+
+from ..config import TrainingConfig
+from ..datasets.dataset import Batch, TrainingDataset, collate
+from ..diffusion.draws import SampleDraws
+from ..events import StopSignal, raise_if_stopped
+from ..runs.held_out_file import HeldOutLosses, Losses
+from ..strategies import STRATEGIES, StepInputs
+from .step import StepRunner
+
+ALL = "all"
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+MOST_SHARE = 0.03
+"""Of a run's time, as far as four clips allow it."""
+LEAST_CLIPS = 4
+_FORWARDS_PER_SAMPLE = 3
+"""Of training: its backward pass takes twice as long as its forward pass."""
+_SEED = 0x68656C64
+"""One for all runs: curves of two runs compare."""
+
+
+class HeldOut:
+    """The held-out clips of a run, as many as the time allows."""
+
+    def __init__(self, config: TrainingConfig, dataset: TrainingDataset, steps: int):
+        """
+        Args:
+            dataset: the held-out clips.
+            steps: of the run.
+        """
+        self.config, self.dataset = config, dataset
+        self.interval = config.checkpoints.interval or max(1, steps // 10)
+        self.numbers = range(min(len(dataset), _affordable(config, self.interval)))
+
+    def is_due(self, step: int, last: int) -> bool:
+        """Whether a step is measured: before the first one, at each checkpoint, and at the end."""
+        return step % self.interval == 0 or step == last
+
+    def measure(self, runner: StepRunner, stop: StopSignal) -> HeldOutLosses:
+        """Measures the weights of this step, and their average where there is one.
+
+        Raises:
+            Cancelled: when it was stopped.
+        """
+        began = time.perf_counter()
+        transformer, average = runner.denoiser.transformer, runner.stepper.average
+        transformer.eval()
+        try:
+            with torch.no_grad(), runner.autocast():
+                with runner.stepper.final_weights():
+                    found = self._losses(runner, stop)
+                averaged: Losses = ()
+                if average:
+                    with average.applied():
+                        averaged = self._losses(runner, stop)[ALL]
+        finally:
+            transformer.train()
+        streams = {name: each for name, each in found.items() if name != ALL}
+        return HeldOutLosses(
+            step=runner.step,
+            levels=LEVELS,
+            clips=found[ALL],
+            streams=streams if len(streams) > 1 else {},
+            average=averaged,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _losses(self, runner: StepRunner, stop: StopSignal) -> dict[str, Losses]:
+        """Of each stream, and under `ALL` as training weighs them."""
+        mode, streams = self.config.conditioning.mode, runner.denoiser.streams
+        strategies = [STRATEGIES[mode](_at(self.config, level), streams) for level in LEVELS]
+        found: list[list[dict[str, float]]] = []
+        for number in self.numbers:
+            clip, row = collate([self.dataset[number]]), []
+            for place, strategy in enumerate(strategies):
+                raise_if_stopped(stop)
+                draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
+                row.append(_loss(strategy.prepare(clip, draws), clip, runner))
+            found.append(row)
+        return {
+            name: tuple(tuple(losses[name] for losses in row) for row in found)
+            for name in found[0][0]
+        }
+
+
+def _loss(inputs: StepInputs, clip: Batch, runner: StepRunner) -> dict[str, float]:
+    inputs = inputs.to(runner.device)
+    text = clip.text.to(runner.device, runner.denoiser.dtype)
+    predictions = runner.denoiser.denoise(inputs.seen, text)
+    losses = {name: step.loss(predictions[name]) for name, step in inputs.streams.items()}
+    return {name: loss.item() for name, loss in (losses | {ALL: inputs.loss(predictions)}).items()}
+
+
+def _at(config: TrainingConfig, level: float) -> TrainingConfig:
+    """The same with one noise level."""
+    fixed = {
+        "timestep_sampling_mode": "uniform",
+        "timestep_sampling_params": {"min": level, "max": level},
+    }
+    return config.model_copy(
+        update={"flow_matching": config.flow_matching.model_copy(update=fixed)}
+    )
+
+
+def _affordable(config: TrainingConfig, interval: int) -> int:
+    """How many clips can be measured in the share of the time."""
+    options = config.optimization
+    samples = interval * options.batch_size * options.gradient_accumulation_steps
+    weights = 1 if options.ema_decay is None else 2
+    forwards = MOST_SHARE * samples * _FORWARDS_PER_SAMPLE
+    return max(LEAST_CLIPS, int(forwards / (len(LEVELS) * weights)))

@@ -1,0 +1,88 @@
+"""What was measured on held-out clips, on the disk, and which step is best by it."""
+
+import pytest
+
+from ltxv_train_core.runs.best_step import best_step
+from ltxv_train_core.runs.held_out_file import (
+    HeldOutLosses,
+    append_losses,
+    read_losses,
+    write_losses,
+)
+
+LEVELS = (0.25, 0.75)
+
+
+def losses(step, *clips):
+    return HeldOutLosses(step, LEVELS, tuple((each + 1, each - 1) for each in clips))
+
+
+def curve(*steps):
+    """Steps 0, 10, 20, ... with the mean loss of each clip."""
+    return [losses(10 * n, *clips) for n, clips in enumerate(steps)]
+
+
+def test_lines_are_read_back(tmp_path):
+    file = tmp_path / "held_out.jsonl"
+    assert read_losses(file) == []
+    first = HeldOutLosses(
+        0,
+        LEVELS,
+        ((1.0, 3.0), (5.0, 7.0)),
+        {"video": ((1.0, 2.0), (3.0, 4.0))},
+        ((1.0, 1.0), (2.0, 2.0)),
+        0.5,
+    )
+    append_losses(file, first)
+    append_losses(file, losses(10, 1.0, 2.0))
+    found = read_losses(file)
+    assert found == [first, losses(10, 1.0, 2.0)]
+    assert (first.loss, first.average_loss) == (4.0, 1.5)
+    assert first.by_level == (3.0, 5.0)
+    assert first.by_clip == (2.0, 6.0)
+    write_losses(file, found[:1])
+    assert read_losses(file) == [first]
+
+
+def test_a_step_that_was_measured_again_counts_once_and_damaged_lines_cost_themselves(tmp_path):
+    file = tmp_path / "held_out.jsonl"
+    for each in (losses(0, 3.0), losses(10, 2.0), losses(10, 1.0)):
+        append_losses(file, each)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write('{"step": 20, "levels": [0.25, 0.75], "clips": [[1.0]]}\n{"step": 30, "lev')
+    assert read_losses(file) == [losses(0, 3.0), losses(10, 1.0)]
+    # Another number of clips is no point of the same curve.
+    file.write_text("", encoding="utf-8")
+    for each in (losses(0, 3.0, 4.0), losses(10, 2.0)):
+        append_losses(file, each)
+    assert read_losses(file) == [losses(10, 2.0)]
+
+
+def test_the_lowest_is_best_and_a_clear_one_is_sure():
+    best = best_step(curve((4, 6, 8), (2, 3, 4), (3, 4.5, 6), (3.5, 5, 7)))
+    assert (best.step, best.first, best.last) == (10, 10, 10)
+    assert best.loss == pytest.approx(3.0)
+    assert best.gain == pytest.approx(0.5)
+    assert (best.steps_since, best.overfits) == (20, True)
+    assert best.text == (
+        "best step 10: held-out loss 3.0000, 50.0 % below the first measured. It has risen since: the run learns "
+        "its clips by heart (overfitting). Use this step, or train on more clips"
+    )
+
+
+def test_clips_that_disagree_make_it_unsure():
+    best = best_step(curve((9, 9, 9, 9), (1, 5, 1, 5), (5, 1, 5, 0.9)))
+    assert best.step == 20
+    assert (best.first, best.last) == (10, 20)
+    assert "best step 20 (as likely from 10 to 20)" in best.text
+
+
+def test_a_rise_that_one_clip_makes_is_no_overfitting():
+    best = best_step(curve((9, 9, 9), (5, 5, 5), (5, 5.01, 4.999)))
+    assert (best.step, best.overfits) == (10, False)
+    assert best.text.endswith("Nothing gained in 10 steps since")
+
+
+def test_of_equal_steps_the_earliest_and_of_none_none():
+    assert best_step(curve((2, 2), (2, 2))).step == 0
+    assert best_step([]) is None

@@ -1,0 +1,154 @@
+"""Clips that are held out: never trained on, measured at the same noise, and costing the run nothing else."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ltxv_train_core.datasets.held_out import held_out
+from ltxv_train_core.datasets.index import read_index, write_index
+from ltxv_train_core.errors import ConfigurationError
+from ltxv_train_core.events import Control, HeldOutMeasured, Notice, StepCompleted
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.training.held_out import LEVELS, HeldOut
+from ltxv_train_core.training.preflight import problems
+from ltxv_train_core.training.trainer import train
+
+HELD = 2
+LONGER = {"optimization": {"steps": 6}, "checkpoints": {"interval": 2}}
+
+
+def run_of(trained) -> RunFolder:
+    return RunFolder(trained.lora_file.parent.parent)
+
+
+def holding(training_config, **sections):
+    data = {"held_out_clips": HELD, **sections.pop("data", {})}
+    return training_config(**LONGER | sections, data=data)
+
+
+def test_a_run_is_that_of_a_data_set_without_them(training_config, stripes_data, tmp_path):
+    told: list = []
+    with_measure = train(holding(training_config, name="with"), told.append)
+    own = Path(shutil.copytree(stripes_data, tmp_path / "own"))
+    index = read_index(own)
+    numbers = held_out(index.items, HELD)
+    assert len(numbers) == HELD
+    items = tuple(each for n, each in enumerate(index.items) if n not in numbers)
+    write_index(own / "index.json", type(index)(**{**vars(index), "items": items}))
+    without = train(training_config(own, **LONGER, name="without"))
+    first, second = load_file(with_measure.lora_file), load_file(without.lora_file)
+    assert all(torch.equal(first[key], second[key]) for key in second)
+    measured = run_of(with_measure).held_out()
+    assert [each.step for each in measured] == [0, 2, 4, 6]
+    assert {each.levels for each in measured} == {LEVELS}
+    assert all(len(each.clips) == HELD for each in measured)
+    events = [each for each in told if isinstance(each, HeldOutMeasured)]
+    assert [each.step for each in events] == [0, 2, 4, 6]
+    assert [each.loss for each in events] == pytest.approx([each.loss for each in measured])
+    assert run_of(without).held_out() == []
+
+
+def test_the_noise_is_the_same_whatever_the_seed_of_the_run(training_config):
+    first, second = (
+        run_of(train(holding(training_config, name=f"seed-{seed}", seed=seed))).held_out()
+        for seed in (1, 2)
+    )
+    assert first[0].clips == second[0].clips
+    assert first[-1].clips != second[-1].clips
+
+
+def test_a_resumed_run_measures_the_same(training_config):
+    whole = run_of(train(holding(training_config, name="whole"))).held_out()
+    stopped = holding(training_config, name="stopped", optimization={"steps": 6})
+    control = Control()
+
+    def stop_at_three(event):
+        if isinstance(event, StepCompleted) and event.step == 3:
+            control.stop()
+
+    train(stopped, stop_at_three, control)
+    again = run_of(train(stopped)).held_out()
+    assert [(each.step, each.clips) for each in again if each.step in (0, 2, 4, 6)] == [
+        (each.step, each.clips) for each in whole
+    ]
+
+
+def test_the_average_is_measured_too(training_config):
+    optimization = {"steps": 6, "ema_decay": 0.5}
+    measured = run_of(train(holding(training_config, optimization=optimization))).held_out()
+    assert measured[0].average == measured[0].clips, "nothing has moved yet"
+    assert measured[-1].average != measured[-1].clips
+    assert measured[-1].average_loss == pytest.approx(measured[-1].loss, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("interval", "steps", "ema", "clips"),
+    [(1000, 4000, None, 18), (1000, 4000, 0.9, 9), (10, 4000, None, 4), (None, 40_000, None, 50)],
+)
+def test_as_many_clips_as_three_per_cent_of_the_time_allow(
+    training_config, stripes_data, interval, steps, ema, clips
+):
+    optimization = {"steps": steps, "batch_size": 1, "ema_decay": ema}
+    config = training_config(optimization=optimization, checkpoints={"interval": interval})
+
+    class Many:
+        def __len__(self):
+            return 50
+
+    assert len(HeldOut(config, Many(), steps).numbers) == clips
+
+
+def test_too_many_is_a_problem_before_the_run(training_config, stripes_data):
+    count = len(json.loads((stripes_data / "index.json").read_text())["items"])
+    config = training_config(data={"held_out_clips": count})
+    (line,) = problems(config)
+    assert line.startswith(f"data.held_out_clips {count}: the data set has {count} clips")
+    with pytest.raises(ConfigurationError, match="hold fewer out"):
+        train(config)
+
+
+@pytest.fixture
+def rising(monkeypatch):
+    """Held-out losses that rise from step 4 on, whatever the weights are."""
+    measure = HeldOut.measure
+
+    def as_if(self, runner, stop):
+        found = measure(self, runner, stop)
+        return replace(found, clips=((abs(runner.step - 4) + 1.0,) * len(LEVELS),) * HELD)
+
+    monkeypatch.setattr(HeldOut, "measure", as_if)
+
+
+def patient(training_config, patience, **sections):
+    options = {"steps": 20, "early_stopping_patience": patience}
+    return holding(training_config, optimization=options, name=f"patient-{patience}", **sections)
+
+
+def test_a_run_ends_by_itself_when_nothing_is_gained(training_config, rising):
+    told: list = []
+    trained = train(patient(training_config, 6), told.append)
+    assert (trained.step, trained.steps) == (10, 10)
+    run = run_of(trained)
+    assert run.is_finished()
+    assert [each.step for each in run.held_out()] == [0, 2, 4, 6, 8, 10]
+    ends = [
+        each.message for each in told if isinstance(each, Notice) and "ends at step" in each.message
+    ]
+    assert ends == ["the run ends at step 10 of 20: no lower held-out loss in 6 steps"]
+    again: list = []
+    assert train(patient(training_config, 6), again.append).lora_file == trained.lora_file
+    assert not any(isinstance(each, StepCompleted) for each in again)
+
+
+def test_without_held_out_clips_it_never_ends_early(training_config):
+    told: list = []
+    options = {"steps": 4, "early_stopping_patience": 1}
+    assert train(training_config(optimization=options), told.append).step == 4
+    assert any(
+        "early_stopping_patience: is not used" in str(getattr(e, "message", "")) for e in told
+    )
