@@ -33,8 +33,8 @@ python -m ltxv_train_core check config.yaml --strict   # missing paths are probl
 python -m ltxv_train_core train config.yaml --set optimization.learning_rate=5e-5
 ```
 
-In a widget, "not set" (null in YAML) is 0, an empty text or `none`; a list has one entry per line; a
-mapping one `name: value` per line; a video size is WxHxF.
+In a widget, "not set" (null in YAML) is 0, an empty text or `none`; a list has one entry per line
+(numbers have commas between them); a mapping one `name: value` per line; a video size is WxHxF.
 
 On the canvas, *Load LTXV Training Config* reads such a file and *Save LTXV Training Config* writes
 one.

@@ -85,6 +85,7 @@ def _allowed(option: Option) -> str:
     words = {
         "bool": "on, off",
         "lines": "one per line",
+        "numbers": "numbers with commas between them",
         "mapping": "one `name: value` per line",
         "size": "WxHxF",
         "text": "text",

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 from ..storage.paths import as_path
 from ..units import byte_size
@@ -17,6 +18,11 @@ def add_parsers(parsers: Parsers) -> None:
         "file", nargs="+", metavar="FILE", help="a name with spaces, in quotes or not"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--layers",
+        action="store_true",
+        help="of a LoRA: how much each layer changes, as a heat map",
+    )
     parser.set_defaults(command=run_inspect)
     parser = parsers.add_parser("presets", help="what presets of lora.target_modules take")
     parser.add_argument("model", metavar="MODEL", help="as model.model_source names it")
@@ -28,8 +34,20 @@ def run_inspect(args: Namespace) -> int:
     """Prints kind, versions, number formats and metadata of a model or LoRA file."""
     from ..families.inspect import as_text, inspect_file
 
-    facts = inspect_file(as_path(" ".join(args.file)))
+    path = as_path(" ".join(args.file))
+    if args.layers:
+        return _print_layers(path, args.json)
+    facts = inspect_file(path)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))
+    return _OK
+
+
+def _print_layers(path: Path, as_json: bool) -> int:
+    from ..lora.changes import LoRAChanges
+    from ..lora.file import read_lora
+
+    changes = LoRAChanges.of(read_lora(path).lora)
+    print(json.dumps(changes.as_json(), indent=2) if as_json else changes.as_text())
     return _OK
 
 

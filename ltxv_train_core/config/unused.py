@@ -73,6 +73,20 @@ def ignored(config: TrainingConfig) -> list[str]:
             "validation.guidance_scale is 1",
         ),
         (
+            bool(validation.prompts) and validation.stg_scale == 0,
+            "validation",
+            ["stg_blocks", "stg_mode"],
+            "validation.stg_scale is 0",
+        ),
+        (
+            bool(validation.prompts)
+            and validation.guidance_scale == 1
+            and validation.stg_scale == 0,
+            "validation",
+            ["guidance_rescale"],
+            "validation.guidance_scale is 1 and validation.stg_scale is 0",
+        ),
+        (
             config.checkpoints.interval is None,
             "checkpoints",
             ["keep_last_n"],

@@ -1,7 +1,7 @@
 """Options as a user interface sees them: one description derived from each pydantic field.
 
-Null is written as 0, an empty text or "none"; several lines of text are a list; a mapping is
-YAML text; a video size is "WxHxF".
+Null is written as 0, an empty text or "none"; several lines of text are a list, and so are numbers with
+commas between them; a mapping is YAML text; a video size is "WxHxF".
 """
 
 import types
@@ -17,12 +17,15 @@ from pydantic_core import PydanticUndefined
 
 from ..errors import ConfigurationError, shown
 from ..geometry import VideoSize
+from ..storage.reading import whole_number
 from .base import Section
 from .training import SECTIONS, TrainingConfig, build
 from .yaml_text import read_yaml
 
 SectionT = TypeVar("SectionT", bound=Section)
-WidgetKind = Literal["int", "float", "bool", "choice", "text", "lines", "mapping", "size"]
+WidgetKind = Literal[
+    "int", "float", "bool", "choice", "text", "lines", "numbers", "mapping", "size"
+]
 
 NONE = "none"
 
@@ -32,7 +35,7 @@ class Option:
     """One option of a section, ready to become a widget.
 
     Attributes:
-        kind: what the widget holds; "lines", "mapping" and "size" are texts.
+        kind: what the widget holds; "lines", "numbers", "mapping" and "size" are texts.
         default: a widget value; None where the option must be given.
         minimum, maximum, step: bounds of a number.
         choices: allowed values of a "choice".
@@ -59,6 +62,8 @@ class Option:
             return {"int": 0, "float": 0.0, "choice": NONE}.get(self.kind, "")
         if self.kind == "lines":
             return "\n".join(value)
+        if self.kind == "numbers":
+            return ", ".join(map(str, value))
         if self.kind == "mapping":
             return yaml.safe_dump(value, default_flow_style=False) if value else ""
         if self.kind == "size":
@@ -69,7 +74,7 @@ class Option:
         """An option's value for a widget's value.
 
         Raises:
-            ConfigurationError: for a mapping or a size that can't be read.
+            ConfigurationError: for numbers, a mapping or a size that can't be read.
         """
         if isinstance(value, str) and self.kind != "choice":
             value = value.strip() if self.kind != "text" or not self.multiline else value
@@ -79,6 +84,8 @@ class Option:
             return value
         if self.kind == "lines":
             return tuple(line.strip() for line in value.splitlines() if line.strip())
+        if self.kind == "numbers":
+            return _numbers(self.name, value)
         if self.kind == "mapping":
             return _mapping(self.name, value)
         if self.kind == "size":
@@ -169,6 +176,8 @@ def _kind(annotation: Any) -> tuple[WidgetKind, tuple[str, ...]]:
         return "mapping", ()
     if annotation == tuple[str, ...]:
         return "lines", ()
+    if annotation == tuple[int, ...]:
+        return "numbers", ()
     if annotation == tuple[int, int, int]:
         return "size", ()
     kinds: dict[Any, WidgetKind] = {
@@ -193,6 +202,18 @@ def _bounds(field: FieldInfo, step: float) -> tuple[float | None, float | None]:
             below: Any = bound.lt
             maximum = below - step
     return minimum, maximum
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    numbers = [whole_number(word) for word in text.replace(",", " ").split()]
+    found = tuple(number for number in numbers if number is not None)
+    if len(found) < len(numbers):
+        raise ConfigurationError(
+            [
+                f"{name} {shown(text)}: expected whole numbers with commas between them, such as 28, 35"
+            ]
+        )
+    return found
 
 
 def _mapping(name: str, text: str) -> dict[str, Any]:

@@ -58,12 +58,15 @@ def mask_form(shape: tuple[int, ...]) -> Form:
     return {MASK: TensorForm(("BOOL",), shapes, f"booleans {list(shape)}")}
 
 
-def text_form(family: Family, width: int | None = None) -> Form:
-    """The embedding of a caption [L, D], of any width or of one."""
+def text_form(family: Family, widths: Mapping[str, int] | None = None) -> Form:
+    """The embedding of a caption, tensors [L, D], of any width or each of its own."""
+    return {name: _text_tensor((widths or {}).get(name)) for name in family.text}
+
+
+def _text_tensor(width: int | None) -> TensorForm:
     widths = range(1, WIDEST + 1) if width is None else range(width, width + 1)
     words = f"floats [tokens, {width or 'width'}]"
-    form = TensorForm(_FLOATS, ((range(1, MOST_TOKENS + 1), widths),), words)
-    return dict.fromkeys(family.text, form)
+    return TensorForm(_FLOATS, ((range(1, MOST_TOKENS + 1), widths),), words)
 
 
 def _just(shape: tuple[int, ...]) -> tuple[range, ...]:

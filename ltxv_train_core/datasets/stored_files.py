@@ -99,14 +99,15 @@ class SafetensorsFiles:
         return {name: found[name] for name in self._text}
 
     def require(self, files: Iterable[CachedFile]) -> None:
-        widths = set()
+        texts: list[dict[str, int]] = []
         for one in dict.fromkeys(files):
             infos = require_tensors(self.root, one, self._form(one))
             if one not in self._forms:
-                widths.add(next(iter(infos.values())).shape[1])
-        require_one_width(self.root, widths)
-        # Of the texts that it didn't look at, too.
-        self._text = text_form(self._family, *widths)
+                texts.append({name: info.shape[1] for name, info in infos.items()})
+        for name in self._text:
+            require_one_width(self.root, {each[name] for each in texts})
+        if texts:  # of those that it didn't look at, too
+            self._text = text_form(self._family, texts[0])
 
     def _form(self, file: CachedFile) -> Form:
         return self._forms.get(file, self._text)

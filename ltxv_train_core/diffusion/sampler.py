@@ -1,4 +1,4 @@
-"""Samples videos: Euler steps along the flow, with classifier-free guidance.
+"""Samples videos: Euler steps along the flow, with classifier-free and spatio-temporal guidance.
 
 Shapes: B prompts, C channels, N tokens of a stream, "..." what else its latents have (a video's: frames, rows,
 columns).
@@ -56,6 +56,22 @@ class SampleRequest:
 
 
 @dataclass(frozen=True)
+class SpatioTemporalGuidance:
+    """Leads away from what the model predicts without self-attention in some blocks
+    (https://arxiv.org/abs/2411.18664); one more pass of the prompts in each step.
+
+    Attributes:
+        scale: above 0.
+        blocks: by number; None takes the model's own.
+        streams: those that it guides.
+    """
+
+    scale: float
+    blocks: tuple[int, ...] | None
+    streams: frozenset[str]
+
+
+@dataclass(frozen=True)
 class SamplerSettings:
     """How clips are sampled.
 
@@ -65,6 +81,7 @@ class SamplerSettings:
         guidance_scales: of single streams, by name, where `guidance_scale` isn't 1.
         guidance_rescale: how far guided predictions get the standard deviation of those of the prompt alone, 0
             to 1 (https://arxiv.org/abs/2305.08891, section 3.4).
+        stg: spatio-temporal guidance.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -75,6 +92,7 @@ class SamplerSettings:
     levels: tuple[float, ...] | None = None
     guidance_scales: Mapping[str, float] = field(default_factory=dict)
     guidance_rescale: float = 0.0
+    stg: SpatioTemporalGuidance | None = None
 
 
 def sample(
@@ -179,6 +197,7 @@ class _GuidedStream:
     reference: StreamInput | None
     guidance_scale: float
     guidance_rescale: float
+    stg_scale: float
 
     def seen(self, tokens: Tensor, level: float) -> StreamInput:
         """What the model sees of tokens [B, N, C], once or twice, at a noise level."""
@@ -188,10 +207,15 @@ class _GuidedStream:
         )
         return seen if self.reference is None else seen.followed_by(self.reference)
 
-    def guided(self, wanted: Tensor, negative: Tensor) -> Tensor:
-        """The prediction [B, N, C] of the prompts, led away from that of the negative prompts."""
-        found = negative + self.guidance_scale * (wanted - negative)
-        if self.guidance_rescale == 0:
+    def guided(self, wanted: Tensor, negative: Tensor | None, perturbed: Tensor | None) -> Tensor:
+        """The prediction [B, N, C] of the prompts, led away from that of the negative prompts and from that
+        without self-attention, as far as there are such."""
+        found = wanted
+        if negative is not None:
+            found = negative + self.guidance_scale * (wanted - negative)
+        if perturbed is not None:
+            found = found + self.stg_scale * (wanted - perturbed)
+        if self.guidance_rescale == 0 or found is wanted:
             return found
         spread, own = (each.std(dim=(1, 2), keepdim=True) for each in (wanted, found))
         return found * (1 + self.guidance_rescale * (spread / own - 1))
@@ -207,6 +231,7 @@ class _GuidedModel:
     denoiser: Denoiser
     text: Text
     streams: Mapping[str, _GuidedStream]
+    stg: SpatioTemporalGuidance | None
 
     @classmethod
     def build(
@@ -221,20 +246,31 @@ class _GuidedModel:
             streams={
                 name: _guided_stream(name, denoiser, requests, settings) for name in settings.shapes
             },
+            stg=settings.stg,
         )
 
     def velocity(self, tokens: Mapping[str, Tensor], level: float) -> dict[str, Tensor]:
         """Guided velocities [B, N, C] of tokens [B, N, C] at a noise level, by stream."""
         seen = {name: self.streams[name].seen(each, level) for name, each in tokens.items()}
         predictions = self.denoiser.denoise(seen, self.text)
+        perturbed = self._perturbed(seen, len(next(iter(tokens.values()))))
         found = {}
         for name, each in tokens.items():
-            stream = self.streams[name]
-            prediction = predictions[name][:, : each.shape[1]].float()
-            if len(prediction) == 2 * len(each):
-                prediction = stream.guided(*prediction.chunk(2))
+            stream, count = self.streams[name], each.shape[1]
+            wanted, *others = predictions[name][:, :count].float().split(len(each))
+            without = perturbed[name][:, :count].float() if stream.stg_scale else None
+            prediction = stream.guided(wanted, others[0] if others else None, without)
             found[name] = prediction * stream.sampled[..., None]
         return found
+
+    def _perturbed(self, seen: Mapping[str, StreamInput], prompts: int) -> Mapping[str, Tensor]:
+        """What the model predicts of the prompts without self-attention; nothing where that doesn't guide."""
+        if self.stg is None:
+            return {}
+        blocks = self.denoiser.stg_blocks if self.stg.blocks is None else self.stg.blocks
+        with self.denoiser.without_self_attention(blocks, self.stg.streams):
+            wanted = {name: each.first(prompts) for name, each in seen.items()}
+            return self.denoiser.denoise(wanted, self.text.first(prompts))
 
 
 def _guided_stream(
@@ -254,6 +290,7 @@ def _guided_stream(
         ),
         guidance_scale=settings.guidance_scales.get(name, settings.guidance_scale),
         guidance_rescale=settings.guidance_rescale,
+        stg_scale=settings.stg.scale if settings.stg and name in settings.stg.streams else 0.0,
     )
 
 

@@ -7,34 +7,25 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..config import TrainingConfig, build
 from ..events import Reporter, StopSignal
 from ..families.base import Denoiser, StreamInput, Text
-from ..families.model import Model, ModelFacts
-from ..families.names import PROMPT, VIDEO
-from ..families.open import MINIATURE, open_model
+from ..families.open import open_model
+from ..geometry import VideoSize
 from ..models.device import free_memory, peak_bytes
 from ..models.precision import autocast
 from ..training.trainable import Trainable, load_trainable
+from .random_model import LTX_VIDEO, Kind, Sizes, random_model
 
-LAYER_COUNT = 4
-_TEXT_WIDTH, _TEXT_TOKENS, _SEED = 256, 32, 0
+_TEXT_TOKENS, _SEED = 32, 0
+_FPS = 25.0
+_RATE = torch.tensor([_FPS])
 
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of the model, and of a clip's latents: frames, rows, columns."""
-
-    heads: int
-    head_width: int
-    clip: tuple[int, int, int]
-
-
-ON_ACCELERATOR = Sizes(32, 64, (7, 16, 16))
+ON_ACCELERATOR = Sizes(32, 64, VideoSize(512, 512, 49))
 """Blocks of the 2B model, with a clip of 1,792 tokens."""
-ON_CPU = Sizes(2, 64, (2, 4, 4))
+ON_CPU = Sizes(2, 64, VideoSize(128, 128, 9))
 """A second or less for each step."""
 
 
@@ -43,7 +34,7 @@ class Step:
     """What a training step gave.
 
     Attributes:
-        gradients: of the LoRA, one after another, float32 on the CPU.
+        gradients: of what is trained, one after another, float32 on the CPU.
         seconds: of the last of some steps.
         peak_bytes: what the device's tensors took at most, weights included.
     """
@@ -65,6 +56,7 @@ class Bench:
     sizes: Sizes
     report: Reporter
     stop: StopSignal
+    kind: Kind = LTX_VIDEO
 
     @property
     def is_accelerator(self) -> bool:
@@ -78,14 +70,20 @@ class Bench:
     def on_cpu(self) -> "Bench":
         return replace(self, device=torch.device("cpu"))
 
-    def step(self, steps: int = 2, checkpointing: bool = False, **acceleration: Any) -> Step:
-        """Trains a LoRA for some steps that are all the same, and gives what the last one gave.
+    def step(
+        self,
+        steps: int = 2,
+        checkpointing: bool = False,
+        training_mode: str = "lora",
+        **acceleration: Any,
+    ) -> Step:
+        """Trains for some steps that are all the same, and gives what the last one gave.
 
         Args:
             acceleration: options of the section.
         """
         try:
-            trainable = self._load(checkpointing, acceleration)
+            trainable = self._load(checkpointing, training_mode, acceleration)
             mode = acceleration.get("mixed_precision_mode", "bf16")
             found = [self._run(trainable, mode) for _ in range(steps)]
             return found[-1]
@@ -93,18 +91,22 @@ class Bench:
             trainable = None  # type: ignore[assignment]
             free_memory()
 
-    def _load(self, checkpointing: bool, acceleration: Mapping[str, Any]) -> Trainable:
+    def _load(
+        self, checkpointing: bool, training_mode: str, acceleration: Mapping[str, Any]
+    ) -> Trainable:
         options = {"compile_with_inductor": False, **acceleration}
         values = {
             "data": {"preprocessed_data_root": "random"},
+            "model": {"training_mode": training_mode},
             "lora": {"rank": 16, "alpha": 16},
             "optimization": {"enable_gradient_checkpointing": checkpointing, "steps": 1000},
             "acceleration": options,
         }
         config = build(TrainingConfig, values)
-        trained = load_trainable(
-            config, _random_model(self.sizes), self.device, self.report, self.stop
-        )
+        model = random_model(self.kind, self.sizes)
+        trained = load_trainable(config, model, self.device, self.report, self.stop)
+        if training_mode == "full":
+            return trained
         generator = torch.Generator().manual_seed(_SEED)
         for parameter in trained.parameters:
             noise = torch.randn(parameter.shape, generator=generator) / 50
@@ -114,19 +116,18 @@ class Bench:
     def _run(self, trainable: Trainable, mode: str) -> Step:
         denoiser, device = trainable.denoiser, self.device
         generator = torch.Generator().manual_seed(_SEED)
-        shape, stream = self.sizes.clip, denoiser.streams[VIDEO]
-        latents = torch.randn(1, stream.channels, *shape, generator=generator)
-        tokens = stream.to_tokens(latents)
-        levels = torch.full(tokens.shape[:2], 0.5)
-        positions = stream.positions(shape, torch.tensor([25.0]))
-        words = torch.randn(_TEXT_TOKENS, _TEXT_WIDTH, generator=generator)
-        text = Text.padded([{PROMPT: words}]).to(device, denoiser.dtype)
-        seen = {VIDEO: StreamInput(tokens, levels, positions).to(device)}
+        seen = {name: each.to(device) for name, each in self._clip(denoiser, generator).items()}
+        words = {
+            name: torch.randn(_TEXT_TOKENS, width, generator=generator)
+            for name, width in self.kind.text_widths(self.sizes).items()
+        }
+        text = Text.padded([words]).to(device, denoiser.dtype)
         peak_bytes(device)
         began = time.perf_counter()
         with autocast(mode, device):
-            velocity = denoiser.denoise(seen, text)[VIDEO]
-        (velocity.float() - tokens.to(device)).square().mean().backward()
+            velocities = denoiser.denoise(seen, text)
+        errors = [velocities[name].float() - each.tokens for name, each in seen.items()]
+        torch.stack([error.square().mean() for error in errors]).sum().backward()
         gradients = [p.grad for p in trainable.parameters if p.grad is not None]
         flat = torch.cat([gradient.float().flatten() for gradient in gradients]).cpu()
         seconds = time.perf_counter() - began  # the copy to the CPU has waited for the device
@@ -134,39 +135,12 @@ class Bench:
             parameter.grad = None
         return Step(flat, seconds, peak_bytes(device))
 
-
-class _RandomTransformer:
-    """The transformer of a `Model` that nobody has trained."""
-
-    identity, content, module_names = "random", None, None
-
-    def __init__(self, sizes: Sizes):
-        self._like = open_model(MINIATURE)
-        width = sizes.heads * sizes.head_width
-        self._config = {
-            "num_layers": LAYER_COUNT,
-            "num_attention_heads": sizes.heads,
-            "attention_head_dim": sizes.head_width,
-            "cross_attention_dim": width,
-            "caption_channels": _TEXT_WIDTH,
-        }
-
-    @property
-    def facts(self) -> ModelFacts:
-        return ModelFacts(False, _TEXT_WIDTH, "random", "random", self._config)
-
-    def require(self) -> None:
-        pass
-
-    def load(self, dtype: torch.dtype) -> Any:
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(_SEED)
-            # Past the method of diffusers, which warns of layers that this model has none of.
-            return nn.Module.to(self._like.family.layers.new_transformer(self._config), dtype)
-
-    def denoiser(self, transformer: Any) -> Denoiser:
-        return self._like.transformer.denoiser(transformer)
-
-
-def _random_model(sizes: Sizes) -> Model:
-    return replace(open_model(MINIATURE), transformer=_RandomTransformer(sizes))
+    def _clip(self, denoiser: Denoiser, generator: torch.Generator) -> dict[str, StreamInput]:
+        """Noised latents of each stream."""
+        family, found = open_model(self.kind.miniature).family, {}
+        for name, shape in family.latent_shapes(self.sizes.clip, _FPS).items():
+            stream = denoiser.streams[name]
+            latents = torch.randn(1, stream.channels, *shape, generator=generator)
+            tokens, positions = stream.to_tokens(latents), stream.positions(shape, _RATE)
+            found[name] = StreamInput(tokens, torch.full(tokens.shape[:2], 0.5), positions)
+        return found

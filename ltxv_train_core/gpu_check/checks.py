@@ -1,15 +1,24 @@
 """What is checked. Each check returns what it has seen, or raises `Broken` or `Skipped`."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 from ..config import OptimizationConfig, PreprocessSettings, TrainingConfig, build
-from ..events import Event, Notice, Progress, SamplesWritten, StepCompleted
+from ..diffusion.sampler import SampleRequest, SamplerSettings, SpatioTemporalGuidance, sample
+from ..errors import Cancelled
+from ..events import Control, Event, Notice, Progress, SamplesWritten, StepCompleted
 from ..families.ltxv.miniature.datasets import generate
+from ..families.names import AUDIO
 from ..families.open import MINIATURE, open_model
+from ..geometry import VideoSize
 from ..memory_errors import lacks_device_memory, lacks_host_memory
 from ..models.device import free_bytes, free_memory, total_bytes
 from ..models.memory.quantize import BITS, eight_bit_problem, quantization_problem
@@ -18,13 +27,20 @@ from ..preprocessing.preprocess import preprocess
 from ..training.decoding import TILE_FRAMES, TILE_PX, decode_videos
 from ..training.trainer import train
 from ..units import byte_size
-from .bench import LAYER_COUNT, Bench, Step
+from .bench import Bench, Step
 from .names import NAMES
+from .random_model import LAYER_COUNT, LTX_2, LTX_VIDEO
 
 EQUAL, NEAR, FAIR = 0.9999, 0.99, 0.9
 """How like gradients are that differ by rounding, by half precision, and by quantization."""
 _LIKENESS_OF_BITS = {8: NEAR, 4: FAIR, 2: 0.3}
 _LEFT_BYTES = 2**26
+_TOO_FEW_BYTES = 2**28
+"""For decoding the miniature's 512x512x65 as a whole."""
+_TILED_DIFFERENCE = 6.0
+"""Of random latents, whose tiles have much to blend. Of 255."""
+_STOP_SECONDS = 120.0
+"""The longest that a stop may take. A program of the compiler that has begun ends first."""
 
 
 class Broken(Exception):
@@ -60,7 +76,7 @@ def checkpointing(bench: Bench) -> str:
 def offloading(bench: Bench) -> str:
     """So do blocks in host memory, whose weights are copied while others work."""
     events: list[Event] = []
-    watching = Bench(bench.device, bench.sizes, events.append, bench.stop)
+    watching = replace(bench, report=events.append)
     found = watching.step(steps=3, blocks_to_offload=LAYER_COUNT)
     _require_like(found, bench.plain, EQUAL)
     _require_less(bench, found)
@@ -88,7 +104,7 @@ def compilation(bench: Bench) -> str:
     graphs, told = [], []
     for _ in range(2):
         events: list[Event] = []
-        watching = Bench(bench.device, bench.sizes, events.append, bench.stop)
+        watching = replace(bench, report=events.append)
         found = watching.step(steps=4, compile_with_inductor=True, compilation_mode="default")
         _require_like(found, bench.plain, NEAR)
         graphs.append(sum(isinstance(e, Progress) and "compile" in e.phase for e in events) // 2)
@@ -98,6 +114,55 @@ def compilation(bench: Bench) -> str:
     if not all(graphs):
         raise Broken(f"graphs of the first run and the second: {graphs}")
     return f"{_told(bench, found)}; {graphs[0]} graphs"
+
+
+def full_training(bench: Bench) -> str:
+    """Without a LoRA all weights have the gradients that a CPU calculates in float32."""
+    exact = bench.on_cpu().step(steps=1, training_mode="full", mixed_precision_mode="no")
+    found = bench.step(training_mode="full", checkpointing=True)
+    _require_like(found, exact, NEAR)
+    return _told(bench, found)
+
+
+def video_with_sound(bench: Bench) -> str:
+    """Blocks of LTX-2 have the CPU's gradients, alone and with checkpointing and offloading."""
+    ltx2 = replace(bench, kind=LTX_2)
+    _require_like(ltx2.plain, ltx2.on_cpu().step(steps=1, mixed_precision_mode="no"), NEAR)
+    saving = ltx2.step(steps=3, checkpointing=True, blocks_to_offload=LAYER_COUNT)
+    _require_like(saving, ltx2.plain, EQUAL)
+    _require_less(ltx2, saving)
+    return f"{_told(ltx2, ltx2.plain)}; saving memory {_told(ltx2, saving)}"
+
+
+def sampling(bench: Bench) -> str:
+    """Samples with guidance, STG and a rescale are those of a CPU, in both families."""
+    told = []
+    for kind in (LTX_VIDEO, LTX_2):
+        ours, expected = (
+            _sampled(kind.miniature, device) for device in (bench.device, torch.device("cpu"))
+        )
+        for name, latents in expected.items():
+            difference = float((ours[name] - latents).std() / latents.std())
+            if not difference < 1 - NEAR:
+                raise Broken(f"{name} of {kind.miniature} differs by {difference:.1%} of the CPU's")
+            told.append(f"{name} of {kind.miniature} differs by {difference:.1e}")
+    return ", ".join(told)
+
+
+def _sampled(name: str, device: torch.device) -> dict[str, torch.Tensor]:
+    model = open_model(name)
+    shapes = model.family.latent_shapes(VideoSize(96, 96, 17), 25.0)
+    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32).to(device))
+    prompt, negative = model.load_text_encoder().encode(["a red circle moves up", ""])
+    settings = SamplerSettings(
+        shapes,
+        steps=2,
+        guidance_scale=3.0,
+        guidance_rescale=0.7,
+        guidance_scales={AUDIO: 7.0},
+        stg=SpatioTemporalGuidance(1.0, None, frozenset(shapes)),
+    )
+    return sample(denoiser, [SampleRequest(prompt, negative, 0)], settings)
 
 
 def optimizers(bench: Bench) -> str:
@@ -135,6 +200,31 @@ def decoding(bench: Bench) -> str:
     return f"pixels differ from the CPU's by {difference:.2f} of 255; {shape} in tiles"
 
 
+def decoding_with_little_memory(bench: Bench) -> str:
+    """Where the memory isn't enough, a sample is decoded in tiles or on the CPU, and nearly the same."""
+    if not bench.is_accelerator:
+        raise Skipped("a CPU has nothing to fall back to")
+    source = open_model(MINIATURE)
+    told: list[Event] = []
+    latents = torch.randn(1, 128, 9, 16, 16, generator=torch.Generator().manual_seed(0))
+    (whole,) = decode_videos(latents, source, bench.device)
+    free_memory()
+    size = max(0, free_bytes(bench.device) - _TOO_FEW_BYTES)
+    filler = torch.empty(size, dtype=torch.uint8, device=bench.device)
+    try:
+        (video,) = decode_videos(latents, source, bench.device, told.append)
+    finally:
+        del filler
+        free_memory()
+    ways = [e.message.rpartition(" is decoded ")[2] for e in told if isinstance(e, Notice)]
+    if not ways:
+        raise Skipped("this device gives more memory than it has")
+    difference = float((torch.from_numpy(video).float() - torch.from_numpy(whole)).abs().mean())
+    if difference > _TILED_DIFFERENCE:
+        raise Broken(f"{ways[-1]} pixels differ by {difference:.1f} of 255")
+    return f"decoded {', then '.join(ways)}; pixels differ by {difference:.2f} of 255"
+
+
 def out_of_memory(bench: Bench) -> str:
     """Too large a tensor is an error that is recognised, and leaves the device usable."""
     try:
@@ -160,24 +250,86 @@ def memory_goes_back(bench: Bench) -> str:
 
 def whole_run(bench: Bench) -> str:
     """The miniature's way from clips to a LoRA, with samples."""
-    with TemporaryDirectory() as folder:
-        clips = generate("stripes", Path(folder, "clips"), clips=2, stop=bench.stop)
-        settings = PreprocessSettings(clips.metadata, MINIATURE, "64x64x9")
-        samples = {"prompts": ["a red circle"], "video_dims": [64, 64, 9], "inference_steps": 2}
-        values = {
-            "output_dir": str(Path(folder, "runs")),
-            "model": {"model_source": MINIATURE},
-            "optimization": {"steps": 3},
-            "data": {"preprocessed_data_root": str(preprocess(settings, stop=bench.stop).root)},
-            "validation": {**samples, "interval": 3, "skip_initial_validation": True},
-        }
-        events: list[Event] = []
-        result = train(build(TrainingConfig, values), events.append, bench.stop)
+    samples = {"prompts": ["a red circle"], "video_dims": [64, 64, 9], "inference_steps": 2}
+    validation = {**samples, "interval": 3, "skip_initial_validation": True}
+    events: list[Event] = []
+    with _prepared_run(bench, optimization={"steps": 3}, validation=validation) as config:
+        result = train(config, events.append, bench.stop)
         losses = [event.loss for event in events if isinstance(event, StepCompleted)]
         if not any(isinstance(event, SamplesWritten) for event in events):
             told = [e.message for e in events if isinstance(e, Notice) and e.is_problem]
             raise Broken(f"it has no samples: {'; '.join(told)}")
     return f"{result.step} steps and a sample, loss {losses[0]:.3f} to {losses[-1]:.3f}"
+
+
+def stopping(bench: Bench) -> str:
+    """A stop ends a run with offloaded blocks, which resumes then, and a compiler at work."""
+    control, steps = Control(), 10_000
+    asked = [0.0]
+
+    def stop_within_a_step(event: Event) -> None:
+        if isinstance(event, StepCompleted) and event.step == 2:
+            threading.Timer(event.step_seconds / 2, stop).start()
+
+    def stop() -> None:
+        asked[0] = time.monotonic()
+        control.stop()
+
+    offloaded = {
+        "optimization": {"steps": steps},
+        "acceleration": {"blocks_to_offload": LAYER_COUNT},
+    }
+    with _prepared_run(bench, **offloaded) as config:
+        first = train(config, stop_within_a_step, control)
+        seconds = time.monotonic() - asked[0]
+        if not 2 <= first.step < steps or seconds > _STOP_SECONDS:
+            raise Broken(f"stopped at step {first.step}, {seconds:.0f} s after it was asked")
+        again = Control()
+        second = train(
+            config, lambda e: again.stop() if isinstance(e, StepCompleted) else None, again
+        )
+        if second.step <= first.step:
+            raise Broken(f"resumed from step {first.step}, it stands at {second.step}")
+    told = f"a run ends {seconds:.1f} s after the stop and resumes at step {first.step}"
+    return f"{told}; {_stopped_compiler(bench)}"
+
+
+def _stopped_compiler(bench: Bench) -> str:
+    stop, asked, told = threading.Event(), [0.0], []
+
+    def report(event: Event) -> None:
+        if isinstance(event, Progress) and "compile" in event.phase and not stop.is_set():
+            asked[0] = time.monotonic()
+            stop.set()
+        if isinstance(event, Notice) and "no effect" in event.message:
+            told.append(event.message)
+
+    watching = replace(bench, report=report, stop=stop)
+    try:
+        watching.step(steps=1, compile_with_inductor=True, compilation_mode="default")
+    except Cancelled:
+        seconds = time.monotonic() - asked[0]
+        if seconds > _STOP_SECONDS:
+            raise Broken(f"the compiler ended {seconds:.0f} s after the stop") from None
+        return f"compiling ends after {seconds:.1f} s"
+    if told:
+        return told[0]
+    raise Broken("a stop did not end compiling")
+
+
+@contextmanager
+def _prepared_run(bench: Bench, **sections: Any) -> Iterator[TrainingConfig]:
+    """The configuration of a run of the miniature, in a folder that is there within the block."""
+    with TemporaryDirectory() as folder:
+        clips = generate("stripes", Path(folder, "clips"), clips=2, stop=bench.stop)
+        settings = PreprocessSettings(clips.metadata, MINIATURE, "64x64x9")
+        values = {
+            "output_dir": str(Path(folder, "runs")),
+            "model": {"model_source": MINIATURE},
+            "data": {"preprocessed_data_root": str(preprocess(settings, stop=bench.stop).root)},
+            **sections,
+        }
+        yield build(TrainingConfig, values)
 
 
 def _require_like(found: Step, expected: Step, least: float) -> None:
@@ -203,7 +355,9 @@ def _told(bench: Bench, found: Step) -> str:
 
 
 _FUNCTIONS = (
-    *(training_step, half_precision, checkpointing, offloading, quantization, optimizers),
-    *(text_encoder_in_8_bits, decoding, out_of_memory, memory_goes_back, whole_run, compilation),
+    *(training_step, half_precision, checkpointing, offloading, full_training, video_with_sound),
+    *(quantization, optimizers, text_encoder_in_8_bits, sampling, decoding),
+    *(decoding_with_little_memory, out_of_memory, memory_goes_back, whole_run, stopping),
+    compilation,
 )
 CHECKS: dict[str, Callable[[Bench], str]] = dict(zip(NAMES, _FUNCTIONS, strict=True))

@@ -1,6 +1,7 @@
 """The names of the checks, in their order: what takes longest comes last. No torch."""
 
 NAMES = (
-    *("step", "fp16", "checkpointing", "offloading", "quantization", "optimizers"),
-    *("8-bit-text-encoder", "decoding", "out-of-memory", "memory-goes-back", "run", "compilation"),
+    *("step", "fp16", "checkpointing", "offloading", "full-training", "ltx-2", "quantization"),
+    *("optimizers", "8-bit-text-encoder", "sampling", "decoding", "decoding-fallback"),
+    *("out-of-memory", "memory-goes-back", "run", "stop", "compilation"),
 )

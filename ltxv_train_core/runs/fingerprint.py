@@ -23,7 +23,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
     "hub": True,
     "trackers": True,
     "model": {"model_source", *PART_SOURCES},  # the identity says it
-    "optimization": {"max_non_finite_steps"},
+    "optimization": {"max_non_finite_steps", "checkpointing_budget"},
     "acceleration": {
         "compile_with_inductor",
         "compilation_mode",

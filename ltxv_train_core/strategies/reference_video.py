@@ -25,7 +25,7 @@ class ReferenceVideoStrategy(StandardStrategy):
         if latents is None:
             return target
         stream = self.streams[name]
-        tokens = stream.to_tokens(latents.float())
+        tokens = stream.to_tokens(latents.to(self.arithmetic.dtype).float())
         reference = StreamInput(
             tokens=tokens,
             levels=torch.zeros(tokens.shape[:2]),

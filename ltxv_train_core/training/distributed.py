@@ -114,6 +114,17 @@ class Processes:
             dist.destroy_process_group()
 
 
+@dataclass(frozen=True)
+class AgreedStop:
+    """The stop of the first process, looked at by all at the same place."""
+
+    processes: Processes
+    own: StopSignal
+
+    def is_set(self) -> bool:
+        return bool(self.processes.agree(self.own.is_set()))
+
+
 def _open_group(rank: int, count: int, local_rank: int, stop: StopSignal | None) -> None:
     store = rendezvous.open_store(is_host=rank == 0)
     rendezvous.meet(store, rank, count, stop)

@@ -9,11 +9,12 @@ from ..events import Control, HeldOutMeasured, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
 from ..runs import RunWriter
 from ..runs.best_step import best_step
+from ..runs.held_out_file import HeldOutLosses
 from ..runs.smoothing import LossAverage
-from .distributed import Processes
+from .distributed import AgreedStop, Processes
 from .held_out import HeldOut
 from .lora_metadata import lora_metadata
-from .memory_fit import tell_fit
+from .memory_fit import keep_to_budget, tell_fit
 from .parallel import is_sharded
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
@@ -52,6 +53,7 @@ class TrainingLoop:
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
         _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
+        keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )
@@ -112,30 +114,36 @@ class TrainingLoop:
             self.report(Notice(warning, lasting=True))
 
     def _follow_up(self) -> None:
-        """Does what is due after a step. Of sharded weights every process brings its part; that one is
-        due only the first one knows."""
+        """Does what is due after a step. Of sharded weights every process brings its part; what is due or
+        asked for only the first one knows."""
         asked = self.control.take_requests()
         due = self.saves.due("checkpoint" in asked) if self.processes.is_first else None
         if self.is_sharded:
-            due = self.processes.agree(due)
+            due, asked = self.processes.agree((due, asked))
         self.saves.save_due(due)
         self._measure_if_due()
-        if self.processes.is_first:
-            self._sample_if_due("sample" in asked)
+        self._sample_if_due("sample" in asked)
 
     def _measure_if_due(self) -> None:
         """Measures the held-out clips: in the first process, or of sharded weights in all."""
         held_out, runner = self.held_out, self.runner
         if held_out is None or not held_out.is_due(runner.step, self.plan.steps):
             return
-        if self.processes.is_first or self.is_sharded:
-            losses = held_out.measure(runner, self.control)
-        if self.processes.is_first:
-            self.plan.run.append_held_out(losses)
-            best = best_step(self.plan.run.held_out())
-            assert best is not None
-            self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
+        stop = AgreedStop(self.processes, self.control) if self.is_sharded else self.control
+        try:
+            if self.processes.is_first or self.is_sharded:
+                losses = held_out.measure(runner, stop, self.is_sharded)
+            if self.processes.is_first:
+                self._record_held_out(losses)
+        except Cancelled:
+            pass  # the loop ends at its next look
         self._look_whether_over()
+
+    def _record_held_out(self, losses: HeldOutLosses) -> None:
+        self.plan.run.append_held_out(losses)
+        best = best_step(self.plan.run.held_out())
+        assert best is not None
+        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
 
     def _look_whether_over(self) -> None:
         """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows."""

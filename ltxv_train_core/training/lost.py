@@ -7,10 +7,15 @@ from contextlib import contextmanager, suppress
 import torch.distributed as dist
 
 from ..runs import Failure
+from . import distributed
 from .distributed import Processes
 from .heartbeats import BEAT_SECONDS, SILENT_BEATS, Heartbeats
 
 _RESUME = "Queue the run again to resume it from where it was last saved"
+
+
+_OF_GLOO = ("gloo", "pair closure")
+"""What its errors say; the latter where the time is over."""
 
 
 class ProcessLostError(RuntimeError):
@@ -54,13 +59,17 @@ def watched(processes: Processes, fail: Callable[[Failure], None]) -> Iterator[N
 
 def _is_of_connection(error: Exception) -> bool:
     """Whether another process could not be reached. Errors of gloo have no type of their own."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+    said = str(error).lower()
+    return isinstance(error, dist.DistError) or any(words in said for words in _OF_GLOO)
 
 
 def _who(processes: Processes, beats: Heartbeats) -> str:
     with suppress(RuntimeError):  # the store is gone with the first process
         rank = beats.find_lost()
         if rank is None:
-            return "the connection to another process broke, or it was stuck for half an hour"
+            minutes = distributed.COLLECTIVE.total_seconds() / 60
+            return (
+                f"the connection to another process broke, or one was stuck for {minutes:g} minutes"
+            )
         return f"{processes.name_of(rank)} is gone"
     return f"{processes.name_of(0)} is gone"

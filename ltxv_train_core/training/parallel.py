@@ -5,8 +5,9 @@ runs. FSDP2 (`fully_shard`) where each has a part of them: for the weights, grad
 training, and for a frozen base that one card can't hold.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,7 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
     found = {
         "acceleration.quantization": options.quantization is not None,
         "acceleration.blocks_to_offload": options.blocks_to_offload > 0,
+        "optimization.checkpointing_budget": config.optimization.checkpointing_budget is not None,
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),
@@ -94,6 +96,27 @@ def accumulating(forward: nn.Module, is_last: bool) -> AbstractContextManager[No
     if isinstance(forward, DistributedDataParallel) and not is_last:
         return forward.no_sync()
     return nullcontext()
+
+
+@contextmanager
+def with_all_parts(denoiser: Denoiser, forward: nn.Module) -> Iterator[Denoiser]:
+    """A denoiser of sharded weights for forward passes alone, which all processes make alike."""
+    # Outside the blocks weights stay whole after a pass, and may be others before it: those of the average.
+    forward.reshard()  # type: ignore[operator]
+    try:
+        yield _AllParts(denoiser, forward)
+    finally:
+        forward.reshard()  # type: ignore[operator]
+
+
+class _AllParts:
+    """A denoiser whose passes go through what brings the weights together."""
+
+    def __init__(self, denoiser: Denoiser, forward: nn.Module):
+        self._denoiser, self.denoise = denoiser, forward
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._denoiser, name)
 
 
 def _shard(forward: DenoisingPass, trainable: Trainable, processes: Processes) -> None:

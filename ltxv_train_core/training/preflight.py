@@ -23,6 +23,7 @@ from ..families.open import (
     open_model,
 )
 from ..families.registry import published_version
+from ..families.self_attention import blocks_problem
 from ..lora.initialize import require_start, start_notes
 from ..lora.model_sizes import ModelSizes
 from ..lora.targets import match_names
@@ -126,7 +127,7 @@ def _sampling_notes(config: TrainingConfig) -> list[str]:
     version = published_version(source)
     if version is not None:
         sampling: Sampling | None = version.sampling
-    elif as_path(source).is_file():
+    elif as_path(source).exists():
         try:
             sampling = open_model(source).sampling
         except ModelError:
@@ -165,6 +166,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         dataset = _attempt(lambda: strategy.open_data(config), found)
     if model is not None:
         found += _off_the_grid(config.validation, model)
+        found += _missing_blocks(config.validation, model)
     if model is not None and dataset is not None:
         found += _attempt(lambda: _strangers(config, dataset, model), found) or []
     found += [
@@ -268,6 +270,15 @@ def _off_the_grid(validation: ValidationConfig, model: Model) -> list[str]:
     """A size of samples that the model's family doesn't take."""
     problem = model.family.grid.problem(validation.size)
     return [f"validation.video_dims: {problem}"] if problem else []
+
+
+def _missing_blocks(validation: ValidationConfig, model: Model) -> list[str]:
+    """Blocks that the model doesn't have, where it is known how many it has."""
+    described = model.facts.transformer_config or {}
+    if validation.stg_blocks is None or "num_layers" not in described:
+        return []
+    problem = blocks_problem(validation.stg_blocks, described["num_layers"])
+    return [f"validation.stg_blocks: {problem}"] if problem else []
 
 
 def _unusable_prompts(validation: ValidationConfig) -> list[str]:

@@ -1,7 +1,8 @@
 """Samples while a run trains, when they are due or asked for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..config import TrainingConfig
@@ -9,22 +10,18 @@ from ..errors import Cancelled
 from ..events import Notice, Reporter
 from ..families.model import Model
 from ..models.device import free_memory
-from .distributed import Processes
-from .parallel import is_sharded
+from .distributed import AgreedStop, Processes
+from .parallel import is_sharded, with_all_parts
 from .step import StepRunner
 from .validation import Validator
-
-_NO_SAMPLES = (
-    "no samples while this run trains: its weights are shared among processes, and the first one alone "
-    "can't use them. Sample what it has written"
-)
 
 _NO_GRAPH = "no_graph"
 """Name of the text that says why a sample brings no graph; the panel looks for how the text begins."""
 
 
 class RunSampler:
-    """Samples of a run's prompts."""
+    """Samples of a run's prompts. Of several processes the first one samples; where each has a part of the weights,
+    all of them do, and the first one decodes."""
 
     def __init__(
         self,
@@ -34,8 +31,8 @@ class RunSampler:
         report: Reporter,
         graph: Mapping[str, str] | None = None,
     ):
-        """Encodes the prompts, where samples come at intervals; of several processes, the first one
-        samples. Made before the transformer is loaded: the text encoder needs its memory.
+        """Encodes the prompts, where samples come at intervals. Made before the transformer is loaded: the
+        text encoder needs its memory.
 
         Args:
             graph: the ComfyUI graph that trains, for the samples' files, unless
@@ -43,22 +40,75 @@ class RunSampler:
         """
         self.texts = _texts_of_files(graph, config.checkpoints.embed_workflow)
         self.config, self.source, self.device = config, source, processes.device
-        self.report = report
-        self.validator: Validator | None = None
+        self.processes, self.report = processes, report
         self.is_sharded = is_sharded(config, processes.count)
-        if self.is_sharded and config.validation.prompts:
-            report(Notice(_NO_SAMPLES, lasting=True))
-        elif processes.is_first:
-            self.validator = Validator.prepare(config, source, self.device)
+        self.takes_part = processes.is_first or self.is_sharded
+        self.validator = self._prepared()
 
     def sample_if_due(self, runner: StepRunner, folder: Path, asked: bool = False) -> None:
-        """Samples into a folder. A failure is reported and costs no step."""
+        """Samples into a folder. A failure is reported and costs no step, unless other processes wait for this
+        one."""
         due = self.validator is not None and self.validator.is_due(runner.step, runner.steps)
-        if self.is_sharded or (not asked and not due):
+        if not self.takes_part or not (asked or due):
             return
         runner.denoiser.transformer.eval()
         try:
-            self._sample(runner, folder)
+            if self.is_sharded:
+                self._sample_together(runner, folder)
+            else:
+                with self._failure_told(runner):
+                    self._sample(runner, folder)
+        finally:
+            runner.denoiser.transformer.train()
+            free_memory()
+
+    def _prepared(self, asked: bool = False) -> Validator | None:
+        """Takes part in what the first process encodes."""
+        made = None
+        if self.processes.is_first:
+            made = Validator.prepare(self.config, self.source, self.device, asked)
+        if not self.is_sharded:
+            return made
+        requests = self.processes.agree(None if made is None else made.requests)
+        if requests is None:
+            return None
+        return Validator(self.config.validation, self.source, self.device, requests)
+
+    def _sample(self, runner: StepRunner, folder: Path) -> None:
+        if (validator := self._when_asked()) is None:
+            return
+        with runner.autocast(), runner.stepper.weights_to_sample():
+            latents = validator.latents(runner.denoiser, self.report, runner.control)
+            self.report(validator.write(latents, runner.step, folder, self.report, self.texts))
+
+    def _sample_together(self, runner: StepRunner, folder: Path) -> None:
+        """Every process brings its part of the weights to each forward pass, and stops with the others."""
+        if (validator := self._when_asked()) is None:
+            return
+        stop = AgreedStop(self.processes, runner.control)
+        try:
+            with (
+                runner.autocast(),
+                runner.stepper.weights_to_sample(),
+                with_all_parts(runner.denoiser, runner.forward) as denoiser,
+            ):
+                latents = list(validator.latents(denoiser, self.report, stop))
+        except Cancelled:
+            return  # the loop ends at its next look
+        if self.processes.is_first:
+            with self._failure_told(runner):
+                self.report(validator.write(latents, runner.step, folder, self.report, self.texts))
+
+    def _when_asked(self) -> Validator | None:
+        self.validator = self.validator or self._prepared(asked=True)
+        if self.validator is None:
+            self.report(Notice("no samples: the run has no validation.prompts"))
+        return self.validator
+
+    @contextmanager
+    def _failure_told(self, runner: StepRunner) -> Iterator[None]:
+        try:
+            yield
         except Cancelled:
             pass  # the loop ends at its next look
         except Exception as error:
@@ -68,22 +118,6 @@ class RunSampler:
                     is_problem=True,
                 )
             )
-        finally:
-            runner.denoiser.transformer.train()
-            free_memory()
-
-    def _sample(self, runner: StepRunner, folder: Path) -> None:
-        self.validator = self.validator or Validator.prepare(
-            self.config, self.source, self.device, asked=True
-        )
-        if self.validator is None:
-            self.report(Notice("no samples: the run has no validation.prompts"))
-            return
-        with runner.autocast(), runner.stepper.weights_to_sample():
-            samples = self.validator.run(
-                runner.denoiser, runner.step, folder, self.report, runner.control, self.texts
-            )
-        self.report(samples)
 
 
 def _texts_of_files(graph: Mapping[str, str] | None, embed: bool) -> Mapping[str, str]:

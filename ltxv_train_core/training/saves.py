@@ -26,7 +26,7 @@ SAVE_PHASE = "save"
 """Reported before something is written that may take minutes: no process hangs then."""
 
 _OTHER_DRAWS = (
-    "an earlier version began this run and drew its noise by step. From step {} on noise is drawn by "
+    "an earlier version began run {} and drew its noise by step. From step {} on noise is drawn by "
     "sample: the LoRA is as good, but not the one that the earlier version would have made"
 )
 
@@ -130,8 +130,7 @@ class RunSaves:
             self._saved_step = runner.step if is_checkpoint else None
             kind = "checkpoint" if is_checkpoint else "recovery point"
             self.report(Notice(f"resuming from step {runner.step} ({kind})"))
-            if self.plan.state.recipe == DRAWN_BY_STEP:
-                self.report(Notice(_OTHER_DRAWS.format(runner.step), lasting=True))
+            self._tell_draws(self.run)
         elif self.plan.start is not None:
             self._continue_run(self.plan.start)
         if runner.processes.is_first:
@@ -149,6 +148,13 @@ class RunSaves:
         if self.runner.processes.is_first:
             self.run.take_metrics_of(before)
         self.report(Notice(f"continuing {before.name} from step {self.runner.step}"))
+        self._tell_draws(before)
+
+    def _tell_draws(self, begun: RunFolder) -> None:
+        """Says so where steps from here on see other noise than the version would have drawn that began."""
+        state = begun.written_state()
+        if state is not None and state.recipe == DRAWN_BY_STEP:
+            self.report(Notice(_OTHER_DRAWS.format(begun.name, self.runner.step), lasting=True))
 
     def _save_checkpoint(self) -> None:
         state = self._state()

@@ -1,7 +1,7 @@
 """Videos sampled while training, to see it learn."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..config import AccelerationConfig, TrainingConfig, ValidationConfig
-from ..diffusion.sampler import ConditioningLatents, SampleRequest, SamplerSettings, sample_each
+from ..diffusion.sampler import (
+    ConditioningLatents,
+    SampleRequest,
+    SamplerSettings,
+    SpatioTemporalGuidance,
+    sample_each,
+)
 from ..errors import DataError, LTXVTrainError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal
 from ..families.base import Denoiser, Embedding
@@ -90,6 +96,14 @@ class Validator:
         own = self.config.audio_guidance_scale
         return {} if own is None else {AUDIO: own}
 
+    @property
+    def _stg(self) -> SpatioTemporalGuidance | None:
+        if self.config.stg_scale == 0:
+            return None
+        streams = {"stg_av": frozenset({VIDEO, AUDIO}), "stg_v": frozenset({VIDEO})}
+        guided = streams[self.config.stg_mode] & self.source.family.streams.keys()
+        return SpatioTemporalGuidance(self.config.stg_scale, self.config.stg_blocks, guided)
+
     def run(
         self,
         denoiser: Denoiser,
@@ -99,11 +113,14 @@ class Validator:
         stop: StopSignal,
         texts: Mapping[str, str],
     ) -> SamplesWritten:
-        """Samples every prompt and writes one mp4 each and a contact sheet into the folder.
+        """Samples every prompt and writes one mp4 each and a contact sheet into the folder; see `write`."""
+        latents = self.latents(denoiser, report, stop)
+        return self.write(latents, step, folder, report, texts)
 
-        Args:
-            texts: metadata of the files, JSON by name: the ComfyUI graph that trains, which a canvas opens.
-        """
+    def latents(
+        self, denoiser: Denoiser, report: Reporter, stop: StopSignal
+    ) -> Iterator[dict[str, Tensor]]:
+        """Normalised latents [1, C, ...] of each stream, request by request as they are sampled."""
         how = sample_settings(self.config, self.source.sampling)
         settings = SamplerSettings(
             shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
@@ -113,14 +130,28 @@ class Validator:
             levels=how.levels,
             guidance_rescale=self.config.guidance_rescale,
             guidance_scales=self._guidance_scales,
+            stg=self._stg,
         )
+        return sample_each(denoiser, list(self.requests), settings, report, stop)
+
+    def write(
+        self,
+        sampled: Iterable[dict[str, Tensor]],
+        step: int,
+        folder: Path,
+        report: Reporter,
+        texts: Mapping[str, str],
+    ) -> SamplesWritten:
+        """Decodes latents of all requests, one after another as they come, and writes their files.
+
+        Args:
+            texts: metadata of the files, JSON by name: the ComfyUI graph that trains, which a canvas opens.
+        """
         decoder = VideoDecoder(self.source, self.device, report)
         seconds = self.config.size.frames / self.config.frame_rate
         sound_decoder = SoundDecoder(self.source, self.device, seconds)
         paths, videos, sounds = [], [], []
-        for number, latents in enumerate(
-            sample_each(denoiser, list(self.requests), settings, report, stop)
-        ):
+        for number, latents in enumerate(sampled):
             path = folder / f"{number:03d}.mp4"
             with _kept_where_it_fails(latents, path.with_suffix(".safetensors")):
                 video = decoder.decode(latents[VIDEO][0])

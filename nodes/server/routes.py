@@ -85,6 +85,14 @@ def _loras(request: web.Request) -> list[dict[str, Any]]:
     return run_views.loras(_run(request))
 
 
+def _lora_layers(request: web.Request) -> dict[str, Any]:
+    # The core's LoRA code imports torch's parts: when it is first asked for.
+    from ...ltxv_train_core.lora.changes import LoRAChanges
+    from ...ltxv_train_core.lora.file import read_lora
+
+    return LoRAChanges.of(read_lora(_lora_file(request)).lora).as_json()
+
+
 def _lora_file(request: web.Request) -> Path:
     return _lora(_run(request), request.match_info["file"])
 
@@ -166,6 +174,7 @@ _READ: dict[str, Callable[[web.Request], Any]] = {
     f"{RUN}/upload": _upload,
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
+    f"{RUN}/loras/{{file}}/layers": _lora_layers,
 }
 _CHANGE: dict[str, Change] = {
     f"{PERMISSIONS}/allow": _allow,

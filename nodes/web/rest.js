@@ -33,6 +33,10 @@ export const act = (run, action, body = {}) => post(`/ltxv_train/runs/${part(run
 export const nodesOfConfiguration = (given) => post("/ltxv_train/config/nodes", given);
 
 /** What presets of target modules take, of a rank and a model as widgets name it. */
+export function loraLayers(run, file) {
+  return get(`/ltxv_train/runs/${part(run)}/loras/${part(file)}/layers`);
+}
+
 export const targetPresets = (given) => post("/ltxv_train/lora/presets", given);
 
 /** The upload that a run asks for. */

@@ -59,7 +59,7 @@ export class RunFeed extends EventTarget {
     this.last = null;
     /** What the run does besides steps, for example "sample: 3 of 9". */
     this.activity = "";
-    /** Notices that stay true while the run trains. */
+    /** Notices that stay true while the run trains, one after another. */
     this.warning = "";
     this.error = "";
     this.load();
@@ -97,8 +97,8 @@ export class RunFeed extends EventTarget {
   #refreshing = null;
 
   #takeNotice({ message, lasting }) {
-    if (lasting) this.warning = message;
-    else this.activity = message;
+    if (!lasting) this.activity = message;
+    else if (!this.warning.includes(message)) this.warning = `${this.warning}${this.warning && ". "}${message}`;
   }
 
   #takeStep(data) {

@@ -2,7 +2,8 @@
 
 import { button, element } from "./dom.js";
 import { addLoader } from "./add_loader.js";
-import { act, loraUrl } from "./rest.js";
+import { layerMap } from "./layer_map.js";
+import { act, loraLayers, loraUrl } from "./rest.js";
 import { bytes } from "./units.js";
 
 export class LoRAView {
@@ -14,7 +15,8 @@ export class LoRAView {
     this.shown = "";
     this.files = element("div", {});
     this.message = element("div", { class: "ltxv-message" });
-    this.root = element("div", { class: "ltxv-loras" }, this.message, this.files);
+    this.layers = element("div", {});
+    this.root = element("div", { class: "ltxv-loras" }, this.message, this.files, this.layers);
   }
 
   choose(chosen) {
@@ -48,11 +50,25 @@ export class LoRAView {
       dot,
       element("span", { class: "ltxv-name", title: lora.file }, `step ${lora.step}${average}`),
       element("span", {}, bytes(lora.bytes)),
+      button("Layers", "What it changes, layer by layer", () => this.#showLayers(run, lora.file)),
       button("Load into graph", "Place a loader with this file: behind the selected model loader, or the only one", () =>
         this.#place(run, lora.file),
       ),
       element("a", { href: loraUrl(run, lora.file), download: lora.file, class: "ltxv-button" }, "Download"),
     );
+  }
+
+  async #showLayers(run, file) {
+    const isShown = this.layers.dataset.of === file;
+    this.layers.replaceChildren();
+    this.layers.dataset.of = isShown ? "" : file;
+    if (isShown) return;
+    try {
+      const found = await loraLayers(run, file);
+      if (this.layers.dataset.of === file) this.layers.replaceChildren(layerMap(file, found));
+    } catch (error) {
+      this.message.textContent = error.message;
+    }
   }
 
   async #place(run, file) {

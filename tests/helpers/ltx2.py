@@ -8,16 +8,24 @@ from typing import Any
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 
+from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.families.ltx2.connectors import Connectors, comfy_connector_name
 from ltxv_train_core.families.ltx2.description import as_metadata, described_transformer
 from ltxv_train_core.families.ltx2.layers import LAYERS
-from ltxv_train_core.families.names import TRANSFORMER_PREFIX
+from ltxv_train_core.families.names import (
+    AUDIO,
+    AUDIO_TEXT,
+    TRANSFORMER_PREFIX,
+    VIDEO,
+    VIDEO_TEXT,
+)
 from ltxv_train_core.storage.tensors import write_safetensors
 
 HEADS, HEAD, AUDIO_HEAD, LAYER_COUNT = 4, 32, 16, 2
 WIDTH, AUDIO_WIDTH = HEADS * HEAD, HEADS * AUDIO_HEAD
 CAPTION = 96
 REGISTERS = 128
+TOKENS, SOUNDS, WORDS = 12, 7, 10
 
 _SIZES: dict[str, Any] = {
     "num_layers": LAYER_COUNT,
@@ -108,3 +116,23 @@ def write_checkpoint(
     metadata = as_metadata({"transformer": of_transformer, **(described or {})})
     write_safetensors(path, named | dict(others or {}), metadata)
     return path
+
+
+def given(
+    count: int = 2, with_sound: bool = True, tokens: int = TOKENS, caption: int | None = None
+) -> tuple[dict[str, StreamInput], Text]:
+    """Samples with levels of their own; the first frame of the first one is clean."""
+    torch.manual_seed(3)
+    levels = torch.tensor([0.9, 0.15])[:count, None].repeat(1, tokens)
+    levels[0, :4] = 0
+    positions = torch.rand(count, 3, tokens) * torch.tensor([1.0, 300.0, 300.0])[:, None]
+    seen = {VIDEO: StreamInput(torch.randn(count, tokens, 128), levels, positions)}
+    if with_sound:
+        sound = torch.tensor([0.05, 0.8])[:count, None].repeat(1, SOUNDS)
+        where = torch.rand(count, 1, SOUNDS)
+        seen[AUDIO] = StreamInput(torch.randn(count, SOUNDS, 128), sound, where)
+    text = {
+        VIDEO_TEXT: torch.randn(count, WORDS, caption or WIDTH),
+        AUDIO_TEXT: torch.randn(count, WORDS, caption or AUDIO_WIDTH),
+    }
+    return seen, Text(text, torch.ones(count, WORDS, dtype=torch.bool), is_padded=False)

@@ -4,8 +4,8 @@ Beside its video it denoises `light`, a curve of the brightness over time. Shape
 f h w latent frames, rows, columns, T points of the curve, N tokens, W width.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,8 +223,14 @@ class ToyDenoiser:
     ) -> int:
         return saved_bytes({}, tokens, samples, training_mode, precision, recomputed)
 
-    def use_recomputing_blocks(self) -> None:
-        """Its blocks are small."""
+    @property
+    def stg_blocks(self) -> tuple[int, ...]:
+        return (0,)
+
+    def without_self_attention(
+        self, blocks: Sequence[int], streams: Collection[str]
+    ) -> AbstractContextManager[None]:
+        raise NotImplementedError
 
     def as_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
         return dict(state), {}

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ltxv_train_core.lora.file import write_lora_file
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.runs.held_out_file import HeldOutLosses
 from ltxv_train_core.runs.metrics_file import write_steps
-from ltxv_train_core.storage.tensors import write_safetensors
 from tests.comfyui.browser import opened_page
 from tests.comfyui.host import ComfyUIHost
 from tests.host import Host
@@ -40,6 +40,20 @@ DRAWN = """() => {
     }
     return count;
 }"""
+
+
+BLOCKS = 28
+
+
+def lora_tensors() -> dict[str, torch.Tensor]:
+    """A LoRA that changes later blocks more."""
+    tensors = {}
+    for block in range(BLOCKS):
+        for factor, kind in ((0.3, "to_k"), (1.0, "to_q")):
+            name = f"transformer_blocks.{block}.attn1.{kind}"
+            tensors[f"{name}.lora_A.weight"] = torch.ones(2, 8)
+            tensors[f"{name}.lora_B.weight"] = torch.full((8, 2), factor * (block + 1))
+    return tensors
 
 
 @pytest.fixture
@@ -101,7 +115,7 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
         run.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,))))
     for step in (20, 40):
-        write_safetensors(run.lora_file(step), {"a.lora_A.weight": torch.ones(2, step)}, {})
+        write_lora_file(run.lora_file(step), lora_tensors(), 2, 2, {})
     page.reload()
     page.locator(".ltxv-train-tab-button").click()
     page.locator(".ltxv-run", has_text=NAMES[0]).locator(".ltxv-name").click()
@@ -116,6 +130,13 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     page.get_by_role("tab", name="LoRA", exact=True).click()
     rows = page.locator(".ltxv-lora .ltxv-name").all_inner_texts()
     assert rows == ["step 40", "step 20, best held-out loss"]
+    page.locator(".ltxv-lora", has_text="best held-out loss").get_by_text("Layers").click()
+    layers = page.locator(".ltxv-layers")
+    layers.wait_for()
+    assert layers.locator("tbody tr").count() == BLOCKS
+    assert layers.locator("thead th").all_inner_texts() == ["attn1.to_k", "attn1.to_q"]
+    darkest = layers.get_by_label(f"block {BLOCKS - 1}, attn1.to_q")
+    assert darkest.evaluate("cell => Number(cell.style.getPropertyValue('--ltxv-share'))") == 1
     page.screenshot(path=str(host.base / "held_out_loras.png"))
 
 

@@ -36,6 +36,8 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "warmup_steps": 0,
         "ema_decay": None,
         "max_non_finite_steps": 10,
+        "early_stopping_patience": None,
+        "checkpointing_budget": None,
     }
 
 

@@ -10,7 +10,11 @@ from safetensors.torch import load_file
 from ltxv_train_core.config import SECTIONS, to_widgets
 from ltxv_train_core.demo import recipe
 from ltxv_train_core.demo.with_sound import TASK, run_demo_with_sound
-from ltxv_train_core.diffusion.sampler import SampleRequest, SamplerSettings
+from ltxv_train_core.diffusion.sampler import (
+    SampleRequest,
+    SamplerSettings,
+    SpatioTemporalGuidance,
+)
 from ltxv_train_core.diffusion.sampler import sample as sample_here
 from ltxv_train_core.families.ltx2.mel import log_mel
 from ltxv_train_core.families.ltx2.miniature.datasets import evaluation_items
@@ -36,6 +40,7 @@ NODE_NAMES = {"lora": "LoRA", "flow_matching": "FlowMatching"}
 PROMPT = "a red circle moves up on a blue background, a loud low hum"
 STEPS, SEED = 6, 5
 VIDEO_SCALE, AUDIO_SCALE = 3.0, 7.0
+STG_SCALE, STG_BLOCKS = 1.5, (1, 2)
 
 
 class Stock:
@@ -157,7 +162,7 @@ def test_stripes_are_seen_and_a_beep_is_heard(host: Host, tmp_path: Path) -> Non
 
 @torch.no_grad()
 def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
-    """Its dual CFG guider and this program's sampler: the same noise, levels and prompt."""
+    """Its dual CFG guider and STG, and this program's sampler: the same noise, levels and prompt."""
     model = open_model(MINIATURE)
     denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
     shapes = model.family.latent_shapes(VideoSize.parse(SIZE), FPS)
@@ -170,12 +175,23 @@ def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
     written = ", ".join(f"{level:.9f}" for level in levels.tolist())
     sigmas = graph.add("ManualSigmas", sigmas=written)
     scales = {"video_cfg": VIDEO_SCALE, "audio_cfg": AUDIO_SCALE}
-    latents = stock.sampled(stock.base, PROMPT, SEED, sigmas, **scales)
-    for number, name in enumerate((VIDEO, AUDIO)):
-        graph.add("SaveLatent", samples=latents[number], filename_prefix=f"dual-{name}")
+    stg = graph.add(
+        "LTXVSpatioTemporalGuidance",
+        model=stock.base,
+        scale=STG_SCALE,
+        blocks=", ".join(map(str, STG_BLOCKS)),
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    for kind, sampled in (("dual", stock.base), ("stg", stg)):
+        latents = stock.sampled(sampled, PROMPT, SEED, sigmas, **scales)
+        for number, name in enumerate((VIDEO, AUDIO)):
+            graph.add("SaveLatent", samples=latents[number], filename_prefix=f"{kind}-{name}")
     run(host, graph.prompt, seconds=300).succeeded()
 
-    def ours(audio_scale: float) -> dict[str, torch.Tensor]:
+    def ours(
+        audio_scale: float, guidance: SpatioTemporalGuidance | None = None
+    ) -> dict[str, torch.Tensor]:
         settings = SamplerSettings(
             shapes,
             STEPS,
@@ -183,14 +199,18 @@ def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
             fps=FPS,
             levels=tuple(levels[:-1].tolist()),
             guidance_scales={AUDIO: audio_scale},
+            stg=guidance,
         )
         return sample_here(denoiser, [SampleRequest(prompt, negative, SEED)], settings)
 
-    found, other = ours(AUDIO_SCALE), ours(VIDEO_SCALE)
-    for name in (VIDEO, AUDIO):
-        (file,) = (host.base / "output").glob(f"dual-{name}_*.latent")
-        theirs = load_file(file)["latent_tensor"]
-        error = (found[name] - theirs).abs().max() / theirs.abs().max()
-        print(name, f"{error:.1e}")
-        assert error < 1e-3
+    both = SpatioTemporalGuidance(STG_SCALE, STG_BLOCKS, frozenset({VIDEO, AUDIO}))
+    found, other, led = ours(AUDIO_SCALE), ours(VIDEO_SCALE), ours(AUDIO_SCALE, both)
+    for kind, latents in (("dual", found), ("stg", led)):
+        for name in (VIDEO, AUDIO):
+            (file,) = (host.base / "output").glob(f"{kind}-{name}_*.latent")
+            theirs = load_file(file)["latent_tensor"]
+            error = (latents[name] - theirs).abs().max() / theirs.abs().max()
+            print(kind, name, f"{error:.1e}")
+            assert error < 1e-3
+    assert all((led[name] - found[name]).abs().max() > 0.1 for name in (VIDEO, AUDIO))
     assert (other[AUDIO] - found[AUDIO]).abs().max() > 0.1

@@ -1,6 +1,7 @@
 """The transformer of LTX-2.x, called as ComfyUI's sampler calls it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,22 @@ from ...models.sources.meta_loading import on_meta
 from ..base import StreamInput, Text
 from ..names import AUDIO, TRANSFORMER_PREFIX, VIDEO
 from ..noise import schedule
+from ..self_attention import left_out, two_thirds
 from .activation_bytes import saved_bytes
 from .block import use_own_forward
-from .description import as_metadata, described_transformer
+from .description import as_metadata, described_transformer, generation
 from .forward import velocities
 from .layers import LAYERS
 from .streams import AudioStream, VideoStream
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
+
+
+PUBLISHED_LAYERS = 48
+STG_BLOCKS = {"2.0": 29, "2.3": 28, "2.5": 28}
+"""The block that Lightricks' pipelines leave self-attention out of, by generation."""
+SELF_ATTENTION = {VIDEO: "attn1", AUDIO: "audio_attn1"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,12 @@ class LTX2Denoiser:
     def streams(self) -> Mapping[str, VideoStream | AudioStream]:
         return {VIDEO: VideoStream(), AUDIO: AudioStream()}
 
-    def use_recomputing_blocks(self) -> None:
-        """They always are: the forward that ComfyUI makes is this program's own."""
+    @property
+    def stg_blocks(self) -> tuple[int, ...]:
+        count = len(self.transformer.transformer_blocks)
+        if count != PUBLISHED_LAYERS:
+            return (two_thirds(count),)
+        return (STG_BLOCKS[generation(self.transformer.config)],)
 
     def saved_bytes(
         self,
@@ -87,6 +99,13 @@ class LTX2Denoiser:
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
         """Predicted velocities [B, M, C] of each stream, in the transformer's precision."""
         return velocities(self.transformer, inputs, text, self.dtype)
+
+    def without_self_attention(
+        self, blocks: Sequence[int], streams: Collection[str]
+    ) -> AbstractContextManager[None]:
+        return left_out(
+            self.transformer.transformer_blocks, blocks, [SELF_ATTENTION[name] for name in streams]
+        )
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
         """Levels [steps + 1] from 1 to 0, shifted by the number of the video's tokens."""

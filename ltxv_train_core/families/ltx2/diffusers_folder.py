@@ -39,6 +39,7 @@ from .gemma_file import GemmaFiles
 from .layers import LAYERS
 from .missing_parts import NEEDED, missing_parts
 from .projection_file import ProjectionFiles, find_projection
+from .sampling import sampling_of
 from .text_encoder_part import TextEncoder
 from .vae_file import new_vae
 
@@ -255,6 +256,7 @@ class TransformerFolder(PartFolder):
             architecture=ARCHITECTURE,
             transformer_config=config,
             generation=f"LTX-{found}",
+            sampling=sampling_of(self._whole.name, {}),
         )
 
     def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":

@@ -22,6 +22,7 @@ from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
 from .missing_parts import NEEDED, missing_parts
 from .projection_file import find_projection
+from .sampling import sampling_of
 from .tensor_shapes import transformer_shapes
 from .vae_file import open_video_vae
 
@@ -91,6 +92,7 @@ class TransformerFile(transformer_file.TransformerFile):
             architecture=ARCHITECTURE,
             transformer_config=self.config,
             generation=f"LTX-{self.contents.generation}",
+            sampling=sampling_of(self.header.path.name, self.header.config),
         )
 
     def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:

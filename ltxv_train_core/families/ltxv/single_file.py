@@ -1,8 +1,7 @@
 """A base model as one file: ComfyUI's checkpoints and diffusion models, and VAEs alone."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,10 +9,10 @@ from ...errors import ModelError, shown
 from ...models.sources.meta_loading import fill, on_meta, require_match
 from ...storage.safetensors_header import content_of
 from .. import transformer_file
-from ..family import Sampling
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import TEXT_ENCODER
 from ..names import VAE as VAE_PART
+from ..stated_sampling import stated_sampling
 from ..video_vaes import family_of_vae
 from .checkpoint_export import CAUSAL_POSITIONS, TRANSFORMER_ARCHITECTURE
 from .denoiser import LTXVideoDenoiser
@@ -152,20 +151,9 @@ class TransformerFile(transformer_file.TransformerFile):
             text_encoder=TEXT_ENCODER_NEEDED,
             architecture=TRANSFORMER_ARCHITECTURE,
             transformer_config=self.config,
-            sampling=_stated_sampling(self.header.config),
+            sampling=stated_sampling(self.header.config),
             notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
         )
 
     def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
         return LTXVideoDenoiser(transformer, self.causal_positions)
-
-
-def _stated_sampling(config: Mapping[str, Any]) -> Sampling | None:
-    """Of a distilled model, whose file names the only noise levels that it was made to be sampled at."""
-    levels = config.get("allowed_inference_steps")
-    if not isinstance(levels, list) or not all(
-        isinstance(level, int | float) and 0 < level <= 1 for level in levels
-    ):
-        return None
-    ordered = tuple(sorted({float(level) for level in levels}, reverse=True))
-    return Sampling(len(ordered), 1.0, ordered) if ordered[:1] == (1.0,) else None

@@ -86,6 +86,10 @@ _LEVELS = (1.0, 0.9937, 0.9875, 0.9812, 0.975, 0.9094, 0.725)
 """Of the first pass in Lightricks' configuration files of the distilled 0.9.7."""
 DISTILLED = Sampling(len(_LEVELS), 1.0, _LEVELS)
 
+STG_BLOCKS = {28: 19, 48: 28}
+"""The block that Lightricks' configuration files of the dev models leave self-attention out of, by the number of
+blocks; of the 13B one that most of its steps do."""
+
 TEXT_ENCODER_NEEDED = "T5-XXL (4096)"
 T5_XXL_BYTES = 9_500_000_000
 """Of its encoder, in bfloat16."""

@@ -49,6 +49,7 @@ def other_value(section: str, option: Option) -> Any:
         "bool": default is False,
         "text": "something else",
         "lines": ("one",),
+        "numbers": (1, 28),
         "size": (64, 64, 9),
     }[option.kind]
 

@@ -45,7 +45,14 @@ def good(option: Option) -> st.SearchStrategy:
             value = st.sampled_from(option.choices)
     else:
         lines = st.lists(TEXTS, min_size=1, max_size=3).map(tuple)
-        value = {"bool": st.booleans(), "text": TEXTS, "lines": lines, "size": SIZES}[option.kind]
+        numbers = st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True).map(tuple)
+        value = {
+            "bool": st.booleans(),
+            "text": TEXTS,
+            "lines": lines,
+            "numbers": numbers,
+            "size": SIZES,
+        }[option.kind]
     return st.none() | value if option.optional else value
 
 
@@ -58,6 +65,7 @@ def bad(option: Option) -> st.SearchStrategy:
         "choice": ["no-such-choice", 5],
         "text": [5, ["a", "b"]],
         "lines": ["not a list", [1, 2]],
+        "numbers": ["28", [], [-1], [3, 3], [0.5]],
         "mapping": [5, {"name": "text"}],
         "size": [[700, 480, 161], [704, 480, 160], [704, 480], "large"],
     }[option.kind]

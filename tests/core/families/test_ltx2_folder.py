@@ -8,7 +8,9 @@ import torch
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
 
 from ltxv_train_core.errors import ModelError
+from ltxv_train_core.families.family import Sampling
 from ltxv_train_core.families.ltx2.family import LTX2
+from ltxv_train_core.families.ltx2.sampling import DISTILLED, sampling_of
 from ltxv_train_core.families.names import CONNECTORS, TEXT_ENCODER, TRANSFORMER
 from ltxv_train_core.families.open import describe_model, module_names, open_model
 from tests.helpers.ltx2 import (
@@ -95,3 +97,32 @@ def test_what_is_known_of_a_folder_and_what_is_missing(tmp_path: Path) -> None:
     (path / TRANSFORMER / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ModelError, match="diffusion_pytorch_model"):
         model.require(TRANSFORMER)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_distilled"),
+    [
+        ("ltx-2-19b-distilled.safetensors", True),
+        ("ltx-2-19b-distilled-fp8.safetensors", True),
+        ("ltx-2.3-22b-distilled-1.1_transformer_only_fp8_scaled.safetensors", True),
+        ("LTX-2.3-Distilled-Diffusers", True),
+        ("ltx-2-19b-dev.safetensors", False),
+        ("ltx-2-19b-distilled-lora-384.safetensors", False),
+        ("my-distilled.safetensors", False),
+    ],
+)
+def test_published_distilled_models_are_known_by_their_names(name, is_distilled):
+    assert sampling_of(name, {}) == (DISTILLED if is_distilled else None)
+    assert (DISTILLED.steps, DISTILLED.guidance_scale) == (8, 1.0)
+    assert DISTILLED.levels is not None
+    assert DISTILLED.levels[0] == 1.0 > DISTILLED.levels[-1] == 0.421875
+    stated = sampling_of(name, {"allowed_inference_steps": [1.0, 0.5]})
+    assert stated == Sampling(2, 1.0, (1.0, 0.5))
+
+
+def test_a_distilled_file_or_folder_is_sampled_in_its_own_steps(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path / "ltx-2.3-22b-distilled.safetensors", "2.3")
+    folder = write_folder(tmp_path / "LTX-2-distilled", "2.0")
+    dev = write_checkpoint(tmp_path / "ltx-2-19b-dev.safetensors", "2.0")
+    found = [open_model(str(place)).sampling for place in (file, folder, dev)]
+    assert found == [DISTILLED, DISTILLED, None]

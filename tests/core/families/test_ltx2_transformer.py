@@ -6,6 +6,7 @@ That it answers what ComfyUI answers, `tests/nodes/test_ltx2_parity.py` shows.
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,41 +28,19 @@ from ltxv_train_core.models.memory.frozen_linear import FrozenLinear
 from ltxv_train_core.models.memory.offload import offload, spread_blocks
 from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.helpers.ltx2 import (
-    AUDIO_WIDTH,
     CAPTION,
     GENERATIONS,
-    WIDTH,
+    given,
     transformer_of,
     write_checkpoint,
 )
 
 CPU = torch.device("cpu")
-TOKENS, SOUNDS, WORDS = 12, 7, 10
 ALL = ("to_q", "to_k", "to_v", "to_out.0", "net.2")
 
 
 def denoiser_of(transformer: Any) -> LTX2Denoiser:
     return LTX2Denoiser(transformer, connectors=dict)
-
-
-def given(
-    count: int = 2, with_sound: bool = True, tokens: int = TOKENS, caption: int | None = None
-) -> tuple[dict[str, StreamInput], Text]:
-    """Samples with levels of their own; the first frame of the first one is clean."""
-    torch.manual_seed(3)
-    levels = torch.tensor([0.9, 0.15])[:count, None].repeat(1, tokens)
-    levels[0, :4] = 0
-    positions = torch.rand(count, 3, tokens) * torch.tensor([1.0, 300.0, 300.0])[:, None]
-    seen = {VIDEO: StreamInput(torch.randn(count, tokens, 128), levels, positions)}
-    if with_sound:
-        sound = torch.tensor([0.05, 0.8])[:count, None].repeat(1, SOUNDS)
-        where = torch.rand(count, 1, SOUNDS)
-        seen[AUDIO] = StreamInput(torch.randn(count, SOUNDS, 128), sound, where)
-    text = {
-        VIDEO_TEXT: torch.randn(count, WORDS, caption or WIDTH),
-        AUDIO_TEXT: torch.randn(count, WORDS, caption or AUDIO_WIDTH),
-    }
-    return seen, Text(text, torch.ones(count, WORDS, dtype=torch.bool), is_padded=False)
 
 
 def with_lora(transformer: Any) -> Any:
@@ -90,7 +69,7 @@ def plain(call: Callable[..., torch.Tensor]) -> type:
     return type("Plain", (), {"apply": staticmethod(call)})
 
 
-def plain_rotary(x, weight, cos, sin, eps, halves=None):
+def plain_rotary(x, weight, cos, sin, eps, halves=None, is_invertible=False):
     y = F.rms_norm(x, x.shape[-1:], weight, eps)
     if cos is None:
         return y
@@ -99,9 +78,21 @@ def plain_rotary(x, weight, cos, sin, eps, halves=None):
     return y * cos + turned * sin
 
 
-def plain_modulated(x, shift, token_shift, scale, token_scale, eps):
+def plain_modulated(x, shift, token_shift, scale, token_scale, row_of, eps):
     normed = F.rms_norm(x, x.shape[-1:], None, eps)
-    return normed * (1 + scale + token_scale) + shift + token_shift
+    return normed * each_token(1 + scale + token_scale, row_of) + each_token(
+        shift + token_shift, row_of
+    )
+
+
+def plain_gated(x, added, gate, token_gate, row_of):
+    return x + added * each_token(gate + token_gate, row_of)
+
+
+def each_token(rows, row_of):
+    if row_of is None:
+        return rows
+    return torch.stack([own[numbers] for own, numbers in zip(rows, row_of, strict=True)])
 
 
 @pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
@@ -115,9 +106,7 @@ def test_gradients_are_those_of_plain_autograd(generation, mode, with_sound, mon
             if is_plain:
                 patch.setattr(block, "RotaryNorm", plain(plain_rotary))
                 patch.setattr(block, "Modulated", plain(plain_modulated))
-                patch.setattr(
-                    block, "Gated", plain(lambda x, added, gate, token: x + added * (gate + token))
-                )
+                patch.setattr(block, "Gated", plain(plain_gated))
             transformer = transformer_of(generation).train()
             if mode == "lora":
                 with_lora(transformer)
@@ -126,6 +115,29 @@ def test_gradients_are_those_of_plain_autograd(generation, mode, with_sound, mon
     (theirs, expected), (ours, found) = results
     assert all((ours[name] - theirs[name]).abs().max() < 1e-5 for name in theirs)
     assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
+def test_what_nobody_reads_of_a_reference_changes_neither_output_nor_gradients(with_sound):
+    seen, text = given(with_sound=with_sound)
+    video = seen[VIDEO]
+    video.levels[:, -4:] = 0
+    references = {**seen, VIDEO: replace(video, reference_tokens=4)}
+    results = []
+    for inputs in (seen, references):
+        denoiser = denoiser_of(with_lora(transformer_of("2.3").train()))
+        outputs = denoiser.denoise(inputs, text)
+        outputs[VIDEO] = outputs[VIDEO][:, : video.tokens.shape[1] - 4]
+        sum(each.square().mean() for each in outputs.values()).backward()
+        named = denoiser.transformer.named_parameters()
+        gradients = {name: p.grad for name, p in named if p.grad is not None}
+        results.append((outputs, gradients))
+    (whole, expected), (ours, found) = results
+    assert ours[VIDEO].shape == whole[VIDEO].shape
+    for name, each in ours.items():
+        torch.testing.assert_close(each, whole[name], rtol=0, atol=1e-5)
     for name, gradient in expected.items():
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 

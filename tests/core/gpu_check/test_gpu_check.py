@@ -8,6 +8,7 @@ from ltxv_train_core.gpu_check import run
 from ltxv_train_core.gpu_check.names import NAMES
 from ltxv_train_core.gpu_check.run import check_device
 from ltxv_train_core.models.memory import quantize
+from tests.helpers.accelerator import Accelerator
 
 CPU = torch.device("cpu")
 
@@ -32,7 +33,8 @@ def test_the_command_names_the_device_and_what_works(capsys):
 @pytest.mark.long
 def test_every_check_works_on_a_cpu(capsys):
     assert main(["gpu-check"]) == 0
-    assert outcomes(capsys.readouterr().out) == dict.fromkeys(NAMES, "works")
+    expected = dict.fromkeys(NAMES, "works") | {"decoding-fallback": "skipped"}
+    assert outcomes(capsys.readouterr().out) == expected
 
 
 def test_what_is_wrong_is_found(monkeypatch, capsys):
@@ -53,3 +55,12 @@ def test_no_check_begins_when_the_time_is_over(monkeypatch):
     first, late = (check_device(CPU, ["step"], minutes)[0] for minutes in (1, -1))
     assert (first.outcome, first.text) == ("works", "seen")
     assert (late.outcome, late.text) == ("skipped", "there was no time left for it")
+
+
+@pytest.mark.long
+def test_a_device_with_little_memory_decodes_in_another_way():
+    """On a device that the CPU calculates, of 2 GiB, of which the check leaves a little."""
+    with Accelerator(2**31) as accelerator:
+        (verdict,) = check_device(accelerator.device, ["decoding-fallback"])
+    assert verdict.outcome == "works", verdict
+    assert verdict.text.startswith("decoded in tiles"), verdict

@@ -209,9 +209,25 @@ def test_a_crash_is_told_by_what_another_process_has_left(
 def test_the_cause_of_a_run_is_that_of_the_process_that_failed(training_config, tmp_path):
     config = training_config(optimization={"steps": 4, "batch_size": 1})
     yaml_file.save(config, tmp_path / "config.yaml")
-    ran = train_together(tmp_path / "config.yaml", 2, "2")
+    ran = train_together(tmp_path / "config.yaml", 2, "--oom", "2")
     assert ran.returncode != 0
     state = current_state(plan_run(config, processes=2).run)
     assert (state.status, state.step, state.cause.kind) == ("failed", 2, "out_of_memory")
     assert state.cause.message.startswith("process 2 of 2: the accelerator's memory is not enough")
     assert "smaller batch_size" in state.cause.advice
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_beats_and_does_not_come_is_not_awaited_for_ever(training_config, tmp_path):
+    """Half an hour, here six seconds."""
+    config = training_config(optimization={"steps": 6, "batch_size": 1})
+    yaml_file.save(config, tmp_path / "config.yaml")
+    started = time.monotonic()
+    ran = train_together(tmp_path / "config.yaml", 2, "--hang", "3", "--collective-seconds", "6")
+    assert ran.returncode != 0
+    assert 6 < time.monotonic() - started < 60
+    state = current_state(plan_run(config, processes=2).run)
+    assert (state.status, state.step, state.cause.kind) == ("failed", 3, "crashed")
+    assert state.cause.message.endswith("or one was stuck for 0.1 minutes")
+    assert "Queue the run again" in state.cause.advice

@@ -25,6 +25,7 @@ DO_NOT_COUNT = {
     "model.audio_vae_source",
     "model.text_projection_source",
     "optimization.max_non_finite_steps",
+    "optimization.checkpointing_budget",
     "acceleration.compile_with_inductor",
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",

@@ -7,7 +7,7 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.datasets.dataset import Batch, batches
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
@@ -15,7 +15,9 @@ from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
 from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.families.other_trainers import streams_as_in
 from ltxv_train_core.lora.inject import add_lora
+from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.strategies import STRATEGIES
+from ltxv_train_core.training.trainer import train
 
 FRAMES, HEIGHT, WIDTH = 3, 2, 3
 TOKENS, FPS = FRAMES * HEIGHT * WIDTH, 25.0
@@ -50,36 +52,37 @@ def given():
     return x0, reference, noise, normal(2), normal(2, 8, 128), mask
 
 
-def theirs(model, given, mode, first_frame):
+def theirs(model, given, mode, first_frame, shape=(FRAMES, HEIGHT, WIDTH), fps=FPS):
     """Loss by the formulas that facts about LTX-Video-Trainer 31b1273 give, over diffusers alone."""
     x0, reference, noise, z, text, mask = given
-    sigma = torch.sigmoid(z + 0.95 + (TOKENS - 1024) * (2.05 - 0.95) / 3072)[:, None, None]
-    clean = torch.zeros(2, TOKENS, dtype=torch.bool)
-    clean[:, : HEIGHT * WIDTH] = first_frame
+    tokens, (frames, height, width) = x0.shape[1], shape
+    sigma = torch.sigmoid(z + 0.95 + (tokens - 1024) * (2.05 - 0.95) / 3072)[:, None, None]
+    clean = torch.zeros(2, tokens, dtype=torch.bool)
+    clean[:, : height * width] = first_frame
     seen = torch.where(clean[..., None], x0, (1 - sigma) * x0 + sigma * noise)
     timesteps = torch.where(clean, 0, torch.round(1000 * sigma[..., 0]).long())
     coordinates = None
     if mode == "reference_video":
         seen = torch.cat([reference, seen], 1)
-        timesteps = torch.cat([torch.zeros(2, TOKENS, dtype=torch.long), timesteps], 1)
-        axes = [torch.arange(n).float() for n in (FRAMES, HEIGHT, WIDTH)]
+        timesteps = torch.cat([torch.zeros(2, tokens, dtype=torch.long), timesteps], 1)
+        axes = [torch.arange(n).float() for n in shape]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-        grid = grid * torch.tensor([8 / FPS, 32.0, 32.0])[:, None]
+        grid = grid * torch.tensor([8 / fps, 32.0, 32.0])[:, None]
         coordinates = grid.repeat(1, 2).expand(2, -1, -1)
     prediction = model(
         hidden_states=seen,
         encoder_hidden_states=text,
         timestep=timesteps,
         encoder_attention_mask=mask,
-        num_frames=FRAMES,
-        height=HEIGHT,
-        width=WIDTH,
-        rope_interpolation_scale=[8 / FPS, 32.0, 32.0],
+        num_frames=frames,
+        height=height,
+        width=width,
+        rope_interpolation_scale=[8 / fps, 32.0, 32.0],
         video_coords=coordinates,
         return_dict=False,
     )[0]
     keep = (~clean).float()[..., None]
-    error = (prediction[:, -TOKENS:].float() - (noise - x0)).pow(2)
+    error = (prediction[:, -tokens:].float() - (noise - x0)).pow(2)
     return (error * keep / keep.mean()).mean()
 
 
@@ -141,3 +144,53 @@ def test_one_draw_decides_for_a_batch_and_each_sample_has_its_noise():
     assert torch.equal(draws.normal(3), first.normal(3).expand(4, 3))
     again = SampleDraws(0, range(4)).shared().uniform()
     assert (again == SampleDraws(0, [0]).uniform()).all()
+
+
+@pytest.mark.parametrize("mode", ["none", "reference_video"])
+def test_so_are_all_losses_of_a_run(training_config, stripes_data, mirror_data, mode):
+    """Twelve steps of `train`, and of a bare loop that sees the same draws, with torch's AdamW."""
+    root = stripes_data if mode == "none" else mirror_data
+    whole = training_config(
+        root,
+        conditioning={"mode": mode, "first_frame_conditioning_p": 0.5},
+        optimization={"steps": 12, "learning_rate": 2e-4, "scheduler_type": "constant"},
+        **SWITCH,
+    )
+    found = RunFolder(train(whole).run_folder).metrics()
+
+    model = load_transformer(torch.float32)
+    parameters = add_lora(model, whole.lora, whole.seed)
+    optimizer = torch.optim.AdamW(parameters, lr=2e-4)
+    strategy = STRATEGIES[mode](whole, LTXVideoDenoiser(model, causal_positions=True).streams)
+    order = batches(strategy.open_data(whole), 2, whole.seed)
+    given_ones = []
+    for step in found:
+        batch = next(order)
+        given, shape, first_frame = drawn(strategy, batch, whole.seed)
+        given_ones.append(first_frame)
+        loss = theirs(model, given, mode, first_frame, shape, float(batch.fps[0]))
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, whole.optimization.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert step.loss == pytest.approx(loss.item(), rel=1e-5)
+        assert step.grad_norm == pytest.approx(norm.item(), rel=1e-4)
+    assert len(found) == 12
+    assert len(set(given_ones)) == 2, "some batches begin with a clean frame, and some don't"
+
+
+def drawn(strategy, batch, seed):
+    """What the formulas need of a batch of a run: tensors, the latents' shape, whether the first frame is given."""
+    tensors = batch.streams["video"]
+    x0, reference = (
+        tensors[name].bfloat16().flatten(2).transpose(1, 2) if name in tensors else None
+        for name in ("latents", "reference")
+    )
+    draws = SampleDraws(seed, batch.numbers)
+    draws.uniform()  # of levels that are drawn uniformly
+    z = draws.normal()
+    noise = draws.normal(*x0.shape[1:]).bfloat16()
+    (step,) = strategy.prepare(batch, SampleDraws(seed, batch.numbers)).streams.values()
+    text = batch.text.tensors["prompt_embeds"]
+    given = (x0, reference, noise, z, text, batch.text.mask)
+    return given, tensors["latents"].shape[2:], not step.counted[0, 0]

@@ -70,6 +70,6 @@ def test_what_was_sampled_is_kept_where_it_can_not_be_decoded(
 
     monkeypatch.setattr(VideoDecoder, "decode", second_fails)
     with pytest.raises(SampleError, match=r"no room. The latents are in .*001\.safetensors"):
-        validator.run(denoiser, 1, tmp_path, ignore, NeverStop())
+        validator.run(denoiser, 1, tmp_path, ignore, NeverStop(), {})
     assert sorted(path.name for path in tmp_path.glob("0*")) == ["000.mp4", "001.safetensors"]
     assert torch.equal(load_file(tmp_path / "001.safetensors")["video"][0], calls[1])

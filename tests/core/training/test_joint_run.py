@@ -131,7 +131,8 @@ def test_a_step_tells_the_losses_of_video_and_sound(root: Path, tmp_path: Path) 
     assert scalars(told)["train/audio_loss"] == told.audio_loss
 
 
-def test_samples_are_videos_with_sound(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["stg_av", "stg_v"])
+def test_samples_are_videos_with_sound(root: Path, tmp_path: Path, mode: str) -> None:
     validation = {
         "prompts": ["a red circle moves up on a blue background, a loud low hum"],
         "video_dims": [96, 96, 17],
@@ -140,6 +141,8 @@ def test_samples_are_videos_with_sound(root: Path, tmp_path: Path) -> None:
         "interval": 1,
         "skip_initial_validation": True,
         "audio_guidance_scale": 5.0,
+        "stg_scale": 1.0,
+        "stg_mode": mode,
     }
     config = configured(root, tmp_path, validation=validation, optimization={"steps": 1})
     run = RunFolder(train(config).run_folder)

@@ -125,6 +125,7 @@ def test_a_process_whose_partner_hangs_says_so_and_ends(port, fast, monkeypatch)
             RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:5] Connection closed"),
             True,
         ),
+        (RuntimeError("Application timeout caused pair closure"), True),
         (dist.DistBackendError("NCCL"), True),
         (RuntimeError("shape mismatch"), False),
     ],

@@ -264,9 +264,13 @@ def test_runs_of_earlier_versions_are_found_by_their_names(training_config):
     old = as_of_an_earlier_version(finished, RunFolder(train(finished).run_folder))
     assert plan_run(finished).run == old
     assert train(finished).run_folder == old.folder
-    assert plan_run(training_config(optimization={"steps": 9})).start == old, "of one family"
+    told: list = []
+    train(training_config(optimization={"steps": 3}), told.append)
+    assert any(f"continuing {old.name} from step 2" in str(e) for e in told), "of one family"
+    assert any(f"began run {old.name} and drew its noise by step" in str(e) for e in told)
+    told.clear()
 
-    config, stop, told = training_config(seed=3), threading.Event(), []
+    config, stop = training_config(seed=3), threading.Event()
     half = train(config, lambda e: stop.set() if getattr(e, "step", 0) == 2 else None, stop)
     stopped = as_of_an_earlier_version(config, RunFolder(half.run_folder))
     assert plan_again(stopped).steps == 4
@@ -274,6 +278,8 @@ def test_runs_of_earlier_versions_are_found_by_their_names(training_config):
     assert (result.run_folder, result.finished) == (stopped.folder, True)
     (notice,) = [e for e in told if "drew its noise by step" in str(e)]
     assert "From step 2 on noise is drawn by sample" in notice.message
+    assert notice.lasting
+    assert told.index(notice) < min(n for n, e in enumerate(told) if isinstance(e, StepCompleted))
     told.clear()
     again = train(config, told.append, again=True)
     assert again.run_folder.name == plan_run(config, again=True).run.name.removesuffix("-2")

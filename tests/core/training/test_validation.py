@@ -392,3 +392,31 @@ def test_a_file_says_how_its_model_is_sampled(tmp_path, stated, expected):
     path = tmp_path / "distilled.safetensors"
     save_file(load_file(whole), path, {**metadata, "config": json.dumps(described)})
     assert open_model(str(path)).sampling == expected
+
+
+def test_samples_can_be_guided_by_what_lacks_self_attention(validate):
+    plain, _ = validate(inference_steps=2, stg_blocks=[1], stg_mode="stg_v")
+    again, _ = validate(inference_steps=2)
+    assert distance(read(plain.videos[0]), read(again.videos[0])) < SAME, "stg_scale is 0"
+    guided, _ = validate(inference_steps=2, stg_scale=2.0, stg_blocks=[1])
+    other, _ = validate(inference_steps=2, stg_scale=2.0, stg_blocks=[0, 3])
+    own, _ = validate(inference_steps=2, stg_scale=2.0)
+    videos = [read(each.videos[0]) for each in (plain, guided, other, own)]
+    for number, video in enumerate(videos):
+        assert all(distance(video, earlier) > SAME for earlier in videos[:number])
+
+
+def test_blocks_that_are_not_there_are_named_before_the_run(training_config):
+    def found(**validation):
+        return problems(training_config(validation={"prompts": [PROMPT]} | SHORT | validation))
+
+    assert found(stg_scale=1.0, stg_blocks=[0, 3]) == []
+    (problem,) = found(stg_scale=1.0, stg_blocks=[3, 28])
+    assert problem == (
+        "validation.stg_blocks: there is no block 28: the model has 4, numbered from 0 to 3"
+    )
+    for wrong in ([], [-1], [2, 2]):
+        with pytest.raises(
+            ConfigurationError, match=r"stg_blocks.*expected numbers of blocks from 0"
+        ):
+            found(stg_blocks=wrong)
