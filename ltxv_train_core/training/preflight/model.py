@@ -4,7 +4,8 @@ from ...config import AccelerationConfig, ModelConfig
 from ...datasets import encoded_with
 from ...datasets.dataset import TrainingDataset
 from ...errors import ConfigurationError, ModelError
-from ...families.names import TEXT_ENCODER, TRANSFORMER, VAE
+from ...events import ignore
+from ...families.names import TEXT_ENCODER, TRANSFORMER
 from ...families.open import Model, must_be_downloaded, open_model
 from ...storage.paths import as_path
 
@@ -22,11 +23,12 @@ def usable_model(
     """
     if must_be_downloaded(model.model_source):
         return None
-    source = open_model(model.model_source, model.text_encoder_source, model.vae_source)
+    source = open_model(model.model_source, report=ignore, stop=None, **model.part_sources())
     source.require(TRANSFORMER)
     _require_whole_weights(model, acceleration, source)
     if has_samples:
-        source.require(VAE, TEXT_ENCODER)
+        streams = source.family.streams.values()
+        source.require(*dict.fromkeys(stream.encoder for stream in streams), TEXT_ENCODER)
     return source
 
 

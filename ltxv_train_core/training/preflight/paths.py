@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import ModelConfig, TrainingConfig, ValidationConfig
+from ...config import PART_SOURCES, ModelConfig, TrainingConfig, ValidationConfig
 from ...config.redact import is_path
 from ...datasets.index import data_folder
 from ...models.sources.allowed import require_allowed
 from ...permissions import no_such_path, policy
 from ...storage.paths import as_path
 
-SOURCES = ("model_source", "text_encoder_source", "vae_source")
+SOURCES = ("model_source", *PART_SOURCES)
 
 
 def missing_paths(config: TrainingConfig) -> list[str]:
