@@ -3,6 +3,8 @@
 That it answers what ComfyUI answers, `tests/nodes/test_ltx2_parity.py` shows.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from ltxv_train_core.families.ltx2 import block
 from ltxv_train_core.families.ltx2.activation_bytes import saved_bytes
 from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
 from ltxv_train_core.families.ltx2.formats import TEXT_TOKENS
+from ltxv_train_core.families.ltx2.tensor_shapes import transformer_shapes
 from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.inject import add_lora
@@ -390,3 +393,34 @@ def saved_and_estimated(mode: str, with_sound: bool, count: int) -> tuple[int, i
         denoiser.denoise(seen, text)
     estimated = saved_bytes(transformer.config, tokens, 1, mode, "half", 0)
     return sum(saved.values()), estimated
+
+
+@pytest.mark.parametrize("options", [{}, {"use_prompt_adaln_single": False}])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_the_shapes_that_a_file_is_compared_with_are_those_of_diffusers(
+    generation: str, options: dict[str, bool]
+) -> None:
+    module = transformer_of(generation, **options)
+    config = dict(module.config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    assert transformer_shapes(config) == shapes
+
+
+CHECKED = """
+import sys
+from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.training.preflight import check
+model = {"model_source": sys.argv[1]}
+data = {"preprocessed_data_root": sys.argv[2]}
+problems, _ = check(build(TrainingConfig, {"model": model, "data": data}))
+assert not problems, problems
+assert not {"diffusers", "transformers"} & sys.modules.keys()
+"""
+
+
+def test_a_file_is_checked_without_the_libraries_that_run_it(tmp_path: Path) -> None:
+    """Importing them takes three seconds."""
+    path = write_checkpoint(tmp_path / "a.safetensors", "2.3")
+    command = [sys.executable, "-c", CHECKED, str(path), str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

