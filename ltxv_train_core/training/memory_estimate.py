@@ -52,6 +52,7 @@ class TrainingBytes:
         gradients: at the end of the backward pass.
         activations: what a step saves for backward, with copies in half precision.
         last_block: what is left of that when all gradients are there.
+        stepping: what the optimizer takes beside, when it moves the last weight.
         adds_up: gradients of earlier passes are there when activations are.
         recomputed: how many blocks are computed again.
     """
@@ -61,13 +62,16 @@ class TrainingBytes:
     gradients: int
     activations: int
     last_block: int
+    stepping: int
     adds_up: bool
     recomputed: int
 
     @property
     def total(self) -> int:
         first = self.activations + (self.gradients if self.adds_up else 0)
-        return self.base + self.trained + max(first, self.gradients + self.last_block)
+        return self.base + self.trained + max(
+            first, self.gradients + max(self.last_block, self.stepping)
+        )
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,6 @@ def bytes_beside_weights(
     is_half = each != FLOAT32_BYTES
     on_device = options.ema_decay is not None and not options.ema_on_host
     trained = numbers * (state_bytes(config) + (AVERAGE_BYTES if on_device else 0))
-    trained += ROUNDING_BYTES * min(largest, NUMBERS_AT_ONCE) if is_half else 0
     gradients = each * (largest if options.release_gradients else numbers)
     is_cast = forward_precision(config) == "half" and not is_half
     copies = HALF_COPY_BYTES * numbers if is_cast else 0
@@ -241,6 +244,7 @@ def bytes_beside_weights(
         gradients=gradients,
         activations=saved(blocks, again) + copies,
         last_block=saved(1, min(again, 1)),
+        stepping=ROUNDING_BYTES * min(largest, NUMBERS_AT_ONCE) if is_half else 0,
         adds_up=adds_up,
         recomputed=again,
     )
