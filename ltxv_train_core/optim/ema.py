@@ -22,9 +22,7 @@ class WeightAverage:
     untrained weights it began with.
     """
 
-    def __init__(
-        self, parameters: list[torch.nn.Parameter], decay: float, on_host: bool = False
-    ):
+    def __init__(self, parameters: list[torch.nn.Parameter], decay: float, on_host: bool = False):
         """
         Args:
             on_host: keep it in host memory, wherever the parameters are.

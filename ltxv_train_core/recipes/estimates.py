@@ -22,7 +22,17 @@ from .proposal import Proposal
 from .propose import propose
 from .request import RecipeRequest
 
-_HEAD = ("card", "memory", "base", "trained", "gradients", "activations", "host", "disk", "settings")
+_HEAD = (
+    "card",
+    "memory",
+    "base",
+    "trained",
+    "gradients",
+    "activations",
+    "host",
+    "disk",
+    "settings",
+)
 
 
 @dataclass(frozen=True)

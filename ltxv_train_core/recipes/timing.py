@@ -54,6 +54,8 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
         config.optimization.batch_size,
         config.optimization.enable_gradient_checkpointing,
         config.optimization.checkpointing_budget,
+        config.optimization.trained_weights,
+        config.optimization.release_gradients,
         config.acceleration.mixed_precision_mode,
         config.acceleration.quantization,
         config.acceleration.blocks_to_offload,

@@ -69,8 +69,10 @@ class TrainingBytes:
     @property
     def total(self) -> int:
         first = self.activations + (self.gradients if self.adds_up else 0)
-        return self.base + self.trained + max(
-            first, self.gradients + max(self.last_block, self.stepping)
+        return (
+            self.base
+            + self.trained
+            + max(first, self.gradients + max(self.last_block, self.stepping))
         )
 
 
@@ -197,7 +199,10 @@ Saved = Callable[[int, int], int]
 
 
 def saved_bytes(
-    config: TrainingConfig, family: Family, transformer: Mapping[str, Any], tokens: Mapping[str, int]
+    config: TrainingConfig,
+    family: Family,
+    transformer: Mapping[str, Any],
+    tokens: Mapping[str, int],
 ) -> Saved:
     """What a step keeps for its backward pass.
 

@@ -38,6 +38,9 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "max_non_finite_steps": 10,
         "early_stopping_patience": None,
         "checkpointing_budget": None,
+        "trained_weights": "float32",
+        "release_gradients": False,
+        "ema_on_host": False,
     }
 
 

@@ -105,7 +105,7 @@ def test_the_page_about_memory_shows_what_the_command_says():
     page = (Path(__file__).parents[3] / "docs" / "memory.md").read_text(encoding="utf-8")
     shown = [line for line in page.splitlines() if re.match(r"\| \d+ GB \|", line)]
     rows = [each.row() for each in estimates("LTXV_13B_097_DEV")]
-    without_disk = [(*row[:6], row[7]) for row in rows]
+    without_disk = [(*row[:7], row[8]) for row in rows]
     told = [" ".join(f"| {cell} |" for cell in row).replace("| |", "|") for row in without_disk]
     assert [line.replace("| | ", "| 0 B | ") for line in shown] == told
 

@@ -27,7 +27,7 @@ def config(**options) -> TrainingConfig:
 
 
 def saved(count: int) -> int:
-    """By the 2B model with 2,688 tokens: 4.1 GiB, or 0.5 with all blocks computed again."""
+    """By the 2B model with 2,688 tokens: 4.2 GiB, or 0.8 with all blocks computed again."""
     return ACTIVATION_BYTES["lora", "half"].bytes(2688, 2048, BLOCKS, count)
 
 
@@ -47,7 +47,7 @@ def test_one_block_less_would_not_fit(budget, offloaded):
 def test_what_is_free_is_a_budget_too():
     options = config(optimization={"checkpointing_budget": 1000})
     counts = [recomputed_blocks(options, BLOCKS, saved, free * GIB) for free in (0, 2, 3, 9)]
-    assert counts == [28, 17, 10, 0]
+    assert counts == [28, 17, 9, 0]
     less = config(optimization={"checkpointing_budget": 2})
     assert recomputed_blocks(less, BLOCKS, saved, 9 * GIB) == 17
     assert recomputed_blocks(config(), BLOCKS, saved, 0) == 0

@@ -4,10 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core.config import TrainingConfig, build, ignored
+from ltxv_train_core.config import TrainingConfig, ignored
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.training.parallel import gradient_problems, sharding_problems
-from ltxv_train_core.training.trainer import train
 from tests.helpers.short_run import run
 
 LEAN = {"trained_weights": "bf16", "release_gradients": True, "ema_on_host": True}

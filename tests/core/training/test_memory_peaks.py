@@ -7,8 +7,8 @@ from ltxv_train_core.config import LoRAConfig, TrainingConfig, build
 from ltxv_train_core.events import ignore
 from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
-from ltxv_train_core.families.open import describe_model
 from ltxv_train_core.families.names import PROMPT, VIDEO
+from ltxv_train_core.families.open import describe_model
 from ltxv_train_core.families.registry import EARLIEST
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory import recompute
