@@ -28,7 +28,8 @@ class ReleasedGradients:
         norms, self._norms = self._norms, []
         if not norms:
             return torch.full((), torch.nan, device=self._device)
-        return torch.linalg.vector_norm(torch.stack(norms))
+        total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return total
 
     @torch.no_grad()
     def _move(self, parameter: Tensor) -> None:
