@@ -29,7 +29,9 @@ from .case import FPS, Case
 from .names import ATTENTION
 from .random_data import write_random_data
 
-Outcome = Literal["measured", "out of memory", "failed"]
+Outcome = Literal["measured", "out of memory", "no such kernel", "failed"]
+_NO_KERNEL = "No available kernel"
+"""What torch says where the attention kernel that was asked for can't be used."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def measured(case: Case, device: torch.device) -> Measurement:
     try:
         return _measured(case, device)
     except (Exception, MemoryError) as error:
+        if _NO_KERNEL in str(error):
+            return Measurement("no such kernel")
         lacks = is_out_of_memory(error) or isinstance(error, ModelMemoryError)
         name = "" if isinstance(error, LTXVTrainError) else f"{type(error).__name__}: "
         text = cut(" ".join(f"{name}{error}".split()), 300)

@@ -18,7 +18,6 @@ from ..jobs.ipc import ADDRESS_VARIABLE, WorkerConnection, WorkerListener
 from ..jobs.launcher_log import last_words
 from ..jobs.process_tree import end_tree
 from ..models.device import device_environment
-from ..permissions import environment
 from .case import Case
 from .measure import Measurement
 
@@ -28,7 +27,8 @@ _LAST_CHARACTERS = 10_000
 
 
 class MeasuringProcess:
-    """Measures one case after another. After one that failed the next has a process of its own.
+    """Measures one case after another. After one that failed or ran out of memory the
+    next has a new process.
 
     Attributes:
         device: lines that say what it measures on; empty before the first case.
@@ -43,7 +43,10 @@ class MeasuringProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._end()
 
@@ -64,8 +67,8 @@ class MeasuringProcess:
         except BaseException:
             self._end()
             raise
-        found = Measurement(**answer)
-        if found.outcome != "measured":
+        found = Measurement(**{**answer, "seconds": tuple(answer["seconds"])})
+        if found.outcome in ("out of memory", "failed"):
             self._end()
         return found
 
@@ -82,14 +85,13 @@ class _WorkerEnded(LTXVTrainError):
 class _Worker:
     def __init__(self) -> None:
         self._listener = WorkerListener()
-        self._log: IO[bytes] = TemporaryFile()
+        self._log: IO[bytes] = TemporaryFile()  # noqa: SIM115 - `end` closes it
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._connection: WorkerConnection | None = None
         flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
         self._process = subprocess.Popen(
             [sys.executable, str(_WORKER)],
             env=os.environ
-            | environment()
             | device_environment()
             | {ADDRESS_VARIABLE: self._listener.address, "PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
@@ -101,7 +103,9 @@ class _Worker:
 
     def hello(self, stop: StopSignal) -> dict[str, Any]:
         """The first message. It has imported everything then."""
-        connection = self._listener.accept(lambda: stop.is_set() or self._process.poll() is not None)
+        connection = self._listener.accept(
+            lambda: stop.is_set() or self._process.poll() is not None
+        )
         if connection is None:
             self._raise(stop)
         assert connection is not None

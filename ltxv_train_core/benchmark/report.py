@@ -39,10 +39,8 @@ class Row:
         """In a line."""
         found = self.found
         if found.outcome != "measured":
-            return f"{self.case.text}: {found.outcome} ({found.text})"
-        return (
-            f"{self.case.text}: {found.step_seconds:.3g} s a step, {byte_size(found.peak_bytes)}"
-        )
+            return ": ".join(filter(None, (self.case.text, found.outcome, found.text)))
+        return f"{self.case.text}: {found.step_seconds:.3g} s a step, {byte_size(found.peak_bytes)}"
 
     def cells(self) -> tuple[str, ...]:
         """Of the table."""
@@ -127,7 +125,5 @@ class BenchmarkReport:
             )
         if self.missing:
             lines.append(f"Stopped: {self.missing} more rows were not measured.")
-        lines += [
-            f"{row.case.text}: {row.found.text}" for row in self.rows if row.found.text
-        ]
+        lines += [f"{row.case.text}: {row.found.text}" for row in self.rows if row.found.text]
         return [f"{line}\n" for line in lines]

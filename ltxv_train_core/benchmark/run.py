@@ -1,5 +1,6 @@
 """Runs a benchmark, row by row."""
 
+import time
 from pathlib import Path
 
 from ..errors import Cancelled
@@ -7,6 +8,11 @@ from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, 
 from .grid import BenchmarkGrid
 from .process import MeasuringProcess
 from .report import BenchmarkReport, Row
+
+
+def new_stem(folder: Path) -> Path:
+    """Where a benchmark that begins now is written in a folder."""
+    return folder / time.strftime("benchmark-%Y%m%d-%H%M%S")
 
 
 def run_benchmark(

@@ -66,9 +66,7 @@ def _with_sound(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-LTX_VIDEO = Kind(
-    "LTXV_MINIATURE", lambda sizes: _heads(sizes) | {"caption_channels": _TEXT_WIDTH}
-)
+LTX_VIDEO = Kind("LTXV_MINIATURE", lambda sizes: _heads(sizes) | {"caption_channels": _TEXT_WIDTH})
 LTX_2 = Kind("LTX2_MINIATURE", _with_sound)
 
 
