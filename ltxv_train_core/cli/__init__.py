@@ -179,10 +179,17 @@ def _export(parsers: Parsers) -> None:
     parser.add_argument("dataset", type=as_path, metavar="DATASET")
     parser.add_argument(
         "--format",
-        choices=("reference",),
+        choices=("reference", "ltx-trainer"),
         required=True,
-        help="reference: the .pt files of LTX-Video-Trainer",
+        help="reference: the .pt files of LTX-Video-Trainer; ltx-trainer: those of the trainer of LTX-2",
     )
+    parser.add_argument("--model", metavar="MODEL", help="of ltx-trainer: the LTX-2 model")
+    for part in ("text-encoder", "text-projection"):
+        parser.add_argument(
+            f"--{part}",
+            metavar="FILE",
+            help=f"of ltx-trainer: the {part.replace('-', ' ')}, if not in it",
+        )
     parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
     parser.add_argument(
         "--dtype",

@@ -16,6 +16,7 @@ from ..config import (
     build,
     yaml_file,
 )
+from ..errors import ConfigurationError
 from ..events import Progress, Reporter, StopSignal
 from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
@@ -147,13 +148,43 @@ def run_references(args: Namespace) -> int:
 
 
 def run_export(args: Namespace) -> int:
-    """Writes a preprocessed data set in LTX-Video-Trainer's layout and prints its folder."""
+    """Writes a preprocessed data set in the layout of another trainer and prints its folder."""
+    if args.format == "ltx-trainer":
+        return _export_ltx_trainer(args)
     from ..datasets.export import export_reference
 
     exported = run(
         lambda report, stop: export_reference(args.dataset, args.output, args.dtype, report, stop)
     )
     print(exported)
+    return OK
+
+
+def _export_ltx_trainer(args: Namespace) -> int:
+    from ..families.open import open_model
+    from ..models.sources.allowed import require_allowed
+    from ..preprocessing.to_ltx_trainer import export_ltx_trainer
+
+    if args.model is None:
+        raise ConfigurationError(
+            [
+                "--model: the format ltx-trainer needs the model whose text encoder makes the features"
+            ]
+        )
+    sources = (args.model, args.text_encoder, args.text_projection)
+    require_allowed(source for source in sources if source)
+
+    def work(report: Reporter, stop: StopSignal) -> Path:
+        model = open_model(
+            args.model,
+            args.text_encoder,
+            report=report,
+            stop=stop,
+            text_projection_source=args.text_projection,
+        )
+        return export_ltx_trainer(args.dataset, args.output, model, args.dtype, report, stop)
+
+    print(run(work))
     return OK
 
 

@@ -1,6 +1,7 @@
 """The configuration of a training run: eleven sections, each option defined once."""
 
 from .base import Section
+from .part_sources import PART_SOURCES
 from .redact_workflow import shareable_graph
 from .sections.acceleration import AccelerationConfig
 from .sections.checkpoints import CheckpointsConfig
@@ -22,6 +23,7 @@ from .unused import ignored
 from .widgets import Option, from_widgets, options, to_widgets, top_level_options
 
 __all__ = [
+    "PART_SOURCES",
     "SECTIONS",
     "AccelerationConfig",
     "CaptionSettings",

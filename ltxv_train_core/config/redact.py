@@ -17,10 +17,7 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
                 "load_checkpoint": None if start is None else _last_part(start),
                 **{
                     name: None if source is None else model_name(source)
-                    for name, source in (
-                        ("text_encoder_source", model.text_encoder_source),
-                        ("vae_source", model.vae_source),
-                    )
+                    for name, source in model.part_sources().items()
                 },
             }
         ),

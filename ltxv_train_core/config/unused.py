@@ -57,7 +57,7 @@ def ignored(config: TrainingConfig) -> list[str]:
         (
             not validation.prompts or validation.interval is None,
             "acceleration",
-            ["load_text_encoder_in_8bit"],
+            ["load_text_encoder_in_8bit", "load_text_encoder_in_4bit"],
             "there is no validation to encode prompts for",
         ),
         (

@@ -21,10 +21,12 @@ from torch.utils.data import Dataset
 from ..errors import DataError, shown
 from ..families.base import Embedding, Text
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..families.registry import family_named
+from ..geometry import VideoSize
 from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
 from .batch_order import NumberedClip, batch_order
-from .index import CachedFile, StreamFiles
+from .index import CachedFile, Example, StreamFiles
 from .stored_files import open_files
 
 # One is read while one waits; more only holds memory.
@@ -170,8 +172,20 @@ class TrainingDataset(Dataset[LoadedExample]):
 
     @property
     def sizes(self) -> list[Hashable]:
-        """Of each clip what those of its batch must share: its size and its reference's."""
-        return list(zip(self.groups, self.reference_sizes, strict=True))
+        """Of each clip what those of its batch must share: its size and its reference's, and which other streams it
+        has, of which length."""
+        others = [self._others(item) for item in self.items]
+        return list(zip(self.groups, self.reference_sizes, others, strict=True))
+
+    def _others(self, item: Example) -> tuple[Hashable, ...]:
+        if len(item.streams) == 1:
+            return ()
+        family, size = family_named(self.index.family), VideoSize.parse(item.size)
+        return tuple(
+            (name, family.streams[name].latent_shape(size, item.fps))
+            for name in sorted(item.streams)
+            if name != VIDEO
+        )
 
     @property
     def has_one_size(self) -> bool:

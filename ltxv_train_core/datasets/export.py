@@ -13,7 +13,8 @@ from ..families.names import MASK, PROMPT, VIDEO
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
 from .index import CONDITIONS, Example, Index, folder_of, index_path
-from .precomputed import FAMILY, SUFFIX, VIDEO_FOLDER, conditions_name
+from .precomputed import FAMILY, VIDEO_FOLDER, conditions_name
+from .pt_files import SUFFIX
 from .stored_files import open_files
 
 # LTX-Video-Trainer pads its captions to as many.
@@ -46,11 +47,12 @@ def export_reference(
     files = open_files(Path(dataset))
     if files.index.family != FAMILY.name:
         raise DataError(
-            f"{dataset}: is a data set for {files.index.family}; LTX-Video-Trainer trains {FAMILY.name}"
+            f"{dataset}: is a data set for {files.index.family}; LTX-Video-Trainer trains {FAMILY.name}. Of "
+            "LTX-2 choose the format ltx-trainer"
         )
     items, kind = files.index.items, getattr(torch, dtype)
-    names = _names([item.name for item in items])
-    _require_own_folder(output, names)
+    names = names_in_export([item.name for item in items])
+    require_own_folder(output, names)
     for line in _left_behind(files.index):
         report(Notice(line))
     lengths = (len(files.text(item.caption.embedding)[PROMPT]) for item in items)
@@ -60,12 +62,12 @@ def export_reference(
         report(Progress("export", done, len(items), "clip"))
         embeds = files.text(item.caption.embedding)[PROMPT]
         text = conditions_name(name)
-        _save(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
+        save_pt(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
         for role, file in item.streams[VIDEO].items():
             if role != MASK:
                 latents = files.tensor(file, role).to(kind)
                 folder = output / folder_of(VIDEO, role)
-                _save(folder / f"{name}{SUFFIX}", _latents(latents, item))
+                save_pt(folder / f"{name}{SUFFIX}", _latents(latents, item))
     report(Progress("export", len(items), len(items), "clip"))
     return output
 
@@ -89,7 +91,7 @@ def _conditions(embeds: Tensor, length: int) -> dict[str, Tensor]:
     return {"prompt_embeds": padded, "prompt_attention_mask": torch.arange(length) < len(embeds)}
 
 
-def _names(names: list[str]) -> list[str]:
+def names_in_export(names: list[str]) -> list[str]:
     """Names without suffix, as that trainer gives them, where two clips don't get the same one.
 
     Nor two texts: `latent_<x>` is written as `clip_latent_<x>` where its text would be another clip's.
@@ -123,7 +125,7 @@ def _left_behind(index: Index) -> list[str]:
     return lines
 
 
-def _require_own_folder(output: Path, names: list[str]) -> None:
+def require_own_folder(output: Path, names: list[str]) -> None:
     """Refuses a folder in which other clips would be taken for this data set's."""
     if index_path(output).is_file():
         raise DataError(f"{output}: is a data set itself; choose another folder")
@@ -133,6 +135,7 @@ def _require_own_folder(output: Path, names: list[str]) -> None:
             raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
 
 
-def _save(path: Path, data: dict[str, Any]) -> None:
+def save_pt(path: Path, data: dict[str, Any]) -> None:
+    """Writes a `.pt` file, atomically."""
     with atomic_path(path) as temporary:
         write_torch_file(temporary, data)

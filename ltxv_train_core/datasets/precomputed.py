@@ -12,7 +12,6 @@ There is no embedding of an empty caption, there are no masks, and captions are 
 Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D text width.
 """
 
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -22,14 +21,11 @@ import torch
 from torch import Tensor
 
 from ..config.tools.preprocessing import OUTPUT_FOLDER
-from ..errors import DataError, cut, shown
+from ..errors import DataError, cut
 from ..families.base import Embedding
 from ..families.names import LATENTS, MASK, PROMPT, REFERENCE, VIDEO
 from ..families.registry import EARLIEST
 from ..geometry import LatentSize
-from ..permissions import policy
-from ..storage.atomic import sha256_json
-from ..storage.torch_files import read_torch_file, require_stored
 from .cached_tensors import require_one_width
 from .index import (
     CONDITIONS,
@@ -41,14 +37,11 @@ from .index import (
     folder_of,
     index_path,
 )
+from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
 
 FAMILY = EARLIEST  # what that trainer trains
 CHANNELS = FAMILY.streams[VIDEO].channels
 VIDEO_FOLDER = folder_of(VIDEO, LATENTS)
-SUFFIX = ".pt"
-# LTX-Video-Trainer assumes it where a file says none.
-DEFAULT_FPS = 24.0
-LARGEST_COUNT = 100_000
 
 
 def find_root(folder: Path) -> Path | None:
@@ -137,7 +130,7 @@ class PtFiles:
         if role == MASK:
             raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
         path = self.root / file.path
-        data = _load(path)
+        data = load_pt(path)
         size = _size(path, data)
         latents: Tensor = data["latents"].flatten(0, -2).unflatten(0, size).permute(3, 0, 1, 2)
         return latents.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
@@ -160,45 +153,24 @@ class PtFiles:
     def _pixels(self, latents: str) -> tuple[str, float]:
         """The size of a video or reference in pixels and frames, and its rate."""
         path = self.root / latents
-        data = _load(path)
-        return str(FAMILY.grid.pixels(_size(path, data))), _fps(path, data)
+        data = load_pt(path)
+        return str(FAMILY.grid.pixels(_size(path, data))), fps_of(path, data)
 
     def _file(self, path: str) -> CachedFile:
-        return CachedFile(path, _content(self.root / path))
-
-
-def _content(path: Path) -> str:
-    """Changes with what is in a file. The checksums that it carries itself spare reading it all."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # The first folder in the archive is called after the file.
-            parts = [(i.filename.partition("/")[2], i.file_size, i.CRC) for i in archive.infolist()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
-    return sha256_json(sorted(part for part in parts if part[0].startswith("data")))
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """The dictionary in a file; tensors in it are mapped, not read. No code in a file is run."""
-    policy().require_read(path)  # it may be a link
-    try:
-        data = read_torch_file(path, mmap=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: expected a dictionary, found {type(data).__name__}")
-    return data
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = cut(str(error).partition("\n")[0], 200) or type(error).__name__
-    return DataError(f"{path}: can't be read as a .pt file of tensors ({reason})")
+        return CachedFile(path, content_of_pt(self.root / path))
 
 
 def _size(path: Path, data: dict[str, Any]) -> LatentSize:
     """Of the latents; checks that they have it."""
-    latents = _tensor(path, data, "latents")
-    frames, height, width = (_count(path, data, name) for name in ("num_frames", "height", "width"))
+    latents = floats_of(path, data, "latents")
+    if latents.ndim == 4:
+        raise DataError(
+            f"{path}: is of ltx-trainer, for LTX-2: preprocess its folder once with the model that you train "
+            "(dataset_path, or the source of `preprocess`), and train on what that writes"
+        )
+    frames, height, width = (
+        count_of(path, data, name) for name in ("num_frames", "height", "width")
+    )
     size = LatentSize(frames, height, width)
     if latents.shape[-1] != CHANNELS or latents.numel() != size.tokens * CHANNELS:
         raise DataError(
@@ -210,61 +182,12 @@ def _size(path: Path, data: dict[str, Any]) -> LatentSize:
 
 def _text(path: Path) -> tuple[Tensor, Tensor]:
     """The embedding [..., D] and the mask of its tokens; checks that they belong together."""
-    data = _load(path)
-    embeds = _tensor(path, data, "prompt_embeds")
-    mask = _entry(path, data, "prompt_attention_mask", Tensor)
+    data = load_pt(path)
+    embeds = floats_of(path, data, "prompt_embeds")
+    mask = entry_of(path, data, "prompt_attention_mask", Tensor)
     if mask.numel() != embeds.numel() // embeds.shape[-1] or not mask.any():
         raise DataError(
             f"{path}: prompt_attention_mask of shape {cut(str(list(mask.shape)))} marks no tokens of "
             f"prompt_embeds of shape {cut(str(list(embeds.shape)))}"
         )
     return embeds, mask
-
-
-def _tensor(path: Path, data: dict[str, Any], name: str) -> Tensor:
-    """Floats of two or more dimensions, none of them empty."""
-    tensor: Tensor = _entry(path, data, name, Tensor)
-    if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() == 0:
-        raise DataError(
-            f"{path}: {name} is {tensor.dtype} of shape {cut(str(list(tensor.shape)))}, expected floats "
-            "[tokens, channels]"
-        )
-    return tensor
-
-
-def _count(path: Path, data: dict[str, Any], name: str) -> int:
-    value = _number(_entry(path, data, name, (int, float, Tensor)))
-    if value is None or not 1 <= value <= LARGEST_COUNT:
-        raise DataError(f"{path}: {name} is no count from 1 to {LARGEST_COUNT:,}")
-    return int(value)
-
-
-def _fps(path: Path, data: dict[str, Any]) -> float:
-    if data.get("fps") is None:
-        return DEFAULT_FPS
-    value = _number(_entry(path, data, "fps", (int, float, Tensor)))
-    if value is None or not 0 <= value <= LARGEST_COUNT:
-        raise DataError(f"{path}: fps is no rate above 0 and up to {LARGEST_COUNT:,}")
-    return float(value) or DEFAULT_FPS
-
-
-def _number(value: float | Tensor) -> float | None:
-    """A number, or a tensor of one; None where it is none."""
-    if isinstance(value, Tensor):
-        if value.numel() != 1 or value.is_complex():
-            return None
-        value = value.item()
-    return value
-
-
-def _entry(path: Path, data: dict[str, Any], name: str, kind: Any) -> Any:
-    value = data.get(name)
-    if not isinstance(value, kind):
-        found = cut(", ".join(shown(key, 40) for key in data), 200)
-        raise DataError(f"{path}: has no {name!r}; it has {found or 'nothing'}")
-    if isinstance(value, Tensor):
-        try:
-            require_stored(path, value)
-        except ValueError as error:
-            raise DataError(f"{path}: {name}: {error}") from error
-    return value

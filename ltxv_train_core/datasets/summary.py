@@ -131,6 +131,8 @@ class PreprocessSummary:
         written, reused: counts of the clips' files.
         reread: those of the written ones that an earlier version had made, from another reading.
         shown: what was done to show files right, and to how many.
+        silent: clips without sound, where sound is trained.
+        missing_sound: what becomes of them.
         stills: videos of which one frame is trained.
         skipped: (name, reason) of clips that were skipped.
         other_indexes: names of the indexes of other data sets in the folder.
@@ -147,6 +149,8 @@ class PreprocessSummary:
     reused: int
     reread: int
     shown: dict[str, int]
+    silent: int
+    missing_sound: str
     stills: int
     skipped: tuple[tuple[str, str], ...]
     seconds: float
@@ -174,6 +178,14 @@ class PreprocessSummary:
         if self.shown:
             done = ", ".join(f"{count} {trait}" for trait, count in self.shown.items())
             lines.append(f"read as they are shown: {done}")
+        if self.silent:
+            instead = {
+                "silence": "silence is trained in its place",
+                "video_only": "their video alone is trained",
+            }[self.missing_sound]
+            lines.append(
+                f"{_counted(self.silent, 'clip')} without sound: {instead} (missing_sound)"
+            )
         if self.stills:
             lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
         lines += self.dataset.lines

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..models.device import moved
 from ..models.transformer import Transformer
 
 
@@ -75,6 +76,30 @@ def whole_tokens(stream: Stream, where: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class LevelRows:
+    """The noise levels of a stream that differ: what depends on the level alone is computed for these.
+
+    Attributes:
+        levels: [B, T].
+        row_of: [B, M] which of them each token has; None where there is one for all tokens.
+    """
+
+    levels: Tensor
+    row_of: Tensor | None
+
+    @classmethod
+    def of(cls, levels: Tensor) -> "LevelRows":
+        """Those of tokens' levels [B, M]. On a device it waits for the device."""
+        found = [torch.unique(each, return_inverse=True) for each in levels]
+        rows = pad_sequence([values for values, _ in found], batch_first=True)
+        return cls(rows, torch.stack([of for _, of in found]) if rows.shape[1] > 1 else None)
+
+    def to(self, device: torch.device) -> "LevelRows":
+        row_of = None if self.row_of is None else moved(self.row_of, device)
+        return LevelRows(moved(self.levels, device), row_of)
+
+
+@dataclass(frozen=True)
 class StreamInput:
     """What the model sees of one stream.
 
@@ -83,19 +108,26 @@ class StreamInput:
         levels: [B, M] noise level of each token, 0 (clean) to 1.
         positions: [B, P, M].
         reference_tokens: how many of the tokens, the last ones, are a reference's.
+        rows: of the levels, where they are known already.
     """
 
     tokens: Tensor
     levels: Tensor
     positions: Tensor
     reference_tokens: int = 0
+    rows: LevelRows | None = None
+
+    @property
+    def level_rows(self) -> LevelRows:
+        return self.rows or LevelRows.of(self.levels)
 
     def to(self, device: torch.device) -> "StreamInput":
         return StreamInput(
-            self.tokens.to(device),
-            self.levels.to(device),
-            self.positions.to(device),
+            moved(self.tokens, device),
+            moved(self.levels, device),
+            moved(self.positions, device),
             self.reference_tokens,
+            self.level_rows.to(device),
         )
 
     def first(self, samples: int) -> "StreamInput":
@@ -154,8 +186,8 @@ class Text:
         return Text(tensors, self.mask[:samples], self.is_padded)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
-        tensors = {name: tensor.to(device, dtype) for name, tensor in self.tensors.items()}
-        return Text(tensors, self.mask.to(device), self.is_padded)
+        tensors = {name: moved(tensor.to(dtype), device) for name, tensor in self.tensors.items()}
+        return Text(tensors, moved(self.mask, device), self.is_padded)
 
 
 class Denoiser(Protocol):
@@ -202,10 +234,6 @@ class Denoiser(Protocol):
         """
         ...
 
-    def use_recomputing_blocks(self) -> None:
-        """Lets blocks compute cheap operations again in backward; before anything wraps their forward."""
-        ...
-
     def as_checkpoint(
         self, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -217,7 +245,7 @@ class Denoiser(Protocol):
         ...
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
-        """Predicted velocities [B, M, C] (noise - clean) of each stream."""
+        """Predicted velocities [B, N, C] (noise - clean) of each stream, without those of references."""
         ...
 
     def without_self_attention(

@@ -70,6 +70,10 @@ class TextEncoder(Protocol):
         """Halves its memory; the next `to` quantizes."""
         ...
 
+    def in_four_bits(self) -> "TextEncoder":
+        """A quarter of its memory; the next `to` quantizes."""
+        ...
+
     def encode(self, prompts: list[str]) -> list[dict[str, Tensor]]:
         """Named tensors [L, D] per prompt on the CPU, padding cut off."""
         ...
@@ -146,7 +150,8 @@ class TransformerPart(Part, Protocol):
 
 
 class TextEncoderPart(Part, Protocol):
-    """A text encoder; `width` is that of its embeddings, None where it isn't known yet."""
+    """A text encoder; `width` is that of its embeddings, None where it isn't known yet. It may have an
+    `encoding`, which names all that its embeddings depend on, where `content` is less than that."""
 
     @property
     def width(self) -> int | None: ...

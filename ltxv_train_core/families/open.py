@@ -15,7 +15,7 @@ from .ltx2 import opening as ltx2_opening
 from .ltxv import opening as ltxv_opening
 from .ltxv.miniature.shipped import MINIATURE
 from .model import Model, Part
-from .names import TEXT_ENCODER, VAE
+from .names import AUDIO_VAE, TEXT_ENCODER, TEXT_PROJECTION, VAE
 from .opener import Opener, Place
 from .registry import EARLIEST, FAMILIES, family_of_source, published_version
 
@@ -43,6 +43,9 @@ def open_model(
     vae_source: str | None = None,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
+    *,
+    audio_vae_source: str | None = None,
+    text_projection_source: str | None = None,
 ) -> Model:
     """Finds a base model; loads nothing but its description.
 
@@ -52,6 +55,7 @@ def open_model(
         text_encoder_source: in place of the model's own: a file, a folder, a repository.
         vae_source: in place of the model's own: a VAE file, a folder, a repository.
         report, stop: of downloads, also of those when a part is loaded.
+        audio_vae_source, text_projection_source: in place of the model's own: a file, a folder.
 
     Raises:
         ModelError: if there is no such model, or it is of no family that this program knows.
@@ -62,11 +66,17 @@ def open_model(
     opener = _opener(model_source, place)
     model = opener.open_place(model_source, place, report, stop)
     chosen: dict[str, Part] = {}
-    if text_encoder_source is not None:
-        chosen[TEXT_ENCODER] = opener.open_text_encoder(text_encoder_source, report, stop)
     if vae_source is not None:
         chosen[VAE] = opener.open_vae(vae_source, report, stop)
-    return replace(model, chosen=chosen)
+    if audio_vae_source is not None:
+        chosen[AUDIO_VAE] = opener.open_audio_vae(audio_vae_source)
+    if text_projection_source is not None:
+        chosen[TEXT_PROJECTION] = opener.open_text_projection(text_projection_source)
+    model = replace(model, chosen=chosen)
+    if text_encoder_source is None:
+        return model
+    text = opener.open_text_encoder(text_encoder_source, model, report, stop)
+    return replace(model, chosen={TEXT_ENCODER: text, **chosen})  # the first in `Model.identity`
 
 
 def opener_of(model: Model) -> Opener:
@@ -105,7 +115,11 @@ def locate_model(model_source: str) -> Place:
 
 
 def local_problems(
-    model_source: str, text_encoder_source: str | None = None, vae_source: str | None = None
+    model_source: str,
+    text_encoder_source: str | None = None,
+    vae_source: str | None = None,
+    audio_vae_source: str | None = None,
+    text_projection_source: str | None = None,
 ) -> dict[str, str]:
     """What is wrong with the names of a model's parts, and with the heads of those that are files here.
 
@@ -137,10 +151,16 @@ def local_problems(
     if text_encoder_source is not None:
         attempt(
             "text_encoder_source",
-            lambda: opener.open_text_encoder(text_encoder_source, ignore, None),
+            lambda: opener.open_text_encoder(text_encoder_source, None, ignore, None),
         )
     if vae_source is not None:
         attempt("vae_source", lambda: opener.open_vae(vae_source, ignore, None))
+    if audio_vae_source is not None:
+        attempt("audio_vae_source", lambda: opener.open_audio_vae(audio_vae_source))
+    if text_projection_source is not None:
+        attempt(
+            "text_projection_source", lambda: opener.open_text_projection(text_projection_source)
+        )
     return found
 
 

@@ -42,13 +42,25 @@ class Opener(Protocol):
         ...
 
     def open_text_encoder(
-        self, source: str, report: Reporter, stop: StopSignal | None
+        self, source: str, model: Model | None, report: Reporter, stop: StopSignal | None
     ) -> TextEncoderPart:
-        """A text encoder that the user names. Raises `ModelError` when it is none."""
+        """A text encoder that the user names. Raises `ModelError` when it is none.
+
+        Args:
+            model: whose other parts it works with; None where there is none yet, and it is only looked at.
+        """
+        ...
+
+    def open_text_projection(self, source: str) -> Part:
+        """A text projection that the user names. Raises `ModelError` when it is none."""
         ...
 
     def open_vae(self, source: str, report: Reporter, stop: StopSignal | None) -> Part:
         """A VAE that the user names. Raises `ModelError` when it is none."""
+        ...
+
+    def open_audio_vae(self, source: str) -> Part:
+        """An audio VAE that the user names. Raises `ModelError` when it is none."""
         ...
 
     def comfyui_file(self, model: Model, part: str) -> InFile | None:

@@ -1,6 +1,6 @@
 """A transformer in a single file, of any family."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -68,10 +68,17 @@ class TransformerFile:
         """The module without weights, and the file's names of its tensors."""
         prefix, header = self.prefix, self.header
         module: Transformer = on_meta(lambda: self.layers.new_transformer(self.config))
-        is_comfy = f"{prefix}{self.layers.comfy_name('proj_in')}.weight" in header.tensors
-        theirs = self.layers.comfy_name if is_comfy else str
-        names = {name: prefix + theirs(name) for name in module.state_dict()}
+        names = self._names(module.state_dict())
         require_match(header, prefix, names, module, self.besides(), self.elsewhere)
-        if is_rotated(header):
-            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
+        self._require_unrotated()
         return module, names
+
+    def _names(self, own: Iterable[str]) -> dict[str, str]:
+        """The file's names of tensors, by diffusers' names."""
+        comfy = f"{self.prefix}{self.layers.comfy_name('proj_in')}.weight"
+        theirs = self.layers.comfy_name if comfy in self.header.tensors else str
+        return {name: self.prefix + theirs(name) for name in own}
+
+    def _require_unrotated(self) -> None:
+        if is_rotated(self.header):
+            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")

@@ -11,7 +11,7 @@ from .ltxv.video_format import NAME as LTXV
 
 _TIMESTEPS = "decoder.timestep_scale_multiplier"
 """Since LTX-Video 0.9.1 the decoder takes a timestep; those of LTX-2 take none."""
-_DIFFUSION_DECODER = "decoder.conv_in_x_t.weight"
+DIFFUSION_DECODER = "decoder.conv_in_x_t.weight"
 _RESIDUAL_DOWNSAMPLING = "encoder.down_blocks.1.conv.conv.weight"
 _FIRST_LAYOUT = "encoder.down_blocks.0.res_blocks.0.conv1.conv.weight"
 
@@ -24,6 +24,6 @@ def family_of_vae(names: Collection[str]) -> str | None:
     """
     if _TIMESTEPS in names:
         return LTXV
-    if _DIFFUSION_DECODER in names or _RESIDUAL_DOWNSAMPLING in names:
+    if DIFFUSION_DECODER in names or _RESIDUAL_DOWNSAMPLING in names:
         return LTX2
     return LTXV if _FIRST_LAYOUT in names else None

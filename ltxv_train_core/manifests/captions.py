@@ -24,6 +24,12 @@ def split_captions(text: str) -> tuple[str, ...]:
     return tuple(part for part in map(str.strip, SEPARATOR.split(text)) if part)
 
 
+def with_speech(caption: str, speech: str, template: str) -> str:
+    """A caption with what is said, where a template has `{caption}` and `{speech}`."""
+    parts = {"{caption}": caption, "{speech}": speech}
+    return re.sub(r"\{caption\}|\{speech\}", lambda found: parts[found.group()], template).strip()
+
+
 def without_opening(caption: str) -> str:
     """Removes what language models like to begin with: "The video shows", "In this clip, we see".
 

@@ -24,6 +24,8 @@ DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_MEDIA_COLUMN = "media_path"
 DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
+DEFAULT_AUDIO_COLUMN = "audio"
+DEFAULT_SPEECH_COLUMN = "speech"
 # File systems take 255; the suffixes of our files follow.
 LONGEST_NAME_BYTES = 200
 _OTHER_SEPARATORS = frozenset("|")
@@ -40,6 +42,8 @@ class Columns:
     media: str = DEFAULT_MEDIA_COLUMN
     reference: str = DEFAULT_REFERENCE_COLUMN
     mask: str = DEFAULT_MASK_COLUMN
+    audio: str = DEFAULT_AUDIO_COLUMN
+    speech: str = DEFAULT_SPEECH_COLUMN
 
     @classmethod
     def of(cls, settings: PreprocessSettings) -> "Columns":
@@ -49,6 +53,8 @@ class Columns:
             settings.video_column,
             settings.reference_column,
             settings.mask_column,
+            settings.audio_column,
+            settings.speech_column,
         )
 
 
@@ -59,7 +65,8 @@ class Clip:
     `name` is its media path relative to the data set, with forward slashes: unique in the
     manifest, and safe to make output files from. Of its `captions`, one or more, training takes
     one at a time. `mask` is white where the clip is to be
-    generated, black where it is given.
+    generated, black where it is given. `audio` is the file that its sound is taken from in place of its own;
+    what is wrong with it counts where sound is trained. `speech` is what is said in it.
     """
 
     name: str
@@ -67,6 +74,9 @@ class Clip:
     captions: tuple[str, ...] = ()
     reference: Path | None = None
     mask: Path | None = None
+    audio: Path | None = None
+    audio_problem: str = ""
+    speech: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,8 @@ class _Row:
     captions: tuple[str, ...] = ()
     reference: str = ""
     mask: str = ""
+    audio: str = ""
+    speech: str = ""
     problem: str = ""
     refused: NotAllowedError | None = None
 
@@ -151,7 +163,9 @@ def _collect(
     require_captions: bool,
     notes: list[str],
 ) -> Manifest:
-    named = (text for row in rows for text in (row.media, row.reference, row.mask) if text)
+    named = (
+        text for row in rows for text in (row.media, row.reference, row.mask, row.audio) if text
+    )
     names = AlikeNames(_named_path(root, text.replace("\\", "/")) for text in named)
     with_references = any(row.reference for row in rows)
     with_masks = any(row.mask for row in rows)
@@ -174,6 +188,7 @@ def _collect(
                 else None
             )
             mask = _existing_file(names, root, row, row.mask, "mask path") if with_masks else None
+            audio, audio_problem = _audio(names, root, row)
         except (DataError, NotAllowedError) as error:
             ask = None
             if isinstance(error, NotAllowedError):
@@ -182,15 +197,26 @@ def _collect(
             skipped.append(Skipped(name, str(error), ask))
             continue
         name = _unique(_output_name(root, media), taken)
-        clips.append(Clip(name, media, captions, reference, mask))
+        sound = (audio, audio_problem, row.speech)
+        clips.append(Clip(name, media, captions, reference, mask, *sound))
     if refused and not clips:
         raise refused
     return Manifest(tuple(clips), tuple(skipped), (*notes, *names.notes()))
 
 
+def _audio(names: AlikeNames, root: Path, row: _Row) -> tuple[Path | None, str]:
+    """The file that a row's sound is taken from, or why there is none."""
+    try:
+        return (
+            _existing_file(names, root, row, row.audio, "audio path") if row.audio else None
+        ), ""
+    except DataError as error:
+        return None, str(error)
+
+
 def _require_text(row: _Row) -> None:
     """Refuses what no file can hold as UTF-8: file names of old archives, halves of emojis."""
-    for text in (row.media, row.reference, row.mask, *row.captions):
+    for text in (row.media, row.reference, row.mask, row.audio, row.speech, *row.captions):
         if _printable(text) != text:
             raise DataError(f"'{_printable(text)[:80]}' can't be written as UTF-8: change it")
 
@@ -345,6 +371,8 @@ def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:
             captions=captions_of(record.get(columns.caption)),
             reference=_text(record.get(columns.reference), "reference path"),
             mask=_text(record.get(columns.mask), "mask path"),
+            audio=_written(record.get(columns.audio)),
+            speech=_written(record.get(columns.speech)),
         )
     except DataError as error:
         named = f"{label}: {media.strip()}" if isinstance(media, str) else label
@@ -361,6 +389,10 @@ def _check_columns(
         needed.append(columns.reference)
     if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:
         needed.append(columns.mask)
+    if columns.audio and columns.audio != DEFAULT_AUDIO_COLUMN:
+        needed.append(columns.audio)
+    if columns.speech and columns.speech != DEFAULT_SPEECH_COLUMN:
+        needed.append(columns.speech)
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
@@ -382,6 +414,8 @@ def _where_to_name(found: set[str], missing: list[str], columns: Columns) -> str
         columns.caption: "caption_column",
         columns.reference: "reference_column",
         columns.mask: "mask_column",
+        columns.audio: "audio_column",
+        columns.speech: "speech_column",
     }
     named = " and ".join(options[column] for column in missing)
     return f". Write the names of the columns that you mean into {named}"
@@ -396,6 +430,11 @@ def captions_of(value: object) -> tuple[str, ...]:
     texts = value if isinstance(value, list) else [value]
     found = [_text(text, "caption") for text in texts]
     return tuple(caption for text in found for caption in split_captions(text))
+
+
+def _written(value: Any) -> str:
+    """A text; what is none belongs to another program."""
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _text(value: Any, what: str) -> str:

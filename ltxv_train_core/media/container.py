@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import DataError
-from .formats import VIDEO_READERS, VIDEO_SHARE
+from .formats import SOUND_READERS, VIDEO_READERS, VIDEO_SHARE
 from .mp4_boxes import require_modest_tables
 from .readable import LARGE_PIXELS, printable, require_pixels
 
@@ -61,6 +61,26 @@ def open_video(
         codec.thread_count = 1 if large else max(1, (os.cpu_count() or 1) // 2)
         with _large if large and in_turn else nullcontext():
             yield container, stream
+
+
+@contextmanager
+def open_sound(path: Path) -> Iterator[tuple[av.container.InputContainer, float]]:
+    """Yields the container of a file that is read for its sound, and the second at which it begins: that of its
+    first frame where it holds a video, otherwise 0.
+
+    Raises:
+        DataError: it is of a kind that isn't read.
+        Exception: whatever PyAV raises.
+    """
+    require_modest_tables(path)
+    whitelists = {"format_whitelist": ",".join(SOUND_READERS), "protocol_whitelist": "file"}
+    with av.open(str(path.absolute()), container_options=whitelists) as container:
+        videos = [
+            s for s in container.streams.video if not s.disposition & Disposition.attached_pic
+        ]
+        first = videos[0] if videos else None
+        begin = (first.start_time or 0) * (first.time_base or 0) if first else 0
+        yield container, float(begin)
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:

@@ -68,6 +68,8 @@ IMAGE_SUFFIXES = frozenset(suffix for suffix, f in FORMATS.items() if f.kind == 
 VIDEO_SUFFIXES = frozenset(suffix for suffix, f in FORMATS.items() if f.kind == "video")
 IMAGE_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in IMAGE_SUFFIXES))
 VIDEO_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in VIDEO_SUFFIXES))
+SOUND_READERS = (*VIDEO_READERS, "wav", "mp3", "flac", "aac", "aiff")
+"""Of files that are read for their sound alone, among them m4a (mov), opus and ogg."""
 VIDEO_SHARE = 0.4
 """Decoders of videos hold frames that others refer to."""
 IMAGE_SHARES = {f.reader: f.share for f in FORMATS.values() if f.kind == "image"}

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .container import open_video
+from .container import open_sound, open_video
 from .formats import is_image
 from .readable import DEFAULT_MEGAPIXELS, printable, readable
 
@@ -82,12 +82,33 @@ def read_sound(
     with readable(path), open_video(path, megapixels) as (container, video):
         if not container.streams.audio:
             return None
-        stream = container.streams.audio[0]
-        _require_decodable(path, stream)
         first_frame = float((video.start_time or 0) * (video.time_base or 0))
-        begin = first_frame + start_seconds
-        frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
-        return _resampled(_gathered(path, frames, begin, seconds), rate, seconds)
+        return _read(path, container, rate, seconds, first_frame + start_seconds)
+
+
+def read_sound_file(path: Path, rate: int, seconds: float, start_seconds: float = 0.0) -> Sound:
+    """The same of a file that is read for its sound alone, whatever else it holds.
+
+    Args:
+        start_seconds: counted from its beginning, of a video from its first frame.
+
+    Raises:
+        DataError: the file is missing, broken, of an unknown kind, or has no sound.
+    """
+    with readable(path), open_sound(path) as (container, begin):
+        if not container.streams.audio:
+            raise DataError(f"{printable(path)}: holds no sound")
+        return _read(path, container, rate, seconds, begin + start_seconds)
+
+
+def _read(
+    path: Path, container: av.container.InputContainer, rate: int, seconds: float, begin: float
+) -> Sound:
+    """The first stream's sound from a moment of the container's time on."""
+    stream = container.streams.audio[0]
+    _require_decodable(path, stream)
+    frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
+    return _resampled(_gathered(path, frames, begin, seconds), rate, seconds)
 
 
 def _require_decodable(path: Path, stream: AudioStream) -> None:

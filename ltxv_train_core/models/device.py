@@ -138,6 +138,17 @@ def empty_cache() -> None:
         backend.empty_cache()
 
 
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on a device. A device that has streams copies it from pinned memory, while the host goes on."""
+    if stream_module(device) is None or tensor.device.type != "cpu":
+        return tensor.to(device)
+    try:
+        pinned = tensor.pin_memory()
+    except RuntimeError:  # there is no more of it
+        return tensor.to(device)
+    return pinned.to(device, non_blocking=True)
+
+
 def side_stream(device: torch.device) -> Any:
     """A queue of work that a device does beside its usual one; None where it has one queue alone."""
     module = stream_module(device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +70,14 @@ def put_weights(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> N
 
 
 def _adamw(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Optimizer:
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
+    """All of it in one operation where the device has that: it needs no memory in between."""
+    build = partial(
+        torch.optim.AdamW, parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY
+    )
+    try:
+        return build(fused=True)
+    except RuntimeError:  # torch has none for this kind of device
+        return build()
 
 
 def _adamw8bit(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:

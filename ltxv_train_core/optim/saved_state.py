@@ -16,6 +16,8 @@ from ..storage.tensors import is_finite
 
 # Of the optimizers that `optimizers` builds: what is as large as the parameter.
 _LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
+_OF_THE_DEVICE = {"fused", "foreach"}
+"""How an optimizer computes; not what. A state goes on on another device."""
 
 
 def count(value: object) -> int:
@@ -65,10 +67,13 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
         KeyError, TypeError, ValueError, RuntimeError: the state is damaged, or of another run.
     """
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    taken = []
     for own, group in zip(groups, saved["param_groups"], strict=True):
-        for name in own.keys() & group.keys():
+        for name in own.keys() & group.keys() - _OF_THE_DEVICE:
             if _kind(group[name]) != _kind(own[name]):
                 raise TypeError(f"{name} of the optimizer is of another kind")
+        taken.append(group | {name: own[name] for name in own.keys() & _OF_THE_DEVICE})
+    saved = saved | {"param_groups": taken}
     optimizer.load_state_dict(_in_parts(optimizer, saved))
     for parameter, state in optimizer.state.items():
         for name, value in state.items():

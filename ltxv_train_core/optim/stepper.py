@@ -61,19 +61,20 @@ class OptimizerStepper:
         """Adds the gradients of a loss to those of the step, scaled where fp16 needs it."""
         self.scaler.scale(loss).backward()
 
-    def step(self, number: int, loss: float, clips: str = "") -> float:
+    def clip(self) -> Tensor:
+        """Clips the gradients of a step; returns their norm before that, on the device."""
+        self.scaler.unscale_(self.optimizer)
+        return torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+
+    def step(self, number: int, loss: float, norm: float, clips: str = "") -> None:
         """Moves weights and schedule; a step that isn't finite never reaches the weights.
 
         Args:
             number: of the step, for messages.
             loss: of the step.
+            norm: of its gradients.
             clips: what is said of them, when the step is not finite.
-
-        Returns:
-            The norm of the gradients before clipping.
         """
-        self.scaler.unscale_(self.optimizer)
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_norm)))
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._in_a_row = 0
@@ -89,7 +90,6 @@ class OptimizerStepper:
             if not finite:  # torch would warn of a schedule that moves before the weights
                 warnings.simplefilter("ignore", UserWarning)
             self.schedule.step()
-        return norm
 
     def require_finite(self) -> None:
         """Raises `NotFiniteError` when too many steps in a row were skipped."""

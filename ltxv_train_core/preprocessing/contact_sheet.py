@@ -12,20 +12,23 @@ from ..datasets.cache import Cache
 from ..datasets.index import SHEET_NAME, VERIFICATION_NAME
 from ..datasets.summary import Verified
 from ..errors import DataError
-from ..families.names import LATENTS
+from ..families.names import AUDIO, LATENTS
 from ..geometry import VideoSize
 from ..media.sheet import LARGEST_THUMBNAIL_PX, contact_sheet
+from ..media.sound import Sound
 from ..media.tensors import tensor_to_frames
 from ..media.video import read_frames
 from ..storage.atomic import atomic_path
 from .encoders import VideoEncoder
 from .planner import EncodeTask, PlannedExample
 from .progress import PassLog
+from .sounds import sound_of
 
 SHEET_CLIPS = 8
 SHEET_FRAMES = 4
 SHEET_DECODED_FRAMES = 9
 LONGEST_CAPTION = 160
+SHEET_SOUND_RATE = 16000
 
 Item = TypeVar("Item")
 
@@ -51,7 +54,7 @@ def write_sheet(
 
     Those of which there is no strip are read; files that are gone are skipped.
     """
-    rows, labels = [], []
+    rows, labels, sounds = [], [], []
     for clip in on_sheet(planned):
         item, video = clip.example, clip.video
         strip = strips.get(video)
@@ -62,9 +65,21 @@ def write_sheet(
             except DataError:
                 continue
         rows.append([strip])
+        sounds.append([_heard(clip, megapixels)])
         caption = " ".join(item.caption.text.split())[:LONGEST_CAPTION]
         labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
-    _save(contact_sheet(rows, labels, SHEET_FRAMES), root / SHEET_NAME)
+    _save(contact_sheet(rows, labels, SHEET_FRAMES, sounds), root / SHEET_NAME)
+
+
+def _heard(clip: PlannedExample, megapixels: float) -> Sound | None:
+    """The sound that is trained; None where there is none, or it can't be read any more."""
+    found = next((task for task in clip.tasks if task.stream == AUDIO), None)
+    if found is None:
+        return None
+    try:
+        return sound_of(found, SHEET_SOUND_RATE, megapixels)
+    except DataError:
+        return None
 
 
 def verify(

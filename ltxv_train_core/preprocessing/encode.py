@@ -17,7 +17,6 @@ from ..errors import DataError, ModelError
 from ..families.family import Family
 from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..geometry import Grid
-from ..media.sound import read_sound
 from ..media.tensors import frames_to_tensor
 from ..media.video import read_frames
 from ..memory_errors import lacks_device_memory
@@ -29,6 +28,7 @@ from .masks import latent_mask
 from .planner import EncodeTask, PlannedExample
 from .prefetch import read_ahead
 from .progress import PassLog
+from .sounds import sound_of
 
 Read = tuple[EncodeTask, np.ndarray]
 
@@ -219,10 +219,7 @@ def _frames(task: EncodeTask, megapixels: float) -> np.ndarray:
 
 
 def _sound(task: EncodeTask, rate: int, megapixels: float) -> np.ndarray:
-    """What is heard while the task's frames are shown, [2, samples]; silence where there is none."""
-    seconds, start = task.size.frames / task.fps, task.selection.start / task.fps
-    found = read_sound(task.media, rate, seconds, start, megapixels)
-    return np.zeros((2, round(seconds * rate)), np.float32) if found is None else found.samples
+    return sound_of(task, rate, megapixels).samples
 
 
 def _masks(videos: list[np.ndarray], grid: Grid) -> list[Tensor]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..config import PreprocessSettings
+from ..config import PART_SOURCES, PreprocessSettings
 from ..datasets.encoded_with import content_key
 from ..datasets.index import indexes
 from ..families.names import TEXT_ENCODER, VAE
@@ -19,22 +19,19 @@ from ..storage.atomic import sha256_json
 from ..storage.paths import as_path
 from .encoders import Encoders, EncoderSource, encoder_parts
 
-MODEL_OPTIONS = (
-    "model_source",
-    "vae_source",
-    "text_encoder_source",
-    "vae_dtype",
-    "text_encoder_dtype",
-    "load_text_encoder_in_8bit",
-)
-MODEL_SOURCES = MODEL_OPTIONS[:3]
+MODEL_SOURCES = ("model_source", "vae_source", "text_encoder_source")
+LATER_SOURCES = tuple(name for name in PART_SOURCES if name not in MODEL_SOURCES)
+MODEL_OPTIONS = (*MODEL_SOURCES, "vae_dtype", "text_encoder_dtype", "load_text_encoder_in_8bit")
+LATER_OPTIONS = (*LATER_SOURCES, "load_text_encoder_in_4bit")
+"""They count where they are used: data sets of earlier versions stay known."""
 
 
 def model_stamp(settings: PreprocessSettings, given: Mapping[str, EncoderSource[object]]) -> str:
     """Changes with the options that name the encoders, with files that they name, and with which
     encoders are given in place of the model's."""
     options = {name: getattr(settings, name) for name in MODEL_OPTIONS}
-    paths = [as_path(options[name]) for name in MODEL_SOURCES if options[name]]
+    options |= {name: used for name in LATER_OPTIONS if (used := getattr(settings, name))}
+    paths = [as_path(options[n]) for n in (*MODEL_SOURCES, *LATER_SOURCES) if options.get(n)]
     states = [_state(path) for path in (*paths, *(family.shipped for family in FAMILIES))]
     others = sorted(given.keys() - {VAE, TEXT_ENCODER})
     return sha256_json([options, states, VAE in given, TEXT_ENCODER in given, *others])

@@ -46,9 +46,7 @@ def find_encoders(
     if whole := given_encoders(given):
         return whole
     _require_one_family(given)
-    model = open_model(
-        settings.model_source, settings.text_encoder_source, settings.vae_source, report, stop
-    )
+    model = open_model(settings.model_source, report=report, stop=stop, **settings.part_sources())
     for name, source in given.items():
         _require_of_model(name, source, model)
     parts = {
@@ -154,15 +152,18 @@ def _audio_vae_of(model: Model) -> EncoderSource[AudioEncoder]:
 def _text_encoder_of(model: Model, settings: PreprocessSettings) -> EncoderSource[CaptionEncoder]:
     device = default_device()
     dtype = _dtype(settings.text_encoder_dtype, device, text_encoder_dtype)
-    in_8bit = settings.load_text_encoder_in_8bit
+    in_4bit = settings.load_text_encoder_in_4bit
+    in_8bit = settings.load_text_encoder_in_8bit and not in_4bit
     if in_8bit and (problem := eight_bit_problem(device)):
         raise ConfigurationError([problem.removeprefix("acceleration.")])
 
     def load() -> CaptionEncoder:
         encoder = model.load_text_encoder(dtype)
+        if in_4bit:
+            encoder.in_four_bits()
         return (encoder.in_eight_bits() if in_8bit else encoder).to(device)
 
-    precision = "8bit" if in_8bit else str(dtype)
+    precision = "4bit" if in_4bit else "8bit" if in_8bit else str(dtype)
     return _source(model, TEXT_ENCODER, precision, load)
 
 
@@ -170,9 +171,11 @@ def _source(
     model: Model, name: str, precision: str, load: Callable[[], Encoder]
 ) -> EncoderSource[Encoder]:
     """Named by the part's weights alone, where they are known: another transformer changes nothing."""
-    content = model.part(name).content
+    part = model.part(name)
+    content = part.content
     former = f"{model.identity} {precision}"
-    identity = former if content is None else f"{content} {precision}"
+    made_by = getattr(part, "encoding", content)
+    identity = former if made_by is None else f"{made_by} {precision}"
     return EncoderSource(
         identity, load, partial(model.require, name), content, former, model.family.name
     )

@@ -18,14 +18,14 @@ from ..datasets.index import (
 from ..errors import DataError
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..geometry import VideoSize
-from ..manifests.captions import without_opening
+from ..manifests.captions import with_speech, without_opening
 from ..manifests.manifest import Clip
 from ..media.info import HDR, MediaInfo, Selection
 from ..models.text_bounds import require_few_characters
 from ..storage.atomic import sha256_json
 from .buckets import choose_bucket, read_buckets
 from .encoders import Encoders
-from .probe_cache import FileFacts
+from .probe_cache import FactsMemory, FileFacts
 
 # Tools round sizes to even numbers.
 SHAPE_TOLERANCE = 0.02
@@ -42,6 +42,7 @@ class EncodeTask:
         stream, role: which of its tensors it makes.
         like: the clip that a reference or a mask goes with frame by frame, see `read_frames`.
         earlier: what an earlier version made of it, which read it another way.
+        is_apart: its sound comes from a file of its own, which goes with the video that `info` is of.
     """
 
     name: str
@@ -54,6 +55,7 @@ class EncodeTask:
     file: CachedFile
     like: Path | None = None
     earlier: CachedFile | None = None
+    is_apart: bool = False
 
     @property
     def fps(self) -> float:
@@ -75,10 +77,15 @@ class EncodeTask:
 
 @dataclass(frozen=True)
 class PlannedExample:
-    """An example that can be made, and what is to be encoded for it."""
+    """An example that can be made, and what is to be encoded for it.
+
+    Attributes:
+        is_silent: its clip has no sound, where sound is trained.
+    """
 
     example: Example
     tasks: tuple[EncodeTask, ...]
+    is_silent: bool = False
 
     @property
     def video(self) -> EncodeTask:
@@ -88,13 +95,17 @@ class PlannedExample:
 
 @dataclass(frozen=True)
 class CaptionStyle:
-    """What is done to every caption: the usual openings removed, a trigger word put before it."""
+    """What is done to every caption: the usual openings removed, what is said put into it, a trigger word put
+    before it."""
 
     id_token: str = ""
     remove_llm_prefixes: bool = False
+    speech_template: str = "{caption} {speech}"
 
-    def apply(self, caption: str) -> str:
+    def apply(self, caption: str, speech: str = "") -> str:
         text = without_opening(caption) if self.remove_llm_prefixes else caption
+        if speech:
+            text = with_speech(text, speech, self.speech_template)
         return f"{self.id_token.strip()} {text}".strip()
 
 
@@ -113,7 +124,7 @@ class Planner:
     def __init__(
         self,
         settings: PreprocessSettings,
-        facts: Callable[[Path], FileFacts],
+        facts: FactsMemory,
         locate: Locate,
         encoders: Encoders,
     ):
@@ -121,7 +132,9 @@ class Planner:
         self._settings = settings
         self._streams = encoders.family.streams
         self._buckets = read_buckets(settings.resolution_buckets, encoders.family.grid)
-        self._style = CaptionStyle(settings.id_token, settings.remove_llm_prefixes)
+        self._style = CaptionStyle(
+            settings.id_token, settings.remove_llm_prefixes, settings.speech_template
+        )
         self._facts = facts
         self._locate = locate
         self._encoders = encoders
@@ -135,9 +148,10 @@ class Planner:
         Raises:
             DataError: a file is broken, or fits no bucket, or a caption is too long.
         """
-        video = _File(clip.media, self._facts(clip.media))
-        reference = _File(clip.reference, self._facts(clip.reference)) if clip.reference else None
-        mask = _File(clip.mask, self._facts(clip.mask)) if clip.mask else None
+        facts = self._facts.of
+        video = _File(clip.media, facts(clip.media))
+        reference = _File(clip.reference, facts(clip.reference)) if clip.reference else None
+        mask = _File(clip.mask, facts(clip.mask)) if clip.mask else None
         if mask:
             _require_same_shape(mask.info, video.info)
         long = [video, reference, mask if mask and not mask.info.is_image else None]
@@ -152,6 +166,7 @@ class Planner:
         )
         frames = min(info.frames_at(self._settings.target_fps) for info in infos)
         captions = self._captions(clip)
+        sound, is_silent = self._sound(clip, video)
         files = {LATENTS: video, REFERENCE: reference, MASK: mask}
         return [
             self._plan_window(
@@ -160,6 +175,8 @@ class Planner:
                 captions,
                 size,
                 self._selection(video, start),
+                sound,
+                is_silent,
             )
             for number, start in enumerate(self._starts(frames, size.frames), start=1)
         ]
@@ -171,13 +188,20 @@ class Planner:
         captions: tuple[Caption, ...],
         size: VideoSize,
         selection: Selection,
+        sound: "_Sound | None",
+        is_silent: bool,
     ) -> PlannedExample:
         tasks = [
             self._task(name, stream, role, files, size, selection)
             for stream, its_format in self._streams.items()
-            if its_format.sound_rate is None or self._is_heard(files[LATENTS].info)
+            if its_format.sound_rate is None
             for role in files
             if role == LATENTS or role in its_format.roles
+        ]
+        tasks += [
+            self._sound_task(name, stream, sound, files[LATENTS], size, selection)
+            for stream, its_format in self._streams.items()
+            if its_format.sound_rate is not None and sound is not None
         ]
         streams: dict[str, dict[str, CachedFile]] = {}
         for task in tasks:
@@ -185,10 +209,59 @@ class Planner:
         video = files[LATENTS].info
         fps = (None if video.is_image else selection.fps) or video.fps
         example = Example(name, str(size), fps, streams, captions)
-        return PlannedExample(example, tuple(tasks))
+        return PlannedExample(example, tuple(tasks), is_silent)
 
-    def _is_heard(self, info: MediaInfo) -> bool:
-        return self._settings.with_sound and not info.is_image
+    def _sound(self, clip: Clip, video: "_File") -> "tuple[_Sound | None, bool]":
+        """Where the sound of a clip comes from, None where its video alone is trained; and whether it has none.
+
+        Raises:
+            DataError: it is to have sound and has none, or the file of its sound can't be read.
+        """
+        is_trained = any(each.sound_rate is not None for each in self._streams.values())
+        if not (is_trained and self._settings.with_sound) or video.info.is_image:
+            return None, False
+        if clip.audio_problem:
+            raise DataError(clip.audio_problem)
+        if clip.audio is not None:
+            return _Sound(clip.audio, self._facts.digest(clip.audio), is_apart=True), False
+        own = _Sound(clip.media, video.facts.sha256)
+        if self._facts.has_sound(clip.media):
+            return own, False
+        if self._settings.missing_sound == "skip":
+            raise DataError(
+                "it has no sound: name a file in the column `audio`, or set missing_sound to silence or video_only"
+            )
+        return (own if self._settings.missing_sound == "silence" else None), True
+
+    def _sound_task(
+        self,
+        name: str,
+        stream: str,
+        sound: "_Sound",
+        video: "_File",
+        size: VideoSize,
+        selection: Selection,
+    ) -> EncodeTask:
+        reading = video.info.reading
+
+        def cached(*reading: str) -> CachedFile:
+            key = self._media_key(stream, LATENTS, sound.sha256, size, selection, *reading)
+            # A file of its own is cut by the frames that the clip is shown with.
+            key = _key(key, repr(selection.fps or video.info.fps)) if sound.is_apart else key
+            return self._locate(f"{folder_of(stream, LATENTS)}/{name}", key)
+
+        return EncodeTask(
+            name,
+            stream,
+            LATENTS,
+            sound.media,
+            video.info,
+            size,
+            selection,
+            cached(*reading),
+            earlier=cached() if reading else None,
+            is_apart=sound.is_apart,
+        )
 
     def _task(
         self,
@@ -216,7 +289,7 @@ class Planner:
 
     def _captions(self, clip: Clip) -> tuple[Caption, ...]:
         """All windows of a clip share them."""
-        texts = dict.fromkeys(map(self._style.apply, clip.captions))
+        texts = dict.fromkeys(self._style.apply(each, clip.speech) for each in clip.captions)
         for text in texts:
             require_few_characters(text)
         identity = self._encoders.text.identity
@@ -255,6 +328,15 @@ class Planner:
         tile = 0 if max(size.width, size.height) <= tile else tile
         content = (sha256, str(size), *map(repr, astuple(chosen)), str(tile), *reading)
         return _key(self._encoders.of_stream(stream).identity, *content)
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """A file that a clip's sound is read from."""
+
+    media: Path
+    sha256: str
+    is_apart: bool = False
 
 
 @dataclass(frozen=True)

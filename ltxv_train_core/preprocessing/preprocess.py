@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import PreprocessSettings
@@ -18,6 +19,7 @@ from ..config.tools.preprocessing import WITHOUT_EFFECT
 from ..datasets.cache import Cache
 from ..datasets.cached_tensors import Form, example_forms, text_form
 from ..datasets.encoded_with import content_key
+from ..datasets.foreign_folders import holds_pt_latents
 from ..datasets.index import (
     SHEET_NAME,
     VERIFICATION_NAME,
@@ -35,6 +37,7 @@ from ..families.grids import require_size
 from ..families.names import MASK, TEXT_ENCODER, VIDEO
 from ..manifests.manifest import Clip, Columns, read_manifest
 from ..models.sources.allowed import require_allowed
+from ..permissions import policy
 from ..storage.paths import require_short
 from ..team import Team
 from .buckets import NoBucketError, named_sizes
@@ -78,8 +81,12 @@ def preprocess(
         ModelError: there is no such model, or it doesn't fit into memory.
         Cancelled: stopped; what was encoded is kept, and the next call resumes from there.
     """
-    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    require_allowed((settings.model_source, *settings.part_sources().values()))
     log = PassLog(report, stop or NeverStop())
+    if theirs := _of_ltx_trainer(settings.source):
+        from .from_ltx_trainer import read_ltx_trainer
+
+        return read_ltx_trainer(settings, theirs, log)
     work = _Pass(settings, log, encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     work.cache.claim()
@@ -118,7 +125,9 @@ def encode_share(
     There is no index then: `preprocess` of one process writes it, and finds everything encoded. What can't
     be used is left to it as well. Raises as `preprocess`.
     """
-    require_allowed((settings.model_source, settings.text_encoder_source, settings.vae_source))
+    require_allowed((settings.model_source, *settings.part_sources().values()))
+    if _of_ltx_trainer(settings.source):
+        return  # nothing is encoded
     work = _Pass(settings, PassLog(report, stop or NeverStop()), encoders or {})
     manifest = read_manifest(settings.source, Columns.of(settings), settings.default_caption)
     if team.rank == 0:
@@ -130,6 +139,16 @@ def encode_share(
         with suppress(DataError):  # of these clips none can be used, and others may be
             work.encode(work.plan(work.look_at(clips), found), found)
     team.agree(None)
+
+
+def _of_ltx_trainer(source: Path) -> Path | None:
+    """The folder of a data set that ltx-trainer has preprocessed; None for other sources."""
+    policy().require_read(source)
+    if not holds_pt_latents(source):
+        return None
+    from ..datasets.ltx_trainer import find_root
+
+    return find_root(source)
 
 
 class _Pass:
@@ -191,6 +210,8 @@ class _Pass:
         def look(clip: Clip) -> None:
             for path in filter(None, (clip.media, clip.reference, clip.mask)):
                 self.facts.of(path)
+            if clip.audio is not None:
+                self.facts.digest(clip.audio)
 
         found = []
         saved = time.monotonic()
@@ -211,8 +232,7 @@ class _Pass:
 
     def plan(self, clips: list[Clip], encoders: Encoders) -> list[PlannedExample]:
         """Raises `DataError` when no clip can be used."""
-        facts, locate = self.facts.of, self.cache.locate
-        planner = Planner(self.settings, facts, locate, encoders)
+        planner = Planner(self.settings, self.facts, self.cache.locate, encoders)
         planned: dict[str, PlannedExample] = {}
         unfilled: list[Clip] = []
         for clip in clips:
@@ -229,7 +249,7 @@ class _Pass:
             planned |= items
         if not planned:
             files = [path for clip in unfilled for path in (clip.media, clip.reference) if path]
-            media = [facts(path).info for path in files]
+            media = [self.facts.of(path).info for path in files]
             hint = smaller_size(self.settings, media, encoders.family.grid)
             raise nothing_usable(
                 self.settings.source,
@@ -341,6 +361,8 @@ class _Pass:
             shown=count_traits(
                 task.info for p in planned for task in p.tasks if task.stream == VIDEO
             ),
+            silent=sum(p.is_silent for p in planned),
+            missing_sound=settings.missing_sound,
             stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,

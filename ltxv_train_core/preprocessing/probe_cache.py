@@ -31,6 +31,7 @@ TRAITS_VERSION = 2
 COARSEST_CLOCK_NS = 2_000_000_000
 LONGEST_REASON = 2000
 SHA256 = re.compile("[0-9a-f]{64}")
+_ENTRY = {"stamp", "sha256", "info", "read_ns"}
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,16 @@ class FactsMemory:
         with readable(media):
             status = media.stat()
         stamp = [status.st_size, status.st_mtime_ns]
-        if (entry := self._asked.get(name)) and entry["stamp"] == stamp:
+        entry = self._asked.get(name)
+        if entry and entry["stamp"] == stamp and entry["info"]:
             return _facts(entry)
         known = self._known.get(name)
-        if known and known["stamp"] == stamp and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS:
+        if (
+            known
+            and known["info"]
+            and known["stamp"] == stamp
+            and known["read_ns"] - stamp[1] > COARSEST_CLOCK_NS
+        ):
             if "traits" not in known["info"]:
                 known = self._with_traits(media, known)
             facts = _facts(known)
@@ -100,6 +107,44 @@ class FactsMemory:
         same = known and {name: known[name] for name in entry} == entry
         self._asked[name] = known if same else {**entry, "read_ns": read_ns}
         return facts
+
+    def has_sound(self, media: Path) -> bool:
+        """Whether a video has sound.
+
+        Raises:
+            DataError: the file is missing, broken or too large.
+        """
+        self.of(media)
+        entry = self._asked[_relative(media, self._base)]
+        if "sound" not in entry:
+            from ..media.sound import has_sound
+
+            entry["sound"] = has_sound(media, self._megapixels)
+        found: bool = entry["sound"]
+        return found
+
+    def digest(self, path: Path) -> str:
+        """The digest of a file's content, whatever it is.
+
+        Raises:
+            DataError: the file is missing.
+        """
+        name = _relative(path, self._base)
+        with readable(path):
+            status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        known = self._known.get(name)
+        if known and known["read_ns"] - stamp[1] <= COARSEST_CLOCK_NS:
+            known = None
+        for entry in (self._asked.get(name), known):
+            if entry and entry["stamp"] == stamp:
+                self._asked.setdefault(name, entry)
+                return str(entry["sha256"])
+        read_ns = time.time_ns()
+        with readable(path):
+            sha256 = sha256_file(path, self._between)
+        self._asked[name] = {"stamp": stamp, "sha256": sha256, "info": None, "read_ns": read_ns}
+        return sha256
 
     def _with_traits(self, media: Path, known: dict[str, Any]) -> dict[str, Any]:
         """What an earlier version knew of a file, and how it is shown, for which one frame is read, of a
@@ -165,7 +210,8 @@ def _read(path: Path) -> dict[str, Any]:
         read["files"] = {name: entry for name, entry in files.items() if _is_entry(entry)}
     if traits != TRAITS_VERSION:
         for entry in read["files"].values():
-            entry["info"].pop("traits", None)
+            if entry["info"]:
+                entry["info"].pop("traits", None)
     if isinstance(failures, dict):
         reasons = {key: text for key, text in failures.items() if _is_reason(text)}
         read |= {"failures": reasons} if reasons else {}
@@ -174,13 +220,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _is_entry(entry: Any) -> bool:
     """Whether it has the shape of what is written here, and numbers that a file can have."""
-    if not isinstance(entry, dict) or entry.keys() != {"stamp", "sha256", "info", "read_ns"}:
+    if not isinstance(entry, dict) or entry.keys() - {"sound"} != _ENTRY:
+        return False
+    if type(entry.get("sound", True)) is not bool:
         return False
     stamp, sha256, info = entry["stamp"], entry["sha256"], entry["info"]
     if not (isinstance(sha256, str) and SHA256.fullmatch(sha256) and _is_count(entry["read_ns"])):
         return False
     if not (isinstance(stamp, list) and len(stamp) == 2 and all(type(n) is int for n in stamp)):
         return False
+    if info is None:  # of a file whose content alone counts
+        return True
     names = MediaInfo.__dataclass_fields__.keys()
     if not isinstance(info, dict) or info.keys() | {"traits"} != names:
         return False

@@ -53,6 +53,7 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
         config.conditioning.mode,
         config.optimization.batch_size,
         config.optimization.enable_gradient_checkpointing,
+        config.optimization.checkpointing_budget,
         config.acceleration.mixed_precision_mode,
         config.acceleration.quantization,
         config.acceleration.blocks_to_offload,

@@ -31,7 +31,7 @@ _SPARE_HOST_MEMORY = (
     "queue the run again"
 )
 _SPARE_TEXT_ENCODER = (
-    "take a T5 file in fp8 for model.text_encoder_source, or turn the samples off "
+    "take a text encoder in fp8 for model.text_encoder_source, or turn the samples off "
     "(validation.interval null, or no validation.prompts); then queue the run again"
 )
 _SPARE_MODEL = "take a model file in bf16 or fp8, or a smaller model, and queue the run again"
@@ -52,7 +52,7 @@ class ModelMemoryError(RuntimeError):
 
 _ADVICE: dict[type[BaseException], tuple[str, str]] = {
     PromptMemoryError: (
-        f"Set acceleration.load_text_encoder_in_8bit, {_SPARE_TEXT_ENCODER}",
+        f"Set acceleration.load_text_encoder_in_8bit or load_text_encoder_in_4bit, {_SPARE_TEXT_ENCODER}",
         f"Close other programs, {_SPARE_TEXT_ENCODER}",
     ),
     ModelMemoryError: (

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..config import OptimizationConfig, TrainingConfig
+from ..config import PART_SOURCES, OptimizationConfig, TrainingConfig
 from ..storage.atomic import sha256_file, sha256_json
 
 DRAWN_BY_STEP = 1
@@ -22,12 +22,13 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
     "checkpoints": True,
     "hub": True,
     "trackers": True,
-    "model": {"model_source", "text_encoder_source", "vae_source"},  # the identity says it
-    "optimization": {"max_non_finite_steps"},
+    "model": {"model_source", *PART_SOURCES},  # the identity says it
+    "optimization": {"max_non_finite_steps", "checkpointing_budget"},
     "acceleration": {
         "compile_with_inductor",
         "compilation_mode",
         "load_text_encoder_in_8bit",
+        "load_text_encoder_in_4bit",
         "blocks_to_offload",
         "shard_model",
     },

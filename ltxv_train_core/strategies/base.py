@@ -14,6 +14,7 @@ from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.draws import SampleDraws
 from ..families.base import Stream, StreamInput
+from ..models.device import moved
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class StreamStep:
         return replace(
             self,
             seen=self.seen.to(device),
-            velocity=self.velocity.to(device),
-            counted=self.counted.to(device),
+            velocity=moved(self.velocity, device),
+            counted=moved(self.counted, device),
         )
 
     def sample_losses(self, prediction: Tensor) -> Tensor:

@@ -16,6 +16,6 @@ def unavailable_here(config: TrainingConfig, device: torch.device) -> list[str]:
     found = [optimizer_problem(config.optimization, device)]
     if acceleration.quantization is not None:
         found.append(quantization_problem(acceleration.quantization, device))
-    if acceleration.load_text_encoder_in_8bit:
+    if acceleration.load_text_encoder_in_8bit and not acceleration.load_text_encoder_in_4bit:
         found.append(eight_bit_problem(device))
     return [line for line in found if line is not None]

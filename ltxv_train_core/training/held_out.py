@@ -1,6 +1,7 @@
 """Measures the loss of clips that a run never trains on: at the same noise every time, so that steps compare."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -8,8 +9,10 @@ from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, collate
 from ..diffusion.draws import SampleDraws
 from ..events import StopSignal, raise_if_stopped
+from ..families.base import Denoiser
 from ..runs.held_out_file import HeldOutLosses, Losses
 from ..strategies import STRATEGIES, StepInputs
+from .parallel import with_all_parts
 from .step import StepRunner
 
 ALL = "all"
@@ -40,23 +43,35 @@ class HeldOut:
         """Whether a step is measured: before the first one, at each checkpoint, and at the end."""
         return step % self.interval == 0 or step == last
 
-    def measure(self, runner: StepRunner, stop: StopSignal) -> HeldOutLosses:
+    def measure(
+        self, runner: StepRunner, stop: StopSignal, is_sharded: bool = False
+    ) -> HeldOutLosses:
         """Measures the weights of this step, and their average where there is one.
+
+        Args:
+            is_sharded: whether each process has a part of the weights: all of them measure then, and their
+                `stop` is one that they agree on.
 
         Raises:
             Cancelled: when it was stopped.
         """
         began = time.perf_counter()
         transformer, average = runner.denoiser.transformer, runner.stepper.average
+
+        def whole() -> AbstractContextManager[Denoiser]:
+            if is_sharded:
+                return with_all_parts(runner.denoiser, runner.forward)
+            return nullcontext(runner.denoiser)
+
         transformer.eval()
         try:
             with torch.no_grad(), runner.autocast():
-                with runner.stepper.final_weights():
-                    found = self._losses(runner, stop)
+                with runner.stepper.final_weights(), whole() as denoiser:
+                    found = self._losses(denoiser, runner.device, stop)
                 averaged: Losses = ()
                 if average:
-                    with average.applied():
-                        averaged = self._losses(runner, stop)[ALL]
+                    with average.applied(), whole() as denoiser:
+                        averaged = self._losses(denoiser, runner.device, stop)[ALL]
         finally:
             transformer.train()
         streams = {name: each for name, each in found.items() if name != ALL}
@@ -69,9 +84,11 @@ class HeldOut:
             seconds=time.perf_counter() - began,
         )
 
-    def _losses(self, runner: StepRunner, stop: StopSignal) -> dict[str, Losses]:
+    def _losses(
+        self, denoiser: Denoiser, device: torch.device, stop: StopSignal
+    ) -> dict[str, Losses]:
         """Of each stream, and under `ALL` as training weighs them."""
-        mode, streams = self.config.conditioning.mode, runner.denoiser.streams
+        mode, streams = self.config.conditioning.mode, denoiser.streams
         strategies = [STRATEGIES[mode](_at(self.config, level), streams) for level in LEVELS]
         found: list[list[dict[str, float]]] = []
         for number in self.numbers:
@@ -79,7 +96,7 @@ class HeldOut:
             for place, strategy in enumerate(strategies):
                 raise_if_stopped(stop)
                 draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
-                row.append(_loss(strategy.prepare(clip, draws), clip, runner))
+                row.append(_loss(strategy.prepare(clip, draws), clip, denoiser, device))
             found.append(row)
         return {
             name: tuple(tuple(losses[name] for losses in row) for row in found)
@@ -87,10 +104,11 @@ class HeldOut:
         }
 
 
-def _loss(inputs: StepInputs, clip: Batch, runner: StepRunner) -> dict[str, float]:
-    inputs = inputs.to(runner.device)
-    text = clip.text.to(runner.device, runner.denoiser.dtype)
-    predictions = runner.denoiser.denoise(inputs.seen, text)
+def _loss(
+    inputs: StepInputs, clip: Batch, denoiser: Denoiser, device: torch.device
+) -> dict[str, float]:
+    inputs = inputs.to(device)
+    predictions = denoiser.denoise(inputs.seen, clip.text.to(device, denoiser.dtype))
     losses = {name: step.loss(predictions[name]) for name, step in inputs.streams.items()}
     return {name: loss.item() for name, loss in (losses | {ALL: inputs.loss(predictions)}).items()}
 

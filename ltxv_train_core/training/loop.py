@@ -9,11 +9,12 @@ from ..events import Control, HeldOutMeasured, Notice, Reporter, StepCompleted
 from ..optim.loss_watch import LossWatch
 from ..runs import RunWriter
 from ..runs.best_step import best_step
+from ..runs.held_out_file import HeldOutLosses
 from ..runs.smoothing import LossAverage
-from .distributed import Processes
+from .distributed import AgreedStop, Processes
 from .held_out import HeldOut
 from .lora_metadata import lora_metadata
-from .memory_fit import tell_fit
+from .memory_fit import keep_to_budget, tell_fit
 from .parallel import is_sharded
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
@@ -52,6 +53,7 @@ class TrainingLoop:
         self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
         _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
+        keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )
@@ -127,14 +129,21 @@ class TrainingLoop:
         held_out, runner = self.held_out, self.runner
         if held_out is None or not held_out.is_due(runner.step, self.plan.steps):
             return
-        if self.processes.is_first or self.is_sharded:
-            losses = held_out.measure(runner, self.control)
-        if self.processes.is_first:
-            self.plan.run.append_held_out(losses)
-            best = best_step(self.plan.run.held_out())
-            assert best is not None
-            self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
+        stop = AgreedStop(self.processes, self.control) if self.is_sharded else self.control
+        try:
+            if self.processes.is_first or self.is_sharded:
+                losses = held_out.measure(runner, stop, self.is_sharded)
+            if self.processes.is_first:
+                self._record_held_out(losses)
+        except Cancelled:
+            pass  # the loop ends at its next look
         self._look_whether_over()
+
+    def _record_held_out(self, losses: HeldOutLosses) -> None:
+        self.plan.run.append_held_out(losses)
+        best = best_step(self.plan.run.held_out())
+        assert best is not None
+        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
 
     def _look_whether_over(self) -> None:
         """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows."""

@@ -3,8 +3,9 @@
 An estimate: attention's and the allocator's working memory come on top.
 """
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ..models.memory.quantize import BITS
 from ..models.precision import base_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
+from ..units import GIB
 
 FLOAT32_BYTES = 4
 GRADIENT_BYTES = 4
@@ -156,14 +158,19 @@ def training_bytes(
     is_full = config.model.training_mode == "full"
     numbers = sizes.numbers if is_full else sizes.lora_numbers(config.lora)
     per_number = bytes_per_trained_number(config) + (0 if is_full else FLOAT32_BYTES)
-    activations = sizes.description.family.saved_bytes(
-        sizes.config,
-        {stream: count * config.optimization.batch_size for stream, count in tokens.items()},
-        config.optimization.batch_size,
-        config.model.training_mode,
-        forward_precision(config),
-        recomputed_blocks(config, sizes.blocks),
-    )
+    batch = config.optimization.batch_size
+
+    def saved(recomputed: int) -> int:
+        return sizes.description.family.saved_bytes(
+            sizes.config,
+            {stream: count * batch for stream, count in tokens.items()},
+            batch,
+            config.model.training_mode,
+            forward_precision(config),
+            recomputed,
+        )
+
+    activations = saved(recomputed_blocks(config, sizes.blocks, saved))
     base = sizes.numbers * FLOAT32_BYTES if is_full else _frozen_base(config, sizes)
     return TrainingBytes(base, numbers * per_number, activations)
 
@@ -182,11 +189,23 @@ def forward_precision(config: TrainingConfig) -> str:
     return "float32" if config.acceleration.mixed_precision_mode == "no" else "half"
 
 
-def recomputed_blocks(config: TrainingConfig, blocks: int) -> int:
-    """How many of the blocks are computed again in the backward pass."""
+def recomputed_blocks(
+    config: TrainingConfig, blocks: int, saved: Callable[[int], int], free: float = math.inf
+) -> int:
+    """How many of the blocks are computed again in the backward pass.
+
+    Args:
+        saved: bytes that a step keeps if so many are.
+        free: bytes that the device has for that.
+    """
     if config.optimization.enable_gradient_checkpointing:
         return blocks
-    return min(config.acceleration.blocks_to_offload, blocks)
+    offloaded = min(config.acceleration.blocks_to_offload, blocks)
+    budget = config.optimization.checkpointing_budget
+    if budget is None:
+        return offloaded
+    allowed = min(budget * GIB, free)
+    return next((n for n in range(offloaded, blocks) if saved(n) <= allowed), blocks)
 
 
 def _frozen_base(config: TrainingConfig, sizes: TransformerSizes) -> int:

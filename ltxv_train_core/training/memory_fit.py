@@ -1,22 +1,27 @@
 """Whether a step fits into the memory that is free, and what would make it fit."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 
 from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
-from ..events import Notice
+from ..events import Notice, Reporter
 from ..families.base import Denoiser
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..models.device import free_bytes
+from ..models.memory.checkpointing import recompute_blocks
 from ..models.memory.frozen_linear import is_in_eight_bits
+from ..models.memory.offload import spread_blocks
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
 from .memory_estimate import bytes_per_trained_number, forward_precision, recomputed_blocks
 
 WORTH_TELLING_BYTES = 2**30 // 20
+SHARE_OF_FREE = 0.9
+"""Of the free memory; the rest is for attention's and the allocator's working memory."""
 
 
 def tell_fit(
@@ -32,7 +37,8 @@ def tell_fit(
     Args:
         denoiser: on its device, with what is trained in it.
     """
-    needed, free = step_bytes(config, denoiser, dataset), free_bytes(device)
+    free = free_bytes(device)
+    needed = step_bytes(config, denoiser, dataset, free)
     line = (
         f"a step needs about {byte_size(needed)} of memory beside the weights, {byte_size(free)} are "
         f"free on {device}"
@@ -44,18 +50,63 @@ def tell_fit(
     return Notice(f"{line}: {advice}", lasting=True)
 
 
-def step_bytes(config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset) -> int:
-    """For the largest clips: what is kept for the backward pass, gradients, optimizer state."""
-    trained = sum(p.numel() for p in denoiser.transformer.parameters() if p.requires_grad)
-    batch = config.optimization.batch_size
-    saved = denoiser.saved_bytes(
-        {stream: count * batch for stream, count in largest_sample(dataset).items()},
-        batch,
-        config.model.training_mode,
-        forward_precision(config),
-        recomputed_blocks(config, len(denoiser.transformer.transformer_blocks)),
+def keep_to_budget(
+    config: TrainingConfig,
+    denoiser: Denoiser,
+    dataset: TrainingDataset,
+    device: torch.device,
+    report: Reporter,
+) -> None:
+    """Lets as many blocks be computed again as `optimization.checkpointing_budget` takes, where it is set."""
+    if config.optimization.checkpointing_budget is None:
+        return
+    transformer = denoiser.transformer
+    blocks = len(transformer.transformer_blocks)
+    offloaded = spread_blocks(blocks, config.acceleration.blocks_to_offload)
+    count = _recomputed(config, denoiser, dataset, free_bytes(device))
+    recompute_blocks(transformer, count - len(offloaded), offloaded)
+    report(
+        Notice(
+            f"optimization.checkpointing_budget: the activations of {count} of {blocks} blocks are computed "
+            "again in the backward pass"
+        )
     )
-    return saved + bytes_per_trained_number(config) * trained
+
+
+def step_bytes(
+    config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset, free: float = math.inf
+) -> int:
+    """For the largest clips: what is kept for the backward pass, gradients, optimizer state.
+
+    Args:
+        free: bytes that were so before.
+    """
+    saved = _saved_bytes(config, denoiser, dataset)
+    return saved(_recomputed(config, denoiser, dataset, free)) + _trained_bytes(config, denoiser)
+
+
+def _recomputed(
+    config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset, free: float
+) -> int:
+    allowed = SHARE_OF_FREE * free - _trained_bytes(config, denoiser)
+    blocks = len(denoiser.transformer.transformer_blocks)
+    return recomputed_blocks(config, blocks, _saved_bytes(config, denoiser, dataset), allowed)
+
+
+def _saved_bytes(
+    config: TrainingConfig, denoiser: Denoiser, dataset: TrainingDataset
+) -> Callable[[int], int]:
+    """What a step keeps for its backward pass, by how many blocks are computed again."""
+    batch = config.optimization.batch_size
+    tokens = {stream: count * batch for stream, count in largest_sample(dataset).items()}
+    mode, precision = config.model.training_mode, forward_precision(config)
+    return lambda recomputed: denoiser.saved_bytes(tokens, batch, mode, precision, recomputed)
+
+
+def _trained_bytes(config: TrainingConfig, denoiser: Denoiser) -> int:
+    """Gradients and optimizer state."""
+    trained = sum(p.numel() for p in denoiser.transformer.parameters() if p.requires_grad)
+    return bytes_per_trained_number(config) * trained
 
 
 def largest_sample(dataset: TrainingDataset) -> dict[str, int]:

@@ -2,11 +2,7 @@
 
 import math
 
-import torch
-from torch import Tensor
-
 from ..events import NOISE_BANDS
-from ..strategies import StreamStep
 
 
 class NoiseBands:
@@ -16,19 +12,11 @@ class NoiseBands:
         self._sums = [0.0] * NOISE_BANDS
         self._counts = [0] * NOISE_BANDS
 
-    @torch.no_grad()
-    def add(self, step: StreamStep, prediction: Tensor) -> None:
-        """Adds the samples of a batch.
-
-        Args:
-            step: of one stream; tokens that are given have the level 0.
-            prediction: [B, M, C] the transformer's output.
-        """
-        levels, losses = step.seen.levels.amax(1), step.sample_losses(prediction)
-        for level, loss in zip(levels.tolist(), losses.tolist(), strict=True):
-            band = min(NOISE_BANDS - 1, int(level * NOISE_BANDS))
-            self._sums[band] += loss
-            self._counts[band] += 1
+    def add(self, level: float, loss: float) -> None:
+        """Adds a sample with its noise level, 0 to 1."""
+        band = min(NOISE_BANDS - 1, int(level * NOISE_BANDS))
+        self._sums[band] += loss
+        self._counts[band] += 1
 
     @property
     def total(self) -> float:

@@ -48,6 +48,7 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
     found = {
         "acceleration.quantization": options.quantization is not None,
         "acceleration.blocks_to_offload": options.blocks_to_offload > 0,
+        "optimization.checkpointing_budget": config.optimization.checkpointing_budget is not None,
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),

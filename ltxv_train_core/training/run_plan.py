@@ -172,7 +172,7 @@ def open_source(
         report, stop: of downloads, also of those that begin when a part is loaded.
     """
     model = config.model
-    return open_model(model.model_source, model.text_encoder_source, model.vae_source, report, stop)
+    return open_model(model.model_source, report=report, stop=stop, **model.part_sources())
 
 
 def _parts(

@@ -22,6 +22,7 @@ from ..strategies import STRATEGIES
 from .distributed import AgreedStop, Processes
 from .noise_bands import NoiseBands
 from .parallel import accumulating, distribute
+from .step_losses import StepLosses
 from .trainable import Trainable
 
 ETA_WINDOW_STEPS = 50
@@ -73,10 +74,7 @@ class StepRunner:
         started = time.perf_counter()
         peak_bytes(self.device)  # what samples needed before this step isn't the step's
         learning_rate = self.stepper.learning_rate
-        loss = 0.0
-        clips: list[str] = []
-        broken: list[str] = []
-        bands = {name: NoiseBands() for name in self.denoiser.streams}
+        losses = StepLosses(self.denoiser.streams)
         parts = self.config.optimization.gradient_accumulation_steps
         for number in range(parts):
             if number > 0 and self.is_stopped():
@@ -84,13 +82,12 @@ class StepRunner:
                 return None
             batch = next(self.batches)
             with accumulating(self.forward, is_last=number == parts - 1):
-                part = self._accumulate(batch, bands)
-            clips += batch.names
-            broken += [] if math.isfinite(part) else batch.not_finite()
-            loss += part
-        loss = self.processes.mean(loss)
+                self._accumulate(batch, losses)
+        losses.read(self.stepper.clip())
+        loss, bands = self.processes.mean(losses.loss), losses.bands
         self.is_between_steps = False
-        norm = self.stepper.step(self.step + 1, loss, named_clips(clips, broken))
+        clips = named_clips(losses.clips, losses.broken)
+        self.stepper.step(self.step + 1, loss, losses.norm, clips)
         self.step += 1
         self.position = self.batches.state_dict()
         self._seconds.append(time.perf_counter() - started)
@@ -99,7 +96,7 @@ class StepRunner:
             steps=self.steps,
             loss=loss,
             learning_rate=learning_rate,
-            grad_norm=norm,
+            grad_norm=losses.norm,
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
             memory_bytes=peak_bytes(self.device),
@@ -142,20 +139,19 @@ class StepRunner:
         """Ends the threads that read batches ahead."""
         self.batches.close()
 
-    def _accumulate(self, batch: Batch, bands: Mapping[str, NoiseBands]) -> float:
-        """Forward and backward over one batch; returns its share of the step's loss."""
+    def _accumulate(self, batch: Batch, losses: StepLosses) -> None:
+        """Forward and backward over one batch."""
         seed, first = self.config.seed, batch.numbers[0]
         self.trainable.dropout_seed.value = sample_seed(seed, first)
-        inputs = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers)).to(self.device)
+        prepared = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers))
+        inputs = prepared.to(self.device)
         text = batch.text.to(self.device, self.denoiser.dtype)
         with self.autocast():
             predictions = self.forward(inputs.seen, text)
         parts = self.config.optimization.gradient_accumulation_steps
         loss = inputs.loss(predictions) / parts
-        for name, step in inputs.streams.items():
-            bands[name].add(step, predictions[name])
+        losses.add(batch, prepared, inputs, predictions, loss)
         self.stepper.backward(loss)
-        return loss.item()
 
     def _abandon(self) -> None:
         """Drops the batches of a step that is not finished; they come again."""

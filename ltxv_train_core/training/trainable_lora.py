@@ -41,7 +41,6 @@ class TrainableLoRA:
         place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)
-        self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.is_compiled = compile_blocks(

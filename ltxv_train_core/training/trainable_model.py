@@ -37,7 +37,6 @@ class TrainableModel:
             load_transformer_file(self.denoiser, path)
             report(Notice(f"starting from {path.name}"))
         transformer.to(device).train().requires_grad_(True)
-        self.denoiser.use_recomputing_blocks()
         if config.optimization.enable_gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         self.is_compiled = compile_blocks(

@@ -11,7 +11,7 @@ import torch
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from ..config import TrainingConfig, ValidationConfig
+from ..config import AccelerationConfig, TrainingConfig, ValidationConfig
 from ..diffusion.sampler import (
     ConditioningLatents,
     SampleRequest,
@@ -74,9 +74,8 @@ class Validator:
         if not wanted.prompts or (wanted.interval is None and not asked):
             return None
         media = _encode_media(wanted, source, device)
-        eight_bits = config.acceleration.load_text_encoder_in_8bit
         texts = [*wanted.prompts, wanted.negative_prompt]
-        prompts = _encode_prompts(texts, source, device, eight_bits)
+        prompts = _encode_prompts(texts, source, device, config.acceleration)
         requests = tuple(
             SampleRequest(prompts[i], prompts[-1], wanted.seed + k, **media[i])
             for i in range(len(wanted.prompts))
@@ -192,12 +191,14 @@ def _png_texts(texts: Mapping[str, str]) -> PngInfo:
 
 
 def _encode_prompts(
-    prompts: list[str], source: Model, device: torch.device, eight_bits: bool
+    prompts: list[str], source: Model, device: torch.device, how: AccelerationConfig
 ) -> list[Embedding]:
     """Raises `PromptMemoryError` where the memory is not enough, `DataError` for one too long."""
     try:
         encoder = source.load_text_encoder(text_encoder_dtype(device))
-        if eight_bits:
+        if how.load_text_encoder_in_4bit:
+            encoder.in_four_bits()
+        elif how.load_text_encoder_in_8bit:
             encoder.in_eight_bits()
         encoder.to(device)
         embeddings: list[Embedding] = [

@@ -20,19 +20,27 @@ _FILES = {
     "model_source": ("model_file", ("checkpoints", "diffusion_models")),
     "text_encoder_source": ("text_encoder_file", ("text_encoders",)),
     "vae_source": ("vae_file", ("vae", "checkpoints")),
+    "audio_vae_source": ("audio_vae_file", ("vae", "checkpoints")),
+    "text_projection_source": ("text_projection_file", ("text_encoders", "checkpoints")),
 }
-# The lists stand behind this option: workflows store values by position, and options that come
-# later stand behind the lists.
-_LISTS_BEHIND = "vae_source"
+# Lists stand behind the last of their options: workflows store values by position, and options that come later
+# stand behind the lists.
+_LISTS_BEHIND = {
+    "vae_source": ("model_source", "text_encoder_source", "vae_source"),
+    "text_projection_source": ("audio_vae_source", "text_projection_source"),
+}
+_ADVANCED = ("vae_source", "audio_vae_source", "text_projection_source")
 _NEAR = 3
 _SUFFIXES = (".safetensors", ".sft")
 
 
 def inputs_with_lists(described: Iterable[Option], inputs: list[io.Input]) -> list[io.Input]:
     """The widgets of options, with the lists of files in their place."""
-    names = [option.name for option in described]
-    place = names.index(_LISTS_BEHIND) + 1
-    return [*inputs[:place], *file_lists(), *inputs[place:]]
+    return [
+        each
+        for option, widget in zip(described, inputs, strict=True)
+        for each in (widget, *lists_behind(option.name))
+    ]
 
 
 def with_files(values: Mapping[str, object]) -> dict[str, object]:
@@ -111,12 +119,20 @@ def files_in(folders: tuple[str, ...]) -> list[str]:
     ]
 
 
-def file_lists() -> list[io.Input]:
-    """The lists of files: one beside each option that names a part of the model."""
+def lists_behind(option: str) -> list[io.Input]:
+    """The lists of files that stand behind an option's widget."""
+    lists = _file_lists() if option in _LISTS_BEHIND else {}
+    return [lists[name] for name in _LISTS_BEHIND.get(option, ())]
+
+
+def _file_lists() -> dict[str, io.Input]:
+    """By the option that each stands for."""
     what = {
         "model_source": "the base model",
-        "text_encoder_source": "the text encoder (T5-XXL)",
+        "text_encoder_source": "the text encoder (T5-XXL, of LTX-2 Gemma)",
         "vae_source": "the VAE",
+        "audio_vae_source": "LTX-2's audio VAE",
+        "text_projection_source": "LTX-2's text projection",
     }
     widgets = {
         option: io.Combo.Input(
@@ -128,7 +144,9 @@ def file_lists() -> list[io.Input]:
         )
         for option, (widget, folders) in _FILES.items()
     }
-    return [advanced(each) if option == "vae_source" else each for option, each in widgets.items()]
+    return {
+        option: advanced(each) if option in _ADVANCED else each for option, each in widgets.items()
+    }
 
 
 def _full_path(file: str) -> str | None:

@@ -13,7 +13,7 @@ from ...ltxv_train_core.recipes.names import CARDS_GB, EFFORTS, GOALS, Effort, G
 from ...ltxv_train_core.units import GIB
 from ..comfy.device import use_comfyui_device
 from ..comfy.folders import input_path, runs_folder
-from ..comfy.model_files import file_lists, with_files
+from ..comfy.model_files import lists_behind, with_files
 from ..comfy.prompts import Prompt, is_linked
 from ..comfy.schema import advanced, search_aliases
 from ..comfy.sockets import CATEGORY, SECTION_SOCKETS, TRAINING_CONFIG
@@ -80,7 +80,7 @@ class LTXVTrainRecipe(io.ComfyNode):
                     "and their sizes count. Not needed where a data section is connected.",
                 ),
                 widget(_OPTIONS["model_source"]),
-                *file_lists(),
+                *lists_behind("vae_source"),
                 io.String.Input(
                     "prompts",
                     default="",

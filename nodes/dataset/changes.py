@@ -39,10 +39,12 @@ def state_of_source(dataset_path: str, columns: Columns, default_caption: str = 
 def state_of(manifest: Manifest) -> str:
     """Fingerprint of every caption, and of size and modification time of every file."""
     files = [
-        (clip, path) for clip in manifest.clips for path in (clip.media, clip.reference, clip.mask)
+        (clip, path)
+        for clip in manifest.clips
+        for path in (clip.media, clip.reference, clip.mask, clip.audio)
     ]
     states = [
-        (clip.name, clip.captions, path.stat().st_size, path.stat().st_mtime_ns)
+        (clip.name, clip.captions, clip.speech, path.stat().st_size, path.stat().st_mtime_ns)
         for clip, path in files
         if path is not None
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ...ltxv_train_core.datasets.foreign_folders import holds_pt_latents
 from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
 from ..comfy.folders import hub_dataset_folder, input_path
 from ..comfy.widget_problems import WidgetProblem, problems_at
@@ -12,6 +13,8 @@ _COLUMNS = {
     "video_column": "media",
     "reference_column": "reference",
     "mask_column": "mask",
+    "audio_column": "audio",
+    "speech_column": "speech",
 }
 
 
@@ -23,11 +26,14 @@ def source_problems(
     Args:
         written: widgets, among them `dataset_path` and the columns.
         require_captions: clips without a caption can't be used.
-        takes_hub_names: the path may be the name of a data set of the Hub.
+        takes_hub_names: the path may be the name of a data set of the Hub, or a folder that ltx-trainer has
+            preprocessed.
     """
     path = written.get("dataset_path")
     if not isinstance(path, str) or (takes_hub_names and hub_dataset_folder(path)):
         return []
+    if takes_hub_names and holds_pt_latents(input_path(path)):
+        return []  # of ltx-trainer; the model tells more
     columns = Columns(
         **{field: str(written[w]).strip() for w, field in _COLUMNS.items() if w in written}
     )

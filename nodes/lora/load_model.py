@@ -68,9 +68,7 @@ def _load(section: ModelConfig, report: Reporter, stop: StopSignal) -> tuple[Any
     from ...ltxv_train_core.families.open import open_model
     from ..comfy.model_parts import load_clip, load_model, load_vae
 
-    opened = open_model(
-        section.model_source, section.text_encoder_source, section.vae_source, report, stop
-    )
+    opened = open_model(section.model_source, report=report, stop=stop, **section.part_sources())
     model = load_model(opened)
     others: list[Any] = []
     for load in (load_clip, load_vae):

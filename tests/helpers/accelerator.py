@@ -59,6 +59,7 @@ class Event:
 
     def synchronize(self) -> None:
         """The host waits: what comes after it on any stream comes after the event."""
+        _running().waits += 1
         _running().host.wait_event(self)
 
 
@@ -119,6 +120,7 @@ class Accelerator(TorchDispatchMode):
         live_bytes, peak_bytes: of its memory.
         allocated_bytes: by stream, all there ever were.
         pinned_bytes: of the host.
+        waits: how often the host has waited for the device.
     """
 
     device = torch.device("privateuseone", 0)
@@ -128,6 +130,7 @@ class Accelerator(TorchDispatchMode):
         super().__init__()
         self.total_bytes, self.pinned_limit = total_bytes, pinned_limit
         self.host, self.stream = Stream(), Stream()
+        self.waits = 0
         self.live_bytes = self.peak_bytes = 0
         self.allocated_bytes: dict[Stream, int] = {}
         self._memories: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
@@ -202,7 +205,7 @@ class Accelerator(TorchDispatchMode):
         if wanted is not None:
             raw_kwargs = {**raw_kwargs, "device": CPU}
         if op is aten._local_scalar_dense.default:
-            self.host.wait_stream(self.stream)
+            self._wait()
         written = [each for each in ours if _is_written(op, each, args, kwargs)]
         is_view = op.is_view
         if not is_view:
@@ -226,7 +229,7 @@ class Accelerator(TorchDispatchMode):
         getattr(to, "raw", to).copy_(getattr(source, "raw", source))
         crosses = not (isinstance(to, DeviceTensor) and isinstance(source, DeviceTensor))
         if crosses and not non_blocking:
-            self.host.wait_stream(self.stream)
+            self._wait()
         return to
 
     def _moved(self, tensor: Tensor, target: torch.device, options: dict[str, Any]) -> Tensor:
@@ -237,6 +240,10 @@ class Accelerator(TorchDispatchMode):
         shaped = torch.empty_like(getattr(tensor, "raw", tensor), dtype=dtype)
         to = self._wrap(shaped) if target.type == self.device.type else shaped
         return self._copy(to, tensor, bool(options.get("non_blocking")))
+
+    def _wait(self) -> None:
+        self.waits += 1
+        self.host.wait_stream(self.stream)
 
     def _next(self) -> int:
         """The number of what is queued now. It comes after all that the host has done or waited for."""

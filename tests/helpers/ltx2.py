@@ -1,6 +1,7 @@
 """Small random models of LTX-2.x with the layout of each published generation."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def transformer_of(generation: str, **options: Any) -> LTX2VideoTransformer3DMod
     return made.eval()
 
 
-def connectors_of(generation: str) -> Connectors:
+def connectors_of(generation: str, seed: int = 1) -> Connectors:
     """With random weights, the same at every call."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     is_first = generation == "2.0"
     common = {
         "num_layers": 1,
@@ -83,14 +84,27 @@ def _randomise(module: torch.nn.Module) -> None:
             parameter.normal_(std=0.3 / math.sqrt(parameter.shape[-1]) * 4)
 
 
-def write_checkpoint(path: Path, generation: str, **options: Any) -> Path:
-    """Transformer and connectors in one file, as they are published."""
+def write_checkpoint(
+    path: Path,
+    generation: str,
+    others: Mapping[str, torch.Tensor] | None = None,
+    described: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    **options: Any,
+) -> Path:
+    """Transformer and connectors in one file, as they are published.
+
+    Args:
+        others, described: of other parts, and what the metadata say of them.
+        seed: of the connectors.
+        options: of the transformer.
+    """
     transformer = transformer_of(generation, **options)
     tensors = {LAYERS.comfy_name(n): t for n, t in transformer.state_dict().items()}
-    connectors = connectors_of(generation)
+    connectors = connectors_of(generation, seed)
     tensors |= {comfy_connector_name(n): t for n, t in connectors.state_dict().items()}
     is_first = generation == "2.0"
-    described = described_transformer(transformer.config) | {
+    of_transformer = described_transformer(transformer.config) | {
         "connector_num_attention_heads": HEADS,
         "connector_attention_head_dim": (CAPTION if is_first else WIDTH) // HEADS,
         "audio_connector_num_attention_heads": HEADS,
@@ -99,7 +113,8 @@ def write_checkpoint(path: Path, generation: str, **options: Any) -> Path:
         "connector_apply_gated_attention": not is_first,
     }
     named = {TRANSFORMER_PREFIX + name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_safetensors(path, named, as_metadata({"transformer": described}))
+    metadata = as_metadata({"transformer": of_transformer, **(described or {})})
+    write_safetensors(path, named | dict(others or {}), metadata)
     return path
 
 

@@ -103,6 +103,9 @@ class LetterEncoder:
     def in_eight_bits(self) -> "LetterEncoder":
         return self
 
+    def in_four_bits(self) -> "LetterEncoder":
+        return self
+
     def encode(self, prompts: list[str]) -> list[dict[str, Tensor]]:
         return [
             {WORDS: torch.tensor([[ord(letter) / 128] * TEXT_WIDTH for letter in text or " "])}
@@ -229,9 +232,6 @@ class ToyDenoiser:
     ) -> AbstractContextManager[None]:
         raise NotImplementedError
 
-    def use_recomputing_blocks(self) -> None:
-        """Its blocks are small."""
-
     def as_checkpoint(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
         return dict(state), {}
 
@@ -325,8 +325,16 @@ class ToyOpener:
         }
         return Model(MINIATURE, TOY, ToyTransformerPart(), parts)
 
-    def open_text_encoder(self, source: str, report: object, stop: object) -> ToyPart:
+    def open_text_encoder(
+        self, source: str, model: object, report: object, stop: object
+    ) -> ToyPart:
         return ToyPart(LetterEncoder)
+
+    def open_audio_vae(self, source: str) -> ToyPart:
+        return self.open_vae(source, None, None)
+
+    def open_text_projection(self, source: str) -> ToyPart:
+        return self.open_vae(source, None, None)
 
     def open_vae(self, source: str, report: object, stop: object) -> ToyPart:
         return ToyPart(PixelVae)

@@ -37,6 +37,7 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "ema_decay": None,
         "max_non_finite_steps": 10,
         "early_stopping_patience": None,
+        "checkpointing_budget": None,
     }
 
 

@@ -16,6 +16,7 @@ from ltxv_train_core.families.open import open_model
 from ltxv_train_core.media.sound import Sound, as_frame
 from tests.graph import Graph, Node
 from tests.helpers.ltx2 import AUDIO_WIDTH, CAPTION, WIDTH, write_checkpoint
+from tests.helpers.ltx2_parts import write_gemma_file, write_whole
 from tests.host import Host, failure, run
 from tests.nodes.test_ltx2_parity import needs_ltx2
 from tests.nodes.workflows import SIZE, add
@@ -211,3 +212,54 @@ def test_what_is_missing_is_named_with_where_to_get_it(host: Host, clips: Path) 
     assert "connect `audio_vae` of Preprocess LTXV Dataset to Load LTXV Audio VAE" in told
     told = refused(host, clips, path, "2.3", vae="vae", audio_vae="audio_vae")
     assert "Gemma 3 12B with the text projection of LTX-2.3" in told
+
+
+def listed(host: Host, folder: str, name: str) -> Path:
+    path = host.base / "models" / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_files_of_the_lists_encode_without_sockets(host: Host, clips: Path) -> None:
+    whole = write_whole(listed(host, "checkpoints", "whole-2.3.safetensors"), "2.3")
+    gemma = write_gemma_file(listed(host, "text_encoders", "small-gemma.safetensors"), "Gemma 3")
+    graph = Graph()
+    model = add(
+        graph,
+        host,
+        "LTXVTrainModelConfig",
+        model_file=f"checkpoints/{whole.name}",
+        text_encoder_file=f"text_encoders/{gemma.name}",
+        audio_vae_file=f"checkpoints/{whole.name}",
+    )
+    add(
+        graph,
+        host,
+        "LTXVTrainDatasetPreprocess",
+        dataset_path=clips.name,
+        model=model,
+        resolution_buckets=SIZE,
+    )
+    base = graph.add("LTXVTrainLoadModel", model=model)
+    frames = graph.add("LoadImage", image=f"{clips.name}/frames.png")
+    name = f"{clips.name}loaded"
+    graph.add(
+        "SaveLatent",
+        samples=graph.add("VAEEncode", pixels=frames, vae=base[2]),
+        filename_prefix=name,
+    )
+    run(host, graph.prompt, seconds=300).succeeded()
+    root = clips / ".precomputed"
+    (item,) = read_index(root).items
+    ours = load_file(root / item.streams["video"]["latents"].path)["latents"]
+    assert (ours - saved(host, name)[0]).abs().max() < 1e-4, "the VAE that the node loads"
+    stored = load_file(root / item.caption.embedding.path)
+    opened = open_model(str(whole), text_encoder_source=str(gemma))
+    (expected,) = opened.load_text_encoder().encode([item.caption.text])
+    for name, tensor in stored.items():
+        assert (tensor - expected[name]).abs().max() < 1e-4, name
+    shapes = {
+        stream: load_file(root / role["latents"].path)["latents"].shape
+        for stream, role in item.streams.items()
+    }
+    assert shapes == {"video": (128, 3, 3, 3), "audio": (8, 35, 16)}

@@ -27,7 +27,8 @@ def checkpoint(host: Host) -> Iterator[Path]:
 def test_the_lists_hold_the_files(host: Host, checkpoint: Path, node: str) -> None:
     inputs = host.object_info()[node]["input"]["required"]
     lists = [name for name in inputs if name.endswith("_file")]
-    assert lists == ["model_file", "text_encoder_file", "vae_file"]
+    later = ["audio_vae_file", "text_projection_file"]
+    assert lists == ["model_file", "text_encoder_file", "vae_file", *later]
     for name in lists:
         choices = inputs[name][1]["options"]
         assert choices[0] == inputs[name][1]["default"] == "none"

@@ -1,9 +1,10 @@
 from typing import ClassVar, Literal
 
 from ..base import Section, option
+from ..part_sources import NamesParts
 
 
-class ModelConfig(Section):
+class ModelConfig(NamesParts, Section):
     """The section `model`."""
 
     summary: ClassVar[str] = "The base model, and whether a LoRA or every weight is trained."
@@ -28,13 +29,25 @@ class ModelConfig(Section):
     )
     text_encoder_source: str | None = option(
         None,
-        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
-        "folder, or a Hugging Face repository. The same as in preprocessing.",
+        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file "
+        "(of LTX-2: Gemma 3 or 4), a folder, or a Hugging Face repository. The same as in preprocessing.",
         advanced=True,
     )
     vae_source: str | None = option(
         None,
         "The VAE, if the model has none or to use another one: a VAE file or checkpoint, a "
         "folder, or a Hugging Face repository. The same as in preprocessing.",
+        advanced=True,
+    )
+    audio_vae_source: str | None = option(
+        None,
+        "LTX-2's audio VAE with its vocoder, if the model has none or to use another one: a file or checkpoint, or a "
+        "folder in the diffusers layout. The same as in preprocessing.",
+        advanced=True,
+    )
+    text_projection_source: str | None = option(
+        None,
+        "LTX-2's text projection, if neither the model nor the text encoder's file holds it: a file or checkpoint, or "
+        "a folder in the diffusers layout. The same as in preprocessing.",
         advanced=True,
     )

@@ -94,7 +94,6 @@ class OptimizationConfig(Section):
         le=10_000,
         advanced=True,
     )
-
     early_stopping_patience: int | None = option(
         None,
         "The run ends by itself after so many steps without a lower held-out loss (data.held_out_clips). It is finished "
@@ -103,6 +102,25 @@ class OptimizationConfig(Section):
         le=10_000_000,
         advanced=True,
     )
+    checkpointing_budget: float | None = option(
+        None,
+        "GiB that a step may keep for its backward pass; never more than nine tenths of what is free on the "
+        "device. Activations are recomputed in as few blocks as that takes: with 1000 in none that would fit. "
+        "Empty: in none, or in all with enable_gradient_checkpointing.",
+        gt=0.0,
+        le=1000.0,
+        step=0.1,
+        advanced=True,
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_checkpointing(self) -> "OptimizationConfig":
+        if self.enable_gradient_checkpointing and self.checkpointing_budget is not None:
+            raise ValueError(
+                f"checkpointing_budget {self.checkpointing_budget:g}: enable_gradient_checkpointing recomputes "
+                "all blocks already; switch it off, or leave the budget empty"
+            )
+        return self
 
     @model_validator(mode="after")
     def _known_scheduler_params(self) -> "OptimizationConfig":

@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 from ...media.readable import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS
 from ..base import Section, option
+from ..part_sources import NamesParts
 
 OUTPUT_FOLDER = ".precomputed"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-class PreprocessSettings(Section):
+class PreprocessSettings(NamesParts, Section):
     """The options of preprocessing; the order of its fields is that of the node's widgets.
 
     Those of `WITHOUT_EFFECT` change how the work is done, not what comes out. Every other one is
@@ -78,8 +79,8 @@ class PreprocessSettings(Section):
     )
     text_encoder_source: str | None = option(
         None,
-        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file, a "
-        "folder, or a Hugging Face repository.",
+        "The text encoder, if the model has none or to use another one: ComfyUI's T5-XXL file "
+        "(of LTX-2: Gemma 3 or 4), a folder, or a Hugging Face repository.",
         advanced=True,
     )
     vae_source: str | None = option(
@@ -186,6 +187,49 @@ class PreprocessSettings(Section):
         True,
         "For a model with sound: encode the clips' own sound too, silence where a clip has none. Off "
         "prepares the video alone.",
+        advanced=True,
+    )
+    audio_vae_source: str | None = option(
+        None,
+        "LTX-2's audio VAE with its vocoder, if the model has none or to use another one: a file or checkpoint, or a "
+        "folder in the diffusers layout.",
+        advanced=True,
+    )
+    text_projection_source: str | None = option(
+        None,
+        "LTX-2's text projection, if neither the model nor the text encoder's file holds it: a file or checkpoint, or "
+        "a folder in the diffusers layout.",
+        advanced=True,
+    )
+    load_text_encoder_in_4bit: bool = option(
+        False,
+        "Load the text encoder in 4 bits: a quarter of bfloat16's memory. It counts where 8 bits are "
+        "chosen as well.",
+        advanced=True,
+    )
+    missing_sound: Literal["silence", "video_only", "skip"] = option(
+        "silence",
+        "What becomes of a clip without sound, for a model with sound. silence: it is trained as silent. "
+        "video_only: its video alone is trained. skip: it is left out.",
+        advanced=True,
+    )
+    audio_column: str = option(
+        "audio",
+        "Column with files that hold the clips' sound, in place of their own. If the metadata has no column of the "
+        "default name, or a row is empty, the clip's own sound is taken.",
+        advanced=True,
+    )
+    speech_column: str = option(
+        "speech",
+        "Column with what is said in the clips, which is put into the captions. If the metadata has no column of "
+        "the default name, nothing is.",
+        advanced=True,
+    )
+    speech_template: str = option(
+        '{caption} The voice says: "{speech}"',
+        "How a caption and what is said are put together, of clips of which the column of speech says something.",
+        pattern=r"\{speech\}",
+        allowed="a text with {speech}, and usually {caption}",
         advanced=True,
     )
 

@@ -29,30 +29,30 @@ class _StepBytes:
     text: ActivationBytes
 
 
-LORA_IN_HALF = ActivationBytes(block=53.8, recomputed=2.0, shared=40.0)
+LORA_IN_HALF = ActivationBytes(block=45.7, recomputed=2.0, shared=12.0)
 _BYTES = {
     ("lora", "half"): _StepBytes(
         video=LORA_IN_HALF,
-        audio=ActivationBytes(block=61.5, recomputed=2.0, shared=43.9),
-        alone=ActivationBytes(block=40.5, recomputed=2.0, shared=28.0),
-        text=ActivationBytes(block=8.1, recomputed=0.0, shared=0.0),
+        audio=ActivationBytes(block=51.4, recomputed=2.0, shared=15.9),
+        alone=ActivationBytes(block=34.4, recomputed=2.0, shared=8.0),
+        text=ActivationBytes(block=6.1, recomputed=0.0, shared=0.0),
     ),
     ("lora", "float32"): _StepBytes(
-        video=ActivationBytes(block=107.3, recomputed=4.0, shared=68.0),
-        audio=ActivationBytes(block=122.5, recomputed=4.0, shared=71.9),
-        alone=ActivationBytes(block=80.8, recomputed=4.0, shared=48.0),
-        text=ActivationBytes(block=16.2, recomputed=0.0, shared=0.0),
+        video=ActivationBytes(block=91.0, recomputed=4.0, shared=12.0),
+        audio=ActivationBytes(block=102.1, recomputed=4.0, shared=15.9),
+        alone=ActivationBytes(block=68.7, recomputed=4.0, shared=8.0),
+        text=ActivationBytes(block=12.1, recomputed=0.0, shared=0.0),
     ),
     ("full", "half"): _StepBytes(
-        video=ActivationBytes(block=79.5, recomputed=4.0, shared=68.5),
-        audio=ActivationBytes(block=86.9, recomputed=4.0, shared=75.0),
-        alone=ActivationBytes(block=62.3, recomputed=4.0, shared=47.5),
+        video=ActivationBytes(block=79.5, recomputed=4.0, shared=21.0),
+        audio=ActivationBytes(block=87.1, recomputed=4.0, shared=26.1),
+        alone=ActivationBytes(block=62.3, recomputed=4.0, shared=17.0),
         text=ActivationBytes(block=10.0, recomputed=0.0, shared=4.0),
     ),
     ("full", "float32"): _StepBytes(
-        video=ActivationBytes(block=142.6, recomputed=4.0, shared=117.0),
-        audio=ActivationBytes(block=157.3, recomputed=4.0, shared=126.0),
-        alone=ActivationBytes(block=112.4, recomputed=4.0, shared=79.0),
+        video=ActivationBytes(block=142.7, recomputed=4.0, shared=26.0),
+        audio=ActivationBytes(block=157.4, recomputed=4.0, shared=32.1),
+        alone=ActivationBytes(block=112.5, recomputed=4.0, shared=22.0),
         text=ActivationBytes(block=16.0, recomputed=0.0, shared=4.0),
     ),
 }

@@ -9,12 +9,13 @@ from ..names import TRANSFORMER, TRANSFORMER_PREFIX, VAE
 from ..opener import InFile, Tensors
 from .miniature.shipped import MINIATURE
 from .single_file import TransformerFile
+from .vae_file import VideoVaeFile
 
 
 def comfyui_file(model: Model, part: str) -> InFile | None:
     """Where a part lies that ComfyUI reads by itself; None where it has to be converted."""
     found = model.part(part)
-    if isinstance(found, TransformerFile):
+    if isinstance(found, TransformerFile | VideoVaeFile):
         return found.header.path, found.prefix
     return None
 

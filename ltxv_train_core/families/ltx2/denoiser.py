@@ -68,9 +68,6 @@ class LTX2Denoiser:
             return (two_thirds(count),)
         return (STG_BLOCKS[generation(self.transformer.config)],)
 
-    def use_recomputing_blocks(self) -> None:
-        """They always are: the forward that ComfyUI makes is this program's own."""
-
     def saved_bytes(
         self,
         tokens: Mapping[str, int],

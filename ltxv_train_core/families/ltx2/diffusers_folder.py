@@ -1,36 +1,58 @@
 """LTX-2.x in the diffusers layout: a folder on this machine with one for each part.
 
-The transformer and the connectors are read. What encodes is taken from the canvas, as for files.
+A part that the folder lacks is named with where to get it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import LTXVTrainError, ModelError, cut, shown
 from ...models.sources.content import content_of_folder
-from ...models.sources.meta_loading import on_meta
+from ...models.sources.meta_loading import fill_from, on_meta
 from ...models.sources.part_config import part_config
-from ...models.sources.part_weights import require_weights
+from ...models.sources.part_weights import require_weights, weight_headers
+from ...storage.safetensors_header import content_of
 from ..ltxv.diffusers_folder import LocalFolder
-from ..model import Model, ModelFacts
-from ..names import CONNECTORS, TRANSFORMER
+from ..ltxv.vae import LTXVideoVae
+from ..model import Model, ModelFacts, Part
+from ..names import (
+    AUDIO_VAE,
+    CONNECTORS,
+    TEXT_ENCODER,
+    TEXT_PROJECTION,
+    TRANSFORMER,
+    VAE,
+    VOCODER,
+)
+from .audio_vae import LTX2AudioVae
+from .audio_vae_file import finished, new_audio_vae, new_vocoder
 from .connectors import Connectors, comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .description import generation
 from .family import ARCHITECTURE, LTX2
+from .gemma_file import GemmaFiles
 from .layers import LAYERS
-from .parts_on_canvas import NEEDED, parts_on_canvas
+from .missing_parts import NEEDED, missing_parts
+from .projection_file import ProjectionFiles, find_projection
 from .sampling import sampling_of
+from .text_encoder_part import TextEncoder
+from .vae_file import new_vae
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
 
-_KINDS = {TRANSFORMER: "LTX2VideoTransformer3DModel", CONNECTORS: "LTX2TextConnectors"}
+_KINDS = {
+    TRANSFORMER: ("LTX2VideoTransformer3DModel",),
+    CONNECTORS: ("LTX2TextConnectors",),
+    VAE: ("AutoencoderKLLTX2Video",),
+    AUDIO_VAE: ("AutoencoderKLLTX2Audio",),
+    VOCODER: ("LTX2Vocoder", "LTX2VocoderWithBWE"),
+}
 _USUAL = {"cross_attn_mod": False, "ff_bias": True}
 """What diffusers takes for options that are left out."""
 
@@ -41,25 +63,43 @@ def is_folder(folder: Path) -> bool:
         config = part_config(folder / TRANSFORMER)
     except LTXVTrainError:
         return False
-    return config.get("_class_name") == _KINDS[TRANSFORMER]
+    return config.get("_class_name") in _KINDS[TRANSFORMER]
 
 
 def folder_model(name: str, folder: Path) -> Model:
-    """A model in the diffusers layout."""
+    """A model in the diffusers layout.
+
+    Raises:
+        ModelError: what lies in its place is no text encoder of LTX-2.x.
+    """
     connectors = ConnectorsFolder(folder)
     transformer = TransformerFolder(folder, connectors)
     found = transformer.facts
-    parts = parts_on_canvas(f"model_source {shown(name)}", found.text_encoder, connectors)
-    return Model(name, LTX2, transformer, {**parts, CONNECTORS: connectors})
+    source = f"model_source {shown(name)}"
+    parts: dict[str, Part] = {**missing_parts(source, found.text_encoder, connectors)}
+    parts[CONNECTORS] = connectors
+    if (folder / VAE).is_dir():
+        parts[VAE] = VaeFolder(folder)
+    if (folder / AUDIO_VAE).is_dir():
+        parts[AUDIO_VAE] = AudioVaeFolder(folder)
+    if (projection := connectors.projection) is not None:
+        parts[TEXT_PROJECTION] = projection
+    if (folder / TEXT_ENCODER).is_dir():
+        assert found.generation is not None
+        parts[TEXT_ENCODER] = TextEncoder(
+            GemmaFiles.open(folder), projection, connectors, found.generation
+        )
+    return Model(name, LTX2, transformer, parts)
 
 
 class PartFolder(ABC):
-    """A part in a folder of a model."""
+    """A part in a folder of a model, or a folder that is one."""
 
     name: str
 
     def __init__(self, folder: Path):
-        self._whole, self.folder = folder, folder / self.name
+        inside = folder / self.name
+        self._whole, self.folder = folder, inside if inside.is_dir() else folder
 
     @property
     def identity(self) -> str:
@@ -72,10 +112,10 @@ class PartFolder(ABC):
     def require(self) -> None:
         """Raises `ModelError` where weights are missing, of another shape, or of another part."""
         found = part_config(self.folder).get("_class_name")
-        if found != _KINDS[self.name]:
+        if found not in _KINDS[self.name]:
             raise ModelError(
-                f"{self.folder}: expected the {self.name} of an LTX-2 ({_KINDS[self.name]}), found "
-                f"{cut(str(found))}"
+                f"{self.folder}: expected the {self.name} of an LTX-2 ({' or '.join(_KINDS[self.name])}), "
+                f"found {cut(str(found))}"
             )
         require_weights(self.folder, self.name, self._module)
 
@@ -83,16 +123,85 @@ class PartFolder(ABC):
     def _module(self, config: Mapping[str, Any]) -> Any:
         """diffusers' module of a configuration."""
 
+    def _filled(self, dtype: torch.dtype, keep: Callable[[str], bool] = lambda name: False) -> Any:
+        """The module with its weights; those that are kept in float32."""
+        self.require()
+        module = on_meta(lambda: self._module(part_config(self.folder)))
+        names = {name: name for name in module.state_dict()}
+        return fill_from(module, weight_headers(self.folder, self.name), names, dtype, keep)
+
     def _load(self, dtype: torch.dtype) -> Any:
         self.require()
         kind = type(on_meta(lambda: self._module(part_config(self.folder))))
         return kind.from_pretrained(self.folder, torch_dtype=dtype, local_files_only=True).eval()
 
 
+class VaeFolder(PartFolder):
+    """The video VAE."""
+
+    name = VAE
+
+    @property
+    def content(self) -> str:
+        """Of the encoder alone, as that of a file."""
+        headers = weight_headers(self.folder, self.name)
+        return content_of({one for each in headers for one in each.samples("encoder.")})
+
+    def load(self, dtype: torch.dtype) -> LTXVideoVae:
+        """Its latent statistics stay in float32."""
+        return LTXVideoVae(self._filled(dtype, lambda name: name.startswith("latents_")))
+
+    def _module(self, config: Mapping[str, Any]) -> Any:
+        return new_vae(config)
+
+
+class AudioVaeFolder(PartFolder):
+    """The audio VAE, and the vocoder in the folder beside it."""
+
+    name = AUDIO_VAE
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self._vocoder = VocoderFolder(self.folder.parent)
+
+    def require(self) -> None:
+        super().require()
+        self._vocoder.require()
+
+    def load(self, dtype: torch.dtype = torch.float32) -> LTX2AudioVae:
+        vae = self._filled(dtype, lambda name: name.startswith("latents_"))
+        vocoder, rate = self._vocoder.load()
+        return LTX2AudioVae(vae, vocoder, rate)
+
+    def _module(self, config: Mapping[str, Any]) -> Any:
+        return new_audio_vae(config)
+
+
+class VocoderFolder(PartFolder):
+    """The vocoder."""
+
+    name = VOCODER
+
+    def load(self) -> tuple[nn.Module, int]:
+        """It, and samples a second of what it gives; in float32."""
+        rate: int = part_config(self.folder)["output_sampling_rate"]
+        return finished(self._filled(torch.float32)), rate
+
+    def _module(self, config: Mapping[str, Any]) -> Any:
+        return new_vocoder(config)
+
+
 class ConnectorsFolder(PartFolder):
-    """The connectors; the projection before them belongs to the text encoder."""
+    """The connectors. The projection lies before them in the same files, and is loaded with the text encoder."""
 
     name = CONNECTORS
+
+    @property
+    def projection(self) -> ProjectionFiles | None:
+        try:
+            return find_projection(*weight_headers(self.folder, self.name))
+        except ModelError:
+            return None  # reported where the connectors are required
 
     def load(self, dtype: torch.dtype) -> Connectors:
         config = part_config(self.folder)

@@ -3,7 +3,8 @@
 Two things differ from diffusers' own: the order of attention between the streams (see `block.py`), and the
 gates of that attention, which take the largest timestep of the other stream, sample by sample.
 
-Shapes: B batch, M tokens of a stream, C channels, D width of a stream.
+Shapes: B batch, M tokens of a stream, N of them without a reference's, T levels that differ, C channels, D width
+of a stream.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...models.memory.recompute import per_token
 from ..base import StreamInput, Text
 from ..names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
 from .block import CrossContext, StreamContext
@@ -30,7 +32,7 @@ def velocities(
     text: Text,
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Predicted velocities [B, M, C] of the video, and of the sound where there is one.
+    """Predicted velocities [B, N, C] of the video, and of the sound where there is one.
 
     Args:
         text: as the connectors give it, one tensor for each stream.
@@ -47,13 +49,19 @@ def velocities(
         )
     video, audio = hidden[VIDEO], hidden.get(AUDIO)
     recomputes = transformer.gradient_checkpointing and torch.is_grad_enabled()
+    last = transformer.transformer_blocks[-1]
     for block in transformer.transformer_blocks:
-        given = (video, audio, contexts[VIDEO], contexts.get(AUDIO))
+        given: list[Any] = [video, audio, contexts[VIDEO], contexts.get(AUDIO)]
+        if block is last and inputs[VIDEO].reference_tokens:
+            given.append(inputs[VIDEO].tokens.shape[1] - inputs[VIDEO].reference_tokens)
         video, audio = (
             transformer._gradient_checkpointing_func(block, *given) if recomputes else block(*given)
         )
-    seen = {VIDEO: video, AUDIO: audio}
-    return {name: each.predicted(seen[name], outputs[name]) for name, each in layers.items()}
+    seen: dict[str, Any] = {VIDEO: video, AUDIO: audio}
+    return {
+        name: each.predicted(seen[name], outputs[name], contexts[name].row_of)
+        for name, each in layers.items()
+    }
 
 
 class _StreamLayers:
@@ -75,8 +83,8 @@ class _StreamLayers:
     def context(
         self, seen: StreamInput, other: StreamInput | None, text: Tensor, bias: Tensor | None
     ) -> tuple[StreamContext, Tensor]:
-        """What the blocks see beside the tokens, and what the output sees of timesteps [B, M, D]."""
-        timesteps = seen.levels * self._config.timestep_scale_multiplier
+        """What the blocks see beside the tokens, and what the output sees of timesteps [B, T, D]."""
+        timesteps = seen.level_rows.levels * self._config.timestep_scale_multiplier
         rows, embedded = self._modulation(self._layer("time_embed"), timesteps, text.dtype)
         project = self._layer("caption_projection")
         prompt = self._layer("prompt_adaln")
@@ -86,23 +94,25 @@ class _StreamLayers:
             text=text if project is None else project(text),
             text_bias=bias,
             timesteps=rows,
+            row_of=seen.level_rows.row_of,
             prompt=prompt,
             rotation=self._rotation(seen.positions),
             cross=None if other is None else self._cross(seen, other, text.dtype),
         )
         return context, embedded
 
-    def predicted(self, hidden: Tensor | None, embedded: Tensor) -> Tensor:
-        """The output [B, M, C] after the last block."""
+    def predicted(self, hidden: Tensor, embedded: Tensor, row_of: Tensor | None) -> Tensor:
+        """The output [B, N, C] of what the last block gives [B, N, D]."""
         table = self._layer("scale_shift_table")
-        shift, scale = (row + embedded for row in table.unbind())
+        row_of = None if row_of is None else row_of[:, : hidden.shape[1]]
+        shift, scale = (per_token(row + embedded, row_of) for row in table.unbind())
         velocity: Tensor = self._layer("proj_out")(
             self._layer("norm_out")(hidden) * (1 + scale) + shift
         )
         return velocity
 
     def _cross(self, seen: StreamInput, other: StreamInput, dtype: torch.dtype) -> CrossContext:
-        timesteps = seen.levels * self._config.timestep_scale_multiplier
+        timesteps = seen.level_rows.levels * self._config.timestep_scale_multiplier
         largest = other.levels.amax(1, keepdim=True)
         layers = f"av_cross_attn_{self._stream}_"
         gate = getattr(

@@ -6,6 +6,7 @@ Shapes: B batch, P axes of positions, M tokens, D width of all heads together.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -23,6 +24,10 @@ class Rotation:
     cos: Tensor
     sin: Tensor
     halves: int | None
+
+    def first(self, count: int) -> "Rotation":
+        """Of the first tokens alone."""
+        return Rotation(self.cos[:, :count], self.sin[:, :count], self.halves)
 
 
 def rotation(
@@ -45,9 +50,7 @@ def rotation(
         is_double: whether frequencies are computed in float64.
     """
     axes = len(limits)
-    precision = torch.float64 if is_double else torch.float32  # on the CPU: Metal has no float64
-    steps = torch.linspace(0.0, 1.0, width // (2 * axes), dtype=precision)
-    frequencies = (theta**steps * (math.pi / 2)).float().to(positions.device)
+    frequencies = _frequencies(width // (2 * axes), theta, is_double, positions.device)
     shares = torch.stack([positions[:, axis] / limits[axis] for axis in range(axes)], dim=-1)
     # Per token: all axes of the lowest frequency, then of the next one.
     angles = ((shares[..., None] * 2 - 1) * frequencies).transpose(-1, -2).flatten(2)
@@ -62,3 +65,11 @@ def rotation(
         for part in (cos, sin)
     )
     return Rotation(cos, sin, heads)
+
+
+@lru_cache(maxsize=8)
+def _frequencies(count: int, theta: float, is_double: bool, device: torch.device) -> Tensor:
+    """Copied to a device once: a copy from pageable memory waits for it."""
+    precision = torch.float64 if is_double else torch.float32  # on the CPU: Metal has no float64
+    steps = torch.linspace(0.0, 1.0, count, dtype=precision)
+    return (theta**steps * (math.pi / 2)).float().to(device)

@@ -9,25 +9,29 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ...errors import ModelError, shown
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...models.sources.meta_loading import fill, on_meta, require_match, require_shapes
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
-from ..names import CONNECTORS
+from ..names import AUDIO_VAE, CONNECTORS, TEXT_PROJECTION, VAE
+from .audio_vae_file import AudioVaeFile, has_audio_vae
 from .connectors import Connectors, comfy_connector_name, is_connector
 from .denoiser import LTX2Denoiser
 from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
-from .parts_on_canvas import NEEDED, parts_on_canvas
+from .missing_parts import NEEDED, missing_parts
+from .projection_file import find_projection
 from .sampling import sampling_of
+from .tensor_shapes import transformer_shapes
+from .vae_file import open_video_vae
 
 if TYPE_CHECKING:
     from diffusers import LTX2VideoTransformer3DModel
 
 
 def single_file_model(name: str, path: Path) -> Model:
-    """A transformer in a file, with its connectors.
+    """A transformer in a file, with what else lies in it.
 
     Raises:
         ModelError: the file has no transformer of LTX-2.x, or one that isn't read.
@@ -47,8 +51,16 @@ def single_file_model(name: str, path: Path) -> Model:
             "the transformer reads them; take a file as it was published"
         )
     )
-    parts = parts_on_canvas(source, NEEDED[contents.generation], connectors)
-    return Model(name, LTX2, TransformerFile(name, contents), {**parts, CONNECTORS: connectors})
+    header = contents.header
+    parts = missing_parts(source, NEEDED[contents.generation], connectors)
+    parts[CONNECTORS] = connectors
+    if (vae := open_video_vae(header, "model_source")) is not None:
+        parts[VAE] = vae
+    if has_audio_vae(header):
+        parts[AUDIO_VAE] = AudioVaeFile(header)
+    if (projection := find_projection(header)) is not None:
+        parts[TEXT_PROJECTION] = projection
+    return Model(name, LTX2, TransformerFile(name, contents), parts)
 
 
 class TransformerFile(transformer_file.TransformerFile):
@@ -62,6 +74,14 @@ class TransformerFile(transformer_file.TransformerFile):
 
     def besides(self) -> set[str]:
         return {name for name in self.header.tensors if is_connector(name, self.prefix)}
+
+    def require(self) -> None:
+        """Raises `ModelError` when tensors are missing, have other shapes or are rotated. Builds no module."""
+        shapes = transformer_shapes(self.config)
+        names = self._names(shapes)
+        expected = {names[name]: shape for name, shape in shapes.items()}
+        require_shapes(self.header, self.prefix, expected, self.besides(), self.elsewhere)
+        self._require_unrotated()
 
     @property
     def facts(self) -> ModelFacts:

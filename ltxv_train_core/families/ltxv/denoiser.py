@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,15 +18,13 @@ from ..noise import schedule
 from ..self_attention import left_out, two_thirds
 from .activation_bytes import saved_bytes
 from .checkpoint_export import config_metadata, transformer_tensors
+from .forward import TIMESTEPS_PER_LEVEL, velocity
 from .recompute import use_recomputing_blocks
 from .versions import STG_BLOCKS
 from .video_stream import VideoStream
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
-
-# The transformer was trained with timesteps of 0 to 1000.
-TIMESTEPS_PER_LEVEL = 1000
 
 
 @dataclass
@@ -39,6 +37,10 @@ class LTXVideoDenoiser:
 
     transformer: "LTXVideoTransformer3DModel"
     causal_positions: bool
+    _is_known: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._is_known = use_recomputing_blocks(self.transformer)
 
     @property
     def device(self) -> torch.device:
@@ -70,9 +72,6 @@ class LTXVideoDenoiser:
         config = self.transformer.config
         return saved_bytes(config, tokens, samples, training_mode, precision, recomputed)
 
-    def use_recomputing_blocks(self) -> None:
-        use_recomputing_blocks(self.transformer)
-
     def as_checkpoint(
         self, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -95,8 +94,10 @@ class LTXVideoDenoiser:
         write_json(folder / "model_index.json", index)
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
-        """Predicted velocity [B, M, C] of the video, in the transformer's precision."""
+        """Predicted velocity [B, N, C] of the video, in the transformer's precision."""
         video = inputs[VIDEO]
+        if self._is_known:
+            return {VIDEO: velocity(self.transformer, video, text, self.dtype)}
         prediction: Tensor = self.transformer(
             hidden_states=video.tokens.to(self.dtype),
             encoder_hidden_states=text.tensors[PROMPT],
@@ -105,7 +106,7 @@ class LTXVideoDenoiser:
             video_coords=video.positions,
             return_dict=False,
         )[0]
-        return {VIDEO: prediction}
+        return {VIDEO: prediction[:, : prediction.shape[1] - video.reference_tokens]}
 
     def without_self_attention(
         self, blocks: Sequence[int], streams: Collection[str]

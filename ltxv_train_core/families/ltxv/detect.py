@@ -132,7 +132,7 @@ def read_contents(path: Path) -> Contents:
         return Contents(header, other)
     if how := quantization(header):
         return Contents(header, f"a model that is quantized ({how}), which is not read", how)
-    transformer, vae = _transformer(header), _vae(header)
+    transformer, vae = _transformer(header), vae_in_file(header)
     text_encoder = _text_encoder(header)
     if transformer is not None:
         kind = TRANSFORMER if vae is None else CHECKPOINT
@@ -202,7 +202,8 @@ def _sizes(part: Mapping[str, TensorInfo], described: dict[str, Any]) -> dict[st
     }
 
 
-def _vae(header: Header) -> VaeInFile | None:
+def vae_in_file(header: Header) -> VaeInFile | None:
+    """The VAE in a file; None where it has none. Raises `ModelError` for a description that can't be used."""
     for prefix in (VAE_PREFIX, ""):
         part = header.below(prefix)
         if _VAE_SIGN not in part:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import LTXVTrainError, ModelError
+from ...errors import LTXVTrainError, ModelError, shown
 from ...events import Reporter, StopSignal, ignore
 from ...models.sources.allowed import REPOSITORY, readable_path
 from ...models.sources.hub_download import download_file
@@ -31,8 +31,10 @@ __all__ = [
     "FAMILY",
     "comfyui_file",
     "comfyui_tensors",
+    "open_audio_vae",
     "open_place",
     "open_text_encoder",
+    "open_text_projection",
     "open_vae",
     "recognises",
 ]
@@ -81,7 +83,10 @@ def open_place(
 
 
 def open_text_encoder(
-    source: str, report: Reporter = ignore, stop: StopSignal | None = None
+    source: str,
+    model: Model | None = None,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
 ) -> TextEncoderPart:
     """A T5 file, a folder, a repository. Raises `ModelError` when there is none, or another kind of file."""
     if source == MINIATURE:
@@ -94,6 +99,20 @@ def open_vae(source: str, report: Reporter = ignore, stop: StopSignal | None = N
     """A VAE file, a folder, a repository. Raises `ModelError` when there is none, or another kind of file."""
     place = _place("vae_source", source, report, stop)
     return VaeFile.open(place) if isinstance(place, Path) else VaeFolder(place)
+
+
+def open_audio_vae(source: str) -> Part:
+    """Raises `ModelError`: there is none."""
+    raise ModelError(
+        f"audio_vae_source {shown(source)}: {FAMILY.name} has no sound; leave it empty"
+    )
+
+
+def open_text_projection(source: str) -> Part:
+    """Raises `ModelError`: there is none."""
+    raise ModelError(
+        f"text_projection_source {shown(source)}: {FAMILY.name} reads its text encoder as it is; leave it empty"
+    )
 
 
 def _place(

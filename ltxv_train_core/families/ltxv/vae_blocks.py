@@ -7,8 +7,9 @@ The original counts blocks in one row; diffusers nests them in levels. Both say 
     ["compress_all", {}]                        spatio_temporal_scaling with downsample_type "conv"
     ["compress_space_res", {multiplier}], ...   downsample_type "spatial", "temporal", ...
     ["res_x_y", {multiplier}]                   a level that ends with other channels (conv_out)
+    ["compress_space", {multiplier}], ...       of a decoder: upsample_type "spatial", "temporal"
 
-A decoder's blocks are written in the order of an encoder and built from the end.
+LTX-2's VAE has the same blocks. A decoder's blocks are written in the order of an encoder and built from the end.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,12 @@ _DOWN_TYPES = {
     "compress_all_res": "spatiotemporal",
 }
 _DOWN_KINDS = {ours: kind for kind, ours in _DOWN_TYPES.items()}
+_UP_TYPES = {
+    "compress_all": "spatiotemporal",
+    "compress_space": "spatial",
+    "compress_time": "temporal",
+}
+_RESIZED = ("LTXVideo095DownBlock3D", "LTX2VideoDownBlock3D")
 _ENCODER_ORDER = ("res_x", "compress", "res_x_y")
 _DECODER_ORDER = ("res_x_y", "compress", "res_x")
 
@@ -54,7 +61,7 @@ def encoder_blocks(config: Config) -> Iterator[Block]:
     """The blocks of an encoder with diffusers' configuration, in their order."""
     *layers, middle = config["layers_per_block"]
     channels = config["block_out_channels"]
-    resized = config["down_block_types"][-1] == "LTXVideo095DownBlock3D"
+    resized = config["down_block_types"][-1] in _RESIZED
     for level, count in enumerate(layers):
         place = f"encoder.down_blocks.{level}"
         multiplier = channels[min(level + 1, len(channels) - 1)] // channels[level]
@@ -99,7 +106,7 @@ def _resnets(count: int, noise: bool) -> dict[str, Any]:
 
 
 def diffusers_vae_config(config: Config) -> dict[str, Any]:
-    """Diffusers' configuration of a VAE that a single file describes.
+    """Diffusers' configuration of an LTX-Video VAE that a single file describes.
 
     Args:
         config: the part "vae" of the file's metadata `config`.
@@ -107,6 +114,15 @@ def diffusers_vae_config(config: Config) -> dict[str, Any]:
     Raises:
         ModelError: for a block that diffusers' autoencoder can't be built from.
     """
+    found = described_vae(config)
+    ups = set(found.pop("upsample_type")) - {"spatiotemporal"}
+    if ups:
+        raise ModelError(f"VAE decoder blocks {sorted(ups)}: not known to diffusers")
+    return found
+
+
+def described_vae(config: Config) -> dict[str, Any]:
+    """The same with `upsample_type`, as the first autoencoder and LTX-2's have it in common."""
     if not isinstance(config, dict):
         raise ModelError("it is no object")
     both: Any = config.get("blocks", ())
@@ -171,11 +187,10 @@ def _encoder_config(levels: list[Level], base: int) -> dict[str, Any]:
 def _decoder_config(levels: list[Level], base: int) -> dict[str, Any]:
     """`levels` go from the latents to the pixels; diffusers lists them the other way."""
     middle, *levels = levels
-    kinds = {level["compress"][0] for level in levels if "compress" in level} - {"compress_all"}
-    if kinds or set(middle) != {"res_x"}:
-        raise ModelError(
-            f"VAE decoder blocks {sorted(kinds) or list(middle)}: not known to diffusers"
-        )
+    kinds = [level["compress"][0] if "compress" in level else "compress_all" for level in levels]
+    unknown = sorted(set(kinds) - set(_UP_TYPES))
+    if unknown or set(middle) != {"res_x"}:
+        raise ModelError(f"VAE decoder blocks {unknown or list(middle)}: not known to diffusers")
     widths = [base]
     for level in reversed(levels):
         up = level["compress"][1] if "compress" in level else {}
@@ -204,6 +219,9 @@ def _decoder_config(levels: list[Level], base: int) -> dict[str, Any]:
         ),
         "upsample_residual": tuple(reversed([up.get("residual", False) for up in ups])),
         "upsample_factor": tuple(reversed(factors)),
+        "upsample_type": tuple(
+            _UP_TYPES[kind] for kind in kinds
+        ),  # from the latents, unlike others
     }
 
 

@@ -21,6 +21,7 @@ from ...errors import ConfigurationError
 from ...events import Notice, Reporter, ignore
 from ..device import side_stream, stream_module
 from ..transformer import Transformer
+from .checkpointing import Recomputed
 from .host_weights import HostWeights, pin_all, pinned_memory, views
 
 
@@ -69,7 +70,7 @@ def offload(
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(device)
         forward = _OffloadedForward(block.forward, prefetcher, position)
-        block.forward = _Recomputed(forward, checkpointed) if recompute else forward
+        block.forward = Recomputed(forward, checkpointed) if recompute else forward
 
 
 class _Slot:
@@ -208,15 +209,3 @@ class _OffloadedForward:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._prefetcher.weights(self._position):
             return self._forward(*args, **kwargs)
-
-
-class _Recomputed:
-    """A forward whose activations are computed again in the backward pass."""
-
-    def __init__(self, forward: Callable[..., Any], checkpointed: Callable[..., Any]):
-        self._forward, self._checkpointed = forward, checkpointed
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.is_grad_enabled():
-            return self._checkpointed(self._forward, *args, **kwargs)
-        return self._forward(*args, **kwargs)

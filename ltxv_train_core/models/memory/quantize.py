@@ -1,6 +1,6 @@
 """Weights in few bits: of the frozen base while it is trained on, and of the text encoder."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import chain
 
 import torch
@@ -16,7 +16,8 @@ EIGHT_BIT_TYPES = {
     "fp8uz-quanto": torch.float8_e4m3fnuz,
 }
 """Named after the library that LTX-Video-Trainer quantizes with; the numbers are the same."""
-PACKED_BITS = {"int4-quanto": 4, "int2-quanto": 2}
+FOUR_BITS = "int4-quanto"
+PACKED_BITS = {FOUR_BITS: 4, "int2-quanto": 2}
 BITS = dict.fromkeys(EIGHT_BIT_TYPES, 8) | PACKED_BITS
 """Of each weight; the scales come on top."""
 GROUP_COLUMNS = 128
@@ -91,10 +92,12 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
     return None
 
 
-def _quantize_layers(block: nn.Module, kind: str) -> None:
+def _quantize_layers(block: nn.Module, kind: str, keep: str = "") -> None:
     for name, layer in list(block.named_modules()):
         if type(layer) is nn.Linear and "norm" not in name and layer.in_features % 4 == 0:
             owner, _, leaf = name.rpartition(".")
+            if leaf == keep:
+                continue
             setattr(block.get_submodule(owner), leaf, quantized(layer, kind))
 
 
@@ -134,6 +137,18 @@ def to_eight_bits(module: nn.Module, keep: str = "") -> nn.Module:
             layer.bias = child.bias
             setattr(module, name, layer)
     return module
+
+
+def to_four_bits(blocks: Iterable[nn.Module], device: torch.device, keep: str = "") -> None:
+    """Makes the linear layers of blocks 4 bit on a device, block by block: it never holds all of them
+    unquantized. Those that are stored in fp8 stay so.
+
+    Args:
+        keep: name of layers that stay as they are.
+    """
+    for block in blocks:
+        block.to(device)
+        _quantize_layers(block, FOUR_BITS, keep)
 
 
 def eight_bit_problem(device: torch.device) -> str | None:

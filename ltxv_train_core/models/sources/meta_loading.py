@@ -1,6 +1,6 @@
 """Tensors of a safetensors file straight into a module that was built without memory."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -63,6 +63,17 @@ def require_match(
         ModelError: with the first differences.
     """
     expected = {names[name]: tuple(t.shape) for name, t in module.state_dict().items()}
+    require_shapes(header, prefix, expected, besides, elsewhere)
+
+
+def require_shapes(
+    header: Header,
+    prefix: str,
+    expected: Mapping[str, tuple[int, ...]],
+    besides: Collection[str] = (),
+    elsewhere: tuple[str, ...] = (),
+) -> None:
+    """The same with shapes by the file's names. Raises `ModelError` with the first differences."""
     part = {
         name: info
         for name, info in header.tensors.items()
@@ -91,7 +102,8 @@ def fill(
     tensor by tensor, so that the host never holds more than the result and one tensor.
 
     Args:
-        names: the file's names of the module's tensors, by the module's own.
+        names: the file's names of the module's tensors, by the module's own. Of a part in several files, those
+            of this one.
         dtype: of all but the kept ones.
         keep: names of tensors that become float32.
         fp8: names of linear layers' weights that stay in float8 when they are stored so
@@ -110,7 +122,7 @@ def fill(
             return torch.frombuffer(buffer, dtype=_DTYPES[info.dtype]).view(info.shape).to(wanted)
 
         for name, parameter in list(module.state_dict(keep_vars=True).items()):
-            if not parameter.is_meta:
+            if not parameter.is_meta or name not in names:
                 continue
             key, wanted = names[name], torch.float32 if keep(name) else dtype
             info = header.tensors[key]
@@ -127,6 +139,20 @@ def fill(
             if scale is not None:
                 tensor = dequantized(tensor, read(scale, torch.float32), wanted)
             _put(layer, leaf, tensor.view(parameter.shape), parameter)
+    return module
+
+
+def fill_from(
+    module: ModuleT,
+    headers: Iterable[Header],
+    names: Mapping[str, str],
+    dtype: torch.dtype,
+    keep: Callable[[str], bool] = lambda name: False,
+) -> ModuleT:
+    """As `fill`, of a part whose tensors lie in one file or several."""
+    for header in headers:
+        here = {own: theirs for own, theirs in names.items() if theirs in header.tensors}
+        fill(module, header, here, dtype, keep)
     return module
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...errors import ModelError, cut
 from ...formats.quantized import quantization
 from ...storage.reading import is_regular
-from ...storage.safetensors_header import read_header
+from ...storage.safetensors_header import Header, read_header
 from ...storage.torch_files import read_torch_file, require_stored
 from .meta_loading import on_meta
 from .part_config import part_config, require_shards, shards
@@ -39,6 +39,20 @@ def require_weights(folder: Path, part: str, build: Callable[[dict[str, Any]], n
     files = _files(folder, stem)
     found = _pickled_shapes(folder, part, stem) if not files else _shapes(files)
     _require_tensors(folder, found, _expected(build, part_config(folder)))
+
+
+def weight_headers(folder: Path, part: str) -> tuple[Header, ...]:
+    """The heads of the safetensors files that a part's weights lie in.
+
+    Raises:
+        ModelError: there are none, or one is missing or damaged.
+    """
+    require_shards(folder)
+    stem = _STEMS.get(part, _DIFFUSERS_STEM)
+    files = _files(folder, stem)
+    if not files:
+        raise ModelError(f"{folder}: holds no weights; expected {stem}.safetensors, or its shards")
+    return tuple(read_header(path) for path in files)
 
 
 def _shapes(files: list[Path]) -> dict[str, Shape]:

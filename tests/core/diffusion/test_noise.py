@@ -1,5 +1,6 @@
 import math
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tests.helpers.draws import OneGenerator
 
 VIDEO = VideoStream(causal=True)
 token_shift = VIDEO.shift
-sampling_levels = LTXVideoDenoiser(None, True).sampling_levels
+sampling_levels = LTXVideoDenoiser(SimpleNamespace(transformer_blocks=()), True).sampling_levels
 
 
 def draw(tokens=1024, count=20_000, mode="shifted_logit_normal", **params):

@@ -9,6 +9,7 @@ from ltxv_train_core.diffusion.sampler import (
     SamplerSettings,
     sample,
 )
+from ltxv_train_core.families.base import StreamInput
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.family import LTXV
 from ltxv_train_core.families.open import open_model
@@ -32,15 +33,28 @@ class Model:
         self.prompt, self.empty, self.other = encoder.encode(
             ["a red ring moves up", "", "a blue square on a grey background"]
         )
-        self.calls: list[dict] = []
-        self.transformer.register_forward_pre_hook(
-            lambda module, args, inputs: self.calls.append(inputs), with_kwargs=True
+        self.calls: list[StreamInput] = []
+        self.timesteps: list[list[float]] = []
+        self.transformer.time_embed.register_forward_pre_hook(
+            lambda module, args: self.timesteps.append(args[0].tolist())
         )
+
+    def denoiser(self, causal=True):
+        denoiser = LTXVideoDenoiser(self.transformer, causal)
+        denoise = denoiser.denoise
+
+        def noted(inputs, text):
+            self.calls.append(inputs["video"])
+            return denoise(inputs, text)
+
+        denoiser.denoise = noted
+        return denoiser
 
     def sample(self, request, guidance=3.0, causal=True, fps=25.0):
         self.calls.clear()
+        self.timesteps.clear()
         settings = SamplerSettings(SHAPES, STEPS, guidance, fps)
-        return sample(LTXVideoDenoiser(self.transformer, causal), [request], settings)["video"][0]
+        return sample(self.denoiser(causal), [request], settings)["video"][0]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +78,7 @@ def test_a_given_first_frame_stays_clean_at_timestep_0(model, reference):
     assert (video[:, 1:] - plain[:, 1:]).abs().max() > 0.05
     assert len(model.calls) == STEPS
     for call in model.calls:
-        for tokens, timesteps in zip(call["hidden_states"], call["timestep"], strict=True):
+        for tokens, timesteps in zip(call.tokens, call.levels, strict=True):
             assert torch.equal(tokens[:FIRST], to_tokens(first[None])[0])
             assert (timesteps[:FIRST] == 0).all()
             assert (timesteps[FIRST : LATENT.tokens] > 0).all()
@@ -88,9 +102,9 @@ def test_any_part_can_be_given(model):
 def test_without_guidance_there_is_one_pass_and_no_negative_prompt(model):
     wanted = [SampleRequest(model.prompt, negative, 7) for negative in (model.empty, model.other)]
     guided = [model.sample(request) for request in wanted]
-    assert [len(call["hidden_states"]) for call in model.calls] == [2] * STEPS
+    assert [len(call.tokens) for call in model.calls] == [2] * STEPS
     alone = [model.sample(request, guidance=1.0) for request in wanted]
-    assert [len(call["hidden_states"]) for call in model.calls] == [1] * STEPS
+    assert [len(call.tokens) for call in model.calls] == [1] * STEPS
     assert (guided[0] - guided[1]).abs().max() > 0.05
     assert torch.equal(*alone)
 
@@ -112,7 +126,7 @@ def test_guidance_goes_on_from_the_negative_to_the_wanted(model):
 def test_positions_are_in_seconds_of_the_frame_rate(model, causal):
     model.sample(SampleRequest(model.prompt, model.empty, 7), causal=causal, fps=12.0)
     expected = positions(LATENT, torch.tensor([12.0, 12.0]), causal)
-    assert all(torch.equal(call["video_coords"], expected) for call in model.calls)
+    assert all(torch.equal(call.positions, expected) for call in model.calls)
 
 
 def test_the_model_is_called_with_a_thousand_timesteps_to_a_level(model):
@@ -120,19 +134,14 @@ def test_the_model_is_called_with_a_thousand_timesteps_to_a_level(model):
     levels = LTXVideoDenoiser(model.transformer, True).sampling_levels(
         STEPS, {"video": LATENT.tokens}
     )
-    called = [call["timestep"].unique().item() for call in model.calls]
-    assert called == pytest.approx([1000 * level for level in levels[:-1].tolist()])
-    assert called[0] == 1000
+    expected = [[pytest.approx(1000 * level)] * 2 for level in levels[:-1].tolist()]
+    assert model.timesteps == expected
+    assert model.timesteps[0] == [1000, 1000]
 
 
 def test_a_distilled_model_is_sampled_at_its_own_levels(model):
     levels = (1.0, 0.9, 0.4)
     settings = SamplerSettings(SHAPES, 3, 1.0, levels=levels)
-    model.calls.clear()
-    sample(
-        LTXVideoDenoiser(model.transformer, True),
-        [SampleRequest(model.prompt, model.empty, 7)],
-        settings,
-    )
-    called = [call["timestep"].unique().item() for call in model.calls]
-    assert called == pytest.approx([1000.0, 900.0, 400.0])
+    model.timesteps.clear()
+    sample(model.denoiser(), [SampleRequest(model.prompt, model.empty, 7)], settings)
+    assert model.timesteps == [[pytest.approx(each)] for each in (1000.0, 900.0, 400.0)]

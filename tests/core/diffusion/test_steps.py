@@ -3,6 +3,7 @@
 import threading
 from itertools import pairwise
 from math import prod
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ class Growing(LTXVideoDenoiser):
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self):
-        super().__init__(None, True)
+        super().__init__(SimpleNamespace(transformer_blocks=()), True)
         self.calls = []
 
     def denoise(self, inputs, text):

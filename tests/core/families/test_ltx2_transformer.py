@@ -3,7 +3,10 @@
 That it answers what ComfyUI answers, `tests/nodes/test_ltx2_parity.py` shows.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from ltxv_train_core.families.ltx2 import block
 from ltxv_train_core.families.ltx2.activation_bytes import saved_bytes
 from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
 from ltxv_train_core.families.ltx2.formats import TEXT_TOKENS
+from ltxv_train_core.families.ltx2.tensor_shapes import transformer_shapes
 from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, VIDEO, VIDEO_TEXT
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.lora.inject import add_lora
@@ -65,7 +69,7 @@ def plain(call: Callable[..., torch.Tensor]) -> type:
     return type("Plain", (), {"apply": staticmethod(call)})
 
 
-def plain_rotary(x, weight, cos, sin, eps, halves=None):
+def plain_rotary(x, weight, cos, sin, eps, halves=None, is_invertible=False):
     y = F.rms_norm(x, x.shape[-1:], weight, eps)
     if cos is None:
         return y
@@ -74,9 +78,21 @@ def plain_rotary(x, weight, cos, sin, eps, halves=None):
     return y * cos + turned * sin
 
 
-def plain_modulated(x, shift, token_shift, scale, token_scale, eps):
+def plain_modulated(x, shift, token_shift, scale, token_scale, row_of, eps):
     normed = F.rms_norm(x, x.shape[-1:], None, eps)
-    return normed * (1 + scale + token_scale) + shift + token_shift
+    return normed * each_token(1 + scale + token_scale, row_of) + each_token(
+        shift + token_shift, row_of
+    )
+
+
+def plain_gated(x, added, gate, token_gate, row_of):
+    return x + added * each_token(gate + token_gate, row_of)
+
+
+def each_token(rows, row_of):
+    if row_of is None:
+        return rows
+    return torch.stack([own[numbers] for own, numbers in zip(rows, row_of, strict=True)])
 
 
 @pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
@@ -90,9 +106,7 @@ def test_gradients_are_those_of_plain_autograd(generation, mode, with_sound, mon
             if is_plain:
                 patch.setattr(block, "RotaryNorm", plain(plain_rotary))
                 patch.setattr(block, "Modulated", plain(plain_modulated))
-                patch.setattr(
-                    block, "Gated", plain(lambda x, added, gate, token: x + added * (gate + token))
-                )
+                patch.setattr(block, "Gated", plain(plain_gated))
             transformer = transformer_of(generation).train()
             if mode == "lora":
                 with_lora(transformer)
@@ -101,6 +115,29 @@ def test_gradients_are_those_of_plain_autograd(generation, mode, with_sound, mon
     (theirs, expected), (ours, found) = results
     assert all((ours[name] - theirs[name]).abs().max() < 1e-5 for name in theirs)
     assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("with_sound", [True, False], ids=["sound", "alone"])
+def test_what_nobody_reads_of_a_reference_changes_neither_output_nor_gradients(with_sound):
+    seen, text = given(with_sound=with_sound)
+    video = seen[VIDEO]
+    video.levels[:, -4:] = 0
+    references = {**seen, VIDEO: replace(video, reference_tokens=4)}
+    results = []
+    for inputs in (seen, references):
+        denoiser = denoiser_of(with_lora(transformer_of("2.3").train()))
+        outputs = denoiser.denoise(inputs, text)
+        outputs[VIDEO] = outputs[VIDEO][:, : video.tokens.shape[1] - 4]
+        sum(each.square().mean() for each in outputs.values()).backward()
+        named = denoiser.transformer.named_parameters()
+        gradients = {name: p.grad for name, p in named if p.grad is not None}
+        results.append((outputs, gradients))
+    (whole, expected), (ours, found) = results
+    assert ours[VIDEO].shape == whole[VIDEO].shape
+    for name, each in ours.items():
+        torch.testing.assert_close(each, whole[name], rtol=0, atol=1e-5)
     for name, gradient in expected.items():
         assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
 
@@ -356,3 +393,34 @@ def saved_and_estimated(mode: str, with_sound: bool, count: int) -> tuple[int, i
         denoiser.denoise(seen, text)
     estimated = saved_bytes(transformer.config, tokens, 1, mode, "half", 0)
     return sum(saved.values()), estimated
+
+
+@pytest.mark.parametrize("options", [{}, {"use_prompt_adaln_single": False}])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_the_shapes_that_a_file_is_compared_with_are_those_of_diffusers(
+    generation: str, options: dict[str, bool]
+) -> None:
+    module = transformer_of(generation, **options)
+    config = dict(module.config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    assert transformer_shapes(config) == shapes
+
+
+CHECKED = """
+import sys
+from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.training.preflight import check
+model = {"model_source": sys.argv[1]}
+data = {"preprocessed_data_root": sys.argv[2]}
+problems, _ = check(build(TrainingConfig, {"model": model, "data": data}))
+assert not problems, problems
+assert not {"diffusers", "transformers"} & sys.modules.keys()
+"""
+
+
+def test_a_file_is_checked_without_the_libraries_that_run_it(tmp_path: Path) -> None:
+    """Importing them takes three seconds."""
+    path = write_checkpoint(tmp_path / "a.safetensors", "2.3")
+    command = [sys.executable, "-c", CHECKED, str(path), str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -28,7 +28,7 @@ def stepper(mode="no", weights=4, parameters=1, **options):
 def move(moving, steps, loss=1.0):
     for number in range(1, steps + 1):
         moving.backward(sum(p.sum() for p in moving.parameters))
-        moving.step(number, loss)
+        moving.step(number, loss, moving.clip().item())
     return moving
 
 
@@ -165,3 +165,19 @@ def test_betas_may_be_a_list_of_whole_numbers():
     state = saved(move(stepper(), 2))
     put(*GROUP, "betas", [0, 0.99])(state)
     stepper().load_state_dict(state)
+
+
+def test_a_state_of_adamw_that_was_not_fused_goes_on_fused():
+    """As earlier versions have written it."""
+    plain = move(stepper(), 2)
+    weights = [p.detach().clone() for p in plain.parameters]
+    state = saved(plain)
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = None
+    later = stepper()
+    later.load_state_dict(state)
+    for parameter, weight in zip(later.parameters, weights, strict=True):
+        parameter.data.copy_(weight)
+    assert all(group["fused"] for group in later.optimizer.param_groups)
+    expected, found = (move(each, 1).parameters for each in (plain, later))
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

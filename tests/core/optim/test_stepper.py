@@ -9,6 +9,13 @@ from ltxv_train_core.optim.stepper import OptimizerStepper
 CPU = torch.device("cpu")
 
 
+def step(moving, number, loss, clips=""):
+    """A step as the loop makes it; returns the norm of its gradients."""
+    norm = moving.clip().item()
+    moving.step(number, loss, norm, clips)
+    return norm
+
+
 def mover(mode, report=lambda event: None, **options):
     values = {
         "optimization": {"steps": 100, **options},
@@ -22,7 +29,7 @@ def mover(mode, report=lambda event: None, **options):
 def move(mover, weight, number, slope):
     """A step whose gradient passes through float16."""
     mover.backward((weight.half() * slope).float().sum())
-    return mover.step(number, loss=1.0)
+    return step(mover, number, 1.0)
 
 
 def test_fp16_lowers_its_scale_until_gradients_fit_and_no_longer():
@@ -47,7 +54,7 @@ def steps_until_it_gives_up(moving, weight, slope, loss):
     def move_on():
         for number in numbers:
             moving.backward((weight * slope).sum())
-            moving.step(number, loss)
+            step(moving, number, loss)
             moving.require_finite()
 
     with pytest.raises(LTXVTrainError, match="not finite 10 steps in a row"):
@@ -81,7 +88,7 @@ def test_prodigy_tells_the_rate_that_it_finds():
     for number in range(1, 41):
         rates.append(moving.learning_rate)
         moving.backward((weight - 3).square().sum())
-        moving.step(number, 1.0)
+        step(moving, number, 1.0)
     assert rates[0] == pytest.approx(0.5e-6)
     assert rates == sorted(rates)
     assert rates[-1] > 100 * rates[0]
@@ -90,10 +97,10 @@ def test_prodigy_tells_the_rate_that_it_finds():
 def test_the_average_leaves_out_what_the_weights_left_out():
     moving, weight = mover("no", ema_decay=0.9)
     moving.backward((weight * float("nan")).sum())
-    moving.step(1, float("nan"))
+    step(moving, 1, float("nan"))
     assert moving.average.updates == 0
     moving.backward(weight.sum())
-    moving.step(2, 1.0)
+    step(moving, 2, 1.0)
     assert moving.average.updates == 1
     with moving.weights_to_sample():
         shown = weight.detach().clone()
@@ -105,7 +112,7 @@ def test_a_finite_step_begins_the_count_anew():
     for number in range(1, 4):
         for loss in (float("nan"), float("nan"), 1.0):
             moving.backward(weight.sum())
-            moving.step(number, loss)
+            step(moving, number, loss)
             moving.require_finite()
     assert (moving.skipped_steps, moving.moved_steps) == (6, 3)
     moving.require_moved()
@@ -116,7 +123,7 @@ def test_a_step_is_left_out_for_its_loss_or_its_gradients_and_names_its_clips():
     moving, weight = mover("no", lambda event: messages.append(event.message))
     for number, (slope, loss) in enumerate([(1.0, float("inf")), (float("inf"), 1.0)], start=1):
         moving.backward((weight * slope).sum())
-        moving.step(number, loss, clips="its clips: a.mp4")
+        step(moving, number, loss, clips="its clips: a.mp4")
         assert torch.equal(weight, torch.ones(4))
         assert weight.grad is None
     assert messages == [
@@ -134,7 +141,7 @@ def test_gradients_are_clipped_to_their_norm(limit, length):
         lambda *arguments: lengths.append(weight.grad.norm().item())
     )
     moving.backward((weight * 3).sum())
-    assert moving.step(1, 1.0) == pytest.approx(6.0)
+    assert step(moving, 1, 1.0) == pytest.approx(6.0)
     assert lengths == pytest.approx([length], rel=1e-4)
 
 

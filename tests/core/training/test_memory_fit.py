@@ -7,7 +7,6 @@ import torch
 
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
-from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.training import memory_fit
 from tests.helpers.activation_bytes import kept_bytes, small_transformer
@@ -24,8 +23,6 @@ def kept(
     lean: bool = True,
 ) -> int:
     transformer = small_transformer(layers, WIDTH, head=64)
-    if lean:
-        use_recomputing_blocks(transformer)
     if mode == "lora":
         transformer.to(torch.bfloat16 if precision == "half" else torch.float32)
         add_lora(transformer, LoRAConfig(rank=16, alpha=16), 0)
@@ -33,7 +30,7 @@ def kept(
     if checkpointing:
         transformer.enable_gradient_checkpointing()
     copies = 2 * trained if precision == "half" and not checkpointing else 0
-    return kept_bytes(transformer, TOKENS, autocast=precision == "half") - copies
+    return kept_bytes(transformer, TOKENS, autocast=precision == "half", lean=lean) - copies
 
 
 @pytest.mark.parametrize("precision", ["half", "float32"])

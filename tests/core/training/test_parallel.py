@@ -103,6 +103,39 @@ def test_a_base_in_parts_trains_the_same_lora(outcome):
 
 @needs_fork
 @pytest.mark.kills
+@pytest.mark.parametrize("is_sharded", [False, True], ids=["whole", "parts"])
+def test_held_out_clips_are_measured_alike_and_end_all_processes(
+    training_config, tmp_path, is_sharded
+):
+    """With the average of the weights too. A rate at which nothing is gained ends the run for all of them."""
+    options = {**RATES, "learning_rate": 0.3, "steps": 12, "ema_decay": 0.8}
+
+    def config(batch_size, folder):
+        return training_config(
+            output_dir=str(tmp_path / folder),
+            optimization=options | {"batch_size": batch_size, "early_stopping_patience": 1},
+            acceleration={"shard_model": is_sharded},
+            checkpoints={"interval": 2},
+            data={"held_out_clips": 2},
+        )
+
+    alone = train(config(2, "alone"))
+    yaml_file.save(config(1, "together"), tmp_path / "config.yaml")
+    ran = train_together(tmp_path / "config.yaml", 2)
+    assert ran.returncode == 0, ran.stderr
+    run = RunFolder(Path(ran.stdout.splitlines()[-1]).parents[1])
+    found, expected = run.held_out(), RunFolder(alone.run_folder).held_out()
+    print([(each.step, each.loss, each.average_loss) for each in found])
+    assert [each.step for each in found] == [each.step for each in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert list(ours.clips) == [pytest.approx(row, rel=1e-2) for row in theirs.clips]
+        assert list(ours.average) == [pytest.approx(row, rel=1e-2) for row in theirs.average]
+    assert run.is_finished()
+    assert run.written_state().steps == alone.steps < options["steps"]
+
+
+@needs_fork
+@pytest.mark.kills
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_weights_in_parts_are_sampled(training_config, tmp_path, mode):
     """By all processes together, with the average of the weights, before and between steps that train on."""

@@ -7,8 +7,7 @@ import torch
 
 from ltxv_train_core.diffusion.draws import sample_seed
 from ltxv_train_core.events import Control, NeverStop, ignore
-from ltxv_train_core.families.base import StreamInput
-from ltxv_train_core.strategies import StreamStep
+from ltxv_train_core.models import device as devices
 from ltxv_train_core.training.checkpoint import CheckpointError, TrainingState
 from ltxv_train_core.training.distributed import Processes
 from ltxv_train_core.training.noise_bands import NoiseBands
@@ -16,6 +15,7 @@ from ltxv_train_core.training.resume import MOST_SAMPLES_PER_STEP, load_state, t
 from ltxv_train_core.training.run_plan import open_source, plan_run
 from ltxv_train_core.training.step import StepRunner
 from ltxv_train_core.training.trainable import load_trainable
+from tests.helpers.accelerator import Accelerator
 
 SMALL = {"rank": 1, "alpha": 1, "target_modules": ["0.attn1.to_q"]}
 
@@ -28,7 +28,7 @@ def runner(training_config):
     def make(steps=4, seed=0, lora=SMALL, **optimization):
         options = {"steps": steps, "batch_size": 1, "scheduler_type": "constant"}
         config = training_config(optimization=options | optimization, lora=lora, seed=seed)
-        trainable = load_trainable(config, open_source(config), torch.device("cpu"), ignore)
+        trainable = load_trainable(config, open_source(config), devices.default_device(), ignore)
         made.append(
             StepRunner(
                 config,
@@ -77,11 +77,8 @@ def test_a_step_tells_its_memory_and_the_loss_of_each_noise_band(runner):
 
 def test_noise_bands_hold_means():
     bands = NoiseBands()
-    levels = torch.tensor([[0.0, 0.1], [0.3, 0.3], [0.0, 0.49], [1.0, 0.0]])
-    nothing = torch.zeros(4, 2, 1)
-    seen = StreamInput(nothing, levels, nothing)
-    step = StreamStep(seen, nothing, counted=torch.ones(4, 2, dtype=torch.bool))
-    bands.add(step, torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None, None].expand(4, 2, 1))
+    for level, loss in ((0.1, 1.0), (0.3, 4.0), (0.49, 16.0), (1.0, 64.0)):
+        bands.add(level, loss)
     low, second, third, high = bands.means()
     assert (low, second, high) == (1.0, (4.0 + 16.0) / 2, 64.0)
     assert math.isnan(third)
@@ -167,3 +164,20 @@ def test_a_state_of_other_layers_or_with_broken_numbers_is_refused(runner):
     with pytest.raises(ValueError, match=f"{second} holds NaN or infinite"):
         put(one, saved(one, weights=broken))
     assert all(torch.equal(saved(one).weights[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_the_host_waits_for_the_device_once_a_step(runner, monkeypatch, accumulated):
+    """When it reads losses and the norm of the gradients, before the weights move."""
+    monkeypatch.setattr(devices, "KINDS", (*devices.KINDS, Accelerator.device.type))
+    with Accelerator() as accelerator:
+        monkeypatch.setattr(devices, "_chosen", accelerator.device)
+        one = runner(gradient_accumulation_steps=accumulated)
+        one.run()
+        before = accelerator.waits
+        told = one.run()
+        assert accelerator.waits - before == 1
+    monkeypatch.setattr(devices, "_chosen", None)
+    on_host = runner(gradient_accumulation_steps=accumulated)
+    on_host.run()
+    assert told.loss == pytest.approx(on_host.run().loss, rel=1e-5)

@@ -216,8 +216,8 @@ def test_a_distilled_models_levels_are_taken_for_as_many_steps(
     config = training_config(validation=options | {"guidance_scale": 1.0})
     model, seen, told = replace(source, name=name), [], []
     validator = Validator.prepare(config, model, torch.device("cpu"))
-    hook = denoiser.transformer.register_forward_pre_hook(
-        lambda module, args, inputs: seen.append(inputs["timestep"].max().item()), with_kwargs=True
+    hook = denoiser.transformer.time_embed.register_forward_pre_hook(
+        lambda module, timesteps: seen.append(timesteps[0].max().item())
     )
     validator.run(denoiser, 1, tmp_path, told.append, NeverStop(), {})
     hook.remove()

@@ -1,0 +1,179 @@
+"""Preprocessed folders of ltx-trainer, Lightricks' trainer of LTX-2: `.pt` files of one name in each folder.
+
+    latents/            latents [128, f, h, w] (of older versions [N, 128]), num_frames, height, width, fps
+    audio_latents/      latents [8, T, 16]
+    conditions/         video_prompt_embeds [L, D], audio_prompt_embeds [L, D'], prompt_attention_mask [L]
+    reference_latents/  as latents/
+    video_masks/        mask [f, h, w], 1 where the clip is given
+
+Texts are a text encoder's features, which the model's connectors have not yet finished, padded on the left.
+There is no embedding of an empty caption, and captions are not recorded.
+
+Shapes: f h w latent frames, rows, columns, N = f*h*w, T latents of sound, L text tokens, D width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
+from ..families.registry import family_with
+from ..geometry import LatentSize, VideoSize
+from . import precomputed
+from .index import CONDITIONS
+from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
+
+FAMILY = family_with(AUDIO)
+FOLDERS = {
+    (VIDEO, LATENTS): "latents",
+    (AUDIO, LATENTS): "audio_latents",
+    (VIDEO, REFERENCE): "reference_latents",
+    (VIDEO, MASK): "video_masks",
+}
+_UNREAD = ("reference_audio_latents", "audio_masks")
+_VIDEO_TEXT, _AUDIO_TEXT, _MASK = (
+    "video_prompt_embeds",
+    "audio_prompt_embeds",
+    "prompt_attention_mask",
+)
+_OLDER_TEXT = "prompt_embeds"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of such a folder.
+
+    Attributes:
+        name: of its files, without suffix.
+        size: of the video, in pixels and frames.
+        files: by stream and role.
+        text: the file of its features.
+    """
+
+    name: str
+    size: VideoSize
+    fps: float
+    files: dict[tuple[str, str], Path]
+    text: Path
+
+
+def find_root(folder: Path) -> Path | None:
+    """The folder with such files, the one given or `.precomputed` in it; None if neither is."""
+    root = precomputed.find_root(folder)
+    if root is None:
+        return None
+    first = next(iter(sorted((root / "latents").rglob(f"*{SUFFIX}"))))
+    try:
+        is_whole = floats_of(first, load_pt(first), "latents").ndim == 4
+        texts = sorted((root / CONDITIONS).rglob(f"*{SUFFIX}"))
+        return root if is_whole or (texts and _VIDEO_TEXT in load_pt(texts[0])) else None
+    except DataError:
+        return None  # reported where it is read
+
+
+def read_clips(root: Path) -> tuple[list[Clip], list[tuple[str, str]], list[str]]:
+    """Looks at every file.
+
+    Returns:
+        clips, those that are skipped with the reason, and what isn't read of the folder.
+    """
+    clips, skipped = [], []
+    for path in sorted((root / "latents").rglob(f"*{SUFFIX}")):
+        name = path.relative_to(root / "latents").with_suffix("").as_posix()
+        try:
+            clips.append(_clip(root, name, path))
+        except DataError as error:
+            skipped.append((name, str(error)))
+    left = [f"{root / name} is not read yet" for name in _UNREAD if (root / name).is_dir()]
+    return clips, skipped, left
+
+
+def _clip(root: Path, name: str, path: Path) -> Clip:
+    text = root / CONDITIONS / f"{precomputed.conditions_name(name)}{SUFFIX}"
+    if not text.is_file():
+        raise DataError(f"{text} is missing")
+    files = {
+        key: root / folder / f"{name}{SUFFIX}"
+        for key, folder in FOLDERS.items()
+        if (root / folder / f"{name}{SUFFIX}").is_file()
+    }
+    data = load_pt(path)
+    size = LatentSize(*latents(path).shape[1:])
+    return Clip(name, FAMILY.grid.pixels(size), fps_of(path, data), files, text)
+
+
+def latents(path: Path) -> Tensor:
+    """Those of a video, [128, f, h, w] float32.
+
+    Raises:
+        DataError: it holds none.
+    """
+    data = load_pt(path)
+    found = floats_of(path, data, "latents")
+    channels = FAMILY.streams[VIDEO].channels
+    if found.ndim == 2:
+        size = [count_of(path, data, name) for name in ("num_frames", "height", "width")]
+        if found.shape != (size[0] * size[1] * size[2], channels):
+            raise DataError(f"{path}: latents of shape {list(found.shape)} are not of size {size}")
+        found = found.T.unflatten(1, size)
+    if found.ndim != 4 or found.shape[0] != channels:
+        raise DataError(
+            f"{path}: latents of shape {list(found.shape)}, expected [{channels}, f, h, w]"
+        )
+    return found.to(torch.float32).contiguous()
+
+
+def sound(path: Path, clip: Clip) -> Tensor:
+    """The latents of a clip's sound, [8, T, 16] float32, without those behind the end of the clip.
+
+    Raises:
+        DataError: it holds none, or too few.
+    """
+    found = floats_of(path, load_pt(path), "latents")
+    stream = FAMILY.streams[AUDIO]
+    wanted = (stream.channels, *stream.latent_shape(clip.size, clip.fps))
+    count = wanted[1]
+    if found.ndim != 3 or (found.shape[0], found.shape[2]) != (wanted[0], wanted[2]):
+        raise DataError(f"{path}: latents of shape {list(found.shape)}, expected {list(wanted)}")
+    if found.shape[1] < count:
+        raise DataError(
+            f"{path}: has {found.shape[1]} latents of sound, and the clip takes {count}"
+        )
+    return found[:, :count].to(torch.float32).contiguous()
+
+
+def mask(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Where a clip is to be generated, [f, h, w] bool; there it says where it is given.
+
+    Raises:
+        DataError: it holds none of that shape.
+    """
+    found: Tensor = entry_of(path, load_pt(path), "mask", Tensor)
+    if tuple(found.shape) not in (shape, (1, *shape[1:])):
+        raise DataError(f"{path}: mask of shape {list(found.shape)}, expected {list(shape)}")
+    return found <= 0.5
+
+
+def features(path: Path) -> tuple[Tensor, Tensor | None]:
+    """A text's features for the video [L, D] and for the sound [L, D'], padding cut off. Of older files there is
+    one, of both side by side or for both.
+
+    Raises:
+        DataError: it holds none.
+    """
+    data = load_pt(path)
+    own = _VIDEO_TEXT if _VIDEO_TEXT in data else _OLDER_TEXT
+    video = floats_of(path, data, own).flatten(0, -2)
+    keep = entry_of(path, data, _MASK, Tensor).flatten().bool()
+    if len(keep) != len(video) or not keep.any():
+        raise DataError(f"{path}: {_MASK} of {len(keep)} marks no tokens of {len(video)}")
+    audio = floats_of(path, data, _AUDIO_TEXT).flatten(0, -2) if _AUDIO_TEXT in data else None
+    return video[keep].float(), None if audio is None else audio[keep].float()
+
+
+def content(path: Path) -> str:
+    """Changes with what is in a file."""
+    return content_of_pt(path)

@@ -1,0 +1,119 @@
+"""What would stop a run, found before anything is loaded."""
+
+from ... import trackers
+from ...config import TrainingConfig, ignored
+from ...datasets.dataset import TrainingDataset
+from ...datasets.index import data_folder
+from ...errors import ConfigurationError
+from ...events import Notice, Reporter, ignore
+from ...models.device import default_device
+from ...models.packages import untested_versions
+from ...publish import hub
+from ...storage.paths import as_path
+from ...strategies import STRATEGIES
+from ..capabilities import unavailable_here
+from .attempts import attempted
+from .model import model_notes, strangers, usable_model
+from .paths import lacks_model_paths, missing_paths, require_paths_allowed
+from .samples import sampling_notes, unusable_media, unusable_prompts, unusable_with
+from .start import unusable_start, unusable_targets, unused_of_start
+
+__all__ = ["check", "missing_paths", "problems", "require_ready"]
+
+
+def problems(config: TrainingConfig, report: Reporter = ignore) -> list[str]:
+    """Every reason why this run can't start, one line each; `missing_paths` are some of them."""
+    return [*_wrong_here(config), *_unusable(config, report)[0]]
+
+
+def check(
+    config: TrainingConfig, strict: bool = False, report: Reporter = ignore
+) -> tuple[list[str], list[str]]:
+    """What is wrong with a configuration, and what the user should know of it.
+
+    Args:
+        strict: take what this machine lacks (a path, a library, a login, a device that can follow
+            an option) for a problem, as a run here does.
+        report: gets how much of a large file has been read.
+
+    Returns:
+        problems and warnings, one line each.
+    """
+    (found, _), missing = _unusable(config, report), _wrong_here(config)
+    problems, warnings = ([*missing, *found], []) if strict else (found, missing)
+    return problems, [*warnings, *_remarks(config)]
+
+
+def require_ready(config: TrainingConfig, report: Reporter = ignore) -> TrainingDataset:
+    """Looks at everything that a run needs; reports options that will not be used.
+
+    Returns:
+        the data set, which was opened for that.
+
+    Raises:
+        NotAllowedError: something may not be read or downloaded; nothing was opened then.
+        ConfigurationError: with every problem.
+    """
+    require_paths_allowed(config)
+    found, dataset = _unusable(config, report)
+    found = [*_wrong_here(config), *found]
+    if found or dataset is None:
+        raise ConfigurationError(found)
+    for line in _remarks(config):
+        report(Notice(line))
+    return dataset
+
+
+def _remarks(config: TrainingConfig) -> list[str]:
+    """What stops nothing and should be known."""
+    return [
+        *ignored(config),
+        *model_notes(config.model.model_source),
+        *unused_of_start(config.model),
+        *sampling_notes(config.validation, config.model.model_source),
+        *hub.upload_remarks(config.hub),
+        *trackers.tracker_remarks(config.trackers),
+        *untested_versions(),
+    ]
+
+
+def _wrong_here(config: TrainingConfig) -> list[str]:
+    """What is missing on this machine, and may be there on another."""
+    return [
+        *missing_paths(config),
+        *_unavailable(config),
+        *trackers.missing_packages(config.trackers),
+        *hub.upload_problems(config.hub),
+    ]
+
+
+def _unavailable(config: TrainingConfig) -> list[str]:
+    try:
+        return unavailable_here(config, default_device())
+    except ConfigurationError as error:
+        return error.problems
+
+
+def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], TrainingDataset | None]:
+    """What can't be followed, or is there and can't be used; and the data set, where it can be opened."""
+    found: list[str] = []
+    base, data, validation = config.model, config.data, config.validation
+    model = dataset = None
+    if not lacks_model_paths(base):
+        has_samples = bool(validation.prompts and validation.interval)
+        model = attempted(lambda: usable_model(base, config.acceleration, has_samples), found)
+    if data_folder(as_path(data.preprocessed_data_root)).exists():
+        strategy = STRATEGIES[config.conditioning.mode]
+        dataset = attempted(lambda: strategy.open_data(config), found)
+    if model is not None:
+        found += unusable_with(validation, model)
+    if model is not None and dataset is not None:
+        allow = data.allow_other_encoders
+        found += attempted(lambda: strangers(dataset, model, allow), found) or []
+    found += [
+        *unusable_targets(base, config.lora),
+        *unusable_start(config, report),
+        *unusable_media(validation),
+        *unusable_prompts(validation),
+    ]
+    return found, dataset

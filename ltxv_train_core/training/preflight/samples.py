@@ -1,0 +1,79 @@
+"""Whether the prompts of a run can be sampled, and how they are."""
+
+from functools import partial
+from pathlib import Path
+
+from ...config import ValidationConfig
+from ...errors import DataError, ModelError
+from ...families.family import Sampling
+from ...families.open import Model, open_model
+from ...families.registry import published_version
+from ...families.self_attention import blocks_problem
+from ...media.video import probe
+from ...models.text_bounds import require_few_characters
+from ...storage.paths import as_path
+from ..sample_settings import sample_settings
+from .attempts import errors
+from .paths import exists
+
+
+def unusable_media(validation: ValidationConfig) -> list[str]:
+    """Validation images and reference videos that can't be read, or are too short."""
+    if not validation.prompts or validation.interval is None:
+        return []
+    return [
+        f"validation.{name}: {problem}"
+        for name, frames in (("images", 1), ("reference_videos", validation.size.frames))
+        for path in getattr(validation, name) or ()
+        if exists(path)
+        for problem in errors(partial(_require_frames, as_path(path), frames))
+    ]
+
+
+def unusable_with(validation: ValidationConfig, model: Model) -> list[str]:
+    """A size that the model's family doesn't take, and blocks that it doesn't have."""
+    problem = model.family.grid.problem(validation.size)
+    size = [f"validation.video_dims: {problem}"] if problem else []
+    return [*size, *_missing_blocks(validation, model)]
+
+
+def unusable_prompts(validation: ValidationConfig) -> list[str]:
+    """Prompts that are too long by far; tokens are counted when they are encoded."""
+    return [
+        f"validation.prompts: {problem}"
+        for prompt in (*validation.prompts, validation.negative_prompt)
+        for problem in errors(partial(require_few_characters, prompt))
+    ]
+
+
+def sampling_notes(validation: ValidationConfig, model_source: str) -> list[str]:
+    """How prompts are sampled, where the model has a say in that."""
+    if not validation.prompts:
+        return []
+    version = published_version(model_source)
+    if version is not None:
+        sampling: Sampling | None = version.sampling
+    elif as_path(model_source).exists():
+        try:
+            sampling = open_model(model_source).sampling
+        except ModelError:
+            return []  # reported as a problem
+    else:
+        return []
+    note = sample_settings(validation, sampling).note
+    return [] if note is None else [note]
+
+
+def _missing_blocks(validation: ValidationConfig, model: Model) -> list[str]:
+    """Blocks that the model doesn't have, where it is known how many it has."""
+    described = model.facts.transformer_config or {}
+    if validation.stg_blocks is None or "num_layers" not in described:
+        return []
+    problem = blocks_problem(validation.stg_blocks, described["num_layers"])
+    return [f"validation.stg_blocks: {problem}"] if problem else []
+
+
+def _require_frames(path: Path, frames: int) -> None:
+    found = probe(path).frames
+    if found < frames:
+        raise DataError(f"{path} has {found} frames, and the samples have {frames}")

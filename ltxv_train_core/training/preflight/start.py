@@ -1,0 +1,54 @@
+"""Whether what is trained fits the model: the layers of a LoRA, and the file to start from."""
+
+from ...config import LoRAConfig, ModelConfig, TrainingConfig
+from ...errors import ConfigurationError, LTXVTrainError
+from ...events import Reporter
+from ...families.open import describe_model, module_names
+from ...lora.initialize import require_start, start_notes
+from ...lora.model_sizes import ModelSizes
+from ...lora.targets import match_names
+from .attempts import errors
+from .paths import exists
+
+
+def unusable_targets(model: ModelConfig, lora: LoRAConfig) -> list[str]:
+    """Target modules that match no linear layer, by the names of the model's version."""
+    if model.training_mode != "lora":
+        return []
+    return errors(lambda: _target_names(model.model_source, lora))
+
+
+def unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
+    """Why the file to start from can't be used."""
+    source, start = config.model.model_source, config.model.load_checkpoint
+    if start is None or not exists(start):
+        return []
+    try:
+        layers = _target_names(source, config.lora)
+    except ConfigurationError:
+        layers = None  # reported as a problem of the targets
+    return errors(lambda: require_start(config, layers, _sizes(source), report))
+
+
+def unused_of_start(model: ModelConfig) -> tuple[str, ...]:
+    """What of the file to start from isn't used."""
+    try:
+        return start_notes(model)
+    except (LTXVTrainError, OSError):
+        return ()  # reported as a problem
+
+
+def _target_names(model_source: str, lora: LoRAConfig) -> list[str]:
+    return match_names(*module_names(model_source), lora.target_modules)
+
+
+def _sizes(model_source: str) -> ModelSizes | None:
+    """None where they aren't known, or can't be used, which is reported as a problem of the model."""
+    try:
+        found = describe_model(model_source)
+        sizes = ModelSizes(found.name, found.config, found.family) if found.config else None
+        if sizes:
+            sizes.linear_shapes()
+    except LTXVTrainError:
+        return None
+    return sizes
