@@ -1,5 +1,6 @@
 """Measures a case in this process: real training steps on random weights and clips."""
 
+import re
 import statistics
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,7 @@ from .names import ATTENTION
 from .random_data import write_random_data
 
 Outcome = Literal["measured", "out of memory", "no such kernel", "failed"]
-_NO_KERNEL = "No available kernel"
+_NO_KERNEL = re.compile("No available kernel|No viable backend")
 """What torch says where the attention kernel that was asked for can't be used."""
 
 
@@ -60,7 +61,7 @@ def measured(case: Case, device: torch.device) -> Measurement:
     try:
         return _measured(case, device)
     except (Exception, MemoryError) as error:
-        if _NO_KERNEL in str(error):
+        if _NO_KERNEL.search(str(error)):
             return Measurement("no such kernel")
         lacks = is_out_of_memory(error) or isinstance(error, ModelMemoryError)
         name = "" if isinstance(error, LTXVTrainError) else f"{type(error).__name__}: "
@@ -115,9 +116,9 @@ def cpu_peak(runner: StepRunner) -> int:
     stays = sum({storage.data_ptr(): storage.nbytes() for storage in tensors}.values())
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         runner.run()
-    events = found.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = found.profiler.kineto_results.events()
     changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return stays + max(accumulate(nbytes for _, nbytes in changes))
+    return stays + int(max(accumulate(nbytes for _, nbytes in changes)))
 
 
 def _attention(name: str) -> AbstractContextManager[Any]:

@@ -16,7 +16,7 @@ from ..errors import Cancelled, LTXVTrainError
 from ..events import StopSignal
 from ..jobs.ipc import ADDRESS_VARIABLE, WorkerConnection, WorkerListener
 from ..jobs.launcher_log import last_words
-from ..jobs.process_tree import end_tree
+from ..jobs.process_tree import detached, end_tree
 from ..models.device import device_environment
 from .case import Case
 from .measure import Measurement
@@ -88,7 +88,6 @@ class _Worker:
         self._log: IO[bytes] = TemporaryFile()  # noqa: SIM115 - `end` closes it
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._connection: WorkerConnection | None = None
-        flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
         self._process = subprocess.Popen(
             [sys.executable, str(_WORKER)],
             env=os.environ
@@ -97,8 +96,7 @@ class _Worker:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            creationflags=flags,
-            start_new_session=sys.platform != "win32",  # Ctrl-C is for the process that started it
+            **detached(),
         )
 
     def hello(self, stop: StopSignal) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A data set of noise, as `preprocess` would have written it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ def write_random_data(root: Path, model: Model, size: VideoSize, fps: float, cli
     family, widths = model.family, text_widths(model)
     tokens = _TEXT_TOKENS[family.text == (PROMPT,)]
 
-    def written(folder: str, tensors: dict[str, tuple[int, ...]], number: int) -> CachedFile:
+    def written(folder: str, tensors: Mapping[str, tuple[int, ...]], number: int) -> CachedFile:
         path = f"{folder}/{number}.safetensors"
         (root / folder).mkdir(exist_ok=True)
         noise = {name: torch.randn(shape, generator=generator) for name, shape in tensors.items()}

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -111,13 +113,12 @@ class LTXVTrainBenchmark(io.ComfyNode):
         }
         if model in MODELS:
             checks["sizes"] = lambda sizes: grid.require_sizes(sizes, str(model))
-        found = []
-        for name, check in checks.items():
-            if isinstance(text := written.get(name), str):
-                found += problems_at(
-                    name, lambda check=check, text=text: check(_parts(text)), [name]
-                )
-        return found
+        return [
+            problem
+            for name, check in checks.items()
+            if isinstance(text := written.get(name), str)
+            for problem in problems_at(name, partial(check, _parts(text)), [name])
+        ]
 
     @classmethod
     def execute(
@@ -137,7 +138,7 @@ class LTXVTrainBenchmark(io.ComfyNode):
 
         use_comfyui_device()
         written = {"sizes": sizes, "ranks": ranks, "options": options, "attention": attention}
-        given: dict[str, object] = {name: _parts(text) for name, text in written.items()}
+        given: dict[str, Any] = {name: _parts(text) for name, text in written.items()}
         given |= {"models": (model,), "blocks": blocks}
         grid = replace(
             default_grid(default_device().type),

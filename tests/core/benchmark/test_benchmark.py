@@ -74,7 +74,7 @@ def test_what_saves_memory_takes_less():
     assert saving == pytest.approx(estimate, rel=0.1)
     assert saving < 0.75 * plain
     (smaller, less), (_, more) = peak("none", "128x128x25"), peak("none")
-    assert plain - smaller == pytest.approx(more - less, rel=0.15)
+    assert plain - smaller == pytest.approx(more - less, rel=0.25)
 
 
 def test_sound_is_trained_with_video():
