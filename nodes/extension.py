@@ -36,6 +36,7 @@ from .lora.lora_files import (
 )
 from .lora.reference_video import LTXVTrainApplyReference
 from .server.canvas_permissions import report_missing_permission
+from .training.benchmark import LTXVTrainBenchmark
 from .training.train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .training.wait import LTXVTrainWait
 
@@ -50,6 +51,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainDatasetPreprocess,
     LTXVTrainDatasetSize,
     LTXVTrainRecipe,
+    LTXVTrainBenchmark,
     *SECTION_NODES,
     LTXVTrainConfig,
     LTXVTrainLoadConfig,

@@ -70,6 +70,7 @@ MORE = [
     ),
     Wire("LTXVTrainModel", "model_name", "LTXVTrainExtractLoRA", "tuned_name"),
     Wire("LTXVTrainMergeLoRA", "model_name", "UNETLoader", "unet_name"),
+    Wire("LTXVTrainBenchmark", "text", "PreviewAny", "source"),
     Wire("LTXVTrainInspectFile", "text", "PreviewAny", "source"),
     Wire("CLIPTextEncode", "CONDITIONING", "LTXVTrainApplyReference", "positive"),
     Wire("CheckpointLoaderSimple", "VAE", "LTXVTrainApplyReference", "vae"),

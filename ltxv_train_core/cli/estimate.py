@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..config import TrainingConfig, yaml_file
 from ..errors import ConfigurationError
-from ..families.registry import FAMILIES
+from ..families.registry import a_version_of_each_size
 from ..geometry import VideoSize
 from ..recipes.names import EFFORTS, GOALS
 from ..storage.paths import as_path
@@ -63,7 +63,7 @@ def run_estimate(args: Namespace) -> int:
             args.clips,
             args.effort,
         )
-        for model in args.what or _published()
+        for model in args.what or a_version_of_each_size()
     }
     if args.json:
         print(json.dumps({m: [e.as_json() for e in each] for m, each in found.items()}, indent=2))
@@ -94,15 +94,6 @@ def _clips(config: TrainingConfig, args: Namespace) -> "Clips":
     family = describe_model(config.model.model_source).family
     size = VideoSize.parse(args.size)
     return Clips.alike(args.clips, size, args.fps, family, mode == "reference_video")
-
-
-def _published() -> list[str]:
-    """One version of each size: those of a size take the same."""
-    found: dict[str, str] = {}
-    for family in FAMILIES:
-        for name, version in family.versions.items():
-            found.setdefault(json.dumps(dict(version.transformer), default=str), name)
-    return list(found.values())
 
 
 def _require_counts(args: Namespace) -> None:

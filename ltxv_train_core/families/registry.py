@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import ModelError, shown
+from ..storage.atomic import sha256_json
 from .family import Family, PublishedVersion
 from .layers import TransformerLayers
 from .ltx2.family import LTX2
@@ -47,6 +48,15 @@ def family_of_source(name: str) -> Family | None:
 def published_version(name: str) -> PublishedVersion | None:
     """The version that `model_source` calls so."""
     return next((each.versions[name] for each in FAMILIES if name in each.versions), None)
+
+
+def a_version_of_each_size() -> list[str]:
+    """Published versions, the first of each size: the others train in the same time and memory."""
+    found: dict[str, str] = {}
+    for family in FAMILIES:
+        for name, version in family.versions.items():
+            found.setdefault(sha256_json(dict(version.transformer)), name)
+    return list(found.values())
 
 
 def layer_name(written: str) -> str | None:

@@ -12,12 +12,13 @@ from torch import Tensor
 from ..config import TrainingConfig, build
 from ..events import Reporter, StopSignal
 from ..families.base import Denoiser, StreamInput, Text
+from ..families.model import Model
 from ..families.open import open_model
 from ..geometry import VideoSize
 from ..models.device import free_memory, peak_bytes
 from ..models.precision import autocast
 from ..training.trainable import Trainable, load_trainable
-from .random_model import LTX_VIDEO, Kind, Sizes, random_model
+from .random_model import LTX_VIDEO, Kind, Sizes, random_model, text_widths
 
 _TEXT_TOKENS, _SEED = 32, 0
 _FPS = 25.0
@@ -67,6 +68,10 @@ class Bench:
         """A step in bfloat16 without anything that saves memory."""
         return self.step()
 
+    @property
+    def _model(self) -> Model:
+        return random_model(self.kind.miniature, self.kind.config(self.sizes))
+
     def on_cpu(self) -> "Bench":
         return replace(self, device=torch.device("cpu"))
 
@@ -103,7 +108,7 @@ class Bench:
             "acceleration": options,
         }
         config = build(TrainingConfig, values)
-        model = random_model(self.kind, self.sizes)
+        model = self._model
         trained = load_trainable(config, model, self.device, self.report, self.stop)
         if training_mode == "full":
             return trained
@@ -119,7 +124,7 @@ class Bench:
         seen = {name: each.to(device) for name, each in self._clip(denoiser, generator).items()}
         words = {
             name: torch.randn(_TEXT_TOKENS, width, generator=generator)
-            for name, width in self.kind.text_widths(self.sizes).items()
+            for name, width in text_widths(self._model).items()
         }
         text = Text.padded([words]).to(device, denoiser.dtype)
         peak_bytes(device)

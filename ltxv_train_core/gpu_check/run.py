@@ -1,5 +1,6 @@
 """Runs the checks one after another, within some minutes."""
 
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ def described(device: torch.device) -> list[str]:
     elif device.type == "xpu":
         found = torch.xpu.get_device_properties(device)
         lines.append(f"{found.name}, driver {found.driver_version}")
+    elif device.type == "cpu":
+        lines.append(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads")
     lines.append(f"{platform.platform()}, Python {platform.python_version()}")
     lines.append(", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     return lines

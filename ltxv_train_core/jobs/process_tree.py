@@ -1,12 +1,25 @@
-"""Ends a process with all that it has started."""
+"""Starts processes that are ended by this program alone, and ends them with all that they have started."""
 
 import contextlib
 import subprocess
+import sys
+from typing import Any
 
 import psutil
 
 TERM_SECONDS = 5.0
 """How long a launcher may take to end its processes itself; those of other hosts only it can reach."""
+
+
+def detached() -> dict[str, Any]:
+    """Options that keep Ctrl-C from the worker: this side stops it.
+
+    On Windows, a worker of a program without a console would open one.
+    """
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
+    return {"start_new_session": True}
 
 
 def end_tree(process: "subprocess.Popen[bytes]") -> None:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..config import TrainingConfig
 from ..errors import Cancelled
@@ -35,6 +34,7 @@ from ..training.trainer import (
 )
 from .ipc import ADDRESS_VARIABLE, WorkerListener
 from .launcher_log import last_words
+from .process_tree import detached
 from .worker_watch import WorkerEnded, WorkerWatch
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -96,7 +96,7 @@ class SubprocessTrainer:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    **_detached(),
+                    **detached(),
                 )
             WorkerWatch(process, report, control).follow(listener)
         except WorkerEnded as ended:
@@ -162,17 +162,6 @@ def _work(plan: RunPlan, report: Reporter, stop: StopSignal) -> TrainingResult:
     with RunWriter(plan.run).acquire() as writer:
         begin(plan, writer, report)
         return trainer_for(plan)(plan, writer, report, Control.of(stop))
-
-
-def _detached() -> dict[str, Any]:
-    """Options that keep Ctrl-C from the worker: this side sends it a stop, and it writes a checkpoint.
-
-    On Windows, a worker of a program without a console would open one.
-    """
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        return {"creationflags": flags}
-    return {"start_new_session": True}
 
 
 def _command(run: RunFolder, processes: int, profile: LauncherProfile | None) -> list[str]:

@@ -107,6 +107,13 @@ def peak_bytes(device: torch.device) -> float:
     return float(psutil.Process().memory_info().rss)
 
 
+def wait_for(device: torch.device) -> None:
+    """Returns when a device has done what it was told."""
+    backend = _backend(device)
+    if backend is not None:
+        backend.synchronize()
+
+
 def holds_float8() -> bool:
     """Whether this machine's device knows 8 bit floating point; Apple's doesn't."""
     return default_device().type != "mps"

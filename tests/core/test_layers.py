@@ -25,6 +25,7 @@ ORDER = [
     {"training"},
     {"recipes"},
     {"jobs", "demo", "gpu_check"},
+    {"benchmark"},
     {"cli"},
     {"__main__"},
 ]

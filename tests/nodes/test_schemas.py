@@ -38,6 +38,7 @@ OTHERS = {
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainDatasetSize",
     "LTXVTrainRecipe",
+    "LTXVTrainBenchmark",
     "LTXVTrainConfig",
     "LTXVTrainLoadConfig",
     "LTXVTrainSaveConfig",
@@ -70,9 +71,13 @@ WORDS = [
     ("dreambooth", "LTXVTrainLoRA"),
     ("style", "LTXVTrainLoRA"),
     ("motion", "LTXVTrainLoRA"),
+    ("speed", "LTXVTrainBenchmark"),
+    ("memory", "LTXVTrainBenchmark"),
+    ("gpu", "LTXVTrainBenchmark"),
 ]
 VERBS = {
     "Apply",
+    "Benchmark",
     "Caption",
     "Configure",
     "Convert",
