@@ -11,12 +11,12 @@ from ...models.memory.activations import ActivationBytes
 from ..names import VIDEO
 
 # Bytes for each token and channel. diffusers' blocks keep over twice as many: ours compute cheap results again.
-LORA_IN_HALF = ActivationBytes(28.1, 2.0, shared=7.3, working=16.7, again=101.5)
+LORA_IN_HALF = ActivationBytes(28.1, 2.0, shared=7.3, working=16.7, again=53.3)
 ACTIVATION_BYTES = {
     ("lora", "half"): LORA_IN_HALF,
-    ("lora", "float32"): ActivationBytes(58.9, 4.0, shared=6.5, working=33.6, again=165.9),
-    ("full", "half"): ActivationBytes(52.3, 4.0, shared=14.4, working=11.4, again=176.8),
-    ("full", "float32"): ActivationBytes(96.6, 4.0, shared=20.8, working=16.0, again=252.0),
+    ("lora", "float32"): ActivationBytes(58.9, 4.0, shared=6.5, working=33.6, again=97.8),
+    ("full", "half"): ActivationBytes(52.3, 4.0, shared=14.4, working=11.4, again=79.4),
+    ("full", "float32"): ActivationBytes(96.6, 4.0, shared=20.8, working=16.0, again=129.6),
 }
 """By training mode and precision of the forward pass."""
 

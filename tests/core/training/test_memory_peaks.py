@@ -40,14 +40,16 @@ def peak(
         add_lora(transformer, LoRAConfig(rank=width // 32, alpha=16), 0)
     elif config.optimization.trained_weights == "bf16":
         transformer.to(torch.bfloat16)
-    if again:
-        recompute_blocks(transformer, again)
     trained = [p for p in transformer.parameters() if p.requires_grad]
     saved = saved_bytes(config, EARLIEST, transformer.config, {VIDEO: tokens})
     numbers = [p.numel() for p in trained]
     estimated = bytes_beside_weights(config, sum(numbers), max(numbers), layers, saved)
     assert estimated.recomputed == again
     denoiser = LTXVideoDenoiser(transformer, True)
+    if config.optimization.enable_gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
+    else:
+        recompute_blocks(transformer, again)
     levels, mask = torch.full((1, tokens), 0.5), torch.ones(1, WORDS, dtype=torch.bool)
     seen = StreamInput(torch.randn(1, tokens, 128), levels, torch.rand(1, 3, tokens))
     text = Text({PROMPT: torch.randn(1, WORDS, 40, dtype=transformer.dtype)}, mask, False)
