@@ -54,7 +54,9 @@ def run_estimate(args: Namespace) -> int:
     if files:
         if len(args.what) > 1:
             raise ConfigurationError(
-                [f"{', '.join(args.what)}: expected one configuration, or models; give {files[0]} alone"]
+                [
+                    f"{', '.join(args.what)}: expected one configuration, or models; give {files[0]} alone"
+                ]
             )
         return _of_configuration(args)
     from ..recipes.estimates import card_estimates, table

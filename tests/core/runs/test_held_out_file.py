@@ -97,7 +97,7 @@ def test_numbers_that_no_loss_can_be_cost_their_line(tmp_path, number):
     append_losses(file, losses(0, 3.0))
     good = '"step": 10, "levels": [0.25, 0.75], "clips": [[1.0, 2.0]]'
     with file.open("a", encoding="utf-8") as lines:
-        lines.write(f"{{{good}, \"seconds\": {number}}}\n")
+        lines.write(f'{{{good}, "seconds": {number}}}\n')
         lines.write(f"{{{good.replace('0.25', number)}}}\n{{{good.replace('1.0', number)}}}\n")
     assert read_losses(file) == [losses(0, 3.0)]
 

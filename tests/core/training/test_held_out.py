@@ -13,7 +13,13 @@ from safetensors.torch import load_file
 from ltxv_train_core.datasets.held_out import held_out
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import CheckpointWritten, Control, HeldOutMeasured, Notice, StepCompleted
+from ltxv_train_core.events import (
+    CheckpointWritten,
+    Control,
+    HeldOutMeasured,
+    Notice,
+    StepCompleted,
+)
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.held_out import LEVELS, HeldOut
 from ltxv_train_core.training.preflight import problems
@@ -196,7 +202,9 @@ def test_a_loss_that_is_not_finite_is_told_and_costs_the_run_nothing(training_co
 
     def overflows(self, runner, *others):
         found = measure(self, runner, *others)
-        return replace(found, clips=((math.nan,) * len(LEVELS),) * HELD) if runner.step == 2 else found
+        return (
+            replace(found, clips=((math.nan,) * len(LEVELS),) * HELD) if runner.step == 2 else found
+        )
 
     monkeypatch.setattr(HeldOut, "measure", overflows)
     told: list = []
