@@ -16,9 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.datasets.index import Example, read_index
+from ltxv_train_core.families.base import StreamInput, Text
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.family import LTXV
+from ltxv_train_core.families.ltxv.forward import TIMESTEPS_PER_LEVEL
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.families.names import PROMPT, VIDEO
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.geometry import VideoSize
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
@@ -46,7 +50,8 @@ class Forward:
     """What a transformer is given and what it answers.
 
     Attributes:
-        tokens, prediction: [M, C]
+        tokens: [M, C]
+        prediction: [N, C] in training, [M, C] in ComfyUI
         timesteps: [M] or [1]
         positions: [3, M]
     """
@@ -96,15 +101,15 @@ class OneClip:
         for name, options in sections.items():
             values[name] = {**values.get(name, {}), **options}
         calls: list[tuple[dict[str, Any], torch.Tensor]] = []
-        original = LTXVideoTransformer3DModel.forward
+        original = LTXVideoDenoiser.denoise
 
-        def forward(transformer: Any, *args: Any, **call: Any) -> Any:
-            output = original(transformer, *args, **call)
-            calls.append((call, output[0].detach().float().clone()))
-            return output
+        def denoise(denoiser: Any, inputs: Any, text: Any) -> Any:
+            found = original(denoiser, inputs, text)
+            calls.append((_call(inputs[VIDEO], text), found[VIDEO].detach().float().clone()))
+            return found
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(LTXVideoTransformer3DModel, "forward", forward)
+            patch.setattr(LTXVideoDenoiser, "denoise", denoise)
             result = train(build(TrainingConfig, values))
         call, prediction = calls[0]
         return Trained(
@@ -120,10 +125,22 @@ class OneClip:
         )
 
 
+def _call(video: StreamInput, text: Text) -> dict[str, Any]:
+    """What diffusers' transformer is called with for the same."""
+    return {
+        "hidden_states": video.tokens,
+        "encoder_hidden_states": text.tensors[PROMPT],
+        "timestep": video.levels * TIMESTEPS_PER_LEVEL,
+        "encoder_attention_mask": text.mask,
+        "video_coords": video.positions,
+    }
+
+
 @torch.no_grad()
 def answer(transformer: LTXVideoTransformer3DModel, trained: Trained) -> torch.Tensor:
-    """What another transformer answers to the same call, [M, C]."""
-    return transformer(**trained.call)[0][0].float()
+    """What another transformer answers to the same call, [N, C]."""
+    found: torch.Tensor = transformer(**trained.call)[0][0].float()
+    return found[: len(trained.forward.prediction)]
 
 
 def sampled(
