@@ -150,7 +150,8 @@ def _singular_values(layer: LoRALayer) -> Tensor:
     """Of `change()`, float64, from products of rank by rank: the change itself is large, unless the rank is."""
     up, down = layer.up.double() * layer.scale, layer.down.double()
     if layer.rank > min(up.shape[0], down.shape[1]):
-        return torch.linalg.svdvals(up @ down)
+        few: Tensor = torch.linalg.svdvals(up @ down)
+        return few
     values, vectors = torch.linalg.eigh(up.T @ up)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     squares: Tensor = torch.linalg.eigvalsh(root @ (down @ down.T) @ root)
