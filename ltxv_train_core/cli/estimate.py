@@ -1,6 +1,7 @@
 """The command that tells what training takes, before anything is downloaded."""
 
 import json
+import math
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,14 @@ def add_parsers(parsers: Parsers) -> None:
 def run_estimate(args: Namespace) -> int:
     """Prints memory by part and disk of a configuration, or for each model a table of cards."""
     _require_counts(args)
-    if len(args.what) == 1 and args.what[0].lower().endswith((".yaml", ".yml")):
+    files = [each for each in args.what if each.lower().endswith((".yaml", ".yml"))]
+    if files:
+        if len(args.what) > 1:
+            raise ConfigurationError(
+                [
+                    f"{', '.join(args.what)}: expected one configuration, or models; give {files[0]} alone"
+                ]
+            )
         return _of_configuration(args)
     from ..recipes.estimates import card_estimates, table
 
@@ -93,14 +101,16 @@ def _clips(config: TrainingConfig, args: Namespace) -> "Clips":
         return Clips.of(STRATEGIES[mode].open_data(config))
     family = describe_model(config.model.model_source).family
     size = VideoSize.parse(args.size)
+    if problem := family.grid.problem(size):
+        raise ConfigurationError([f"--size: {problem}"])
     return Clips.alike(args.clips, size, args.fps, family, mode == "reference_video")
 
 
 def _require_counts(args: Namespace) -> None:
     problems = [
-        f"--{name} {value}: expected a number above 0"
+        f"--{name} {value}: expected a finite number above 0"
         for name, value in (("fps", args.fps), ("clips", args.clips), ("cards", min(args.cards)))
-        if not value > 0
+        if not 0 < value < math.inf
     ]
     if problems:
         raise ConfigurationError(problems)

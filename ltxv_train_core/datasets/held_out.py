@@ -9,12 +9,13 @@ from ..storage.atomic import sha256_json
 from .index import WINDOW_MARK, Example
 
 # As scene splitting names its files: film-000000-000120.mp4.
+_WINDOW = re.compile(rf"{WINDOW_MARK}[0-9]+$")
 _SCENE = re.compile(r"-\d{6}-\d{6}(?=\.[^./]+$)")
 
 
 def source_of(name: str) -> str:
     """The video that a clip was cut from: without the number of its window and the frames of its scene."""
-    return _SCENE.sub("", name.partition(WINDOW_MARK)[0])
+    return _SCENE.sub("", _WINDOW.sub("", name))
 
 
 def held_out(examples: Sequence[Example], count: int) -> list[int]:

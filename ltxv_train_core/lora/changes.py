@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from .lora import LoRA, LoRALayer
 
 _BLOCK = re.compile(r"transformer_blocks\.([0-9]+)\.")
@@ -45,6 +46,7 @@ class LoRAChanges:
 
     @classmethod
     def of(cls, lora: LoRA) -> "LoRAChanges":
+        """Those of a LoRA. Raises `ModelError` for numbers that are too large."""
         found = [_change(name, layer) for name, layer in lora.items()]
         return cls(
             tuple(sorted(found, key=lambda each: (each.block is None, each.block, each.kind)))
@@ -127,6 +129,9 @@ def _shade(size: float | None, most: float) -> str:
 
 def _change(name: str, layer: LoRALayer) -> LayerChange:
     block = _BLOCK.match(name)
+    squares = (layer.up.double() * layer.scale).square().sum() * layer.down.double().square().sum()
+    if not torch.isfinite(squares):
+        raise ModelError(f"{name}: has numbers too large to tell what they change")
     values = _singular_values(layer)
     total = float(values.sum())
     shares = values[values > 0] / total if total else values[:0]
@@ -142,8 +147,11 @@ def _change(name: str, layer: LoRALayer) -> LayerChange:
 
 
 def _singular_values(layer: LoRALayer) -> Tensor:
-    """Of `change()`, float64 [r], from products of rank by rank: the change itself is large."""
+    """Of `change()`, float64, from products of rank by rank: the change itself is large, unless the rank is."""
     up, down = layer.up.double() * layer.scale, layer.down.double()
+    if layer.rank > min(up.shape[0], down.shape[1]):
+        few: Tensor = torch.linalg.svdvals(up @ down)
+        return few
     values, vectors = torch.linalg.eigh(up.T @ up)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     squares: Tensor = torch.linalg.eigvalsh(root @ (down @ down.T) @ root)

@@ -1,16 +1,21 @@
 """Which step of a run is best, by the loss of clips that it never trained on, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from .held_out_file import HeldOutLosses
+
+FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 """Draws of the clips with replacement: the bootstrap (Efron 1979)."""
 _SURE = 0.9
 _SEED = 0
+_MOST_AT_ONCE = 2**22
+"""Numbers of the draws in memory: of many steps and clips a few draws at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +63,30 @@ def best_step(measured: Sequence[HeldOutLosses]) -> BestStep | None:
     clips = np.array([each.by_clip for each in measured])  # [steps, clips]
     means = clips.mean(1)
     best = int(means.argmin())
-    numbers = np.random.default_rng(_SEED).integers(
-        clips.shape[1], size=(RESAMPLES, clips.shape[1])
-    )
-    drawn = clips[:, numbers].mean(2)  # [steps, resamples]
+    bests, risen = [], []
+    for drawn in _drawn(clips):
+        bests.append(drawn.argmin(0))
+        risen.append(drawn[-1] > drawn[best])
     low, high = np.quantile(
-        drawn.argmin(0), [(1 - _SURE) / 2, (1 + _SURE) / 2], method="inverted_cdf"
+        np.concatenate(bests), [(1 - _SURE) / 2, (1 + _SURE) / 2], method="inverted_cdf"
     )
     return BestStep(
         step=steps[best],
         loss=float(means[best]),
         first=steps[int(low)],
         last=steps[int(high)],
-        gain=float(1 - means[best] / means[0]),
+        gain=float(1 - means[best] / means[0]) if means[0] > 0 else 0.0,
         steps_since=steps[-1] - steps[best],
-        overfits=bool((drawn[-1] > drawn[best]).mean() >= _SURE),
+        overfits=bool(np.concatenate(risen).mean() >= _SURE),
     )
+
+
+def _drawn(clips: FloatArray) -> Iterator[FloatArray]:
+    """Mean losses of draws of the clips, [steps, draws], some draws at a time."""
+    steps, count = clips.shape
+    random = np.random.default_rng(_SEED)
+    at_once = max(1, _MOST_AT_ONCE // max(steps, count))
+    for begin in range(0, RESAMPLES, at_once):
+        numbers = random.integers(count, size=(min(at_once, RESAMPLES - begin), count))
+        taken = np.stack([np.bincount(row, minlength=count) for row in numbers], axis=1)
+        yield clips @ taken.astype(np.float64) / count

@@ -315,9 +315,11 @@ class RunFolder:
             write_losses(self.held_out_file, [each for each in measured if each.step <= step])
 
     def take_metrics_of(self, before: "RunFolder") -> None:
-        """Begins with what was recorded of another run."""
+        """Begins with what was recorded of another run, on held-out clips only where they are the same."""
         write_steps(self.metrics_file, before.metrics())
-        if measured := before.held_out():
+        now, then = self.written_state(), before.written_state()
+        has_same_clips = now is not None and then is not None and now.data == then.data
+        if has_same_clips and (measured := before.held_out()):
             write_losses(self.held_out_file, measured)
 
     def append_held_out(self, losses: HeldOutLosses) -> None:

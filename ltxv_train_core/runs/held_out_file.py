@@ -15,6 +15,8 @@ from .state import MOST_STEPS
 
 MOST_LINES = 20_000
 _MOST_BYTES = 64 * 2**20
+_LARGEST = 1e30
+"""That a number can be: sums of them stay finite."""
 
 Losses = tuple[tuple[float, ...], ...]
 """[clips][noise levels]"""
@@ -38,6 +40,18 @@ class HeldOutLosses:
     streams: dict[str, Losses] = field(default_factory=dict)
     average: Losses = ()
     seconds: float = 0.0
+
+    @property
+    def rows(self) -> Losses:
+        """All that was measured: of the clips, their average and each stream."""
+        streams = (row for each in self.streams.values() for row in each)
+        return (*self.clips, *self.average, *streams)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no number is NaN, infinite or larger than a loss can be."""
+        numbers = (number for row in (*self.rows, self.levels, (self.seconds,)) for number in row)
+        return all(abs(number) <= _LARGEST for number in numbers)
 
     @property
     def loss(self) -> float:
@@ -106,12 +120,10 @@ def _parsed(line: bytes) -> HeldOutLosses | None:
         found = _LINE.validate_json(line)
     except ValueError:
         return None
-    rows = (*found.clips, *found.average, *(row for each in found.streams.values() for row in each))
     is_whole = bool(found.clips and found.levels) and all(
-        len(row) == len(found.levels) for row in rows
+        len(row) == len(found.levels) for row in found.rows
     )
-    is_finite = all(math.isfinite(number) for row in rows for number in row)
-    return found if is_whole and is_finite else None
+    return found if is_whole and found.is_finite else None
 
 
 def _shape(losses: HeldOutLosses) -> tuple[int, tuple[float, ...]]:

@@ -87,7 +87,7 @@ class HeldOut:
     def _losses(
         self, denoiser: Denoiser, device: torch.device, stop: StopSignal
     ) -> dict[str, Losses]:
-        """Of each stream, and under `ALL` as training weighs them."""
+        """Of each stream that all clips have, and under `ALL` as training weighs them."""
         mode, streams = self.config.conditioning.mode, denoiser.streams
         strategies = [STRATEGIES[mode](_at(self.config, level), streams) for level in LEVELS]
         found: list[list[dict[str, float]]] = []
@@ -101,6 +101,7 @@ class HeldOut:
         return {
             name: tuple(tuple(losses[name] for losses in row) for row in found)
             for name in found[0][0]
+            if all(name in losses for row in found for losses in row)
         }
 
 

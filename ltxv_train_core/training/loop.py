@@ -89,11 +89,10 @@ class TrainingLoop:
 
     def _train(self) -> None:
         runner = self.runner
+        self._measure_if_due()
+        self._look_whether_over()
         if runner.step == 0:
-            self._measure_if_due()
             self._sample_if_due()
-        else:
-            self._look_whether_over()
         while runner.step < self.plan.steps and not self.is_over and not runner.is_stopped():
             metrics = runner.run()
             if metrics is None:
@@ -125,9 +124,13 @@ class TrainingLoop:
         self._sample_if_due("sample" in asked)
 
     def _measure_if_due(self) -> None:
-        """Measures the held-out clips: in the first process, or of sharded weights in all."""
+        """Measures the held-out clips: in the first process, or of sharded weights in all. A run that was stopped
+        while it did so measures the step when it resumes."""
         held_out, runner = self.held_out, self.runner
-        if held_out is None or not held_out.is_due(runner.step, self.plan.steps):
+        is_begin = runner.step == self.plan.first_step
+        if held_out is None or not (is_begin or held_out.is_due(runner.step, self.plan.steps)):
+            return
+        if self.processes.agree(self.processes.is_first and self._is_measured(runner.step)):
             return
         stop = AgreedStop(self.processes, self.control) if self.is_sharded else self.control
         try:
@@ -139,20 +142,32 @@ class TrainingLoop:
             pass  # the loop ends at its next look
         self._look_whether_over()
 
+    def _is_measured(self, step: int) -> bool:
+        return any(each.step == step for each in self.plan.run.held_out())
+
     def _record_held_out(self, losses: HeldOutLosses) -> None:
+        if not losses.is_finite:
+            message = f"the held-out loss of step {losses.step} is not finite: it is not recorded"
+            self.report(Notice(message, is_problem=True))
+            return
         self.plan.run.append_held_out(losses)
         best = best_step(self.plan.run.held_out())
         assert best is not None
         self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
 
     def _look_whether_over(self) -> None:
-        """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows."""
+        """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows.
+        What the run before it measured counts no more: whoever continues a run wants more steps."""
         patience = self.plan.config.optimization.early_stopping_patience
         if patience is None or self.held_out is None:
             return
-        best = best_step(self.plan.run.held_out()) if self.processes.is_first else None
+        own = self._own_held_out() if self.processes.is_first else []
+        best = best_step(own)
         is_over = best is not None and best.steps_since >= patience
         self.is_over = bool(self.processes.agree(is_over))
+
+    def _own_held_out(self) -> list[HeldOutLosses]:
+        return [each for each in self.plan.run.held_out() if each.step >= self.plan.first_step]
 
     def _end_early(self) -> None:
         """Makes the step that was reached the run's last one."""

@@ -45,6 +45,12 @@ class RunPlan:
         return self.state.steps
 
     @property
+    def first_step(self) -> int:
+        """The step that it begins from: 0, or the last one of the run that it continues."""
+        before = self.start.written_state() if self.start else None
+        return max(self.state.first_step, before.step if before else 0)
+
+    @property
     def is_finished(self) -> bool:
         return self.run.is_finished()
 

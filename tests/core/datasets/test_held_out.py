@@ -26,6 +26,8 @@ def examples(names):
         ("film-000000-000120.mp4", "film.mp4"),
         ("film-000120-000300.mp4@2", "film.mp4"),
         ("year-2024-11.mp4", "year-2024-11.mp4"),
+        ("@anna/one.mp4", "@anna/one.mp4"),
+        ("me@home 1.mp4@2", "me@home 1.mp4"),
     ],
 )
 def test_windows_and_scenes_are_of_one_video(name, source):

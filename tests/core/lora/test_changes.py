@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ltxv_train_core.cli import main
+from ltxv_train_core.errors import ModelError
 from ltxv_train_core.lora.changes import LoRAChanges
 from ltxv_train_core.lora.file import write_lora_file
 from ltxv_train_core.lora.lora import LoRALayer
@@ -87,3 +88,17 @@ def test_the_command_draws_it(tmp_path, capsys):
     assert lines[4].endswith("@")
     assert main(["inspect", "--layers", "--json", str(file)]) == 0
     assert json.loads(capsys.readouterr().out)["kinds"] == ["attn1.to_q"]
+
+
+def test_a_rank_larger_than_the_layer_takes_no_more_than_the_layer():
+    wide = LoRALayer(torch.ones(200_000, 3), torch.ones(2, 200_000), 1.0)
+    (found,) = LoRAChanges.of({name(0, "attn1.to_q"): wide}).layers
+    assert (found.rank, found.size) == (200_000, pytest.approx(1.0))
+    assert found.directions == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("rank", [2, 9])
+def test_numbers_that_are_too_large_are_told(rank):
+    down = torch.full((rank, 5), 1e200, dtype=torch.float64)
+    with pytest.raises(ModelError, match=r"attn1\.to_q: has numbers too large"):
+        LoRAChanges.of({name(0, "attn1.to_q"): LoRALayer(down, down[:, :4].T.contiguous(), rank)})

@@ -84,13 +84,17 @@ def test_the_command_answers_for_models_and_for_a_configuration(tmp_path, capsys
     parts = {name.strip(): size.strip() for name, size in lines.items()}
     assert parts["base"] == "3.6 GiB"
     assert parts["host memory"] == "0 B"
+    assert main(["estimate", str(file), "--size", "100x100x10"]) == 2
+    assert "the nearest is 96x96x9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--cards", "0"], "--cards 0: expected a number above 0"),
-        (["--fps", "-1"], "--fps -1.0: expected a number above 0"),
+        (["--cards", "0"], "--cards 0: expected a finite number above 0"),
+        (["--fps", "-1"], "--fps -1.0: expected a finite number above 0"),
+        (["--fps", "inf"], "--fps inf: expected a finite number above 0"),
+        (["a.yaml", "b.yaml"], "a.yaml, b.yaml: expected one configuration, or models"),
         (["--size", "100x100x10"], "the nearest is 96x96x9"),
         (["--size", "large"], "video size 'large': expected WIDTHxHEIGHTxFRAMES"),
     ],

@@ -1,5 +1,8 @@
 """What was measured on held-out clips, on the disk, and which step is best by it."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 
 from ltxv_train_core.runs.best_step import best_step
@@ -86,3 +89,32 @@ def test_a_rise_that_one_clip_makes_is_no_overfitting():
 def test_of_equal_steps_the_earliest_and_of_none_none():
     assert best_step(curve((2, 2), (2, 2))).step == 0
     assert best_step([]) is None
+
+
+@pytest.mark.parametrize("number", ["1e308", "NaN", "Infinity", "-1e99"])
+def test_numbers_that_no_loss_can_be_cost_their_line(tmp_path, number):
+    file = tmp_path / "held_out.jsonl"
+    append_losses(file, losses(0, 3.0))
+    good = '"step": 10, "levels": [0.25, 0.75], "clips": [[1.0, 2.0]]'
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(f'{{{good}, "seconds": {number}}}\n')
+        lines.write(f"{{{good.replace('0.25', number)}}}\n{{{good.replace('1.0', number)}}}\n")
+    assert read_losses(file) == [losses(0, 3.0)]
+
+
+def test_a_curve_that_begins_at_nothing_has_gained_nothing():
+    assert best_step(curve((0, 0), (0, 0))).gain == 0.0
+
+
+def test_many_steps_of_many_clips_take_little_memory():
+    random = np.random.default_rng(1)
+    many = [
+        HeldOutLosses(step, (0.5,), tuple((x,) for x in random.normal(3 - step / 100, 0.1, 500)))
+        for step in range(100)
+    ]
+    tracemalloc.start()
+    best = best_step(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (best.step, best.last) == (99, 99)
+    assert peak < 150e6, "all draws at once take 800 MB"

@@ -1,6 +1,7 @@
 """Clips that are held out: never trained on, measured at the same noise, and costing the run nothing else."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,13 @@ from safetensors.torch import load_file
 from ltxv_train_core.datasets.held_out import held_out
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.errors import ConfigurationError
-from ltxv_train_core.events import Control, HeldOutMeasured, Notice, StepCompleted
+from ltxv_train_core.events import (
+    CheckpointWritten,
+    Control,
+    HeldOutMeasured,
+    Notice,
+    StepCompleted,
+)
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.held_out import LEVELS, HeldOut
 from ltxv_train_core.training.preflight import problems
@@ -152,3 +159,58 @@ def test_without_held_out_clips_it_never_ends_early(training_config):
     assert any(
         "early_stopping_patience: is not used" in str(getattr(e, "message", "")) for e in told
     )
+
+
+def test_a_step_whose_measurement_was_stopped_is_measured_when_the_run_resumes(training_config):
+    whole = run_of(train(holding(training_config, name="undisturbed"))).held_out()
+    config, control = holding(training_config, name="disturbed"), Control()
+
+    def stop_before_measuring(event):
+        if isinstance(event, CheckpointWritten) and event.step == 4:
+            control.stop()
+
+    stopped = run_of(train(config, stop_before_measuring, control))
+    assert [each.step for each in stopped.held_out()] == [0, 2]
+    resumed = run_of(train(config)).held_out()
+    assert [(each.step, each.clips) for each in resumed] == [
+        (each.step, each.clips) for each in whole
+    ]
+
+
+def test_whoever_asks_an_ended_run_for_more_steps_gets_its_patience_anew(training_config, rising):
+    assert train(patient(training_config, 6)).step == 10
+    options = {"steps": 40, "early_stopping_patience": 6}
+    longer = train(holding(training_config, optimization=options, name="patient-6"))
+    assert (longer.step, longer.steps) == (16, 16)
+
+
+def test_a_stage_has_a_patience_of_its_own_and_losses_of_its_own_clips(
+    training_config, rising, prepared
+):
+    first = run_of(train(patient(training_config, 6)))
+    options = {"steps": 4, "early_stopping_patience": 6}
+    config = holding(
+        training_config, optimization=options, data={"preprocessed_data_root": str(prepared)}
+    )
+    second = train(config, continue_from=first)
+    assert (second.step, second.steps) == (14, 14)
+    assert [each.step for each in run_of(second).held_out()] == [10, 12, 14]
+
+
+def test_a_loss_that_is_not_finite_is_told_and_costs_the_run_nothing(training_config, monkeypatch):
+    measure = HeldOut.measure
+
+    def overflows(self, runner, *others):
+        found = measure(self, runner, *others)
+        return (
+            replace(found, clips=((math.nan,) * len(LEVELS),) * HELD) if runner.step == 2 else found
+        )
+
+    monkeypatch.setattr(HeldOut, "measure", overflows)
+    told: list = []
+    trained = train(holding(training_config), told.append)
+    assert trained.step == 6
+    assert [each.step for each in run_of(trained).held_out()] == [0, 4, 6]
+    assert "the held-out loss of step 2 is not finite: it is not recorded" in [
+        each.message for each in told if isinstance(each, Notice)
+    ]

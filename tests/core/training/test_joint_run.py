@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import TrainingConfig, build
-from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.errors import LTXVTrainError
 from ltxv_train_core.events import Control, StepCompleted
 from ltxv_train_core.families.ltx2.miniature.datasets import generate
@@ -190,3 +191,18 @@ def test_a_lora_of_another_family_is_no_start(root: Path, tmp_path: Path) -> Non
     for name, tensor in load_file(trained).items():
         torch.testing.assert_close(continued[name], tensor, rtol=0, atol=1e-6)
     shutil.rmtree(tmp_path / "first")
+
+
+def test_clips_with_and_without_sound_are_held_out_together(root: Path, tmp_path: Path) -> None:
+    mixed = Path(shutil.copytree(root, tmp_path / "mixed"))
+    index = read_index(mixed)
+    silent = [replace(each, streams={"video": each.streams["video"]}) for each in index.items[2:]]
+    write_index(mixed / "index.json", replace(index, items=(*index.items[:2], *silent)))
+    sections = {"data": {"held_out_clips": 3}, "optimization": {"batch_size": 1, "steps": 2}}
+    trained = train(configured(mixed, tmp_path / "runs", **sections))
+    measured = RunFolder(trained.run_folder).held_out()
+    assert [(each.step, len(each.clips), each.streams) for each in measured] == [
+        (0, 3, {}),
+        (1, 3, {}),
+        (2, 3, {}),
+    ]
