@@ -81,7 +81,7 @@ def test_the_node_gives_what_the_core_proposes(host: Host, data: Path) -> None:
     assert lines[0].startswith(
         "goal ic-lora, draft effort: LTXV_MINIATURE, 5 clips, most of them 96x96x17"
     )
-    assert lines[1].startswith("memory: about 25.6 MiB")
+    assert lines[1].startswith("memory: about 26.6 MiB")
     assert lines[2].startswith("time: not known")
 
 

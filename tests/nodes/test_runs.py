@@ -190,6 +190,7 @@ def test_the_prompt_queue_works_at_once_after_a_cancel(host: Host, data: str) ->
     assert len(list(loras.glob(f"long-*-{last:06d}.safetensors"))) == 1
 
 
+@pytest.mark.long
 def test_deleted_samples_do_not_stop_a_run(host: Host, data: str) -> None:
     graph = Graph()
     validation = {"prompts": "a circle", "video_dims": SIZE, "inference_steps": 1, "interval": 9999}

@@ -61,6 +61,7 @@ def test_the_command_prints_and_writes_a_row_for_each_combination(tmp_path, caps
     assert file.with_suffix(".md").read_text("utf-8").strip() in output
 
 
+@pytest.mark.long
 def test_what_saves_memory_takes_less():
     def peak(options, size="256x256x25"):
         case = grid(sizes=[size], options=[options], blocks=4).cases()[0]

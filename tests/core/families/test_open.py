@@ -151,6 +151,7 @@ def test_a_video_does_not_depend_on_its_batch():
     assert (run(requests, guidance=1.0) - together).abs().max() > 0.01
 
 
+@pytest.mark.long
 def test_a_model_is_found_without_importing_its_code(diffusers_folder):
     code = (
         "import sys; from ltxv_train_core.families.open import open_model; "

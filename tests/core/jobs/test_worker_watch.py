@@ -70,6 +70,7 @@ def test_a_worker_that_falls_silent_is_ended_and_its_run_can_be_resumed(start):
     assert children() == [], "its own children are ended with it"
 
 
+@pytest.mark.long
 def test_a_worker_that_beats_works_however_long_it_takes(start):
     job = start(OPEN + BEAT + HANG)
     assert not job.wait(1.5)

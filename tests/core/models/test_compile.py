@@ -71,6 +71,7 @@ def compiled_model(said, stop=None, mode="default"):
     return model
 
 
+@pytest.mark.long
 def test_each_run_of_a_process_is_compiled_whatever_the_sizes_of_clips_and_captions(inductor):
     """dynamo allows eight graphs of a function: sizes used them up, and runs after it were not compiled."""
     for samples in (1, 2):

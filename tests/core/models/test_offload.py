@@ -84,6 +84,7 @@ def step(transformer, device=CPU):
     return output.detach().cpu(), tokens.grad.cpu()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "checkpointing", "pinned_limit"),
     [

@@ -212,6 +212,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_what_is_written_for_ltx_trainer_is_read_as_the_same(
     whole: dict[str, str], tmp_path: Path
 ) -> None:

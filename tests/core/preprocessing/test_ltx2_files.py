@@ -58,6 +58,7 @@ def alive(kind: type) -> int:
     return sum(isinstance(each, kind) for each in gc.get_objects())
 
 
+@pytest.mark.long
 def test_clips_are_encoded_by_what_the_options_name(
     files: dict[str, str], clips: Path, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_trackers_are_not_imported_unless_they_are_wanted(folder, monkeypatch):
     tell(settings(), folder, range(1, 3))
 
 
+@pytest.mark.long
 def test_wandb_offline_gets_steps_videos_and_no_account_in_the_configuration(
     folder, tmp_path, monkeypatch
 ):

@@ -234,7 +234,10 @@ def test_prompts_that_take_too_much_memory_say_what_spares_it(
     assert cause.kind == kind
     assert cause.advice.startswith(first)
     assert ("acceleration.load_text_encoder_in_8bit" in cause.advice) == (kind == "out_of_memory")
-    for way in ("T5 file in fp8 for model.text_encoder_source", "validation.interval null"):
+    for way in (
+        "take a text encoder in fp8 for model.text_encoder_source",
+        "validation.interval null",
+    ):
         assert way in cause.advice
     assert "batch_size" not in cause.advice
 

@@ -60,6 +60,7 @@ def test_a_run_is_that_of_a_data_set_without_them(training_config, stripes_data,
     assert run_of(without).held_out() == []
 
 
+@pytest.mark.long
 def test_the_noise_is_the_same_whatever_the_seed_of_the_run(training_config):
     first, second = (
         run_of(train(holding(training_config, name=f"seed-{seed}", seed=seed))).held_out()
@@ -161,6 +162,7 @@ def test_without_held_out_clips_it_never_ends_early(training_config):
     )
 
 
+@pytest.mark.long
 def test_a_step_whose_measurement_was_stopped_is_measured_when_the_run_resumes(training_config):
     whole = run_of(train(holding(training_config, name="undisturbed"))).held_out()
     config, control = holding(training_config, name="disturbed"), Control()
@@ -177,6 +179,7 @@ def test_a_step_whose_measurement_was_stopped_is_measured_when_the_run_resumes(t
     ]
 
 
+@pytest.mark.long
 def test_whoever_asks_an_ended_run_for_more_steps_gets_its_patience_anew(training_config, rising):
     assert train(patient(training_config, 6)).step == 10
     options = {"steps": 40, "early_stopping_patience": 6}
@@ -184,6 +187,7 @@ def test_whoever_asks_an_ended_run_for_more_steps_gets_its_patience_anew(trainin
     assert (longer.step, longer.steps) == (16, 16)
 
 
+@pytest.mark.long
 def test_a_stage_has_a_patience_of_its_own_and_losses_of_its_own_clips(
     training_config, rising, prepared
 ):

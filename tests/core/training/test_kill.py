@@ -160,6 +160,7 @@ def test_what_is_said_of_a_damaged_checkpoint_is_no_advice_of_torch(training_con
     assert "Delete them to start the run again" in str(caught.value)
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_not_kept_in_the_place_of_a_good_one(training_config, whole_run):
     config = training_config(**EVERYTHING | {"checkpoints": {"interval": 1, "keep_last_n": 1}})
     run = stopped_at(config, 6)

@@ -26,6 +26,7 @@ def same(ours, theirs):
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in theirs)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_interrupted_run_goes_on_to_the_same_bits(training_config, tmp_path, checkpointing):
     options = {"enable_gradient_checkpointing": checkpointing}

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -55,6 +56,7 @@ def test_the_global_random_state_stays_as_it_is(training_config, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.long
 def test_a_run_with_dropout_reproduces_itself_resumed_too(training_config, tmp_path):
     def config(name):
         return training_config(
