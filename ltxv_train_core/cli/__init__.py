@@ -20,6 +20,7 @@ from ..gpu_check.names import NAMES
 from ..models.packages import drop_irrelevant_lines
 from ..storage.paths import as_path
 from . import allow, benchmark, commands, estimate, loras, models, runs
+from .exit_codes import FAILED, OK, STOPPED, WRONG_CONFIGURATION
 from .parsers import Parsers
 
 
@@ -43,20 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Who reads it has seen enough, as `head` has. What is left must not be written at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return commands.OK
+        return OK
     except ConfigurationError as error:
         # `check` reports problems as its result, the other commands as an error.
         print(error, file=sys.stdout if command is commands.run_check else sys.stderr)
-        return commands.WRONG_CONFIGURATION
+        return WRONG_CONFIGURATION
     except LTXVTrainError as error:
         print(f"error: {error}", file=sys.stderr)
-        return commands.FAILED
+        return FAILED
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
-        return commands.FAILED
+        return FAILED
     except Cancelled as error:
         print(error, file=sys.stderr)
-        return commands.STOPPED
+        return STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,9 +4,8 @@ from argparse import Namespace
 
 from ..permissions import OWN_ENTITY, GrantFile, Grants, Upload, default_file
 from ..storage.paths import as_path
+from .exit_codes import OK
 from .parsers import Parsers
-
-_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -72,7 +71,7 @@ def run_allow(args: Namespace) -> int:
     for line in _lines(allowed):
         print(line)
     print(f"({file.path})")
-    return _OK
+    return OK
 
 
 def _lines(allowed: Grants) -> list[str]:

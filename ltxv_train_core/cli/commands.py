@@ -20,6 +20,7 @@ from ..errors import ConfigurationError
 from ..events import Progress, Reporter, StopSignal
 from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
+from .exit_codes import FAILED, OK, STOPPED, WRONG_CONFIGURATION
 from .terminal import run
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 HUB_DATASETS = Path("datasets")
 """Data sets of the Hub are downloaded to this folder, below the one that the command runs in."""
-
-OK, FAILED, WRONG_CONFIGURATION, STOPPED = 0, 1, 2, 130
 
 
 def run_demo(args: Namespace) -> int:

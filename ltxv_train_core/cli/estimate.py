@@ -11,12 +11,12 @@ from ..families.registry import a_version_of_each_size
 from ..geometry import VideoSize
 from ..recipes.names import EFFORTS, GOALS
 from ..storage.paths import as_path
+from .exit_codes import OK
 from .parsers import Parsers
 
 if TYPE_CHECKING:
     from ..recipes.clips import Clips
 
-_OK = 0
 _CARDS_GB = (8, 12, 16, 24, 32, 48, 80)
 _SIZE = "768x448x89"
 
@@ -75,10 +75,10 @@ def run_estimate(args: Namespace) -> int:
     }
     if args.json:
         print(json.dumps({m: [e.as_json() for e in each] for m, each in found.items()}, indent=2))
-        return _OK
+        return OK
     for model, each in found.items():
         print(f"{model}, goal {args.goal}, clips of {args.size or _SIZE}\n\n{table(each)}\n")
-    return _OK
+    return OK
 
 
 def _of_configuration(args: Namespace) -> int:
@@ -87,7 +87,7 @@ def _of_configuration(args: Namespace) -> int:
     config = yaml_file.load(as_path(args.what[0]))
     needs = RunBytes.of(config, _clips(config, args))
     print(json.dumps(needs.as_json(), indent=2) if args.json else needs.text)
-    return _OK
+    return OK
 
 
 def _clips(config: TrainingConfig, args: Namespace) -> "Clips":

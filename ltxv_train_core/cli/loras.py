@@ -7,10 +7,9 @@ from collections.abc import Iterable
 
 from ..lora.forms import LORA_FORMS
 from ..storage.paths import as_path
+from .exit_codes import OK
 from .parsers import Parsers
 from .terminal import run
-
-_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -26,7 +25,7 @@ def run_convert(args: Namespace) -> int:
     done = convert_lora(args.lora, args.to, args.output)
     _warn(done.notes)
     print(done.output)
-    return _OK
+    return OK
 
 
 def run_merge(args: Namespace) -> int:
@@ -40,7 +39,7 @@ def run_merge(args: Namespace) -> int:
     )
     _warn(done.notes)
     print(done.output)
-    return _OK
+    return OK
 
 
 def run_resize(args: Namespace) -> int:
@@ -52,7 +51,7 @@ def run_resize(args: Namespace) -> int:
     layer, error = done.worst
     print(f"rank {done.rank}, error {done.error:.4f}, at most {error:.4f} ({layer})")
     print(done.output)
-    return _OK
+    return OK
 
 
 def run_extract(args: Namespace) -> int:
@@ -67,7 +66,7 @@ def run_extract(args: Namespace) -> int:
     _warn(done.notes)
     print(f"{done.layers} layers, error {done.error:.4f}")
     print(done.output)
-    return _OK
+    return OK
 
 
 def _convert(parsers: Parsers) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from ..storage.paths import as_path
 from ..units import byte_size
+from .exit_codes import OK
 from .parsers import Parsers
-
-_OK = 0
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -39,7 +38,7 @@ def run_inspect(args: Namespace) -> int:
         return _print_layers(path, args.json)
     facts = inspect_file(path)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else as_text(facts))
-    return _OK
+    return OK
 
 
 def _print_layers(path: Path, as_json: bool) -> int:
@@ -48,7 +47,7 @@ def _print_layers(path: Path, as_json: bool) -> int:
 
     changes = LoRAChanges.of(read_lora(path).lora)
     print(json.dumps(changes.as_json(), indent=2) if as_json else changes.as_text())
-    return _OK
+    return OK
 
 
 def run_presets(args: Namespace) -> int:
@@ -62,4 +61,4 @@ def run_presets(args: Namespace) -> int:
             f"{each.preset}: {each.parameters:,} parameters, {byte_size(each.training_bytes)} to train, "
             f"{byte_size(each.file_bytes)} as a file"
         )
-    return _OK
+    return OK

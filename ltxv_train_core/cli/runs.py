@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ..runs import RunLibrary, RunSummary
 from ..storage.paths import as_path
+from .exit_codes import OK, STOPPED
 from .parsers import Parsers
 from .terminal import run
-
-OK, STOPPED = 0, 130
 
 
 def add_parsers(parsers: Parsers) -> None:

@@ -11,6 +11,7 @@ from ..families.names import VIDEO
 from ..families.open import MINIATURE, Model, open_model
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor
+from ..media.texts import no_graph, png_texts
 from ..preprocessing.preprocess import PreprocessSettings, preprocess
 from ..runs import RunFolder
 from ..runs.loss_chart import loss_chart
@@ -114,7 +115,8 @@ def _write_pictures(
         rows.append(([] if item.reference is None else [item.reference]) + [old, new])
     labels = [item.prompt for item in dataset.evaluation]
     with atomic_path(output / "before_after.png") as temporary:
-        contact_sheet(rows, labels).save(temporary)
+        texts = png_texts(no_graph("no ComfyUI graph trained it"))
+        contact_sheet(rows, labels).save(temporary, pnginfo=texts)
     metrics = RunFolder(trained.run_folder).metrics()
     with atomic_path(output / "loss.png") as temporary:
         loss_chart(metrics, trained.steps).save(temporary)

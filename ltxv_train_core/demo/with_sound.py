@@ -16,6 +16,7 @@ from ..families.ltxv.miniature.clips import SIZE
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model, open_model
 from ..media.sheet import contact_sheet
+from ..media.texts import no_graph, png_texts
 from ..media.write import write_video
 from ..preprocessing.preprocess import PreprocessSettings, preprocess
 from ..runs import RunFolder
@@ -31,6 +32,7 @@ from .report import SoundDemoReport
 
 TASK = "stripes_and_beep"
 _CPU = torch.device("cpu")
+_TEXTS = no_graph("no ComfyUI graph trained it")
 
 
 def run_demo_with_sound(
@@ -114,9 +116,15 @@ def _write_samples(
     sounds = [decode_sounds(each[AUDIO], seconds, source, _CPU, report) for each in latents]
     for when, frames, heard in zip(("before", "after"), videos, sounds, strict=True):
         for number, (video, sound) in enumerate(zip(frames, heard, strict=True)):
-            write_video(output / "samples" / f"{number:03d}_{when}.mp4", video, FPS, sound=sound)
+            write_video(
+                output / "samples" / f"{number:03d}_{when}.mp4",
+                video,
+                FPS,
+                sound=sound,
+                metadata=_TEXTS,
+            )
     labels = [item.prompt for item in dataset.evaluation]
     rows = [list(pair) for pair in zip(*videos, strict=True)]
     drawn = contact_sheet(rows, labels, sounds=[list(pair) for pair in zip(*sounds, strict=True)])
     with atomic_path(output / "before_after.png") as temporary:
-        drawn.save(temporary)
+        drawn.save(temporary, pnginfo=png_texts(_TEXTS))

@@ -17,6 +17,7 @@ from ..geometry import VideoSize
 from ..media.sheet import LARGEST_THUMBNAIL_PX, contact_sheet
 from ..media.sound import Sound
 from ..media.tensors import tensor_to_frames
+from ..media.texts import no_graph, png_texts
 from ..media.video import read_frames
 from ..storage.atomic import atomic_path
 from .encoders import VideoEncoder
@@ -142,4 +143,5 @@ def _strip(frames: np.ndarray) -> np.ndarray:
 
 def _save(picture: Image.Image, path: Path) -> None:
     with atomic_path(path) as temporary:
-        picture.save(temporary, compress_level=1)
+        texts = png_texts(no_graph("it shows a data set"))
+        picture.save(temporary, compress_level=1, pnginfo=texts)

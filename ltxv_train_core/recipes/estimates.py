@@ -11,6 +11,7 @@ from ..geometry import VideoSize
 from ..training.memory_estimate import (
     TrainingBytes,
     average_bytes_on_host,
+    offloaded_bytes,
     training_bytes,
     transformer_sizes,
 )
@@ -59,10 +60,7 @@ class RunBytes:
         """
         sizes = transformer_sizes(describe_model(config.model.model_source))
         device = training_bytes(config, sizes, clips.tokens)
-        acceleration = config.acceleration.model_copy(update={"blocks_to_offload": 0})
-        whole = config.model_copy(update={"acceleration": acceleration})
-        host = training_bytes(whole, sizes, clips.tokens).base - device.base
-        host += average_bytes_on_host(config, sizes)
+        host = offloaded_bytes(config, sizes) + average_bytes_on_host(config, sizes)
         return cls(device, host, stored_bytes(config, sizes))
 
     @property

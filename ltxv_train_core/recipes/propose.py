@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..config import TrainingConfig
 from ..errors import ConfigurationError
 from ..training.capabilities import unavailable_here
-from ..training.memory_estimate import TrainingBytes, training_bytes
+from ..training.memory_estimate import TrainingBytes, offloaded_bytes
 from ..units import byte_size
 from .draft import Draft, conditioning_mode, is_full
 from .ladder import Rung
@@ -98,9 +98,7 @@ def _remarks(draft: Draft, config: TrainingConfig) -> Iterator[str]:
     if (conditioning_mode(request) == "reference_video") != (request.goal == "ic-lora"):
         yield f"conditioning.mode {config.conditioning.mode} is given; goal {request.goal} has the other"
     if config.acceleration.blocks_to_offload:
-        on_device = config.acceleration.model_copy(update={"blocks_to_offload": 0})
-        whole = config.model_copy(update={"acceleration": on_device})
-        sizes = (training_bytes(c, draft.sizes, draft.clips.tokens).base for c in (whole, config))
-        yield f"at least {byte_size(next(sizes) - next(sizes))} of the base lie in host memory"
+        away = byte_size(offloaded_bytes(config, draft.sizes))
+        yield f"at least {away} of the base lie in host memory"
     if not config.validation.prompts:
         yield "no samples while it trains: there is no prompt"

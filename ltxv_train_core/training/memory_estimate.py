@@ -309,6 +309,15 @@ def recomputed_blocks(
     return next((n for n in range(offloaded, blocks) if saved(n) <= allowed), blocks)
 
 
+def offloaded_bytes(config: TrainingConfig, sizes: TransformerSizes) -> int:
+    """What of the frozen base waits in memory of the host."""
+    if config.model.training_mode == "full":
+        return 0
+    on_device = config.acceleration.model_copy(update={"blocks_to_offload": 0})
+    whole = config.model_copy(update={"acceleration": on_device})
+    return _frozen_base(whole, sizes) - _frozen_base(config, sizes)
+
+
 def _frozen_base(config: TrainingConfig, sizes: TransformerSizes) -> int:
     """Bytes of the frozen weights that are on the device at a time."""
     options = config.acceleration

@@ -1,6 +1,5 @@
 """Samples while a run trains, when they are due or asked for."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +8,12 @@ from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Notice, Reporter
 from ..families.model import Model
+from ..media.texts import no_graph
 from ..models.device import free_memory
 from .distributed import AgreedStop, Processes
 from .parallel import is_sharded, with_all_parts
 from .step import StepRunner
 from .validation import Validator
-
-_NO_GRAPH = "no_graph"
-"""Name of the text that says why a sample brings no graph; the panel looks for how the text begins."""
 
 
 class RunSampler:
@@ -125,4 +122,4 @@ def _texts_of_files(graph: Mapping[str, str] | None, embed: bool) -> Mapping[str
     if graph and embed:
         return graph
     why = "no ComfyUI graph trained it" if embed else "its run has embed_workflow switched off"
-    return {_NO_GRAPH: json.dumps(f"No graph in this file: {why}")}
+    return no_graph(why)

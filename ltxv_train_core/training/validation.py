@@ -1,14 +1,12 @@
 """Videos sampled while training, to see it learn."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..config import AccelerationConfig, TrainingConfig, ValidationConfig
@@ -28,6 +26,7 @@ from ..families.open import Model
 from ..geometry import VideoSize
 from ..media.sheet import contact_sheet
 from ..media.tensors import frames_to_tensor
+from ..media.texts import png_texts
 from ..media.video import read_frames
 from ..media.write import write_video
 from ..memory_errors import is_out_of_memory
@@ -167,7 +166,7 @@ class Validator:
             [[video] for video in videos], labels, sounds=[[sound] for sound in sounds]
         )
         with atomic_path(sheet) as temporary:
-            drawn.save(temporary, pnginfo=_png_texts(texts))
+            drawn.save(temporary, pnginfo=png_texts(texts))
         return SamplesWritten(step, tuple(paths), sheet)
 
 
@@ -179,15 +178,6 @@ def _kept_where_it_fails(latents: Mapping[str, Tensor], path: Path) -> Iterator[
     except Exception as error:
         write_safetensors(path, {name: each.contiguous() for name, each in latents.items()}, {})
         raise SampleError(f"{error}. The latents are in {path}") from error
-
-
-def _png_texts(texts: Mapping[str, str]) -> PngInfo:
-    """As every version of ComfyUI's interface reads them: in ASCII. A text that is no JSON is left out."""
-    info = PngInfo()
-    for name, text in texts.items():
-        with suppress(ValueError):
-            info.add_text(name, json.dumps(json.loads(text)))
-    return info
 
 
 def _encode_prompts(

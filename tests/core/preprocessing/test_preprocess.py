@@ -59,6 +59,8 @@ def test_what_is_on_disk(tmp_path, write_clip, make, watcher):
     named = [f"{stem}.{key}.safetensors" for stem, key in zip(stems, keys, strict=True)]
     tables = ["files.json", "index.json", summary.index.name]
     assert files_below(root) == sorted([".ltxv_train.json", "contact_sheet.png", *tables, *named])
+    with Image.open(root / "contact_sheet.png") as sheet:
+        assert sheet.text == {"no_graph": '"No graph in this file: it shows a data set"'}
     assert read_index(summary.index) == index
     assert watcher.phases == ["inspect clips", "encode videos", "encode captions"]
     assert watcher.events[-1] == Progress("encode captions", 2, 2, "clip")
