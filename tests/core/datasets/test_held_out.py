@@ -54,6 +54,7 @@ def test_whole_videos_are_held_out_and_no_more_clips_than_asked_for(windows, cou
 def test_a_clip_that_comes_later_moves_few():
     names = [f"{n}.mp4" for n in range(40)]
     before = {names[n] for n in held_out(examples(names), 8)}
+    assert len(before) == 8
     more = [*names, "new.mp4"]
     after = {more[n] for n in held_out(examples(more), 8)}
     assert len(before - after) <= 1

@@ -14,6 +14,7 @@ from ltxv_train_core.datasets import stored_files
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import Index, read_index, write_index
 from ltxv_train_core.errors import DataError
+from ltxv_train_core.storage import presence
 from ltxv_train_core.storage.presence import missing_files
 from ltxv_train_core.training.run_plan import plan_run
 
@@ -85,3 +86,10 @@ def test_missing_files(tmp_path):
     assert sorted(missing_files(tmp_path, paths)) == ["a/broken", "a/folder", "a/y", "b/x", "top"]
     (tmp_path / "top").touch()
     assert missing_files(tmp_path, ["top", "a/x"]) == []
+
+
+def test_a_name_that_the_folder_writes_in_another_way_is_there(tmp_path, monkeypatch):
+    """As on systems that don't tell letters by their case."""
+    (tmp_path / "clip").touch()
+    monkeypatch.setattr(presence, "_names", lambda folder: {"CLIP"})
+    assert missing_files(tmp_path, ["clip", "other"]) == ["other"]
