@@ -130,7 +130,7 @@ def renewed(page: str) -> str:
         "| | Training | Stripes, 0 to about 0.6 | Background as asked | Colour | Movement |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {title} | {row['note']} | {row['stripes']:.2f} | {row['background']:.0%} | "
+            f"| {title} | {row['note']} | {max(0.0, row['stripes']):.2f} | {row['background']:.0%} | "
             f"{row['colour']:.0%} | {row['motion']:.0%} |"
             for title, row in measured.items()
         ),
