@@ -134,9 +134,7 @@ def main() -> None:
         pack = Path(folder) / "ltxv-train"  # the name that ComfyUI shows at the nodes
         pack.symlink_to(ROOT, target_is_directory=True)
         python = Path(os.environ.get("COMFYUI_PYTHON", sys.executable))
-        host = ComfyUIHost(
-            Path(folder) / "base", [pack], Path(os.environ["COMFYUI_PATH"]), python
-        )
+        host = ComfyUIHost(Path(folder) / "base", [pack], Path(os.environ["COMFYUI_PATH"]), python)
         try:
             frames = record(host, Path(folder) / "profile")
         finally:

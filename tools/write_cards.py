@@ -109,7 +109,10 @@ def named(model: str) -> Iterator[str]:
         return
     with TemporaryDirectory() as folder:
         config = {"_class_name": "LTX2VideoTransformer3DModel", **(described(model).config or {})}
-        written = {"model_index.json": {"_class_name": "LTX2Pipeline"}, "transformer/config.json": config}
+        written = {
+            "model_index.json": {"_class_name": "LTX2Pipeline"},
+            "transformer/config.json": config,
+        }
         for name, content in written.items():
             path = Path(folder) / name
             path.parent.mkdir(exist_ok=True)
@@ -123,7 +126,9 @@ def tables() -> str:
     for title, model in MODELS.items():
         parts.append(f"### {title}")
         with named(model) as source:
-            parts += [f"{text}:\n\n" + "\n".join(rows(source, goal)) for goal, text in GOALS.items()]
+            parts += [
+                f"{text}:\n\n" + "\n".join(rows(source, goal)) for goal, text in GOALS.items()
+            ]
     return "\n\n".join(parts)
 
 
