@@ -40,9 +40,7 @@ def test_a_file_that_is_there_is_not_replaced(
 ) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("mine", encoding="utf-8")
-    code = main(
-        ["recipe", str(dataset), "--model-source", "LTXV_MINIATURE", "--output", str(file)]
-    )
+    code = main(["recipe", str(dataset), "--model-source", "LTXV_MINIATURE", "--output", str(file)])
     assert code == 2
     assert "delete it" in capsys.readouterr().err
     assert file.read_text(encoding="utf-8") == "mine"
