@@ -159,7 +159,10 @@ def test_a_model_is_compiled_where_that_pays(device, steps, reason):
 
 def test_every_choice_of_quantization_has_its_type():
     choices = AccelerationConfig.model_json_schema()["properties"]["quantization"]["anyOf"][0]
-    assert set(choices["enum"]) == set(quantize.BITS)
+    kinds = {name: AccelerationConfig(quantization=name).quantization for name in choices["enum"]}
+    assert set(kinds.values()) == set(quantize.BITS)
+    changed = {name: kind for name, kind in kinds.items() if name != kind}
+    assert changed == {name: f"{name}-quanto" for name in ("int8", "int4", "int2", "fp8")}
 
 
 @pytest.mark.parametrize(
