@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .eight_bit_product import EightBitProduct, can_multiply
+
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 _NF4 = "nf4"
 
@@ -33,6 +35,9 @@ class FrozenLinear(nn.Linear, ABC):
         kind = input.device.type
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
+        return self._product(input)
+
+    def _product(self, input: Tensor) -> Tensor:
         # Not of the layer: an offloaded block's tensors are others when the gradient is calculated.
         output: Tensor = _Product.apply(input, self.bias, *self._weights())
         return output
@@ -43,7 +48,13 @@ class FrozenLinear(nn.Linear, ABC):
 
 
 class EightBitLinear(FrozenLinear):
-    """Weights in 8 bits, integers or floats, times a scale."""
+    """Weights in 8 bits, integers or floats, times a scale.
+
+    Attributes:
+        multiplies_in_eight_bits: whether inputs and gradients are rounded to 8 bits for the product.
+    """
+
+    multiplies_in_eight_bits = False
 
     def __init__(self, weight: Tensor, scale: Tensor | None, bias: Tensor | None):
         """
@@ -55,6 +66,13 @@ class EightBitLinear(FrozenLinear):
         rows, columns = weight.shape
         super().__init__(rows, columns, weight, bias)
         self.register_buffer("weight_scale", scale, persistent=scale is not None)
+
+    def _product(self, input: Tensor) -> Tensor:
+        tokens = input.numel() // input.shape[-1]
+        if not (self.multiplies_in_eight_bits and can_multiply(tokens, self.weight)):
+            return super()._product(input)
+        output: Tensor = EightBitProduct.apply(input, self.bias, self.weight, self.weight_scale)
+        return output
 
     def _weights(self) -> tuple[Any, ...]:
         return dequantized, self.weight, self.weight_scale

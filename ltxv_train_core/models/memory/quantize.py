@@ -74,6 +74,13 @@ def quantized(layer: nn.Linear, kind: str) -> FrozenLinear:
     return EightBitLinear(values.clamp(limits.min, limits.max).to(wanted), scale, bias)
 
 
+def multiply_in_eight_bits(blocks: nn.Module) -> None:
+    """Lets layers whose weights are in 8 bits round what they are given to 8 bits as well (`EightBitProduct`)."""
+    for layer in blocks.modules():
+        if isinstance(layer, EightBitLinear):
+            layer.multiplies_in_eight_bits = True
+
+
 def frozen_bytes(module: nn.Module) -> int:
     """What a module's frozen weights take, in the bits that they are held in."""
     frozen = (parameter for parameter in module.parameters() if not parameter.requires_grad)
@@ -97,6 +104,22 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
             f"acceleration.quantization: {kind} {why_not_usable(error, device.type)}; or choose "
             f"{instead}"
         )
+    return None
+
+
+def matmul_problem(kind: str, device: torch.device) -> str | None:
+    """Why products in 8 bits can't be used on a device, or None.
+
+    Args:
+        kind: of the weights, a key of `EIGHT_BIT_TYPES`.
+    """
+    try:
+        layer = quantized(nn.Linear(128, 128, dtype=torch.bfloat16, device=device), kind)
+        multiply_in_eight_bits(layer)
+        seen = torch.ones(32, 128, dtype=torch.bfloat16, device=device, requires_grad=True)
+        layer(seen).sum().backward()
+    except Exception as error:
+        return f"acceleration.quantized_matmul: {kind} {why_not_usable(error, device.type)}; or switch it off"
     return None
 
 
