@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ltxv_train_core.config import SECTIONS, options
 from tests.helpers.markdown import PAGES, ROOT, Link, anchors, links
 
 DOCS = ROOT / "docs"
@@ -112,6 +113,45 @@ def test_every_cause_of_a_failed_run_is_among_the_symptoms() -> None:
     assert named >= literals("Failure") | literals("Fault")
     # What `failure_of` calls errors of a class, and what `runs` gives for a state that can't be read.
     assert named - literals("Failure") - literals("Fault") <= {"model", "configuration", "damaged"}
+
+
+def prose(page: Path) -> str:
+    """A page; of tables that begin with another program's names (`There`) their last column alone."""
+    lines, is_there = [], False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        is_there = line.startswith("| There |") or (is_there and line.startswith("|"))
+        lines.append(line.strip("|").rsplit(" | ", 1)[-1] if is_there else line)
+    return "\n".join(lines)
+
+
+def test_options_that_pages_name_are_there() -> None:
+    known = {f"{n}.{o.name}" for n, section in SECTIONS.items() for o in options(section)}
+    named = re.compile(rf"`(?:({'|'.join(SECTIONS)})\.(\w+))(?:`|:| )")
+    found = {
+        (page.name, f"{section}.{option}")
+        for page in PAGES
+        for section, option in named.findall(prose(page))
+    }
+    assert len(found) > 60, len(found)
+    assert sorted(each for each in found if each[1] not in known) == []
+
+
+def test_nodes_that_pages_name_are_there() -> None:
+    titles = {
+        page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for page in (ROOT / "nodes" / "web" / "docs").glob("*.md")
+    }
+    named = re.compile(
+        r"(?<!\*)\*{1,2}([A-Z]\w+ (?:[A-Z]\w+ )*LTXV [A-Z][\w-]*(?: [A-Z][\w-]*)*)\*"
+    )
+    found = {
+        (page.name, " ".join(name.split()))
+        for page in PAGES
+        for name in named.findall(page.read_text(encoding="utf-8"))
+    }
+    assert len(found) > 30, len(found)
+    comfyuis = {"Load LTXV Audio Text Encoder", "Load LTXV Audio VAE"}
+    assert sorted(each for each in found if each[1] not in titles | comfyuis) == []
 
 
 @pytest.mark.slow
