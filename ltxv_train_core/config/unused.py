@@ -33,6 +33,18 @@ def ignored(config: TrainingConfig) -> list[str]:
             "model.training_mode is lora, and a LoRA is in float32",
         ),
         (
+            config.lora.adapter == "oft",
+            "lora",
+            ["alpha"],
+            "lora.adapter is oft, and rotations have no scale",
+        ),
+        (
+            config.lora.adapter != "lokr",
+            "lora",
+            ["lokr_factor"],
+            f"lora.adapter is {config.lora.adapter}",
+        ),
+        (
             config.optimization.ema_decay is None,
             "optimization",
             ["ema_on_host"],

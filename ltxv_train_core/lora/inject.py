@@ -1,4 +1,4 @@
-"""Puts a LoRA into the frozen transformer.
+"""Puts a LoRA, or another adapter, into the frozen transformer.
 
 peft takes seconds to import: only when it is needed.
 """
@@ -12,6 +12,8 @@ from torch import nn
 from ..config import LoRAConfig
 from ..models.memory.frozen_linear import FLOAT8
 from ..models.transformer import Transformer
+from .adapter_modules import ADAPTER_MODULES
+from .adapter_shapes import PLAIN
 from .dropout import DropoutSeed, SeededDropout
 from .targets import match_modules
 
@@ -25,10 +27,10 @@ def add_lora(
     seed: int,
     dropout_seed: DropoutSeed | None = None,
 ) -> list[torch.nn.Parameter]:
-    """Freezes the transformer and adds a LoRA in float32, whatever the base's precision.
+    """Freezes the transformer and adds a LoRA or what `config.adapter` names, in float32, whatever the base's precision.
 
     Args:
-        seed: of the LoRA's initial weights; the global random state is left alone.
+        seed: of the initial weights; the global random state is left alone.
         dropout_seed: what dropout draws by, to be set before each forward pass.
 
     Returns:
@@ -37,16 +39,35 @@ def add_lora(
     Raises:
         ConfigurationError: when a target pattern matches no module.
     """
+    names = match_modules(transformer, config.target_modules)
+    transformer.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    if config.adapter in PLAIN:
+        _add_plain(transformer, names, config, generator, dropout_seed)
+    else:
+        _add_other(transformer, names, config, generator, dropout_seed)
+    return [p for p in transformer.parameters() if p.requires_grad]
+
+
+def _add_plain(
+    transformer: Transformer,
+    names: list[str],
+    config: LoRAConfig,
+    generator: torch.Generator,
+    dropout_seed: DropoutSeed | None,
+) -> None:
     from peft import LoraConfig
     from peft.tuners.lora import LoraLayer
 
-    names = match_modules(transformer, config.target_modules)
-    transformer.requires_grad_(False)
     with torch.device("meta"):  # peft would draw from the global random state
         transformer.add_adapter(
-            LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=names)
+            LoraConfig(
+                r=config.rank,
+                lora_alpha=config.alpha,
+                target_modules=names,
+                use_rslora=config.adapter == "rslora",
+            )
         )
-    generator = torch.Generator().manual_seed(seed)
     for name, layer in transformer.named_modules():
         if isinstance(layer, LoraLayer):
             _draw(layer, generator)
@@ -55,7 +76,25 @@ def add_lora(
             if config.dropout > 0:
                 own = SeededDropout(config.dropout, name, dropout_seed or DropoutSeed())
                 layer.lora_dropout = nn.ModuleDict(dict.fromkeys(layer.lora_A, own))
-    return [p for p in transformer.parameters() if p.requires_grad]
+
+
+def _add_other(
+    transformer: Transformer,
+    names: list[str],
+    config: LoRAConfig,
+    generator: torch.Generator,
+    dropout_seed: DropoutSeed | None,
+) -> None:
+    for name in names:
+        dropout: nn.Module = nn.Identity()
+        if config.dropout > 0:
+            dropout = SeededDropout(config.dropout, name, dropout_seed or DropoutSeed())
+        base = transformer.get_submodule(name)
+        assert isinstance(base, nn.Linear)
+        layer = ADAPTER_MODULES[config.adapter](base, config, dropout)
+        layer.reset(generator)
+        parent, _, own = name.rpartition(".")
+        setattr(transformer.get_submodule(parent), own, layer)
 
 
 def _draw(layer: "LoraLayer", generator: torch.Generator) -> None:

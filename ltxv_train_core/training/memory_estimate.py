@@ -16,6 +16,7 @@ from ..config import LoRAConfig, TrainingConfig
 from ..errors import ConfigurationError, ModelError, cut
 from ..families.family import Family
 from ..families.open import ModelDescription
+from ..lora.adapter_shapes import adapter_numbers
 from ..lora.targets import TARGET_PRESETS, match_names
 from ..models.memory.quantize import BITS
 from ..models.precision import base_dtype, file_dtype
@@ -117,7 +118,7 @@ class TransformerSizes:
             ConfigurationError: a target module matches no layer.
         """
         names = match_names(list(self.linear), list(self.other_modules), lora.target_modules)
-        return lora.rank * sum(sum(self.linear[name]) for name in names)
+        return sum(adapter_numbers(lora, *self.linear[name]) for name in names)
 
     def preset_numbers(self, rank: int) -> dict[str, int]:
         """Trained numbers of a LoRA on the layers of each preset that this transformer has layers of."""

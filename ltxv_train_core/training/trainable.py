@@ -81,7 +81,7 @@ def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
         return True
     try:
         with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+            names = [name for name in file.keys() if not name.endswith(("alpha", "dora_scale"))]  # noqa: SIM118
             answer: bool = file.get_tensor(names[0]).dtype == file_dtype(
                 config.checkpoints.lora_dtype
             )

@@ -1,4 +1,6 @@
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
 
 from ..base import Section, option
 
@@ -29,3 +31,41 @@ class LoRAConfig(Section):
         min_length=1,
         advanced=True,
     )
+    adapter: Literal["lora", "rslora", "dora", "lokr", "loha", "oft"] = option(
+        "lora",
+        "What is trained in each layer. lora: two thin matrices. rslora: the same, scaled by alpha / sqrt(rank), "
+        "for high ranks. dora: a LoRA and the length of each column of the weights. lokr: a Kronecker product, very "
+        "small files. loha: the product of two LoRAs, value by value. oft: rotations of the outputs in blocks of at "
+        "most rank; alpha has no effect.",
+        advanced=True,
+    )
+    lokr_factor: int = option(
+        0,
+        "With adapter lokr: the size of the first of both matrices, at most; a smaller one makes the second one larger, "
+        "and trains more. 0: both are as alike as they can be.",
+        ge=0,
+        le=1024,
+        advanced=True,
+    )
+
+    @property
+    def scale(self) -> float:
+        """What the change of a layer is multiplied with."""
+        if self.adapter == "oft":
+            return 1.0
+        return self.alpha / (self.rank**0.5 if self.adapter == "rslora" else self.rank)
+
+    @model_validator(mode="after")
+    def _suits_the_adapter(self) -> "LoRAConfig":
+        if self.adapter != "oft":
+            return self
+        if self.rank < 2:
+            raise ValueError(
+                f"rank {self.rank}: oft rotates blocks of at most so many outputs; set it to 2 or more"
+            )
+        if self.dropout > 0:
+            raise ValueError(
+                f"dropout {self.dropout:g}: oft rotates outputs, and has no inputs of its own to leave out; set it "
+                "to 0, or choose another adapter"
+            )
+        return self
