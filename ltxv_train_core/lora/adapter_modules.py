@@ -7,9 +7,13 @@ rotates inputs, which no file for ComfyUI can say.
 Shapes: "..." batch and tokens, o outputs and i inputs of the layer, r rank, k blocks of n outputs.
 """
 
+# torch.autograd.Function has no types.
+# mypy: allow-untyped-calls
+
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -113,7 +117,8 @@ class DoRALinear(AdaptedLinear):
         return DoRALayer(lora, self.trained["dora_scale"])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x * (self.trained["dora_scale"][0] / (self._lengths() + EPSILON)).to(x.dtype)
+        # Rounded to half precision, a factor near 1 would stand still for most of a training.
+        x = (x * (self.trained["dora_scale"][0] / (self._lengths() + EPSILON))).to(x.dtype)
         low = F.linear(self.dropout(x), self.trained["lora_A_weight"].to(x.dtype))
         up = self.trained["lora_B_weight"] * self.scale
         made: Tensor = self.base_layer(x)
@@ -170,13 +175,42 @@ class LoHaLinear(AdaptedLinear):
         return LoHaLayer(first * self.scale, *others)
 
     def forward(self, x: Tensor) -> Tensor:
-        up, down, other_up, other_down = (self.trained[name] for name in _LOHA)
-        change = (up * self.scale @ down) * (other_up @ other_down)
+        first, *others = (self.trained[name] for name in _LOHA)
+        given, kind = self.dropout(x), x.device.type
+        if torch.is_autocast_enabled(kind):
+            given = given.to(torch.get_autocast_dtype(kind))
         made: Tensor = self.base_layer(x)
-        return made + F.linear(self.dropout(x), change.to(x.dtype)).to(made.dtype)
+        added: Tensor = _LoHaProduct.apply(given, first * self.scale, *others)
+        return made + added.to(made.dtype)
 
     def _unscale(self) -> None:
         self.trained["hada_w1_a"].div_(self.scale)
+
+
+class _LoHaProduct(torch.autograd.Function):
+    """The product with (a @ b) * (c @ d), of which only the factors are saved: the others are as large as the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *factors: Tensor) -> Tensor:
+        ctx.save_for_backward(x, *factors)
+        with torch.autocast(x.device.type, enabled=False):
+            first, second = _two_products(factors)
+            return F.linear(x, (first * second).to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (grad,) = gradients
+        x, a, b, c, d = ctx.saved_tensors
+        first, second = _two_products((a, b, c, d))
+        to_x = grad @ (first * second).to(grad.dtype)
+        to_change = (grad.flatten(0, -2).T @ x.flatten(0, -2)).float()
+        to_first, to_second = to_change * second, to_change * first
+        return to_x, to_first @ b.T, a.T @ to_first, to_second @ d.T, c.T @ to_second
+
+
+def _two_products(factors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    a, b, c, d = factors
+    return a @ b, c @ d
 
 
 class OFTLinear(AdaptedLinear):
