@@ -109,6 +109,7 @@ def guided(video: torch.Tensor, level: torch.Tensor, factor: int) -> Case:
     }
 
 
+LATEST = list(GENERATIONS)[-1]
 ADAPTERS = ("dora", "lokr", "loha", "oft")
 
 
@@ -198,12 +199,12 @@ def test_a_lora_has_the_same_effect_in_both(generation: str, tmp_path: Path) -> 
 @needs_ltx2
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_has_the_same_effect_in_both(adapter: str, tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "x.safetensors", GENERATIONS[-1])
+    checkpoint = write_checkpoint(tmp_path / "x.safetensors", LATEST)
     transformer = open_model(str(checkpoint)).load_transformer(torch.float32)
     layers = adapted_layers(with_lora(transformer, adapter=adapter))
     file = tmp_path / "adapter.safetensors"
     write_adapter_file(file, {name: each.as_layer() for name, each in layers.items()}, {})
-    given = {"both": cases(GENERATIONS[-1])["both"]}
+    given = {"both": cases(LATEST)["both"]}
     theirs = in_comfyui(tmp_path, checkpoint, given, file)
     assert theirs["unused"].item() == 0
     assert theirs["patched"].item() == len(layers)
