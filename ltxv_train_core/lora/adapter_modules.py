@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..config import LoRAConfig
 from ..models.memory.frozen_linear import FrozenLinear
-from .adapter_parts import written_parts
+from .adapter_parts import layer_parts
 from .adapter_shapes import adapter_shapes
 from .lora import (
     EPSILON,
@@ -42,14 +42,19 @@ class AdaptedLinear(nn.Module, ABC):
 
     Attributes:
         base_layer: what it was.
+        rank: as it was asked for.
         trained: what is trained, by its name in a file with dots as underscores.
     """
 
-    def __init__(self, base: nn.Linear, config: LoRAConfig, dropout: Dropout):
+    def __init__(self, base: nn.Linear, config: LoRAConfig, rank: int, dropout: Dropout):
+        """
+        Args:
+            rank: of this layer; the scale is the same in all layers.
+        """
         super().__init__()
-        self.base_layer, self.scale, self.dropout = base, config.scale, dropout
+        self.base_layer, self.scale, self.dropout, self.rank = base, config.scale, dropout, rank
         self.in_features, self.out_features = base.in_features, base.out_features
-        shapes = adapter_shapes(config, base.out_features, base.in_features)
+        shapes = adapter_shapes(config, base.out_features, base.in_features, rank)
         self.trained = nn.ParameterDict(
             {
                 name.replace(".", "_"): nn.Parameter(torch.zeros(shape, device=base.weight.device))
@@ -82,7 +87,7 @@ class AdaptedLinear(nn.Module, ABC):
     @torch.no_grad()
     def take(self, layer: AdapterLayer) -> None:
         """Begins with what a file has. The shapes are those of this layer."""
-        for name, value in written_parts(layer).items():
+        for name, value in layer_parts(layer).items():
             self.trained[name.replace(".", "_")].copy_(value)
         self._unscale()
 
@@ -101,8 +106,8 @@ class DoRALinear(AdaptedLinear):
     """Columns of the weight with a LoRA get lengths that are trained. What they are divided by is a constant of each
     step (Liu et al. 2024, section 4.3)."""
 
-    def __init__(self, base: nn.Linear, config: LoRAConfig, dropout: Dropout):
-        super().__init__(base, config, dropout)
+    def __init__(self, base: nn.Linear, config: LoRAConfig, rank: int, dropout: Dropout):
+        super().__init__(base, config, rank, dropout)
         squares = torch.linalg.vector_norm(_whole(base), dim=0).square()
         self.register_buffer("squares", squares, persistent=False)
 

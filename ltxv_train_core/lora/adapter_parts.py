@@ -33,11 +33,13 @@ def read_parts(parts: Parts, alpha: float | None) -> AdapterLayer | None:
     return next((make(parts, alpha) for own, make in _READERS if own == names), None)
 
 
-def written_parts(layer: AdapterLayer) -> dict[str, Tensor]:
-    """The tensors of a layer in a file."""
+def layer_parts(layer: AdapterLayer) -> dict[str, Tensor]:
+    """The tensors of a layer, with its scale in them, by their names in a file."""
+    if isinstance(layer, LoRALayer):
+        layer = layer.folded()
+        return {"lora_A.weight": layer.down, "lora_B.weight": layer.up}
     if isinstance(layer, DoRALayer):
-        lora = layer.lora.folded()
-        return {"lora_A.weight": lora.down, "lora_B.weight": lora.up, "dora_scale": layer.scale}
+        return layer_parts(layer.lora) | {"dora_scale": layer.scale}
     if isinstance(layer, LoKrLayer):
         found = {
             "lokr_w1": layer.first,

@@ -14,9 +14,10 @@ PLAIN = ("lora", "rslora")
 """Adapters that are a LoRA in a file."""
 
 
-def adapter_shapes(config: LoRAConfig, outputs: int, inputs: int) -> Mapping[str, Shape]:
-    """The shapes of what is trained in a layer, by its name in a file."""
-    rank = config.rank
+def adapter_shapes(
+    config: LoRAConfig, outputs: int, inputs: int, rank: int
+) -> Mapping[str, Shape]:
+    """The shapes of what is trained in a layer of a rank, by its name in a file."""
     pair = {"lora_A.weight": (rank, inputs), "lora_B.weight": (outputs, rank)}
     if config.adapter in PLAIN:
         return pair
@@ -31,9 +32,9 @@ def adapter_shapes(config: LoRAConfig, outputs: int, inputs: int) -> Mapping[str
     return {"oft_blocks": (outputs // size, size, size)}
 
 
-def adapter_numbers(config: LoRAConfig, outputs: int, inputs: int) -> int:
-    """How many numbers are trained in a layer."""
-    return sum(map(math.prod, adapter_shapes(config, outputs, inputs).values()))
+def adapter_numbers(config: LoRAConfig, outputs: int, inputs: int, rank: int) -> int:
+    """How many numbers are trained in a layer of a rank."""
+    return sum(map(math.prod, adapter_shapes(config, outputs, inputs, rank).values()))
 
 
 def _kronecker(rank: int, factor: int, outputs: int, inputs: int) -> dict[str, Shape]:

@@ -38,7 +38,7 @@ from ..models.transformer import Transformer
 from ..storage.reading import read_text
 from ..storage.safetensors_header import Header, read_header
 from ..storage.tensors import is_finite, write_safetensors
-from .adapter_parts import PART_NAMES, read_parts, written_parts
+from .adapter_parts import PART_NAMES, read_parts, layer_parts
 from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .forms import LoRAForm
 from .lora import Adapter, AdapterLayer, LoRA, LoRALayer, largest_rank
@@ -215,13 +215,12 @@ def _parts_of(layer: AdapterLayer, form: LoRAForm) -> dict[str, Tensor]:
                 f"the form diffusers has no place for {kind_name(layer.kind)}: choose comfy or kohya, which ComfyUI "
                 "loads"
             )
-        return {_KOHYA.get(name, name) if form == "kohya" else name: value
-                for name, value in written_parts(layer).items()}
+        parts = layer_parts(layer)
+        return {_KOHYA.get(n, n): value for n, value in parts.items()} if form == "kohya" else parts
     if form == "kohya":
         alpha = torch.tensor(layer.alpha)
         return {"lora_down.weight": layer.down, "lora_up.weight": layer.up, "alpha": alpha}
-    layer = layer.folded()
-    return {"lora_A.weight": layer.down, "lora_B.weight": layer.up}
+    return layer_parts(layer)
 
 
 def comfy_tensors(
@@ -266,6 +265,7 @@ def write_lora_file(
 
     Args:
         tensors: as `lora_tensors` gives them.
+        rank, alpha: their scale is that of layers of another rank too.
         metadata: written beside rank and alpha.
         dtype: of the weights in the file; they are rounded after alpha is folded in.
     """
@@ -273,7 +273,8 @@ def write_lora_file(
     for key, down in tensors.items():
         name, _, part = key.partition(".lora_A.")
         if part:
-            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], alpha).folded()
+            own = alpha if len(down) == rank else alpha * len(down) / rank
+            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], own).folded()
             lora[name] = replace(layer, down=layer.down.to(dtype), up=layer.up.to(dtype))
     write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 

@@ -2,7 +2,7 @@
 for full training a transformer."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from ..storage.paths import as_path
 from ..storage.safetensors_header import read_header
 from ..storage.tensors import is_finite
 from .adapter_modules import AdaptedLinear
-from .adapter_parts import PART_NAMES, written_parts
+from .adapter_parts import PART_NAMES, layer_parts
 from .adapter_shapes import PLAIN, adapter_shapes
 from .file import lora_ranks, read_adapter, read_lora, require_plain_lora
 from .lora import Adapter, DoRALayer, LoRALayer, OFTLayer
@@ -65,7 +65,7 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
 def require_start(
     config: TrainingConfig,
-    layers: Collection[str] | None = None,
+    layers: Mapping[str, int] | None = None,
     model: ModelSizes | None = None,
     report: Reporter = ignore,
 ) -> None:
@@ -85,6 +85,8 @@ def require_start(
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     if config.model.training_mode == "lora":
         lora, family = _read_start(path, config.lora)
+        if layers is not None:
+            _require_ranks(path, lora, config.lora, layers)
         if model is not None:
             if family not in (None, model.family):
                 raise ModelError(
@@ -209,7 +211,7 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     """
     lora, _ = _read_start(path, config)
     if config.adapter not in PLAIN:
-        return _start_other(transformer, path, lora)
+        return _start_other(transformer, path, lora, config)
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     trained = trained_layers(transformer)
     _require_trained(path, lora, trained)
@@ -228,10 +230,14 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     return len(trained) - len(lora)
 
 
-def _start_other(transformer: Transformer, path: Path, adapter: Adapter) -> int:
+def _start_other(
+    transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig
+) -> int:
     """As `start_from`, of an adapter that is no plain LoRA."""
     trained = adapted_layers(transformer)
     _require_trained(path, adapter, trained)
+    choices = {name: each.rank for name, each in trained.items()}
+    _require_ranks(path, adapter, config, choices)
     for name, layer in adapter.items():
         if not layer.suits((trained[name].out_features, trained[name].in_features)):
             raise ModelError(
@@ -268,7 +274,8 @@ def _read_start(path: Path, config: LoRAConfig) -> tuple[Adapter, Family | None]
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     try:
         if config.adapter in PLAIN:
-            require_rank(path, config.rank)
+            if all(rule.rank is None for rule in config.rules):
+                require_rank(path, config.rank)
             plain = read_lora(path)
             return plain.require_pairs(where), plain.family
         found = read_adapter(path)
@@ -288,9 +295,6 @@ def _require_trained_kind(where: str, adapter: Adapter, config: LoRAConfig) -> N
             "the file, or start from another"
         )
     for name, layer in adapter.items():
-        parts = {n: tuple(value.shape) for n, value in written_parts(layer).items()}
-        rows, columns = layer.shape
-        wanted = dict(adapter_shapes(config, rows, columns))
         if isinstance(layer, DoRALayer) and not layer.has_columns:
             raise ModelError(
                 f"{where}: {name} holds the lengths of rows, and those of columns are trained; start from a DoRA "
@@ -301,11 +305,23 @@ def _require_trained_kind(where: str, adapter: Adapter, config: LoRAConfig) -> N
                 f"{where}: {name} has a limit of its rotation (alpha {layer.limit:g}), which is not trained with; start "
                 "from an OFT that was trained here"
             )
+
+
+def _require_ranks(
+    path: Path, adapter: Adapter, config: LoRAConfig, layers: Mapping[str, int]
+) -> None:
+    """Raises `ModelError` for a layer whose tensors are of other shapes than this run trains."""
+    for name, layer in adapter.items():
+        rank = layers.get(name)
+        if rank is None:
+            continue  # told as a layer that isn't trained
+        parts = {n: tuple(value.shape) for n, value in layer_parts(layer).items()}
+        wanted = dict(adapter_shapes(config, *layer.shape, rank))
         if parts != wanted:
             raise ModelError(
-                f"{where}: {name} has the shapes {cut(str(parts), 200)}, and with lora.rank {config.rank} this run "
-                f"trains {cut(str(wanted), 200)}; set lora.rank (of a LoKr, lokr_factor too) to the file's, or start "
-                "from another"
+                f"model.load_checkpoint {shown(str(path), 300)}: {name} has the shapes {cut(str(parts), 200)}, and with "
+                f"rank {rank} this run trains {cut(str(wanted), 200)}; set lora.rank and lora.layer_rules (of a "
+                "LoKr, lokr_factor too) to the file's, or start from another"
             )
 
 

@@ -17,7 +17,7 @@ from ..errors import ConfigurationError, ModelError, cut
 from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
-from ..lora.targets import TARGET_PRESETS, match_names
+from ..lora.targets import TARGET_PRESETS, chosen_layers
 from ..models.memory.quantize import BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
@@ -118,11 +118,12 @@ class TransformerSizes:
         Raises:
             ConfigurationError: a target module matches no layer.
         """
-        return sum(adapter_numbers(lora, *self.linear[name]) for name in self.lora_layers(lora))
+        layers = self.lora_layers(lora).items()
+        return sum(adapter_numbers(lora, *self.linear[n], rank) for n, rank in layers)
 
-    def lora_layers(self, lora: LoRAConfig) -> list[str]:
-        """Names of the layers that a LoRA is in. Raises as `lora_numbers` does."""
-        return match_names(list(self.linear), list(self.other_modules), lora.target_modules)
+    def lora_layers(self, lora: LoRAConfig) -> dict[str, int]:
+        """The layers that a LoRA is in, and their ranks. Raises as `lora_numbers` does."""
+        return chosen_layers(list(self.linear), list(self.other_modules), lora)
 
     def preset_numbers(self, rank: int) -> dict[str, int]:
         """Trained numbers of a LoRA on the layers of each preset that this transformer has layers of."""
@@ -234,9 +235,10 @@ def with_adapter(saved: Saved, added: int, blocks: int) -> Saved:
 
 def _largest_trained(lora: LoRAConfig, sizes: TransformerSizes) -> int:
     """Numbers of an adapter's largest tensor."""
+    layers = sizes.lora_layers(lora)
     if lora.adapter in PLAIN:
-        return lora.rank * max(map(max, sizes.linear.values()))
-    shapes = (adapter_shapes(lora, *sizes.linear[name]) for name in sizes.lora_layers(lora))
+        return max(layers.values()) * max(map(max, sizes.linear.values()))
+    shapes = (adapter_shapes(lora, *sizes.linear[n], rank) for n, rank in layers.items())
     return max(math.prod(shape) for each in shapes for shape in each.values())
 
 

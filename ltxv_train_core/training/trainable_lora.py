@@ -11,7 +11,7 @@ from ..lora.dropout import DropoutSeed
 from ..lora.adapter_shapes import PLAIN
 from ..lora.file import lora_tensors, write_adapter_file, write_lora_file
 from ..lora.initialize import adapted_layers, find_start, start_from, trained_layers
-from ..lora.inject import add_lora
+from ..lora.inject import add_lora, rate_factors
 from ..models.compile import compile_blocks
 from ..models.memory.offload import offload, place_blocks, spread_blocks
 from ..models.memory.quantize import frozen_bytes, quantize_base
@@ -50,6 +50,7 @@ class TrainableLoRA:
         report(Progress("load model", 1, 1, "model"))
         self.dropout_seed = DropoutSeed()
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
+        self.rates = rate_factors(transformer, config.lora)
         if offloaded:
             offload(transformer, device, offloaded, report)
             report(Notice(_offloaded_size(transformer, offloaded, device)))
