@@ -76,6 +76,7 @@ class TrainingConfig(Section):
         for name, value in (
             ("quantization", self.acceleration.quantization),
             ("blocks_to_offload", self.acceleration.blocks_to_offload),
+            ("quantized_matmul", self.acceleration.quantized_matmul),
         ):
             if value:
                 raise ValueError(

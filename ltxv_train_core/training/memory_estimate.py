@@ -18,7 +18,7 @@ from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
 from ..lora.targets import TARGET_PRESETS, chosen_layers
-from ..models.memory.quantize import BITS
+from ..models.memory.quantize import BITS, SCALE_BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
@@ -370,7 +370,8 @@ def _frozen_base(config: TrainingConfig, sizes: TransformerSizes) -> int:
     if sizes.description.is_fp8:
         matrix = 1
     elif options.quantization is not None:
-        matrix = BITS[options.quantization] / 8
+        kind = options.quantization
+        matrix = (BITS[kind] + SCALE_BITS.get(kind, 0)) / 8
     in_blocks = sizes.matrices * matrix + sizes.block_rest * number
     offloaded = min(options.blocks_to_offload, sizes.blocks)
     away = offloaded - min(offloaded, MOST_OFFLOADED_ON_DEVICE)

@@ -14,7 +14,7 @@ from ..lora.initialize import adapted_layers, find_start, start_from, trained_la
 from ..lora.inject import add_lora, rate_factors
 from ..models.compile import compile_blocks
 from ..models.memory.offload import offload, place_blocks, spread_blocks
-from ..models.memory.quantize import frozen_bytes, quantize_base
+from ..models.memory.quantize import frozen_bytes, multiply_in_eight_bits, quantize_base
 from ..models.precision import base_dtype, file_dtype
 from ..models.transformer import Transformer
 from ..units import byte_size
@@ -39,6 +39,8 @@ class TrainableLoRA:
         offloaded = spread_blocks(len(transformer.transformer_blocks), options.blocks_to_offload)
         if options.quantization is not None:
             quantize_base(transformer, options.quantization, device, offloaded)
+        if options.quantized_matmul:
+            multiply_in_eight_bits(transformer.transformer_blocks)
         place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)

@@ -35,6 +35,9 @@ RUN = ROOT + "/{name}"
 
 logger = logging.getLogger("ltxv_train")
 
+_REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src data:"
+"""A run may be a stranger's: its page has no part in this server's pages, and no scripts."""
+
 Body = dict[str, Any]
 Change = Callable[[web.Request, Body], Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,6 +94,20 @@ def _lora_layers(request: web.Request) -> dict[str, Any]:
     from ...ltxv_train_core.lora.file import read_lora
 
     return LoRAChanges.of(read_lora(_lora_file(request)).lora).as_json()
+
+
+def _report(request: web.Request) -> web.Response:
+    from ...ltxv_train_core.publish.report.page import report_html
+
+    return web.Response(
+        text=report_html(_run(request)),
+        content_type="text/html",
+        headers={
+            "Content-Security-Policy": _REPORT_POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        },
+    )
 
 
 def _lora_file(request: web.Request) -> Path:
@@ -172,6 +189,7 @@ _READ: dict[str, Callable[[web.Request], Any]] = {
     f"{RUN}/config": _configuration,
     f"{RUN}/samples/{{file:.+}}": _sample,
     f"{RUN}/upload": _upload,
+    f"{RUN}/report": _report,
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
     f"{RUN}/loras/{{file}}/layers": _lora_layers,
@@ -271,6 +289,8 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
         return _failed(500, error)
     except LTXVTrainError as error:
         return _failed(409, error)
+    if isinstance(value, web.Response):
+        return value
     if isinstance(value, Path):
         headers = {
             "X-Content-Type-Options": "nosniff",
