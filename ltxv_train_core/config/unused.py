@@ -45,6 +45,18 @@ def ignored(config: TrainingConfig) -> list[str]:
             f"lora.adapter is {config.lora.adapter}",
         ),
         (
+            config.flow_matching.loss == "mse",
+            "flow_matching",
+            ["loss_delta"],
+            "flow_matching.loss is mse",
+        ),
+        (
+            config.flow_matching.loss_weighting != "min_snr",
+            "flow_matching",
+            ["min_snr_gamma"],
+            f"flow_matching.loss_weighting is {config.flow_matching.loss_weighting}",
+        ),
+        (
             config.optimization.ema_decay is None,
             "optimization",
             ["ema_on_host"],
