@@ -70,6 +70,28 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _media_to_validate_with(self) -> "TrainingConfig":
+        """Samples are given what training gives, and nothing that they would not use."""
+        modalities, validation = self.conditioning.modalities, self.validation
+        for name, needing, allowed in (
+            ("audios", "audio_to_video", ("joint", "audio_to_video")),
+            ("videos", "video_to_audio", ("joint", "video_to_audio")),
+            ("images", None, ("joint", "video", "audio_to_video")),
+        ):
+            has = getattr(validation, name) is not None
+            if modalities == needing and validation.prompts and not has:
+                raise ValueError(
+                    f"validation.{name}: conditioning.modalities {modalities} needs one for each validation "
+                    "prompt; give them, or remove the prompts"
+                )
+            if has and modalities not in allowed:
+                raise ValueError(
+                    f"validation.{name} would be ignored with conditioning.modalities {modalities}: remove them, "
+                    f"or set it to {' or '.join(allowed)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _suits_full_training(self) -> "TrainingConfig":
         if self.model.training_mode == "lora":
             return self

@@ -5,7 +5,7 @@ Shapes: B batch, C channels, "..." what else a stream's latents have (a video's:
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
@@ -103,6 +103,7 @@ class TrainingDataset(Dataset[LoadedExample]):
         reference_dir: str | None = None,
         mask_dir: str | None = None,
         caption_dropout_p: float = 0.0,
+        streams: Collection[str] | None = None,
     ):
         """Opens a data set.
 
@@ -112,6 +113,7 @@ class TrainingDataset(Dataset[LoadedExample]):
             reference_dir: the folder of reference latents in it; None trains without.
             mask_dir: the folder of masks in it; None trains without.
             caption_dropout_p: probability that a drawn sample has the empty caption.
+            streams: those that are taken, which every clip must have; None takes what there is.
 
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
@@ -120,7 +122,7 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.root, self.index = self.files.root, self.files.index
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
         self.caption_dropout_p = caption_dropout_p
-        self.items = self.index.items
+        self.items, self.streams = self.index.items, streams
         self.reference_sizes = self.files.reference_sizes
         self.held_out: TrainingDataset | None = None
         self._require_files()
@@ -156,7 +158,7 @@ class TrainingDataset(Dataset[LoadedExample]):
 
     def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
-        streams = {name: self._stream(files) for name, files in item.streams.items()}
+        streams = {name: self._stream(files) for name, files in self.streams_of(item).items()}
         return LoadedExample(item.name, item.fps, streams, self.files.text(caption))
 
     def _stream(self, files: StreamFiles) -> StreamTensors:
@@ -164,6 +166,12 @@ class TrainingDataset(Dataset[LoadedExample]):
         if MASK in tensors:
             tensors[MASK] = tensors[MASK].expand(tensors[LATENTS].shape[1:])
         return tensors
+
+    def streams_of(self, item: Example) -> Mapping[str, StreamFiles]:
+        """Those of an item that training takes."""
+        if self.streams is None:
+            return item.streams
+        return {name: files for name, files in item.streams.items() if name in self.streams}
 
     @property
     def groups(self) -> list[str]:
@@ -178,12 +186,13 @@ class TrainingDataset(Dataset[LoadedExample]):
         return list(zip(self.groups, self.reference_sizes, others, strict=True))
 
     def _others(self, item: Example) -> tuple[Hashable, ...]:
-        if len(item.streams) == 1:
+        streams = self.streams_of(item)
+        if streams.keys() == {VIDEO}:
             return ()
         family, size = family_named(self.index.family), VideoSize.parse(item.size)
         return tuple(
             (name, family.streams[name].latent_shape(size, item.fps))
-            for name in sorted(item.streams)
+            for name in sorted(streams)
             if name != VIDEO
         )
 
@@ -230,7 +239,10 @@ class TrainingDataset(Dataset[LoadedExample]):
     def _require_files(self) -> None:
         if not self.items:
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
-        streams = [[self._wanted(files) for files in item.streams.values()] for item in self.items]
+        self._require_streams()
+        streams = [
+            [self._wanted(files) for files in self.streams_of(item).values()] for item in self.items
+        ]
         if self.reference_dir is not None and not _all_have(REFERENCE, streams):
             raise DataError(
                 f"{self.root}: has no references (no folder {shown(self.reference_dir)}). Training on "
@@ -259,6 +271,17 @@ class TrainingDataset(Dataset[LoadedExample]):
                 f"{self.root / missing[0]}; preprocess again to restore them"
             )
         self.files.require(needed[:: math.ceil(len(needed) / LOOKED_INTO)])
+
+    def _require_streams(self) -> None:
+        for name in sorted(self.streams or ()):
+            without = [item.name for item in self.items if name not in item.streams]
+            if without:
+                raise DataError(
+                    f"{self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the first is "
+                    f"{shown(without[0])}, and conditioning.modalities needs it of every clip. Preprocess the "
+                    "clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
+                    "conditioning.modalities to joint or video"
+                )
 
 
 def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:

@@ -1,12 +1,10 @@
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.draws import SampleDraws
-from ..families.base import StreamInput
 from ..families.names import REFERENCE
 from .base import StreamStep
 from .standard import StandardStrategy, open_dataset
@@ -24,11 +22,6 @@ class ReferenceVideoStrategy(StandardStrategy):
         latents = batch.streams[name].get(REFERENCE)
         if latents is None:
             return target
-        stream = self.streams[name]
-        tokens = stream.to_tokens(latents.to(self.arithmetic.dtype).float())
-        reference = StreamInput(
-            tokens=tokens,
-            levels=torch.zeros(tokens.shape[:2]),
-            positions=stream.reference_positions(latents.shape[2:], batch.fps),
-        )
+        where = self.streams[name].reference_positions(latents.shape[2:], batch.fps)
+        reference = self._clean(latents.to(self.arithmetic.dtype), where, name)
         return replace(target, seen=target.seen.followed_by(reference))

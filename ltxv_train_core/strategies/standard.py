@@ -41,12 +41,25 @@ class StandardStrategy:
     def prepare(self, batch: Batch, draws: SampleDraws) -> StepInputs:
         steps: dict[str, StreamStep] = {}
         levels: Tensor | None = None
+        whole = self.conditioning.given_stream
         for name in self.streams:
-            if name in batch.streams:
+            if name in batch.streams and name != whole:
                 if levels is None or self.flow_matching.noise_levels == "independent":
                     levels = self._levels(name, batch, draws)
                 steps[name] = self._step(name, batch, levels, draws)
-        return StepInputs(steps)
+        given = {} if whole is None else {whole: self._given(whole, batch)}
+        return StepInputs(steps, given)
+
+    def _given(self, name: str, batch: Batch) -> StreamInput:
+        """A stream that is clean as a whole: the model is told so by the level 0 of its tokens."""
+        latents = batch.streams[name][LATENTS].to(self.arithmetic.dtype)
+        return self._clean(
+            latents, self.streams[name].positions(latents.shape[2:], batch.fps), name
+        )
+
+    def _clean(self, latents: Tensor, positions: Tensor, name: str) -> StreamInput:
+        tokens = self.streams[name].to_tokens(latents).float()
+        return StreamInput(tokens, torch.zeros(tokens.shape[:2]), positions)
 
     def _levels(self, name: str, batch: Batch, draws: SampleDraws) -> Tensor:
         stream, latents = self.streams[name], batch.streams[name][LATENTS]
@@ -79,7 +92,13 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
         ConfigurationError: with `data.held_out_clips` nothing would be left to train on.
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
-    dataset = TrainingDataset(root, reference_dir, wanted.mask_folder, wanted.caption_dropout_p)
+    dataset = TrainingDataset(
+        root,
+        reference_dir,
+        wanted.mask_folder,
+        wanted.caption_dropout_p,
+        streams=wanted.seen_streams,
+    )
     family = family_named(dataset.index.family)
     compat = config.flow_matching.compat
     if compat and family.name != TRAINED_FAMILIES[compat]:

@@ -113,7 +113,10 @@ def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
         }
 
     pairs = zip(dataset.items, dataset.reference_sizes, strict=True)
-    kinds = {(item.size, item.fps, reference, tuple(item.streams)) for item, reference in pairs}
+    kinds = {
+        (item.size, item.fps, reference, tuple(dataset.streams_of(item)))
+        for item, reference in pairs
+    }
     return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 
 

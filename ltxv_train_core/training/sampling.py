@@ -69,7 +69,8 @@ class RunSampler:
         requests = self.processes.agree(None if made is None else made.requests)
         if requests is None:
             return None
-        return Validator(self.config.validation, self.source, self.device, requests)
+        streams = self.config.conditioning.seen_streams
+        return Validator(self.config.validation, self.source, self.device, requests, streams)
 
     def _sample(self, runner: StepRunner, folder: Path) -> None:
         if (validator := self._when_asked()) is None:

@@ -74,6 +74,9 @@ def cases(generation: str) -> dict[str, Case]:
         "both": both,
         "alone": alone,
         "first frame": both | {"video_levels": first_clean},
+        "sound clean": both | {"audio_levels": torch.zeros(1, SOUNDS)},
+        "picture clean": both | {"video_levels": torch.zeros_like(level)},
+        "sound alone": both | {"apart": torch.ones(1)},
         "guide 1": both | guided(video, level, 1),
         "guide 2": both | guided(video, level, 2),
     }
@@ -149,7 +152,7 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
         tokens = stream.to_tokens(guide)
         where = stream.reference_positions(guide.shape[2:], fps, factor)
         seen = seen.followed_by(StreamInput(tokens, torch.zeros(tokens.shape[:2]), where))
-    inputs = {VIDEO: seen}
+    inputs = {} if "apart" in case else {VIDEO: seen}
     if "audio" in case:
         sound = denoiser.streams[AUDIO]
         inputs[AUDIO] = StreamInput(
@@ -160,8 +163,9 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
     found = denoiser.denoise(inputs, Text.padded([text]))
     answer = {
         "text": torch.cat(list(text.values()), dim=-1)[None],
-        "video": stream.to_latents(found[VIDEO][:, :count], (FRAMES, ROWS, COLUMNS)),
     }
+    if VIDEO in found:
+        answer["video"] = stream.to_latents(found[VIDEO][:, :count], (FRAMES, ROWS, COLUMNS))
     if "audio" in case:
         answer["audio"] = denoiser.streams[AUDIO].to_latents(found[AUDIO], (SOUNDS, 16))
     return answer

@@ -1,6 +1,10 @@
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from ..base import Section, option
+
+Modalities = Literal["joint", "video", "audio", "audio_to_video", "video_to_audio"]
+MODALITIES: tuple[Modalities, ...] = get_args(Modalities)
+_VIDEO, _AUDIO = "video", "audio"
 
 
 class ConditioningConfig(Section):
@@ -98,6 +102,25 @@ class ConditioningConfig(Section):
         le=1.0,
         step=0.01,
     )
+    modalities: Modalities = option(
+        "joint",
+        "For a model with sound: what is learned. joint: video and sound together, as far as clips have sound. "
+        "video, audio: that alone; the model sees nothing of the other. audio_to_video: videos for a given "
+        "sound, which stays clean. video_to_audio: sounds for a given video.",
+    )
+
+    @property
+    def seen_streams(self) -> frozenset[str] | None:
+        """What each clip must have and the model sees; None: what there is."""
+        if self.modalities == "joint":
+            return None
+        alone = frozenset({self.modalities})
+        return alone if self.modalities in (_VIDEO, _AUDIO) else frozenset({_VIDEO, _AUDIO})
+
+    @property
+    def given_stream(self) -> str | None:
+        """The stream that stays clean as a whole, and is not learned."""
+        return {"audio_to_video": _AUDIO, "video_to_audio": _VIDEO}.get(self.modalities)
 
     def whole_clip_problems(self, longest: int, where: str) -> list[str]:
         """Beginnings and ends that would leave nothing of any clip to be learned, a line each.
