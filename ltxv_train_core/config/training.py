@@ -55,18 +55,29 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _references_to_validate_with(self) -> "TrainingConfig":
-        wants = self.conditioning.mode == "reference_video"
-        has = self.validation.reference_videos is not None
-        if wants and self.validation.prompts and not has:
-            raise ValueError(
-                "validation.reference_videos: an IC-LoRA needs one reference video for each "
-                "validation prompt; give them, or remove the prompts"
-            )
-        if has and not wants:
-            raise ValueError(
-                "validation.reference_videos would be ignored: remove them, or set "
-                "conditioning.mode to reference_video"
-            )
+        mode = self.conditioning.mode
+        for stream in ("video", "audio"):
+            wants = stream in self.conditioning.reference_streams
+            has = getattr(self.validation, f"reference_{stream}s") is not None
+            if wants and self.validation.prompts and not has:
+                raise ValueError(
+                    f"validation.reference_{stream}s: an IC-LoRA needs one reference {stream} for each "
+                    "validation prompt; give them, or remove the prompts"
+                )
+            if has and not wants:
+                raise ValueError(
+                    f"validation.reference_{stream}s would be ignored: remove them, or set "
+                    f"conditioning.mode to reference_{stream}"
+                )
+            seen = self.conditioning.seen_streams
+            is_learned = (
+                seen is None or stream in seen
+            ) and stream != self.conditioning.given_stream
+            if wants and not is_learned:
+                raise ValueError(
+                    f"conditioning.mode {mode}: the {stream} follows a reference, and conditioning.modalities "
+                    f"{self.conditioning.modalities} learns none; choose another mode, or modalities joint"
+                )
         return self
 
     @model_validator(mode="after")

@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
 from ..families.base import Embedding, Text
-from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
-from ..geometry import VideoSize
+from ..geometry import ReferenceScale, VideoSize
 from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
 from .batch_order import NumberedClip, batch_order
@@ -104,6 +104,7 @@ class TrainingDataset(Dataset[LoadedExample]):
         mask_dir: str | None = None,
         caption_dropout_p: float = 0.0,
         streams: Collection[str] | None = None,
+        sound_roles: Collection[str] = (),
     ):
         """Opens a data set.
 
@@ -114,6 +115,7 @@ class TrainingDataset(Dataset[LoadedExample]):
             mask_dir: the folder of masks in it; None trains without.
             caption_dropout_p: probability that a drawn sample has the empty caption.
             streams: those that are taken, which every clip must have; None takes what there is.
+            sound_roles: what is taken of sounds beside their latents: references, masks.
 
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
@@ -121,6 +123,7 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.files = open_files(Path(root), reference_dir)
         self.root, self.index = self.files.root, self.files.index
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
+        self.sound_roles = frozenset(sound_roles)
         self.caption_dropout_p = caption_dropout_p
         self.items, self.streams = self.index.items, streams
         self.reference_sizes = self.files.reference_sizes
@@ -158,11 +161,14 @@ class TrainingDataset(Dataset[LoadedExample]):
 
     def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
-        streams = {name: self._stream(files) for name, files in self.streams_of(item).items()}
+        streams = {
+            name: self._stream(self._wanted(name, files))
+            for name, files in self.streams_of(item).items()
+        }
         return LoadedExample(item.name, item.fps, streams, self.files.text(caption))
 
     def _stream(self, files: StreamFiles) -> StreamTensors:
-        tensors = {role: self.files.tensor(f, role) for role, f in self._wanted(files).items()}
+        tensors = {role: self.files.tensor(file, role) for role, file in files.items()}
         if MASK in tensors:
             tensors[MASK] = tensors[MASK].expand(tensors[LATENTS].shape[1:])
         return tensors
@@ -224,8 +230,22 @@ class TrainingDataset(Dataset[LoadedExample]):
         """What the user should know of the data set, for example what is skipped."""
         return self.files.notices
 
-    def _wanted(self, files: StreamFiles) -> StreamFiles:
+    @property
+    def referenced(self) -> frozenset[str]:
+        """The streams that come with references."""
+        video = set() if self.reference_dir is None else {VIDEO}
+        return frozenset(video | ({AUDIO} if REFERENCE in self.sound_roles else set()))
+
+    @property
+    def reference_scale(self) -> ReferenceScale:
+        """How much smaller than their clips the references of videos are."""
+        return self.files.reference_scale
+
+    def _wanted(self, stream: str, files: StreamFiles) -> StreamFiles:
         """Those that training takes: latents, and what lies in the folders that it was asked for."""
+        if stream == AUDIO:
+            taken = {LATENTS, *self.sound_roles}
+            return {role: file for role, file in files.items() if role in taken}
         folders = {REFERENCE: self.reference_dir, MASK: self.mask_dir}
 
         def is_wanted(role: str, file: CachedFile) -> bool:
@@ -241,7 +261,8 @@ class TrainingDataset(Dataset[LoadedExample]):
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
         self._require_streams()
         streams = [
-            [self._wanted(files) for files in self.streams_of(item).values()] for item in self.items
+            {name: self._wanted(name, files) for name, files in self.streams_of(item).items()}
+            for item in self.items
         ]
         if self.reference_dir is not None and not _all_have(REFERENCE, streams):
             raise DataError(
@@ -255,6 +276,9 @@ class TrainingDataset(Dataset[LoadedExample]):
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
                 "preprocess again"
             )
+        for role, column in ((REFERENCE, "reference_audio"), (MASK, "audio_mask")):
+            if role in self.sound_roles:
+                self._require_of_sounds(role, column)
         if self.caption_dropout_p > 0 and self.index.empty_caption is None:
             raise DataError(
                 f"{self.root}: has no embedding of the empty caption, which "
@@ -262,7 +286,7 @@ class TrainingDataset(Dataset[LoadedExample]):
             )
         empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
         needed = [empty] if empty else []
-        needed += [file for item in streams for files in item for file in files.values()]
+        needed += [file for item in streams for files in item.values() for file in files.values()]
         needed += [caption.embedding for item in self.items for caption in item.captions]
         missing = missing_files(self.root, [file.path for file in needed])
         if missing:
@@ -271,6 +295,15 @@ class TrainingDataset(Dataset[LoadedExample]):
                 f"{self.root / missing[0]}; preprocess again to restore them"
             )
         self.files.require(needed[:: math.ceil(len(needed) / LOOKED_INTO)])
+
+    def _require_of_sounds(self, role: str, column: str) -> None:
+        without = [item.name for item in self.items if role not in item.streams.get(AUDIO, {})]
+        if without:
+            raise DataError(
+                f"{self.root}: {len(without)} of its {len(self.items)} clips have no {role} of their sound, the first "
+                f"is {shown(without[0])}. Training on it needs metadata with a column {column} that says something "
+                "for every clip: add it and preprocess again"
+            )
 
     def _require_streams(self) -> None:
         for name in sorted(self.streams or ()):
@@ -284,9 +317,12 @@ class TrainingDataset(Dataset[LoadedExample]):
                 )
 
 
-def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:
-    """Whether each example has it in one of its streams."""
-    return all(any(role in files for files in streams) for streams in examples)
+def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:
+    """Whether each example has it in one of its streams, its sound apart."""
+    return all(
+        any(role in files for name, files in streams.items() if name != AUDIO)
+        for streams in examples
+    )
 
 
 def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch:

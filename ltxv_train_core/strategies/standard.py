@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import torch
 from torch import Tensor
@@ -6,18 +6,20 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..datasets.held_out import held_out
+from ..datasets.index import Example
 from ..diffusion.draws import SampleDraws
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
-from ..families.names import AUDIO, LATENTS, VIDEO
+from ..families.family import Family
+from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.other_trainers import TRAINED_FAMILIES, streams_as_in
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..storage.paths import as_path
 from .arithmetic import arithmetic_of
 from .base import StepInputs, StreamStep
-from .conditions import draw_given
+from .conditions import conditions_of, draw_given
 
 
 class StandardStrategy:
@@ -72,7 +74,8 @@ class StandardStrategy:
         clean = stream.to_tokens(latents)
         noise = draws.normal(*clean.shape[1:]).to(clean.dtype)
         of_conditions = draws.shared() if self.arithmetic.conditions_by_batch else draws
-        given = whole_tokens(stream, draw_given(tensors, self.conditioning, of_conditions))
+        marked = draw_given(tensors, self.conditioning, of_conditions, conditions_of(name))
+        given = whole_tokens(stream, marked)
         per_token = torch.where(given, 0.0, levels[:, None])
         mix = per_token[..., None]
         seen = StreamInput(
@@ -84,20 +87,27 @@ class StandardStrategy:
         return StreamStep(seen, noise - clean, counted=~given, weight=weight)
 
 
-def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> TrainingDataset:
+def open_dataset(config: TrainingConfig, references: Set[str] = frozenset()) -> TrainingDataset:
     """Opens the data set with references and masks, where they are wanted.
+
+    Args:
+        references: streams whose references are wanted.
 
     Raises:
         DataError: it lacks something, or no clip is longer than what is to be given of it.
         ConfigurationError: with `data.held_out_clips` nothing would be left to train on.
     """
     root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
+    sound_roles = {REFERENCE} if AUDIO in references else set()
+    if wanted.audio_mask_conditioning_p > 0:
+        sound_roles.add(MASK)
     dataset = TrainingDataset(
         root,
-        reference_dir,
+        wanted.reference_latents_dir if references - {AUDIO} else None,
         wanted.mask_folder,
         wanted.caption_dropout_p,
         streams=wanted.seen_streams,
+        sound_roles=sound_roles,
     )
     family = family_named(dataset.index.family)
     compat = config.flow_matching.compat
@@ -108,8 +118,17 @@ def open_dataset(config: TrainingConfig, reference_dir: str | None = None) -> Tr
         )
     grid = family.grid
     longest = max(grid.latent(VideoSize.parse(group)).frames for group in dataset.groups)
-    if found := wanted.whole_clip_problems(longest, str(root)):
+    found = wanted.whole_clip_problems(longest, str(root))
+    if AUDIO in family.streams:
+        sounds = [_sounds(item, family) for item in dataset.items if AUDIO in item.streams]
+        found += wanted.whole_sound_problems(max(sounds, default=0), str(root))
+    if found:
         raise DataError("; ".join(found))
     if count := config.data.held_out_clips:
         return dataset.holding_out(held_out(dataset.items, count))
     return dataset
+
+
+def _sounds(item: Example, family: Family) -> int:
+    """Latents in time of an example's sound."""
+    return family.streams[AUDIO].latent_shape(VideoSize.parse(item.size), item.fps)[0]

@@ -21,6 +21,7 @@ from ..events import Progress, Reporter, SamplesWritten, StopSignal
 from ..families.base import Denoiser, Embedding
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model
+from ..geometry import SAME_SIZE, ReferenceScale
 from ..media.sheet import contact_sheet
 from ..media.sound import Sound
 from ..media.sound_picture import sound_picture
@@ -60,12 +61,18 @@ class Validator:
 
     @classmethod
     def prepare(
-        cls, config: TrainingConfig, source: Model, device: torch.device, asked: bool = False
+        cls,
+        config: TrainingConfig,
+        source: Model,
+        device: torch.device,
+        asked: bool = False,
+        reference_scale: ReferenceScale = SAME_SIZE,
     ) -> "Validator | None":
         """Encodes prompts, and the media that they come with; None when there is nothing to sample.
 
         Args:
             asked: samples are wanted now, whether or not there is an interval.
+            reference_scale: how much smaller than the samples their reference videos are.
 
         Raises:
             DataError: when a picture, a video or a sound can't be read.
@@ -73,7 +80,7 @@ class Validator:
         wanted = config.validation
         if not wanted.prompts or (wanted.interval is None and not asked):
             return None
-        media = encode_media(wanted, source, device)
+        media = encode_media(wanted, source, device, reference_scale)
         texts = [*wanted.prompts, wanted.negative_prompt]
         prompts = _encode_prompts(texts, source, device, config.acceleration)
         requests = tuple(

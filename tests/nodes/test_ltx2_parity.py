@@ -150,7 +150,7 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
         factor = 2 if holes.any() else 1
         guide = case["video"][:, :, FRAMES:, ::factor, ::factor]
         tokens = stream.to_tokens(guide)
-        where = stream.reference_positions(guide.shape[2:], fps, factor)
+        where = stream.reference_positions(guide.shape[2:], target.shape[2:], fps)
         seen = seen.followed_by(StreamInput(tokens, torch.zeros(tokens.shape[:2]), where))
     inputs = {} if "apart" in case else {VIDEO: seen}
     if "audio" in case:

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.config import SECTIONS, to_widgets
 from ltxv_train_core.demo import recipe
 from ltxv_train_core.demo.with_sound import TASK, run_demo_with_sound
 from ltxv_train_core.diffusion.sampler import (
+    ConditioningLatents,
     SampleRequest,
     SamplerSettings,
     SpatioTemporalGuidance,
@@ -61,7 +62,7 @@ class Stock:
             batch_size=1,
             audio_vae=self.audio_vae,
         )
-        self.video = video
+        self.video, self.audio = video, audio
         self.empty = graph.add("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)
 
     def prompts(self, text: str) -> Node:
@@ -72,21 +73,42 @@ class Stock:
             "LTXVConditioning", positive=both[0], negative=both[1], frame_rate=float(FPS)
         )
 
-    def sampled(self, model: Node, text: str, seed: int, sigmas: Node, **scales: float) -> Node:
+    def keeping(self, name: str) -> Node:
+        """The empty latents with a given one in the place of its stream's: a file of ComfyUI's input folder."""
+        graph = self.graph
+        kept = graph.add(
+            "SetLatentNoiseMask",
+            samples=graph.add("LoadLatent", latent=f"{name}.latent"),
+            mask=graph.add("SolidMask", value=0.0, width=16, height=16),
+        )
+        streams = {"video": self.video, "audio": self.audio} | {name: kept}
+        return graph.add(
+            "LTXVConcatAVLatent", **{f"{each}_latent": latent for each, latent in streams.items()}
+        )
+
+    def sampled(
+        self,
+        model: Node,
+        text: str,
+        seed: int,
+        sigmas: Node,
+        latent: Node | None = None,
+        **scales: float,
+    ) -> Node:
         """Video and audio latents."""
         graph, prompts = self.graph, self.prompts(text)
         guider = graph.add(
             "LTXVDualCFGGuider", model=model, positive=prompts[0], negative=prompts[1], **scales
         )
-        latent = graph.add(
+        sampled = graph.add(
             "SamplerCustomAdvanced",
             noise=graph.add("RandomNoise", noise_seed=seed),
             guider=guider,
             sampler=graph.add("KSamplerSelect", sampler_name="euler"),
             sigmas=sigmas,
-            latent_image=self.empty,
+            latent_image=self.empty if latent is None else latent,
         )
-        return graph.add("LTXVSeparateAVLatent", av_latent=latent)
+        return graph.add("LTXVSeparateAVLatent", av_latent=sampled)
 
     def save(self, latents: Node, name: str) -> None:
         """As an mp4 with sound, by the stock VAE and audio VAE."""
@@ -214,3 +236,46 @@ def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
             assert error < 1e-3
     assert all((led[name] - found[name]).abs().max() > 0.1 for name in (VIDEO, AUDIO))
     assert (other[AUDIO] - found[AUDIO]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_what_is_given_of_one_modality_is_kept_as_by_comfyui(host: Host) -> None:
+    """A sound or a video that ComfyUI masks as a whole: the other one is sampled for it, as here."""
+    model = open_model(MINIATURE)
+    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+    shapes = model.family.latent_shapes(VideoSize.parse(SIZE), FPS)
+    tokens = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    levels = denoiser.sampling_levels(STEPS, tokens)
+    prompt, negative = model.load_text_encoder().encode([PROMPT, ""])
+    generator = torch.Generator().manual_seed(1)
+    given = {
+        name: torch.randn(denoiser.streams[name].channels, *shape, generator=generator)
+        for name, shape in shapes.items()
+    }
+    for name, latents in given.items():
+        tensors = {"latent_tensor": latents[None], "latent_format_version_0": torch.tensor([])}
+        save_file(tensors, host.base / "input" / f"{name}.latent")
+
+    graph = Graph()
+    stock = Stock(graph, host)
+    sigmas = graph.add("ManualSigmas", sigmas=", ".join(f"{each:.9f}" for each in levels.tolist()))
+    scales = {"video_cfg": VIDEO_SCALE, "audio_cfg": VIDEO_SCALE}
+    for name in given:
+        latents = stock.sampled(stock.base, PROMPT, SEED, sigmas, stock.keeping(name), **scales)
+        for number, stream in enumerate((VIDEO, AUDIO)):
+            graph.add("SaveLatent", samples=latents[number], filename_prefix=f"{name}-{stream}")
+    run(host, graph.prompt, seconds=300).succeeded()
+    settings = SamplerSettings(
+        shapes, STEPS, VIDEO_SCALE, fps=FPS, levels=tuple(levels[:-1].tolist())
+    )
+    for name, latents in given.items():
+        whole = ConditioningLatents.beginning(latents, shapes[name])
+        request = SampleRequest(prompt, negative, SEED, given={name: whole})
+        found = sample_here(denoiser, [request], settings)
+        assert torch.equal(found[name][0], latents)
+        for stream in (VIDEO, AUDIO):
+            (file,) = (host.base / "output").glob(f"{name}-{stream}_*.latent")
+            theirs = load_file(file)["latent_tensor"]
+            error = (found[stream] - theirs).abs().max() / theirs.abs().max()
+            print(name, stream, f"{error:.1e}")
+            assert error < 1e-3

@@ -5,11 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from ...config import ValidationConfig
+from ...datasets.dataset import TrainingDataset
 from ...errors import DataError, ModelError
 from ...families.family import Sampling
-from ...families.names import AUDIO
+from ...families.names import AUDIO, VIDEO
 from ...families.open import Model, open_model
-from ...families.registry import published_version
+from ...families.registry import family_named, published_version
 from ...families.self_attention import blocks_problem
 from ...media.sound import read_sound_file
 from ...media.video import probe
@@ -53,6 +54,20 @@ def unusable_with(validation: ValidationConfig, model: Model) -> list[str]:
         if getattr(validation, name) is not None and AUDIO not in model.family.streams
     ]
     return [*size, *sounds, *_missing_blocks(validation, model)]
+
+
+def unusable_references(validation: ValidationConfig, dataset: TrainingDataset) -> list[str]:
+    """A size of samples of which reference videos can't be made as those of the data set."""
+    if not validation.prompts or VIDEO not in dataset.referenced:
+        return []
+    grid, scale = family_named(dataset.index.family).grid, dataset.reference_scale
+    if scale.latent(grid.latent(validation.size)) is not None:
+        return []
+    return [
+        f"validation.video_dims {validation.size}: the data set's references are {scale.spatial} times smaller and "
+        f"have every {scale.temporal}th frame; choose width and height that are multiples of "
+        f"{grid.spatial * scale.spatial}, and frames {grid.temporal * scale.temporal}n + 1"
+    ]
 
 
 def unusable_prompts(validation: ValidationConfig) -> list[str]:
