@@ -70,6 +70,8 @@ def cases(generation: str) -> dict[str, Case]:
     alone = {"features": features, "video": video, "video_levels": level}
     sound = {"audio": audio, "audio_levels": torch.full((1, SOUNDS), 0.4)}
     both = alone | sound
+    reference = torch.randn(1, SOUNDS, 128)
+    first_clean_and_guide = torch.cat([first_clean, torch.zeros_like(level)], dim=1)
     return {
         "both": both,
         "alone": alone,
@@ -79,6 +81,10 @@ def cases(generation: str) -> dict[str, Case]:
         "sound alone": both | {"apart": torch.ones(1)},
         "guide 1": both | guided(video, level, 1),
         "guide 2": both | guided(video, level, 2),
+        "sound reference": both | {"sound_reference": reference},
+        "guide 2 and sound reference": both
+        | guided(video, level, 2)
+        | {"sound_reference": reference, "video_levels": first_clean_and_guide},
     }
 
 
@@ -160,6 +166,11 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
             case["audio_levels"],
             sound.positions(case["audio"].shape[2:], fps),
         )
+        if "sound_reference" in case:
+            tokens = case["sound_reference"]
+            where = sound.reference_positions((tokens.shape[1], 16), (SOUNDS, 16), fps)
+            reference = StreamInput(tokens, torch.zeros(tokens.shape[:2]), where)
+            inputs[AUDIO] = inputs[AUDIO].followed_by(reference)
     found = denoiser.denoise(inputs, Text.padded([text]))
     answer = {
         "text": torch.cat(list(text.values()), dim=-1)[None],
