@@ -4,7 +4,7 @@ Shapes: B batch, N tokens of the target, M tokens in all (N, then those of a ref
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.draws import SampleDraws
+from ..diffusion.loss import MEAN_SQUARED, VelocityLoss
 from ..families.base import Stream, StreamInput
 from ..models.device import moved
 
@@ -26,12 +27,14 @@ class StreamStep:
         velocity: [B, N, C] noise - clean, what the first N tokens should predict.
         counted: [B, N] bool, tokens that the loss counts.
         weight: of its loss in that of the step.
+        measure: what errors cost.
     """
 
     seen: StreamInput
     velocity: Tensor
     counted: Tensor
     weight: float = 1.0
+    measure: VelocityLoss = MEAN_SQUARED
 
     def to(self, device: torch.device) -> "StreamStep":
         return replace(
@@ -42,7 +45,7 @@ class StreamStep:
         )
 
     def sample_losses(self, prediction: Tensor) -> Tensor:
-        """Each sample's mean squared error over its counted tokens, [B].
+        """What each sample's error costs, the mean over its counted tokens, [B].
 
         Every sample weighs the same, however many of its tokens are given: so the loss of a batch
         is the mean over its parts, and accumulating gradients equals a larger batch.
@@ -50,9 +53,14 @@ class StreamStep:
         Args:
             prediction: [B, M, C] the transformer's output.
         """
-        error = (prediction[:, : self.velocity.shape[1]].float() - self.velocity).square().mean(-1)
+        predicted = prediction[:, : self.velocity.shape[1]].float()
+        error = self.measure.errors(predicted, self.velocity).mean(-1)
         counted = self.counted.float()
-        return (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+        losses = (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+        if self.measure.weights is None:
+            return losses
+        # Tokens that are given have the level 0.
+        return losses * self.measure.weights(self.seen.levels.amax(1))
 
     def loss(self, prediction: Tensor) -> Tensor:
         """The mean over the samples of `sample_losses`."""
@@ -61,20 +69,29 @@ class StreamStep:
 
 @dataclass(frozen=True)
 class StepInputs:
-    """One forward pass, stream by stream."""
+    """One forward pass, stream by stream.
+
+    Attributes:
+        streams: those that are learned.
+        given: those that are clean as a whole, of which nothing is learned.
+    """
 
     streams: Mapping[str, StreamStep]
+    given: Mapping[str, StreamInput] = field(default_factory=dict)
 
     @property
     def seen(self) -> dict[str, StreamInput]:
         """What the model sees of each stream."""
-        return {name: step.seen for name, step in self.streams.items()}
+        return {name: step.seen for name, step in self.streams.items()} | dict(self.given)
 
     def to(self, device: torch.device) -> "StepInputs":
-        return StepInputs({name: step.to(device) for name, step in self.streams.items()})
+        return StepInputs(
+            {name: step.to(device) for name, step in self.streams.items()},
+            {name: seen.to(device) for name, seen in self.given.items()},
+        )
 
     def loss(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum of the streams' losses.
+        """The weighted sum of the losses of the streams that are learned.
 
         Args:
             predictions: [B, M, C] of each stream.

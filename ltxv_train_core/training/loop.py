@@ -50,7 +50,9 @@ class TrainingLoop:
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         _require_not_stopped(control)
-        self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
+        self.sampler = RunSampler(
+            config, source, self.processes, report, plan.graph, plan.dataset.reference_scale
+        )
         _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
         keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)

@@ -9,15 +9,23 @@ from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
 from ..events import Notice, Reporter
 from ..families.base import Denoiser
+from ..families.names import VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
+from ..lora.initialize import adapted_layers
 from ..models.device import free_bytes
 from ..models.memory.checkpointing import recompute_blocks
 from ..models.memory.frozen_linear import is_in_eight_bits
 from ..models.memory.offload import spread_blocks
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
-from .memory_estimate import TrainingBytes, bytes_beside_weights, saved_bytes
+from .memory_estimate import (
+    TrainingBytes,
+    adapter_bytes,
+    bytes_beside_weights,
+    saved_bytes,
+    with_adapter,
+)
 
 WORTH_TELLING_BYTES = 2**30 // 20
 SHARE_OF_FREE = 0.9
@@ -96,6 +104,9 @@ def _of_a_step(
         largest_sample(dataset),
     )
     blocks = len(transformer.transformer_blocks)
+    adapted = [(e.out_features, e.in_features) for e in adapted_layers(transformer).values()]
+    added = adapter_bytes(config, adapted, largest_sample(dataset))
+    saved = with_adapter(saved, added, blocks)
     return bytes_beside_weights(
         config, sum(trained), max(trained), blocks, saved, SHARE_OF_FREE * free
     )
@@ -106,14 +117,18 @@ def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
     formats = family_named(dataset.index.family).streams
 
     def tokens(size: str, fps: float, reference: str, streams: tuple[str, ...]) -> dict[str, int]:
-        sizes = [size, reference] if dataset.reference_dir else [size]
-        return {
-            name: sum(formats[name].tokens(VideoSize.parse(one), fps) for one in sizes)
-            for name in streams
-        }
+        """Of a video's reference, which may be smaller, by its size; of another stream's by the clip's."""
+        whole, smaller = VideoSize.parse(size), VideoSize.parse(reference or size)
+        found = {name: formats[name].tokens(whole, fps) for name in streams}
+        for name in found.keys() & dataset.referenced:
+            found[name] += formats[name].tokens(smaller if name == VIDEO else whole, fps)
+        return found
 
     pairs = zip(dataset.items, dataset.reference_sizes, strict=True)
-    kinds = {(item.size, item.fps, reference, tuple(item.streams)) for item, reference in pairs}
+    kinds = {
+        (item.size, item.fps, reference, tuple(dataset.streams_of(item)))
+        for item, reference in pairs
+    }
     return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 
 

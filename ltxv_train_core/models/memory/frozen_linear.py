@@ -42,6 +42,13 @@ class FrozenLinear(nn.Linear, ABC):
         output: Tensor = _Product.apply(input, self.bias, *self._weights())
         return output
 
+    @torch.no_grad()
+    def dequantized(self) -> Tensor:
+        """The weights as they are used, float32 [out, in]."""
+        make, *stored = self._weights()
+        weights: Tensor = make(*stored, torch.float32)
+        return weights
+
     @abstractmethod
     def _weights(self) -> tuple[Any, ...]:
         """What makes the weights of a number format, and the tensors that it takes."""
