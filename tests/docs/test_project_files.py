@@ -54,6 +54,19 @@ def test_the_registry_gets_what_it_asks_for() -> None:
             assert abs(width / height - 21 / 9) < 0.01
 
 
+def test_the_registrys_package_holds_all_that_runs() -> None:
+    lines = read(".comfyignore").splitlines()
+    left_out = [line.strip("/") for line in lines if line and not line.startswith("#")]
+    assert {"tests", "tools"} <= set(left_out)
+    imported = re.compile(
+        rf"^\s*(?:from|import) ({'|'.join(map(re.escape, left_out))})\b", re.MULTILINE
+    )
+    files = [ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py")]
+    files += (ROOT / "ltxv_train_core").rglob("*.py")
+    assert [f for f in files if imported.search(f.read_text(encoding="utf-8"))] == []
+    assert all((ROOT / name).exists() for name in left_out)
+
+
 def test_versions_and_licence_are_the_same_everywhere() -> None:
     found, citation = project()["project"], yaml.safe_load(read("CITATION.cff"))
     assert citation["version"] == found["version"]
