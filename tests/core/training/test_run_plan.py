@@ -199,7 +199,7 @@ def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config, ki
 def test_two_processes_are_refused_what_they_can_not_do(training_config):
     config = training_config(optimization={"release_gradients": True, "max_grad_norm": 0})
     assert plan_run(config).run.name == plan_run(config, processes=1).run.name
-    with pytest.raises(ConfigurationError, match="optimization.release_gradients: "):
+    with pytest.raises(ConfigurationError, match=r"optimization\.release_gradients: "):
         plan_run(config, processes=2)
 
 
