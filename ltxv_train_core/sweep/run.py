@@ -24,7 +24,7 @@ from ..runs import RunFolder
 from ..storage.atomic import sha256_json
 from ..storage.paths import as_path
 from ..storage.reading import read_json
-from .result import FORMAT, SweepResult, Trial
+from .result import FORMAT, Outcome, SweepResult, Trial
 from .search import Method, Search, search_of
 from .space import as_sections, read_space
 
@@ -134,7 +134,7 @@ class _Sweep:
         measured = tuple((each.step, each.loss) for each in run.held_out())
         if control.why:
             self.report(Notice(f"run {number + 1} ended early: {control.why}"))
-        outcome = "ended early" if control.why else "finished"
+        outcome: Outcome = "ended early" if control.why else "finished"
         return Trial(number, values, run.name, outcome, measured, control.why)
 
     def _watching(self, control: "_Ending") -> Reporter:

@@ -122,7 +122,7 @@ class LTXVTrainSweep(io.ComfyNode):
             return found
 
         def search() -> None:
-            search_of(method, read_space(vary), trials, 0)  # type: ignore[arg-type]
+            search_of(method, read_space(vary), trials, 0)
 
         return problems_at("vary", search, ["vary", "method", "trials"])
 
