@@ -41,7 +41,7 @@ NOT_DONE = {
     "torchrun": SEVERAL,
     "--processes 2": SEVERAL,
 }
-HEAVY = ("train ",)
+HEAVY = ("train ", "sweep ")
 OTHERS = ("python benchmarks/", "python tools/", "python -m pytest", "pip install", "mkdocs")
 SHELL = ("pre-commit install", "curl ", "head=", "srun ", "torchrun ", "accelerate launch")
 
