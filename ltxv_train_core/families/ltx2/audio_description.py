@@ -5,7 +5,7 @@ from typing import Any
 
 from ...errors import ModelError, shown
 from .formats import AUDIO_BINS, AUDIO_CHANNELS, HOP_SAMPLES, MEL_RATE
-from .mel_scale import BINS, WINDOW
+from ...media.mel_scale import BINS, WINDOW
 
 Config = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .formats import HOP_SAMPLES, MEL_RATE
 from .mel import analysis_window, filter_bank
-from .mel_scale import WINDOW
+from ...media.mel_scale import WINDOW
 
 _INVERSION_ROUNDS = 60
 _PHASE_ROUNDS = 32

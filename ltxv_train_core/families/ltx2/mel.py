@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .formats import HOP_SAMPLES
-from .mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW, mel_filters
+from ...media.mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW, mel_filters
 
 
 @cache

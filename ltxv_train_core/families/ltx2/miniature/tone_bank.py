@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..formats import HOP_SAMPLES, MEL_RATE
 from ..mel import log_mel
-from ..mel_scale import BINS, CENTERS_HZ
+from ....media.mel_scale import BINS, CENTERS_HZ
 from .sounds import NOISE
 
 KERNEL = 4 * HOP_SAMPLES
