@@ -119,7 +119,8 @@ class DoRALayer(AdapterLayer):
     def added(self, weight: Tensor) -> Tensor:
         changed = weight + self.lora.change()
         lengths = changed.norm(dim=0)[None] if self.has_columns else weight.norm(dim=1)[:, None]
-        return changed * (self.scale.float() / (lengths + EPSILON)) - weight
+        scaled: Tensor = changed * (self.scale.float() / (lengths + EPSILON))
+        return scaled - weight
 
 
 EPSILON = torch.finfo(torch.float32).eps
@@ -155,7 +156,8 @@ class LoKrLayer(AdapterLayer):
     def _second(self) -> Tensor:
         if self.second is not None:
             return self.second.float()
-        assert self.second_up is not None and self.second_down is not None
+        assert self.second_up is not None
+        assert self.second_down is not None
         return self.second_up.float() @ self.second_down.float()
 
 
