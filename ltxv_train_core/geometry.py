@@ -1,6 +1,7 @@
 """Sizes of videos in pixels and in latents. No torch: the configuration stands on this."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
@@ -124,6 +125,40 @@ class Grid:
         """The size of the video that latents stand for."""
         frames = (latent.frames - 1) * self.temporal + 1
         return VideoSize(latent.width * self.spatial, latent.height * self.spatial, frames)
+
+
+MOST_REFERENCE_SCALE = 16
+
+
+class ReferenceScale(NamedTuple):
+    """How many times smaller a reference is than the video that it goes with.
+
+    Attributes:
+        spatial: of width and height.
+        temporal: it has every so-many-th frame.
+    """
+
+    spatial: int = 1
+    temporal: int = 1
+
+    @classmethod
+    def between(cls, target: Sequence[int], reference: Sequence[int]) -> "ReferenceScale | None":
+        """That of two sizes in latent frames, rows and columns; None where none takes one to the other."""
+        frames, height, _ = target
+        spatial = max(1, height // max(1, reference[1]))
+        temporal = max(1, (frames - 1) // max(1, reference[0] - 1))
+        found = cls(spatial, temporal)
+        return found if found.latent(target) == tuple(reference) else None
+
+    def latent(self, target: Sequence[int]) -> tuple[int, int, int] | None:
+        """Latent frames, rows and columns of the reference; None where the target's can't be divided so."""
+        frames, height, width = target
+        if height % self.spatial or width % self.spatial or (frames - 1) % self.temporal:
+            return None
+        return (frames - 1) // self.temporal + 1, height // self.spatial, width // self.spatial
+
+
+SAME_SIZE = ReferenceScale()
 
 
 def parse_buckets(text: str) -> tuple[VideoSize, ...]:

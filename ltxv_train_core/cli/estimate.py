@@ -103,7 +103,7 @@ def _clips(config: TrainingConfig, args: Namespace) -> "Clips":
     size = VideoSize.parse(args.size)
     if problem := family.grid.problem(size):
         raise ConfigurationError([f"--size: {problem}"])
-    return Clips.alike(args.clips, size, args.fps, family, mode == "reference_video")
+    return Clips.alike(args.clips, size, args.fps, family, mode != "none")
 
 
 def _require_counts(args: Namespace) -> None:

@@ -13,7 +13,7 @@ from .sections.lora import LoRAConfig
 from .sections.model import ModelConfig
 from .sections.optimization import OptimizationConfig
 from .sections.trackers import TrackersConfig
-from .sections.validation import ValidationConfig
+from .sections.validation import SAMPLE_MEDIA, ValidationConfig
 from .tools.captioning import CaptionSettings
 from .tools.preprocessing import PreprocessSettings
 from .tools.references import ReferenceFilter, ReferenceSettings
@@ -24,6 +24,7 @@ from .widgets import Option, from_widgets, options, to_widgets, top_level_option
 
 __all__ = [
     "PART_SOURCES",
+    "SAMPLE_MEDIA",
     "SECTIONS",
     "AccelerationConfig",
     "CaptionSettings",

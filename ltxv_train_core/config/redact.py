@@ -3,6 +3,7 @@
 from pathlib import PurePath, PureWindowsPath
 
 from .sections.hub import HubConfig
+from .sections.validation import SAMPLE_MEDIA
 from .training import TrainingConfig
 
 
@@ -26,8 +27,7 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
         ),
         "validation": validation.model_copy(
             update={
-                "images": _last_parts(validation.images),
-                "reference_videos": _last_parts(validation.reference_videos),
+                **{name: _last_parts(getattr(validation, name)) for name in SAMPLE_MEDIA},
             }
         ),
         "hub": HubConfig(),

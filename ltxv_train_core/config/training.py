@@ -55,18 +55,51 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _references_to_validate_with(self) -> "TrainingConfig":
-        wants = self.conditioning.mode == "reference_video"
-        has = self.validation.reference_videos is not None
-        if wants and self.validation.prompts and not has:
-            raise ValueError(
-                "validation.reference_videos: an IC-LoRA needs one reference video for each "
-                "validation prompt; give them, or remove the prompts"
-            )
-        if has and not wants:
-            raise ValueError(
-                "validation.reference_videos would be ignored: remove them, or set "
-                "conditioning.mode to reference_video"
-            )
+        mode = self.conditioning.mode
+        for stream in ("video", "audio"):
+            wants = stream in self.conditioning.reference_streams
+            has = getattr(self.validation, f"reference_{stream}s") is not None
+            if wants and self.validation.prompts and not has:
+                raise ValueError(
+                    f"validation.reference_{stream}s: an IC-LoRA needs one reference {stream} for each "
+                    "validation prompt; give them, or remove the prompts"
+                )
+            if has and not wants:
+                raise ValueError(
+                    f"validation.reference_{stream}s would be ignored: remove them, or set "
+                    f"conditioning.mode to reference_{stream}"
+                )
+            seen = self.conditioning.seen_streams
+            is_learned = (
+                seen is None or stream in seen
+            ) and stream != self.conditioning.given_stream
+            if wants and not is_learned:
+                raise ValueError(
+                    f"conditioning.mode {mode}: the {stream} follows a reference, and conditioning.modalities "
+                    f"{self.conditioning.modalities} learns none; choose another mode, or modalities joint"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _media_to_validate_with(self) -> "TrainingConfig":
+        """Samples are given what training gives, and nothing that they would not use."""
+        modalities, validation = self.conditioning.modalities, self.validation
+        for name, needing, allowed in (
+            ("audios", "audio_to_video", ("joint", "audio_to_video")),
+            ("videos", "video_to_audio", ("joint", "video_to_audio")),
+            ("images", None, ("joint", "video", "audio_to_video")),
+        ):
+            has = getattr(validation, name) is not None
+            if modalities == needing and validation.prompts and not has:
+                raise ValueError(
+                    f"validation.{name}: conditioning.modalities {modalities} needs one for each validation "
+                    "prompt; give them, or remove the prompts"
+                )
+            if has and modalities not in allowed:
+                raise ValueError(
+                    f"validation.{name} would be ignored with conditioning.modalities {modalities}: remove them, "
+                    f"or set it to {' or '.join(allowed)}"
+                )
         return self
 
     @model_validator(mode="after")

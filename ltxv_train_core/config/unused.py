@@ -12,7 +12,13 @@ _CONDITIONS = {
     "suffix": "suffix_frames",
     "spatial_crop": "spatial_crop_share",
     "mask": "masks_dir",
+    "audio_prefix": "audio_prefix_latents",
+    "audio_suffix": "audio_suffix_latents",
 }
+_OF_VIDEO = tuple(
+    f"{name}_conditioning_p" for name in ("first_frame", "prefix", "suffix", "spatial_crop", "mask")
+)
+_OF_AUDIO = tuple(f"audio_{name}_conditioning_p" for name in ("prefix", "suffix", "mask"))
 
 
 def ignored(config: TrainingConfig) -> list[str]:
@@ -69,10 +75,22 @@ def ignored(config: TrainingConfig) -> list[str]:
             "acceleration.compile_with_inductor is off",
         ),
         (
-            config.conditioning.mode == "none",
+            "video" not in config.conditioning.reference_streams,
             "conditioning",
             ["reference_latents_dir"],
-            "conditioning.mode is none",
+            f"conditioning.mode is {config.conditioning.mode}",
+        ),
+        *(
+            (
+                config.conditioning.modalities in without,
+                "conditioning",
+                names,
+                f"conditioning.modalities is {config.conditioning.modalities}",
+            )
+            for names, without in (
+                (_OF_VIDEO, ("audio", "video_to_audio")),
+                (_OF_AUDIO, ("video", "audio_to_video")),
+            )
         ),
         *(
             (

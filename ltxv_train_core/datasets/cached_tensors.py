@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..errors import DataError, ModelError, cut
 from ..families.family import Family, StreamFormat
-from ..families.names import LATENTS, MASK
-from ..geometry import VideoSize
+from ..families.names import LATENTS, MASK, REFERENCE
+from ..geometry import MOST_REFERENCE_SCALE, ReferenceScale, VideoSize
 from ..storage.safetensors_header import TensorInfo, read_header
 from .index import CachedFile, Example
 
@@ -52,6 +52,24 @@ def latents_form(channels: int, shape: tuple[int, ...]) -> Form:
     return {LATENTS: TensorForm(_FLOATS, (_just(whole),), f"floats {list(whole)}")}
 
 
+def reference_form(stream: StreamFormat, size: VideoSize, fps: float) -> Form:
+    """Latents of a clip's reference: of the clip's size, or of one that the stream takes besides."""
+    whole = stream.latent_shape(size, fps)
+    sizes = _smaller(whole) if len(whole) == 3 else [whole]
+    shapes = [each for each in sizes if stream.takes_reference(each, size, fps)]
+    words = f"floats {[stream.channels, *whole]}"
+    words += " or such that it goes into" if len(shapes) > 1 else ""
+    form = TensorForm(_FLOATS, tuple(_just((stream.channels, *each)) for each in shapes), words)
+    return {LATENTS: form}
+
+
+def _smaller(whole: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Sizes of references of a video of latent frames, rows and columns."""
+    factors = range(1, MOST_REFERENCE_SCALE + 1)
+    scales = (ReferenceScale(spatial, temporal) for spatial in factors for temporal in factors)
+    return [found for scale in scales if (found := scale.latent(whole))]
+
+
 def mask_form(shape: tuple[int, ...]) -> Form:
     """Where latents of a shape are marked; one frame stands for all."""
     shapes = (_just(shape), _just((1, *shape[1:])))
@@ -87,14 +105,19 @@ def stream_forms(example: Example, family: Family) -> dict[CachedFile, Form]:
         if stream is None:
             raise DataError(f"{example.name}: has {name}, which {family.name} has not")
         for role, file in files.items():
-            forms[file] = _stream_form(stream, example.size, example.fps, role == MASK)
+            forms[file] = _stream_form(stream, example.size, example.fps, role)
     return forms
 
 
 @lru_cache
-def _stream_form(stream: StreamFormat, size: str, fps: float, is_mask: bool) -> Form:
-    shape = stream.latent_shape(VideoSize.parse(size), fps)
-    return mask_form(shape) if is_mask else latents_form(stream.channels, shape)
+def _stream_form(stream: StreamFormat, size: str, fps: float, role: str) -> Form:
+    video = VideoSize.parse(size)
+    shape = stream.latent_shape(video, fps)
+    if role == MASK:
+        return mask_form(shape)
+    if role == REFERENCE:
+        return reference_form(stream, video, fps)
+    return latents_form(stream.channels, shape)
 
 
 def require_tensors(root: Path, file: CachedFile, form: Form) -> dict[str, TensorInfo]:

@@ -5,7 +5,7 @@ Shapes: B batch, C channels, "..." what else a stream's latents have (a video's:
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
 from ..families.base import Embedding, Text
-from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
+from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
-from ..geometry import VideoSize
+from ..geometry import ReferenceScale, VideoSize
 from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
 from .batch_order import NumberedClip, batch_order
@@ -103,6 +103,8 @@ class TrainingDataset(Dataset[LoadedExample]):
         reference_dir: str | None = None,
         mask_dir: str | None = None,
         caption_dropout_p: float = 0.0,
+        streams: Collection[str] | None = None,
+        sound_roles: Collection[str] = (),
     ):
         """Opens a data set.
 
@@ -112,6 +114,8 @@ class TrainingDataset(Dataset[LoadedExample]):
             reference_dir: the folder of reference latents in it; None trains without.
             mask_dir: the folder of masks in it; None trains without.
             caption_dropout_p: probability that a drawn sample has the empty caption.
+            streams: those that are taken, which every clip must have; None takes what there is.
+            sound_roles: what is taken of sounds beside their latents: references, masks.
 
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
@@ -119,8 +123,9 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.files = open_files(Path(root), reference_dir)
         self.root, self.index = self.files.root, self.files.index
         self.reference_dir, self.mask_dir = reference_dir, mask_dir
+        self.sound_roles = frozenset(sound_roles)
         self.caption_dropout_p = caption_dropout_p
-        self.items = self.index.items
+        self.items, self.streams = self.index.items, streams
         self.reference_sizes = self.files.reference_sizes
         self.held_out: TrainingDataset | None = None
         self._require_files()
@@ -156,14 +161,23 @@ class TrainingDataset(Dataset[LoadedExample]):
 
     def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
-        streams = {name: self._stream(files) for name, files in item.streams.items()}
+        streams = {
+            name: self._stream(self._wanted(name, files))
+            for name, files in self.streams_of(item).items()
+        }
         return LoadedExample(item.name, item.fps, streams, self.files.text(caption))
 
     def _stream(self, files: StreamFiles) -> StreamTensors:
-        tensors = {role: self.files.tensor(f, role) for role, f in self._wanted(files).items()}
+        tensors = {role: self.files.tensor(file, role) for role, file in files.items()}
         if MASK in tensors:
             tensors[MASK] = tensors[MASK].expand(tensors[LATENTS].shape[1:])
         return tensors
+
+    def streams_of(self, item: Example) -> Mapping[str, StreamFiles]:
+        """Those of an item that training takes."""
+        if self.streams is None:
+            return item.streams
+        return {name: files for name, files in item.streams.items() if name in self.streams}
 
     @property
     def groups(self) -> list[str]:
@@ -178,12 +192,13 @@ class TrainingDataset(Dataset[LoadedExample]):
         return list(zip(self.groups, self.reference_sizes, others, strict=True))
 
     def _others(self, item: Example) -> tuple[Hashable, ...]:
-        if len(item.streams) == 1:
+        streams = self.streams_of(item)
+        if streams.keys() == {VIDEO}:
             return ()
         family, size = family_named(self.index.family), VideoSize.parse(item.size)
         return tuple(
             (name, family.streams[name].latent_shape(size, item.fps))
-            for name in sorted(item.streams)
+            for name in sorted(streams)
             if name != VIDEO
         )
 
@@ -215,8 +230,22 @@ class TrainingDataset(Dataset[LoadedExample]):
         """What the user should know of the data set, for example what is skipped."""
         return self.files.notices
 
-    def _wanted(self, files: StreamFiles) -> StreamFiles:
+    @property
+    def referenced(self) -> frozenset[str]:
+        """The streams that come with references."""
+        video = set() if self.reference_dir is None else {VIDEO}
+        return frozenset(video | ({AUDIO} if REFERENCE in self.sound_roles else set()))
+
+    @property
+    def reference_scale(self) -> ReferenceScale:
+        """How much smaller than their clips the references of videos are."""
+        return self.files.reference_scale
+
+    def _wanted(self, stream: str, files: StreamFiles) -> StreamFiles:
         """Those that training takes: latents, and what lies in the folders that it was asked for."""
+        if stream == AUDIO:
+            taken = {LATENTS, *self.sound_roles}
+            return {role: file for role, file in files.items() if role in taken}
         folders = {REFERENCE: self.reference_dir, MASK: self.mask_dir}
 
         def is_wanted(role: str, file: CachedFile) -> bool:
@@ -230,7 +259,11 @@ class TrainingDataset(Dataset[LoadedExample]):
     def _require_files(self) -> None:
         if not self.items:
             raise DataError(f"{self.root}: the data set holds no clip; preprocess it again")
-        streams = [[self._wanted(files) for files in item.streams.values()] for item in self.items]
+        self._require_streams()
+        streams = [
+            {name: self._wanted(name, files) for name, files in self.streams_of(item).items()}
+            for item in self.items
+        ]
         if self.reference_dir is not None and not _all_have(REFERENCE, streams):
             raise DataError(
                 f"{self.root}: has no references (no folder {shown(self.reference_dir)}). Training on "
@@ -243,6 +276,9 @@ class TrainingDataset(Dataset[LoadedExample]):
                 'a data set whose metadata has a mask column (default "mask_path"): add it and '
                 "preprocess again"
             )
+        for role, column in ((REFERENCE, "reference_audio"), (MASK, "audio_mask")):
+            if role in self.sound_roles:
+                self._require_of_sounds(role, column)
         if self.caption_dropout_p > 0 and self.index.empty_caption is None:
             raise DataError(
                 f"{self.root}: has no embedding of the empty caption, which "
@@ -250,7 +286,7 @@ class TrainingDataset(Dataset[LoadedExample]):
             )
         empty = self.index.empty_caption if self.caption_dropout_p > 0 else None
         needed = [empty] if empty else []
-        needed += [file for item in streams for files in item for file in files.values()]
+        needed += [file for item in streams for files in item.values() for file in files.values()]
         needed += [caption.embedding for item in self.items for caption in item.captions]
         missing = missing_files(self.root, [file.path for file in needed])
         if missing:
@@ -260,10 +296,33 @@ class TrainingDataset(Dataset[LoadedExample]):
             )
         self.files.require(needed[:: math.ceil(len(needed) / LOOKED_INTO)])
 
+    def _require_of_sounds(self, role: str, column: str) -> None:
+        without = [item.name for item in self.items if role not in item.streams.get(AUDIO, {})]
+        if without:
+            raise DataError(
+                f"{self.root}: {len(without)} of its {len(self.items)} clips have no {role} of their sound, the first "
+                f"is {shown(without[0])}. Training on it needs metadata with a column {column} that says something "
+                "for every clip: add it and preprocess again"
+            )
 
-def _all_have(role: str, examples: Iterable[Iterable[StreamFiles]]) -> bool:
-    """Whether each example has it in one of its streams."""
-    return all(any(role in files for files in streams) for streams in examples)
+    def _require_streams(self) -> None:
+        for name in sorted(self.streams or ()):
+            without = [item.name for item in self.items if name not in item.streams]
+            if without:
+                raise DataError(
+                    f"{self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the first is "
+                    f"{shown(without[0])}, and conditioning.modalities needs it of every clip. Preprocess the "
+                    "clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
+                    "conditioning.modalities to joint or video"
+                )
+
+
+def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:
+    """Whether each example has it in one of its streams, its sound apart."""
+    return all(
+        any(role in files for name, files in streams.items() if name != AUDIO)
+        for streams in examples
+    )
 
 
 def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch:

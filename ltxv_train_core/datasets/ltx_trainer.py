@@ -5,6 +5,8 @@
     conditions/         video_prompt_embeds [L, D], audio_prompt_embeds [L, D'], prompt_attention_mask [L]
     reference_latents/  as latents/
     video_masks/        mask [f, h, w], 1 where the clip is given
+    reference_audio_latents/  as audio_latents/
+    audio_masks/        mask [T], 1 where the sound is given
 
 Texts are a text encoder's features, which the model's connectors have not yet finished, padded on the left.
 There is no embedding of an empty caption, and captions are not recorded.
@@ -32,8 +34,9 @@ FOLDERS = {
     (AUDIO, LATENTS): "audio_latents",
     (VIDEO, REFERENCE): "reference_latents",
     (VIDEO, MASK): "video_masks",
+    (AUDIO, REFERENCE): "reference_audio_latents",
+    (AUDIO, MASK): "audio_masks",
 }
-_UNREAD = ("reference_audio_latents", "audio_masks")
 _VIDEO_TEXT, _AUDIO_TEXT, _MASK = (
     "video_prompt_embeds",
     "audio_prompt_embeds",
@@ -74,11 +77,11 @@ def find_root(folder: Path) -> Path | None:
         return None  # reported where it is read
 
 
-def read_clips(root: Path) -> tuple[list[Clip], list[tuple[str, str]], list[str]]:
+def read_clips(root: Path) -> tuple[list[Clip], list[tuple[str, str]]]:
     """Looks at every file.
 
     Returns:
-        clips, those that are skipped with the reason, and what isn't read of the folder.
+        clips, and those that are skipped with the reason.
     """
     clips, skipped = [], []
     for path in sorted((root / "latents").rglob(f"*{SUFFIX}")):
@@ -87,8 +90,7 @@ def read_clips(root: Path) -> tuple[list[Clip], list[tuple[str, str]], list[str]
             clips.append(_clip(root, name, path))
         except DataError as error:
             skipped.append((name, str(error)))
-    left = [f"{root / name} is not read yet" for name in _UNREAD if (root / name).is_dir()]
-    return clips, skipped, left
+    return clips, skipped
 
 
 def _clip(root: Path, name: str, path: Path) -> Clip:
@@ -155,6 +157,18 @@ def mask(path: Path, shape: tuple[int, ...]) -> Tensor:
     if tuple(found.shape) not in (shape, (1, *shape[1:])):
         raise DataError(f"{path}: mask of shape {list(found.shape)}, expected {list(shape)}")
     return found <= 0.5
+
+
+def sound_mask(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Where a clip's sound is to be generated, [T, bins] bool, without what is behind the end of the clip.
+
+    Raises:
+        DataError: it holds none, or one that is too short.
+    """
+    found: Tensor = entry_of(path, load_pt(path), "mask", Tensor)
+    if found.ndim != 1 or len(found) < shape[0]:
+        raise DataError(f"{path}: mask of shape {list(found.shape)}, expected [{shape[0]}]")
+    return (found[: shape[0], None] <= 0.5).expand(shape).contiguous()
 
 
 def features(path: Path) -> tuple[Tensor, Tensor | None]:

@@ -25,7 +25,7 @@ from ..errors import DataError, cut
 from ..families.base import Embedding
 from ..families.names import LATENTS, MASK, PROMPT, REFERENCE, VIDEO
 from ..families.registry import EARLIEST
-from ..geometry import LatentSize
+from ..geometry import SAME_SIZE, LatentSize
 from .cached_tensors import require_one_width
 from .index import (
     CONDITIONS,
@@ -94,6 +94,8 @@ class PtFiles:
         reference_sizes: of each item's reference, which may be shorter than its clip.
         notices: what was skipped, and why.
     """
+
+    reference_scale = SAME_SIZE
 
     def __init__(self, root: Path, reference_dir: str | None = None):
         """Looks at every file; the numbers in it are read when they are needed.

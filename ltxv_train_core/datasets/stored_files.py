@@ -1,21 +1,23 @@
 """Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, ModelError
 from ..families.base import Embedding
-from ..families.names import LATENTS, MASK
+from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
+from ..geometry import SAME_SIZE, LatentSize, ReferenceScale, VideoSize
 from ..permissions import policy
+from ..storage.safetensors_header import read_header
 from . import precomputed
 from .cached_tensors import Form, require_one_width, require_tensors, stream_forms, text_form
-from .index import CachedFile, Index, data_folder, find_index, read_index
+from .index import CachedFile, Example, Index, data_folder, find_index, read_index
 
 
 class StoredFiles(Protocol):
@@ -24,13 +26,15 @@ class StoredFiles(Protocol):
     Shapes: C channels, L text tokens, D text width, "..." what else a stream's latents have.
 
     Attributes:
-        reference_sizes: of each item; `preprocess` gives a reference its clip's.
+        reference_sizes: of each item.
+        reference_scale: how much smaller than their clips references are.
         notices: what the user should know of it.
     """
 
     root: Path
     index: Index
     reference_sizes: list[str]
+    reference_scale: ReferenceScale
     notices: list[str]
 
     def require(self, files: Iterable[CachedFile]) -> None:
@@ -63,7 +67,7 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
     if theirs is not None:
         wanted = reference_dir if reference_dir and (theirs / reference_dir).is_dir() else None
         return precomputed.PtFiles(theirs, wanted)
-    return SafetensorsFiles(folder)
+    return SafetensorsFiles(folder, reference_dir)
 
 
 def require_dataset(folder: Path) -> None:
@@ -79,17 +83,42 @@ def require_dataset(folder: Path) -> None:
 class SafetensorsFiles:
     """What `preprocess` wrote."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, reference_dir: str | None = None):
         path = find_index(folder)
         policy().require_read(path)  # it may be a link
         self.root, self.index = path.parent, read_index(path)
-        self.reference_sizes = [item.size for item in self.index.items]
         self.notices: list[str] = []
         self._family = family_named(self.index.family)
+        self.reference_scale = self._scale(reference_dir)
+        self.reference_sizes = [self._reference_size(item) for item in self.index.items]
         self._text = text_form(self._family)
         self._forms: dict[CachedFile, Form] = {}
         for item in self.index.items:
             self._forms.update(stream_forms(item, self._family))
+
+    def _scale(self, reference_dir: str | None) -> ReferenceScale:
+        """That of the first clip of several frames that has a reference: all are made alike."""
+        if reference_dir is None:
+            return SAME_SIZE
+        grid = self._family.grid
+        targets = ((grid.latent(VideoSize.parse(item.size)), item) for item in self.index.items)
+        for target, item in sorted(targets, key=lambda each: each[0].frames == 1):
+            file = item.streams[VIDEO].get(REFERENCE)
+            if file is None or not PurePosixPath(file.path).is_relative_to(reference_dir):
+                continue
+            try:
+                shape = read_header(self.root / file.path).tensors[LATENTS].shape
+            except (ModelError, KeyError, OSError):
+                break  # reported where the file is looked at
+            found = ReferenceScale.between(target, shape[1:]) if len(shape) == 4 else None
+            return found or SAME_SIZE
+        return SAME_SIZE
+
+    def _reference_size(self, item: Example) -> str:
+        if self.reference_scale == (1, 1):
+            return item.size
+        latent = self.reference_scale.latent(self._family.grid.latent(VideoSize.parse(item.size)))
+        return item.size if latent is None else str(self._family.grid.pixels(LatentSize(*latent)))
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
         return self._load(file)[MASK if role == MASK else LATENTS]

@@ -163,7 +163,7 @@ def _start(
 ) -> dict[str, Tensor]:
     """Noise [B, N, C] of each request's seed: the one that ComfyUI's sampler draws for it.
 
-    There a reference is part of the noised latent, so noise is drawn for its frames as well. What
+    There a reference video is part of the noised latent, so noise is drawn for its frames as well. What
     is given takes the place of its noise.
     """
     noise: dict[str, list[Tensor]] = {name: [] for name in settings.shapes}
@@ -171,8 +171,11 @@ def _start(
         generator = torch.Generator().manual_seed(request.seed)
         for name, (length, *others) in settings.shapes.items():
             reference, given = request.references.get(name), request.given.get(name)
-            appended = 0 if reference is None else reference.shape[1]
-            shape = (denoiser.streams[name].channels, length + appended, *others)
+            stream = denoiser.streams[name]
+            appended = 0
+            if reference is not None and stream.noises_references:
+                appended = reference.shape[1]
+            shape = (stream.channels, length + appended, *others)
             start = torch.randn(shape, generator=generator)[:, :length]
             if given is not None:
                 start = torch.where(given.where, given.latents, start)
@@ -286,7 +289,11 @@ def _guided_stream(
         positions=stream.positions(shape, fps).to(device),
         sampled=(~whole_tokens(stream, given)).float().to(device),
         reference=_reference(
-            [row.references[name] for row in rows if name in row.references], stream, fps, device
+            [row.references[name] for row in rows if name in row.references],
+            stream,
+            shape,
+            fps,
+            device,
         ),
         guidance_scale=settings.guidance_scales.get(name, settings.guidance_scale),
         guidance_rescale=settings.guidance_rescale,
@@ -295,12 +302,16 @@ def _guided_stream(
 
 
 def _reference(
-    latents: list[Tensor], stream: Stream, fps: Tensor, device: torch.device
+    latents: list[Tensor],
+    stream: Stream,
+    target: tuple[int, ...],
+    fps: Tensor,
+    device: torch.device,
 ) -> StreamInput | None:
     """The clean tokens of the references [C, ...], of all requests or of none."""
     assert len(latents) in (0, len(fps)), "references for all requests or for none"
     if not latents:
         return None
     tokens = stream.to_tokens(torch.stack(latents))
-    where = stream.reference_positions(latents[0].shape[1:], fps)
+    where = stream.reference_positions(latents[0].shape[1:], target, fps)
     return StreamInput(tokens, torch.zeros(tokens.shape[:2]), where).to(device)

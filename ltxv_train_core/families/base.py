@@ -31,6 +31,8 @@ class Stream(Protocol):
         uniform_share: of samples whose noise level is drawn uniformly, where the user sets none.
         is_stretched: whether drawn levels are stretched to the whole range from 0 to 1.
         loss_weight: of its loss in that of a step.
+        noises_references: whether ComfyUI's sampler draws noise for a reference as well, as it is a part of the
+            latent there.
     """
 
     @property
@@ -60,8 +62,13 @@ class Stream(Protocol):
         """Positions [B, P, N] of the tokens of latents of a shape, of clips at `fps` [B]."""
         ...
 
-    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
-        """Positions [B, P, N] of a reference that begins with the signal."""
+    @property
+    def noises_references(self) -> bool: ...
+
+    def reference_positions(
+        self, shape: Sequence[int], target: Sequence[int], fps: Tensor
+    ) -> Tensor:
+        """Positions [B, P, N] of a reference of a shape, of a signal of the shape `target`."""
         ...
 
     def shift(self, tokens: int) -> float:

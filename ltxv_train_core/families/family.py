@@ -1,6 +1,6 @@
 """What may be asked of a model family before anything of a model is loaded. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +77,14 @@ class StreamFormat(Protocol):
 
     def tokens(self, size: VideoSize, fps: float) -> int:
         """How many tokens a transformer sees of a clip."""
+        ...
+
+    def takes_reference(self, shape: Sequence[int], size: VideoSize, fps: float) -> bool:
+        """Whether a clip's reference may have latents of a shape, without channels."""
+        ...
+
+    def seconds(self, latent: int, fps: float) -> tuple[float, float]:
+        """When what a latent in time covers begins and ends."""
         ...
 
 

@@ -19,6 +19,7 @@ from .captions import split_captions
 from .records import SHOWN_COLUMN, read_records
 from .similar_names import AlikeNames
 from .text_encodings import UTF8, decoded
+from .time_ranges import TimeRanges, time_ranges
 
 DEFAULT_CAPTION_COLUMN = "caption"
 DEFAULT_MEDIA_COLUMN = "media_path"
@@ -26,6 +27,8 @@ DEFAULT_REFERENCE_COLUMN = "reference_path"
 DEFAULT_MASK_COLUMN = "mask_path"
 DEFAULT_AUDIO_COLUMN = "audio"
 DEFAULT_SPEECH_COLUMN = "speech"
+DEFAULT_REFERENCE_AUDIO_COLUMN = "reference_audio"
+DEFAULT_AUDIO_MASK_COLUMN = "audio_mask"
 # File systems take 255; the suffixes of our files follow.
 LONGEST_NAME_BYTES = 200
 _OTHER_SEPARATORS = frozenset("|")
@@ -44,6 +47,8 @@ class Columns:
     mask: str = DEFAULT_MASK_COLUMN
     audio: str = DEFAULT_AUDIO_COLUMN
     speech: str = DEFAULT_SPEECH_COLUMN
+    reference_audio: str = DEFAULT_REFERENCE_AUDIO_COLUMN
+    audio_mask: str = DEFAULT_AUDIO_MASK_COLUMN
 
     @classmethod
     def of(cls, settings: PreprocessSettings) -> "Columns":
@@ -55,6 +60,8 @@ class Columns:
             settings.mask_column,
             settings.audio_column,
             settings.speech_column,
+            settings.reference_audio_column,
+            settings.audio_mask_column,
         )
 
 
@@ -66,7 +73,8 @@ class Clip:
     manifest, and safe to make output files from. Of its `captions`, one or more, training takes
     one at a time. `mask` is white where the clip is to be
     generated, black where it is given. `audio` is the file that its sound is taken from in place of its own;
-    what is wrong with it counts where sound is trained. `speech` is what is said in it.
+    what is wrong with it counts where sound is trained. `speech` is what is said in it. `reference_audio` is what its
+    sound follows; `audio_mask` are the seconds of its sound, from and to, that are to be generated.
     """
 
     name: str
@@ -77,6 +85,8 @@ class Clip:
     audio: Path | None = None
     audio_problem: str = ""
     speech: str = ""
+    reference_audio: Path | None = None
+    audio_mask: TimeRanges = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +162,8 @@ class _Row:
     mask: str = ""
     audio: str = ""
     speech: str = ""
+    reference_audio: str = ""
+    audio_mask: str = ""
     problem: str = ""
     refused: NotAllowedError | None = None
 
@@ -164,7 +176,10 @@ def _collect(
     notes: list[str],
 ) -> Manifest:
     named = (
-        text for row in rows for text in (row.media, row.reference, row.mask, row.audio) if text
+        text
+        for row in rows
+        for text in (row.media, row.reference, row.mask, row.audio, row.reference_audio)
+        if text
     )
     names = AlikeNames(_named_path(root, text.replace("\\", "/")) for text in named)
     with_references = any(row.reference for row in rows)
@@ -188,7 +203,7 @@ def _collect(
                 else None
             )
             mask = _existing_file(names, root, row, row.mask, "mask path") if with_masks else None
-            audio, audio_problem = _audio(names, root, row)
+            sound = _sound(names, root, row)
         except (DataError, NotAllowedError) as error:
             ask = None
             if isinstance(error, NotAllowedError):
@@ -197,26 +212,32 @@ def _collect(
             skipped.append(Skipped(name, str(error), ask))
             continue
         name = _unique(_output_name(root, media), taken)
-        sound = (audio, audio_problem, row.speech)
-        clips.append(Clip(name, media, captions, reference, mask, *sound))
+        clips.append(Clip(name, media, captions, reference, mask, speech=row.speech, **sound))
     if refused and not clips:
         raise refused
     return Manifest(tuple(clips), tuple(skipped), (*notes, *names.notes()))
 
 
-def _audio(names: AlikeNames, root: Path, row: _Row) -> tuple[Path | None, str]:
-    """The file that a row's sound is taken from, or why there is none."""
+def _sound(names: AlikeNames, root: Path, row: _Row) -> dict[str, Any]:
+    """What a row says of its clip's sound, or why it can't be used."""
+
+    def file(text: str, what: str) -> Path | None:
+        return _existing_file(names, root, row, text, what) if text else None
+
     try:
-        return (
-            _existing_file(names, root, row, row.audio, "audio path") if row.audio else None
-        ), ""
+        return {
+            "audio": file(row.audio, "audio path"),
+            "reference_audio": file(row.reference_audio, "reference audio path"),
+            "audio_mask": time_ranges(row.audio_mask),
+        }
     except DataError as error:
-        return None, str(error)
+        return {"audio_problem": str(error)}
 
 
 def _require_text(row: _Row) -> None:
     """Refuses what no file can hold as UTF-8: file names of old archives, halves of emojis."""
-    for text in (row.media, row.reference, row.mask, row.audio, row.speech, *row.captions):
+    sound = (row.audio, row.speech, row.reference_audio, row.audio_mask)
+    for text in (row.media, row.reference, row.mask, *sound, *row.captions):
         if _printable(text) != text:
             raise DataError(f"'{_printable(text)[:80]}' can't be written as UTF-8: change it")
 
@@ -373,6 +394,8 @@ def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:
             mask=_text(record.get(columns.mask), "mask path"),
             audio=_written(record.get(columns.audio)),
             speech=_written(record.get(columns.speech)),
+            reference_audio=_written(record.get(columns.reference_audio)),
+            audio_mask=_written(record.get(columns.audio_mask)),
         )
     except DataError as error:
         named = f"{label}: {media.strip()}" if isinstance(media, str) else label
@@ -385,14 +408,18 @@ def _check_columns(
     """Refuses metadata without the columns that were asked for."""
     found = {key for _, record in records if isinstance(record, dict) for key in record if key}
     needed = [columns.caption, columns.media] if needs_captions else [columns.media]
-    if columns.reference and columns.reference != DEFAULT_REFERENCE_COLUMN:
-        needed.append(columns.reference)
-    if columns.mask and columns.mask != DEFAULT_MASK_COLUMN:
-        needed.append(columns.mask)
-    if columns.audio and columns.audio != DEFAULT_AUDIO_COLUMN:
-        needed.append(columns.audio)
-    if columns.speech and columns.speech != DEFAULT_SPEECH_COLUMN:
-        needed.append(columns.speech)
+    needed += [
+        name
+        for name, usual in (
+            (columns.reference, DEFAULT_REFERENCE_COLUMN),
+            (columns.mask, DEFAULT_MASK_COLUMN),
+            (columns.audio, DEFAULT_AUDIO_COLUMN),
+            (columns.speech, DEFAULT_SPEECH_COLUMN),
+            (columns.reference_audio, DEFAULT_REFERENCE_AUDIO_COLUMN),
+            (columns.audio_mask, DEFAULT_AUDIO_MASK_COLUMN),
+        )
+        if name and name != usual
+    ]
     missing = [column for column in needed if column not in found]
     if found and missing:
         raise DataError(
@@ -416,6 +443,8 @@ def _where_to_name(found: set[str], missing: list[str], columns: Columns) -> str
         columns.mask: "mask_column",
         columns.audio: "audio_column",
         columns.speech: "speech_column",
+        columns.reference_audio: "reference_audio_column",
+        columns.audio_mask: "audio_mask_column",
     }
     named = " and ".join(options[column] for column in missing)
     return f". Write the names of the columns that you mean into {named}"

@@ -14,7 +14,7 @@ from ..datasets.cached_tensors import example_forms, text_form
 from ..datasets.index import CachedFile
 from ..datasets.summary import Verified
 from ..errors import DataError, ModelError
-from ..families.family import Family
+from ..families.family import Family, StreamFormat
 from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..geometry import Grid
 from ..media.tensors import frames_to_tensor
@@ -24,7 +24,7 @@ from ..models.device import empty_cache
 from ..storage.tensors import is_finite
 from .contact_sheet import Strips, on_sheet, strip_of, verify
 from .encoders import AudioEncoder, Encoders, VideoEncoder
-from .masks import latent_mask
+from .masks import latent_mask, sound_mask
 from .planner import EncodeTask, PlannedExample
 from .prefetch import read_ahead
 from .progress import PassLog
@@ -36,6 +36,7 @@ _PHASES = {
     (VIDEO, LATENTS): "encode videos",
     (VIDEO, REFERENCE): "encode references",
     (AUDIO, LATENTS): "encode sounds",
+    (AUDIO, REFERENCE): "encode reference sounds",
 }
 """As progress calls them."""
 
@@ -73,6 +74,9 @@ class MediaEncoding:
         missing = self._missing(planned, family)
         for stream in family.streams:
             masks = missing.get((stream, MASK), [])
+            if family.streams[stream].sound_rate is not None:
+                self._write_sound_masks(masks, family.streams[stream])
+                continue
             read = partial(_masks, grid=family.grid)
             self._convert("read masks", masks, MASK, read, 1)
         for stream in family.streams:
@@ -94,6 +98,12 @@ class MediaEncoding:
             del encoder, encode
             empty_cache()
         return self._remaining(planned)
+
+    def _write_sound_masks(self, tasks: list[EncodeTask], stream: StreamFormat) -> None:
+        for task in tasks:
+            marked = sound_mask(task.ranges, stream, task.size, task.fps, task.start_seconds)
+            self._cache.write(task.file, {MASK: marked}, task.description)
+            self._log.written += 1
 
     def _remaining(self, planned: list[PlannedExample]) -> list[PlannedExample]:
         return [p for p in planned if p.example.name not in self._broken]
@@ -215,7 +225,8 @@ def encode_captions(
 
 
 def _frames(task: EncodeTask, megapixels: float) -> np.ndarray:
-    return read_frames(task.media, task.size, task.selection, task.like, megapixels)
+    size = task.read_size
+    return read_frames(task.media, size, task.selection, task.like, megapixels)[:: task.every]
 
 
 def _sound(task: EncodeTask, rate: int, megapixels: float) -> np.ndarray:

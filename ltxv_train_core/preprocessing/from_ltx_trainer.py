@@ -31,7 +31,7 @@ from ..datasets.ltx_trainer import Clip
 from ..datasets.summary import PreprocessSummary, summarize
 from ..errors import DataError, ModelError, cut
 from ..events import Notice
-from ..families.names import AUDIO, CONNECTORS, LATENTS, MASK, REFERENCE, TEXT_ENCODER
+from ..families.names import AUDIO, CONNECTORS, LATENTS, MASK, REFERENCE, TEXT_ENCODER, VIDEO
 from ..families.open import Model, open_model
 from ..media.sheet import contact_sheet
 from ..models.device import default_device
@@ -58,11 +58,9 @@ def read_ltx_trainer(settings: PreprocessSettings, theirs: Path, log: PassLog) -
     """
     started = time.monotonic()
     work = _Import(settings, theirs, log)
-    clips, skipped, left = ltx_trainer.read_clips(theirs)
+    clips, skipped = ltx_trainer.read_clips(theirs)
     for name, reason in skipped:
         log.skip(name, reason)
-    for line in left:
-        log.report(Notice(line))
     work.cache.claim()
     examples = [
         example
@@ -114,20 +112,31 @@ class _Import:
     def _tensor(self, clip: Clip, stream: str, role: str, path: Path) -> Tensor | None:
         """None for a reference that can't be trained on."""
         if stream == AUDIO:
-            return ltx_trainer.sound(path, clip) if self.settings.with_sound else None
+            return self._of_sound(clip, role, path) if self.settings.with_sound else None
         shape = tuple(_FAMILY.grid.latent(clip.size))
         if role == MASK:
             return ltx_trainer.mask(path, shape)
         found = ltx_trainer.latents(path)
-        if role == REFERENCE and tuple(found.shape[1:]) != shape:
+        video = _FAMILY.streams[VIDEO]
+        if role == REFERENCE and not video.takes_reference(found.shape[1:], clip.size, clip.fps):
             self.log.report(
                 Notice(
-                    f"{clip.name}: its reference is of another size ({list(found.shape[1:])} instead of "
+                    f"{clip.name}: its reference is of another size ({list(found.shape[1:])}, which doesn't go into "
                     f"{list(shape)}) and is left out"
                 )
             )
             return None
         return found
+
+    @staticmethod
+    def _of_sound(clip: Clip, role: str, path: Path) -> Tensor | None:
+        """None for what belongs to a sound that isn't there."""
+        if (AUDIO, LATENTS) not in clip.files:
+            return None
+        if role == MASK:
+            shape = _FAMILY.streams[AUDIO].latent_shape(clip.size, clip.fps)
+            return ltx_trainer.sound_mask(path, shape)
+        return ltx_trainer.sound(path, clip)
 
     def _text(self, clip: Clip) -> dict[str, Tensor]:
         video, audio = ltx_trainer.features(clip.text)

@@ -17,9 +17,10 @@ from ..datasets.index import (
 )
 from ..errors import DataError
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
-from ..geometry import VideoSize
+from ..geometry import LatentSize, VideoSize
 from ..manifests.captions import with_speech, without_opening
 from ..manifests.manifest import Clip
+from ..manifests.time_ranges import TimeRanges
 from ..media.info import HDR, MediaInfo, Selection
 from ..models.text_bounds import require_few_characters
 from ..storage.atomic import sha256_json
@@ -43,6 +44,8 @@ class EncodeTask:
         like: the clip that a reference or a mask goes with frame by frame, see `read_frames`.
         earlier: what an earlier version made of it, which read it another way.
         is_apart: its sound comes from a file of its own, which goes with the video that `info` is of.
+        every: every so-many-th frame is taken; `size` counts those.
+        ranges: of a sound's mask, seconds of the clip that are to be generated.
     """
 
     name: str
@@ -56,6 +59,18 @@ class EncodeTask:
     like: Path | None = None
     earlier: CachedFile | None = None
     is_apart: bool = False
+    every: int = 1
+    ranges: TimeRanges = ()
+
+    @property
+    def read_size(self) -> VideoSize:
+        """Of the frames that are read."""
+        return replace(self.size, frames=(self.size.frames - 1) * self.every + 1)
+
+    @property
+    def start_seconds(self) -> float:
+        """When it begins, counted from the first frame of the clip."""
+        return self.selection.start / self.fps
 
     @property
     def fps(self) -> float:
@@ -156,6 +171,11 @@ class Planner:
             _require_same_shape(mask.info, video.info)
         long = [video, reference, mask if mask and not mask.info.is_image else None]
         infos = [file.info for file in long if file]
+        if reference:
+            scaled = self._settings.reference_downscale_factor
+            infos[1] = replace(
+                infos[1], width=infos[1].width * scaled, height=infos[1].height * scaled
+            )
         if self._settings.hdr == "refuse":
             _require_sdr(file for file in (video, reference, mask) if file)
         size = choose_bucket(
@@ -166,7 +186,7 @@ class Planner:
         )
         frames = min(info.frames_at(self._settings.target_fps) for info in infos)
         captions = self._captions(clip)
-        sound, is_silent = self._sound(clip, video)
+        sounds, is_silent = self._sounds(clip, video)
         files = {LATENTS: video, REFERENCE: reference, MASK: mask}
         return [
             self._plan_window(
@@ -175,7 +195,7 @@ class Planner:
                 captions,
                 size,
                 self._selection(video, start),
-                sound,
+                sounds,
                 is_silent,
             )
             for number, start in enumerate(self._starts(frames, size.frames), start=1)
@@ -188,7 +208,7 @@ class Planner:
         captions: tuple[Caption, ...],
         size: VideoSize,
         selection: Selection,
-        sound: "_Sound | None",
+        sounds: "Mapping[str, _Sound]",
         is_silent: bool,
     ) -> PlannedExample:
         tasks = [
@@ -199,9 +219,11 @@ class Planner:
             if role == LATENTS or role in its_format.roles
         ]
         tasks += [
-            self._sound_task(name, stream, sound, files[LATENTS], size, selection)
+            self._sound_task(name, stream, role, sound, files[LATENTS], size, selection)
             for stream, its_format in self._streams.items()
-            if its_format.sound_rate is not None and sound is not None
+            if its_format.sound_rate is not None
+            for role, sound in sounds.items()
+            if role == LATENTS or role in its_format.roles
         ]
         streams: dict[str, dict[str, CachedFile]] = {}
         for task in tasks:
@@ -211,7 +233,23 @@ class Planner:
         example = Example(name, str(size), fps, streams, captions)
         return PlannedExample(example, tuple(tasks), is_silent)
 
-    def _sound(self, clip: Clip, video: "_File") -> "tuple[_Sound | None, bool]":
+    def _sounds(self, clip: Clip, video: "_File") -> "tuple[dict[str, _Sound], bool]":
+        """Where a clip's sound, its reference and its mask come from, by role; and whether it has no sound.
+
+        Raises:
+            DataError: it is to have sound and has none, or a file can't be read.
+        """
+        own, is_silent = self._own_sound(clip, video)
+        if own is None:
+            return {}, is_silent
+        found = {LATENTS: own}
+        if (file := clip.reference_audio) is not None:
+            found[REFERENCE] = _Sound(file, self._facts.digest(file), is_apart=True)
+        if clip.audio_mask:
+            found[MASK] = replace(own, ranges=clip.audio_mask)
+        return found, is_silent
+
+    def _own_sound(self, clip: Clip, video: "_File") -> "tuple[_Sound | None, bool]":
         """Where the sound of a clip comes from, None where its video alone is trained; and whether it has none.
 
         Raises:
@@ -237,6 +275,7 @@ class Planner:
         self,
         name: str,
         stream: str,
+        role: str,
         sound: "_Sound",
         video: "_File",
         size: VideoSize,
@@ -245,15 +284,16 @@ class Planner:
         reading = video.info.reading
 
         def cached(*reading: str) -> CachedFile:
-            key = self._media_key(stream, LATENTS, sound.sha256, size, selection, *reading)
-            # A file of its own is cut by the frames that the clip is shown with.
-            key = _key(key, repr(selection.fps or video.info.fps)) if sound.is_apart else key
-            return self._locate(f"{folder_of(stream, LATENTS)}/{name}", key)
+            key = self._media_key(stream, role, sound.sha256, size, selection, *reading)
+            # A file of its own, and a mask, are cut by the frames that the clip is shown with.
+            if sound.is_apart or sound.ranges:
+                key = _key(key, repr(selection.fps or video.info.fps), *map(repr, sound.ranges))
+            return self._locate(f"{folder_of(stream, role)}/{name}", key)
 
         return EncodeTask(
             name,
             stream,
-            LATENTS,
+            role,
             sound.media,
             video.info,
             size,
@@ -261,6 +301,7 @@ class Planner:
             cached(*reading),
             earlier=cached() if reading else None,
             is_apart=sound.is_apart,
+            ranges=sound.ranges,
         )
 
     def _task(
@@ -273,19 +314,52 @@ class Planner:
         selection: Selection,
     ) -> EncodeTask:
         file, video, info = files[role], files[LATENTS], files[role].info
+        every = 1
         if role == MASK and info.is_image:
             size = replace(size, frames=1)
+        if role == REFERENCE:
+            size, every = self._reference_size(stream, size), self._every(size)
         chosen = replace(selection, start=0, fps=None) if info.is_image else selection
         like = video.path if chosen.fps and file.goes_with(video) else None
 
         def cached(*reading: str) -> CachedFile:
             key = self._media_key(stream, role, file.facts.sha256, size, chosen, *reading)
             key = _key(key, video.facts.sha256) if like else key
+            key = _key(key, str(every)) if every > 1 else key
             return self._locate(f"{folder_of(stream, role)}/{name}", key)
 
         earlier = cached() if info.reading else None
         target = cached(*info.reading)
-        return EncodeTask(name, stream, role, file.path, info, size, chosen, target, like, earlier)
+        return EncodeTask(
+            name, stream, role, file.path, info, size, chosen, target, like, earlier, every=every
+        )
+
+    def _every(self, size: VideoSize) -> int:
+        """Every so-many-th frame of a clip's reference is taken; of an image its only one."""
+        return 1 if size.frames == 1 else self._settings.reference_temporal_scale_factor
+
+    def _reference_size(self, stream: str, size: VideoSize) -> VideoSize:
+        """That of the reference of a clip of a size.
+
+        Raises:
+            DataError: the family takes no such reference.
+        """
+        scale, grid = self._settings.reference_scale, self._encoders.family.grid
+        if scale == (1, 1):
+            return size
+        shape, fps = scale.latent(grid.latent(size)), 1.0
+        if shape is None:
+            raise DataError(
+                f"its reference would be {scale.spatial} times smaller than {size} with every {scale.temporal}th "
+                f"frame: choose buckets of multiples of {grid.spatial * scale.spatial} and of "
+                f"{grid.temporal * scale.temporal}n + 1 frames, or smaller factors of references"
+            )
+        if not self._streams[stream].takes_reference(shape, size, fps):
+            raise DataError(
+                f"reference_downscale_factor {scale.spatial} and reference_temporal_scale_factor {scale.temporal}: "
+                f"references of {self._encoders.family.name} have their clip's size; set both to 1"
+            )
+        return grid.pixels(LatentSize(*shape))
 
     def _captions(self, clip: Clip) -> tuple[Caption, ...]:
         """All windows of a clip share them."""
@@ -337,6 +411,7 @@ class _Sound:
     media: Path
     sha256: str
     is_apart: bool = False
+    ranges: TimeRanges = ()
 
 
 @dataclass(frozen=True)

@@ -210,8 +210,8 @@ class _Pass:
         def look(clip: Clip) -> None:
             for path in filter(None, (clip.media, clip.reference, clip.mask)):
                 self.facts.of(path)
-            if clip.audio is not None:
-                self.facts.digest(clip.audio)
+            for path in filter(None, (clip.audio, clip.reference_audio)):
+                self.facts.digest(path)
 
         found = []
         saved = time.monotonic()

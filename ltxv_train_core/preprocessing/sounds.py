@@ -15,7 +15,7 @@ def sound_of(task: EncodeTask, rate: int, megapixels: float) -> Sound:
     Raises:
         DataError: it can't be read.
     """
-    seconds, start = task.size.frames / task.fps, task.selection.start / task.fps
+    seconds, start = task.size.frames / task.fps, task.start_seconds
     if task.is_apart:
         return read_sound_file(task.media, rate, seconds, start)
     silence = np.zeros((2, round(seconds * rate)), np.float32)

@@ -18,8 +18,8 @@ from ..datasets.stored_files import open_files
 from ..errors import DataError, ModelError
 from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from ..families.model import Model
-from ..families.names import AUDIO, LATENTS, MASK, TEXT_ENCODER
-from ..geometry import VideoSize
+from ..families.names import AUDIO, MASK, TEXT_ENCODER
+from ..geometry import SAME_SIZE, ReferenceScale, VideoSize
 from ..models.device import default_device
 from ..models.precision import text_encoder_dtype
 
@@ -111,10 +111,12 @@ def _stored(
     tensor: Tensor, stream: str, role: str, item: Example, kind: torch.dtype
 ) -> dict[str, Any]:
     if role == MASK:
+        if stream == AUDIO:
+            return {"mask": (~tensor[:, 0]).float()}
         shape = FAMILY.grid.latent(VideoSize.parse(item.size))
         return {"mask": (~tensor.expand(*shape)).float()}
     tensor = tensor.to(kind).contiguous()
-    if stream == AUDIO and role == LATENTS:
+    if stream == AUDIO:
         return {
             "latents": tensor,
             "num_time_steps": tensor.shape[1],
@@ -122,10 +124,12 @@ def _stored(
             "duration": VideoSize.parse(item.size).frames / item.fps,
         }
     _, frames, height, width = tensor.shape
+    target = FAMILY.grid.latent(VideoSize.parse(item.size))
+    scale = ReferenceScale.between(target, tensor.shape[1:]) or SAME_SIZE
     return {
         "latents": tensor,
         "num_frames": frames,
         "height": height,
         "width": width,
-        "fps": item.fps,
+        "fps": item.fps / scale.temporal,
     }

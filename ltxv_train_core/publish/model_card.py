@@ -59,7 +59,7 @@ def model_card(
         lora_file: its name in the repository.
         processes: how many trained it together.
     """
-    kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    kind = "IC-LoRA" if config.conditioning.reference_streams else "LoRA"
     if _is_full(config.model):
         kind = "transformer"
     base = _base_model(config.model.model_source)
@@ -112,7 +112,7 @@ def _base_model(model_source: str) -> str:
 def _front_matter(
     config: TrainingConfig, base: str, images: list[SampleImage], family: Family
 ) -> dict[str, Any]:
-    has_reference = config.conditioning.mode == "reference_video"
+    has_reference = "video" in config.conditioning.reference_streams
     lora = [] if _is_full(config.model) else ["lora", *(["ic-lora"] if has_reference else [])]
     facts: dict[str, Any] = {
         "library_name": "diffusers",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from ..config import (
     SECTIONS,
@@ -16,6 +16,7 @@ from ..config import (
     ValidationConfig,
     build,
 )
+from ..config.sections.conditioning import ConditioningMode
 from ..errors import ConfigurationError, DataError, cut
 from ..families.open import describe_model, open_model
 from ..models.precision import computes_bfloat16
@@ -132,7 +133,7 @@ def is_full(request: RecipeRequest) -> bool:
     return own.training_mode == "full" if own else request.goal == "full"
 
 
-def conditioning_mode(request: RecipeRequest) -> Literal["none", "reference_video"]:
+def conditioning_mode(request: RecipeRequest) -> ConditioningMode:
     """As the given section says, or the goal."""
     own = request.given(ConditioningConfig)
     if own:
@@ -169,7 +170,7 @@ def _prompts(request: RecipeRequest) -> tuple[str, ...]:
     """Raises `ConfigurationError` for prompts without the reference videos that an IC-LoRA samples by."""
     if not request.prompts or request.given(ValidationConfig):
         return ()
-    if conditioning_mode(request) == "reference_video":
+    if conditioning_mode(request) != "none":
         raise ConfigurationError(
             [
                 "prompts: samples of an IC-LoRA follow reference videos: give a validation section (on the canvas: "

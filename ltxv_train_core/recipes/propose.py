@@ -95,7 +95,7 @@ def _remarks(draft: Draft, config: TrainingConfig) -> Iterator[str]:
     request = draft.request
     if is_full(request) != (request.goal == "full"):
         yield f"model.training_mode {config.model.training_mode} is given; goal {request.goal} has the other"
-    if (conditioning_mode(request) == "reference_video") != (request.goal == "ic-lora"):
+    if (conditioning_mode(request) != "none") != (request.goal == "ic-lora"):
         yield f"conditioning.mode {config.conditioning.mode} is given; goal {request.goal} has the other"
     if config.acceleration.blocks_to_offload:
         away = byte_size(offloaded_bytes(config, draft.sizes))

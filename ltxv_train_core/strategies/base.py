@@ -4,7 +4,7 @@ Shapes: B batch, N tokens of the target, M tokens in all (N, then those of a ref
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -69,20 +69,29 @@ class StreamStep:
 
 @dataclass(frozen=True)
 class StepInputs:
-    """One forward pass, stream by stream."""
+    """One forward pass, stream by stream.
+
+    Attributes:
+        streams: those that are learned.
+        given: those that are clean as a whole, of which nothing is learned.
+    """
 
     streams: Mapping[str, StreamStep]
+    given: Mapping[str, StreamInput] = field(default_factory=dict)
 
     @property
     def seen(self) -> dict[str, StreamInput]:
         """What the model sees of each stream."""
-        return {name: step.seen for name, step in self.streams.items()}
+        return {name: step.seen for name, step in self.streams.items()} | dict(self.given)
 
     def to(self, device: torch.device) -> "StepInputs":
-        return StepInputs({name: step.to(device) for name, step in self.streams.items()})
+        return StepInputs(
+            {name: step.to(device) for name, step in self.streams.items()},
+            {name: seen.to(device) for name, seen in self.given.items()},
+        )
 
     def loss(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        """The weighted sum of the streams' losses.
+        """The weighted sum of the losses of the streams that are learned.
 
         Args:
             predictions: [B, M, C] of each stream.

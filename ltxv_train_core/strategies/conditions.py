@@ -9,7 +9,7 @@ with time first.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config import ConditioningConfig
 from ..datasets.dataset import StreamTensors
 from ..diffusion.draws import SampleDraws
-from ..families.names import LATENTS, MASK
+from ..families.names import AUDIO, LATENTS, MASK
 
 Condition = Callable[[StreamTensors, ConditioningConfig, SampleDraws], Tensor]
 """Marks [B, ...] (bool) what it gives of a batch of one stream."""
@@ -57,6 +57,18 @@ def spatial_crop(stream: StreamTensors, config: ConditioningConfig, draws: Sampl
     return given
 
 
+def audio_prefix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
+    given = _nothing(stream)
+    given[:, : config.audio_prefix_latents] = True
+    return given
+
+
+def audio_suffix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
+    given = _nothing(stream)
+    given[:, -config.audio_suffix_latents :] = True
+    return given
+
+
 def mask(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     marked = stream.get(MASK)
     return _nothing(stream) if marked is None else ~marked
@@ -70,14 +82,30 @@ CONDITIONS: dict[str, Condition] = {
     "mask": mask,
 }
 
+AUDIO_CONDITIONS: dict[str, Condition] = {
+    "audio_prefix": audio_prefix,
+    "audio_suffix": audio_suffix,
+    "audio_mask": mask,
+}
 
-def draw_given(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
+
+def conditions_of(stream: str) -> Mapping[str, Condition]:
+    """Those that a stream knows: a sound has no first frame."""
+    return AUDIO_CONDITIONS if stream == AUDIO else CONDITIONS
+
+
+def draw_given(
+    stream: StreamTensors,
+    config: ConditioningConfig,
+    draws: SampleDraws,
+    conditions: Mapping[str, Condition] = CONDITIONS,
+) -> Tensor:
     """Draws what each sample is given clean: bool [B, ...].
 
     A sample of which nothing would be left to learn is given nothing.
     """
     given = _nothing(stream)
-    for name, condition in CONDITIONS.items():
+    for name, condition in conditions.items():
         probability = getattr(config, f"{name}_conditioning_p")
         if probability > 0:
             chosen = draws.uniform() < probability

@@ -50,7 +50,9 @@ class TrainingLoop:
         source = open_source(config, report, control)
         metadata = lora_metadata(config, source, plan.dataset, plan.graph)
         _require_not_stopped(control)
-        self.sampler = RunSampler(config, source, self.processes, report, plan.graph)
+        self.sampler = RunSampler(
+            config, source, self.processes, report, plan.graph, plan.dataset.reference_scale
+        )
         _require_not_stopped(control)
         trainable = load_trainable(config, source, device, report, control)
         keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
@@ -79,12 +81,14 @@ class TrainingLoop:
                 raise Cancelled(_BEFORE_STEP_1)
             if self.processes.is_first or self.is_sharded:
                 self.saves.save()
+                self.saves.finish()
             if self.is_over and self.processes.is_first:
                 self._end_early()
         except Exception as error:
             self.saves.save_whole_steps(error)
             raise
         finally:
+            self.saves.close()
             self.runner.close()
 
     def _train(self) -> None:

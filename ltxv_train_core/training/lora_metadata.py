@@ -9,6 +9,7 @@ from .. import __version__
 from ..config import TrainingConfig
 from ..config.redact import model_name, shareable
 from ..datasets.dataset import TrainingDataset
+from ..families.names import VIDEO
 from ..families.open import Model
 from ..geometry import VideoSize
 
@@ -50,15 +51,28 @@ def lora_metadata(
     }
     if trigger := str(dataset.index.settings.get("id_token") or ""):
         facts["modelspec.trigger_phrase"] = trigger
-    if config.conditioning.mode == "reference_video":
-        facts["reference_downscale_factor"] = "1"
+    facts |= _reference_facts(config, dataset)
     if graph and config.checkpoints.embed_workflow:
         facts |= graph
     return facts
 
 
+def _reference_facts(config: TrainingConfig, dataset: TrainingDataset) -> dict[str, str]:
+    """How references of videos are to be made: ComfyUI's *Get IC-LoRA Parameters* reads the first; the others are
+    ltx-trainer's, where they aren't 1."""
+    if VIDEO not in config.conditioning.reference_streams:
+        return {}
+    scale = dataset.reference_scale
+    facts = {"reference_downscale_factor": str(scale.spatial)}
+    if scale.spatial > 1:
+        facts["reference_spatial_scale_factor"] = str(scale.spatial)
+    if scale.temporal > 1:
+        facts["reference_temporal_scale_factor"] = str(scale.temporal)
+    return facts
+
+
 def _description(config: TrainingConfig, base: str, dataset: TrainingDataset) -> str:
-    kind = "IC-LoRA" if config.conditioning.mode == "reference_video" else "LoRA"
+    kind = "IC-LoRA" if config.conditioning.reference_streams else "LoRA"
     if config.model.training_mode == "full":
         kind = "Transformer"
     return f"{kind} for {base}, trained on {len(dataset)} clips"

@@ -9,6 +9,7 @@ from ..config import TrainingConfig
 from ..datasets.dataset import TrainingDataset
 from ..events import Notice, Reporter
 from ..families.base import Denoiser
+from ..families.names import VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..lora.initialize import adapted_layers
@@ -116,14 +117,18 @@ def largest_sample(dataset: TrainingDataset) -> dict[str, int]:
     formats = family_named(dataset.index.family).streams
 
     def tokens(size: str, fps: float, reference: str, streams: tuple[str, ...]) -> dict[str, int]:
-        sizes = [size, reference] if dataset.reference_dir else [size]
-        return {
-            name: sum(formats[name].tokens(VideoSize.parse(one), fps) for one in sizes)
-            for name in streams
-        }
+        """Of a video's reference, which may be smaller, by its size; of another stream's by the clip's."""
+        whole, smaller = VideoSize.parse(size), VideoSize.parse(reference or size)
+        found = {name: formats[name].tokens(whole, fps) for name in streams}
+        for name in found.keys() & dataset.referenced:
+            found[name] += formats[name].tokens(smaller if name == VIDEO else whole, fps)
+        return found
 
     pairs = zip(dataset.items, dataset.reference_sizes, strict=True)
-    kinds = {(item.size, item.fps, reference, tuple(item.streams)) for item, reference in pairs}
+    kinds = {
+        (item.size, item.fps, reference, tuple(dataset.streams_of(item)))
+        for item, reference in pairs
+    }
     return max((tokens(*kind) for kind in kinds), key=lambda each: sum(each.values()))
 
 

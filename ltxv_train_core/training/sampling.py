@@ -8,6 +8,7 @@ from ..config import TrainingConfig
 from ..errors import Cancelled
 from ..events import Notice, Reporter
 from ..families.model import Model
+from ..geometry import SAME_SIZE, ReferenceScale
 from ..media.texts import no_graph
 from ..models.device import free_memory
 from .distributed import AgreedStop, Processes
@@ -27,6 +28,7 @@ class RunSampler:
         processes: Processes,
         report: Reporter,
         graph: Mapping[str, str] | None = None,
+        reference_scale: ReferenceScale = SAME_SIZE,
     ):
         """Encodes the prompts, where samples come at intervals. Made before the transformer is loaded: the
         text encoder needs its memory.
@@ -34,10 +36,12 @@ class RunSampler:
         Args:
             graph: the ComfyUI graph that trains, for the samples' files, unless
                 `checkpoints.embed_workflow` is off.
+            reference_scale: of the data set's reference videos, and so of those of samples.
         """
         self.texts = _texts_of_files(graph, config.checkpoints.embed_workflow)
         self.config, self.source, self.device = config, source, processes.device
         self.processes, self.report = processes, report
+        self.reference_scale = reference_scale
         self.is_sharded = is_sharded(config, processes.count)
         self.takes_part = processes.is_first or self.is_sharded
         self.validator = self._prepared()
@@ -63,13 +67,16 @@ class RunSampler:
         """Takes part in what the first process encodes."""
         made = None
         if self.processes.is_first:
-            made = Validator.prepare(self.config, self.source, self.device, asked)
+            made = Validator.prepare(
+                self.config, self.source, self.device, asked, self.reference_scale
+            )
         if not self.is_sharded:
             return made
         requests = self.processes.agree(None if made is None else made.requests)
         if requests is None:
             return None
-        return Validator(self.config.validation, self.source, self.device, requests)
+        streams = self.config.conditioning.seen_streams
+        return Validator(self.config.validation, self.source, self.device, requests, streams)
 
     def _sample(self, runner: StepRunner, folder: Path) -> None:
         if (validator := self._when_asked()) is None:

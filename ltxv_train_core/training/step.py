@@ -103,16 +103,19 @@ class StepRunner:
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
             memory_bytes=peak_bytes(self.device),
-            loss_by_noise=next(iter(bands.values())).means(),
-            **self._losses_with_sound(bands),
+            **self._losses_by_stream(bands),
         )
 
-    def _losses_with_sound(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
-        """The fields of `StepCompleted` that tell of video and audio apart; none of a run without sound."""
+    def _losses_by_stream(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
+        """The fields of `StepCompleted` that tell of noise levels, and of video and audio apart where a run learns
+        both."""
         losses = {name: self._mean_loss(each) for name, each in bands.items()}
-        if math.isnan(losses.get(AUDIO, math.nan)):
-            return {}
+        learned = [name for name, loss in losses.items() if not math.isnan(loss)]
+        first = bands[learned[0] if learned else next(iter(bands))]
+        if AUDIO not in learned or len(learned) == 1:
+            return {"loss_by_noise": first.means()}
         return {
+            "loss_by_noise": first.means(),
             "video_loss": losses[VIDEO],
             "audio_loss": losses[AUDIO],
             "audio_loss_by_noise": bands[AUDIO].means(),

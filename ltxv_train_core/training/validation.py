@@ -4,14 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config import AccelerationConfig, TrainingConfig, ValidationConfig
 from ..diffusion.sampler import (
-    ConditioningLatents,
     SampleRequest,
     SamplerSettings,
     SpatioTemporalGuidance,
@@ -20,24 +19,23 @@ from ..diffusion.sampler import (
 from ..errors import DataError, LTXVTrainError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal
 from ..families.base import Denoiser, Embedding
-from ..families.model import Vae
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model
-from ..geometry import VideoSize
+from ..geometry import SAME_SIZE, ReferenceScale
 from ..media.sheet import contact_sheet
-from ..media.tensors import frames_to_tensor
+from ..media.sound import Sound
+from ..media.sound_picture import sound_picture
 from ..media.texts import png_texts
-from ..media.video import read_frames
 from ..media.write import write_video
 from ..memory_errors import is_out_of_memory
 from ..models.device import free_memory
-from ..models.precision import text_encoder_dtype, vae_dtype
+from ..models.precision import text_encoder_dtype
 from ..runs.failures import PromptMemoryError
 from ..storage.atomic import atomic_path
-from ..storage.paths import as_path
 from ..storage.tensors import write_safetensors
 from .decoding import SoundDecoder, VideoDecoder
 from .sample_settings import sample_settings
+from .validation_media import encode_media
 
 
 class SampleError(LTXVTrainError):
@@ -50,29 +48,39 @@ class Validator:
 
     The VAE is loaded for the moment it decodes in: neither it nor the text encoder is in memory
     while steps run.
+
+    Attributes:
+        streams: those that are sampled; None: all of the family's.
     """
 
     config: ValidationConfig
     source: Model
     device: torch.device
     requests: tuple[SampleRequest, ...]
+    streams: frozenset[str] | None = None
 
     @classmethod
     def prepare(
-        cls, config: TrainingConfig, source: Model, device: torch.device, asked: bool = False
+        cls,
+        config: TrainingConfig,
+        source: Model,
+        device: torch.device,
+        asked: bool = False,
+        reference_scale: ReferenceScale = SAME_SIZE,
     ) -> "Validator | None":
-        """Encodes prompts, images and reference videos; None when there is nothing to sample.
+        """Encodes prompts, and the media that they come with; None when there is nothing to sample.
 
         Args:
             asked: samples are wanted now, whether or not there is an interval.
+            reference_scale: how much smaller than the samples their reference videos are.
 
         Raises:
-            DataError: when an image or a reference video can't be read.
+            DataError: when a picture, a video or a sound can't be read.
         """
         wanted = config.validation
         if not wanted.prompts or (wanted.interval is None and not asked):
             return None
-        media = _encode_media(wanted, source, device)
+        media = encode_media(wanted, source, device, reference_scale)
         texts = [*wanted.prompts, wanted.negative_prompt]
         prompts = _encode_prompts(texts, source, device, config.acceleration)
         requests = tuple(
@@ -80,7 +88,7 @@ class Validator:
             for i in range(len(wanted.prompts))
             for k in range(wanted.videos_per_prompt)
         )
-        return cls(wanted, source, device, requests)
+        return cls(wanted, source, device, requests, config.conditioning.seen_streams)
 
     def is_due(self, step: int, last_step: int) -> bool:
         """Whether samples are wanted after a step; step 0 is the base model."""
@@ -121,8 +129,13 @@ class Validator:
     ) -> Iterator[dict[str, Tensor]]:
         """Normalised latents [1, C, ...] of each stream, request by request as they are sampled."""
         how = sample_settings(self.config, self.source.sampling)
+        shapes = self.source.family.latent_shapes(self.config.size, self.config.frame_rate)
         settings = SamplerSettings(
-            shapes=self.source.family.latent_shapes(self.config.size, self.config.frame_rate),
+            shapes={
+                name: shape
+                for name, shape in shapes.items()
+                if self.streams is None or name in self.streams
+            },
             steps=how.steps,
             guidance_scale=how.guidance_scale,
             fps=self.config.frame_rate,
@@ -153,13 +166,14 @@ class Validator:
         for number, latents in enumerate(sampled):
             path = folder / f"{number:03d}.mp4"
             with _kept_where_it_fails(latents, path.with_suffix(".safetensors")):
-                video = decoder.decode(latents[VIDEO][0])
                 sound = sound_decoder.decode(latents[AUDIO][0]) if AUDIO in latents else None
+                video = self._seen(decoder, latents, sound)
             write_video(path, video, self.config.frame_rate, sound=sound, metadata=texts)
             report(Progress("decode", number + 1, len(self.requests), "video"))
             paths.append(path)
-            videos.append(video)
-            sounds.append(sound)
+            is_seen = VIDEO in latents
+            videos.append(video if is_seen else video[:1])
+            sounds.append(sound if is_seen else None)
         sheet = folder / "sheet.png"
         labels = [p for p in self.config.prompts for _ in range(self.config.videos_per_prompt)]
         drawn = contact_sheet(
@@ -168,6 +182,16 @@ class Validator:
         with atomic_path(sheet) as temporary:
             drawn.save(temporary, pnginfo=png_texts(texts))
         return SamplesWritten(step, tuple(paths), sheet)
+
+    def _seen(
+        self, decoder: VideoDecoder, latents: Mapping[str, Tensor], sound: Sound | None
+    ) -> np.ndarray:
+        """The video, uint8 [F, H, W, 3]; of a sound alone a picture of it."""
+        if VIDEO in latents:
+            return decoder.decode(latents[VIDEO][0])
+        assert sound is not None, "samples are videos, sounds or both"
+        picture = np.asarray(sound_picture(sound, self.config.size.width))
+        return np.repeat(picture[None], self.config.size.frames, axis=0)
 
 
 @contextmanager
@@ -204,29 +228,3 @@ def _encode_prompts(
     del encoder
     free_memory()
     return embeddings
-
-
-def _encode_media(
-    config: ValidationConfig, source: Model, device: torch.device
-) -> list[dict[str, Any]]:
-    """The reference video and the first frame of each prompt, where there are any, by stream."""
-    media: list[dict[str, Any]] = [{} for _ in config.prompts]
-    if config.reference_videos is None and config.images is None:
-        return media
-    vae = source.load_vae(vae_dtype(device)).to(device)
-    whole = config.size
-    image = VideoSize(whole.width, whole.height, 1)
-    shape = source.family.latent_shapes(whole, config.frame_rate)[VIDEO]
-    for one, path in zip(media, config.reference_videos or (), strict=False):
-        one["references"] = {VIDEO: _encode(vae, path, whole)}
-    for one, path in zip(media, config.images or (), strict=False):
-        first = _encode(vae, path, image)
-        one["given"] = {VIDEO: ConditioningLatents.beginning(first, shape)}
-    del vae
-    free_memory()
-    return media
-
-
-def _encode(vae: Vae, path: str, size: VideoSize) -> Tensor:
-    """The normalised latents [C, f, h, w] of a media file brought to a size."""
-    return vae.encode(frames_to_tensor(read_frames(as_path(path), size)))[0]

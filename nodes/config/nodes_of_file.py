@@ -58,5 +58,5 @@ def _differs(section: Section) -> bool:
 def _train(sections: Mapping[str, Any]) -> str:
     if sections["model"].training_mode == "full":
         return "LTXVTrainModel"
-    is_ic_lora = sections["conditioning"].mode == "reference_video"
+    is_ic_lora = bool(sections["conditioning"].reference_streams)
     return "LTXVTrainICLoRA" if is_ic_lora else "LTXVTrainLoRA"

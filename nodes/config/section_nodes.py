@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from comfy_api.latest import io
 
-from ...ltxv_train_core.config import SECTIONS, from_widgets, options
+from ...ltxv_train_core.config import SAMPLE_MEDIA, SECTIONS, from_widgets, options
 from ..comfy.folders import input_path
 from ..comfy.model_files import (
     chosen_file_problems,
@@ -23,7 +23,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
 
-PATHS = {"preprocessed_data_root", "load_checkpoint", "images", "reference_videos"}
+PATHS = {"preprocessed_data_root", "load_checkpoint", *SAMPLE_MEDIA}
 
 
 class SectionNode(io.ComfyNode):

@@ -41,10 +41,16 @@ def state_of(manifest: Manifest) -> str:
     files = [
         (clip, path)
         for clip in manifest.clips
-        for path in (clip.media, clip.reference, clip.mask, clip.audio)
+        for path in (clip.media, clip.reference, clip.mask, clip.audio, clip.reference_audio)
     ]
     states = [
-        (clip.name, clip.captions, clip.speech, path.stat().st_size, path.stat().st_mtime_ns)
+        (
+            clip.name,
+            clip.captions,
+            (clip.speech, clip.audio_mask),
+            path.stat().st_size,
+            path.stat().st_mtime_ns,
+        )
         for clip, path in files
         if path is not None
     ]

@@ -15,6 +15,8 @@ _COLUMNS = {
     "mask_column": "mask",
     "audio_column": "audio",
     "speech_column": "speech",
+    "reference_audio_column": "reference_audio",
+    "audio_mask_column": "audio_mask",
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
@@ -35,8 +35,11 @@ RUN = ROOT + "/{name}"
 
 logger = logging.getLogger("ltxv_train")
 
-_REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; media-src data:"
-"""A run may be a stranger's: its page has no part in this server's pages, and no scripts."""
+_OWN_FILE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of what other sites' pages shall not use, nor a browser take for something else."""
 
 Body = dict[str, Any]
 Change = Callable[[web.Request, Body], Any]
@@ -99,15 +102,13 @@ def _lora_layers(request: web.Request) -> dict[str, Any]:
 def _report(request: web.Request) -> web.Response:
     from ...ltxv_train_core.publish.report.page import report_html
 
-    return web.Response(
-        text=report_html(_run(request)),
-        content_type="text/html",
-        headers={
-            "Content-Security-Policy": _REPORT_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        },
-    )
+    run = _run(request)
+    # A run may be a stranger's: to be saved, not to be shown as a page of this server.
+    headers = {
+        **_OWN_FILE,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(run.name)}.html",
+    }
+    return web.Response(text=report_html(run), content_type="text/html", headers=headers)
 
 
 def _lora_file(request: web.Request) -> Path:
@@ -292,11 +293,7 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
     if isinstance(value, web.Response):
         return value
     if isinstance(value, Path):
-        headers = {
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }
-        return web.FileResponse(value, headers=headers)
+        return web.FileResponse(value, headers=_OWN_FILE)
     if not isinstance(value, bytes):
         value = _json({"ok": True} if value is None else value)
     return web.Response(body=value, content_type="application/json", charset="utf-8")

@@ -232,10 +232,10 @@ class LTXVTrainLoRA(TrainNode):
     def prepare(cls, values: ConfigValues) -> ConfigValues:
         """Refuses an IC-LoRA, which has a node of its own."""
         conditioning = values.get("conditioning", ConditioningConfig())
-        if conditioning.mode == "reference_video":
+        if conditioning.reference_streams:
             raise ConfigurationError(
                 [
-                    "conditioning.mode is 'reference_video', which trains an IC-LoRA: use the node "
+                    f"conditioning.mode is {conditioning.mode!r}, which trains an IC-LoRA: use the node "
                     "Train LTXV IC-LoRA (LTXVTrainICLoRA), or set the mode to 'none'"
                 ]
             )
@@ -250,7 +250,8 @@ class LTXVTrainICLoRA(TrainNode):
     display_name = "Train LTXV IC-LoRA"
     description = (
         "Teaches LTX-Video to follow a second video, such as its edges or depth, as a small IC-LoRA "
-        "file. The data set needs reference videos; conditioning.mode is set to reference_video. "
+        "file; with LTX-2 a second sound, too. The data set needs references; a conditioning.mode of none counts "
+        "as reference_video. "
         "Cancel stops within a step and keeps the checkpoint; the same configuration queued again "
         "resumes from there, or reuses the finished LoRA."
     )
@@ -258,8 +259,10 @@ class LTXVTrainICLoRA(TrainNode):
 
     @classmethod
     def prepare(cls, values: ConfigValues) -> ConfigValues:
-        """Sets conditioning.mode to reference_video."""
+        """Sets conditioning.mode to reference_video, where it names no reference."""
         conditioning = values.get("conditioning", ConditioningConfig())
+        if conditioning.reference_streams:
+            return super().prepare(values)
         return super().prepare(
             {**values, "conditioning": conditioning.model_copy(update={"mode": "reference_video"})}
         )

@@ -18,7 +18,7 @@ export class CurrentRun {
     this.title = element("span", { class: "ltxv-name" });
     this.folder = element("span", { class: "ltxv-folder", title: "Its folder" });
     this.note = element("div", { class: "ltxv-note" });
-    this.heldOut = element("div", { class: "ltxv-note" });
+    this.heldOut = element("div", { class: "ltxv-held-out" });
     this.message = element("div", { class: "ltxv-message", role: "status" });
     this.cause = element("div", { class: "ltxv-message" });
     this.cause.dataset.error = true;

@@ -5,13 +5,15 @@
 Tensors are named `case/what`. Inputs of a case: `features` [1, L, W] before the connectors, `video`
 [1, 128, f, h, w], `video_levels` [1, N], and where it has them `audio` [1, 8, T, 16], `audio_levels` [1, T];
 for guides, which lie behind the target's frames, `mask` [1, 1, f, h, w] (below 0: no token) and `keyframes`
-[1, 3, tokens, 2]. Results: `text`, `video`, `audio`; `unused`: how many of the LoRA's keys patch nothing.
+[1, 3, tokens, 2]; `apart`: no attention between the streams;
+`sound_reference` [1, T', 128]. Results: `text`, `video`, `audio`; `unused`: how many of the LoRA's keys patch nothing.
 """
 
 import sys
 from typing import Any
 
 FPS = 24.0
+APART = {"a2v_cross_attn": False, "v2a_cross_attn": False}
 
 
 def answers(model: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -34,9 +36,10 @@ def answers(model: Any, given: dict[str, Any]) -> dict[str, Any]:
                 text,
                 None,
                 frame_rate=FPS,
-                transformer_options={},
+                transformer_options=APART if "apart" in one else {},
                 keyframe_idxs=one.get("keyframes"),
                 denoise_mask=one.get("mask"),
+                ref_audio={"tokens": one["sound_reference"]} if "sound_reference" in one else None,
             )
         if isinstance(output, list):
             found[f"{name}/audio"] = output[1]

@@ -44,6 +44,12 @@ class VideoFormat:
     def tokens(self, size: VideoSize, fps: float) -> int:
         return GRID.latent(size).tokens
 
+    def takes_reference(self, shape: Sequence[int], size: VideoSize, fps: float) -> bool:
+        return tuple(shape) == GRID.latent(size)
+
+    def seconds(self, latent: int, fps: float) -> tuple[float, float]:
+        raise NotImplementedError
+
 
 class LightFormat:
     """A point for every second frame, whatever the grid."""
@@ -56,6 +62,12 @@ class LightFormat:
 
     def tokens(self, size: VideoSize, fps: float) -> int:
         return self.latent_shape(size, fps)[0]
+
+    def takes_reference(self, shape: Sequence[int], size: VideoSize, fps: float) -> bool:
+        return False
+
+    def seconds(self, latent: int, fps: float) -> tuple[float, float]:
+        raise NotImplementedError
 
 
 class PixelVae:
@@ -134,7 +146,12 @@ class ToyStream:
         grid = torch.stack([axis.flatten() for axis in axes]).float()
         return grid.expand(len(fps), -1, -1)
 
-    reference_positions = positions
+    noises_references: bool = True
+
+    def reference_positions(
+        self, shape: Sequence[int], target: Sequence[int], fps: Tensor
+    ) -> Tensor:
+        return self.positions(shape, fps)
 
     def shift(self, tokens: int) -> float:
         return 0.5

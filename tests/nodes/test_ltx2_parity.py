@@ -70,12 +70,21 @@ def cases(generation: str) -> dict[str, Case]:
     alone = {"features": features, "video": video, "video_levels": level}
     sound = {"audio": audio, "audio_levels": torch.full((1, SOUNDS), 0.4)}
     both = alone | sound
+    reference = torch.randn(1, SOUNDS, 128)
+    first_clean_and_guide = torch.cat([first_clean, torch.zeros_like(level)], dim=1)
     return {
         "both": both,
         "alone": alone,
         "first frame": both | {"video_levels": first_clean},
+        "sound clean": both | {"audio_levels": torch.zeros(1, SOUNDS)},
+        "picture clean": both | {"video_levels": torch.zeros_like(level)},
+        "sound alone": both | {"apart": torch.ones(1)},
         "guide 1": both | guided(video, level, 1),
         "guide 2": both | guided(video, level, 2),
+        "sound reference": both | {"sound_reference": reference},
+        "guide 2 and sound reference": both
+        | guided(video, level, 2)
+        | {"sound_reference": reference, "video_levels": first_clean_and_guide},
     }
 
 
@@ -156,9 +165,9 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None, adapter: str = 
         factor = 2 if holes.any() else 1
         guide = case["video"][:, :, FRAMES:, ::factor, ::factor]
         tokens = stream.to_tokens(guide)
-        where = stream.reference_positions(guide.shape[2:], fps, factor)
+        where = stream.reference_positions(guide.shape[2:], target.shape[2:], fps)
         seen = seen.followed_by(StreamInput(tokens, torch.zeros(tokens.shape[:2]), where))
-    inputs = {VIDEO: seen}
+    inputs = {} if "apart" in case else {VIDEO: seen}
     if "audio" in case:
         sound = denoiser.streams[AUDIO]
         inputs[AUDIO] = StreamInput(
@@ -166,11 +175,17 @@ def ours(checkpoint: Path, case: Case, lora: Path | None = None, adapter: str = 
             case["audio_levels"],
             sound.positions(case["audio"].shape[2:], fps),
         )
+        if "sound_reference" in case:
+            tokens = case["sound_reference"]
+            where = sound.reference_positions((tokens.shape[1], 16), (SOUNDS, 16), fps)
+            reference = StreamInput(tokens, torch.zeros(tokens.shape[:2]), where)
+            inputs[AUDIO] = inputs[AUDIO].followed_by(reference)
     found = denoiser.denoise(inputs, Text.padded([text]))
     answer = {
         "text": torch.cat(list(text.values()), dim=-1)[None],
-        "video": stream.to_latents(found[VIDEO][:, :count], (FRAMES, ROWS, COLUMNS)),
     }
+    if VIDEO in found:
+        answer["video"] = stream.to_latents(found[VIDEO][:, :count], (FRAMES, ROWS, COLUMNS))
     if "audio" in case:
         answer["audio"] = denoiser.streams[AUDIO].to_latents(found[AUDIO], (SOUNDS, 16))
     return answer

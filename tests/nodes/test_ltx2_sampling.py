@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from ltxv_train_core.config import SECTIONS, to_widgets
+from ltxv_train_core.config import SECTIONS, LoRAConfig, to_widgets
 from ltxv_train_core.demo import recipe
 from ltxv_train_core.demo.with_sound import TASK, run_demo_with_sound
 from ltxv_train_core.diffusion.sampler import (
+    ConditioningLatents,
     SampleRequest,
     SamplerSettings,
     SpatioTemporalGuidance,
@@ -24,6 +25,8 @@ from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
 from ltxv_train_core.families.names import AUDIO, VIDEO
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.lora.file import add_trained_lora, lora_tensors, write_lora_file
+from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.media.sound import read_sound
 from ltxv_train_core.media.video import read_frames
 from tests.graph import Graph, Node
@@ -61,7 +64,7 @@ class Stock:
             batch_size=1,
             audio_vae=self.audio_vae,
         )
-        self.video = video
+        self.video, self.audio = video, audio
         self.empty = graph.add("LTXVConcatAVLatent", video_latent=video, audio_latent=audio)
 
     def prompts(self, text: str) -> Node:
@@ -72,21 +75,42 @@ class Stock:
             "LTXVConditioning", positive=both[0], negative=both[1], frame_rate=float(FPS)
         )
 
-    def sampled(self, model: Node, text: str, seed: int, sigmas: Node, **scales: float) -> Node:
+    def keeping(self, name: str) -> Node:
+        """The empty latents with a given one in the place of its stream's: a file of ComfyUI's input folder."""
+        graph = self.graph
+        kept = graph.add(
+            "SetLatentNoiseMask",
+            samples=graph.add("LoadLatent", latent=f"{name}.latent"),
+            mask=graph.add("SolidMask", value=0.0, width=16, height=16),
+        )
+        streams = {"video": self.video, "audio": self.audio} | {name: kept}
+        return graph.add(
+            "LTXVConcatAVLatent", **{f"{each}_latent": latent for each, latent in streams.items()}
+        )
+
+    def sampled(
+        self,
+        model: Node,
+        text: str,
+        seed: int,
+        sigmas: Node,
+        latent: Node | None = None,
+        **scales: float,
+    ) -> Node:
         """Video and audio latents."""
         graph, prompts = self.graph, self.prompts(text)
         guider = graph.add(
             "LTXVDualCFGGuider", model=model, positive=prompts[0], negative=prompts[1], **scales
         )
-        latent = graph.add(
+        sampled = graph.add(
             "SamplerCustomAdvanced",
             noise=graph.add("RandomNoise", noise_seed=seed),
             guider=guider,
             sampler=graph.add("KSamplerSelect", sampler_name="euler"),
             sigmas=sigmas,
-            latent_image=self.empty,
+            latent_image=self.empty if latent is None else latent,
         )
-        return graph.add("LTXVSeparateAVLatent", av_latent=latent)
+        return graph.add("LTXVSeparateAVLatent", av_latent=sampled)
 
     def save(self, latents: Node, name: str) -> None:
         """As an mp4 with sound, by the stock VAE and audio VAE."""
@@ -214,3 +238,145 @@ def test_guidance_of_each_modality_is_comfyuis(host: Host) -> None:
             assert error < 1e-3
     assert all((led[name] - found[name]).abs().max() > 0.1 for name in (VIDEO, AUDIO))
     assert (other[AUDIO] - found[AUDIO]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_what_is_given_of_one_modality_is_kept_as_by_comfyui(host: Host) -> None:
+    """A sound or a video that ComfyUI masks as a whole: the other one is sampled for it, as here."""
+    model = open_model(MINIATURE)
+    denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
+    shapes = model.family.latent_shapes(VideoSize.parse(SIZE), FPS)
+    tokens = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    levels = denoiser.sampling_levels(STEPS, tokens)
+    prompt, negative = model.load_text_encoder().encode([PROMPT, ""])
+    generator = torch.Generator().manual_seed(1)
+    given = {
+        name: torch.randn(denoiser.streams[name].channels, *shape, generator=generator)
+        for name, shape in shapes.items()
+    }
+    for name, latents in given.items():
+        tensors = {"latent_tensor": latents[None], "latent_format_version_0": torch.tensor([])}
+        save_file(tensors, host.base / "input" / f"{name}.latent")
+
+    graph = Graph()
+    stock = Stock(graph, host)
+    sigmas = graph.add("ManualSigmas", sigmas=", ".join(f"{each:.9f}" for each in levels.tolist()))
+    scales = {"video_cfg": VIDEO_SCALE, "audio_cfg": VIDEO_SCALE}
+    for name in given:
+        latents = stock.sampled(stock.base, PROMPT, SEED, sigmas, stock.keeping(name), **scales)
+        for number, stream in enumerate((VIDEO, AUDIO)):
+            graph.add("SaveLatent", samples=latents[number], filename_prefix=f"{name}-{stream}")
+    run(host, graph.prompt, seconds=300).succeeded()
+    settings = SamplerSettings(
+        shapes, STEPS, VIDEO_SCALE, fps=FPS, levels=tuple(levels[:-1].tolist())
+    )
+    for name, latents in given.items():
+        whole = ConditioningLatents.beginning(latents, shapes[name])
+        request = SampleRequest(prompt, negative, SEED, given={name: whole})
+        found = sample_here(denoiser, [request], settings)
+        assert torch.equal(found[name][0], latents)
+        for stream in (VIDEO, AUDIO):
+            (file,) = (host.base / "output").glob(f"{name}-{stream}_*.latent")
+            theirs = load_file(file)["latent_tensor"]
+            error = (found[stream] - theirs).abs().max() / theirs.abs().max()
+            print(name, stream, f"{error:.1e}")
+            assert error < 1e-3
+
+
+def reference_lora(host: Host) -> str:
+    """An IC-LoRA with an effect that shows, as training writes one on references three times smaller."""
+    model = open_model(MINIATURE)
+    transformer = model.load_transformer(torch.float32)
+    add_lora(transformer, LoRAConfig(rank=4, alpha=4), 0)
+    torch.manual_seed(4)
+    for name, parameter in transformer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    file = models_folder(host, "loras") / "references.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"reference_downscale_factor": "3"}
+    write_lora_file(file, lora_tensors(transformer), 4, 4, facts, torch.float32)
+    return file.name
+
+
+@torch.no_grad()
+def test_references_of_both_modalities_are_followed_as_by_comfyui(host: Host) -> None:
+    """An IC-LoRA with a smaller reference video and a reference sound, by ComfyUI's guide and reference nodes:
+    the factor comes from the LoRA's metadata."""
+    lora = reference_lora(host)
+    model = open_model(MINIATURE)
+    transformer = model.load_transformer(torch.float32)
+    denoiser = model.transformer.denoiser(transformer)
+    shapes = model.family.latent_shapes(VideoSize.parse(SIZE), FPS)
+    levels = denoiser.sampling_levels(STEPS, {VIDEO: int(np.prod(shapes[VIDEO]))})
+    prompt, negative = model.load_text_encoder().encode([PROMPT, ""])
+
+    graph = Graph()
+    stock = Stock(graph, host)
+    sigmas = graph.add("ManualSigmas", sigmas=", ".join(f"{each:.9f}" for each in levels.tolist()))
+    patched = graph.add("LoraLoaderModelOnly", model=stock.base, lora_name=lora, strength_model=1.0)
+    prompts = stock.prompts(PROMPT)
+    guided = graph.add(
+        "LTXVAddGuide",
+        positive=prompts[0],
+        negative=prompts[1],
+        vae=stock.base[2],
+        latent=stock.video,
+        image=graph.add("EmptyImage", width=32, height=32, batch_size=17, color=0x3070B0),
+        frame_idx=0,
+        strength=1.0,
+        iclora_parameters=graph.add("GetICLoRAParameters", iclora_model=patched),
+    )
+    heard = graph.add(
+        "LTXVReferenceAudio",
+        model=patched,
+        positive=guided[0],
+        negative=guided[1],
+        reference_audio=graph.add("EmptyAudio", duration=1.4, sample_rate=16000, channels=2),
+        audio_vae=stock.audio_vae,
+        identity_guidance_scale=0.0,
+        start_percent=0.0,
+        end_percent=1.0,
+    )
+    both = graph.add("LTXVConcatAVLatent", video_latent=guided[2], audio_latent=stock.audio)
+    guider = graph.add(
+        "LTXVDualCFGGuider",
+        model=heard[0],
+        positive=heard[1],
+        negative=heard[2],
+        video_cfg=VIDEO_SCALE,
+        audio_cfg=VIDEO_SCALE,
+    )
+    latent = graph.add(
+        "SamplerCustomAdvanced",
+        noise=graph.add("RandomNoise", noise_seed=SEED),
+        guider=guider,
+        sampler=graph.add("KSamplerSelect", sampler_name="euler"),
+        sigmas=sigmas,
+        latent_image=both,
+    )
+    split = graph.add("LTXVSeparateAVLatent", av_latent=latent)
+    cropped = graph.add("LTXVCropGuides", positive=heard[1], negative=heard[2], latent=split[0])
+    graph.add("SaveLatent", samples=cropped[2], filename_prefix="references-video")
+    graph.add("SaveLatent", samples=split[1], filename_prefix="references-audio")
+    run(host, graph.prompt, seconds=300).succeeded()
+
+    frames = torch.tensor([0x30, 0x70, 0xB0]).div(255).view(1, 3, 1, 1, 1).expand(1, 3, 17, 32, 32)
+    references = {
+        VIDEO: model.load_vae().encode(frames * 2 - 1)[0],
+        AUDIO: model.load_audio_vae().encode(torch.zeros(1, 2, round(1.4 * 16000)))[0],
+    }
+    settings = SamplerSettings(
+        shapes, STEPS, VIDEO_SCALE, fps=FPS, levels=tuple(levels[:-1].tolist())
+    )
+    add_trained_lora(transformer, models_folder(host, "loras") / lora)
+    request = SampleRequest(prompt, negative, SEED, references=references)
+    found = sample_here(denoiser, [request], settings)
+    alone = sample_here(denoiser, [SampleRequest(prompt, negative, SEED)], settings)
+    for name in (VIDEO, AUDIO):
+        (file,) = (host.base / "output").glob(f"references-{name}_*.latent")
+        theirs = load_file(file)["latent_tensor"]
+        error = (found[name] - theirs).abs().max() / theirs.abs().max()
+        print("references", name, f"{error:.1e}")
+        assert error < 1e-3
+        assert (alone[name] - theirs).abs().max() > 0.1

@@ -154,7 +154,9 @@ def test_the_configuration_as_text_and_as_options(host: Host, run: RunFolder, ur
 def test_the_page_of_a_run_is_no_part_of_this_server(host: Host, run: RunFolder, url: str) -> None:
     answer = ask(host, f"{url}/report")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    disposition = f"attachment; filename*=UTF-8''{quote(run.name)}.html"
+    assert answer.headers["Content-Disposition"] == disposition
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     page = answer.content.decode("utf-8")
     assert "<h1>a &lt;b&gt;bold näme-0123</h1>" in page
     assert "finished, step 40 of 40" in page

@@ -2,6 +2,11 @@ from typing import ClassVar, Literal
 
 from ..base import Section, option
 
+ConditioningMode = Literal["none", "reference_video", "reference_audio", "reference_video_audio"]
+Modalities = Literal["joint", "video", "audio", "audio_to_video", "video_to_audio"]
+
+_VIDEO, _AUDIO = "video", "audio"
+
 
 class ConditioningConfig(Section):
     """The section `conditioning`."""
@@ -10,8 +15,10 @@ class ConditioningConfig(Section):
         "Conditions besides the caption (first frames, references, masks), and caption dropout."
     )
 
-    mode: Literal["none", "reference_video"] = option(
-        "none", "none: an ordinary LoRA. reference_video: an IC-LoRA that follows a second video."
+    mode: ConditioningMode = option(
+        "none",
+        "none: an ordinary LoRA. reference_video: an IC-LoRA that follows a second video. For a model with sound, "
+        "reference_audio: one that follows a second sound; reference_video_audio: both.",
     )
     first_frame_conditioning_p: float = option(
         0.1,
@@ -98,6 +105,73 @@ class ConditioningConfig(Section):
         le=1.0,
         step=0.01,
     )
+    modalities: Modalities = option(
+        "joint",
+        "For a model with sound: what is learned. joint: video and sound together, as far as clips have sound. "
+        "video, audio: that alone; the model sees nothing of the other. audio_to_video: videos for a given "
+        "sound, which stays clean. video_to_audio: sounds for a given video.",
+    )
+
+    audio_prefix_conditioning_p: float = option(
+        0.0,
+        "For a model with sound: probability that a sample keeps the beginning of its sound clean (to extend "
+        "sounds forwards).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    audio_prefix_latents: int = option(
+        25,
+        "Latents of the sound's clean beginning; 25 are a second.",
+        ge=1,
+        le=100_000,
+        advanced=True,
+    )
+    audio_suffix_conditioning_p: float = option(
+        0.0,
+        "For a model with sound: probability that a sample keeps the end of its sound clean (to extend sounds "
+        "backwards).",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    audio_suffix_latents: int = option(
+        25,
+        "Latents of the sound's clean end; 25 are a second.",
+        ge=1,
+        le=100_000,
+        advanced=True,
+    )
+    audio_mask_conditioning_p: float = option(
+        0.0,
+        "For a model with sound: probability that a sample keeps clean what its mask of the sound doesn't name "
+        "(to replace a part of a sound). The data set needs the column audio_mask.",
+        ge=0.0,
+        le=1.0,
+        step=0.01,
+        advanced=True,
+    )
+
+    @property
+    def reference_streams(self) -> frozenset[str]:
+        """Streams that follow a reference."""
+        named = self.mode.removeprefix("reference_").split("_")
+        return frozenset(named) if self.mode != "none" else frozenset()
+
+    @property
+    def seen_streams(self) -> frozenset[str] | None:
+        """What each clip must have and the model sees; None: what there is."""
+        if self.modalities == "joint":
+            return None
+        alone = frozenset({self.modalities})
+        return alone if self.modalities in (_VIDEO, _AUDIO) else frozenset({_VIDEO, _AUDIO})
+
+    @property
+    def given_stream(self) -> str | None:
+        """The stream that stays clean as a whole, and is not learned."""
+        return {"audio_to_video": _AUDIO, "video_to_audio": _VIDEO}.get(self.modalities)
 
     def whole_clip_problems(self, longest: int, where: str) -> list[str]:
         """Beginnings and ends that would leave nothing of any clip to be learned, a line each.
@@ -114,6 +188,22 @@ class ConditioningConfig(Section):
                 ("suffix", self.suffix_conditioning_p, self.suffix_frames),
             )
             if chance > 0 and frames >= longest
+        ]
+
+    def whole_sound_problems(self, longest: int, where: str) -> list[str]:
+        """The same of sounds.
+
+        Args:
+            longest: latents in time of the longest sound; 0 where there is none.
+        """
+        return [
+            f"conditioning.audio_{name}_latents: {latents} latents stay clean, and the longest sound of {where} has "
+            f"{longest}: choose fewer than that"
+            for name, chance, latents in (
+                ("prefix", self.audio_prefix_conditioning_p, self.audio_prefix_latents),
+                ("suffix", self.audio_suffix_conditioning_p, self.audio_suffix_latents),
+            )
+            if chance > 0 and latents >= longest > 0
         ]
 
     @property

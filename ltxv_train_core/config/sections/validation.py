@@ -6,6 +6,9 @@ from ...families.grids import require_size
 from ...geometry import VideoSize
 from ..base import Section, option
 
+SAMPLE_MEDIA = ("images", "reference_videos", "audios", "videos", "reference_audios")
+"""Options with a path for each prompt."""
+
 
 class ValidationConfig(Section):
     """The section `validation`."""
@@ -120,6 +123,24 @@ class ValidationConfig(Section):
         advanced=True,
     )
 
+    audios: tuple[str, ...] | None = option(
+        None,
+        "For a model with sound: sounds that the samples' videos follow (audio to video), one path per line, one "
+        "for each prompt: files of sound, or videos with sound. They stay as they are.",
+        advanced=True,
+    )
+    videos: tuple[str, ...] | None = option(
+        None,
+        "For a model with sound: videos that the samples' sounds follow (video to audio), one path per line, one "
+        "for each prompt. They stay as they are.",
+        advanced=True,
+    )
+    reference_audios: tuple[str, ...] | None = option(
+        None,
+        "For a model with sound: reference sounds for an IC-LoRA, one path per line, one for each prompt.",
+        advanced=True,
+    )
+
     @field_validator("video_dims")
     @classmethod
     def _on_a_grid(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -135,13 +156,17 @@ class ValidationConfig(Section):
 
     @model_validator(mode="after")
     def _one_for_each_prompt(self) -> "ValidationConfig":
-        for name in ("images", "reference_videos"):
+        for name in SAMPLE_MEDIA:
             given = getattr(self, name)
             if given is not None and len(given) != len(self.prompts):
                 raise ValueError(
                     f"{name} has {len(given)} entries and prompts has {len(self.prompts)}: "
                     "give one for each prompt"
                 )
+        if self.images is not None and self.videos is not None:
+            raise ValueError(
+                "videos are given as a whole, with their first frames: leave out images"
+            )
         return self
 
     @property

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from ...geometry import MOST_REFERENCE_SCALE, ReferenceScale
 from ...media.readable import DEFAULT_MEGAPIXELS, LARGEST_MEGAPIXELS
 from ..base import Section, option
 from ..part_sources import NamesParts
@@ -233,9 +234,43 @@ class PreprocessSettings(NamesParts, Section):
         advanced=True,
     )
 
+    reference_audio_column: str = option(
+        "reference_audio",
+        "Column with files that hold the reference sounds of an IC-LoRA, for a model with sound. If the metadata has "
+        "no column of the default name, the data set has none.",
+        advanced=True,
+    )
+    audio_mask_column: str = option(
+        "audio_mask",
+        "Column with the parts of the clips' sounds that are to be generated, for a model with sound: seconds as "
+        "0.5-1.2, several with commas between them. If the metadata has no column of the default name, there are "
+        "none.",
+        advanced=True,
+    )
+    reference_downscale_factor: int = option(
+        1,
+        "How many times smaller than their clips reference videos are encoded, in width and height: fewer tokens. "
+        "For LTX-2.",
+        ge=1,
+        le=MOST_REFERENCE_SCALE,
+        advanced=True,
+    )
+    reference_temporal_scale_factor: int = option(
+        1,
+        "Every so-many-th frame of reference videos is taken: fewer tokens. For LTX-2; ComfyUI's nodes know only 1.",
+        ge=1,
+        le=MOST_REFERENCE_SCALE,
+        advanced=True,
+    )
+
     def __init__(self, *arguments: Any, **options: Any):
         """Takes options by name; the first ones also by position."""
         super().__init__(**dict(zip(type(self).model_fields, arguments, strict=False)), **options)
+
+    @property
+    def reference_scale(self) -> ReferenceScale:
+        """How much smaller than their clips reference videos are."""
+        return ReferenceScale(self.reference_downscale_factor, self.reference_temporal_scale_factor)
 
     @property
     def root(self) -> Path:

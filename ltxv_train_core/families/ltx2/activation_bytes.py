@@ -19,7 +19,7 @@ class _StepBytes:
 
     Attributes:
         video, audio: of the streams, where both are there.
-        alone: of the video without sound.
+        alone: of a stream without the other one.
         text: of a stream's own text, by that stream's channels.
     """
 
@@ -71,12 +71,14 @@ def saved_bytes(
     saved, layers = _BYTES[training_mode, precision], config["num_layers"]
     width = config["num_attention_heads"] * config["attention_head_dim"]
     words = samples * TEXT_TOKENS
-    text = saved.text.bytes(words, width, layers, recomputed)
-    if AUDIO not in tokens:
-        return text + saved.alone.bytes(tokens[VIDEO], width, layers, recomputed)
     audio_width = config["audio_num_attention_heads"] * config["audio_attention_head_dim"]
+    widths = {VIDEO: width, AUDIO: audio_width}
+    if len(tokens) == 1:
+        ((stream, count),) = tokens.items()
+        text = saved.text.bytes(words, widths[stream], layers, recomputed)
+        return text + saved.alone.bytes(count, widths[stream], layers, recomputed)
     return (
-        text
+        saved.text.bytes(words, width, layers, recomputed)
         + saved.text.bytes(words, audio_width, layers, recomputed)
         + saved.video.bytes(tokens[VIDEO], width, layers, recomputed)
         + saved.audio.bytes(tokens[AUDIO], audio_width, layers, recomputed)

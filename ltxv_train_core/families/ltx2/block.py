@@ -83,35 +83,47 @@ def use_own_forward(transformer: "LTX2VideoTransformer3DModel") -> None:
 
 def _block(
     block: Any,
-    video: Tensor,
+    video: Tensor | None,
     audio: Tensor | None,
-    video_context: StreamContext,
+    video_context: StreamContext | None,
     audio_context: StreamContext | None,
-    wanted: int | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """The forward of a block: tokens [B, M, D] of both streams, or of the video alone.
+    wanted_video: int | None = None,
+    wanted_audio: int | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The forward of a block: tokens [B, M, D] of both streams, or of one alone.
 
     Args:
-        wanted: how many tokens of the video, the first ones, are needed of the output; None: all.
+        wanted_video, wanted_audio: how many tokens, the first ones, are needed of the output; None: all.
     """
-    video_layers = _Layers(block, "")
-    video_rows = _rows(video_layers.table, video_context.timesteps)
+    if video is None or video_context is None:
+        assert audio is not None
+        assert audio_context is not None
+        return None, _alone(_Layers(block, "audio_"), audio, audio_context, wanted_audio)
     if audio is None or audio_context is None:
-        video = _attend_within(video_layers, video, video_context, video_rows, wanted)
-        video_context = video_context if wanted is None else video_context.first(wanted)
-        return _feed_forward(video_layers, video, video_context, video_rows), None
+        return _alone(_Layers(block, ""), video, video_context, wanted_video), None
+    video_layers, audio_layers = _Layers(block, ""), _Layers(block, "audio_")
+    video_rows = _rows(video_layers.table, video_context.timesteps)
     video = _attend_within(video_layers, video, video_context, video_rows)
-
-    audio_layers = _Layers(block, "audio_")
     audio_rows = _rows(audio_layers.table, audio_context.timesteps)
     audio = _attend_within(audio_layers, audio, audio_context, audio_rows)
     video, audio = _attend_across(block, video, audio, video_context, audio_context)
-    if wanted is not None:  # the sound has attended to all of it
-        video, video_context = video[:, :wanted], video_context.first(wanted)
+    # Only now: each has attended to all of the other one.
+    if wanted_video is not None:
+        video, video_context = video[:, :wanted_video], video_context.first(wanted_video)
+    if wanted_audio is not None:
+        audio, audio_context = audio[:, :wanted_audio], audio_context.first(wanted_audio)
     return (
         _feed_forward(video_layers, video, video_context, video_rows),
         _feed_forward(audio_layers, audio, audio_context, audio_rows),
     )
+
+
+def _alone(layers: "_Layers", hidden: Tensor, context: StreamContext, wanted: int | None) -> Tensor:
+    """What becomes of the one stream that there is."""
+    rows = _rows(layers.table, context.timesteps)
+    hidden = _attend_within(layers, hidden, context, rows, wanted)
+    context = context if wanted is None else context.first(wanted)
+    return _feed_forward(layers, hidden, context, rows)
 
 
 class _Layers:

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 PUBLISHED_LAYERS = 48
 STG_BLOCKS = {"2.0": 29, "2.3": 28, "2.5": 28}
 """The block that Lightricks' pipelines leave self-attention out of, by generation."""
+TOKENS_WITHOUT_VIDEO = 4096
 SELF_ATTENTION = {VIDEO: "attn1", AUDIO: "audio_attn1"}
 
 
 @dataclass(frozen=True)
 class LTX2Denoiser:
-    """Video with sound, or video alone.
+    """Video with sound, or one of them alone.
 
     Attributes:
         connectors: reads what belongs into a file of the whole transformer beside it: tensors of the
@@ -96,5 +97,6 @@ class LTX2Denoiser:
         )
 
     def sampling_levels(self, steps: int, tokens: Mapping[str, int]) -> Tensor:
-        """Levels [steps + 1] from 1 to 0, shifted by the number of the video's tokens."""
-        return schedule(steps, self.streams[VIDEO].shift(tokens[VIDEO]))
+        """Levels [steps + 1] from 1 to 0, shifted by the number of the video's tokens; without a video by that of
+        ComfyUI's scheduler without a latent."""
+        return schedule(steps, self.streams[VIDEO].shift(tokens.get(VIDEO, TOKENS_WITHOUT_VIDEO)))

@@ -13,7 +13,7 @@ GEMMA_BYTES = 24_000_000_000
 LTX2 = Family(
     name=NAME,
     grid=GRID,
-    streams={VIDEO: VideoFormat(GRID), AUDIO: AudioFormat()},
+    streams={VIDEO: VideoFormat(GRID, scales_references=True), AUDIO: AudioFormat()},
     text=(VIDEO_TEXT, AUDIO_TEXT),
     sizes=(ModelSize("19B to 22B", 48, 4096, 38_000_000_000, LORA_IN_HALF),),
     architecture=ARCHITECTURE,

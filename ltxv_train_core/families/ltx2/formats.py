@@ -1,10 +1,11 @@
 """What LTX-2.x takes for a sound, and its grid of videos. No torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...geometry import VideoSize
 from ..grids import GRIDS
-from ..names import AUDIO_VAE
+from ..names import AUDIO_VAE, MASK, REFERENCE
 
 NAME = "LTX-2"
 GRID = GRIDS[NAME]
@@ -24,7 +25,7 @@ class AudioFormat:
 
     channels: int = AUDIO_CHANNELS
     encoder: str = AUDIO_VAE
-    roles: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset({REFERENCE, MASK})
     sound_rate: int | None = MEL_RATE
 
     def latent_shape(self, size: VideoSize, fps: float) -> tuple[int, int]:
@@ -32,6 +33,14 @@ class AudioFormat:
 
     def tokens(self, size: VideoSize, fps: float) -> int:
         return latent_count(round(size.frames / fps * MEL_RATE))
+
+    def takes_reference(self, shape: Sequence[int], size: VideoSize, fps: float) -> bool:
+        return tuple(shape) == self.latent_shape(size, fps)
+
+    def seconds(self, latent: int, fps: float) -> tuple[float, float]:
+        first = latent * MELS_PER_LATENT + 1 - MELS_PER_LATENT
+        mel = HOP_SAMPLES / MEL_RATE
+        return max(0, first) * mel, (first + MELS_PER_LATENT) * mel
 
 
 def latent_count(samples: int) -> int:

@@ -32,7 +32,7 @@ def velocities(
     text: Text,
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Predicted velocities [B, N, C] of the video, and of the sound where there is one.
+    """Predicted velocities [B, N, C] of the streams that are there: video, sound, or both.
 
     Args:
         text: as the connectors give it, one tensor for each stream.
@@ -47,13 +47,13 @@ def velocities(
         contexts[name], outputs[name] = each.context(
             inputs[name], inputs.get(_OTHER[name]), text.tensors[_TEXTS[name]], bias
         )
-    video, audio = hidden[VIDEO], hidden.get(AUDIO)
+    video, audio = hidden.get(VIDEO), hidden.get(AUDIO)
     recomputes = transformer.gradient_checkpointing and torch.is_grad_enabled()
     last = transformer.transformer_blocks[-1]
     for block in transformer.transformer_blocks:
-        given: list[Any] = [video, audio, contexts[VIDEO], contexts.get(AUDIO)]
-        if block is last and inputs[VIDEO].reference_tokens:
-            given.append(inputs[VIDEO].tokens.shape[1] - inputs[VIDEO].reference_tokens)
+        given: list[Any] = [video, audio, contexts.get(VIDEO), contexts.get(AUDIO)]
+        if block is last:
+            given += [_without_reference(inputs.get(name)) for name in (VIDEO, AUDIO)]
         video, audio = (
             transformer._gradient_checkpointing_func(block, *given) if recomputes else block(*given)
         )
@@ -175,6 +175,13 @@ def _in_first_frame(seen: StreamInput) -> Tensor:
     if seen.reference_tokens:
         found[:, -seen.reference_tokens :] = False
     return found
+
+
+def _without_reference(seen: StreamInput | None) -> int | None:
+    """How many tokens are not a reference's; None where all are."""
+    if seen is None or not seen.reference_tokens:
+        return None
+    return seen.tokens.shape[1] - seen.reference_tokens
 
 
 def _bias(text: Text, dtype: torch.dtype) -> Tensor | None:

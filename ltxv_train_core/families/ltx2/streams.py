@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...geometry import SAME_SIZE, ReferenceScale
 from ..noise import linear_shift
 from ..video_format import VIDEO_CHANNELS
 from .formats import (
@@ -31,6 +32,7 @@ class VideoStream:
     uniform_share = 0.1
     is_stretched = True
     loss_weight = 1.0
+    noises_references = True
 
     def to_tokens(self, latents: Tensor) -> Tensor:
         """[B, C, f, h, w] -> [B, N, C]."""
@@ -49,24 +51,30 @@ class VideoStream:
         Args:
             fps: [B] frames per second of each sample.
         """
+        return self._positions(shape, fps, SAME_SIZE)
+
+    def reference_positions(
+        self, shape: Sequence[int], target: Sequence[int], fps: Tensor
+    ) -> Tensor:
+        """Positions [B, 3, N] of a reference video that starts at frame 0.
+
+        Where it is smaller than the target, its tokens cover as much more of the target's rows, columns and
+        frames (ComfyUI's `reference_downscale_factor`; in time as ltx-trainer).
+        """
+        scale = ReferenceScale.between(target, shape)
+        assert scale is not None, f"a reference {list(shape)} of a video {list(target)}"
+        return self._positions(shape, fps, scale)
+
+    def _positions(self, shape: Sequence[int], fps: Tensor, scale: ReferenceScale) -> Tensor:
         count, height, width = shape
-        frames = _middles(count, GRID.temporal, fps.device)
+        frames = _middles(count, GRID.temporal, fps.device, scale.temporal)
         rows, columns = (
-            (torch.arange(side, device=fps.device) + 0.5) * GRID.spatial for side in (height, width)
+            (torch.arange(side, device=fps.device) + 0.5) * (GRID.spatial * scale.spatial)
+            for side in (height, width)
         )
         grid = torch.stack(torch.meshgrid(frames, rows, columns, indexing="ij")).flatten(1)
         grid = grid.expand(len(fps), -1, -1).clone()
         grid[:, 0] /= fps[:, None]
-        return grid
-
-    def reference_positions(self, shape: Sequence[int], fps: Tensor, downscale: int = 1) -> Tensor:
-        """Positions [B, 3, N] of a reference video that starts at frame 0.
-
-        Args:
-            downscale: how many times smaller than the target its rows and columns are.
-        """
-        grid = self.positions(shape, fps)
-        grid[:, 1:] *= downscale
         return grid
 
     def shift(self, tokens: int) -> float:
@@ -82,6 +90,7 @@ class AudioStream:
     uniform_share = 0.1
     is_stretched = True
     loss_weight = 1.0
+    noises_references = False
 
     def to_tokens(self, latents: Tensor) -> Tensor:
         """[B, C, T, 16] -> [B, T, C * 16]."""
@@ -100,7 +109,9 @@ class AudioStream:
         seconds = _middles(shape[0], MELS_PER_LATENT, fps.device) * (HOP_SAMPLES / MEL_RATE)
         return seconds.expand(len(fps), 1, -1).clone()
 
-    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
+    def reference_positions(
+        self, shape: Sequence[int], target: Sequence[int], fps: Tensor
+    ) -> Tensor:
         """Positions [B, 1, T] of a reference, which ends one latent before the sound begins."""
         latent = HOP_SAMPLES * MELS_PER_LATENT / MEL_RATE
         end = (shape[0] * MELS_PER_LATENT - MELS_PER_LATENT + 1) * HOP_SAMPLES / MEL_RATE
@@ -110,8 +121,12 @@ class AudioStream:
         return linear_shift(tokens)
 
 
-def _middles(count: int, stride: int, device: torch.device) -> Tensor:
-    """The middles of `count` stretches of `stride`, of which the first has only its last unit."""
+def _middles(count: int, stride: int, device: torch.device, every: int = 1) -> Tensor:
+    """The middles of `count` stretches of `stride`, of which the first has only its last unit.
+
+    Args:
+        every: how many units lie between two of those that are counted.
+    """
     edges = torch.arange(count + 1, device=device, dtype=torch.float32) * stride
-    edges = (edges + 1 - stride).clamp(min=0)
+    edges = ((edges + 1 - stride) * every + 1 - every).clamp(min=0)
     return (edges[:-1] + edges[1:]) / 2

@@ -30,6 +30,7 @@ class VideoStream:
     uniform_share = 0.0
     is_stretched = False
     loss_weight = 1.0
+    noises_references = True
 
     def to_tokens(self, latents: Tensor) -> Tensor:
         """[B, C, f, h, w] -> [B, N, C]."""
@@ -51,8 +52,10 @@ class VideoStream:
         """
         return _positions(shape, fps, self.causal)
 
-    def reference_positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
-        """Positions [B, 3, N] of a reference video that starts at frame 0.
+    def reference_positions(
+        self, shape: Sequence[int], target: Sequence[int], fps: Tensor
+    ) -> Tensor:
+        """Positions [B, 3, N] of a reference video that starts at frame 0; it has the target's size.
 
         The sampler's guides at frame 0 are causal whatever the model says of its own frames.
         """

@@ -1,5 +1,6 @@
 """What a run's page says, and the page itself."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,12 @@ def page_of(run: RunFolder) -> RunPage:
         ("State", f"{state.status}, step {state.step:,} of {steps:,}" if state else "unknown"),
     ]
     if metrics:
-        memory = max(each.memory_bytes for each in metrics)
-        facts += [
-            ("Training time", f"{duration(seconds)}, {seconds / len(metrics):.3g} s a step"),
-            *([("Peak memory", byte_size(memory))] if memory else []),
-        ]
+        facts.append(
+            ("Training time", f"{duration(seconds)}, {seconds / len(metrics):.3g} s a step")
+        )
+        peaks = [each.memory_bytes for each in metrics if math.isfinite(each.memory_bytes)]
+        if peaks:
+            facts.append(("Peak memory", byte_size(max(peaks))))
     return RunPage(
         title=run.label().title or run.name,
         facts=tuple(facts),

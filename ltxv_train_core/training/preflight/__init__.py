@@ -15,7 +15,13 @@ from ..capabilities import unavailable_here
 from .attempts import attempted
 from .model import model_notes, strangers, usable_model
 from .paths import lacks_model_paths, missing_paths, require_paths_allowed
-from .samples import sampling_notes, unusable_media, unusable_prompts, unusable_with
+from .samples import (
+    sampling_notes,
+    unusable_media,
+    unusable_prompts,
+    unusable_references,
+    unusable_with,
+)
 from .start import unusable_start, unusable_targets, unused_of_start
 
 __all__ = ["check", "missing_paths", "problems", "require_ready"]
@@ -107,6 +113,8 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         dataset = attempted(lambda: strategy.open_data(config), found)
     if model is not None:
         found += unusable_with(validation, model)
+    if dataset is not None:
+        found += unusable_references(validation, dataset)
     if model is not None and dataset is not None:
         allow = data.allow_other_encoders
         found += attempted(lambda: strangers(dataset, model, allow), found) or []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import PART_SOURCES, ModelConfig, TrainingConfig, ValidationConfig
+from ...config import PART_SOURCES, SAMPLE_MEDIA, ModelConfig, TrainingConfig, ValidationConfig
 from ...config.redact import is_path
 from ...datasets.index import data_folder
 from ...models.sources.allowed import require_allowed
@@ -41,7 +41,7 @@ def require_paths_allowed(config: TrainingConfig) -> None:
     """
     model, validation = config.model, config.validation
     require_allowed(getattr(model, name) for name in SOURCES)
-    media = (*(validation.images or ()), *(validation.reference_videos or ()))
+    media = [path for name in SAMPLE_MEDIA for path in getattr(validation, name) or ()]
     for path in (model.load_checkpoint, *media):
         if path is not None:
             policy().require_read(as_path(path))
@@ -68,6 +68,6 @@ def _model_paths(model: ModelConfig) -> Iterator[tuple[str, str]]:
 def _sample_paths(validation: ValidationConfig) -> Iterator[tuple[str, str]]:
     """Those that samples need, where some are due."""
     if validation.prompts and validation.interval is not None:
-        for name in ("images", "reference_videos"):
+        for name in SAMPLE_MEDIA:
             for path in getattr(validation, name) or ():
                 yield f"validation.{name}", path

@@ -25,6 +25,11 @@ TOGETHER: dict[str, dict[str, Any]] = {
         "validation": {"prompts": ["a"]},
         "conditioning": {"mode": "reference_video"},
     },
+    **{f"validation.{name}": {"validation": {"prompts": ["a"]}} for name in ("audios", "videos")},
+    "validation.reference_audios": {
+        "validation": {"prompts": ["a"]},
+        "conditioning": {"mode": "reference_audio"},
+    },
     "hub.push_to_hub": {"hub": {"hub_model_id": "ada/rings"}},
 }
 OTHER_VALUES: dict[str, Any] = {

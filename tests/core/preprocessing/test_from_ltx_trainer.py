@@ -150,8 +150,10 @@ def test_references_and_masks_come_along(model: Path, tmp_path: Path) -> None:
     for name in ("a", "sub/b"):
         save(root, "reference_latents", name, video())
         save(root, "video_masks", name, {"mask": mask})
+        save(root, "reference_audio_latents", name, sound())
+        given = (torch.arange(SOUNDS) < 5).float()
+        save(root, "audio_masks", name, {"mask": given})
     save(root, "reference_latents", "sub/b", video((3, 3, 2)))
-    save(root, "audio_masks", "a", {"mask": torch.zeros(SOUNDS)})
     told: list[str] = []
 
     def listen(event: object) -> None:
@@ -165,7 +167,12 @@ def test_references_and_masks_come_along(model: Path, tmp_path: Path) -> None:
     reference = load_file(summary.root / first.streams["video"]["reference"].path)["latents"]
     assert torch.equal(reference, theirs(root, "reference_latents", "a", "latents").float())
     assert "reference" not in second.streams["video"]
-    assert any("audio_masks is not read yet" in line for line in told)
+    of_sound = first.streams["audio"]
+    stored = load_file(summary.root / of_sound["mask"].path)["mask"]
+    assert torch.equal(stored, (given == 0)[: len(stored), None].expand(-1, 16))
+    reference = load_file(summary.root / of_sound["reference"].path)["latents"]
+    whole = theirs(root, "reference_audio_latents", "a", "latents").float()
+    assert torch.equal(reference, whole[:, : reference.shape[1]])
     assert any("sub/b: its reference is of another size" in line for line in told)
 
 

@@ -72,7 +72,7 @@ def test_it_says_what_came_of_the_run_and_how(run):
         "a &lt;b&gt;red&lt;/b&gt; circle",
         "finished, step 40 of 40",
         "0:00:20, 0.5 s a step",
-        "3.0 GiB",
+        "3 GiB",
         "Best step 20: held-out loss 1.2500, 61.5 % below the first measured",
         "<th>lora.rank</th><td>8</td>",
         "base.safetensors",

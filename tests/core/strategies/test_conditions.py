@@ -8,7 +8,7 @@ import torch
 from ltxv_train_core.config import ConditioningConfig, ignored
 from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.geometry import LatentSize
-from ltxv_train_core.strategies.conditions import CONDITIONS, draw_given
+from ltxv_train_core.strategies.conditions import AUDIO_CONDITIONS, CONDITIONS, draw_given
 from ltxv_train_core.training.preflight import problems
 from ltxv_train_core.training.trainer import train
 from tests.core.strategies.test_strategies import make_batch, prepare
@@ -40,7 +40,7 @@ def frames(given):
 def test_each_condition_has_a_probability_and_each_probability_a_condition():
     ends = "_conditioning_p"
     options = [n.removesuffix(ends) for n in ConditioningConfig.model_fields if n.endswith(ends)]
-    assert list(CONDITIONS) == options
+    assert [*CONDITIONS, *AUDIO_CONDITIONS] == options
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
