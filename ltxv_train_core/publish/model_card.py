@@ -138,7 +138,9 @@ def _facts(config: TrainingConfig, step: int, processes: int) -> list[str]:
     optimization = config.optimization
     batch = optimization.batch_size * optimization.gradient_accumulation_steps * processes
     layers = ", ".join(f"`{name}`" for name in config.lora.target_modules)
-    lora = f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}"
+    adapter = "" if config.lora.adapter == "lora" else f"{config.lora.adapter}, "
+    rules = "".join(f"; {rule}" for rule in config.lora.layer_rules)
+    lora = f"- {adapter}rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}{rules}"
     return [
         f"- {step} steps of {batch} samples, learning rate {optimization.learning_rate:g} "
         f"({optimization.scheduler_type}), {optimization.optimizer_type}",

@@ -283,9 +283,17 @@ def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():
     assert found == matrices + 2 * (1_923_385_472 - matrices)
 
 
-def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data):
+@pytest.mark.parametrize(
+    "lora",
+    [
+        *({"adapter": name} for name in ("lora", "rslora", "dora", "lokr", "loha", "oft")),
+        {"layer_rules": ["block 1: rank 16", "block 2: off"]},
+    ],
+    ids=str,
+)
+def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data, lora):
     """Before and after the model is loaded; the one before counts the LoRA's weights too."""
-    config = training_config(acceleration={"mixed_precision_mode": "bf16"})
+    config = training_config(acceleration={"mixed_precision_mode": "bf16"}, lora=lora)
     source = open_model("LTXV_MINIATURE")
     transformer = source.load_transformer(torch.bfloat16)
     numbers = sum(p.numel() for p in add_lora(transformer, config.lora, 0))
