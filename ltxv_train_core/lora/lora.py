@@ -143,8 +143,12 @@ class LoKrLayer(AdapterLayer):
 
     @property
     def shape(self) -> tuple[int, int]:
-        (a, b), (c, d) = self.first.shape, self._second().shape
-        return a * c, b * d
+        rows, columns = self.first.shape
+        left, right = self.second_up, self.second_down
+        if self.second is not None or left is None or right is None:
+            left = right = self._second()
+        # Not of their product: a file may hold thin matrices of any length.
+        return rows * left.shape[0], columns * right.shape[1]
 
     def change(self) -> Tensor:
         """What is added to the weight, float32 [o, i]."""

@@ -95,6 +95,11 @@ def _is_full(model: ModelConfig) -> bool:
 def _use(config: TrainingConfig, file: str) -> str:
     if _is_full(config.model):
         return f"`{file}` loads in ComfyUI (put it into `models/diffusion_models`)."
+    if config.lora.adapter not in ("lora", "rslora"):
+        return (
+            f"`{file}` loads in ComfyUI (put it into `models/loras`), which reads its {config.lora.adapter}; diffusers "
+            "doesn't. Strength 1 is as trained."
+        )
     return (
         f"`{file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
         f'(`pipeline.load_lora_weights(..., weight_name="{file}")`). Strength 1 is as trained.'
