@@ -1,6 +1,7 @@
 """The commands. Each returns an exit code; results go to standard output."""
 
 import json
+import logging
 import os
 import signal
 from argparse import Namespace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ..datasets.summary import PreprocessSummary
 
 SectionT = TypeVar("SectionT", bound=Section)
+
+logger = logging.getLogger(__name__)
 
 HUB_DATASETS = Path("datasets")
 """Data sets of the Hub are downloaded to this folder, below the one that the command runs in."""
@@ -195,7 +198,7 @@ def run_train(args: Namespace) -> int:
     from ..training.trainer import follow_first
     from ..training.trainer import train as run_training
 
-    config = yaml_file.load(args.config, args.set)
+    config = yaml_file.load(args.config, args.set, tell=logger.warning)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
     options = {"again": args.again, "continue_from": before}
     if args.processes:
@@ -222,8 +225,10 @@ def run_check(args: Namespace) -> int:
     """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
-    config = yaml_file.load(args.config, args.set)
+    untranslated: list[str] = []
+    config = yaml_file.load(args.config, args.set, untranslated.append)
     problems, warnings = run(lambda report, stop: examine(config, args.strict, report))
+    warnings = [*dict.fromkeys(untranslated), *warnings]
     for line in problems:
         print(line)
     for line in warnings:
