@@ -41,10 +41,13 @@ def run_demo(args: Namespace) -> int:
     from ..demo.run import run_demo
 
     if args.family == "ltx2":
-        from ..demo.with_sound import run_demo_with_sound
+        from ..demo.with_sound import IC_TASK, TASK, run_demo_with_sound
 
-        folder = args.output or Path("outputs", "demo-ltx2")
-        heard = run(lambda report, stop: run_demo_with_sound(folder, args.seed, report, stop))
+        wanted, name = (IC_TASK, "demo-ltx2-ic-lora") if args.ic_lora else (TASK, "demo-ltx2")
+        folder = args.output or Path("outputs", name)
+        heard = run(
+            lambda report, stop: run_demo_with_sound(folder, args.seed, report, stop, wanted)
+        )
         print(format_report(heard))
         return OK
     task, name = ("mirror", "demo-ic-lora") if args.ic_lora else ("stripes", "demo")
