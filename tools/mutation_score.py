@@ -30,7 +30,10 @@ ROOT = Path(__file__).parent.parent
 CORE, TESTS = "ltxv_train_core", "tests/core"
 TRAINING, LORA = f"{TESTS}/training/test_", f"{TESTS}/lora/test_"
 VALUES = f"{TESTS}/test_values.py"
-RUNS = ("run_states", "run_numbers", "run_plan", "recovery", "kill", "optimization")
+RUNS = (
+    *("run_states", "run_numbers", "run_plan", "recovery", "kill", "optimization"),
+    *("not_finite", "held_out", "background_write"),
+)
 SAVES = tuple(f"{TRAINING}{name}.py" for name in RUNS)
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},
@@ -43,6 +46,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/step.py": (f"{TRAINING}step.py", f"{TRAINING}run_numbers.py"),
         "training/saves.py": SAVES,
         "training/resume.py": (f"{TRAINING}step.py", f"{TRAINING}run_plan.py"),
+        "training/background_write.py": (f"{TRAINING}background_write.py",),
         "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
         "training/recovery.py": (f"{TRAINING}checkpoint.py", f"{TRAINING}recovery.py"),
         "training/trainer.py": (VALUES, f"{TRAINING}run_states.py", f"{TRAINING}failures.py"),
@@ -58,7 +62,10 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
         "training/memory_estimate.py": (f"{TRAINING}memory_estimate.py",),
         "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
-        "models/memory/fp8.py": (f"{TESTS}/models/test_fp8.py", f"{TESTS}/families/test_fp8.py"),
+        "models/memory/frozen_linear.py": tuple(
+            f"{TESTS}/models/test_{name}.py" for name in ("frozen_linear", "quantize")
+        ),
+        "models/memory/eight_bit_product.py": (f"{TESTS}/models/test_eight_bit_product.py",),
         "models/memory/offload.py": (f"{TESTS}/models/test_offload.py",),
         "models/memory/quantize.py": (
             f"{TESTS}/models/test_quantize.py",

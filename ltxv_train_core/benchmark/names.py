@@ -32,6 +32,7 @@ _SECTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "acceleration",
         {"compile_with_inductor": True, "compilation_mode": "default"},
     ),
+    "quantized-matmul": ("acceleration", {"quantized_matmul": True}),
     **{
         kind: ("acceleration", {"quantization": kind})
         for kind in _QUANTIZATION.choices

@@ -18,8 +18,8 @@ def main() -> None:
     from ltxv_train_core import permissions
     from ltxv_train_core.benchmark.case import Case
     from ltxv_train_core.benchmark.measure import measured
-    from ltxv_train_core.gpu_check.run import described
     from ltxv_train_core.jobs.ipc import ADDRESS_VARIABLE, connect
+    from ltxv_train_core.models.described import described
     from ltxv_train_core.models.device import default_device
 
     # It reads nothing but the noise that it has written itself, in a folder that no graph may name.

@@ -255,7 +255,8 @@ def run_push(args: Namespace) -> int:
 
 def run_gpu_check(args: Namespace) -> int:
     """Prints what works on the device, line by line, and what the device is."""
-    from ..gpu_check.run import check_device, described
+    from ..gpu_check.run import check_device
+    from ..models.described import described
     from ..models.device import default_device
 
     device = default_device()

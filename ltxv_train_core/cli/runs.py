@@ -13,7 +13,7 @@ from .terminal import run
 
 def add_parsers(parsers: Parsers) -> None:
     """Adds `runs` with its actions."""
-    parser = parsers.add_parser("runs", help="list, resume, or delete runs")
+    parser = parsers.add_parser("runs", help="list, resume, report on, or delete runs")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all runs with their states")
     listing.add_argument("--json", action="store_true", help="one line of JSON for each run")
@@ -24,7 +24,13 @@ def add_parsers(parsers: Parsers) -> None:
     delete = actions.add_parser("delete", help="delete a run with all its files")
     delete.add_argument("name", metavar="NAME", help="name of the run's folder")
     delete.set_defaults(command=delete_run)
-    for action in (listing, resume, delete):
+    report = actions.add_parser("report", help="write the page of a run, to be shared")
+    report.add_argument("name", metavar="NAME", help="name of the run's folder")
+    report.add_argument(
+        "--output", type=as_path, metavar="FILE", help="the HTML file; default: NAME.html"
+    )
+    report.set_defaults(command=report_run)
+    for action in (listing, resume, delete, report):
         action.add_argument(
             "--in",
             dest="folder",
@@ -54,6 +60,15 @@ def resume_run(args: Namespace) -> int:
     result = run(lambda report, stop: resume_training(folder, report, stop))
     print(result.lora_file)
     return OK if result.finished else STOPPED
+
+
+def report_run(args: Namespace) -> int:
+    """Writes the page of a run and prints its path."""
+    from ..publish.report.page import write_report
+
+    run_folder = RunLibrary(args.folder).find(args.name)
+    print(write_report(run_folder, args.output or Path(f"{run_folder.name}.html")))
+    return OK
 
 
 def delete_run(args: Namespace) -> int:

@@ -109,6 +109,7 @@ class TrainingConfig(Section):
         for name, value in (
             ("quantization", self.acceleration.quantization),
             ("blocks_to_offload", self.acceleration.blocks_to_offload),
+            ("quantized_matmul", self.acceleration.quantized_matmul),
         ):
             if value:
                 raise ValueError(
@@ -127,6 +128,33 @@ class TrainingConfig(Section):
                     f"acceleration.mixed_precision_mode {precision}: optimization.trained_weights bf16 are computed "
                     "with in bf16: choose bf16, or float32 weights"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _suits_the_adapter(self) -> "TrainingConfig":
+        adapter = self.lora.adapter
+        if self.model.training_mode == "full" or adapter in ("lora", "rslora"):
+            return self
+        if self.checkpoints.write_diffusers:
+            raise ValueError(
+                f"checkpoints.write_diffusers: diffusers reads no {adapter} (lora.adapter); switch it off, or train "
+                "lora or rslora"
+            )
+        if self.acceleration.shard_model:
+            raise ValueError(
+                f"acceleration.shard_model: a base that is shared among processes can't be trained with lora.adapter "
+                f"{adapter}; switch it off, or train lora or rslora"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_rate_for_prodigy(self) -> "TrainingConfig":
+        is_lora = self.model.training_mode == "lora"
+        if is_lora and self.lora.has_own_rates and self.optimization.optimizer_type == "prodigy":
+            raise ValueError(
+                "lora.layer_rules and lora.lora_plus_ratio: optimization.optimizer_type prodigy finds one rate for all "
+                "that is trained; leave out rates, or choose another optimizer"
+            )
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,30 @@ def ignored(config: TrainingConfig) -> list[str]:
             "model.training_mode is lora, and a LoRA is in float32",
         ),
         (
+            config.lora.adapter == "oft",
+            "lora",
+            ["alpha"],
+            "lora.adapter is oft, and rotations have no scale",
+        ),
+        (
+            config.lora.adapter != "lokr",
+            "lora",
+            ["lokr_factor"],
+            f"lora.adapter is {config.lora.adapter}",
+        ),
+        (
+            config.flow_matching.loss == "mse",
+            "flow_matching",
+            ["loss_delta"],
+            "flow_matching.loss is mse",
+        ),
+        (
+            config.flow_matching.loss_weighting != "min_snr",
+            "flow_matching",
+            ["min_snr_gamma"],
+            f"flow_matching.loss_weighting is {config.flow_matching.loss_weighting}",
+        ),
+        (
             config.optimization.ema_decay is None,
             "optimization",
             ["ema_on_host"],

@@ -37,6 +37,7 @@ from .index import (
     folder_of,
     index_path,
 )
+from .learned import Learned
 from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
 
 FAMILY = EARLIEST  # what that trainer trains
@@ -117,7 +118,7 @@ class PtFiles:
                 self.notices.append(f"{name} is skipped: {root / absent[0]} is missing")
                 continue
             items.append(self._item(name, *parts))
-            self.reference_sizes.append(self._pixels(parts[-1])[0] if reference_dir else "")
+            self.reference_sizes.append(_pixels(root / parts[-1])[0] if reference_dir else "")
         if not items:
             raise DataError(f"{root}: no clip has all its files. " + "; ".join(self.notices[:3]))
         self.index = Index(model={}, settings={}, items=tuple(items), family=FAMILY.name)
@@ -125,7 +126,7 @@ class PtFiles:
     def require(self, files: Iterable[CachedFile]) -> None:
         """Looks at the texts; at all else it was looked when the folder was opened."""
         texts = {one.path for one in files if one.path.startswith(f"{CONDITIONS}/")}
-        require_one_width(self.root, {_text(self.root / path)[0].shape[-1] for path in texts})
+        require_one_width(self.root, {_text_width(self.root / path) for path in texts})
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
         """[128, f, h, w] float32."""
@@ -145,21 +146,15 @@ class PtFiles:
 
     def _item(self, name: str, conditions: str, reference: str | None = None) -> Example:
         latents = f"{VIDEO_FOLDER}/{name}{SUFFIX}"
-        size, fps = self._pixels(latents)
+        size, fps = _pixels(self.root / latents)
         video = {LATENTS: self._file(latents)}
         if reference:
             video[REFERENCE] = self._file(reference)
         captions = (Caption("", self._file(conditions)),)
         return Example(name, size, fps, {VIDEO: video}, captions)
 
-    def _pixels(self, latents: str) -> tuple[str, float]:
-        """The size of a video or reference in pixels and frames, and its rate."""
-        path = self.root / latents
-        data = load_pt(path)
-        return str(FAMILY.grid.pixels(_size(path, data))), fps_of(path, data)
-
     def _file(self, path: str) -> CachedFile:
-        return CachedFile(path, content_of_pt(self.root / path))
+        return CachedFile(path, _content(self.root / path))
 
 
 def _size(path: Path, data: dict[str, Any]) -> LatentSize:
@@ -193,3 +188,20 @@ def _text(path: Path) -> tuple[Tensor, Tensor]:
             f"prompt_embeds of shape {cut(str(list(embeds.shape)))}"
         )
     return embeds, mask
+
+
+def _pixels_in(path: Path) -> tuple[str, float]:
+    """The size of a video or reference in pixels and frames, and its rate."""
+    data = load_pt(path)
+    return str(FAMILY.grid.pixels(_size(path, data))), fps_of(path, data)
+
+
+def _text_width_in(path: Path) -> int:
+    return _text(path)[0].shape[-1]
+
+
+_pixels, _text_width, _content = (
+    Learned(_pixels_in),
+    Learned(_text_width_in),
+    Learned(content_of_pt),
+)

@@ -27,6 +27,10 @@ _FORMS = {
     "kohya": r".*\.lora_(down|up)\.weight$",
     "diffusers": r"transformer\..*\.lora_[AB]\.weight$",
 }
+_OTHER_FORMS = {"ComfyUI": r"diffusion_model\.", "kohya": r"lora_unet_|lycoris_"}
+"""Of adapters that are no plain LoRA."""
+_OTHER_RANKS = {".hada_w1_b": 0, ".lokr_w2_b": 0, ".oft_blocks": 1}
+"""The tensors that have the rank of such an adapter, of an OFT the size of its blocks, and its axis."""
 _NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
 # A training tool may have stored whole files in the metadata.
 _SHOWN_LETTERS = 300
@@ -102,18 +106,22 @@ def _parts(contents: Contents) -> dict[str, Any]:
 
 
 def _lora(header: Header) -> dict[str, Any]:
+    kind, foreign = adapter_kind(header.tensors), foreign_model(header.tensors)
     downs = {name: info for name, info in header.tensors.items() if _DOWN.search(name)}
     ranks = Counter(info.shape[0] for info in downs.values() if info.shape)
+    ranks += _other_ranks(header)
     layers = {_DOWN.sub("", name) for name in downs}
+    if kind and kind[0].is_read:
+        layers |= {re.sub(kind[0].keys, "", n) for n in header.tensors if re.search(kind[0].keys, n)}
     changes = sum(map(is_difference, header.tensors))
     named = (f"{layer}.alpha" for layer in layers if f"{layer}.alpha" in header.tensors)
     alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}
     kinds = Counter(re.sub(r"^.*blocks[._]\d+[._]", "", layer) for layer in layers)
     first = next(iter(downs), "")
-    kind, foreign = adapter_kind(header.tensors), foreign_model(header.tensors)
+    forms, first = (_FORMS, first) if first else (_OTHER_FORMS, next(iter(layers), ""))
     known = {name for layer in layers if (name := layer_name(_LORA_PREFIX.sub("", layer)))}
     family = family_of_lora(known, header.metadata) if known else None
-    form = next((f for f, keys in _FORMS.items() if re.match(keys, first)), "other")
+    form = next((f for f, keys in forms.items() if re.match(keys, first)), "other")
     return {
         **({"adapter": f"{kind[0].name}: it {kind[0].does}"} if kind else {}),
         **({"model": f"{foreign[0]}, not LTX-Video ({foreign[1]})"} if foreign else {}),
@@ -126,6 +134,16 @@ def _lora(header: Header) -> dict[str, Any]:
         "layer_kinds": dict(sorted(kinds.items())),
         **({"biases_and_norms": changes} if changes else {}),
     }
+
+
+def _other_ranks(header: Header) -> Counter[int]:
+    found = (
+        info.shape[axis]
+        for name, info in header.tensors.items()
+        for end, axis in _OTHER_RANKS.items()
+        if name.endswith(end) and len(info.shape) > axis
+    )
+    return Counter(found)
 
 
 def _number(header: Header, name: str) -> float | None:

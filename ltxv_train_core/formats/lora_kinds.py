@@ -33,24 +33,29 @@ class AdapterKind:
     Attributes:
         keys: a pattern that finds its keys.
         does: what it does to the weights, after "it".
+        is_read: whether this program can use one.
     """
 
     name: str
     keys: str
     does: str
+    is_read: bool = False
 
 
 _BOFT = AdapterKind("BOFT", r"\.boft_[A-Za-z]+(\.\w+)*$", "rotates the weights")
-_OFT = AdapterKind("OFT", r"\.oft_(blocks|diag|[A-Z])(\.\w+)*$", "rotates the weights")
+_OFT = AdapterKind("OFT", r"\.oft_blocks$", "rotates the weights", is_read=True)
+_CONVOLUTION = "has a tensor for convolutions"
 _KINDS = (
-    AdapterKind(
-        "DoRA",
-        r"\.(dora_scale|lora_magnitude_vector(\.\w+)*)$",
-        "also changes the weights' lengths",
-    ),
-    AdapterKind("LoKr", r"\.lokr_(w[12](_[ab])?|t2)$", "is a Kronecker product"),
-    AdapterKind("LoHa", r"\.hada_(w[12]_[ab]|t[12])$", "is a product of two LoRAs, value by value"),
+    AdapterKind("DoRA", r"\.lora_magnitude_vector(\.\w+)*$", "measures the weights as peft does"),
+    AdapterKind("LoKr", r"\.lokr_t2$", _CONVOLUTION),
+    AdapterKind("LoHa", r"\.hada_t[12]$", _CONVOLUTION),
     _BOFT,
+    AdapterKind("OFT", r"\.(oft_(diag|[A-Z])(\.\w+)*|rescale)$", "rotates or scales the weights"),
+    AdapterKind("DoRA", r"\.dora_scale$", "also changes the weights' lengths", is_read=True),
+    AdapterKind("LoKr", r"\.lokr_w[12](_[ab])?$", "is a Kronecker product", is_read=True),
+    AdapterKind(
+        "LoHa", r"\.hada_w[12]_[ab]$", "is a product of two LoRAs, value by value", is_read=True
+    ),
     _OFT,
     AdapterKind("GLoRA", r"\.[ab][12]\.weight$", "multiplies the weights"),
     AdapterKind("IA3", r"(\.ia3_l(\.\w+)*|\.on_input)$", "scales the layers' outputs"),
@@ -85,18 +90,39 @@ def foreign_model(keys: Iterable[str]) -> tuple[str, str] | None:
 
 def why_not_plain(tensors: Mapping[str, HasShape]) -> str | None:
     """Why a file is no plain LoRA for LTX-Video, and what helps; None where nothing speaks against it."""
+    if reason := why_not_read(tensors):
+        return reason
+    if kind := adapter_kind(tensors):
+        return (
+            f"is {_with_article(kind[0])} ({cut(kind[1])}), and only a plain LoRA will do here. It can be converted, "
+            "merged, loaded and trained on"
+        )
+    return None
+
+
+def why_not_read(tensors: Mapping[str, HasShape]) -> str | None:
+    """Why a file is no LoRA or other adapter that this program can use, and what helps."""
     if found := foreign_model(tensors):
         return (
             f"is a LoRA of {found[0]}, another model ({found[1]}); take one that was trained on "
             "LTX-Video"
         )
-    if kind := adapter_kind(tensors):
-        article = "an" if kind[0].name[0] in "IO" else "a"
+    kind = adapter_kind(tensors)
+    if kind and not kind[0].is_read:
         return (
-            f"is {article} {kind[0].name} ({cut(kind[1])}): it {kind[0].does}, and read as a plain LoRA "
+            f"is {_with_article(kind[0])} ({cut(kind[1])}): it {kind[0].does}, and read as a plain LoRA "
             f"does something else. Load it where {kind[0].name} is known, as in ComfyUI's LoRA loader"
         )
     return None
+
+
+def kind_name(adapter: str) -> str:
+    """What an adapter of `lora.adapter` is called."""
+    return {"lora": "LoRA", "dora": "DoRA", "lokr": "LoKr", "loha": "LoHa", "oft": "OFT"}[adapter]
+
+
+def _with_article(kind: AdapterKind) -> str:
+    return f"{'an' if kind.name[0] in 'IO' else 'a'} {kind.name}"
 
 
 def is_difference(key: str) -> bool:

@@ -21,7 +21,13 @@ from ..families.open import MINIATURE, open_model
 from ..geometry import VideoSize
 from ..memory_errors import lacks_device_memory, lacks_host_memory
 from ..models.device import free_bytes, free_memory, total_bytes
-from ..models.memory.quantize import BITS, eight_bit_problem, quantization_problem
+from ..models.memory.quantize import (
+    BITS,
+    EIGHT_BIT_TYPES,
+    eight_bit_problem,
+    matmul_problem,
+    quantization_problem,
+)
 from ..optim.optimizers import optimizer_problem
 from ..preprocessing.preprocess import preprocess
 from ..training.decoding import TILE_FRAMES, TILE_PX, decode_videos
@@ -96,6 +102,20 @@ def quantization(bench: Bench) -> str:
         offloaded = bench.step(quantization=kind, blocks_to_offload=LAYER_COUNT)
         _require_like(offloaded, found, EQUAL)
         told.append(f"{kind} {found.likeness(bench.plain):.4f} like bf16")
+    return ", ".join(told)
+
+
+def quantized_matmul(bench: Bench) -> str:
+    """Products in 8 bits are like those with the weights in bf16, and what they take of its time."""
+    told = []
+    for kind in EIGHT_BIT_TYPES:
+        if problem := matmul_problem(kind, bench.device):
+            told.append(f"{kind} is refused ({problem})")
+            continue
+        plain = bench.step(quantization=kind)
+        found = bench.step(quantization=kind, quantized_matmul=True)
+        _require_like(found, plain, FAIR)
+        told.append(f"{kind} {found.likeness(plain):.4f} like products in bf16")
     return ", ".join(told)
 
 
@@ -356,7 +376,7 @@ def _told(bench: Bench, found: Step) -> str:
 
 _FUNCTIONS = (
     *(training_step, half_precision, checkpointing, offloading, full_training, video_with_sound),
-    *(quantization, optimizers, text_encoder_in_8_bits, sampling, decoding),
+    *(quantization, quantized_matmul, optimizers, text_encoder_in_8_bits, sampling, decoding),
     *(decoding_with_little_memory, out_of_memory, memory_goes_back, whole_run, stopping),
     compilation,
 )

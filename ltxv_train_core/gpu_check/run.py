@@ -1,24 +1,18 @@
 """Runs the checks one after another, within some minutes."""
 
-import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 import torch
 
 from ..errors import Cancelled, cut
 from ..events import Control, Progress, Reporter, StopSignal, ignore, raise_if_stopped
-from ..models.device import free_bytes, free_memory, total_bytes
-from ..units import byte_size
+from ..models.device import free_memory
 from .bench import ON_ACCELERATOR, ON_CPU, Bench
 from .checks import CHECKS, Skipped
 from .names import NAMES
-
-_PACKAGES = ("torch", "triton", "diffusers", "transformers", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
@@ -58,26 +52,6 @@ def check_device(
     return verdicts
 
 
-def described(device: torch.device) -> list[str]:
-    """The device, its driver, and the versions of what works on it."""
-    lines = [
-        f"device: {device}, {byte_size(free_bytes(device))} of {byte_size(total_bytes(device))} free"
-    ]
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        made = f"ROCm {torch.version.hip}" if torch.version.hip else f"CUDA {torch.version.cuda}"
-        lines.append(f"{properties.name}, capability {properties.major}.{properties.minor}, {made}")
-        lines.append(f"driver: {_driver(device)}")
-    elif device.type == "xpu":
-        found = torch.xpu.get_device_properties(device)
-        lines.append(f"{found.name}, driver {found.driver_version}")
-    elif device.type == "cpu":
-        lines.append(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads")
-    lines.append(f"{platform.platform()}, Python {platform.python_version()}")
-    lines.append(", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
-    return lines
-
-
 def _verdict(name: str, bench: Bench, is_late: bool) -> Verdict:
     began = time.monotonic()
     if is_late:
@@ -93,21 +67,3 @@ def _verdict(name: str, bench: Bench, is_late: bool) -> Verdict:
         outcome, text = "fails", f"{type(error).__name__}: {cut(str(error), 300)}"
     free_memory()
     return Verdict(name, outcome, " ".join(text.split()), time.monotonic() - began)
-
-
-def _driver(device: torch.device) -> str:
-    """Its version, where NVIDIA's library of management is there to ask."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # it is a help, and no condition
-        return "its version is not known (pip install nvidia-ml-py tells it)"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ModelError
 from ..families.family import Family
 from ..families.registry import EARLIEST
-from .file import name_some, read_lora, write_lora
+from .file import name_some, read_adapter, write_lora
 from .forms import LoRAForm
 
 
@@ -27,12 +27,12 @@ class Conversion:
 
 
 def convert_lora(source: Path, form: LoRAForm, output: Path) -> Conversion:
-    """Writes a LoRA in another form, its metadata with it. The effect stays the same.
+    """Writes a LoRA or another adapter in another form, its metadata with it. The effect stays the same.
 
     Raises:
-        ModelError: the source is no LoRA that is known, or `output` is there already.
+        ModelError: the source is no LoRA that is known, the form has no place for it, or `output` is there already.
     """
-    found = read_lora(source)
+    found = read_adapter(source)
     require_new(output)
     write_lora(output, found.lora, found.metadata, form)
     notes = [*found.notes("not converted")]

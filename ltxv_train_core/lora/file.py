@@ -7,6 +7,8 @@ kohya: `lora_unet_<layer_with_underscores>.lora_down.weight`, `.lora_up.weight`,
 diffusers: `transformer.<layer>.lora_A.weight`, `.lora_B.weight` with diffusers' layer names, and its
     adapter metadata.
 
+Adapters that are no LoRA have LyCORIS' names below the same layers (`lora/adapter_parts.py`), and no diffusers form.
+
 A state dict that peft's model gives has its adapter's name in the keys (`.lora_A.default.weight`), which
 are read as well.
 
@@ -20,6 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,38 +31,45 @@ from torch import Tensor
 from ..errors import ModelError, cut
 from ..families.family import Family
 from ..families.registry import comfy_name, family_of_lora, layer_name
-from ..formats.lora_kinds import is_difference, why_not_plain
+from ..formats.lora_kinds import is_difference, kind_name, why_not_plain, why_not_read
 from ..formats.tensors import READABLE
 from ..models.sharded import whole
 from ..models.transformer import Transformer
 from ..storage.reading import read_text
 from ..storage.safetensors_header import Header, read_header
 from ..storage.tensors import is_finite, write_safetensors
+from .adapter_parts import PART_NAMES, read_parts, layer_parts
 from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .forms import LoRAForm
-from .lora import LoRA, LoRALayer, largest_rank
+from .lora import Adapter, AdapterLayer, LoRA, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."
+_KOHYA = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
 LARGEST_ADAPTER_CONFIG_BYTES = 2**20
 _OF_A_FORM = {ADAPTER_METADATA, "ss_network_module", "ss_network_dim", "ss_network_alpha"}
 
 _PARTS = {"lora_A": "down", "lora_down": "down", "lora_B": "up", "lora_up": "up", None: "alpha"}
 _KEY = re.compile(
     r"(?:(?:model\.)?diffusion_model\.|transformer\.|base_model\.model\.|lora_unet_|lycoris_)?"
-    r"(?P<layer>.+?)\.(?:(?P<part>lora_(?:A|B|down|up))(?:\.(?P<adapter>\w+))?\.weight|alpha)"
+    r"(?P<layer>.+?)\.(?:(?P<part>lora_(?:A|B|down|up))(?:\.(?P<adapter>\w+))?\.weight|alpha"
+    rf"|(?P<other>{'|'.join(PART_NAMES)}))"
 )
 _DOWN_KEY = re.compile(r".+\.lora_(A|down)(\.\w+)?\.weight")
 
 
+LayerT = TypeVar("LayerT", bound=AdapterLayer)
+
+
 @dataclass(frozen=True)
-class FoundLoRA:
-    """A LoRA as it was found.
+class FoundLoRA(Generic[LayerT]):
+    """A LoRA, or another adapter, as it was found.
 
     Attributes:
+        lora: its layers, by diffusers' names.
         foreign: keys that are no part of a LoRA of a known transformer's linear layer.
     """
 
-    lora: LoRA
+    lora: Mapping[str, LayerT]
     metadata: dict[str, str]
     foreign: tuple[str, ...]
 
@@ -68,13 +78,13 @@ class FoundLoRA:
         """The family that it is of, where that shows."""
         return family_of_lora(self.lora, self.metadata)
 
-    def require_no_foreign(self, where: str) -> LoRA:
+    def require_no_foreign(self, where: str) -> Mapping[str, LayerT]:
         """The LoRA. Raises `ModelError` that names foreign keys, if there are any."""
         if self.foreign:
             raise _foreign(where, self.foreign)
         return self.lora
 
-    def require_pairs(self, where: str) -> LoRA:
+    def require_pairs(self, where: str) -> Mapping[str, LayerT]:
         """The LoRA, without changes of biases and norms that stand beside it.
 
         Raises:
@@ -109,16 +119,34 @@ def _foreign(where: str, keys: Sequence[str]) -> ModelError:
     )
 
 
-def read_lora(path: Path) -> FoundLoRA:
-    """Reads a LoRA of any form.
+def read_lora(path: Path) -> FoundLoRA[LoRALayer]:
+    """Reads a plain LoRA of any form.
 
     Raises:
-        ModelError: if it can't be read, is something like a LoRA (DoRA, LoKr, ...), holds NaN or
-            infinite numbers, or no key is a LoRA's of a known transformer.
+        ModelError: if it can't be read, is another adapter (DoRA, LoKr, ...), holds NaN or infinite
+            numbers, or no key is a LoRA's of a known transformer.
     """
     header = read_header(path)
     require_plain_lora(header)
-    keys = list(header.tensors)
+    found = _read(header)
+    plain = {name: each for name, each in found.lora.items() if isinstance(each, LoRALayer)}
+    return FoundLoRA(plain, found.metadata, found.foreign)
+
+
+def read_adapter(path: Path) -> FoundLoRA[AdapterLayer]:
+    """Reads a LoRA or another adapter of any form.
+
+    Raises:
+        ModelError: as `read_lora`, but for the adapters that are known.
+    """
+    header = read_header(path)
+    if reason := why_not_read(header.tensors):
+        raise ModelError(f"{path}: {reason}")
+    return _read(header)
+
+
+def _read(header: Header) -> FoundLoRA[AdapterLayer]:
+    path, keys = header.path, list(header.tensors)
     wanted = [k for k in keys if header.tensors[k].dtype in READABLE and _KEY.fullmatch(k)]
     try:
         with safe_open(path, "pt") as file:
@@ -145,9 +173,9 @@ def require_plain_lora(header: Header) -> None:
         raise ModelError(f"{header.path}: {reason}")
 
 
-def require_finite_lora(lora: LoRA, where: str) -> None:
+def require_finite_lora(lora: Adapter, where: str) -> None:
     """Raises `ModelError` that names the layers whose numbers are NaN or infinite."""
-    wrong = [n for n, each in lora.items() if not (is_finite(each.down) and is_finite(each.up))]
+    wrong = [n for n, each in lora.items() if not all(map(is_finite, each.tensors))]
     if wrong:
         raise ModelError(
             f"{where}: holds NaN or infinite numbers in {len(wrong)} of {len(lora)} layers "
@@ -165,23 +193,34 @@ def lora_ranks(path: Path) -> set[int]:
     return {info.shape[0] for key, info in tensors if info.shape and _DOWN_KEY.fullmatch(key)}
 
 
-def form_tensors(lora: LoRA, form: LoRAForm) -> dict[str, Tensor]:
-    """A LoRA's tensors under the keys of a form."""
+def form_tensors(lora: Adapter, form: LoRAForm) -> dict[str, Tensor]:
+    """The tensors of a LoRA or another adapter under the keys of a form.
+
+    Raises:
+        ModelError: the form has no place for it.
+    """
     tensors: dict[str, Tensor] = {}
     for name, layer in lora.items():
+        key = PREFIX + comfy_name(name) if form == "comfy" else f"transformer.{name}"
         if form == "kohya":
             key = f"lora_unet_{comfy_name(name).replace('.', '_')}"
-            alpha = torch.tensor(layer.alpha)
-            tensors |= {
-                f"{key}.lora_down.weight": layer.down,
-                f"{key}.lora_up.weight": layer.up,
-                f"{key}.alpha": alpha,
-            }
-        else:
-            layer = layer.folded()
-            key = PREFIX + comfy_name(name) if form == "comfy" else f"transformer.{name}"
-            tensors |= {f"{key}.lora_A.weight": layer.down, f"{key}.lora_B.weight": layer.up}
+        tensors |= {f"{key}.{part}": value for part, value in _parts_of(layer, form).items()}
     return tensors
+
+
+def _parts_of(layer: AdapterLayer, form: LoRAForm) -> dict[str, Tensor]:
+    if not isinstance(layer, LoRALayer):
+        if form == "diffusers":
+            raise ModelError(
+                f"the form diffusers has no place for {kind_name(layer.kind)}: choose comfy or kohya, which ComfyUI "
+                "loads"
+            )
+        parts = layer_parts(layer)
+        return {_KOHYA.get(n, n): value for n, value in parts.items()} if form == "kohya" else parts
+    if form == "kohya":
+        alpha = torch.tensor(layer.alpha)
+        return {"lora_down.weight": layer.down, "lora_up.weight": layer.up, "alpha": alpha}
+    return layer_parts(layer)
 
 
 def comfy_tensors(
@@ -197,9 +236,9 @@ def comfy_tensors(
 
 
 def write_lora(
-    path: Path, lora: LoRA, metadata: Mapping[str, str], form: LoRAForm = "comfy"
+    path: Path, lora: Adapter, metadata: Mapping[str, str], form: LoRAForm = "comfy"
 ) -> None:
-    """Writes a LoRA in one of the forms, with the metadata and what the form itself says there."""
+    """Writes a LoRA or another adapter in one of the forms, with the metadata and what the form itself says there."""
     facts = {k: v for k, v in metadata.items() if k not in _OF_A_FORM}
     write_safetensors(
         path, form_tensors(lora, form), {"format": "pt"} | facts | _form_metadata(lora, form)
@@ -226,6 +265,7 @@ def write_lora_file(
 
     Args:
         tensors: as `lora_tensors` gives them.
+        rank, alpha: their scale is that of layers of another rank too.
         metadata: written beside rank and alpha.
         dtype: of the weights in the file; they are rounded after alpha is folded in.
     """
@@ -233,30 +273,49 @@ def write_lora_file(
     for key, down in tensors.items():
         name, _, part = key.partition(".lora_A.")
         if part:
-            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], alpha).folded()
+            own = alpha if len(down) == rank else alpha * len(down) / rank
+            layer = LoRALayer(down, tensors[f"{name}.lora_B.{part}"], own).folded()
             lora[name] = replace(layer, down=layer.down.to(dtype), up=layer.up.to(dtype))
     write_lora(path, lora, {"rank": str(rank), "alpha": str(alpha)} | metadata)
 
 
+def write_adapter_file(
+    path: Path,
+    layers: Adapter,
+    metadata: Mapping[str, str],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Writes a trained adapter that is no plain LoRA in the form that users are handed (comfy).
+
+    Args:
+        dtype: of the weights in the file.
+    """
+    # The lengths of a DoRA weigh a whole column each: rounded, they would change all of its weights.
+    tensors = {
+        key: value.detach().to("cpu", torch.float32 if key.endswith("dora_scale") else dtype)
+        for key, value in form_tensors(layers, "comfy").items()
+    }
+    write_safetensors(path, tensors, {"format": "pt", **metadata})
+
+
 def add_trained_lora(transformer: Transformer, path: Path) -> None:
-    """Puts a LoRA file into a transformer for sampling, at strength 1.
+    """Puts a file of a LoRA or another adapter into a transformer for sampling, at strength 1.
 
     Raises:
         ModelError: if the file isn't a LoRA, or doesn't fit the transformer.
     """
-    lora = read_lora(path).require_no_foreign(str(path))
+    lora = read_adapter(path).require_no_foreign(str(path))
     modules = dict(transformer.named_modules())
     with torch.no_grad():
         for name, layer in lora.items():
             if name not in modules:
                 raise ModelError(f"{path}: the model has no layer {name}")
-            weight, change = modules[name].weight, layer.change()
-            if change.shape != weight.shape:
+            weight = modules[name].weight
+            if not layer.suits(weight.shape):
                 raise ModelError(
-                    f"{path}: {name} changes weights of shape {tuple(change.shape)}, the model's "
-                    f"are {tuple(weight.shape)}"
+                    f"{path}: {name} changes weights of shape {layer.shape}, the model's are {tuple(weight.shape)}"
                 )
-            weight.add_(change.to(weight))
+            weight.add_(layer.added(weight.float()).to(weight))
 
 
 def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:
@@ -278,8 +337,8 @@ def _peft_config(path: Path) -> dict[str, str]:
 
 def _layers(
     tensors: Mapping[str, Tensor], metadata: dict[str, str], where: str
-) -> tuple[LoRA, list[str]]:
-    """The layers of a LoRA, and the keys that are no part of one."""
+) -> tuple[Adapter, list[str]]:
+    """The layers of a LoRA or another adapter, and the keys that are no part of one."""
     parts: dict[str, dict[str, Tensor]] = {}
     adapters: set[str] = set()
     keys: dict[str, list[str]] = {}
@@ -289,7 +348,7 @@ def _layers(
         found = _KEY.fullmatch(key)
         name = layer_name(found["layer"]) if found else None
         if found and name:
-            part = _PARTS[found["part"]]
+            part = found["other"] or _PARTS[found["part"]]
             twice += [name] if part in parts.setdefault(name, {}) else []
             parts[name][part] = tensor
             keys.setdefault(name, []).append(key)
@@ -302,21 +361,39 @@ def _layers(
     if twice:
         raise ModelError(f"{where}: holds {twice[0]} twice, under two names; remove one of them")
     alpha_of = declared_alphas(metadata, where)
-    lora = {}
+    lora: dict[str, AdapterLayer] = {}
     for name, own in parts.items():
-        if not _is_pair(own):
+        alpha = _alpha(own.pop("alpha")) if "alpha" in own else None
+        if _is_pair(own):
+            rank = own["down"].shape[0]
+            alpha = alpha_of(name, rank) if alpha is None else alpha
+            lora[name] = LoRALayer(own["down"], own["up"], alpha)
+        elif layer := read_parts(own, alpha):
+            _require_own_scale(layer, metadata, where)
+            lora[name] = layer
+        elif others := sorted(own.keys() & set(PART_NAMES)):
+            raise ModelError(
+                f"{where}: the tensors of {name} ({', '.join(others)}) make no DoRA, LoKr, LoHa or OFT of a linear "
+                "layer; take a whole file"
+            )
+        else:
             foreign += keys[name]
             continue
-        rank = own["down"].shape[0]
-        alpha = _alpha(own["alpha"]) if "alpha" in own else alpha_of(name, rank)
-        if not math.isfinite(alpha):
+        if alpha is not None and not math.isfinite(alpha):
             raise ModelError(f"{where}: the alpha of {name} is no number")
-        lora[name] = LoRALayer(own["down"], own["up"], alpha)
     return lora, foreign
 
 
+def _require_own_scale(layer: AdapterLayer, metadata: Mapping[str, str], where: str) -> None:
+    if ADAPTER_METADATA in metadata:
+        raise ModelError(
+            f"{where}: is {kind_name(layer.kind)} of peft, whose scale stands beside it in words that are not read; "
+            "merge it in the program that trained it, or save it in LyCORIS' format"
+        )
+
+
 def _is_pair(own: dict[str, Tensor]) -> bool:
-    if not {"down", "up"} <= set(own):
+    if set(own) != {"down", "up"}:
         return False
     down, up = own["down"], own["up"]
     empty = 0 in (*down.shape, *up.shape)
@@ -327,8 +404,11 @@ def _alpha(tensor: Tensor) -> float:
     return float(tensor.float().item()) if tensor.numel() == 1 else math.nan
 
 
-def _form_metadata(lora: LoRA, form: LoRAForm) -> dict[str, str]:
+def _form_metadata(adapter: Adapter, form: LoRAForm) -> dict[str, str]:
     """What readers of a form look for in a file's metadata."""
+    lora = {name: each for name, each in adapter.items() if isinstance(each, LoRALayer)}
+    if not lora:
+        return {}
     rank = largest_rank(lora)
     if form == "kohya":
         alphas = {layer.alpha for layer in lora.values()}

@@ -2,7 +2,7 @@
 for full training a transformer."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +16,21 @@ from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
 from ..families.family import Family
 from ..families.names import TRANSFORMER_PREFIX
+from ..formats.lora_kinds import kind_name
 from ..families.registry import diffusers_name, is_of_another_part
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
 from ..storage.safetensors_header import read_header
 from ..storage.tensors import is_finite
-from .file import lora_ranks, read_lora, require_plain_lora
-from .lora import LoRA
+from .adapter_modules import AdaptedLinear
+from .adapter_parts import PART_NAMES, layer_parts
+from .adapter_shapes import PLAIN, adapter_shapes
+from .file import lora_ranks, read_adapter, read_lora, require_plain_lora
+from .lora import Adapter, DoRALayer, LoRALayer, OFTLayer
 from .model_sizes import ModelSizes, require_lora_of, require_transformer_of
 
-_DOWN_KEY = re.compile(r"\.lora_(A|down)\.weight$")
+_ADAPTER_KEY = re.compile(rf"\.(lora_(A|down)\.weight|{'|'.join(PART_NAMES)})$")
 _STEP = re.compile(r"(\d+)(-ema)?$")
 
 
@@ -61,7 +65,7 @@ def find_start(path: Path, training_mode: Literal["lora", "full"]) -> Path:
 
 def require_start(
     config: TrainingConfig,
-    layers: Collection[str] | None = None,
+    layers: Mapping[str, int] | None = None,
     model: ModelSizes | None = None,
     report: Reporter = ignore,
 ) -> None:
@@ -80,15 +84,16 @@ def require_start(
     path = find_start(Path(config.model.load_checkpoint), config.model.training_mode)
     where = f"model.load_checkpoint {shown(str(path), 300)}"
     if config.model.training_mode == "lora":
-        require_rank(path, config.lora.rank)
-        lora, family = _read_start(path)
+        lora, family = _read_start(path, config.lora)
+        if layers is not None:
+            _require_ranks(path, lora, config.lora, layers)
         if model is not None:
             if family not in (None, model.family):
                 raise ModelError(
                     f"{where}: is a LoRA of {family.name}, and model.model_source {cut(model.name)} is a "
                     f"model of {model.family.name}; take a LoRA that was trained on {model.family.name}"
                 )
-            shapes = {n: (one.up.shape[0], one.down.shape[1]) for n, one in lora.items()}
+            shapes = {n: one.shape for n, one in lora.items() if not isinstance(one, OFTLayer)}
             require_lora_of(where, shapes, model)
         if layers is not None:
             _require_trained(path, lora, layers)
@@ -105,7 +110,7 @@ def start_notes(model: ModelConfig) -> tuple[str, ...]:
     if model.load_checkpoint is None or model.training_mode != "lora":
         return ()
     path = find_start(Path(model.load_checkpoint), "lora")
-    return tuple(f"model.load_checkpoint: {line}" for line in read_lora(path).notes("left out"))
+    return tuple(f"model.load_checkpoint: {line}" for line in read_adapter(path).notes("left out"))
 
 
 def load_transformer_file(denoiser: Denoiser, path: Path) -> None:
@@ -204,13 +209,15 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
         ModelError: if the file isn't a LoRA, its rank is another, or it changes a layer that this
             run doesn't train.
     """
-    require_rank(path, config.rank)
+    lora, _ = _read_start(path, config)
+    if config.adapter not in PLAIN:
+        return _start_other(transformer, path, lora, config)
     where = f"model.load_checkpoint {shown(str(path), 300)}"
-    lora, _ = _read_start(path)
     trained = trained_layers(transformer)
     _require_trained(path, lora, trained)
     with torch.no_grad():
         for name, layer in lora.items():
+            assert isinstance(layer, LoRALayer)
             own_down, own_up = trained[name]
             if (layer.down.shape, layer.up.shape) != (own_down.shape, own_up.shape):
                 raise ModelError(
@@ -219,11 +226,35 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
                     f"{tuple(own_up.shape)}"
                 )
             own_down.copy_(layer.down)
-            own_up.copy_(layer.up.float() * (layer.scale * config.rank / config.alpha))
+            own_up.copy_(layer.up.float() * (layer.scale / config.scale))
     return len(trained) - len(lora)
 
 
-def _require_trained(path: Path, lora: LoRA, layers: Collection[str]) -> None:
+def _start_other(
+    transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig
+) -> int:
+    """As `start_from`, of an adapter that is no plain LoRA."""
+    trained = adapted_layers(transformer)
+    _require_trained(path, adapter, trained)
+    choices = {name: each.rank for name, each in trained.items()}
+    _require_ranks(path, adapter, config, choices)
+    for name, layer in adapter.items():
+        if not layer.suits((trained[name].out_features, trained[name].in_features)):
+            raise ModelError(
+                f"model.load_checkpoint {shown(str(path), 300)}: {name} changes weights of shape {layer.shape}, the "
+                f"model's are {(trained[name].out_features, trained[name].in_features)}"
+            )
+        trained[name].take(layer)
+    return len(trained) - len(adapter)
+
+
+def adapted_layers(transformer: Transformer) -> dict[str, AdaptedLinear]:
+    """The layers with an adapter that is no plain LoRA, by name."""
+    modules = transformer.named_modules()
+    return {name: each for name, each in modules if isinstance(each, AdaptedLinear)}
+
+
+def _require_trained(path: Path, lora: Adapter, layers: Collection[str]) -> None:
     missing = sorted(set(lora) - set(layers))
     if missing:
         raise ModelError(
@@ -233,18 +264,65 @@ def _require_trained(path: Path, lora: LoRA, layers: Collection[str]) -> None:
         )
 
 
-def _read_start(path: Path) -> tuple[LoRA, Family | None]:
-    """The LoRA, and the family that it is of, where that shows.
+def _read_start(path: Path, config: LoRAConfig) -> tuple[Adapter, Family | None]:
+    """The LoRA or other adapter, and the family that it is of, where that shows.
 
     Raises:
-        ModelError: for keys without a place, and for numbers that are not finite.
+        ModelError: it is another adapter than the run trains or of another rank, has keys without a place, or
+            numbers that are not finite.
     """
-    try:
-        found = read_lora(path)
-    except ModelError as error:
-        raise ModelError(f"model.load_checkpoint {error}") from error
     where = f"model.load_checkpoint {shown(str(path), 300)}"
-    return found.require_pairs(where), found.family
+    try:
+        if config.adapter in PLAIN:
+            if all(rule.rank is None for rule in config.rules):
+                require_rank(path, config.rank)
+            plain = read_lora(path)
+            return plain.require_pairs(where), plain.family
+        found = read_adapter(path)
+    except ModelError as error:
+        text = str(error)
+        raise ModelError(text if text.startswith(where) else f"model.load_checkpoint {text}") from error
+    adapter = found.require_no_foreign(where)
+    _require_trained_kind(where, adapter, config)
+    return adapter, found.family
+
+
+def _require_trained_kind(where: str, adapter: Adapter, config: LoRAConfig) -> None:
+    kinds = sorted({kind_name(layer.kind) for layer in adapter.values()})
+    if kinds != [kind_name(config.adapter)]:
+        raise ModelError(
+            f"{where}: is a file of {', '.join(kinds)}, and lora.adapter is {config.adapter}; choose the adapter of "
+            "the file, or start from another"
+        )
+    for name, layer in adapter.items():
+        if isinstance(layer, DoRALayer) and not layer.has_columns:
+            raise ModelError(
+                f"{where}: {name} holds the lengths of rows, and those of columns are trained; start from a DoRA "
+                "that was trained here"
+            )
+        if isinstance(layer, OFTLayer) and layer.limit:
+            raise ModelError(
+                f"{where}: {name} has a limit of its rotation (alpha {layer.limit:g}), which is not trained with; start "
+                "from an OFT that was trained here"
+            )
+
+
+def _require_ranks(
+    path: Path, adapter: Adapter, config: LoRAConfig, layers: Mapping[str, int]
+) -> None:
+    """Raises `ModelError` for a layer whose tensors are of other shapes than this run trains."""
+    for name, layer in adapter.items():
+        rank = layers.get(name)
+        if rank is None:
+            continue  # told as a layer that isn't trained
+        parts = {n: tuple(value.shape) for n, value in layer_parts(layer).items()}
+        wanted = dict(adapter_shapes(config, *layer.shape, rank))
+        if parts != wanted:
+            raise ModelError(
+                f"model.load_checkpoint {shown(str(path), 300)}: {name} has the shapes {cut(str(parts), 200)}, and with "
+                f"rank {rank} this run trains {cut(str(wanted), 200)}; set lora.rank and lora.layer_rules (of a "
+                "LoKr, lokr_factor too) to the file's, or start from another"
+            )
 
 
 def trained_layers(
@@ -268,7 +346,7 @@ def _is_lora(path: Path) -> bool:
     """Not the weights in a run's checkpoints: their keys have the adapter's name, and no file beside
     them tells alpha."""
     try:
-        return any(map(_DOWN_KEY.search, read_header(path).tensors))
+        return any(map(_ADAPTER_KEY.search, read_header(path).tensors))
     except ModelError:
         return False
 

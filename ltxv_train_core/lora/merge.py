@@ -20,8 +20,8 @@ from ..storage.tensors import StoredTensor, stream_safetensors
 from ..units import byte_size
 from .checkpoint_weights import CheckpointFile, open_checkpoint
 from .convert import require_new
-from .file import name_some, read_lora
-from .lora import LoRA
+from .file import name_some, read_adapter
+from .lora import Adapter
 
 MERGED = "merged_loras"
 
@@ -60,7 +60,7 @@ def merge_lora(
     stop = stop or NeverStop()
     if not math.isfinite(strength):
         raise ModelError(f"strength {strength}: give a number, for example 1")
-    found = read_lora(lora_file)
+    found = read_adapter(lora_file)
     require_new(output)
     with open_checkpoint(checkpoint) as base:
         _require_fit(base, found.lora, lora_file)
@@ -70,7 +70,8 @@ def merge_lora(
         total, numbers = len(base.tensors), count(1)
 
         def changed(name: str) -> Tensor:
-            return base.weight(name) + found.lora[name].change() * strength
+            weight = base.weight(name)
+            return weight + found.lora[name].added(weight) * strength
 
         @cache
         def scale_of(name: str) -> Tensor | None:
@@ -111,7 +112,7 @@ def _merged_before(base: CheckpointFile) -> list[Any]:
     return merged if isinstance(merged, list) else []
 
 
-def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
+def _require_fit(base: CheckpointFile, lora: Adapter, lora_file: Path) -> None:
     missing = [name for name in lora if name not in base.layers]
     if missing:
         raise ModelError(
@@ -119,10 +120,10 @@ def _require_fit(base: CheckpointFile, lora: LoRA, lora_file: Path) -> None:
             f"({name_some(missing)}); merge it into the model it was trained for"
         )
     for name, layer in lora.items():
-        change, weight = (layer.up.shape[0], layer.down.shape[1]), base.info(name).shape
-        if change != weight:
+        weight = base.info(name).shape
+        if not layer.suits(weight):
             raise ModelError(
-                f"{lora_file}: {name} changes weights of shape {change}, those of "
+                f"{lora_file}: {name} changes weights of shape {layer.shape}, those of "
                 f"{base.path.name} are {weight}; merge it into the model it was trained for"
             )
     base.require_floats(lora)

@@ -1,12 +1,16 @@
 """Which layers of a transformer get a LoRA: patterns, and presets of them that are usually taken together."""
 
 import difflib
+import re
 from fnmatch import fnmatchcase
 
 import torch
 
+from ..config import LoRAConfig
+from ..config.layer_rules import LayerRule
 from ..errors import ConfigurationError, shown
 
+_BLOCK = re.compile(r"transformer_blocks\.([0-9]+)\.")
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 
 
@@ -33,9 +37,80 @@ def match_modules(transformer: torch.nn.Module, patterns: tuple[str, ...]) -> li
     Raises:
         ConfigurationError: names every pattern that matches nothing, with near names.
     """
+    return match_names(*_module_names(transformer), patterns)
+
+
+def layers_of(transformer: torch.nn.Module, config: LoRAConfig) -> dict[str, int]:
+    """The layers of a transformer that get a LoRA, and their ranks; see `chosen_layers`."""
+    return chosen_layers(*_module_names(transformer), config)
+
+
+def _module_names(transformer: torch.nn.Module) -> tuple[list[str], list[str]]:
     modules = dict(transformer.named_modules())
     linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
-    return match_names(linear, [name for name in modules if name not in linear], patterns)
+    return linear, [name for name in modules if name not in linear]
+
+
+def chosen_layers(
+    linear: list[str], others: list[str], config: LoRAConfig
+) -> dict[str, int]:
+    """The layers that get a LoRA, by name, in the order of the patterns, and their ranks.
+
+    Args:
+        linear: full names of linear layers.
+        others: those of other modules.
+
+    Raises:
+        ConfigurationError: names every pattern and every rule that matches nothing.
+    """
+    names = match_names(linear, others, config.target_modules)
+    found = dict.fromkeys(names, config.rank)
+    problems = []
+    for rule in config.rules:
+        matches = _ruled(rule, names)
+        if not matches:
+            problems.append(
+                f"lora.layer_rules {shown(rule.written)} names no layer of lora.target_modules; near names: "
+                f"{', '.join(_near(rule.pattern, names))}{_blocks_of(rule, names)}"
+            )
+        for name in matches:
+            if rule.is_off:
+                found.pop(name, None)
+            elif rule.rank is not None and name in found:
+                found[name] = rule.rank
+    if not problems and not found:
+        problems.append("lora.layer_rules: every layer is off; leave some of them in")
+    if problems:
+        raise ConfigurationError(problems)
+    return found
+
+
+def layer_rates(names: list[str], config: LoRAConfig) -> dict[str, float]:
+    """What the learning rate of each layer is multiplied with, by its name."""
+    found = dict.fromkeys(names, 1.0)
+    for rule in config.rules:
+        if rule.rate is not None:
+            found |= dict.fromkeys(_ruled(rule, names), rule.rate)
+    return found
+
+
+def _ruled(rule: LayerRule, names: list[str]) -> list[str]:
+    if rule.blocks is not None:
+        first, last = rule.blocks
+        numbered = ((name, _BLOCK.match(name)) for name in names)
+        names = [name for name, block in numbered if block and first <= int(block[1]) <= last]
+    if not rule.pattern:
+        return names
+    patterns = TARGET_PRESETS.get(rule.pattern, (rule.pattern,))
+    below = (*patterns, *(f"{pattern}.*" for pattern in patterns))
+    return list(dict.fromkeys(name for each in below for name in _matching(each, names)))
+
+
+def _blocks_of(rule: LayerRule, names: list[str]) -> str:
+    if rule.blocks is None:
+        return ""
+    numbers = [int(block[1]) for block in map(_BLOCK.match, names) if block]
+    return f"; they are in the blocks {min(numbers)} to {max(numbers)}" if numbers else ""
 
 
 def match_names(linear: list[str], others: list[str], patterns: tuple[str, ...]) -> list[str]:

@@ -1,9 +1,9 @@
 """Optimizers by the names of the configuration. Libraries are imported when they are used."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from ..config import OptimizationConfig
 from ..models.packages import why_not_usable
 from .rounded_adamw import RoundedAdamW
 
+FACTOR = "rate_factor"
+"""Of a group of parameters: what the learning rate is multiplied with there."""
+Parameters: TypeAlias = list[torch.nn.Parameter] | list[dict[str, Any]]
 # PyTorch's own default for AdamW, which LTX-Video-Trainer keeps.
 WEIGHT_DECAY = 0.01
 PROBE_SIZE = 4096
@@ -21,17 +24,38 @@ PROBE_SIZE = 4096
 
 
 def build_optimizer(
-    config: OptimizationConfig, parameters: list[torch.nn.Parameter], seed: int = 0
+    config: OptimizationConfig,
+    parameters: list[torch.nn.Parameter],
+    seed: int = 0,
+    rates: Sequence[float] | None = None,
 ) -> Optimizer:
     """The optimizer of a run, with its library's usual betas and weight decay 0.01.
 
     Args:
         seed: of the rounding, where the parameters are in bfloat16.
+        rates: what the learning rate of each parameter is multiplied with; those of one rate become a group.
     """
     if parameters and parameters[0].dtype == torch.bfloat16:
         assert config.optimizer_type == "adamw"
         return RoundedAdamW(parameters, config.learning_rate, WEIGHT_DECAY, seed)
-    return _BUILDERS[config.optimizer_type](parameters, config)
+    return _BUILDERS[config.optimizer_type](_grouped(config, parameters, rates), config)
+
+
+def _grouped(
+    config: OptimizationConfig,
+    parameters: list[torch.nn.Parameter],
+    rates: Sequence[float] | None,
+) -> Parameters:
+    """The parameters themselves where they have one rate, or else groups of them, by their rates."""
+    if rates is None or set(rates) <= {1.0}:
+        return parameters
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for parameter, rate in zip(parameters, rates, strict=True):
+        groups.setdefault(rate, []).append(parameter)
+    return [
+        {"params": groups[rate], "lr": config.learning_rate * rate, FACTOR: rate}
+        for rate in sorted(groups)
+    ]
 
 
 def optimizer_problem(config: OptimizationConfig, device: torch.device) -> str | None:
@@ -79,7 +103,7 @@ def put_weights(parameters: list[torch.nn.Parameter], values: list[Tensor]) -> N
         parameter.copy_(value)
 
 
-def _adamw(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Optimizer:
+def _adamw(parameters: Parameters, config: OptimizationConfig) -> Optimizer:
     """All of it in one operation where the device has that: it needs no memory in between."""
     build = partial(
         torch.optim.AdamW, parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY
@@ -90,13 +114,13 @@ def _adamw(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> 
         return build()
 
 
-def _adamw8bit(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:
+def _adamw8bit(parameters: Parameters, config: OptimizationConfig) -> Any:
     from bitsandbytes.optim import AdamW8bit
 
     return AdamW8bit(parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
 
 
-def _prodigy(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:
+def _prodigy(parameters: Parameters, config: OptimizationConfig) -> Any:
     from prodigyopt import Prodigy
 
     return Prodigy(
@@ -108,7 +132,7 @@ def _prodigy(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -
     )
 
 
-def _adafactor(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:
+def _adafactor(parameters: Parameters, config: OptimizationConfig) -> Any:
     """At the configured rate: a LoRA starts at zero, where steps relative to the weights' size
     would be too small."""
     from transformers.optimization import Adafactor
@@ -122,7 +146,7 @@ def _adafactor(parameters: list[torch.nn.Parameter], config: OptimizationConfig)
     )
 
 
-def _adamw_schedulefree(parameters: list[torch.nn.Parameter], config: OptimizationConfig) -> Any:
+def _adamw_schedulefree(parameters: Parameters, config: OptimizationConfig) -> Any:
     from schedulefree import AdamWScheduleFree
 
     optimizer = AdamWScheduleFree(
@@ -132,7 +156,7 @@ def _adamw_schedulefree(parameters: list[torch.nn.Parameter], config: Optimizati
     return optimizer
 
 
-_BUILDERS: dict[str, Callable[[list[torch.nn.Parameter], OptimizationConfig], Optimizer]] = {
+_BUILDERS: dict[str, Callable[[Parameters, OptimizationConfig], Optimizer]] = {
     "adamw": _adamw,
     "adamw8bit": _adamw8bit,
     "prodigy": _prodigy,

@@ -40,10 +40,13 @@ class ReleasedGradients:
         allowed = self._max_norm * math.sqrt(gradient.numel() / self._numbers)
         scale = (allowed / (norm + 1e-6)).clamp(max=1.0)
         gradient.mul_(scale).nan_to_num_(0.0, 0.0, 0.0)
-        (group,) = self._optimizer.param_groups
-        everything, group["params"] = group["params"], [parameter]
+        groups = self._optimizer.param_groups
+        everything = [group["params"] for group in groups]
+        for group in groups:
+            group["params"] = [own for own in group["params"] if own is parameter]
         try:
             self._optimizer.step()
         finally:
-            group["params"] = everything
+            for group, parameters in zip(groups, everything, strict=True):
+                group["params"] = parameters
         parameter.grad = None

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..errors import NotFiniteError
 from ..events import Notice, Reporter
 from ..models.sharded import whole
 from .ema import WeightAverage
-from .optimizers import build_optimizer, final_weights
+from .optimizers import FACTOR, build_optimizer, final_weights
 from .released import ReleasedGradients
 from .saved_state import count, known_numbers, load_optimizer, load_schedule
 from .schedules import build_schedule, set_learning_rates
@@ -39,11 +39,16 @@ class OptimizerStepper:
         parameters: list[torch.nn.Parameter],
         device: torch.device,
         report: Reporter,
+        rates: Sequence[float] | None = None,
     ):
+        """
+        Args:
+            rates: what the learning rate of each parameter is multiplied with.
+        """
         options = config.optimization
         self.parameters, self.report = parameters, report
         self.max_norm = options.max_grad_norm or math.inf
-        self.optimizer = build_optimizer(options, parameters, config.seed)
+        self.optimizer = build_optimizer(options, parameters, config.seed, rates)
         self.schedule = build_schedule(options, self.optimizer)
         fp16 = config.acceleration.mixed_precision_mode == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=fp16)
@@ -64,9 +69,9 @@ class OptimizerStepper:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step; for prodigy, times the rate that it has found."""
+        """Of the next step, without the factors of layers; for prodigy, times the rate that it has found."""
         group = self.optimizer.param_groups[0]
-        return float(group["lr"]) * float(group.get("d", 1.0))
+        return float(group["lr"]) / float(group.get(FACTOR, 1.0)) * float(group.get("d", 1.0))
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of a loss to those of the step, scaled where fp16 needs it.

@@ -5,6 +5,7 @@
     label.json              what a person calls it, and a note; not every run has one
     training_config.yaml
     graph.json              the ComfyUI graph that trains it, where one does
+    machine.json            the device and versions that trained it last
     metrics.jsonl           one line per step
     held_out.jsonl          a line for each step whose loss on held-out clips was measured
     checkpoints/000100/     full state to resume from
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import TrainingConfig, build, yaml_file
-from ..errors import ConfigurationError, LTXVTrainError, shown
+from ..errors import ConfigurationError, LTXVTrainError, cut, shown
 from ..events import StepCompleted
 from ..storage.atomic import patiently, write_json
 from ..storage.faults import DiskError, is_short_of_files
@@ -43,6 +44,7 @@ _DATA_SET = re.compile(r"^[ ]+preprocessed_data_root:[ ]+(\S.*?)\s*$", re.MULTIL
 # Files of a run folder may come from somebody else.
 LARGEST_STATE_BYTES = 2**16
 LARGEST_GRAPH_BYTES = 2**25
+MOST_MACHINE_LINES = 10
 LARGEST_CONFIGURATION_BYTES = 2**22
 
 _counter = itertools.count(1)
@@ -107,6 +109,11 @@ class RunFolder:
     def graph_file(self) -> Path:
         """The ComfyUI graph that trains the run; not every run has one."""
         return self.folder / "graph.json"
+
+    @property
+    def machine_file(self) -> Path:
+        """What trained it last; earlier versions wrote none."""
+        return self.folder / "machine.json"
 
     @property
     def metrics_file(self) -> Path:
@@ -240,6 +247,15 @@ class RunFolder:
             return None
         is_one = isinstance(graph, dict) and all(isinstance(each, str) for each in graph.values())
         return graph if is_one else None
+
+    def machine(self) -> tuple[str, ...]:
+        """Lines that say which device and which versions trained it last; none where that can't be read."""
+        try:
+            lines = parse_json(read_own(self.machine_file, LARGEST_STATE_BYTES))
+        except (OSError, ValueError):
+            return ()
+        is_one = isinstance(lines, list) and all(isinstance(each, str) for each in lines)
+        return tuple(cut(each, 300) for each in lines[:MOST_MACHINE_LINES]) if is_one else ()
 
     def is_finished(self) -> bool:
         """Whether the last step was made and its LoRA is still there."""

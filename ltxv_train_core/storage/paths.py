@@ -94,6 +94,17 @@ def as_path(written: str | Path) -> Path:
     return Path(os.path.expanduser(unquoted(str(written))))  # noqa: PTH111
 
 
+def from_either_system(path: Path, root: Path) -> Path:
+    """A path that may have been written on Windows: backslashes separate folders where it leads nowhere else.
+
+    Args:
+        root: where a relative path is looked for.
+    """
+    if os.sep == "\\" or "\\" not in str(path) or os.path.lexists(root / path):
+        return path
+    return Path(str(path).replace("\\", "/"))
+
+
 def unquoted(path: str) -> str:
     """A path as written, without the quotes that Windows puts around it ("Copy as path")."""
     path = path.strip()

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.draws import SampleDraws
+from ..diffusion.loss import MEAN_SQUARED, VelocityLoss
 from ..families.base import Stream, StreamInput
 from ..models.device import moved
 
@@ -26,12 +27,14 @@ class StreamStep:
         velocity: [B, N, C] noise - clean, what the first N tokens should predict.
         counted: [B, N] bool, tokens that the loss counts.
         weight: of its loss in that of the step.
+        measure: what errors cost.
     """
 
     seen: StreamInput
     velocity: Tensor
     counted: Tensor
     weight: float = 1.0
+    measure: VelocityLoss = MEAN_SQUARED
 
     def to(self, device: torch.device) -> "StreamStep":
         return replace(
@@ -42,7 +45,7 @@ class StreamStep:
         )
 
     def sample_losses(self, prediction: Tensor) -> Tensor:
-        """Each sample's mean squared error over its counted tokens, [B].
+        """What each sample's error costs, the mean over its counted tokens, [B].
 
         Every sample weighs the same, however many of its tokens are given: so the loss of a batch
         is the mean over its parts, and accumulating gradients equals a larger batch.
@@ -50,9 +53,14 @@ class StreamStep:
         Args:
             prediction: [B, M, C] the transformer's output.
         """
-        error = (prediction[:, : self.velocity.shape[1]].float() - self.velocity).square().mean(-1)
+        predicted = prediction[:, : self.velocity.shape[1]].float()
+        error = self.measure.errors(predicted, self.velocity).mean(-1)
         counted = self.counted.float()
-        return (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+        losses = (error * counted).sum(1) / counted.sum(1).clamp(min=1)
+        if self.measure.weights is None:
+            return losses
+        # Tokens that are given have the level 0.
+        return losses * self.measure.weights(self.seen.levels.amax(1))
 
     def loss(self, prediction: Tensor) -> Tensor:
         """The mean over the samples of `sample_losses`."""

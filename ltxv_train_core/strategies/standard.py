@@ -8,6 +8,7 @@ from ..datasets.dataset import Batch, TrainingDataset
 from ..datasets.held_out import held_out
 from ..datasets.index import Example
 from ..diffusion.draws import SampleDraws
+from ..diffusion.loss import loss_of
 from ..diffusion.timesteps import draw_noise_levels
 from ..errors import DataError
 from ..families.base import Stream, StreamInput, whole_tokens
@@ -31,6 +32,7 @@ class StandardStrategy:
         compat = config.flow_matching.compat
         self.streams = streams_as_in(compat, streams) if compat else streams
         self.arithmetic = arithmetic_of(config.flow_matching)
+        self._measure = loss_of(config.flow_matching)
         weights = config.flow_matching
         self._weights = {VIDEO: weights.video_loss_weight, AUDIO: weights.audio_loss_weight}
         if len(streams) == 1:
@@ -84,7 +86,9 @@ class StandardStrategy:
             positions=stream.positions(latents.shape[2:], batch.fps),
         )
         weight = stream.loss_weight * self._weights.get(name, 1.0)
-        return StreamStep(seen, noise - clean, counted=~given, weight=weight)
+        return StreamStep(
+            seen, noise - clean, counted=~given, weight=weight, measure=self._measure
+        )
 
 
 def open_dataset(config: TrainingConfig, references: Set[str] = frozenset()) -> TrainingDataset:

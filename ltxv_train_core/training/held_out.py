@@ -115,8 +115,10 @@ def _loss(
 
 
 def _at(config: TrainingConfig, level: float) -> TrainingConfig:
-    """The same with one noise level."""
+    """The same with one noise level, and mean squared errors whatever is trained with: runs compare."""
     fixed = {
+        "loss": "mse",
+        "loss_weighting": "none",
         "timestep_sampling_mode": "uniform",
         "timestep_sampling_params": {"min": level, "max": level},
     }

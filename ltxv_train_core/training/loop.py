@@ -81,12 +81,14 @@ class TrainingLoop:
                 raise Cancelled(_BEFORE_STEP_1)
             if self.processes.is_first or self.is_sharded:
                 self.saves.save()
+                self.saves.finish()
             if self.is_over and self.processes.is_first:
                 self._end_early()
         except Exception as error:
             self.saves.save_whole_steps(error)
             raise
         finally:
+            self.saves.close()
             self.runner.close()
 
     def _train(self) -> None:

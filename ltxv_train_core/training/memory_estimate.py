@@ -5,7 +5,7 @@ An estimate: attention's and the allocator's working memory come on top.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +16,9 @@ from ..config import LoRAConfig, TrainingConfig
 from ..errors import ConfigurationError, ModelError, cut
 from ..families.family import Family
 from ..families.open import ModelDescription
-from ..lora.targets import TARGET_PRESETS, match_names
-from ..models.memory.quantize import BITS
+from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
+from ..lora.targets import TARGET_PRESETS, chosen_layers
+from ..models.memory.quantize import BITS, SCALE_BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer
@@ -31,6 +32,7 @@ ADAMW_BYTES = 8
 ADAMW_IN_BF16_BYTES = 4
 ROUNDING_BYTES = 28
 """Of each number that `RoundedAdamW` computes at a time: weight, gradient, moments, their square root, what is drawn."""
+HALF_BYTES = 2
 HALF_COPY_BYTES = 2  # autocast keeps one of every trained weight
 AVERAGE_BYTES = 4
 MOST_OFFLOADED_ON_DEVICE = 2
@@ -116,8 +118,12 @@ class TransformerSizes:
         Raises:
             ConfigurationError: a target module matches no layer.
         """
-        names = match_names(list(self.linear), list(self.other_modules), lora.target_modules)
-        return lora.rank * sum(sum(self.linear[name]) for name in names)
+        layers = self.lora_layers(lora).items()
+        return sum(adapter_numbers(lora, *self.linear[n], rank) for n, rank in layers)
+
+    def lora_layers(self, lora: LoRAConfig) -> dict[str, int]:
+        """The layers that a LoRA is in, and their ranks. Raises as `lora_numbers` does."""
+        return chosen_layers(list(self.linear), list(self.other_modules), lora)
 
     def preset_numbers(self, rank: int) -> dict[str, int]:
         """Trained numbers of a LoRA on the layers of each preset that this transformer has layers of."""
@@ -185,8 +191,11 @@ def training_bytes(
     """
     is_full = config.model.training_mode == "full"
     numbers = trained_numbers(config, sizes)
-    largest = sizes.largest if is_full else config.lora.rank * max(map(max, sizes.linear.values()))
+    largest = sizes.largest if is_full else _largest_trained(config.lora, sizes)
     saved = saved_bytes(config, sizes.description.family, sizes.config, tokens)
+    if not is_full:
+        layers = [sizes.linear[name] for name in sizes.lora_layers(config.lora)]
+        saved = with_adapter(saved, adapter_bytes(config, layers, tokens), sizes.blocks)
     found = bytes_beside_weights(config, numbers, largest, sizes.blocks, saved)
     if is_full:
         return replace(found, base=numbers * weight_bytes(config))
@@ -196,6 +205,41 @@ def training_bytes(
 
 Saved = Callable[[int, int], int]
 """Bytes of a step's activations, by how many blocks there are and how many of them are computed again."""
+
+_ADAPTER_SHARES = {"dora": (0.0, 0.75), "lokr": (0.0, 0.75), "oft": (0.5, 0.0)}
+"""Of a layer's outputs and of its inputs, what is kept for backward beside what a LoRA keeps. Counted as autograd saves
+it, on attention; a test counts again."""
+
+
+def adapter_bytes(
+    config: TrainingConfig, layers: Iterable[tuple[int, int]], tokens: Mapping[str, int]
+) -> int:
+    """What a step keeps for backward in layers [outputs, inputs] with the run's adapter, beside what a LoRA keeps."""
+    shares = _ADAPTER_SHARES.get(config.lora.adapter, (0.0, 0.0))
+    if config.model.training_mode == "full" or not any(shares):
+        return 0
+    number = FLOAT32_BYTES if forward_precision(config) == "float32" else HALF_BYTES
+    kept = sum(shares[0] * outputs + shares[1] * inputs for outputs, inputs in layers)
+    return round(kept * number * max(tokens.values()) * config.optimization.batch_size)
+
+
+def with_adapter(saved: Saved, added: int, blocks: int) -> Saved:
+    """Bytes of a step's activations with what an adapter adds in all blocks."""
+
+    def with_it(count: int, recomputed: int) -> int:
+        kept = count - recomputed + min(recomputed, 1)
+        return saved(count, recomputed) + round(added / blocks * kept)
+
+    return with_it
+
+
+def _largest_trained(lora: LoRAConfig, sizes: TransformerSizes) -> int:
+    """Numbers of an adapter's largest tensor."""
+    layers = sizes.lora_layers(lora)
+    if lora.adapter in PLAIN:
+        return max(layers.values()) * max(map(max, sizes.linear.values()))
+    shapes = (adapter_shapes(lora, *sizes.linear[n], rank) for n, rank in layers.items())
+    return max(math.prod(shape) for each in shapes for shape in each.values())
 
 
 def saved_bytes(
@@ -326,7 +370,8 @@ def _frozen_base(config: TrainingConfig, sizes: TransformerSizes) -> int:
     if sizes.description.is_fp8:
         matrix = 1
     elif options.quantization is not None:
-        matrix = BITS[options.quantization] / 8
+        kind = options.quantization
+        matrix = (BITS[kind] + SCALE_BITS.get(kind, 0)) / 8
     in_blocks = sizes.matrices * matrix + sizes.block_rest * number
     offloaded = min(options.blocks_to_offload, sizes.blocks)
     away = offloaded - min(offloaded, MOST_OFFLOADED_ON_DEVICE)

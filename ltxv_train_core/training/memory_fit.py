@@ -12,13 +12,20 @@ from ..families.base import Denoiser
 from ..families.names import VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
+from ..lora.initialize import adapted_layers
 from ..models.device import free_bytes
 from ..models.memory.checkpointing import recompute_blocks
 from ..models.memory.frozen_linear import is_in_eight_bits
 from ..models.memory.offload import spread_blocks
 from ..models.memory.quantize import frozen_bytes
 from ..units import byte_size
-from .memory_estimate import TrainingBytes, bytes_beside_weights, saved_bytes
+from .memory_estimate import (
+    TrainingBytes,
+    adapter_bytes,
+    bytes_beside_weights,
+    saved_bytes,
+    with_adapter,
+)
 
 WORTH_TELLING_BYTES = 2**30 // 20
 SHARE_OF_FREE = 0.9
@@ -97,6 +104,9 @@ def _of_a_step(
         largest_sample(dataset),
     )
     blocks = len(transformer.transformer_blocks)
+    adapted = [(e.out_features, e.in_features) for e in adapted_layers(transformer).values()]
+    added = adapter_bytes(config, adapted, largest_sample(dataset))
+    saved = with_adapter(saved, added, blocks)
     return bytes_beside_weights(
         config, sum(trained), max(trained), blocks, saved, SHARE_OF_FREE * free
     )

@@ -19,10 +19,12 @@ def training_state(runner: StepRunner, data: str) -> TrainingState:
         data: the data set's fingerprint: a position in another one means nothing.
     """
     parameters = runner.denoiser.transformer.named_parameters()
+    rates = _rates(runner)
     return TrainingState(
         step=runner.step,
         weights=whole({name: p for name, p in parameters if p.requires_grad}),
         state={
+            **({} if rates is None else {"rates": rates}),
             "mover": runner.stepper.state_dict(),  # the name that earlier versions wrote
             "batches": runner.position,
             "optimizer_type": runner.config.optimization.optimizer_type,
@@ -50,7 +52,7 @@ def load_state(
     if trained != {name: value.shape for name, value in saved.weights.items()}:
         raise CheckpointError(
             f"the checkpoint of step {saved.step} has other trained layers than this run: "
-            "lora.rank, lora.target_modules and model.training_mode must be those of the run "
+            "lora.rank, lora.adapter, lora.target_modules, lora.layer_rules and model.training_mode must be those of the run "
             "that it continues"
         )
     broken = [name for name, value in saved.weights.items() if not is_finite(value)]
@@ -59,15 +61,30 @@ def load_state(
     with torch.no_grad():
         for name, value in saved.weights.items():
             parameters[name].copy_(part_of(value, parameters[name]))
-    if saved.state["optimizer_type"] == runner.config.optimization.optimizer_type:
-        runner.stepper.load_state_dict(saved.state["mover"], new_schedule)
-    else:
+    if saved.state["optimizer_type"] != runner.config.optimization.optimizer_type:
         report(Notice("optimizer_type changed: optimizer state is reset"))
         runner.stepper.begin_average()
+    elif _groups(saved.state.get("rates"), len(trained)) != _groups(_rates(runner), len(trained)):
+        report(Notice("learning rates of other layers than before: optimizer state is reset"))
+        runner.stepper.begin_average()
+    else:
+        runner.stepper.load_state_dict(saved.state["mover"], new_schedule)
     if saved.state["data"] == data:
         runner.batches.load_state_dict(_position(saved, runner))
     runner.position = runner.batches.state_dict()
     runner.step = saved.step
+
+
+def _rates(runner: StepRunner) -> list[float] | None:
+    """What the learning rate of each parameter is multiplied with; None where it is 1, as in earlier versions."""
+    rates = runner.trainable.rates
+    return None if set(rates) <= {1.0} else rates
+
+
+def _groups(rates: list[float] | None, count: int) -> list[int]:
+    """The number of each parameter's group in the optimizer."""
+    order = sorted(set(rates or ()))
+    return [order.index(rate) for rate in rates] if rates else [0] * count
 
 
 def _position(saved: TrainingState, runner: StepRunner) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a run writes to resume and to hand out: checkpoints, recovery points, LoRA files."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from ..runs import RunFolder, RunWriter
 from ..runs.fingerprint import DRAWN_BY_STEP
 from ..storage.atomic import sync_file
 from . import checkpoint
+from .background_write import BackgroundWrite, copied
 from .checkpoint import CheckpointError, TrainingState
 from .parallel import is_sharded
 from .recovery import RecoveryPoints
@@ -52,13 +53,16 @@ class RunSaves:
         self.recovery = RecoveryPoints(plan.run.recovery, report)
         self.is_sharded = is_sharded(runner.config, runner.processes.count)
         self._saved_step: int | None = None
+        self._background = BackgroundWrite()
 
     def save(self) -> None:
-        """Writes the LoRA and the checkpoint of this step, unless they are there.
+        """Writes the LoRA and the checkpoint of this step, unless they are there. A large checkpoint of a step that isn't
+        the last one is written while the next steps run.
 
         Raises:
             NotFiniteError: no step was finite until the last one, or the weights are not.
         """
+        self._background.finish()
         step, stepper = self.runner.step, self.runner.stepper
         lora_file = self.run.lora_file(step)
         if step == self.plan.steps:
@@ -74,13 +78,37 @@ class RunSaves:
                 with stepper.average.applied():
                     decay = str(stepper.average.decay)
                     self._write(self.run.ema_file(step), {"ema_decay": decay})
-            if step != self._saved_step:
-                self._save_checkpoint()
-            folder = checkpoint.place(self.run.checkpoints, step)
+        facts = {"step": step, "skipped_steps": stepper.skipped_steps}
+        if step != self._saved_step:
+            self._save_checkpoint(partial(self._saved, is_missing, lora_file, facts))
+        else:
+            self._saved(is_missing, lora_file, facts)
+
+    def _saved(self, is_new: bool, lora_file: Path, facts: dict[str, int]) -> None:
+        """Tells that all of a step is on the disk."""
+        step = self._saved_step = facts["step"]
+        folder = checkpoint.place(self.run.checkpoints, step)
+        if self.runner.processes.is_first:
+            keep = self.plan.config.checkpoints.keep_last_n
+            checkpoint.keep_newest(folder, keep, self.report)
+        if is_new:
             self.report(CheckpointWritten(step, folder, lora_file))
         if self.runner.processes.is_first:
             self.recovery.give_way()
-            self.writer.move("running", step=step, skipped_steps=stepper.skipped_steps)
+            self.writer.move("running", **facts)
+
+    def finish(self) -> None:
+        """Waits until all that was to be saved is on the disk. Raises what `save` raises."""
+        self._background.finish()
+
+    def close(self) -> None:
+        """Waits for what is still being written. What it raises is told: the run ends for another reason."""
+        try:
+            self.finish()
+        except Exception as error:
+            self.report(
+                Notice(f"the last checkpoint could not be written: {error}", is_problem=True)
+            )
 
     def due(self, asked: bool) -> Due | None:
         """What is to be saved after a step. The last step is saved here too: what is sampled after it may
@@ -89,10 +117,13 @@ class RunSaves:
         at_interval = interval is not None and step % interval == 0
         if asked or at_interval or step == self.plan.steps:
             return "checkpoint"
-        return "recovery point" if self.recovery.is_due() else None
+        # One that is newer than a checkpoint would give way to it.
+        is_due = self.recovery.is_due() and not self._background.is_writing
+        return "recovery point" if is_due else None
 
     def save_due(self, due: Due | None) -> None:
         """Saves what `due` has found; where weights are sharded, in all processes."""
+        self._background.finish_if_done()
         if due == "checkpoint":
             self.save()
         elif due == "recovery point" and not self.runner.processes.is_first:
@@ -105,6 +136,7 @@ class RunSaves:
     def save_whole_steps(self, error: Exception) -> None:
         """Saves the steps since the last checkpoint when something failed between two steps."""
         runner = self.runner
+        self.close()
         unsaved = runner.step > (self._saved_step or 0)
         # The parts of sharded weights can't be brought together any more: another process may have failed.
         is_whole = runner.processes.is_first and not self.is_sharded
@@ -156,13 +188,21 @@ class RunSaves:
         if state is not None and state.recipe == DRAWN_BY_STEP:
             self.report(Notice(_OTHER_DRAWS.format(begun.name, self.runner.step), lasting=True))
 
-    def _save_checkpoint(self) -> None:
+    def _save_checkpoint(self, then: Callable[[], None]) -> None:
+        """Writes the state of this step, and calls `then`."""
         state = self._state()
-        if self.runner.processes.is_first:
-            saved = checkpoint.save_checkpoint(self.run.checkpoints, state)
-            keep = self.plan.config.checkpoints.keep_last_n
-            checkpoint.keep_newest(saved, keep, self.report)
-        self._saved_step = self.runner.step
+        if not self.runner.processes.is_first:
+            then()
+            return
+        is_last = self.runner.step == self.plan.steps
+        # What is brought together of sharded weights is a copy already, and the host has no room for two.
+        copy = None if is_last or self.is_sharded else copied(state)
+        if copy is None:
+            checkpoint.save_checkpoint(self.run.checkpoints, state)
+            then()
+        else:
+            write = partial(checkpoint.save_checkpoint, self.run.checkpoints, copy)
+            self._background.begin(write, then)
 
     def _write(self, path: Path, facts: dict[str, str]) -> None:
         facts = self.metadata | {"step": str(self.runner.step)} | facts

@@ -52,7 +52,9 @@ class StepRunner:
         self.denoiser, self.device = trainable.denoiser, processes.device
         self.strategy = STRATEGIES[config.conditioning.mode](config, self.denoiser.streams)
         self.forward = distribute(config, trainable, processes)
-        self.stepper = OptimizerStepper(config, trainable.parameters, self.device, report)
+        self.stepper = OptimizerStepper(
+            config, trainable.parameters, self.device, report, trainable.rates
+        )
         self.batches = batches(
             dataset,
             config.optimization.batch_size,

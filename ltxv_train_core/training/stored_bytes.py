@@ -6,12 +6,11 @@ from ..config import TrainingConfig
 from .memory_estimate import (
     AVERAGE_BYTES,
     FLOAT32_BYTES,
+    HALF_BYTES,
     TransformerSizes,
     state_bytes,
     weight_bytes,
 )
-
-HALF_BYTES = 2
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Trainable(Protocol):
     Attributes:
         denoiser: with the transformer in training mode on the run's device.
         parameters: those that are trained.
+        rates: what the learning rate of each is multiplied with.
         dropout_seed: what dropout draws by, to be set before each forward pass.
         is_compiled: the first step compiles it.
     """
@@ -33,6 +34,7 @@ class Trainable(Protocol):
     is_compiled: bool
     denoiser: Denoiser
     parameters: list[torch.nn.Parameter]
+    rates: list[float]
     dropout_seed: DropoutSeed
 
     def write(self, path: Path | None, facts: Mapping[str, str]) -> None:
@@ -81,7 +83,7 @@ def has_wanted_dtype(config: TrainingConfig, path: Path) -> bool:
         return True
     try:
         with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if ".lora_" in name]  # noqa: SIM118
+            names = [name for name in file.keys() if not name.endswith(("alpha", "dora_scale"))]  # noqa: SIM118
             answer: bool = file.get_tensor(names[0]).dtype == file_dtype(
                 config.checkpoints.lora_dtype
             )

@@ -44,6 +44,7 @@ class TrainableModel:
         )
         report(Progress("load model", 1, 1, "model"))
         self.parameters = list(transformer.parameters())
+        self.rates = [1.0] * len(self.parameters)
         self.dropout_seed = DropoutSeed()
 
     def write(self, path: Path | None, facts: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..config import TrainingConfig, yaml_file
 from ..errors import Cancelled, LTXVTrainError
 from ..events import Control, Notice, Reporter, RunStatusChanged, StopSignal, ignore
+from ..models.described import described
 from ..models.device import free_memory
 from ..publish.hub import push_when_finished
 from ..runs import Failure, RunFolder, RunState, RunWriter, Status
@@ -194,6 +195,7 @@ def train_plan(
     cause: Failure | None = None
     try:
         report_state(report, plan.run, writer.move("running"))
+        write_json(plan.run.machine_file, described(processes.device))
         with (
             watched(processes, partial(park, plan.run, writer, report, "failed")),
             tracked(plan.config, plan.run.folder, report) as follow,

@@ -18,7 +18,7 @@ from ...ltxv_train_core.permissions import policy
 from ...ltxv_train_core.runs import RunFolder
 from ...ltxv_train_core.runs.own_files import own_files
 from ...ltxv_train_core.storage.atomic import atomic_path, is_unfinished, sha256_file
-from ...ltxv_train_core.storage.paths import as_path, unquoted
+from ...ltxv_train_core.storage.paths import as_path, from_either_system, unquoted
 
 LORA_SUBFOLDER = "ltxv_train"
 HUB_SUBFOLDER = "ltxv_train_hub"
@@ -31,8 +31,8 @@ _OF_A_STEP = re.compile(r"(?P<run>.+)-\d{6,}(?P<kind>-ema)?(?:-\d+)?")
 
 
 def input_path(text: str) -> Path:
-    """A path as written on the canvas, maybe in quotes; a relative one is looked for in ComfyUI's input
-    folder.
+    """A path as written on the canvas, maybe in quotes or on Windows; a relative one is looked for in
+    ComfyUI's input folder.
 
     Raises:
         DataError: for an empty text.
@@ -41,7 +41,8 @@ def input_path(text: str) -> Path:
     written = as_path(text)
     if not unquoted(text):
         raise DataError("a path is empty: write one, or connect a node that gives it")
-    located = Path(os.path.abspath(Path(folder_paths.get_input_directory(), written)))  # noqa: PTH100
+    inputs = Path(folder_paths.get_input_directory())
+    located = Path(os.path.abspath(inputs / from_either_system(written, inputs)))  # noqa: PTH100
     policy().require_read(located)
     return located
 

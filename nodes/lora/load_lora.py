@@ -3,6 +3,7 @@
 The reader of LoRA files is imported when it is first needed, so that ComfyUI starts quickly.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 NAMED_MODULES = 5
+_PART = re.compile(r"\.(?:lora_|dora_scale|lokr_w|hada_w|oft_blocks)")
+"""Where the name of a tensor begins that is of a LoRA or another adapter."""
 _ADAPTER_METADATA = "lora_adapter_metadata"
 
 
@@ -130,10 +133,10 @@ def _matched(
         named = ", ".join(unmatched[:NAMED_MODULES])
         more = f" and {len(unmatched) - NAMED_MODULES} more" if unmatched[NAMED_MODULES:] else ""
         from ...ltxv_train_core.families.registry import family_of_lora, layer_name
-        from ...ltxv_train_core.formats.lora_kinds import why_not_plain
+        from ...ltxv_train_core.formats.lora_kinds import why_not_read
         from ...ltxv_train_core.lora.file import PREFIX
 
-        if reason := why_not_plain(weights):
+        if reason := why_not_read(weights):
             raise ModelError(f"{lora_name}: {reason}")
         layers = (layer_name(name.removeprefix(PREFIX)) for name in modules)
         if family := family_of_lora(filter(None, layers), metadata):
@@ -149,7 +152,7 @@ def _matched(
 
 
 def _modules(weights: dict[str, torch.Tensor]) -> set[str]:
-    return {key.split(".lora_")[0] for key in weights}
+    return {_PART.split(key)[0] for key in weights}
 
 
 def _unmatched(weights: dict[str, torch.Tensor], places: dict[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
@@ -34,6 +34,12 @@ ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
 
 logger = logging.getLogger("ltxv_train")
+
+_OWN_FILE = {
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of what other sites' pages shall not use, nor a browser take for something else."""
 
 Body = dict[str, Any]
 Change = Callable[[web.Request, Body], Any]
@@ -91,6 +97,18 @@ def _lora_layers(request: web.Request) -> dict[str, Any]:
     from ...ltxv_train_core.lora.file import read_lora
 
     return LoRAChanges.of(read_lora(_lora_file(request)).lora).as_json()
+
+
+def _report(request: web.Request) -> web.Response:
+    from ...ltxv_train_core.publish.report.page import report_html
+
+    run = _run(request)
+    # A run may be a stranger's: to be saved, not to be shown as a page of this server.
+    headers = {
+        **_OWN_FILE,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(run.name)}.html",
+    }
+    return web.Response(text=report_html(run), content_type="text/html", headers=headers)
 
 
 def _lora_file(request: web.Request) -> Path:
@@ -172,6 +190,7 @@ _READ: dict[str, Callable[[web.Request], Any]] = {
     f"{RUN}/config": _configuration,
     f"{RUN}/samples/{{file:.+}}": _sample,
     f"{RUN}/upload": _upload,
+    f"{RUN}/report": _report,
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
     f"{RUN}/loras/{{file}}/layers": _lora_layers,
@@ -271,12 +290,10 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
         return _failed(500, error)
     except LTXVTrainError as error:
         return _failed(409, error)
+    if isinstance(value, web.Response):
+        return value
     if isinstance(value, Path):
-        headers = {
-            "X-Content-Type-Options": "nosniff",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }
-        return web.FileResponse(value, headers=headers)
+        return web.FileResponse(value, headers=_OWN_FILE)
     if not isinstance(value, bytes):
         value = _json({"ok": True} if value is None else value)
     return web.Response(body=value, content_type="application/json", charset="utf-8")

@@ -18,7 +18,7 @@ export class CurrentRun {
     this.title = element("span", { class: "ltxv-name" });
     this.folder = element("span", { class: "ltxv-folder", title: "Its folder" });
     this.note = element("div", { class: "ltxv-note" });
-    this.heldOut = element("div", { class: "ltxv-note" });
+    this.heldOut = element("div", { class: "ltxv-held-out" });
     this.message = element("div", { class: "ltxv-message", role: "status" });
     this.cause = element("div", { class: "ltxv-message" });
     this.cause.dataset.error = true;
@@ -33,7 +33,12 @@ export class CurrentRun {
     const rename = button("Rename …", "Give the run another name here, and a note; its folder keeps its name", () =>
       this.#rename(),
     );
-    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, rename, this.remove);
+    this.report = element(
+      "a",
+      { class: "ltxv-button", title: "Save the run as one page to be shared: samples, curves, settings, machine" },
+      "Report",
+    );
+    this.actions = element("div", { class: "ltxv-row ltxv-buttons" }, ...buttons, this.report, rename, this.remove);
     this.form = new NameForm((isOpen, hadFocus) => {
       this.actions.hidden = isOpen;
       if (hadFocus) rename.focus();
@@ -70,6 +75,8 @@ export class CurrentRun {
     this.name = run?.name ?? null;
     this.feed = feed;
     if (!run) return;
+    this.report.href = rest.reportUrl(run.name);
+    this.report.download = `${run.name}.html`;
     this.title.textContent = this.title.title = titleOf(run);
     this.folder.textContent = run.name;
     this.folder.hidden = !run.title;

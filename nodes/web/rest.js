@@ -16,6 +16,9 @@ export function loraUrl(run, file) {
   return api.apiURL(`/ltxv_train/runs/${part(run)}/loras/${part(file)}`);
 }
 
+/** The address of a run's page, to be shared. */
+export const reportUrl = (run) => api.apiURL(`/ltxv_train/runs/${part(run)}/report`);
+
 export const listRuns = () => get("/ltxv_train/runs");
 export const runDetails = (run) => get(`/ltxv_train/runs/${part(run)}`);
 export const configuration = (run) => get(`/ltxv_train/runs/${part(run)}/config`);

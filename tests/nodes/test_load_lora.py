@@ -49,7 +49,7 @@ def test_weights_without_a_place_are_an_error_that_names_them(host: Host) -> Non
 @pytest.mark.parametrize(
     ("key", "named"),
     [
-        ("lycoris_transformer_blocks_0_attn1_to_q.lokr_w1", "is a LoKr"),
+        ("lycoris_transformer_blocks_0_attn1_to_q.lokr_t2", "is a LoKr"),
         ("diffusion_model.transformer_blocks.0.audio_attn1.to_q.lora_A.weight", "LoRA of LTX-2"),
     ],
 )

@@ -14,8 +14,8 @@ from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.base import StreamInput, Text
 from ltxv_train_core.families.names import AUDIO, CONNECTORS, VIDEO
 from ltxv_train_core.families.open import open_model
-from ltxv_train_core.lora.file import lora_tensors, write_lora_file
-from ltxv_train_core.lora.initialize import start_from
+from ltxv_train_core.lora.file import lora_tensors, write_adapter_file, write_lora_file
+from ltxv_train_core.lora.initialize import adapted_layers, start_from
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.storage.safetensors_header import read_header
 from tests.core.families.test_fp8 import in_fp8
@@ -118,14 +118,23 @@ def guided(video: torch.Tensor, level: torch.Tensor, factor: int) -> Case:
     }
 
 
-def with_lora(transformer: Any, start: Path | None = None) -> Any:
+LATEST = list(GENERATIONS)[-1]
+ADAPTERS = ("dora", "lokr", "loha", "oft")
+
+
+def with_lora(transformer: Any, start: Path | None = None, adapter: str = "lora") -> Any:
     """With a LoRA whose effect shows, or with that of a file."""
-    config = LoRAConfig(rank=4, alpha=8, target_modules=TARGETS)
-    add_lora(transformer, config, 0)
+    config = LoRAConfig(rank=4, alpha=8, target_modules=TARGETS, adapter=adapter)
+    parameters = add_lora(transformer, config, 0)
     if start is not None:
         start_from(transformer, start, config)
         return transformer
     torch.manual_seed(4)
+    if adapter != "lora":
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.add_(torch.randn(parameter.shape) * 0.1)
+        return transformer
     for name, parameter in transformer.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -133,14 +142,14 @@ def with_lora(transformer: Any, start: Path | None = None) -> Any:
 
 
 @torch.no_grad()
-def ours(checkpoint: Path, case: Case, lora: Path | None = None) -> Case:
+def ours(checkpoint: Path, case: Case, lora: Path | None = None, adapter: str = "lora") -> Case:
     """What training and samples see and answer."""
     model = open_model(str(checkpoint))
     connectors = model.part(CONNECTORS).load(torch.float32)
     text = connectors.finish(case["features"][0])
     transformer = model.load_transformer(torch.float32)
     if lora is not None:
-        with_lora(transformer, lora)
+        with_lora(transformer, lora, adapter)
     denoiser = model.transformer.denoiser(transformer)
     fps = torch.tensor([FPS])
     stream = denoiser.streams[VIDEO]
@@ -196,6 +205,26 @@ def test_a_lora_has_the_same_effect_in_both(generation: str, tmp_path: Path) -> 
     assert theirs["unused"].item() == 0
     assert theirs["patched"].item() == len(tensors) // 2
     plain, found = ours(checkpoint, given["both"]), ours(checkpoint, given["both"], file)
+    for what in ("video", "audio"):
+        expected = theirs[f"both/{what}"]
+        assert (found[what] - expected).abs().max() <= CLOSE * expected.abs().max()
+        assert (plain[what] - expected).abs().max() > 0.01
+
+
+@needs_ltx2
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_an_adapter_has_the_same_effect_in_both(adapter: str, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "x.safetensors", LATEST)
+    transformer = open_model(str(checkpoint)).load_transformer(torch.float32)
+    layers = adapted_layers(with_lora(transformer, adapter=adapter))
+    file = tmp_path / "adapter.safetensors"
+    write_adapter_file(file, {name: each.as_layer() for name, each in layers.items()}, {})
+    given = {"both": cases(LATEST)["both"]}
+    theirs = in_comfyui(tmp_path, checkpoint, given, file)
+    assert theirs["unused"].item() == 0
+    assert theirs["patched"].item() == len(layers)
+    plain = ours(checkpoint, given["both"])
+    found = ours(checkpoint, given["both"], file, adapter)
     for what in ("video", "audio"):
         expected = theirs[f"both/{what}"]
         assert (found[what] - expected).abs().max() <= CLOSE * expected.abs().max()

@@ -16,7 +16,9 @@ from diffusers import LTXPipeline
 from ltxv_train_core.config import LoRAConfig
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.weights import load_transformer
-from ltxv_train_core.lora.file import lora_tensors, write_lora_file
+from ltxv_train_core.lora.adapter_shapes import PLAIN
+from ltxv_train_core.lora.file import lora_tensors, write_adapter_file, write_lora_file
+from ltxv_train_core.lora.initialize import adapted_layers
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory.quantize import quantize_base
 from tests.host import Host, models_folder
@@ -39,6 +41,7 @@ class Case:
     alpha: int
     target_modules: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    adapter: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = {
@@ -46,6 +49,15 @@ CASES = {
     "alpha != rank": Case(4, 12, ATTENTION),
     "feed-forward": Case(8, 4, ATTENTION + FEED_FORWARD),
     "around the blocks": Case(4, 12, AROUND_THE_BLOCKS),
+}
+
+OTHERS = {
+    "rslora": Case(4, 12, ATTENTION, adapter={"adapter": "rslora"}),
+    "dora": Case(4, 12, ATTENTION + FEED_FORWARD, adapter={"adapter": "dora"}),
+    "lokr": Case(4, 12, ATTENTION + FEED_FORWARD, adapter={"adapter": "lokr"}),
+    "whole lokr": Case(64, 32, ATTENTION, adapter={"adapter": "lokr", "lokr_factor": 8}),
+    "loha": Case(8, 32, ATTENTION + FEED_FORWARD, adapter={"adapter": "loha"}),
+    "oft": Case(16, 16, ATTENTION + FEED_FORWARD, adapter={"adapter": "oft"}),
 }
 
 
@@ -60,21 +72,28 @@ def checkpoint(host: Host) -> Path:
 
 
 def train(case: Case, clip: OneClip, checkpoint: Path, folder: Path) -> Trained:
-    config = LoRAConfig(rank=case.rank, alpha=case.alpha, target_modules=case.target_modules)
+    config = LoRAConfig(
+        rank=case.rank, alpha=case.alpha, target_modules=case.target_modules, **case.adapter
+    )
     transformer = load_transformer()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in add_lora(transformer, config, seed=0):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.03)
+            drawn = torch.randn(parameter.shape, generator=generator) * 0.03
+            parameter.copy_(drawn if config.adapter in PLAIN else parameter + drawn)
     start = folder / "start.safetensors"
-    write_lora_file(start, lora_tensors(transformer), case.rank, case.alpha, {})
+    if config.adapter in PLAIN:
+        write_lora_file(start, lora_tensors(transformer), case.rank, config.scale * case.rank, {})
+    else:
+        layers = adapted_layers(transformer)
+        write_adapter_file(start, {name: each.as_layer() for name, each in layers.items()}, {})
     return clip.train(
         folder / "runs",
         str(checkpoint),
         model={"load_checkpoint": str(start)},
         lora=config.model_dump(),
         acceleration=case.options,
-        checkpoints={"write_kohya": True, "write_diffusers": True},
+        checkpoints={"write_kohya": True, "write_diffusers": config.adapter in PLAIN},
     )
 
 
@@ -85,7 +104,7 @@ def in_comfyui(host: Host, trained: Trained, checkpoint: Path, form: str) -> tor
     name = f"{file.stem}-{form}.safetensors"
     lora = None
     if form != "none":
-        source = file if form == "comfy" else file.with_name(name)
+        source = file if form in ("comfy", "ours") else file.with_name(name)
         target = models_folder(host, "loras") / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
@@ -93,7 +112,7 @@ def in_comfyui(host: Host, trained: Trained, checkpoint: Path, form: str) -> tor
             "node": "LoraLoaderModelOnly",
             "inputs": {"lora_name": name, "strength_model": 1.0},
         }
-        if form == "diffusers":
+        if form in ("diffusers", "ours"):
             inputs = {"lora_name": name, "strength": 1.0}
             lora = {"node": "LTXVTrainLoadLoRA", "inputs": inputs}
     return sampled(host, trained, checkpoint.name, Path(name).stem, lora).prediction
@@ -130,6 +149,23 @@ def test_every_form_does_what_it_did_in_training(
             for form in ("comfy", "diffusers")
             if (name, form) != ("around the blocks", "comfy")
         },
+    }
+    print(f"{name}: effect {effect:.3f}", {k: f"{error:.1e}" for k, error in errors.items()})
+    assert effect > 0.05
+    assert max(errors.values()) <= CLOSE, errors
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_adapter_does_what_it_did_in_training(
+    host: Host, clip: OneClip, checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    """By the stock loader, and by ours."""
+    trained = train(OTHERS[name], clip, checkpoint, tmp_path)
+    ours = trained.forward.prediction
+    effect = largest(ours - answer(load_transformer(), trained))
+    errors = {
+        form: largest(in_comfyui(host, trained, checkpoint, form) - ours)
+        for form in ("comfy", "kohya", "ours")
     }
     print(f"{name}: effect {effect:.3f}", {k: f"{error:.1e}" for k, error in errors.items()})
     assert effect > 0.05

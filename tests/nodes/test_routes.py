@@ -151,6 +151,19 @@ def test_the_configuration_as_text_and_as_options(host: Host, run: RunFolder, ur
     assert ask(host, f"{url}/config").status == 409
 
 
+def test_the_page_of_a_run_is_no_part_of_this_server(host: Host, run: RunFolder, url: str) -> None:
+    answer = ask(host, f"{url}/report")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    disposition = f"attachment; filename*=UTF-8''{quote(run.name)}.html"
+    assert answer.headers["Content-Disposition"] == disposition
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    page = answer.content.decode("utf-8")
+    assert "<h1>a &lt;b&gt;bold näme-0123</h1>" in page
+    assert "finished, step 40 of 40" in page
+    run.config_file.write_text("no: configuration", encoding="utf-8")
+    assert ask(host, f"{url}/report").status == 409
+
+
 def test_samples_and_loras_are_files(host: Host, run: RunFolder, url: str) -> None:
     video = ask(host, f"{url}/samples/000020/0.mp4", headers={"Range": "bytes=2-4"})
     assert (video.status, video.content) == (206, b"mp4")

@@ -1,6 +1,11 @@
 from typing import ClassVar, Literal
 
+from pydantic import field_validator
+
 from ..base import Section, option
+
+_SPECIFIED = {name: f"{name}-quanto" for name in ("int8", "int4", "int2", "fp8")}
+"""The name that LTX-Video-Trainer has for the same numbers: files and run names have that one."""
 
 
 class AccelerationConfig(Section):
@@ -14,11 +19,24 @@ class AccelerationConfig(Section):
         "without bf16, with gradient scaling.",
     )
     quantization: (
-        Literal["int8-quanto", "int4-quanto", "int2-quanto", "fp8-quanto", "fp8uz-quanto"] | None
+        Literal[
+            "int8-quanto",
+            "int4-quanto",
+            "int2-quanto",
+            "fp8-quanto",
+            "fp8uz-quanto",
+            "int8",
+            "int4",
+            "int2",
+            "fp8",
+            "nf4",
+        ]
+        | None
     ) = option(
         None,
         "Quantize the frozen base weights to save memory: int8 and fp8 take half of bf16 and change "
-        "little, int4 a quarter, int2 an eighth.",
+        "little, int4 and nf4 a quarter, int2 an eighth. nf4 is that of QLoRA and "
+        "needs bitsandbytes. int8 is the same as int8-quanto, and so on: quanto isn't needed.",
     )
     load_text_encoder_in_8bit: bool = option(
         False,
@@ -61,3 +79,15 @@ class AccelerationConfig(Section):
         "chosen as well.",
         advanced=True,
     )
+    quantized_matmul: bool = option(
+        False,
+        "Multiply in 8 bits (W8A8) where the base is in 8 bits: quantization int8 or fp8, or a file in fp8. What each layer is given is "
+        "rounded to 8 bits for that, which changes a product by 1 % (int8) or 3 % (fp8). For cards that multiply 8 bits faster; others save "
+        "no time by it.",
+        advanced=True,
+    )
+
+    @field_validator("quantization")
+    @classmethod
+    def _as_specified(cls, kind: str | None) -> str | None:
+        return _SPECIFIED.get(kind, kind) if kind else None

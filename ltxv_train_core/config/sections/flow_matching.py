@@ -60,6 +60,36 @@ class FlowMatchingConfig(Section):
         advanced=True,
     )
 
+    loss: Literal["mse", "huber", "smooth_l1"] = option(
+        "mse",
+        "What an error costs. mse: its square. huber and smooth_l1: its square where it is small and its size where it "
+        "is large, so that outliers count less.",
+        advanced=True,
+    )
+    loss_delta: float = option(
+        1.0,
+        "With loss huber and smooth_l1: the error from which on its size counts (delta, beta). Predictions are about 1 "
+        "large.",
+        gt=0.0,
+        le=100.0,
+        step=0.05,
+        advanced=True,
+    )
+    loss_weighting: Literal["none", "min_snr", "cosmap"] = option(
+        "none",
+        "What noise levels weigh. none: all the same. min_snr: middle levels most, nothing at pure noise, as min-SNR "
+        "does for the clean sample. cosmap: middle levels twice as much as both ends, as a cosine schedule has.",
+        advanced=True,
+    )
+    min_snr_gamma: float = option(
+        5.0,
+        "With loss_weighting min_snr: gamma, the signal-to-noise ratio above which weights stop growing.",
+        gt=0.0,
+        le=1000.0,
+        step=0.5,
+        advanced=True,
+    )
+
     @model_validator(mode="after")
     def _known_params(self) -> "FlowMatchingConfig":
         allowed = SAMPLING_PARAMS[self.timestep_sampling_mode]

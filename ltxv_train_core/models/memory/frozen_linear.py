@@ -16,7 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .eight_bit_product import EightBitProduct, can_multiply
+
 FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2)
+_NF4 = "nf4"
 
 
 class FrozenLinear(nn.Linear, ABC):
@@ -32,9 +35,19 @@ class FrozenLinear(nn.Linear, ABC):
         kind = input.device.type
         if torch.is_autocast_enabled(kind):
             input = input.to(torch.get_autocast_dtype(kind))
+        return self._product(input)
+
+    def _product(self, input: Tensor) -> Tensor:
         # Not of the layer: an offloaded block's tensors are others when the gradient is calculated.
         output: Tensor = _Product.apply(input, self.bias, *self._weights())
         return output
+
+    @torch.no_grad()
+    def dequantized(self) -> Tensor:
+        """The weights as they are used, float32 [out, in]."""
+        make, *stored = self._weights()
+        weights: Tensor = make(*stored, torch.float32)
+        return weights
 
     @abstractmethod
     def _weights(self) -> tuple[Any, ...]:
@@ -42,7 +55,13 @@ class FrozenLinear(nn.Linear, ABC):
 
 
 class EightBitLinear(FrozenLinear):
-    """Weights in 8 bits, integers or floats, times a scale."""
+    """Weights in 8 bits, integers or floats, times a scale.
+
+    Attributes:
+        multiplies_in_eight_bits: whether inputs and gradients are rounded to 8 bits for the product.
+    """
+
+    multiplies_in_eight_bits = False
 
     def __init__(self, weight: Tensor, scale: Tensor | None, bias: Tensor | None):
         """
@@ -54,6 +73,13 @@ class EightBitLinear(FrozenLinear):
         rows, columns = weight.shape
         super().__init__(rows, columns, weight, bias)
         self.register_buffer("weight_scale", scale, persistent=scale is not None)
+
+    def _product(self, input: Tensor) -> Tensor:
+        tokens = input.numel() // input.shape[-1]
+        if not (self.multiplies_in_eight_bits and can_multiply(tokens, self.weight)):
+            return super()._product(input)
+        output: Tensor = EightBitProduct.apply(input, self.bias, self.weight, self.weight_scale)
+        return output
 
     def _weights(self) -> tuple[Any, ...]:
         return dequantized, self.weight, self.weight_scale
@@ -77,6 +103,37 @@ class PackedLinear(FrozenLinear):
     def _weights(self) -> tuple[Any, ...]:
         make = partial(_of_groups, bits=self.bits)
         return make, self.weight, self.weight_scale, self.weight_low
+
+
+class NormalFloatLinear(FrozenLinear):
+    """Weights in NF4 (QLoRA, arXiv 2305.14314), whose 16 numbers are equally likely among normally distributed
+    ones: two in a byte, with a scale for each 64, which are in 8 bits themselves.
+
+    bitsandbytes makes the numbers and reads them. What it needs for that is buffers here, not its own kind of
+    parameter: they move, wait in host memory and are copied as other weights.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None):
+        """
+        Args:
+            weight: [out, in] floats, on the device that quantizes them.
+        """
+        from bitsandbytes.functional import quantize_4bit
+
+        rows, columns = weight.shape
+        stored, state = quantize_4bit(weight, quant_type=_NF4, compress_statistics=True)
+        super().__init__(rows, columns, stored, bias)
+        self.register_buffer("weight_scale", state.absmax)
+        self.register_buffer("weight_code", state.code)
+        self.register_buffer("scale_scale", state.state2.absmax)
+        self.register_buffer("scale_code", state.state2.code)
+        self.register_buffer("scale_mean", state.offset)
+        sizes = state.blocksize, state.state2.blocksize
+        self._make = partial(_of_normal_floats, shape=(rows, columns), block_sizes=sizes)
+
+    def _weights(self) -> tuple[Any, ...]:
+        tensors = self.weight, self.weight_scale, self.weight_code
+        return self._make, *tensors, self.scale_scale, self.scale_code, self.scale_mean
 
 
 class _Product(torch.autograd.Function):
@@ -132,3 +189,25 @@ def is_in_eight_bits(module: nn.Module) -> bool:
 def _of_groups(stored: Tensor, scale: Tensor, low: Tensor, dtype: torch.dtype, bits: int) -> Tensor:
     values = unpacked(stored, bits).to(dtype)
     return (values * scale.to(dtype) + low.to(dtype)).flatten(1)
+
+
+def _of_normal_floats(
+    stored: Tensor,
+    scale: Tensor,
+    code: Tensor,
+    scale_scale: Tensor,
+    scale_code: Tensor,
+    scale_mean: Tensor,
+    dtype: torch.dtype,
+    shape: tuple[int, int],
+    block_sizes: tuple[int, int],
+) -> Tensor:
+    from bitsandbytes.functional import QuantState, dequantize_4bit
+
+    of_weights, of_scales = block_sizes
+    # As one row: on a CPU, bitsandbytes 0.50 begins a new scale with each row.
+    flat = torch.Size([shape[0] * shape[1]])
+    scales = QuantState(scale_scale, code=scale_code, blocksize=of_scales, dtype=torch.float32)
+    state = QuantState(scale, flat, code, of_weights, _NF4, dtype, scale_mean, state2=scales)
+    weights: Tensor = dequantize_4bit(stored, state).view(shape)
+    return weights

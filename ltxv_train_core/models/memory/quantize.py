@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..packages import why_not_usable
 from ..transformer import Transformer
-from .frozen_linear import EightBitLinear, FrozenLinear, PackedLinear
+from .frozen_linear import EightBitLinear, FrozenLinear, NormalFloatLinear, PackedLinear
 
 EIGHT_BIT_TYPES = {
     "int8-quanto": torch.int8,
@@ -18,10 +18,16 @@ EIGHT_BIT_TYPES = {
 """Named after the library that LTX-Video-Trainer quantizes with; the numbers are the same."""
 FOUR_BITS = "int4-quanto"
 PACKED_BITS = {FOUR_BITS: 4, "int2-quanto": 2}
-BITS = dict.fromkeys(EIGHT_BIT_TYPES, 8) | PACKED_BITS
+NORMAL_FLOAT = "nf4"
+BITS = dict.fromkeys(EIGHT_BIT_TYPES, 8) | PACKED_BITS | {NORMAL_FLOAT: 4}
 """Of each weight; the scales come on top."""
 GROUP_COLUMNS = 128
 """Weights of a row that have a scale of their own, where they are packed."""
+SCALE_BITS = dict.fromkeys(PACKED_BITS, 2 * 16 / GROUP_COLUMNS) | {
+    NORMAL_FLOAT: 8 / 64 + 32 / (64 * 256)
+}
+"""What scales add to each weight where that matters: two bfloat16 numbers for a group; with nf4 8 bits for
+each 64 weights, and a float32 number for 256 of those."""
 
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
@@ -51,6 +57,8 @@ def quantized(layer: nn.Linear, kind: str) -> FrozenLinear:
     """A layer with the same weights in few bits. Takes the number of columns to be a multiple of 4."""
     weight = layer.weight.detach()
     bias = None if layer.bias is None else layer.bias.detach()
+    if kind == NORMAL_FLOAT:
+        return NormalFloatLinear(weight, bias)
     if kind in PACKED_BITS:
         bits = PACKED_BITS[kind]
         groups = weight.unflatten(1, (-1, _group_columns(layer.in_features)))
@@ -64,6 +72,13 @@ def quantized(layer: nn.Linear, kind: str) -> FrozenLinear:
     scale = _positive(weight.abs().amax(dim=1, keepdim=True) / limits.max)
     values = weight / scale if is_float else (weight / scale).round()
     return EightBitLinear(values.clamp(limits.min, limits.max).to(wanted), scale, bias)
+
+
+def multiply_in_eight_bits(blocks: nn.Module) -> None:
+    """Lets layers whose weights are in 8 bits round what they are given to 8 bits as well (`EightBitProduct`)."""
+    for layer in blocks.modules():
+        if isinstance(layer, EightBitLinear):
+            layer.multiplies_in_eight_bits = True
 
 
 def frozen_bytes(module: nn.Module) -> int:
@@ -89,6 +104,22 @@ def quantization_problem(kind: str, device: torch.device) -> str | None:
             f"acceleration.quantization: {kind} {why_not_usable(error, device.type)}; or choose "
             f"{instead}"
         )
+    return None
+
+
+def matmul_problem(kind: str, device: torch.device) -> str | None:
+    """Why products in 8 bits can't be used on a device, or None.
+
+    Args:
+        kind: of the weights, a key of `EIGHT_BIT_TYPES`.
+    """
+    try:
+        layer = quantized(nn.Linear(128, 128, dtype=torch.bfloat16, device=device), kind)
+        multiply_in_eight_bits(layer)
+        seen = torch.ones(32, 128, dtype=torch.bfloat16, device=device, requires_grad=True)
+        layer(seen).sum().backward()
+    except Exception as error:
+        return f"acceleration.quantized_matmul: {kind} {why_not_usable(error, device.type)}; or switch it off"
     return None
 
 

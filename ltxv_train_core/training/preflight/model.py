@@ -7,6 +7,7 @@ from ...errors import ConfigurationError, ModelError
 from ...events import ignore
 from ...families.names import TEXT_ENCODER, TRANSFORMER
 from ...families.open import Model, must_be_downloaded, open_model
+from ...models.memory.quantize import EIGHT_BIT_TYPES
 from ...storage.paths import as_path
 
 
@@ -56,7 +57,7 @@ def model_notes(model_source: str) -> list[str]:
 def _require_whole_weights(
     model: ModelConfig, acceleration: AccelerationConfig, source: Model
 ) -> None:
-    """Raises `ConfigurationError` for options that a base in 8 bit floating point can't follow."""
+    """Raises `ConfigurationError` for options that the format of the base's numbers excludes."""
     wishes = [
         (acceleration.quantization is not None, "acceleration.quantization", "choose none"),
         (model.training_mode == "full", "model.training_mode", "train a LoRA"),
@@ -66,5 +67,12 @@ def _require_whole_weights(
         for wished, option, instead in wishes
         if wished and source.facts.is_fp8
     ]
+    if acceleration.quantized_matmul and not (
+        source.facts.is_fp8 or acceleration.quantization in EIGHT_BIT_TYPES
+    ):
+        found.append(
+            f"acceleration.quantized_matmul: {source.name} is not in 8 bits; set acceleration.quantization to int8 "
+            "or fp8, or switch it off"
+        )
     if found:
         raise ConfigurationError(found)

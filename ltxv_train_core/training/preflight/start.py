@@ -6,7 +6,7 @@ from ...events import Reporter
 from ...families.open import describe_model, module_names
 from ...lora.initialize import require_start, start_notes
 from ...lora.model_sizes import ModelSizes
-from ...lora.targets import match_names
+from ...lora.targets import chosen_layers
 from .attempts import errors
 from .paths import exists
 
@@ -38,8 +38,8 @@ def unused_of_start(model: ModelConfig) -> tuple[str, ...]:
         return ()  # reported as a problem
 
 
-def _target_names(model_source: str, lora: LoRAConfig) -> list[str]:
-    return match_names(*module_names(model_source), lora.target_modules)
+def _target_names(model_source: str, lora: LoRAConfig) -> dict[str, int]:
+    return chosen_layers(*module_names(model_source), lora)
 
 
 def _sizes(model_source: str) -> ModelSizes | None:

@@ -48,6 +48,14 @@ def test_defaults_are_no_ones_wish():
             "validation.negative_prompt",
             "guidance_scale is 1",
         ),
+        ({"lora": {"adapter": "oft", "alpha": 8}}, "lora.alpha", "rotations have no scale"),
+        ({"lora": {"lokr_factor": 8}}, "lora.lokr_factor", "adapter is lora"),
+        ({"flow_matching": {"loss_delta": 2}}, "flow_matching.loss_delta", "loss is mse"),
+        (
+            {"flow_matching": {"loss_weighting": "cosmap", "min_snr_gamma": 2}},
+            "flow_matching.min_snr_gamma",
+            "loss_weighting is cosmap",
+        ),
         ({"checkpoints": {"keep_last_n": 2}}, "checkpoints.keep_last_n", "interval is not set"),
         ({"trackers": {"entity": "ada"}}, "trackers.entity", "trackers.wandb is off"),
         (

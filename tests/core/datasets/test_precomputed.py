@@ -1,6 +1,7 @@
 """Preprocessed folders of LTX-Video-Trainer: read for training, and written."""
 
 import json
+import os
 import pickle
 import shutil
 from itertools import islice
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from ltxv_train_core.cli import main
+from ltxv_train_core.datasets import pt_files
 from ltxv_train_core.datasets.dataset import TrainingDataset, batches
 from ltxv_train_core.datasets.export import export_reference
 from ltxv_train_core.errors import DataError
@@ -64,6 +66,32 @@ def test_the_layout_is_read_as_it_is(folder):
         assert sample.text["prompt_embeds"].shape == (7, 128)
         assert sample.text["prompt_embeds"].unique().item() == 2.0
     assert list(TrainingDataset(folder)[1].streams["video"]) == ["latents"]
+
+
+def test_a_file_is_unpickled_again_only_when_it_changed(folder, monkeypatch):
+    unpickled = []
+    load = pt_files.read_torch_file
+    monkeypatch.setattr(
+        pt_files,
+        "read_torch_file",
+        lambda path, **how: unpickled.append(path.name) or load(path, **how),
+    )
+    TrainingDataset(folder, "reference_latents")
+    assert sorted(unpickled) == ["a.pt"] * 3 + ["b.pt"] * 3, "latents, reference and text of each"
+    unpickled.clear()
+    before = TrainingDataset(folder, "reference_latents").fingerprint()
+    assert unpickled == []
+    path = folder / ".precomputed/latents/b.pt"
+    written = path.stat().st_mtime_ns
+    save(path, latents(1, 2, 2, fps=30))
+    os.utime(path, ns=(written + 1, written + 1))
+    changed = TrainingDataset(folder, "reference_latents")
+    assert unpickled == ["b.pt"]
+    assert changed.items[0].fps == 30
+    assert changed.fingerprint() != before
+    path.write_bytes(b"no longer a file of tensors")
+    with pytest.raises(DataError, match=r"b\.pt: can't be read"):
+        TrainingDataset(folder)
 
 
 def test_references_of_other_lengths_have_batches_of_their_own(folder):

@@ -210,6 +210,7 @@ def test_what_needs_whole_weights_is_refused_before_loading(
             model=model, acceleration={"quantization": "int8-quanto"}
         ),
         "model.training_mode": training_config(model=model | {"training_mode": "full"}),
+        "acceleration.quantized_matmul": training_config(acceleration={"quantized_matmul": True}),
     }
     for option, wanted in cases.items():
         path = tmp_path / "config.yaml"

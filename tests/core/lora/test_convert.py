@@ -242,14 +242,12 @@ def test_many_keys_of_a_text_encoder_are_one_note(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "end"),
     [
-        ("DoRA", "dora_scale"),
         ("DoRA", "lora_magnitude_vector"),
         ("DoRA", "lora_magnitude_vector.weight"),
-        ("LoKr", "lokr_w1"),
-        ("LoKr", "lokr_w2_a"),
-        ("LoHa", "hada_w1_a"),
-        ("OFT", "oft_blocks"),
+        ("LoKr", "lokr_t2"),
+        ("LoHa", "hada_t1"),
         ("OFT", "oft_R.weight"),
+        ("OFT", "rescale"),
         ("BOFT", "boft_R"),
         ("GLoRA", "a1.weight"),
         ("IA3", "ia3_l"),

@@ -39,8 +39,9 @@ def losses_and_weights(config):
         {},
         {"optimization": {"steps": 3, "enable_gradient_checkpointing": True}},
         {"acceleration": {"quantization": "int8-quanto"}, "lora": {"dropout": 0.3}},
+        {"acceleration": {"quantization": "nf4"}},
     ],
-    ids=["alone", "with checkpointing", "quantized, with dropout"],
+    ids=["alone", "with checkpointing", "quantized, with dropout", "in normal floats"],
 )
 def test_offloading_changes_no_bit_of_training(training_config, tmp_path, sections):
     sections = {"optimization": {"steps": 3, "batch_size": 1}, **sections}

@@ -11,6 +11,7 @@ from ltxv_train_core.models.memory.quantize import (
     BITS,
     OUTLIERS_FROM,
     PACKED_BITS,
+    SCALE_BITS,
     eight_bit_problem,
     frozen_bytes,
     quantization_problem,
@@ -19,6 +20,8 @@ from ltxv_train_core.models.memory.quantize import (
 )
 
 CPU = torch.device("cpu")
+WIDEST_GAP = 1 - 0.6962
+"""Between two neighbours among the 16 numbers of nf4, of which 1 is the largest."""
 
 
 def test_frozen_bytes_count_what_is_held_and_not_what_is_trained():
@@ -32,9 +35,12 @@ def test_frozen_bytes_count_what_is_held_and_not_what_is_trained():
     assert frozen_bytes(layer) == 8 * 16 + 4 * 16, "a number in a byte, and a scale for each row"
     packed_layer = quantized(nn.Linear(256, 16, bias=False), "int4-quanto")
     assert frozen_bytes(packed_layer) == 256 * 16 / 2 + 2 * 4 * 2 * 16, "two numbers for each group"
+    normal_floats = quantized(nn.Linear(256, 128, bias=False), "nf4")
+    tables = 4 * (16 + 256 + 1)  # the numbers of 4 and of 8 bits, and the scales' mean
+    assert frozen_bytes(normal_floats) == 256 * 128 * (4 + SCALE_BITS["nf4"]) / 8 + tables
 
 
-@pytest.mark.parametrize("kind", BITS)
+@pytest.mark.parametrize("kind", sorted(BITS.keys() - {"nf4"}))
 @pytest.mark.parametrize("columns", [96, 256, 288, 20])
 def test_a_quantized_layer_multiplies_with_the_nearest_numbers_that_its_bits_hold(kind, columns):
     torch.manual_seed(0)
@@ -55,6 +61,25 @@ def test_a_quantized_layer_multiplies_with_the_nearest_numbers_that_its_bits_hol
         )
     assert 0.8 < (error / (allowed + 1e-6)).max() <= 1
     assert (small.in_features, small.out_features) == (columns, 6)
+
+
+@pytest.mark.parametrize("columns", [96, 256, 20])
+def test_normally_distributed_weights_come_back_from_nf4(columns):
+    torch.manual_seed(0)
+    layer = nn.Linear(columns, 64)
+    nn.init.normal_(layer.weight)
+    small = quantized(layer, "nf4")
+    error = (small(torch.eye(columns)) - layer.bias).T - layer.weight
+    blocks = layer.weight.flatten().unflatten(0, (-1, 64)).abs()
+    # The scales are in 8 bits, which can be wrong by two percent.
+    allowed = blocks.amax(1, keepdim=True) * (WIDEST_GAP / 2 + 0.02)
+    assert (error.flatten().view_as(blocks).abs() <= allowed).all()
+    assert 0.08 < error.std() / layer.weight.std() < 0.1, "int4 with a scale for each 128 has 0.1"
+    layer.weight.data.fill_(0.5)
+    again = quantized(layer, "nf4")
+    torch.testing.assert_close(
+        again(torch.ones(1, columns)), layer(torch.ones(1, columns)), rtol=0.01, atol=0
+    )
 
 
 @pytest.mark.parametrize("bits", [2, 4])

@@ -1,5 +1,6 @@
 """Paths as people write them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import PreprocessSettings
 from ltxv_train_core.manifests.manifest import read_manifest
-from ltxv_train_core.storage.paths import as_path
+from ltxv_train_core.storage.paths import as_path, from_either_system
 
 
 @pytest.fixture
@@ -38,3 +39,15 @@ def test_the_command_line_knows_the_home_in_every_path(home, monkeypatch, capsys
     assert (home / "demo/dataset.json").is_file()
     assert main(["runs", "list", "--in", "~/runs"]) == 0
     assert not (home / "~").exists()
+
+
+def test_paths_of_windows_lead_to_the_same_file(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.csv").touch()
+    written = Path("clips\\a.csv")
+    assert (tmp_path / from_either_system(written, tmp_path)).is_file()
+    assert from_either_system(Path("clips/a.csv"), tmp_path) == Path("clips/a.csv")
+    if os.sep == "/":
+        # A file whose name has a backslash is meant where there is one.
+        (tmp_path / "clips\\a.csv").touch()
+        assert from_either_system(written, tmp_path) == written

@@ -97,6 +97,21 @@ def test_a_run_on_a_quantized_base_goes_on(training_config, tmp_path):
     assert same(load_file(full.lora_file), load_file(whole.lora_file))
 
 
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_products_in_8_bits_train_nearly_the_same(training_config, tmp_path, kind):
+    lora = {"target_modules": ["attn1.to_q", "ff.net.0.proj"]}
+    sections = {"optimization": SHORT, "lora": lora, "acceleration": {"quantization": kind}}
+    plain_run, plain, _ = run(training_config(**sections))
+    sections["acceleration"]["quantized_matmul"] = True
+    whole, losses, _ = run(training_config(**sections))
+    assert losses == pytest.approx(plain, rel=0.01)
+    assert losses != plain
+    assert whole.run_folder != plain_run.run_folder
+    run(training_config(**sections, output_dir=str(tmp_path / "two")), stop_after=1)
+    full, _, _ = run(training_config(**sections, output_dir=str(tmp_path / "two")))
+    assert same(load_file(full.lora_file), load_file(whole.lora_file))
+
+
 @pytest.mark.parametrize("mode", ["no", "bf16"])
 def test_quantization_is_for_the_blocks_alone_and_shrinks_them(mode):
     source = open_model("LTXV_MINIATURE")
@@ -159,7 +174,10 @@ def test_a_model_is_compiled_where_that_pays(device, steps, reason):
 
 def test_every_choice_of_quantization_has_its_type():
     choices = AccelerationConfig.model_json_schema()["properties"]["quantization"]["anyOf"][0]
-    assert set(choices["enum"]) == set(quantize.BITS)
+    kinds = {name: AccelerationConfig(quantization=name).quantization for name in choices["enum"]}
+    assert set(kinds.values()) == set(quantize.BITS)
+    changed = {name: kind for name, kind in kinds.items() if name != kind}
+    assert changed == {name: f"{name}-quanto" for name in ("int8", "int4", "int2", "fp8")}
 
 
 @pytest.mark.parametrize(

@@ -218,3 +218,19 @@ def test_a_loss_that_is_not_finite_is_told_and_costs_the_run_nothing(training_co
     assert "the held-out loss of step 2 is not finite: it is not recorded" in [
         each.message for each in told if isinstance(each, Notice)
     ]
+
+
+@pytest.mark.parametrize(
+    "options", [{"loss": "huber", "loss_delta": 0.1}, {"loss_weighting": "min_snr"}], ids=str
+)
+def test_it_measures_squared_errors_whatever_is_trained_with(training_config, options):
+    """Before the first step the weights are the same."""
+    once = {"optimization": {"steps": 1}}
+    plain, other = (
+        train(holding(training_config, **once, flow_matching=each, name=f"loss-{bool(each)}"))
+        for each in ({}, options)
+    )
+    ours, theirs = (run_of(each) for each in (other, plain))
+    assert ours.held_out()[0].clips == theirs.held_out()[0].clips
+    assert ours.metrics()[0].loss != theirs.metrics()[0].loss
+    assert ours.held_out()[1].clips != theirs.held_out()[1].clips

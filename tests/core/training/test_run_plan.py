@@ -182,18 +182,25 @@ def test_a_run_trains_on_from_none_that_is_no_name(training_config, place):
     assert plan_again(plan.run).start is None
 
 
-def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config):
-    base = {"batch_size": 1, "steps": 2}
+@pytest.mark.parametrize("kinds", [("adamw", "adafactor"), ("adafactor", "adamw")])
+def test_a_stage_may_change_the_optimizer_and_not_the_layers(training_config, kinds):
+    base, other = ({"batch_size": 1, "steps": 2, "optimizer_type": kind} for kind in kinds)
     first, _ = steps_of(training_config(optimization=base))
     before = RunFolder(first.run_folder)
-    adafactor = training_config(optimization=base | {"optimizer_type": "adafactor"})
     told: list = []
-    train(adafactor, told.append, continue_from=before)
+    train(training_config(optimization=other), told.append, continue_from=before)
     assert "optimizer_type changed: optimizer state is reset" in [
         e.message for e in told if isinstance(e, Notice)
     ]
     with pytest.raises(Exception, match="other trained layers than this run"):
         train(training_config(optimization=base, lora={"rank": 8}), continue_from=before)
+
+
+def test_two_processes_are_refused_what_they_can_not_do(training_config):
+    config = training_config(optimization={"release_gradients": True, "max_grad_norm": 0})
+    assert plan_run(config).run.name == plan_run(config, processes=1).run.name
+    with pytest.raises(ConfigurationError, match=r"optimization\.release_gradients: "):
+        plan_run(config, processes=2)
 
 
 def test_the_average_of_a_stage_with_another_optimizer_begins_with_its_weights(training_config):

@@ -140,6 +140,14 @@ def test_a_place_in_the_data_that_no_run_comes_to_is_damaged(runner, name, taken
         put(one, state)
 
 
+def test_the_furthest_place_that_a_run_can_come_to_is_taken(runner):
+    one = runner()
+    state = saved(one, step=2)
+    state.state["batches"] = {"samples": 2 * 100_000}
+    put(one, state)
+    assert one.position == {"samples": 200_000}
+
+
 @pytest.mark.parametrize(("name", "samples"), [("samples", 6), ("consumed", 18)])
 def test_a_place_in_the_data_is_counted_in_samples_and_earlier_in_batches(runner, name, samples):
     one = runner(batch_size=3)

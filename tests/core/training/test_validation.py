@@ -140,6 +140,14 @@ def test_each_video_of_a_prompt_has_the_next_seed(validate):
     assert distance(videos[0], videos[2]) > 2 * SAME
 
 
+def test_what_a_video_shall_not_be_is_the_negative_prompt(validate):
+    _, (one,) = validate(prompts=[PROMPT], negative_prompt="a ring")
+    _, (other,) = validate(prompts=["a ring"], negative_prompt=PROMPT)
+    assert torch.equal(one.negative["prompt_embeds"], other.prompt["prompt_embeds"])
+    assert torch.equal(one.prompt["prompt_embeds"], other.negative["prompt_embeds"])
+    assert one.negative["prompt_embeds"].shape != one.prompt["prompt_embeds"].shape
+
+
 def test_the_size_the_rate_and_the_length_of_a_video(validate):
     samples, _ = validate(video_dims=[64, 96, 17], frame_rate=12.5)
     with av.open(str(samples.videos[0])) as file:

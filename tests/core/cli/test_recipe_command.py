@@ -1,0 +1,57 @@
+"""`recipe` writes the configuration that the canvas' node proposes."""
+
+from pathlib import Path
+
+import pytest
+
+from ltxv_train_core.cli import main
+from ltxv_train_core.config import yaml_file
+from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe").resolve() / "clips"
+    metadata = generate("stripes", folder, clips=3).metadata
+    preprocess(
+        PreprocessSettings(
+            source=metadata, model_source="LTXV_MINIATURE", resolution_buckets="96x96x17"
+        )
+    )
+    return folder
+
+
+def test_a_recipe_is_a_file_that_check_accepts(dataset: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    arguments = ["recipe", str(dataset), "--model-source", "LTXV_MINIATURE", "--name", "mine"]
+    prompts = ["--prompt", "a red circle", "--prompt", "a blue square"]
+    assert main([*arguments, *prompts, "--effort", "draft", "--output", str(file)]) == 0
+    config = yaml_file.load(file)
+    assert config.name == "mine"
+    assert config.data.preprocessed_data_root == str(dataset)
+    assert config.validation.prompts == ("a red circle", "a blue square")
+    assert "# optimization.steps = " in file.read_text(encoding="utf-8")
+    assert main(["check", str(file), "--strict"]) == 0
+
+
+def test_a_file_that_is_there_is_not_replaced(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("mine", encoding="utf-8")
+    code = main(["recipe", str(dataset), "--model-source", "LTXV_MINIATURE", "--output", str(file)])
+    assert code == 2
+    assert "delete it" in capsys.readouterr().err
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(("card", "saves"), [("24", False), ("8", True)])
+def test_a_card_decides_about_memory(
+    dataset: Path, card: str, saves: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model-source", "LTXV_MINIATURE", "--goal", "full"]
+    assert main(["recipe", str(dataset), *model, "--card", card]) == 0
+    printed = capsys.readouterr().out
+    assert f"a card of {card} GiB" in printed
+    assert "training_mode: full" in printed
