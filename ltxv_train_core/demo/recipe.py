@@ -21,7 +21,7 @@ _MODES: dict[str, ConditioningMode] = {
     "mirror": "reference_video",
     "mirror_with_sound": "reference_video_audio",
 }
-_STEPS = {"mirror": 300, "mirror_with_sound": 200}
+_STEPS = {"mirror": 300, "mirror_with_sound": 300}
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 _FEED_FORWARD = ("net.0.proj", "net.2")
 

@@ -230,9 +230,7 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     return len(trained) - len(lora)
 
 
-def _start_other(
-    transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig
-) -> int:
+def _start_other(transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig) -> int:
     """As `start_from`, of an adapter that is no plain LoRA."""
     trained = adapted_layers(transformer)
     _require_trained(path, adapter, trained)
@@ -281,7 +279,9 @@ def _read_start(path: Path, config: LoRAConfig) -> tuple[Adapter, Family | None]
         found = read_adapter(path)
     except ModelError as error:
         text = str(error)
-        raise ModelError(text if text.startswith(where) else f"model.load_checkpoint {text}") from error
+        raise ModelError(
+            text if text.startswith(where) else f"model.load_checkpoint {text}"
+        ) from error
     adapter = found.require_no_foreign(where)
     _require_trained_kind(where, adapter, config)
     return adapter, found.family

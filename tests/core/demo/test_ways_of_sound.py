@@ -52,7 +52,9 @@ def model():
     return open_model(shipped.MINIATURE)
 
 
-def trained(task: str, folder: Path, steps: int = STEPS, **conditioning: Any) -> Path:
+def trained(
+    task: str, folder: Path, steps: int = STEPS, rate: float = 2e-3, **conditioning: Any
+) -> Path:
     """The LoRA of a data set of the miniature."""
     data = generate(task, folder / "data", clips=CLIPS)
     settings = PreprocessSettings(
@@ -64,7 +66,9 @@ def trained(task: str, folder: Path, steps: int = STEPS, **conditioning: Any) ->
             "conditioning": ConditioningConfig(
                 **{"first_frame_conditioning_p": 0.0, **conditioning}
             ),
-            "optimization": usual.optimization.model_copy(update={"steps": steps}),
+            "optimization": usual.optimization.model_copy(
+                update={"steps": steps, "learning_rate": rate}
+            ),
         }
     )
     return train(config).lora_file
@@ -122,16 +126,16 @@ def sampled(
 
 def test_a_video_is_learned_for_a_sound(model, tmp_path) -> None:
     """Stripes are learned; the colour is that of the sound that is given, and of no other one."""
-    lora = trained("stripes", tmp_path, modalities="audio_to_video")
+    lora = trained("stripes", tmp_path, steps=80, rate=1e-3, modalities="audio_to_video")
     sounds = {AUDIO: sound_latents(SCENES, 0)}
     before, after = sampled(model, None, sounds), sampled(model, lora, sounds)
     other = sampled(model, lora, {AUDIO: sound_latents(OTHERS, 0)})
     colours = [each.seen(SCENES, "stripes")["colour"] for each in (after, other)]
     print("stripes", before.stripes, after.stripes, "colour", colours)
     assert abs(before.stripes) < 0.06
-    assert after.stripes >= 0.30
-    assert colours[0] >= 0.7
-    assert colours[1] <= 0.4
+    assert after.stripes >= 0.20
+    assert colours[0] >= 0.6
+    assert colours[1] <= 0.3
     assert after.heard(SCENES)["colour"] == 1
 
 
