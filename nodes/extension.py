@@ -37,6 +37,7 @@ from .lora.lora_files import (
 from .lora.reference_video import LTXVTrainApplyReference
 from .server.canvas_permissions import report_missing_permission
 from .training.benchmark import LTXVTrainBenchmark
+from .training.sweep import LTXVTrainSweep
 from .training.train import LTXVTrainICLoRA, LTXVTrainLoRA, LTXVTrainModel
 from .training.wait import LTXVTrainWait
 
@@ -59,6 +60,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainLoRA,
     LTXVTrainICLoRA,
     LTXVTrainModel,
+    LTXVTrainSweep,
     LTXVTrainWait,
     LTXVTrainLoadModel,
     LTXVTrainLoadLoRA,

@@ -46,6 +46,7 @@ def _require_time(text: str) -> str:
 
 _Count: TypeAlias = Annotated[int, Field(ge=0, le=MOST_STEPS)]
 _Steps: TypeAlias = Annotated[int, Field(ge=1, le=MOST_STEPS)]
+_Loss: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 _Time: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_require_time)]
 
 
@@ -84,6 +85,7 @@ class RunState:
             folder; `first_step` is that run's step.
         skipped_steps: steps that were skipped because their loss was NaN or infinite.
         processes: worker processes that train it together; 0: the process that started it.
+        held_out_loss: the lowest that was measured on clips that it doesn't train on, where there are some.
         recipe: what its result depends on, see `fingerprint`; earlier versions wrote none.
     """
 
@@ -102,6 +104,7 @@ class RunState:
     skipped_steps: _Count = 0
     processes: _Count = 0
     recipe: _Count = DRAWN_BY_STEP
+    held_out_loss: _Loss | None = None
 
     @classmethod
     def new(cls, steps: int, **facts: Any) -> "RunState":

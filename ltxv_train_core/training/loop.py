@@ -157,6 +157,7 @@ class TrainingLoop:
         self.plan.run.append_held_out(losses)
         best = best_step(self.plan.run.held_out())
         assert best is not None
+        self.saves.writer.move("running", held_out_loss=best.loss)
         self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
 
     def _look_whether_over(self) -> None:

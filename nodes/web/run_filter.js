@@ -1,11 +1,18 @@
 /** Which runs a list shows, and in which order. Nothing here touches the page. */
 
-export const ORDERS = { newest: "Newest first", oldest: "Oldest first", name: "By name", loss: "Lowest loss" };
+export const ORDERS = {
+  newest: "Newest first",
+  oldest: "Oldest first",
+  name: "By name",
+  loss: "Lowest loss",
+  heldOut: "Lowest held-out loss",
+};
 
 const COMPARE = {
   newest: (a, b) => compare(b.updated, a.updated) || compare(a.name, b.name),
   oldest: (a, b) => compare(a.created, b.created) || compare(a.name, b.name),
   name: (a, b) => titleOf(a).localeCompare(titleOf(b), undefined, { numeric: true }),
+  heldOut: (a, b) => (a.held_out_loss ?? Infinity) - (b.held_out_loss ?? Infinity) || compare(a.name, b.name),
   loss: (a, b) => (a.loss ?? Infinity) - (b.loss ?? Infinity) || compare(a.name, b.name),
 };
 

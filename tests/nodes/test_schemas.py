@@ -39,6 +39,7 @@ OTHERS = {
     "LTXVTrainDatasetSize",
     "LTXVTrainRecipe",
     "LTXVTrainBenchmark",
+    "LTXVTrainSweep",
     "LTXVTrainConfig",
     "LTXVTrainLoadConfig",
     "LTXVTrainSaveConfig",
@@ -71,6 +72,7 @@ WORDS = [
     ("dreambooth", "LTXVTrainLoRA"),
     ("style", "LTXVTrainLoRA"),
     ("motion", "LTXVTrainLoRA"),
+    ("sweep", "LTXVTrainSweep"),
     ("speed", "LTXVTrainBenchmark"),
     ("memory", "LTXVTrainBenchmark"),
     ("gpu", "LTXVTrainBenchmark"),
@@ -94,6 +96,7 @@ VERBS = {
     "Resize",
     "Save",
     "Split",
+    "Sweep",
     "Train",
     "Wait",
     "Write",
@@ -193,7 +196,7 @@ def test_no_seed_changes_by_itself(nodes: dict) -> None:
         for name, (_, settings) in _inputs(node).items()
         if name == "seed"
     ]
-    assert len(seeds) == 3
+    assert len(seeds) == 4
     assert all(settings["control_after_generate"] is False for settings in seeds)
 
 
