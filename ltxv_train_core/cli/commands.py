@@ -14,12 +14,12 @@ from ..config import (
     Section,
     SplitSettings,
     build,
-    yaml_file,
 )
 from ..errors import ConfigurationError
 from ..events import Progress, Reporter, StopSignal
 from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
+from . import configurations
 from .exit_codes import FAILED, OK, STOPPED, WRONG_CONFIGURATION
 from .terminal import run
 
@@ -195,7 +195,7 @@ def run_train(args: Namespace) -> int:
     from ..training.trainer import follow_first
     from ..training.trainer import train as run_training
 
-    config = yaml_file.load(args.config, args.set)
+    config = configurations.load(args.config, args.set)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
     options = {"again": args.again, "continue_from": before}
     if args.processes:
@@ -222,7 +222,7 @@ def run_check(args: Namespace) -> int:
     """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
-    config = yaml_file.load(args.config, args.set)
+    config = configurations.load(args.config, args.set)
     problems, warnings = run(lambda report, stop: examine(config, args.strict, report))
     for line in problems:
         print(line)
