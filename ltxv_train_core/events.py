@@ -7,13 +7,15 @@ each event from the thread that works, and a `StopSignal`, which is asked betwee
 import math
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from .errors import Cancelled
 from .units import byte_size
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -288,3 +290,27 @@ def raise_if_stopped(stop: StopSignal) -> None:
     """Raises `Cancelled` when a stop was asked for."""
     if stop.is_set():
         raise Cancelled("stopped on request")
+
+
+def one_by_one(
+    items: Iterable[Item],
+    total: int,
+    phase: str,
+    report: Reporter,
+    stop: StopSignal | None = None,
+    unit: str = "clip",
+) -> Iterator[Item]:
+    """Gives items and reports the progress of what is done with them.
+
+    Args:
+        total: how many they are.
+        phase, unit: as of `Progress`.
+
+    Raises:
+        Cancelled: between two of them, when a stop was asked for.
+    """
+    for done, item in enumerate(items):
+        raise_if_stopped(stop or NeverStop())
+        report(Progress(phase, done, total, unit))
+        yield item
+    report(Progress(phase, total, total, unit))

@@ -139,7 +139,6 @@ def main() -> None:
             frames = record(host, Path(folder) / "profile")
         finally:
             host.close()
-    frames[-1].save(output / "canvas.png", optimize=True)
     write(list(thinned(frames)), output / "canvas.webp")
 
 

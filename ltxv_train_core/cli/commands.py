@@ -15,12 +15,12 @@ from ..config import (
     Section,
     SplitSettings,
     build,
-    yaml_file,
 )
 from ..errors import ConfigurationError
 from ..events import Progress, Reporter, StopSignal
 from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
+from . import configurations
 from .exit_codes import FAILED, OK, STOPPED, WRONG_CONFIGURATION
 from .terminal import run
 
@@ -201,7 +201,7 @@ def run_train(args: Namespace) -> int:
     from ..training.trainer import follow_first
     from ..training.trainer import train as run_training
 
-    config = yaml_file.load(args.config, args.set, tell=logger.warning)
+    config = configurations.load(args.config, args.set, logger.warning)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
     options = {"again": args.again, "continue_from": before}
     if args.processes:
@@ -229,7 +229,7 @@ def run_check(args: Namespace) -> int:
     from ..training.preflight import check as examine
 
     untranslated: list[str] = []
-    config = yaml_file.load(args.config, args.set, untranslated.append)
+    config = configurations.load(args.config, args.set, untranslated.append)
     problems, warnings = run(lambda report, stop: examine(config, args.strict, report))
     warnings = [*dict.fromkeys(untranslated), *warnings]
     for line in problems:

@@ -5,12 +5,13 @@ import math
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from ..config import TrainingConfig, yaml_file
+from ..config import TrainingConfig
 from ..errors import ConfigurationError
 from ..families.registry import a_version_of_each_size
 from ..geometry import VideoSize
 from ..recipes.names import EFFORTS, GOALS
 from ..storage.paths import as_path
+from . import configurations
 from .exit_codes import OK
 from .parsers import Parsers
 
@@ -84,7 +85,7 @@ def run_estimate(args: Namespace) -> int:
 def _of_configuration(args: Namespace) -> int:
     from ..recipes.estimates import RunBytes
 
-    config = yaml_file.load(as_path(args.what[0]))
+    config = configurations.load(as_path(args.what[0]))
     needs = RunBytes.of(config, _clips(config, args))
     print(json.dumps(needs.as_json(), indent=2) if args.json else needs.text)
     return OK

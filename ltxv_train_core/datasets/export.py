@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..events import (
+    Notice,
+    Reporter,
+    StopSignal,
+    ignore,
+    one_by_one,
+)
 from ..families.names import MASK, PROMPT, VIDEO
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
@@ -43,7 +49,6 @@ def export_reference(
         DataError: it is no data set, or the folder holds something else.
         Cancelled: when it was stopped.
     """
-    stop = stop or NeverStop()
     files = open_files(Path(dataset))
     if files.index.family != FAMILY.name:
         raise DataError(
@@ -57,9 +62,8 @@ def export_reference(
         report(Notice(line))
     lengths = (len(files.text(item.caption.embedding)[PROMPT]) for item in items)
     length = max([_TEXT_TOKENS, *lengths])
-    for done, (item, name) in enumerate(zip(items, names, strict=True)):
-        raise_if_stopped(stop)
-        report(Progress("export", done, len(items), "clip"))
+    named = zip(items, names, strict=True)
+    for item, name in one_by_one(named, len(items), "export", report, stop):
         embeds = files.text(item.caption.embedding)[PROMPT]
         text = conditions_name(name)
         save_pt(output / CONDITIONS / f"{text}{SUFFIX}", _conditions(embeds.to(kind), length))
@@ -68,7 +72,6 @@ def export_reference(
                 latents = files.tensor(file, role).to(kind)
                 folder = output / folder_of(VIDEO, role)
                 save_pt(folder / f"{name}{SUFFIX}", _latents(latents, item))
-    report(Progress("export", len(items), len(items), "clip"))
     return output
 
 

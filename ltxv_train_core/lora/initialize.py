@@ -16,8 +16,8 @@ from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
 from ..families.family import Family
 from ..families.names import TRANSFORMER_PREFIX
-from ..formats.lora_kinds import kind_name
 from ..families.registry import diffusers_name, is_of_another_part
+from ..formats.lora_kinds import kind_name
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path

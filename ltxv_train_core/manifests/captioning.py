@@ -12,11 +12,10 @@ from ..errors import DataError
 from ..events import (
     ClipSkipped,
     NeverStop,
-    Progress,
     Reporter,
     StopSignal,
     ignore,
-    raise_if_stopped,
+    one_by_one,
 )
 from ..media.video import iterate_frames, probe
 from ..models.captioner import VideoCaptioner
@@ -145,16 +144,13 @@ def _captions(
         return
     captioner = VideoCaptioner.load(settings.model, settings.load_in_8bit, report, stop)
     try:
-        for done, path in enumerate(media):
-            raise_if_stopped(stop)
-            report(Progress("write captions", done, len(media), "clip"))
+        for path in one_by_one(media, len(media), "write captions", report, stop):
             try:
                 caption = _caption(captioner, path, settings)
             except DataError as error:
                 skip(path.name, str(error))
                 continue
             yield path, caption
-        report(Progress("write captions", len(media), len(media), "clip"))
     finally:
         del captioner
         free_memory()

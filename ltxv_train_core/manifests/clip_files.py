@@ -19,12 +19,10 @@ from PIL import Image
 from ..errors import DataError
 from ..events import (
     ClipSkipped,
-    NeverStop,
-    Progress,
     Reporter,
     StopSignal,
     ignore,
-    raise_if_stopped,
+    one_by_one,
 )
 from ..media.info import IMAGE_FPS, MediaInfo
 from ..media.video import iterate_frames, probe
@@ -77,12 +75,9 @@ def write_dataset(
     require_own(folder / METADATA, _has_clips_named_by_content)
     before = read_manifest(add_to).clips if add_to else ()
     rows = [row(clip.captions, *relative_paths(clip, folder)) for clip in before]
-    for done, clip in enumerate(clips):
-        raise_if_stopped(stop or NeverStop())
-        report(Progress("write clips", done, total, "clip"))
+    for clip in one_by_one(clips, total, "write clips", report, stop):
         path = write_footage(folder / CLIPS, clip.frames, clip.fps)
         rows.append(row(clip.captions, path.relative_to(folder).as_posix()))
-    report(Progress("write clips", total, total, "clip"))
     return write_rows(folder / METADATA, rows, _has_clips_named_by_content)
 
 
@@ -140,9 +135,7 @@ def read_footage(
             report(ClipSkipped(clip.name, str(error)))
     _require_memory([info for _, info in readable], max_frames)
     found = []
-    for done, (clip, info) in enumerate(readable):
-        raise_if_stopped(stop or NeverStop())
-        report(Progress("read clips", done, len(readable), "clip"))
+    for clip, info in one_by_one(readable, len(readable), "read clips", report, stop):
         try:
             frames = _first_frames(clip.media, max_frames)
         except DataError as error:
@@ -152,7 +145,6 @@ def read_footage(
         found.append(Footage(clip.name, frames, fps, clip.captions))
     if not found:
         raise DataError("none of the data set's clips can be read; the log names each reason")
-    report(Progress("read clips", len(readable), len(readable), "clip"))
     return found
 
 

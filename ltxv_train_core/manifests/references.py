@@ -14,12 +14,10 @@ from ..config import ReferenceFilter, ReferenceSettings
 from ..errors import DataError, shown
 from ..events import (
     ClipSkipped,
-    NeverStop,
-    Progress,
     Reporter,
     StopSignal,
     ignore,
-    raise_if_stopped,
+    one_by_one,
 )
 from ..media.video import iterate_frames, probe
 from ..media.write import write_exact_video
@@ -57,17 +55,14 @@ def make_references(
     manifest.report_notes(report)
     folder = _folder(source, effect.kind)
     made: dict[str, Path] = {}
-    phase, total = f"make {effect.kind} references", len(manifest.clips)
-    for done, clip in enumerate(manifest.clips):
-        raise_if_stopped(stop or NeverStop())
-        report(Progress(phase, done, total, "clip"))
+    phase, clips = f"make {effect.kind} references", manifest.clips
+    for clip in one_by_one(clips, len(clips), phase, report, stop):
         try:
             made[clip.name] = _make(clip, effect, folder)
         except DataError as error:
             report(ClipSkipped(clip.name, str(error)))
     if not made:
         raise DataError(f"{source}: none of its clips can be read")
-    report(Progress(phase, total, total, "clip"))
     return _write_metadata(manifest, made, path)
 
 
@@ -107,17 +102,16 @@ def add_references(
     folder = _folder(source, kind)
     made: dict[str, Path] = {}
     remaining = iter(references)
-    for done, name in enumerate(names):
-        raise_if_stopped(stop or NeverStop())
-        report(Progress("write references", done, len(names), "clip"))
+    for name in one_by_one(names, len(names), "write references", report, stop):
         frames = next(remaining, None)
         if frames is None:
-            raise DataError(f"{done} references for {len(names)} names: give one for each clip")
+            raise DataError(
+                f"{len(made)} references for {len(names)} names: give one for each clip"
+            )
         fps = probe(clips[name].media).fps
         made[name] = write_footage(folder, frames, fps)
     if next(remaining, None) is not None:
         raise DataError(f"more references than the {len(names)} names: give one for each clip")
-    report(Progress("write references", len(names), len(names), "clip"))
     return _write_metadata(manifest, made, _metadata(source, kind))
 
 

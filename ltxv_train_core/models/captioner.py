@@ -29,6 +29,7 @@ from ..permissions import policy
 from ..storage.paths import as_path
 from .device import default_device
 from .sources.hub_download import TOP, download_folders
+from .sources.library_loading import ONE_AT_A_TIME
 
 SMALLEST_PICTURE_PX = 16 * 28 * 28
 LARGEST_PICTURE_PX = 256 * 28 * 28
@@ -77,14 +78,16 @@ class VideoCaptioner:
         options: dict[str, Any] = {"local_files_only": True}
         quantized = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
         try:
-            return cls(
-                Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            with ONE_AT_A_TIME:
+                model_here = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                     place,
                     torch_dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
                     device_map={"": device},
                     **options,
                     **(quantized if in_eight_bits else {}),
-                ),
+                )
+            return cls(
+                model_here,
                 AutoTokenizer.from_pretrained(place, **options),
                 Qwen2VLImageProcessor.from_pretrained(
                     place,

@@ -16,7 +16,13 @@ from ..datasets.ltx_trainer import FAMILY, FOLDERS
 from ..datasets.pt_files import SUFFIX
 from ..datasets.stored_files import open_files
 from ..errors import DataError, ModelError
-from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
+from ..events import (
+    Notice,
+    Reporter,
+    StopSignal,
+    ignore,
+    one_by_one,
+)
 from ..families.model import Model
 from ..families.names import AUDIO, MASK, TEXT_ENCODER
 from ..geometry import SAME_SIZE, ReferenceScale, VideoSize
@@ -51,7 +57,6 @@ def export_ltx_trainer(
         ModelError: the model has no text encoder that gives features.
         Cancelled: when it was stopped.
     """
-    stop = stop or NeverStop()
     files = open_files(Path(dataset))
     if files.index.family != FAMILY.name:
         raise DataError(
@@ -68,16 +73,14 @@ def export_ltx_trainer(
     if more := sum(len(item.captions) > 1 for item in items):
         report(Notice(f"{more} clips have several captions: the first of each is exported"))
     encoder = _encoder(model)
-    for done, (item, name) in enumerate(zip(items, names, strict=True)):
-        raise_if_stopped(stop)
-        report(Progress("export", done, len(items), "clip"))
+    named = zip(items, names, strict=True)
+    for item, name in one_by_one(named, len(items), "export", report, stop):
         save_pt(output / CONDITIONS / f"{name}{SUFFIX}", _conditions(encoder, item, kind))
         for stream, roles in item.streams.items():
             for role, file in roles.items():
                 tensor = files.tensor(file, role)
                 folder = output / FOLDERS[stream, role]
                 save_pt(folder / f"{name}{SUFFIX}", _stored(tensor, stream, role, item, kind))
-    report(Progress("export", len(items), len(items), "clip"))
     return output
 
 

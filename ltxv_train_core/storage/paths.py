@@ -95,14 +95,15 @@ def as_path(written: str | Path) -> Path:
 
 
 def from_either_system(path: Path, root: Path) -> Path:
-    """A path that may have been written on Windows: backslashes separate folders where it leads nowhere else.
+    """A path that may have been written on Windows: backslashes separate folders where it leads somewhere only so.
 
     Args:
         root: where a relative path is looked for.
     """
     if os.sep == "\\" or "\\" not in str(path) or os.path.lexists(root / path):
         return path
-    return Path(str(path).replace("\\", "/"))
+    with_slashes = Path(str(path).replace("\\", "/"))
+    return with_slashes if os.path.lexists(root / with_slashes) else path
 
 
 def unquoted(path: str) -> str:

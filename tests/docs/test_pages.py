@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ltxv_train_core.config import SECTIONS, options
+from ltxv_train_core.recipes.goals import GOAL_SETTINGS, length
+from ltxv_train_core.recipes.shipped import CLIP_COUNTS, USUAL_CLIPS
 from tests.helpers.markdown import PAGES, ROOT, Link, anchors, links
 
 DOCS = ROOT / "docs"
@@ -59,7 +62,9 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(named) == sorted(page.name for page in DOCS.glob("*.md"))
 
 
-@pytest.mark.parametrize("tool", ["write_symptoms", "write_cards"])
+@pytest.mark.parametrize(
+    "tool", ["write_pages", pytest.param("write_cards", marks=pytest.mark.long)]
+)
 def test_what_tools_write_is_up_to_date(tool: str) -> None:
     command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -95,23 +100,91 @@ def test_every_kind_of_error_is_among_the_symptoms() -> None:
     assert set(rows(DOCS / "symptoms.md", "Kinds of errors")) == declared
 
 
-def literals(call: str) -> set[str]:
-    """First arguments of a call that are written as texts, in the whole core."""
+def causes() -> set[str]:
+    """Kinds of failures and of disk faults that are written as texts where they are made."""
     found = set()
     for file in sources():
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == call and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    found.add(first.value)
+        text = file.read_text("utf-8")
+        if "Failure(" not in text and "Fault(" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Failure", "Fault"):
+                found |= {first.value for first in node.args[:1] if isinstance(first, ast.Constant)}
     return found
 
 
 def test_every_cause_of_a_failed_run_is_among_the_symptoms() -> None:
-    named = set(rows(DOCS / "symptoms.md", "Why a run failed"))
-    assert named >= literals("Failure") | literals("Fault")
+    named, made = set(rows(DOCS / "symptoms.md", "Why a run failed")), causes()
+    assert len(made) > 8
     # What `failure_of` calls errors of a class, and what `runs` gives for a state that can't be read.
-    assert named - literals("Failure") - literals("Fault") <= {"model", "configuration", "damaged"}
+    assert named - made <= {"model", "configuration", "damaged"}
+    assert made <= named
+
+
+def test_the_map_names_every_room() -> None:
+    core = ROOT / "ltxv_train_core"
+    rooms = {folder.name for folder in core.iterdir() if (folder / "__init__.py").is_file()}
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    lines = text.partition("| Room |")[2].partition("\n\n")[0].splitlines()[2:]
+    table = {room for line in lines for room in re.findall(r"`(\w+)/`", line.split("|")[1])}
+    drawn = set(text.partition("```text")[2].partition("```")[0].split())
+    assert len(rooms) > 20
+    assert table == rooms
+    assert rooms <= drawn
+    for path in re.findall(r"`((?:ltxv_train_core|nodes)/[\w/]+\.py)`", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_first_lora_s_values_are_those_of_recipes() -> None:
+    text = (DOCS / "first-lora.md").read_text(encoding="utf-8")
+    rows = text.partition("| Goal | Rank |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert len(rows) == len(GOAL_SETTINGS)
+    for row, (goal, settings) in zip(rows, GOAL_SETTINGS.items(), strict=True):
+        _, rank, rate, steps, first_frame = (cell.strip() for cell in row.strip("|").split("|"))
+        assert rank == (str(settings.rank) if settings.rank else "-"), goal
+        assert float(rate) == settings.learning_rate, goal
+        assert float(first_frame) == settings.first_frame_p, goal
+        planned = length(settings, "normal", CLIP_COUNTS.get(goal, USUAL_CLIPS))
+        assert int(steps.split()[0].replace(",", "")) == planned.steps, goal
+
+
+def prose(page: Path) -> str:
+    """A page; of tables that begin with another program's names (`There`) their last column alone."""
+    lines, is_there = [], False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        is_there = line.startswith("| There |") or (is_there and line.startswith("|"))
+        lines.append(line.strip("|").rsplit(" | ", 1)[-1] if is_there else line)
+    return "\n".join(lines)
+
+
+def test_options_that_pages_name_are_there() -> None:
+    known = {f"{n}.{o.name}" for n, section in SECTIONS.items() for o in options(section)}
+    named = re.compile(rf"`(?:({'|'.join(SECTIONS)})\.(\w+))(?:`|:| )")
+    found = {
+        (page.name, f"{section}.{option}")
+        for page in PAGES
+        for section, option in named.findall(prose(page))
+    }
+    assert len(found) > 60, len(found)
+    assert sorted(each for each in found if each[1] not in known) == []
+
+
+def test_nodes_that_pages_name_are_there() -> None:
+    titles = {
+        page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for page in (ROOT / "nodes" / "web" / "docs").glob("*.md")
+    }
+    named = re.compile(
+        r"(?<!\*)\*{1,2}([A-Z]\w+ (?:[A-Z]\w+ )*LTXV [A-Z][\w-]*(?: [A-Z][\w-]*)*)\*"
+    )
+    found = {
+        (page.name, " ".join(name.split()))
+        for page in PAGES
+        for name in named.findall(page.read_text(encoding="utf-8"))
+    }
+    assert len(found) > 30, len(found)
+    comfyuis = {"Load LTXV Audio Text Encoder", "Load LTXV Audio VAE"}
+    assert sorted(each for each in found if each[1] not in titles | comfyuis) == []
 
 
 @pytest.mark.slow

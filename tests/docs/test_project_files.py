@@ -54,6 +54,19 @@ def test_the_registry_gets_what_it_asks_for() -> None:
             assert abs(width / height - 21 / 9) < 0.01
 
 
+def test_the_registrys_package_holds_all_that_runs() -> None:
+    lines = [line for line in read(".comfyignore").splitlines() if not line.startswith("#")]
+    # A name without a slash before it would leave out folders of the core that are called so.
+    assert all(line.startswith("/") and (ROOT / line.strip("/")).exists() for line in lines)
+    left_out = [line.strip("/") for line in lines]
+    assert {"tests", "tools"} <= set(left_out)
+    names = "|".join(map(re.escape, left_out))
+    imported = re.compile(rf"^\s*(?:from|import) (?:{names})\b", re.MULTILINE)
+    files = [ROOT / "__init__.py", *(ROOT / "nodes").rglob("*.py")]
+    files += (ROOT / "ltxv_train_core").rglob("*.py")
+    assert [f for f in files if imported.search(f.read_text(encoding="utf-8"))] == []
+
+
 def test_versions_and_licence_are_the_same_everywhere() -> None:
     found, citation = project()["project"], yaml.safe_load(read("CITATION.cff"))
     assert citation["version"] == found["version"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import LTXVTrainError, ModelError, cut, shown
 from ...models.sources.content import content_of_folder
+from ...models.sources.library_loading import ONE_AT_A_TIME
 from ...models.sources.meta_loading import fill_from, on_meta
 from ...models.sources.part_config import part_config
 from ...models.sources.part_weights import require_weights, weight_headers
@@ -133,7 +134,10 @@ class PartFolder(ABC):
     def _load(self, dtype: torch.dtype) -> Any:
         self.require()
         kind = type(on_meta(lambda: self._module(part_config(self.folder))))
-        return kind.from_pretrained(self.folder, torch_dtype=dtype, local_files_only=True).eval()
+        with ONE_AT_A_TIME:
+            return kind.from_pretrained(
+                self.folder, torch_dtype=dtype, local_files_only=True
+            ).eval()
 
 
 class VaeFolder(PartFolder):

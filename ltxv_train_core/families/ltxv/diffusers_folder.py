@@ -24,6 +24,7 @@ from ...models.sources.hub_download import (
     is_downloaded,
     require_reachable,
 )
+from ...models.sources.library_loading import ONE_AT_A_TIME
 from ...models.sources.part_config import LARGEST_CONFIG_BYTES, part_config
 from ...models.sources.part_weights import require_weights
 from ...storage.atomic import sha256_file, sha256_json
@@ -309,7 +310,8 @@ def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:
     require_part(folder, part)
     load: Callable[..., Any] = partial(kind.from_pretrained, folder, local_files_only=True)
     try:
-        return load(torch_dtype=dtype)
+        with ONE_AT_A_TIME:
+            return load(torch_dtype=dtype)
     except Exception as error:  # libraries raise what their code happens to meet
         if is_out_of_memory(error):
             raise

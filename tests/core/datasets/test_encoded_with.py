@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,14 @@ def test_latents_of_another_trainer_that_are_not_normalised_are_refused(
     with pytest.raises(ConfigurationError, match="have a standard deviation of"):
         plan_run(training_config(tmp_path / "theirs"))
     plan_run(training_config(tmp_path / "theirs", data={"allow_other_encoders": True}))
+
+
+def test_models_that_load_at_the_same_time_leave_later_ones_whole(model):
+    """A run in the background may load its text encoder while the graph loads another one."""
+    with ThreadPoolExecutor(4) as pool:
+        loads = [
+            pool.submit(open_model(str(model)).load_text_encoder, torch.float32) for _ in range(8)
+        ]
+        loaded = [load.result() for load in loads]
+    loaded.append(open_model(str(model)).load_text_encoder(torch.float32))
+    assert {p.device.type for each in loaded for p in each.encoder.parameters()} == {"cpu"}

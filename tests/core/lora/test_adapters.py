@@ -282,7 +282,7 @@ def test_files_of_other_trainers(tmp_path):
     )
     with pytest.raises(ModelError, match="make no DoRA, LoKr, LoHa or OFT"):
         added({"lokr_w1": first})
-    with pytest.raises(ModelError, match="is a DoRA .* measures the weights as peft does"):
+    with pytest.raises(ModelError, match=r"is a DoRA .* measures the weights as peft does"):
         added(pair | {"lora_magnitude_vector": torch.ones(256)})
 
 

@@ -47,6 +47,8 @@ def test_paths_of_windows_lead_to_the_same_file(tmp_path: Path) -> None:
     written = Path("clips\\a.csv")
     assert (tmp_path / from_either_system(written, tmp_path)).is_file()
     assert from_either_system(Path("clips/a.csv"), tmp_path) == Path("clips/a.csv")
+    # What is nowhere is named as it was written.
+    assert from_either_system(Path("C:\\clips\\a.csv"), tmp_path) == Path("C:\\clips\\a.csv")
     if os.sep == "/":
         # A file whose name has a backslash is meant where there is one.
         (tmp_path / "clips\\a.csv").touch()

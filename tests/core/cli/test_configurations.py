@@ -1,8 +1,10 @@
-"""`recipe` writes the configuration that the canvas' node proposes."""
+"""`recipe` writes the configuration that the canvas' node proposes; configurations of the other system are read."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import yaml_file
@@ -55,3 +57,26 @@ def test_a_card_decides_about_memory(
     printed = capsys.readouterr().out
     assert f"a card of {card} GiB" in printed
     assert "training_mode: full" in printed
+
+
+def test_a_configuration_from_windows_is_read(
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(dataset, tmp_path / "sets" / "clips")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (96, 96)).save(tmp_path / "pictures" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "model: {model_source: LTXV_MINIATURE}",
+        "data: {preprocessed_data_root: 'sets\\clips'}",
+        "validation: {prompts: [a], images: ['pictures\\a.png'], video_dims: [96, 96, 17]}",
+    ]
+    file = tmp_path / "windows.yaml"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    assert main(["check", "windows.yaml", "--strict"]) == 0, capsys.readouterr().out
+    file.write_text("\n".join(lines).replace("clips'", "others'"), encoding="utf-8")
+    assert main(["check", "windows.yaml", "--strict"]) == 2
+    assert "sets\\others" in capsys.readouterr().out
