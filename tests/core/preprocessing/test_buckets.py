@@ -183,8 +183,12 @@ def test_crops_count_in_steps_that_are_rounded_to_the_nearest():
     assert choose_bucket((BucketSet(sizes, crop_step=0.1),), square) == sizes[0], "4 % is none"
 
 
-def test_an_enlargement_of_less_than_half_a_percent_counts_for_none():
-    sizes = (VideoSize(500, 500, 25), VideoSize(480, 480, 9))
-    sets = (BucketSet(sizes),)
-    assert choose_bucket(sets, video(499, 499, 100), allow_upscaling=True) == sizes[0]
-    assert choose_bucket(sets, video(490, 490, 100), allow_upscaling=True) == sizes[1]
+def test_enlargements_compare_in_percents():
+    def chosen(*sizes):
+        sets = (BucketSet(sizes),)
+        return choose_bucket(sets, video(499, 499, 100), allow_upscaling=True)
+
+    small = VideoSize(500, 500, 9)
+    for side, is_taken in ((501, True), (520, False)):  # 0.4 and 4.2 %, beside 0.2 %
+        longer = VideoSize(side, side, 25)
+        assert chosen(longer, small) == (longer if is_taken else small)
