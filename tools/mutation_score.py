@@ -59,8 +59,14 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/distributed.py": (f"{TRAINING}distributed.py", VALUES),
     },
     "memory": {
-        "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
-        "training/memory_estimate.py": (f"{TRAINING}memory_estimate.py",),
+        "training/memory_fit.py": tuple(
+            f"{TRAINING}{name}.py"
+            for name in ("memory_estimate", "memory_fit", "checkpointing_budget")
+        ),
+        "training/memory_estimate.py": tuple(
+            f"{TRAINING}{name}.py"
+            for name in ("memory_estimate", "checkpointing_budget", "memory_peaks", "adapters")
+        ),
         "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
         "models/memory/frozen_linear.py": tuple(
             f"{TESTS}/models/test_{name}.py" for name in ("frozen_linear", "quantize")

@@ -49,7 +49,8 @@ This is the whole configuration with its defaults:
 
 Files of LTX-Video-Trainer are read as they are, the configurations that it saves with a run too. What
 is written here has its names and no others, so that it can read it. Options that it doesn't know stand
-in comments, which count here and not there, and only where they are not the default:
+in comments, which count here and not there, and only where they are not the default. Files of ltx-trainer are read
+too ([LTX-2](models.md#ltx-2-video-with-sound)); `check` names what has no equal.
 
 ```yaml
 # ltxv_train: options that LTX-Video-Trainer doesn't know; they count here

@@ -98,11 +98,10 @@ def _demo(parsers: Parsers) -> None:
         type=as_path,
         default=None,
         metavar="DIR",
-        help="default: outputs/demo, outputs/demo-ic-lora or outputs/demo-ltx2",
+        help="default: outputs/demo, for another one demo-ic-lora, demo-ltx2 or demo-ltx2-ic-lora",
     )
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
-    kinds.add_argument(
+    parser.add_argument("--ic-lora", action="store_true", help="train an IC-LoRA instead of a LoRA")
+    parser.add_argument(
         "--family", choices=["ltxv", "ltx2"], default="ltxv", help="ltx2: video with sound"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N")

@@ -1,6 +1,7 @@
 """The commands. Each returns an exit code; results go to standard output."""
 
 import json
+import logging
 import os
 import signal
 from argparse import Namespace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 SectionT = TypeVar("SectionT", bound=Section)
 
+logger = logging.getLogger(__name__)
+
 HUB_DATASETS = Path("datasets")
 """Data sets of the Hub are downloaded to this folder, below the one that the command runs in."""
 
@@ -38,10 +41,13 @@ def run_demo(args: Namespace) -> int:
     from ..demo.run import run_demo
 
     if args.family == "ltx2":
-        from ..demo.with_sound import run_demo_with_sound
+        from ..demo.with_sound import IC_TASK, TASK, run_demo_with_sound
 
-        folder = args.output or Path("outputs", "demo-ltx2")
-        heard = run(lambda report, stop: run_demo_with_sound(folder, args.seed, report, stop))
+        wanted, name = (IC_TASK, "demo-ltx2-ic-lora") if args.ic_lora else (TASK, "demo-ltx2")
+        folder = args.output or Path("outputs", name)
+        heard = run(
+            lambda report, stop: run_demo_with_sound(folder, args.seed, report, stop, wanted)
+        )
         print(format_report(heard))
         return OK
     task, name = ("mirror", "demo-ic-lora") if args.ic_lora else ("stripes", "demo")
@@ -195,7 +201,7 @@ def run_train(args: Namespace) -> int:
     from ..training.trainer import follow_first
     from ..training.trainer import train as run_training
 
-    config = configurations.load(args.config, args.set)
+    config = configurations.load(args.config, args.set, logger.warning)
     before = RunFolder(args.continue_from.resolve()) if args.continue_from else None
     options = {"again": args.again, "continue_from": before}
     if args.processes:
@@ -222,8 +228,10 @@ def run_check(args: Namespace) -> int:
     """Prints every problem and warning of a configuration."""
     from ..training.preflight import check as examine
 
-    config = configurations.load(args.config, args.set)
+    untranslated: list[str] = []
+    config = configurations.load(args.config, args.set, untranslated.append)
     problems, warnings = run(lambda report, stop: examine(config, args.strict, report))
+    warnings = [*dict.fromkeys(untranslated), *warnings]
     for line in problems:
         print(line)
     for line in warnings:

@@ -1,6 +1,6 @@
 """Configurations that a command reads, also those of the other system."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,17 @@ _PATHS = {
 }
 
 
-def load(file: Path, changes: list[str] | None = None) -> TrainingConfig:
+def load(
+    file: Path,
+    changes: list[str] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> TrainingConfig:
     """A YAML file whose paths may have been written on Windows; as `yaml_file.load` otherwise.
 
     Raises:
         ConfigurationError: what is wrong with it, all at once.
     """
-    config = yaml_file.load(file, changes)
+    config = yaml_file.load(file, changes, tell)
     renewed = {name: _renewed(getattr(config, name), options) for name, options in _PATHS.items()}
     return config.model_copy(update=renewed)
 

@@ -41,7 +41,9 @@ def parse_layer_rule(line: str) -> LayerRule:
     values = [value.strip() for value in what.split(",")]
     if "off" in values:
         if values != ["off"]:
-            raise ValueError(f"{shown(line)}: off stands alone, as nothing else counts for layers that are left out")
+            raise ValueError(
+                f"{shown(line)}: off stands alone, as nothing else counts for layers that are left out"
+            )
         return LayerRule(line, pattern, blocks, is_off=True)
     found: dict[str, float] = {}
     for value in values:
@@ -71,7 +73,9 @@ def _place(line: str, where: str) -> tuple[str, tuple[int, int] | None]:
 def _rank(line: str, number: str) -> int:
     rank = whole_number(number.strip())
     if rank is None or not 1 <= rank <= MOST_RANK:
-        raise ValueError(f"{shown(line)}: rank {number.strip() or 'nothing'}: must be a whole number from 1 to {MOST_RANK}")
+        raise ValueError(
+            f"{shown(line)}: rank {number.strip() or 'nothing'}: must be a whole number from 1 to {MOST_RANK}"
+        )
     return rank
 
 

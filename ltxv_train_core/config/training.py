@@ -150,10 +150,25 @@ class TrainingConfig(Section):
     @model_validator(mode="after")
     def _one_rate_for_prodigy(self) -> "TrainingConfig":
         is_lora = self.model.training_mode == "lora"
-        if is_lora and self.lora.has_own_rates and self.optimization.optimizer_type == "prodigy":
+        if is_lora and self.lora.has_own_rates and self.optimization.finds_its_rate:
             raise ValueError(
-                "lora.layer_rules and lora.lora_plus_ratio: optimization.optimizer_type prodigy finds one rate for all "
+                "lora.layer_rules and lora.lora_plus_ratio: optimization.optimizer_type "
+                f"{self.optimization.optimizer_type} finds one rate for all "
                 "that is trained; leave out rates, or choose another optimizer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _matrices_for_muon(self) -> "TrainingConfig":
+        if self.optimization.optimizer_type != "muon":
+            return self
+        what = "model.training_mode full" if self.model.training_mode == "full" else ""
+        if not what and self.lora.adapter == "oft":
+            what = "lora.adapter oft"
+        if what:
+            raise ValueError(
+                f"optimization.optimizer_type muon: moves matrices alone, and {what} trains others too; choose adamw, or "
+                "train another adapter"
             )
         return self
 

@@ -8,17 +8,24 @@ import yaml
 from ..errors import ConfigurationError, shown
 from ..storage.atomic import write_text
 from ..storage.reading import read_text
-from . import ltx_video_trainer
+from . import ltx_trainer, ltx_video_trainer
 from .training import TrainingConfig, build
 from .yaml_text import LARGEST_YAML_BYTES, read_yaml
 
 
-def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
-    """Reads a configuration, ours or one of LTX-Video-Trainer.
+def _ignore(line: str) -> None:
+    pass
+
+
+def load(
+    path: Path, overrides: list[str] | None = None, tell: ltx_trainer.Tell = _ignore
+) -> TrainingConfig:
+    """Reads a configuration, ours or one of LTX-Video-Trainer or ltx-trainer.
 
     Args:
         path: a YAML file.
         overrides: words "section.option=value" that win over the file; values are YAML.
+        tell: gets a line for everything in another trainer's file that has no equal here.
 
     Raises:
         ConfigurationError: with one line for each problem.
@@ -29,11 +36,14 @@ def load(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
         raise ConfigurationError([f"{path}: can't be read ({error.strerror})"]) from None
     except UnicodeDecodeError:
         raise ConfigurationError([f"{path}: is not UTF-8 text; save it as UTF-8"]) from None
-    return build(TrainingConfig, parse(text, overrides, str(path)))
+    return build(TrainingConfig, parse(text, overrides, str(path), tell))
 
 
 def parse(
-    text: str, overrides: list[str] | None = None, where: str = "configuration"
+    text: str,
+    overrides: list[str] | None = None,
+    where: str = "configuration",
+    tell: ltx_trainer.Tell = _ignore,
 ) -> dict[str, object]:
     """Reads YAML text into sections of option values, not yet judged.
 
@@ -45,6 +55,8 @@ def parse(
         document = {}
     if not isinstance(document, dict):
         raise ConfigurationError([f"{where}: expected sections, found {type(document).__name__}"])
+    if ltx_trainer.is_one(document):
+        document = ltx_trainer.translate(document, tell)
     values = ltx_video_trainer.read(document, read_yaml(ltx_video_trainer.uncommented(text), where))
     for word in overrides or []:
         _override(values, word)

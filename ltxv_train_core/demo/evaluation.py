@@ -1,6 +1,8 @@
 """Samples of the prompts that no clip of a demo data set shows."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,6 +42,12 @@ class Evaluation:
             SampleRequest(text, negative, seed=seed * 1000 + number, references=reference)
             for number, (text, reference) in enumerate(zip(texts, given, strict=True))
         ]
+
+    def without_references(self) -> "Evaluation":
+        """The same prompts and noise with no references."""
+        other = copy(self)
+        other.requests = [replace(request, references={}) for request in self.requests]
+        return other
 
     def sample(self, lora_file: Path | None) -> dict[str, Tensor]:
         """Normalised latents [prompts, C, ...] of each stream."""

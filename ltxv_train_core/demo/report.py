@@ -7,6 +7,8 @@ from ..units import byte_size, duration
 MEANING = {
     "stripes": "contrast of the stripes",
     "mirror": "overlap with the mirrored shape (IoU)",
+    "overlap": "overlap with the mirrored shape (IoU)",
+    "overlap_without_reference": "overlap where no reference is given (IoU)",
     "up": "share of videos that move up",
     "beep_db": "beep above the rest (dB)",
 }
@@ -43,7 +45,8 @@ class SoundDemoReport:
 
     Attributes:
         score_before, score_after: `stripes`, the contrast of the stripes, and `beep_db`, how much louder
-            the beep is where it should sound.
+            the beep is where it should sound; of an IC-LoRA `overlap` with the mirrored shape, after training also
+            without references.
         fidelity, fidelity_before: share of samples that show (background, colour, motion) and sound
             (pitch, glide or panning) as their prompt asks, after and before training.
         seconds: by phase, and in total.

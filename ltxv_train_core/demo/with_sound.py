@@ -7,15 +7,17 @@ import torch
 from torch import Tensor
 
 from ..events import NeverStop, Reporter, StopSignal, ignore
-from ..families.ltx2.miniature.datasets import SoundDataset, generate
+from ..families.ltx2.miniature.datasets import TASKS, SoundDataset, generate
 from ..families.ltx2.miniature.scenes import FPS
 from ..families.ltx2.miniature.scores import SoundScore, score
 from ..families.ltx2.miniature.shipped import MINIATURE
 from ..families.ltx2.miniature.spectrograms import spectrograms
 from ..families.ltxv.miniature.clips import SIZE
+from ..families.ltxv.miniature.scores import overlap
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model, open_model
 from ..media.sheet import contact_sheet
+from ..media.tensors import frames_to_tensor
 from ..media.texts import no_graph, png_texts
 from ..media.write import write_video
 from ..preprocessing.preprocess import PreprocessSettings, preprocess
@@ -30,7 +32,7 @@ from .evaluation import Evaluation
 from .peak_memory import peak_memory_bytes
 from .report import SoundDemoReport
 
-TASK = "stripes_and_beep"
+TASK, IC_TASK = "stripes_and_beep", "mirror_with_sound"
 _CPU = torch.device("cpu")
 _TEXTS = no_graph("no ComfyUI graph trained it")
 
@@ -62,7 +64,8 @@ def run_demo_with_sound(
         prepared = preprocess(settings, report=report, stop=stop)
     source = open_model(MINIATURE)
     prompts = [item.prompt for item in dataset.evaluation]
-    evaluation = Evaluation(source, prompts, FPS, seed, report, stop)
+    references = _references(dataset, source)
+    evaluation = Evaluation(source, prompts, FPS, seed, report, stop, references)
     with clock.phase("sample before"):
         before = evaluation.sample(None)
     with clock.phase("train"):
@@ -77,13 +80,18 @@ def run_demo_with_sound(
             for frames, each in zip(videos, (before, after), strict=True)
         ]
         _write_samples(output, dataset, videos, (before, after), source, report)
+    values = [_values(task, each) for each in scores]
+    if references:
+        with clock.phase("sample without references"):
+            alone = evaluation.without_references().sample(trained.lora_file)
+            values[1]["overlap_without_reference"] = _overlap(alone, dataset, source)
     metrics = RunFolder(trained.run_folder).metrics()
     with atomic_path(output / "loss.png") as temporary:
         loss_chart(metrics, trained.steps).save(temporary)
     result = SoundDemoReport(
         task=task,
-        score_before=_values(scores[0]),
-        score_after=_values(scores[1]),
+        score_before=values[0],
+        score_after=values[1],
         fidelity=_fidelity(scores[1]),
         fidelity_before=_fidelity(scores[0]),
         seconds=clock.seconds | {"total": clock.total()},
@@ -94,8 +102,31 @@ def run_demo_with_sound(
     return result
 
 
-def _values(found: SoundScore) -> dict[str, float]:
+def _references(dataset: SoundDataset, source: Model) -> list[dict[str, Tensor]] | None:
+    """Latents of the prompts' references, by stream; None where they have none."""
+    pairs = [(item.reference, item.reference_sound) for item in dataset.evaluation]
+    if any(video is None for video, _ in pairs):
+        return None
+    vae, audio_vae = source.load_vae(), source.load_audio_vae()
+    return [
+        {
+            VIDEO: vae.encode(frames_to_tensor(video))[0],
+            AUDIO: audio_vae.encode(torch.from_numpy(sound).float()[None])[0],
+        }
+        for video, sound in pairs
+        if video is not None and sound is not None
+    ]
+
+
+def _values(task: str, found: SoundScore) -> dict[str, float]:
+    if TASKS[task].mirrored:
+        return {"overlap": found.overlap}
     return {"stripes": found.stripes, "beep_db": found.beep_db}
+
+
+def _overlap(latents: dict[str, Tensor], dataset: SoundDataset, source: Model) -> float:
+    videos = decode_videos(latents[VIDEO], source, _CPU)
+    return overlap(videos, [item.scene.clip for item in dataset.evaluation])[0]
 
 
 def _fidelity(found: SoundScore) -> dict[str, float]:

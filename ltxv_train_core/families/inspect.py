@@ -112,7 +112,9 @@ def _lora(header: Header) -> dict[str, Any]:
     ranks += _other_ranks(header)
     layers = {_DOWN.sub("", name) for name in downs}
     if kind and kind[0].is_read:
-        layers |= {re.sub(kind[0].keys, "", n) for n in header.tensors if re.search(kind[0].keys, n)}
+        layers |= {
+            re.sub(kind[0].keys, "", n) for n in header.tensors if re.search(kind[0].keys, n)
+        }
     changes = sum(map(is_difference, header.tensors))
     named = (f"{layer}.alpha" for layer in layers if f"{layer}.alpha" in header.tensors)
     alphas = {alpha for name in named if (alpha := _number(header, name)) is not None}

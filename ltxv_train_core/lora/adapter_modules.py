@@ -104,7 +104,13 @@ class AdaptedLinear(nn.Module, ABC):
 
 class DoRALinear(AdaptedLinear):
     """Columns of the weight with a LoRA get lengths that are trained. What they are divided by is a constant of each
-    step (Liu et al. 2024, section 4.3)."""
+    step (Liu et al. 2024, section 4.3).
+
+    Attributes:
+        squares: of the lengths of the weight's columns [i].
+    """
+
+    squares: Tensor
 
     def __init__(self, base: nn.Linear, config: LoRAConfig, rank: int, dropout: Dropout):
         super().__init__(base, config, rank, dropout)
@@ -127,7 +133,8 @@ class DoRALinear(AdaptedLinear):
         low = F.linear(self.dropout(x), self.trained["lora_A_weight"].to(x.dtype))
         up = self.trained["lora_B_weight"] * self.scale
         made: Tensor = self.base_layer(x)
-        return made + F.linear(low, up.to(low.dtype)).to(made.dtype)
+        result: Tensor = made + F.linear(low, up.to(low.dtype)).to(made.dtype)
+        return result
 
     @torch.no_grad()
     def _lengths(self) -> Tensor:
@@ -136,7 +143,8 @@ class DoRALinear(AdaptedLinear):
         with torch.autocast(up.device.type, enabled=False):
             crossed = ((up.T @ _whole(self.base_layer)) * down).sum(0)
             added = ((up.T @ up) @ down * down).sum(0)
-        return (self.squares + 2 * crossed + added).clamp(min=0).sqrt()
+        lengths: Tensor = (self.squares + 2 * crossed + added).clamp(min=0).sqrt()
+        return lengths
 
     def _unscale(self) -> None:
         self.trained["lora_B_weight"].div_(self.scale)
@@ -150,7 +158,7 @@ class LoKrLinear(AdaptedLinear):
 
     def as_layer(self) -> AdapterLayer:
         own = self.trained
-        second = own["lokr_w2"] if "lokr_w2" in own else None
+        second = own.get("lokr_w2")
         factors = () if second is not None else (own["lokr_w2_a"], own["lokr_w2_b"])
         return LoKrLayer(own["lokr_w1"] * self.scale, second, *factors)
 

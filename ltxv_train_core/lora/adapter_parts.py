@@ -11,6 +11,8 @@ from .lora import AdapterLayer, DoRALayer, LoHaLayer, LoKrLayer, LoRALayer, OFTL
 
 Parts = Mapping[str, Tensor]
 
+MOST_NUMBERS = 2**26
+"""Of the first matrix of a LoKr: four times the largest weight of the public models."""
 PART_NAMES = (
     "dora_scale",
     *(f"lokr_w{n}{part}" for n in (1, 2) for part in ("", "_a", "_b")),
@@ -73,9 +75,10 @@ def _lokr(parts: Parts, alpha: float | None) -> AdapterLayer | None:
     up, down = parts.get("lokr_w2_a"), parts.get("lokr_w2_b")
     scale = 1.0
     if first is None:
-        if not _is_product(parts["lokr_w1_a"], parts["lokr_w1_b"]):
+        left, right = parts["lokr_w1_a"], parts["lokr_w1_b"]
+        if not _is_product(left, right) or left.shape[0] * right.shape[1] > MOST_NUMBERS:
             return None
-        first = parts["lokr_w1_a"].float() @ parts["lokr_w1_b"].float()
+        first = left.float() @ right.float()
         scale = 1.0 if alpha is None else alpha / parts["lokr_w1_b"].shape[0]
     if second is None:
         if up is None or down is None or not _is_product(up, down):

@@ -14,9 +14,7 @@ PLAIN = ("lora", "rslora")
 """Adapters that are a LoRA in a file."""
 
 
-def adapter_shapes(
-    config: LoRAConfig, outputs: int, inputs: int, rank: int
-) -> Mapping[str, Shape]:
+def adapter_shapes(config: LoRAConfig, outputs: int, inputs: int, rank: int) -> Mapping[str, Shape]:
     """The shapes of what is trained in a layer of a rank, by its name in a file."""
     pair = {"lora_A.weight": (rank, inputs), "lora_B.weight": (outputs, rank)}
     if config.adapter in PLAIN:

@@ -38,10 +38,10 @@ from ..models.transformer import Transformer
 from ..storage.reading import read_text
 from ..storage.safetensors_header import Header, read_header
 from ..storage.tensors import is_finite, write_safetensors
-from .adapter_parts import PART_NAMES, read_parts, layer_parts
+from .adapter_parts import PART_NAMES, layer_parts, read_parts
 from .declared_alpha import ADAPTER_METADATA, declared_alphas
 from .forms import LoRAForm
-from .lora import Adapter, AdapterLayer, LoRA, LoRALayer, largest_rank
+from .lora import Adapter, AdapterLayer, LoRALayer, largest_rank
 
 PREFIX = "diffusion_model."
 _KOHYA = {"lora_A.weight": "lora_down.weight", "lora_B.weight": "lora_up.weight"}
@@ -419,13 +419,13 @@ def _form_metadata(adapter: Adapter, form: LoRAForm) -> dict[str, str]:
         }
     if form == "diffusers":
         other = {n: layer.rank for n, layer in lora.items() if layer.rank != rank}
-        adapter = {
+        described = {
             "r": rank,
             "lora_alpha": rank,
             "rank_pattern": other,
             "alpha_pattern": other,
             "target_modules": sorted(lora),
         }
-        described = {f"transformer.{name}": value for name, value in adapter.items()}
-        return {ADAPTER_METADATA: json.dumps(described, sort_keys=True)}
+        named = {f"transformer.{name}": value for name, value in described.items()}
+        return {ADAPTER_METADATA: json.dumps(named, sort_keys=True)}
     return {}

@@ -16,8 +16,8 @@ from ..events import Progress, Reporter, ignore
 from ..families.base import Denoiser
 from ..families.family import Family
 from ..families.names import TRANSFORMER_PREFIX
-from ..formats.lora_kinds import kind_name
 from ..families.registry import diffusers_name, is_of_another_part
+from ..formats.lora_kinds import kind_name
 from ..models.transformer import Transformer
 from ..permissions import policy
 from ..storage.paths import as_path
@@ -230,9 +230,7 @@ def start_from(transformer: Transformer, path: Path, config: LoRAConfig) -> int:
     return len(trained) - len(lora)
 
 
-def _start_other(
-    transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig
-) -> int:
+def _start_other(transformer: Transformer, path: Path, adapter: Adapter, config: LoRAConfig) -> int:
     """As `start_from`, of an adapter that is no plain LoRA."""
     trained = adapted_layers(transformer)
     _require_trained(path, adapter, trained)
@@ -281,7 +279,9 @@ def _read_start(path: Path, config: LoRAConfig) -> tuple[Adapter, Family | None]
         found = read_adapter(path)
     except ModelError as error:
         text = str(error)
-        raise ModelError(text if text.startswith(where) else f"model.load_checkpoint {text}") from error
+        raise ModelError(
+            text if text.startswith(where) else f"model.load_checkpoint {text}"
+        ) from error
     adapter = found.require_no_foreign(where)
     _require_trained_kind(where, adapter, config)
     return adapter, found.family

@@ -119,7 +119,8 @@ class DoRALayer(AdapterLayer):
     def added(self, weight: Tensor) -> Tensor:
         changed = weight + self.lora.change()
         lengths = changed.norm(dim=0)[None] if self.has_columns else weight.norm(dim=1)[:, None]
-        return changed * (self.scale.float() / (lengths + EPSILON)) - weight
+        scaled: Tensor = changed * (self.scale.float() / (lengths + EPSILON))
+        return scaled - weight
 
 
 EPSILON = torch.finfo(torch.float32).eps
@@ -142,8 +143,12 @@ class LoKrLayer(AdapterLayer):
 
     @property
     def shape(self) -> tuple[int, int]:
-        (a, b), (c, d) = self.first.shape, self._second().shape
-        return a * c, b * d
+        rows, columns = self.first.shape
+        left, right = self.second_up, self.second_down
+        if self.second is not None or left is None or right is None:
+            left = right = self._second()
+        # Not of their product: a file may hold thin matrices of any length.
+        return rows * left.shape[0], columns * right.shape[1]
 
     def change(self) -> Tensor:
         """What is added to the weight, float32 [o, i]."""
@@ -155,7 +160,8 @@ class LoKrLayer(AdapterLayer):
     def _second(self) -> Tensor:
         if self.second is not None:
             return self.second.float()
-        assert self.second_up is not None and self.second_down is not None
+        assert self.second_up is not None
+        assert self.second_down is not None
         return self.second_up.float() @ self.second_down.float()
 
 

@@ -51,9 +51,7 @@ def _module_names(transformer: torch.nn.Module) -> tuple[list[str], list[str]]:
     return linear, [name for name in modules if name not in linear]
 
 
-def chosen_layers(
-    linear: list[str], others: list[str], config: LoRAConfig
-) -> dict[str, int]:
+def chosen_layers(linear: list[str], others: list[str], config: LoRAConfig) -> dict[str, int]:
     """The layers that get a LoRA, by name, in the order of the patterns, and their ranks.
 
     Args:

@@ -14,6 +14,9 @@ TESTED = {
 }
 """Their private structure is used: attention processors, adapters, module names."""
 
+_PACKAGES = {"prodigyplus": "prodigy-plus-schedule-free"}
+"""By their modules, where both have other names."""
+
 _IRRELEVANT = {"bitsandbytes.backends.cpu.ops": "gemm_4bit_forward"}
 """Loggers, and words of their lines that read like errors and are none: a faster kernel that nothing here uses."""
 
@@ -27,7 +30,8 @@ def drop_irrelevant_lines() -> None:
 def why_not_usable(error: Exception, device_type: str) -> str:
     """What to say of an option whose package failed when it was tried on a device."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        package = error.name.partition(".")[0]
+        module = error.name.partition(".")[0]
+        package = _PACKAGES.get(module, module)
         return f"needs the package {package}: run `{install_command(package)}`"
     return f"can't be used on {device_type} here ({error})"
 

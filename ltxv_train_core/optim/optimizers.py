@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..config import OptimizationConfig
+from ..errors import ConfigurationError
 from ..models.packages import why_not_usable
 from .rounded_adamw import RoundedAdamW
 
@@ -18,7 +19,7 @@ FACTOR = "rate_factor"
 Parameters: TypeAlias = list[torch.nn.Parameter] | list[dict[str, Any]]
 # PyTorch's own default for AdamW, which LTX-Video-Trainer keeps.
 WEIGHT_DECAY = 0.01
-PROBE_SIZE = 4096
+PROBE_SIZE, PROBE_ROWS = 4096, 64
 """bitsandbytes (0.50) keeps optimizer state of smaller tensors in 32 bits: a smaller probe would not run its
 8-bit kernels, which are what may be missing on a machine."""
 
@@ -64,7 +65,7 @@ def optimizer_problem(config: OptimizationConfig, device: torch.device) -> str |
     if kind == "adamw":
         return None
     try:
-        probe = torch.nn.Parameter(torch.ones(PROBE_SIZE, device=device))
+        probe = torch.nn.Parameter(torch.ones(PROBE_SIZE // PROBE_ROWS, PROBE_ROWS, device=device))
         probe.grad = torch.ones_like(probe)
         build_optimizer(config, [probe]).step()
     except Exception as error:
@@ -156,10 +157,56 @@ def _adamw_schedulefree(parameters: Parameters, config: OptimizationConfig) -> A
     return optimizer
 
 
+def _lion(parameters: Parameters, config: OptimizationConfig) -> Any:
+    """Chen et al. 2023, arXiv 2302.06675."""
+    from pytorch_optimizer import Lion
+
+    return Lion(parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
+
+
+def _came(parameters: Parameters, config: OptimizationConfig) -> Any:
+    """Luo et al. 2023, arXiv 2307.02047."""
+    from pytorch_optimizer import CAME
+
+    return CAME(parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY)
+
+
+def _muon(parameters: Parameters, config: OptimizationConfig) -> Any:
+    """Jordan et al. 2024; steps as long as adamw's (Liu et al. 2025, arXiv 2502.16982), so that rates for it suit.
+
+    Raises:
+        ConfigurationError: torch has none.
+    """
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigurationError(
+            [f"torch {torch.__version__} has no Muon, which came with 2.9; choose adamw"]
+        )
+    return torch.optim.Muon(
+        parameters,
+        lr=config.learning_rate,
+        weight_decay=WEIGHT_DECAY,
+        adjust_lr_fn="match_rms_adamw",
+    )
+
+
+def _prodigy_schedulefree(parameters: Parameters, config: OptimizationConfig) -> Any:
+    from prodigyplus import ProdigyPlusScheduleFree
+
+    optimizer = ProdigyPlusScheduleFree(
+        parameters, lr=config.learning_rate, weight_decay=WEIGHT_DECAY
+    )
+    optimizer.train()
+    return optimizer
+
+
 _BUILDERS: dict[str, Callable[[Parameters, OptimizationConfig], Optimizer]] = {
     "adamw": _adamw,
     "adamw8bit": _adamw8bit,
     "prodigy": _prodigy,
     "adafactor": _adafactor,
     "adamw_schedulefree": _adamw_schedulefree,
+    "lion": _lion,
+    "came": _came,
+    "muon": _muon,
+    "prodigy_schedulefree": _prodigy_schedulefree,
 }

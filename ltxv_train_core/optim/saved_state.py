@@ -15,7 +15,9 @@ from ..models.sharded import is_part, local, part_of
 from ..storage.tensors import is_finite
 
 # Of the optimizers that `optimizers` builds: what is as large as the parameter.
-_LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z"}
+_LIKE_THE_PARAMETER = {"exp_avg", "exp_avg_sq", "state1", "state2", "z", "momentum_buffer"}
+_IN_A_FORMAT_OF_ITS_OWN = {"p0", "s"}
+"""Of prodigy_schedulefree, in bfloat16."""
 _OF_THE_DEVICE = {"fused", "foreach"}
 """How an optimizer computes; not what. A state goes on on another device."""
 
@@ -75,6 +77,7 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
         taken.append(group | {name: own[name] for name in own.keys() & _OF_THE_DEVICE})
     saved = saved | {"param_groups": taken}
     optimizer.load_state_dict(_in_parts(optimizer, saved))
+    _keep_formats(optimizer, saved["state"])
     for parameter, state in optimizer.state.items():
         if not isinstance(step := state.get("step", 0), Tensor):
             count(step)
@@ -84,6 +87,16 @@ def load_optimizer(optimizer: Optimizer, saved: dict[str, Any]) -> None:
                 raise ValueError(f"{name} of the optimizer is of another model")
             if like and not is_finite(local(value)):
                 raise ValueError(f"{name} of the optimizer holds NaN or infinite numbers")
+
+
+def _keep_formats(optimizer: Optimizer, saved: dict[int, dict[str, Any]]) -> None:
+    """torch gives all that it loads the parameter's number format; what is held in another one sums up otherwise then."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, values in saved.items():
+        for name in values.keys() & _IN_A_FORMAT_OF_ITS_OWN:
+            if isinstance(values[name], Tensor) and values[name].is_floating_point():
+                state = optimizer.state[parameters[number]]
+                state[name] = state[name].to(values[name].dtype)
 
 
 def _in_parts(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:

@@ -95,6 +95,11 @@ def _is_full(model: ModelConfig) -> bool:
 def _use(config: TrainingConfig, file: str) -> str:
     if _is_full(config.model):
         return f"`{file}` loads in ComfyUI (put it into `models/diffusion_models`)."
+    if config.lora.adapter not in ("lora", "rslora"):
+        return (
+            f"`{file}` loads in ComfyUI (put it into `models/loras`), which reads its {config.lora.adapter}; diffusers "
+            "doesn't. Strength 1 is as trained."
+        )
     return (
         f"`{file}` loads in ComfyUI (put it into `models/loras`) and in diffusers "
         f'(`pipeline.load_lora_weights(..., weight_name="{file}")`). Strength 1 is as trained.'
@@ -138,7 +143,9 @@ def _facts(config: TrainingConfig, step: int, processes: int) -> list[str]:
     optimization = config.optimization
     batch = optimization.batch_size * optimization.gradient_accumulation_steps * processes
     layers = ", ".join(f"`{name}`" for name in config.lora.target_modules)
-    lora = f"- rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}"
+    adapter = "" if config.lora.adapter == "lora" else f"{config.lora.adapter}, "
+    rules = "".join(f"; {rule}" for rule in config.lora.layer_rules)
+    lora = f"- {adapter}rank {config.lora.rank}, alpha {config.lora.alpha}, on {layers}{rules}"
     return [
         f"- {step} steps of {batch} samples, learning rate {optimization.learning_rate:g} "
         f"({optimization.scheduler_type}), {optimization.optimizer_type}",

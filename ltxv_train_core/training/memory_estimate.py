@@ -27,7 +27,15 @@ from ..units import GIB
 
 FLOAT32_BYTES = 4
 GRADIENT_BYTES = 4
-OPTIMIZER_BYTES = {"adamw8bit": 2, "adafactor": 0, "prodigy": 16}
+OPTIMIZER_BYTES = {
+    "adamw8bit": 2,
+    "adafactor": 0,
+    "prodigy": 16,
+    "lion": 4,
+    "came": 4,
+    "muon": 4,
+    "prodigy_schedulefree": 5,
+}
 ADAMW_BYTES = 8
 ADAMW_IN_BF16_BYTES = 4
 ROUNDING_BYTES = 28

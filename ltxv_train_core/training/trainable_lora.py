@@ -6,9 +6,9 @@ import torch
 from ..config import TrainingConfig
 from ..events import Notice, Progress, Reporter, StopSignal
 from ..families.model import Model
+from ..lora.adapter_shapes import PLAIN
 from ..lora.convert import unknown_to_diffusers, write_other_forms
 from ..lora.dropout import DropoutSeed
-from ..lora.adapter_shapes import PLAIN
 from ..lora.file import lora_tensors, write_adapter_file, write_lora_file
 from ..lora.initialize import adapted_layers, find_start, start_from, trained_layers
 from ..lora.inject import add_lora, rate_factors

@@ -27,7 +27,8 @@ def nodes_of_file(request: web.Request, body: Mapping[str, Any]) -> dict[str, An
         ConfigurationError: what is wrong with the file or text.
         NotAllowedError: the file may not be read.
     """
-    values = LTXVTrainLoadConfig.read(*(str(body.get(name) or "") for name in ("file", "text")))
+    file, text = (str(body.get(name) or "") for name in ("file", "text"))
+    values = LTXVTrainLoadConfig.read(file, text)
     sections = {name: values[name] for name in SECTIONS}
     return {
         "sections": [

@@ -1,6 +1,7 @@
 """The nodes that read and write a whole configuration as a YAML file."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,8 @@ from ..comfy.widget_problems import WidgetProblem, problems_at
 from .section_nodes import PATHS
 
 _LARGEST_CONFIG_BYTES = 2**20
+
+logger = logging.getLogger(__name__)
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -76,14 +79,20 @@ class LTXVTrainLoadConfig(io.ComfyNode):
         return problems_at(widget, lambda: cls.read(file, text), written)
 
     @classmethod
-    def read(cls, file: str, text: str) -> dict[str, Any]:
-        """The values of a configuration; paths and models are as they are written."""
-        whole = build(TrainingConfig, yaml_file.parse(_text_of(file, text)))
+    def read(
+        cls, file: str, text: str, tell: Callable[[str], None] = lambda line: None
+    ) -> dict[str, Any]:
+        """The values of a configuration; paths and models are as they are written.
+
+        Args:
+            tell: gets a line for everything in another trainer's file that has no equal here.
+        """
+        whole = build(TrainingConfig, yaml_file.parse(_text_of(file, text), tell=tell))
         return {name: getattr(whole, name) for name in type(whole).model_fields}
 
     @classmethod
     def execute(cls, file: str, text: str) -> io.NodeOutput:
-        values = cls.read(file, text)
+        values = cls.read(file, text, logger.warning)
         values |= {name: _located(values[name]) for name in SECTIONS}
         values["model"] = with_listed_files(values["model"])
         return io.NodeOutput(values | {"output_dir": str(runs_folder())})

@@ -32,7 +32,7 @@ from .changes import WritesDataset, written
 
 _checkpoints = ResultFiles()
 
-_WITH_SOUND = ("stripes_and_beep",)
+_WITH_SOUND = ("stripes_and_beep", "mirror_with_sound")
 """Data sets that the second miniature learns from."""
 
 
@@ -56,7 +56,8 @@ class LTXVTrainDemoDataset(WritesDataset):
                     tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
                     "up: everything moves upwards. plain: nothing that the base model doesn't know. "
-                    "stripes_and_beep: for LTX-2, clips with sound: stripes are seen, a beep is heard.",
+                    "stripes_and_beep: for LTX-2, clips with sound: stripes are seen, a beep is heard. "
+                    "mirror_with_sound: for an IC-LoRA of LTX-2 with reference video and sound.",
                 ),
                 io.Int.Input(
                     "clips",
@@ -124,7 +125,8 @@ class LTXVTrainDemoDataset(WritesDataset):
         )
         item = dataset.evaluation[prompt_number]
         if isinstance(item, heard.EvalItem):
-            frames = render(item.scene.clip).frames
+            shown = item.reference
+            frames = render(item.scene.clip).frames if shown is None else shown
         else:
             frames = item.reference if item.reference is not None else render(item.spec).frames
         reference = target / "evaluation" / f"{prompt_number:03d}.mp4"

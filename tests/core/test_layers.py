@@ -25,7 +25,7 @@ ORDER = [
     {"preprocessing", "publish"},
     {"training"},
     {"recipes"},
-    {"jobs", "demo", "gpu_check"},
+    {"jobs", "demo", "gpu_check", "sweep"},
     {"benchmark"},
     {"cli"},
     {"__main__"},

@@ -38,11 +38,37 @@ TENSORS: dict[str, dict[str, Any]] = {
     },
     "twice": GOOD | {k.replace("diffusion_model", "transformer"): v for k, v in GOOD.items()},
     "dora": GOOD | {f"diffusion_model.{LAYER}.dora_scale": ("F32", (64, 1))},
+    **{
+        f"lokr {name}": {
+            f"diffusion_model.{LAYER}.lokr_{end}": ("F32", s) for end, s in parts.items()
+        }
+        for name, parts in {
+            "half": {"w1": (8, 8)},
+            "long first": {"w1_a": (10**5, 1), "w1_b": (1, 10**5), "w2": (8, 8)},
+            "another rank": {"w1": (8, 8), "w2_a": (8, 2), "w2_b": (3, 8)},
+            "three dimensions": {"w1": (8, 8, 1), "w2": (8, 8)},
+        }.items()
+    },
+    "loha of two sizes": {
+        f"diffusion_model.{LAYER}.hada_{end}": ("F32", s)
+        for end, s in {"w1_a": (8, 2), "w1_b": (2, 8), "w2_a": (9, 2), "w2_b": (2, 8)}.items()
+    },
+    "oft that is not square": {f"diffusion_model.{LAYER}.oft_blocks": ("F32", (4, 8, 7))},
     "block of many digits": {
         k.replace("blocks.0", "blocks." + "9" * 400): v for k, v in GOOD.items()
     },
     "several adapters": GOOD
     | {DOWN.replace("A.w", "A.other.w"): GOOD[DOWN], UP.replace("B.w", "B.other.w"): GOOD[UP]},
+}
+# Their sizes are of no model, which only a merge can tell; nothing of the sizes of their products is made.
+WHOLE: dict[str, dict[str, Any]] = {
+    "lokr of long thin matrices": {
+        "lokr_w1": (8, 8),
+        "lokr_w2_a": (10**5, 1),
+        "lokr_w2_b": (1, 10**5),
+    },
+    "lokr of large matrices": {"lokr_w1": (2000, 2000), "lokr_w2": (2000, 2000)},
+    "oft": {"oft_blocks": (4, 8, 8)},
 }
 ALPHAS: dict[str, Any] = {
     "of two": ("F32", (2,)),
@@ -191,6 +217,16 @@ RESIZE, CONVERT = ("resize", "--rank", "2"), ("convert", "--to", "kohya")
 CASES = [
     Case("good", lora(GOOD, None, *CONVERT), "value"),
     *(Case(f"convert {n}", lora(t, None, *CONVERT), "error") for n, t in TENSORS.items()),
+    *(
+        Case(
+            f"convert {n}",
+            lora(
+                {f"diffusion_model.{LAYER}.{e}": ("F32", s) for e, s in t.items()}, None, *CONVERT
+            ),
+            "value",
+        )
+        for n, t in WHOLE.items()
+    ),
     *(Case(f"inspect {n}", lora(t, None, "inspect"), "value") for n, t in TENSORS.items()),
     *(Case(f"resize {n}", lora(t, None, *RESIZE), "error") for n, t in list(TENSORS.items())[::3]),
     *(

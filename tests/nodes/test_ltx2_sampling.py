@@ -30,7 +30,7 @@ from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.media.sound import read_sound
 from ltxv_train_core.media.video import read_frames
 from tests.graph import Graph, Node
-from tests.host import Host, run
+from tests.host import Host, models_folder, run
 from tests.nodes.test_ltx2_parity import needs_ltx2
 from tests.nodes.workflows import SIZE, add
 

@@ -86,7 +86,7 @@ class FlowMatchingConfig(Section):
         "With loss_weighting min_snr: gamma, the signal-to-noise ratio above which weights stop growing.",
         gt=0.0,
         le=1000.0,
-        step=0.5,
+        step=0.1,
         advanced=True,
     )
 

@@ -59,9 +59,9 @@ class LoRAConfig(Section):
         1.0,
         "LoRA+: the learning rate of the second matrix (lora_B) is this many times that of the first one. 1: the same "
         "for both; the paper takes 16. For lora, rslora and dora.",
-        ge=0.01,
+        ge=0.1,
         le=1000.0,
-        step=0.5,
+        step=0.1,
         advanced=True,
     )
 

@@ -24,7 +24,7 @@ class OptimizationConfig(Section):
 
     learning_rate: float = option(
         1e-4,
-        "Learning rate at the start of the schedule. For prodigy it is a factor on the rate that "
+        "Learning rate at the start of the schedule. For prodigy and prodigy_schedulefree it is a factor on the rate that "
         "it finds: set it to 1.",
         gt=0.0,
         le=1.0,
@@ -47,13 +47,23 @@ class OptimizationConfig(Section):
         step=0.01,
         advanced=True,
     )
-    optimizer_type: Literal["adamw", "adamw8bit", "prodigy", "adafactor", "adamw_schedulefree"] = (
-        option(
-            "adamw",
-            "adamw8bit: optimizer state in 8 bits (bitsandbytes). prodigy: finds the learning rate "
-            "itself. adafactor: second moments of rows and columns only. adamw_schedulefree: "
-            "averages the weights instead of lowering the rate.",
-        )
+    optimizer_type: Literal[
+        "adamw",
+        "adamw8bit",
+        "prodigy",
+        "adafactor",
+        "adamw_schedulefree",
+        "lion",
+        "came",
+        "muon",
+        "prodigy_schedulefree",
+    ] = option(
+        "adamw",
+        "adamw8bit: optimizer state in 8 bits (bitsandbytes). prodigy: finds the learning rate "
+        "itself. adafactor: second moments of rows and columns only. adamw_schedulefree: "
+        "averages the weights instead of lowering the rate. lion: steps of one size, at a third to a tenth of "
+        "adamw's rate. came: adafactor with a measure of its own errors. muon: orthogonal steps, at adamw's rate; for "
+        "matrices alone. prodigy_schedulefree: both in one.",
     )
     scheduler_type: Literal[
         "constant", "linear", "cosine", "cosine_with_restarts", "polynomial"
@@ -124,7 +134,7 @@ class OptimizationConfig(Section):
         False,
         "Each weight is updated during the backward pass, as soon as its gradient is there, which is released "
         "then: the memory of all gradients is saved. max_grad_norm is shared among the weights, each is clipped by itself. Not "
-        "with gradient_accumulation_steps, fp16, several processes, prodigy and adamw_schedulefree.",
+        "with gradient_accumulation_steps, fp16 and several processes; for adamw, adamw8bit and adafactor.",
         advanced=True,
     )
     ema_on_host: bool = option(
@@ -133,6 +143,11 @@ class OptimizationConfig(Section):
         "waits for a copy of the weights.",
         advanced=True,
     )
+
+    @property
+    def finds_its_rate(self) -> bool:
+        """Whether `learning_rate` is a factor on what the optimizer finds."""
+        return self.optimizer_type in ("prodigy", "prodigy_schedulefree")
 
     @model_validator(mode="after")
     def _takes_released_gradients(self) -> "OptimizationConfig":
@@ -143,7 +158,7 @@ class OptimizationConfig(Section):
                 f"release_gradients: gradient_accumulation_steps {self.gradient_accumulation_steps} needs the gradients "
                 "of several forward passes together; set it to 1, or switch release_gradients off"
             )
-        if self.optimizer_type in ("prodigy", "adamw_schedulefree"):
+        if self.optimizer_type not in ("adamw", "adamw8bit", "adafactor"):
             raise ValueError(
                 f"release_gradients: optimizer_type {self.optimizer_type} needs all gradients together; choose adamw, "
                 "adamw8bit or adafactor, or switch release_gradients off"
@@ -201,21 +216,21 @@ class OptimizationConfig(Section):
 
     @model_validator(mode="after")
     def _suits_the_optimizer(self) -> "OptimizationConfig":
-        if self.optimizer_type == "prodigy" and self.learning_rate < PRODIGY_LEAST_RATE:
+        if self.finds_its_rate and self.learning_rate < PRODIGY_LEAST_RATE:
             raise ValueError(
-                f"learning_rate {self.learning_rate:g}: prodigy multiplies the rate that it finds "
+                f"learning_rate {self.learning_rate:g}: {self.optimizer_type} multiplies the rate that it finds "
                 f"by it; set it to 1 (at least {PRODIGY_LEAST_RATE:g})"
             )
-        if self.optimizer_type != "adamw_schedulefree":
+        if not self.optimizer_type.endswith("schedulefree"):
             return self
         if self.scheduler_type != "constant":
             raise ValueError(
-                f"scheduler_type {self.scheduler_type}: adamw_schedulefree replaces the schedule; "
+                f"scheduler_type {self.scheduler_type}: {self.optimizer_type} replaces the schedule; "
                 "set it to constant (warmup_steps may be used)"
             )
         if self.ema_decay is not None:
             raise ValueError(
-                f"ema_decay {self.ema_decay:g}: adamw_schedulefree averages the weights already; "
+                f"ema_decay {self.ema_decay:g}: {self.optimizer_type} averages the weights already; "
                 "leave it empty"
             )
         return self

@@ -38,6 +38,7 @@ OTHER_VALUES: dict[str, Any] = {
     "flow_matching.timestep_sampling_params": {"std": 0.5},
     "optimization.optimizer_type": "adafactor",
     "optimization.steps": 2999,
+    "lora.layer_rules": ("blocks 0-9: rank 8",),
 }
 
 

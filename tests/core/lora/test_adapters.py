@@ -219,7 +219,9 @@ def test_a_compiled_layer_learns_the_same(name):
         answer.float().square().sum().backward()
         found.append([answer, *(p.grad for p in layer.trained.values())])
     for ours, theirs in zip(*found, strict=True):
-        assert torch.allclose(ours, theirs, rtol=0.02, atol=0.02 * theirs.detach().abs().max().item())
+        assert torch.allclose(
+            ours, theirs, rtol=0.02, atol=0.02 * theirs.detach().abs().max().item()
+        )
 
 
 @pytest.mark.parametrize(
@@ -275,10 +277,12 @@ def test_files_of_other_trainers(tmp_path):
     lengths = torch.rand(256, 1)
     change = base + 3 * pair["lora_up.weight"] @ pair["lora_down.weight"]
     expected = change * lengths / base.norm(dim=1, keepdim=True) - base
-    assert torch.allclose(added(pair | {"alpha": alpha, "dora_scale": lengths}), expected, atol=1e-4)
+    assert torch.allclose(
+        added(pair | {"alpha": alpha, "dora_scale": lengths}), expected, atol=1e-4
+    )
     with pytest.raises(ModelError, match="make no DoRA, LoKr, LoHa or OFT"):
         added({"lokr_w1": first})
-    with pytest.raises(ModelError, match="is a DoRA .* measures the weights as peft does"):
+    with pytest.raises(ModelError, match=r"is a DoRA .* measures the weights as peft does"):
         added(pair | {"lora_magnitude_vector": torch.ones(256)})
 
 

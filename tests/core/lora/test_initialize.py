@@ -168,10 +168,10 @@ def test_several_ranks_are_refused_with_the_command_that_gives_one(tensors, tmp_
 def test_layers_that_the_run_does_not_train_are_found_without_a_model(tensors, tmp_path):
     path = tmp_path / "x.safetensors"
     save_file(tensors, path)
-    layers = [name.split(".lora_")[0] for name in tensors]
+    layers = {name.split(".lora_")[0]: CONFIG.rank for name in tensors}
     require_start(starting(path), layers)
     with pytest.raises(ModelError, match=r"1 layers .*first is proj_in.*lora\.target_modules"):
-        require_start(starting(path), [name for name in layers if name != "proj_in"])
+        require_start(starting(path), {n: 4 for n in layers if n != "proj_in"})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -397,7 +397,7 @@ def test_a_long_path_is_cut_at_300_letters_in_whatever_is_said(
         (tensors | {"other": torch.zeros(1)}, [lambda: require_start(starting(path))]),
         (wide, [lambda: require_start(starting(path), model=sizes)]),
         (wide, [lambda: start_from(lora(), path, CONFIG)]),
-        (tensors, [lambda: require_rank(path, 5), lambda: require_start(starting(path), [])]),
+        (tensors, [lambda: require_rank(path, 5), lambda: require_start(starting(path), {})]),
         (tensors, [full]),
         ({BIAS: torch.zeros(127)}, [full, lambda: load_transformer_file(own, path)]),
         (nan, [full]),

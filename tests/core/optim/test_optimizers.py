@@ -12,8 +12,8 @@ CPU = torch.device("cpu")
 
 
 def options(kind, **values):
-    schedule = {"scheduler_type": "constant"} if kind == "adamw_schedulefree" else {}
-    rate = 1.0 if kind == "prodigy" else 0.1
+    schedule = {"scheduler_type": "constant"} if kind.endswith("schedulefree") else {}
+    rate = 1.0 if kind.startswith("prodigy") else 0.1
     return OptimizationConfig(optimizer_type=kind, learning_rate=rate, **schedule, **values)
 
 
@@ -91,7 +91,39 @@ def test_other_optimizers_hand_out_what_they_train(kind):
         assert weight[0].item() == pytest.approx(0.899, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adamw8bit", "prodigy", "adafactor"])
+def test_lion_moves_by_the_sign_and_decays():
+    """Betas 0.9 and 0.99: the sign of a mix of momentum and gradient."""
+    weight = torch.nn.Parameter(torch.ones(8))
+    optimizer = build_optimizer(options("lion"), [weight])
+    expected, moment = 1.0, 0.0
+    for gradient in (1.0, -20.0, 0.5):
+        found = weight_after(optimizer, weight, [gradient])
+        sign = 1 if 0.9 * moment + 0.1 * gradient > 0 else -1
+        expected = expected * (1 - 0.1 * 0.01) - 0.1 * sign
+        moment = 0.99 * moment + 0.01 * gradient
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_muon_moves_all_directions_alike_at_the_rate_of_adamw():
+    """A gradient of 16 directions, the first a hundred times the last: the step has all, about alike."""
+    weight = torch.nn.Parameter(torch.zeros(16, 16))
+    optimizer = build_optimizer(options("muon"), [weight])
+    torch.manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(16, 16))[0] for _ in "ab")
+    weight.grad = left @ torch.diag(torch.logspace(2, 0, 16)) @ right.T
+    optimizer.step()
+    values = torch.linalg.svdvals(weight.detach())
+    assert values[-1] > 0.5 * values[0]
+    assert values.mean().item() == pytest.approx(0.1 * 0.2 * 4, rel=0.2), "0.2 sqrt(16)"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("adamw", "adamw8bit", "prodigy", "adafactor"),
+        *("lion", "came", "muon", "prodigy_schedulefree"),
+    ],
+)
 def test_an_optimizer_that_works_has_no_problem(kind):
     assert optimizer_problem(options(kind), CPU) is None
 

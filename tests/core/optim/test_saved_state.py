@@ -54,6 +54,18 @@ def test_counts_and_moments_go_on():
         after.require_finite()
 
 
+def test_what_is_in_a_format_of_its_own_stays_in_it():
+    """prodigy_schedulefree sums in bfloat16: in float32 a resumed run would become another one."""
+    options = {"optimizer_type": "prodigy_schedulefree", "scheduler_type": "constant"}
+    options["learning_rate"] = 1.0
+    before = move(stepper(weights=64, **options), 3)
+    after = stepper(weights=64, **options)
+    after.load_state_dict(saved(before))
+    ours, theirs = (each.optimizer.state[each.parameters[0]] for each in (after, before))
+    assert ours["s"].dtype == theirs["s"].dtype == torch.bfloat16
+    assert torch.equal(ours["s"], theirs["s"])
+
+
 def test_the_rate_goes_on_with_that_of_the_saved_schedule():
     before = move(stepper(), 5)
     after = stepper(learning_rate=7e-3)

@@ -187,6 +187,19 @@ def test_a_disk_that_is_full_after_the_upload_costs_no_run(
     assert "No space left" in told[-1].message
 
 
+def test_the_card_of_another_adapter_names_it_and_who_reads_it(settings):
+    rules = ("attn2: rank 2",)
+    plain = model_card(settings, "rings.safetensors", 3, [])
+    assert "- rank" in plain
+    assert "pipeline.load_lora_weights" in plain
+    lora = settings.lora.model_copy(update={"adapter": "loha", "layer_rules": rules})
+    card = model_card(settings.model_copy(update={"lora": lora}), "rings.safetensors", 3, [])
+    assert "- loha, rank" in card
+    assert "; attn2: rank 2" in card
+    assert "diffusers doesn't" in card
+    assert "pipeline" not in card.split("---")[2]
+
+
 def test_the_card_of_a_whole_transformer_speaks_of_no_lora(settings):
     model = settings.model.model_copy(
         update={"training_mode": "full", "model_source": "LTXV_13B_097_DEV"}

@@ -19,7 +19,7 @@ from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
 from ltxv_train_core.families.ltxv.miniature.shipped import MINIATURE as SILENT
 from ltxv_train_core.families.names import AUDIO, VIDEO
 from ltxv_train_core.families.open import open_model
-from ltxv_train_core.media.sound import Sound
+from ltxv_train_core.media.sound import Sound, read_sound_file
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.strategies import STRATEGIES, StepInputs
@@ -265,3 +265,40 @@ def test_files_without_sound_and_models_without_it_are_named(root: Path, tmp_pat
     assert any("validation.audios: LTX-Video has no sound" in each for each in problems(config))
     with pytest.raises(LTXVTrainError, match="LTX-Video has no sound"):
         train(config)
+
+
+def test_each_prompt_has_its_own_first_frame_and_references(root: Path, tmp_path: Path) -> None:
+    clip = str(clip_of(tmp_path))
+    other = tmp_path / "other.mp4"
+    tone = np.sin(np.arange(round(17 / 12 * 16000)) / 16000 * 2 * np.pi * 900).astype(np.float32)
+    frames = np.full((17, 96, 96, 3), (200, 30, 30), np.uint8)
+    write_video(other, frames, 12.0, sound=Sound(np.stack([tone, tone]) * 0.2, 16000))
+    both, reversed_ = [clip, str(other)], [str(other), clip]
+    config = configured(
+        root,
+        tmp_path,
+        conditioning={"mode": "reference_video_audio"},
+        validation={
+            "prompts": [PROMPT, "a blue ring"],
+            "images": both,
+            "reference_videos": reversed_,
+            "reference_audios": both,
+            "video_dims": [96, 96, 17],
+            "frame_rate": 12.0,
+        },
+    )
+    model = open_model(MINIATURE)
+    prepared = Validator.prepare(config, model, torch.device("cpu"))
+    first, second = prepared.requests
+    assert first.given[VIDEO].where[0].all()
+    assert not first.given[VIDEO].where[1:].any()
+    for here, there in ((first, second), (second, first)):
+        # A still's latent is the first one of its clip's, whose reference the other prompt has.
+        torch.testing.assert_close(
+            here.given[VIDEO].latents[:, 0], there.references[VIDEO][:, 0], rtol=0, atol=1e-4
+        )
+        assert (here.references[AUDIO] - there.references[AUDIO]).abs().max() > 0.1
+    assert first.references[AUDIO].shape == (8, 35, 16)
+    sound = torch.from_numpy(read_sound_file(Path(clip), 16000, 17 / 12).samples)[None]
+    expected = model.load_audio_vae().encode(sound)[0]
+    torch.testing.assert_close(first.references[AUDIO], expected, rtol=0, atol=1e-5)

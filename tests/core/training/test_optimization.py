@@ -21,6 +21,10 @@ OPTIMIZERS = {
     "prodigy": {"learning_rate": 1.0},
     "adafactor": {},
     "adamw_schedulefree": {},
+    "lion": {},
+    "came": {},
+    "muon": {},
+    "prodigy_schedulefree": {"learning_rate": 1.0},
 }
 # Large enough for bitsandbytes to keep their moments in 8 bits.
 LORA = {"rank": 16, "alpha": 16, "target_modules": ["0.attn1.to_q"]}
@@ -67,9 +71,15 @@ def is_of(kind, state):
     return {
         "adamw": {"exp_avg", "exp_avg_sq", "step"} == set(state),
         "adamw8bit": bool(eight_bits) and eight_bits["state1"].dtype == torch.uint8,
-        "prodigy": "p0" in state,
-        "adafactor": "exp_avg_sq_row" in state and state["exp_avg_sq_row"].shape == (16,),
+        "prodigy": "p0" in state and "z" not in state,
+        "adafactor": "exp_avg" not in state
+        and "exp_avg_sq_row" in state
+        and state["exp_avg_sq_row"].shape == (16,),
         "adamw_schedulefree": {"z", "exp_avg_sq"} == set(state),
+        "lion": {"exp_avg"} == set(state),
+        "came": {"exp_avg", "exp_avg_res_row"} <= set(state),
+        "muon": {"momentum_buffer"} == set(state),
+        "prodigy_schedulefree": {"z", "p0"} <= set(state),
     }[kind]
 
 

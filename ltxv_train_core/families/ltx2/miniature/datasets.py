@@ -135,9 +135,7 @@ def evaluation_items(
         scene = _draw(rng, scenes, held_out)
         scenes[scene.clip.combination] = scene
     return tuple(
-        EvalItem(
-            scene, _caption(task, scene), *(_reference(scene, rng) if task.mirrored else ())
-        )
+        EvalItem(scene, _caption(task, scene), *(_reference(scene, rng) if task.mirrored else ()))
         for scene in scenes.values()
     )
 
@@ -147,9 +145,7 @@ def _caption(task: Task, scene: Scene) -> str:
     return caption(scene, with_motion=named, with_color=named, with_sound=named)
 
 
-def _reference(
-    scene: Scene, rng: random.Random
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _reference(scene: Scene, rng: random.Random) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The silhouette and the sound of a scene whose left and right are exchanged."""
     mirrored = replace(scene, clip=mirror(scene.clip))
     return render(mirrored.clip, "silhouette").frames, render_sound(mirrored, rng)

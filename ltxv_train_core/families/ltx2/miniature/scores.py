@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ltxv.miniature.scores import fidelity, observe, stripe_contrast
+from ...ltxv.miniature.scores import fidelity, observe, overlap, stripe_contrast
 from .datasets import TASKS, EvalItem
 from .hearing import Spectrogram, beep_db, listen
 from .scenes import Scene
@@ -24,12 +24,14 @@ class SoundScore:
         beep_db: how much louder the beep is where it should sound.
         seen: share of clips with the prompt's `background`, `colour` and `motion`.
         heard: share of clips with the prompt's `colour`, `motion`, `timbre` and `level`.
+        overlap: of what is seen with the prompt's shape, intersection over union.
     """
 
     stripes: float
     beep_db: float
     seen: dict[str, float]
     heard: dict[str, float]
+    overlap: float
 
 
 def score(
@@ -45,6 +47,7 @@ def score(
         beep_db=float(np.mean([beep_db(each) for each in spectrograms])),
         seen=seen(videos, scenes, TASKS[task].style),
         heard=heard(spectrograms, scenes),
+        overlap=overlap(videos, [scene.clip for scene in scenes])[0],
     )
 
 

@@ -8,17 +8,21 @@ from ltxv_train_core.errors import DataError
 from ltxv_train_core.families.ltx2.mel import log_mel
 from ltxv_train_core.families.ltx2.miniature.datasets import (
     DATASETS,
+    TASKS,
     evaluation_items,
     generate,
 )
 from ltxv_train_core.families.ltx2.miniature.hearing import beep_db, listen
 from ltxv_train_core.families.ltx2.miniature.scenes import caption, is_held_out
 from ltxv_train_core.families.ltx2.miniature.sounds import PITCHES_HZ
+from ltxv_train_core.families.ltxv.miniature.clips import COLORS
 from ltxv_train_core.media.sound import read_sound
 from ltxv_train_core.media.video import probe
 
+PLAIN = [name for name in DATASETS if not TASKS[name].mirrored]
 
-@pytest.mark.parametrize("name", DATASETS)
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_clips_show_and_sound_as_their_captions_say(name, tmp_path):
     dataset = generate(name, tmp_path, clips=4)
     rows = json.loads(dataset.metadata.read_text(encoding="utf-8"))
@@ -38,6 +42,33 @@ def test_clips_show_and_sound_as_their_captions_say(name, tmp_path):
         assert found.pitch_hz == pytest.approx(PITCHES_HZ[words[1]], rel=0.02)
         beeps.append(beep_db(mel))
     assert (np.mean(beeps) > 30) == ("beep" in name)
+
+
+def heard_in(path):
+    sound = read_sound(path, 16000, 17 / 12)
+    return listen(log_mel(torch.from_numpy(sound.samples))[:, :137].numpy())
+
+
+def test_a_reference_has_the_clip_s_pitch_and_the_mirrored_motion(tmp_path):
+    """Captions name neither: they come from the reference alone."""
+    dataset = generate("mirror_with_sound", tmp_path, clips=6)
+    rows = json.loads(dataset.metadata.read_text(encoding="utf-8"))
+    opposite = {"left": "right", "right": "left", "up": "up", "down": "down"}
+    moved = set()
+    for row in rows:
+        assert list(row) == ["caption", "media_path", "reference_path", "reference_audio"]
+        assert row["reference_path"] == row["reference_audio"]
+        assert not {*row["caption"].split()} & {*COLORS, "moves", "hum", "buzz"}
+        clip, reference = (heard_in(tmp_path / row[c]) for c in ("media_path", "reference_audio"))
+        assert reference.color == clip.color
+        assert reference.motion == opposite[clip.motion]
+        moved.add(clip.motion)
+    assert len(moved) > 1
+    item = dataset.evaluation[0]
+    assert item.reference.shape == (17, 96, 96, 3)
+    assert listen(
+        log_mel(torch.from_numpy(item.reference_sound).float())[:, :137].numpy()
+    ).color == (item.scene.clip.color)
 
 
 def test_no_clip_shows_a_combination_of_the_evaluation(tmp_path):
