@@ -88,7 +88,8 @@ def _frames(mono: Floats) -> Floats:
     """Overlapping pieces, centred on multiples of the hop; the ends are mirrored."""
     half = WINDOW // 2
     padded = np.pad(mono, half, mode="reflect" if len(mono) > half else "constant")
-    return np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    pieces: Floats = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
+    return pieces
 
 
 @cache

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
 from PIL import Image
+from pydantic import Field, TypeAdapter
 
 from ..media.texts import no_graph, png_texts
 from ..runs.folder import RunFolder

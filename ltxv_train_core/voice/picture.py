@@ -90,4 +90,5 @@ def _shares(sounds: Sequence[Features], of_pitch: bool) -> Floats:
         values = np.concatenate([each.loudness_db for each in sounds])
         edges = np.linspace(SILENCE_DB, 0, _BINS + 1)
     counts = np.histogram(values, edges)[0]
-    return counts / max(1, counts.sum())
+    shares: Floats = counts / max(1, counts.sum())
+    return shares

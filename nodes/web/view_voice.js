@@ -62,6 +62,8 @@ class VoiceRow {
     this.picture.hidden = !found;
     this.text.textContent = found?.text ?? "Nobody has listened to this run yet.";
     if (!found) return;
+    const before = found.before_step === null ? "" : `${found.before_step} and `;
+    this.text.textContent += ` Samples of step ${before}${found.step}, ${found.clips} clips.`;
     this.picture.alt = found.text;
     this.picture.src = voicePictureUrl(this.run, `${found.step} ${found.distance}`);
   }
