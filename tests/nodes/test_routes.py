@@ -180,7 +180,9 @@ def test_what_was_heard_of_a_run(host: Host, run: RunFolder, url: str) -> None:
     assert ask(host, f"{url}/voice/picture").status == 404
     refused = post(host, f"{url}/voice")
     assert refused.status == 409
-    assert "was not allowed" in refused.json["error"]  # its data set lies outside of ComfyUI's folders
+    assert (
+        "was not allowed" in refused.json["error"]
+    )  # its data set lies outside of ComfyUI's folders
     assert post(host, f"{url}/voice", Origin="http://evil.example").status == 403
     voice = Voice("learned", "The sound was learned.", 40, 0, 8, 1.5, 3.5, 1.0, 0.8, 3, ())
     write_voice(run, voice, Image.new("RGB", (4, 4)))

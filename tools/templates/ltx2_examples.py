@@ -16,13 +16,20 @@ class File:
     """A file of the model as ComfyUI's own templates name it: it offers to download what is missing.
 
     Attributes:
+        what: in a word or two.
         folder: below models.
         url: as ComfyUI's templates and the publishers' pages give it.
     """
 
+    what: str
     folder: str
     name: str
     url: str
+
+    @property
+    def link(self) -> str:
+        """For a note: newer interfaces name missing files of lists alone, not of what is written."""
+        return f"[{self.what}]({self.url}) in *{self.folder}*"
 
     def to_json(self) -> dict[str, str]:
         return {"name": self.name, "url": self.url, "directory": self.folder}
@@ -32,27 +39,37 @@ _HUB = "https://huggingface.co"
 _KIJAI = f"{_HUB}/Kijai/LTX2.3_comfy/resolve/main"
 
 CHECKPOINT = File(
+    "checkpoint",
     "checkpoints",
     "ltx-2.3-22b-dev.safetensors",
     f"{_HUB}/Lightricks/LTX-2.3/resolve/main/ltx-2.3-22b-dev.safetensors",
 )
 GEMMA = File(
+    "Gemma",
     "text_encoders",
     "gemma_3_12B_it_fp8_scaled.safetensors",
     f"{_HUB}/Comfy-Org/ltx-2/resolve/main/split_files/text_encoders/gemma_3_12B_it_fp8_scaled.safetensors",
 )
 TRANSFORMER = File(
+    "transformer",
     "diffusion_models",
     "ltx-2.3-22b-dev_transformer_only_fp8_scaled.safetensors",
     f"{_KIJAI}/diffusion_models/ltx-2.3-22b-dev_transformer_only_fp8_scaled.safetensors",
 )
 VIDEO_VAE = File(
-    "vae", "LTX23_video_vae_bf16.safetensors", f"{_KIJAI}/vae/LTX23_video_vae_bf16.safetensors"
+    "video VAE",
+    "vae",
+    "LTX23_video_vae_bf16.safetensors",
+    f"{_KIJAI}/vae/LTX23_video_vae_bf16.safetensors",
 )
 AUDIO_VAE = File(
-    "vae", "LTX23_audio_vae_bf16.safetensors", f"{_KIJAI}/vae/LTX23_audio_vae_bf16.safetensors"
+    "audio VAE",
+    "vae",
+    "LTX23_audio_vae_bf16.safetensors",
+    f"{_KIJAI}/vae/LTX23_audio_vae_bf16.safetensors",
 )
 PROJECTION = File(
+    "projection",
     "text_encoders",
     "ltx-2.3_text_projection_bf16.safetensors",
     f"{_KIJAI}/text_encoders/ltx-2.3_text_projection_bf16.safetensors",
@@ -133,11 +150,12 @@ def template(example: Example) -> Callable[[Schemas], Workflow]:
 
 def _workflow(schemas: Schemas, example: Example) -> Workflow:
     w = Workflow(schemas)
+    links = ", ".join(file.link for file in example.files.values())
     note = w.add(
         "MarkdownNote",
         (LEFT, 235),
         "Start here",
-        text=f"{example.note}\n\n1. *Preprocess*: **path** of your videos.\n2. *Validation*: prompts.\n"
+        text=f"{example.note}\n\nFiles: {links}.\n\n1. *Preprocess*: **path** of your videos.\n2. *Validation*: prompts.\n"
         "3. **Run**. `LTX2_MINIATURE` as the only source, size `96x96x17`, tries it in minutes.",
     )
     named = {option: file.name for option, file in example.files.items()}
@@ -152,7 +170,9 @@ def _workflow(schemas: Schemas, example: Example) -> Workflow:
     )
     layers = {} if example.layers is None else {"target_modules": example.layers}
     sections = [
-        w.add("LTXVTrainLoRAConfig", (MIDDLE, 106), rank=example.rank, alpha=example.rank, **layers),
+        w.add(
+            "LTXVTrainLoRAConfig", (MIDDLE, 106), rank=example.rank, alpha=example.rank, **layers
+        ),
         w.add("LTXVTrainConditioningConfig", (MIDDLE, 154), **example.conditioning),
         w.add(
             "LTXVTrainOptimizationConfig",
@@ -187,7 +207,10 @@ def _workflow(schemas: Schemas, example: Example) -> Workflow:
         (RIGHT, 282),
         name="my-training",
         model=model["model"],
-        **{next(iter(each.shape.outputs)): each[next(iter(each.shape.outputs))] for each in sections},
+        **{
+            next(iter(each.shape.outputs)): each[next(iter(each.shape.outputs))]
+            for each in sections
+        },
     )
     train = w.add(example.train, (RIGHT, 400), config=joined["config"])
     w.column("1  Data", note, model, data)
