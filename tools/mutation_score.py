@@ -93,11 +93,17 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "lora/inject.py": (f"{LORA}inject.py", f"{LORA}dropout.py"),
         "lora/model_sizes.py": (f"{LORA}model_sizes.py", VALUES),
         "lora/initialize.py": (f"{LORA}initialize.py", f"{LORA}model_sizes.py"),
+        **dict.fromkeys(
+            ("lora/adapter_modules.py", "lora/adapter_parts.py", "lora/adapter_shapes.py"),
+            (f"{LORA}adapters.py", f"{TRAINING}adapters.py"),
+        ),
+        "lora/targets.py": (f"{LORA}layer_rules.py", f"{LORA}inject.py"),
+        "lora/changes.py": (f"{LORA}changes.py",),
         "lora": (
             VALUES,
             *(
                 f"{LORA}{name}.py"
-                for name in ("lora_file", "extract", "resize", "merge", "convert")
+                for name in ("lora_file", "extract", "resize", "merge", "convert", "adapters")
             ),
             f"{TRAINING}checkpoints.py",
         ),
