@@ -100,4 +100,5 @@ def _window() -> Floats:
 @cache
 def _filters() -> Floats:
     """[frequencies, M]."""
-    return mel_filters().astype(np.float64).T
+    filters: Floats = mel_filters().astype(np.float64).T
+    return filters
