@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
+from ..models.sources.library_loading import wait_for_diffusers
 from ..models.transformer import Transformer
 from ..storage.atomic import sha256_json
 from .base import Denoiser
@@ -235,20 +236,24 @@ class Model:
             part.require()
 
     def load_transformer(self, dtype: torch.dtype) -> Transformer:
+        wait_for_diffusers()
         transformer: Transformer = self.transformer.load(dtype)
         return transformer
 
     def load_vae(self, dtype: torch.dtype = torch.float32, part: str = VAE) -> Vae:
         """What encodes and decodes a stream: the video's, or another part."""
+        wait_for_diffusers()
         vae: Vae = self.part(part).load(dtype)
         return vae
 
     def load_audio_vae(self) -> AudioVae:
         """In float32: it is small."""
+        wait_for_diffusers()
         vae: AudioVae = self.part(AUDIO_VAE).load(torch.float32)
         return vae
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        wait_for_diffusers()
         encoder: TextEncoder = self.part(TEXT_ENCODER).load(dtype)
         return encoder
 

@@ -9,6 +9,7 @@ from ..errors import LTXVTrainError, ModelError, shown
 from ..events import Reporter, StopSignal, ignore
 from ..models.sources.allowed import REPOSITORY, readable_path
 from ..models.sources.hub_download import is_downloaded, require_reachable
+from ..models.sources.library_loading import wait_for_diffusers
 from ..permissions import NotAllowedError, no_such_path, policy
 from .family import Family, Sampling
 from .ltx2 import opening as ltx2_opening
@@ -167,6 +168,7 @@ def local_problems(
 def _opener(model_source: str, place: Place) -> Opener:
     """Of the family that a model is of: known by its name, or recognised from what is in it. Where no
     family does, the first one says why it is none."""
+    wait_for_diffusers()
     family = family_of_source(model_source) if not isinstance(place, Path) else None
     if family is not None:
         return OPENERS[family.name]

@@ -23,6 +23,8 @@ def presets_of_model(request: web.Request, body: Mapping[str, Any]) -> list[dict
         ModelError: there is no such model, or its sizes aren't known before it is downloaded.
         NotAllowedError: it may not be read.
     """
+    import diffusers  # noqa: F401  (whole, before names are taken from it: see `wait_for_diffusers`)
+
     from ...ltxv_train_core.training.preset_sizes import preset_sizes
 
     rank = build(LoRAConfig, {"rank": body.get("rank")}, "lora").rank
