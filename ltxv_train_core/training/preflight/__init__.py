@@ -119,7 +119,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         allow = data.allow_other_encoders
         found += attempted(lambda: strangers(dataset, model, allow), found) or []
     found += [
-        *unusable_targets(base, config.lora),
+        *unusable_targets(config),
         *unusable_start(config, report),
         *unusable_media(validation),
         *unusable_prompts(validation),
