@@ -159,6 +159,11 @@ class TrainingDataset(Dataset[LoadedExample]):
         empty = self.index.empty_caption if dropped else None
         return self._read(index, empty or caption)
 
+    def empty_text(self) -> Embedding | None:
+        """The empty caption; None in data sets without one: of earlier versions, and of other trainers."""
+        empty = self.index.empty_caption
+        return None if empty is None else self.files.text(empty)
+
     def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
         streams = {

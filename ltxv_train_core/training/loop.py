@@ -74,6 +74,8 @@ class TrainingLoop:
         """
         try:
             self.saves.restore()
+            if self.held_out:
+                self.held_out.keep_to(self.processes.agree(self.plan.run.held_out()))
             self.average = LossAverage.of(each.loss for each in self.plan.run.metrics())
             self._report_size()
             self._train()
@@ -158,7 +160,8 @@ class TrainingLoop:
         best = best_step(self.plan.run.held_out())
         assert best is not None
         self.saves.writer.move("running", held_out_loss=best.loss)
-        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
+        text = f"{losses.moved_text}; {best.text}" if losses.moved_text else best.text
+        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, text))
 
     def _look_whether_over(self) -> None:
         """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows.
