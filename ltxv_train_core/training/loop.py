@@ -16,6 +16,7 @@ from .held_out import HeldOut
 from .lora_metadata import lora_metadata
 from .memory_fit import keep_to_budget, tell_fit
 from .parallel import is_sharded
+from .preservation import preserved_texts
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
 from .saves import RunSaves
@@ -54,6 +55,7 @@ class TrainingLoop:
             config, source, self.processes, report, plan.graph, plan.dataset.reference_scale
         )
         _require_not_stopped(control)
+        plan.dataset.preserved = preserved_texts(config, plan.dataset, source, self.processes)
         trainable = load_trainable(config, source, device, report, control)
         keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
         self.runner = StepRunner(

@@ -23,7 +23,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
 
-PATHS = {"preprocessed_data_root", "load_checkpoint", *SAMPLE_MEDIA}
+PATHS = {"preprocessed_data_root", "prior_data_root", "load_checkpoint", *SAMPLE_MEDIA}
 
 
 class SectionNode(io.ComfyNode):
