@@ -41,12 +41,17 @@ def test_it_is_the_relative_change_of_the_velocities(training_config):
     config = holding(training_config, optimization=FAST)
     trained = train(config)
     found = run_of(trained).held_out()[-1]
-    source = open_model(MINIATURE)
-    base, tuned = (source.load_transformer(torch.float32).eval() for _ in range(2))
-    add_trained_lora(tuned, trained.lora_file)
     held = STRATEGIES["none"].open_data(config).held_out
     for text, expected in ((None, found.moved), (held.empty_text(), found.moved_without_prompt)):
-        assert expected == pytest.approx(_change(config, held, source, base, tuned, text), rel=1e-3)
+        assert expected == pytest.approx(moved_on(config, held, trained.lora_file, text), rel=1e-3)
+
+
+def moved_on(config, data, lora_file, embedding=None):
+    """How far a LoRA has moved the miniature on the first clip of a data set: with its caption, or with another text."""
+    source = open_model(MINIATURE)
+    base, tuned = (source.load_transformer(torch.float32).eval() for _ in range(2))
+    add_trained_lora(tuned, lora_file)
+    return _change(config, data, source, base, tuned, embedding)
 
 
 def _change(config, held, source, base, tuned, embedding):
