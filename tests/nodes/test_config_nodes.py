@@ -75,7 +75,7 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
         "num_dataloader_workers": 2,
         "allow_other_encoders": False,
         "held_out_clips": 0,
-        "prior_data_root": "",
+        "prior_data_root": None,
     }
 
 
