@@ -27,7 +27,10 @@ def add_parsers(parsers: Parsers) -> None:
     report = actions.add_parser("report", help="write the page of a run, to be shared")
     report.add_argument("name", metavar="NAME", help="name of the run's folder")
     report.add_argument(
-        "--output", type=as_path, metavar="FILE", help="the HTML file; default: NAME.html"
+        "--output",
+        type=as_path,
+        metavar="FILE",
+        help="the HTML file, or a folder for it; default: NAME.html",
     )
     report.set_defaults(command=report_run)
     voice = actions.add_parser("voice", help="say whether a run has learned the sound of its clips")
@@ -76,7 +79,9 @@ def report_run(args: Namespace) -> int:
     from ..publish.report.page import write_report
 
     run_folder = RunLibrary(args.folder).find(args.name)
-    print(write_report(run_folder, args.output or Path(f"{run_folder.name}.html")))
+    name = f"{run_folder.name}.html"
+    output = args.output or Path(name)
+    print(write_report(run_folder, output / name if output.is_dir() else output))
     return OK
 
 

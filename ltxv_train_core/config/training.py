@@ -81,6 +81,19 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_a_loss(self) -> "TrainingConfig":
+        wanted = self.conditioning
+        learned = (wanted.seen_streams or {"video", "audio"}) - {wanted.given_stream}
+        weights = {each: getattr(self.flow_matching, f"{each}_loss_weight") for each in learned}
+        if not any(weights.values()):
+            names = " and ".join(f"{each}_loss_weight" for each in sorted(weights))
+            raise ValueError(
+                f"flow_matching.{names} 0: nothing else is learned with conditioning.modalities {wanted.modalities}; "
+                "give one a weight above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _media_to_validate_with(self) -> "TrainingConfig":
         """Samples are given what training gives, and nothing that they would not use."""
         modalities, validation = self.conditioning.modalities, self.validation
@@ -128,6 +141,35 @@ class TrainingConfig(Section):
                     f"acceleration.mixed_precision_mode {precision}: optimization.trained_weights bf16 are computed "
                     "with in bf16: choose bf16, or float32 weights"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_preserve(self) -> "TrainingConfig":
+        kind, conditioning = self.optimization.preservation, self.conditioning
+        if kind != "none" and self.model.training_mode == "full":
+            raise ValueError(
+                f"optimization.preservation {kind}: keeps the predictions of the frozen base, and model.training_mode full "
+                "has none; train a LoRA, or mix in clips with data.prior_data_root"
+            )
+        if kind != "none" and conditioning.reference_streams:
+            raise ValueError(
+                f"optimization.preservation {kind}: conditioning.mode {conditioning.mode} is to follow its references "
+                "whatever the prompt is; leave it out"
+            )
+        if kind == "blank_prompt" and conditioning.caption_dropout_p > 0:
+            raise ValueError(
+                f"optimization.preservation blank_prompt: conditioning.caption_dropout_p {conditioning.caption_dropout_p:g} "
+                "trains the empty caption that it keeps; set it to 0, or choose differential_output"
+            )
+        if kind != "none" and self.acceleration.shard_model:
+            raise ValueError(
+                f"optimization.preservation {kind}: can't be used with acceleration.shard_model; switch it off"
+            )
+        if self.data.prior_data_root and self.optimization.release_gradients:
+            raise ValueError(
+                "data.prior_data_root: adds a second backward pass, and optimization.release_gradients moves weights in "
+                "each; leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,8 @@ def _held_out(run: RunFolder) -> dict[str, object] | None:
         "steps": [each.step for each in measured],
         "loss": [each.loss for each in measured],
         "average_loss": [_finite(each.average_loss) for each in measured],
+        "moved": [each.moved for each in measured],
+        "moved_without_prompt": [each.moved_without_prompt for each in measured],
         "levels": measured[-1].levels,
         "by_level": [each.by_level for each in measured],
         "seconds": sum(each.seconds for each in measured),

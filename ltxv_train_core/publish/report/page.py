@@ -40,6 +40,7 @@ class RunPage:
     voice_picture: str | None
     loss: Drawing | None
     held_out: Drawing | None
+    moved: Drawing | None
     samples: Samples
     data: tuple[str, ...]
     options: tuple[tuple[str, str], ...]
@@ -103,6 +104,7 @@ def page_of(run: RunFolder) -> RunPage:
         voice_picture=embedded_picture(run) if voice else None,
         loss=draw(list(_losses(columns)), steps),
         held_out=draw(list(_held_out(measured)), steps, best.step if best else None),
+        moved=draw(list(_moved(measured)), steps, best.step if best else None),
         samples=samples_of(run, prompts, best.step if best else None),
         data=_data_lines(config),
         options=tuple(_changed(shared)),
@@ -124,6 +126,17 @@ def _losses(columns: Curves) -> Iterator[Curve]:
 def _held_out(measured: list[HeldOutLosses]) -> Iterator[Curve]:
     yield Curve("held-out clips", "smooth", [(each.step, each.loss) for each in measured])
     yield Curve("averaged weights", "video", [(each.step, each.average_loss) for each in measured])
+
+
+def _moved(measured: list[HeldOutLosses]) -> Iterator[Curve]:
+    """How far predictions are from the base's, in per cent."""
+    for name, kind, shares in (
+        ("with captions", "smooth", [each.moved for each in measured]),
+        ("without prompt", "video", [each.moved_without_prompt for each in measured]),
+    ):
+        steps = [each.step for each in measured]
+        values = [None if share is None else 100 * share for share in shares]
+        yield Curve(name, kind, list(zip(steps, values, strict=True)))
 
 
 def _data_lines(config: TrainingConfig) -> tuple[str, ...]:
