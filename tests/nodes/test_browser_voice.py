@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.parametrize("host", ["comfyui"], indirect=True),
 ]
 
-HEARD, UNHEARD = "heard-0123456789ab", "unheard-0123456789ab"
+HEARD, UNHEARD = "heard-0123456789ab", "other-0123456789ab"
 VOICE = Voice("learned", "The sound was learned: <b>so</b>.", 20, 0, 8, 1.5, 3.5, 1.0, 0.8, 3, ())
 
 
@@ -42,7 +42,7 @@ def page(host: Host, tmp_path: Path) -> Iterator[Any]:
 
 
 def choose(page: Any, name: str) -> Any:
-    page.locator(".ltxv-run", has_text=name).first.locator(".ltxv-name").click()
+    page.locator(".ltxv-run", has_text=name).locator(".ltxv-name").click()
     page.get_by_role("tab", name="Voice", exact=True).click()
     return page.locator(".ltxv-voice")
 
