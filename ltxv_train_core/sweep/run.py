@@ -231,10 +231,7 @@ def _recorded(folder: Path) -> dict[int, Trial]:
         record = read_json(folder / "sweep.json", LARGEST_RECORD_BYTES)
         if record.get("format") != FORMAT:
             return {}
-        trials = [
-            Trial(**{**each, "measured": tuple(map(tuple, each["measured"]))})
-            for each in record["trials"]
-        ]
+        trials = [Trial.read(each) for each in record["trials"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     return {trial.number: trial for trial in trials if trial.outcome != "failed"}

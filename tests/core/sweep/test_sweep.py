@@ -143,6 +143,32 @@ def test_two_values_that_do_not_go_together_are_a_line_of_the_table(config):
     assert "lora_plus_ratio 4" in result.trials[3].text
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"measured": [["a", "b"]]},
+        {"measured": [[1, None]]},
+        {"measured": [[1, 2.0, 3]]},
+        {"run": 5},
+        {"outcome": "x"},
+        {"number": "x"},
+        {"values": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_of_a_sweep_is_made_anew(damage):
+    trial = Trial(0, {"lora.rank": 4}, "run", "finished", ((1, 0.5),))
+    written = json.loads(json.dumps(SweepResult((trial,), 10).as_json()["trials"][0]))
+    assert Trial.read(written) == trial
+    with pytest.raises((ValueError, TypeError)):
+        Trial.read(written | damage)
+
+
+def test_less_than_no_runs_are_refused(config):
+    with pytest.raises(ConfigurationError, match="trials: -3: expected 0 for all"):
+        run_sweep(config(), "lora.rank: 4", trials=-3)
+
+
 def test_without_measurements_there_is_no_best_run():
     result = SweepResult(
         (Trial(0, {"lora.rank": 4}, "", "failed", (), "why | not"),), 10, missing=2
