@@ -22,7 +22,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ltxv_train_core.config import PreprocessSettings  # noqa: E402
-from ltxv_train_core.datasets.dataset import TrainingDataset, batches  # noqa: E402
+from ltxv_train_core.datasets.batches import batches  # noqa: E402
+from ltxv_train_core.datasets.dataset import TrainingDataset  # noqa: E402
 from ltxv_train_core.datasets.index import (  # noqa: E402
     CachedFile,
     Caption,

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.block import use_own_forward
+from ltxv_train_core.families.ltx2.block import StreamContext, use_own_forward
 from ltxv_train_core.families.ltx2.formats import AUDIO_BINS
 from ltxv_train_core.families.ltx2.forward import velocities
 from ltxv_train_core.families.ltx2.miniature import scenes, shipped, weights
@@ -79,8 +79,10 @@ class FoldedRegisters:
             block.register_forward_pre_hook(self._add_bias)
 
     def _add_bias(self, block: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        video, audio, *contexts = arguments
-        return video, audio, *(replace(context, text_bias=self.bias) for context in contexts)
+        return tuple(
+            replace(each, text_bias=self.bias) if isinstance(each, StreamContext) else each
+            for each in arguments
+        )
 
 
 @dataclass(frozen=True)

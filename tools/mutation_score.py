@@ -59,8 +59,14 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/distributed.py": (f"{TRAINING}distributed.py", VALUES),
     },
     "memory": {
-        "training/memory_fit.py": (f"{TRAINING}memory_estimate.py", f"{TRAINING}memory_fit.py"),
-        "training/memory_estimate.py": (f"{TRAINING}memory_estimate.py",),
+        "training/memory_fit.py": tuple(
+            f"{TRAINING}{name}.py"
+            for name in ("memory_estimate", "memory_fit", "checkpointing_budget")
+        ),
+        "training/memory_estimate.py": tuple(
+            f"{TRAINING}{name}.py"
+            for name in ("memory_estimate", "checkpointing_budget", "memory_peaks", "adapters")
+        ),
         "models/memory/activations.py": (f"{TRAINING}memory_estimate.py", VALUES),
         "models/memory/frozen_linear.py": tuple(
             f"{TESTS}/models/test_{name}.py" for name in ("frozen_linear", "quantize")
@@ -87,11 +93,17 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "lora/inject.py": (f"{LORA}inject.py", f"{LORA}dropout.py"),
         "lora/model_sizes.py": (f"{LORA}model_sizes.py", VALUES),
         "lora/initialize.py": (f"{LORA}initialize.py", f"{LORA}model_sizes.py"),
+        **dict.fromkeys(
+            ("lora/adapter_modules.py", "lora/adapter_parts.py", "lora/adapter_shapes.py"),
+            (f"{LORA}adapters.py", f"{TRAINING}adapters.py"),
+        ),
+        "lora/targets.py": (f"{LORA}layer_rules.py", f"{LORA}inject.py"),
+        "lora/changes.py": (f"{LORA}changes.py",),
         "lora": (
             VALUES,
             *(
                 f"{LORA}{name}.py"
-                for name in ("lora_file", "extract", "resize", "merge", "convert")
+                for name in ("lora_file", "extract", "resize", "merge", "convert", "adapters")
             ),
             f"{TRAINING}checkpoints.py",
         ),

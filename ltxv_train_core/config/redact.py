@@ -10,7 +10,7 @@ from .training import TrainingConfig
 def shareable(config: TrainingConfig) -> TrainingConfig:
     """The configuration with names in the place of local paths, and without accounts."""
     model, validation = config.model, config.validation
-    start = model.load_checkpoint
+    start, prior = model.load_checkpoint, config.data.prior_data_root
     changes = {
         "model": model.model_copy(
             update={
@@ -23,7 +23,10 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
             }
         ),
         "data": config.data.model_copy(
-            update={"preprocessed_data_root": _data_name(config.data.preprocessed_data_root)}
+            update={
+                "preprocessed_data_root": _data_name(config.data.preprocessed_data_root),
+                "prior_data_root": _data_name(prior) if prior else None,
+            }
         ),
         "validation": validation.model_copy(
             update={

@@ -144,6 +144,35 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_preserve(self) -> "TrainingConfig":
+        kind, conditioning = self.optimization.preservation, self.conditioning
+        if kind != "none" and self.model.training_mode == "full":
+            raise ValueError(
+                f"optimization.preservation {kind}: keeps the predictions of the frozen base, and model.training_mode full "
+                "has none; train a LoRA, or mix in clips with data.prior_data_root"
+            )
+        if kind != "none" and conditioning.reference_streams:
+            raise ValueError(
+                f"optimization.preservation {kind}: conditioning.mode {conditioning.mode} is to follow its references "
+                "whatever the prompt is; leave it out"
+            )
+        if kind == "blank_prompt" and conditioning.caption_dropout_p > 0:
+            raise ValueError(
+                f"optimization.preservation blank_prompt: conditioning.caption_dropout_p {conditioning.caption_dropout_p:g} "
+                "trains the empty caption that it keeps; set it to 0, or choose differential_output"
+            )
+        if kind != "none" and self.acceleration.shard_model:
+            raise ValueError(
+                f"optimization.preservation {kind}: can't be used with acceleration.shard_model; switch it off"
+            )
+        if self.data.prior_data_root and self.optimization.release_gradients:
+            raise ValueError(
+                "data.prior_data_root: adds a second backward pass, and optimization.release_gradients moves weights in "
+                "each; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _suits_the_adapter(self) -> "TrainingConfig":
         adapter = self.lora.adapter
         if self.model.training_mode == "full" or adapter in ("lora", "rslora"):

@@ -107,9 +107,28 @@ def ignored(config: TrainingConfig) -> list[str]:
             ["early_stopping_patience"],
             "data.held_out_clips is 0",
         ),
+        (
+            config.optimization.preservation == "none",
+            "optimization",
+            ["preservation_weight"],
+            "optimization.preservation is none",
+        ),
+        (
+            config.optimization.preservation != "differential_output",
+            "optimization",
+            ["preservation_trigger", "preservation_class"],
+            f"optimization.preservation is {config.optimization.preservation}",
+        ),
+        (
+            not config.data.prior_data_root,
+            "optimization",
+            ["prior_weight"],
+            "data.prior_data_root is not set",
+        ),
         (not validation.prompts, "validation", None, "there are no validation.prompts"),
         (
-            not validation.prompts or validation.interval is None,
+            (not validation.prompts or validation.interval is None)
+            and config.optimization.preservation != "differential_output",
             "acceleration",
             ["load_text_encoder_in_8bit", "load_text_encoder_in_4bit"],
             "there is no validation to encode prompts for",

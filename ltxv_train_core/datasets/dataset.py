@@ -4,14 +4,10 @@ Shapes: B batch, C channels, "..." what else a stream's latents have (a video's:
 """
 
 import math
-from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +19,15 @@ from ..families.base import Embedding, Text
 from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
 from ..geometry import ReferenceScale, VideoSize
+from ..storage.atomic import sha256_json
 from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
-from .batch_order import NumberedClip, batch_order
 from .index import CachedFile, Example, StreamFiles
 from .stored_files import open_files
 
-# One is read while one waits; more only holds memory.
-BATCHES_AHEAD_PER_WORKER = 2
 LOOKED_INTO = 5000
 """Of so many files the heads are read at the start, half a second's work; of larger data sets an even share. Each
 file is looked at again when it is read."""
-CAPTION_DRAWS = 1
-"""Tells their random numbers from those of the order."""
 
 
 StreamTensors = Mapping[str, Tensor]
@@ -52,12 +44,30 @@ class LoadedExample:
 
     Attributes:
         streams: by name, see `families.base.Stream`.
+        preserved: the text for which the base's prediction is kept, where a run does so.
     """
 
     name: str
     fps: float
     streams: Mapping[str, StreamTensors]
     text: Embedding
+    preserved: Embedding | None = None
+
+
+@dataclass(frozen=True)
+class PreservedTexts:
+    """The texts for which a run keeps the base's predictions.
+
+    Attributes:
+        by_caption: by the file of the caption that is trained on.
+        otherwise: of captions that have none, such as the empty one.
+    """
+
+    by_caption: Mapping[str, Embedding]
+    otherwise: Embedding | None
+
+    def of(self, caption: CachedFile) -> Embedding | None:
+        return self.by_caption.get(caption.path, self.otherwise)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Batch:
         numbers: of the samples, counted through the whole run.
         fps: [B] float32.
         text: their captions, padded to the longest.
+        preserved: likewise the texts for which the base's predictions are kept.
+        prior: clips of the prior data set, which are trained on beside these.
     """
 
     streams: Mapping[str, StreamTensors]
@@ -76,6 +88,8 @@ class Batch:
     text: Text
     names: tuple[str, ...]
     numbers: tuple[int, ...] = ()
+    preserved: Text | None = None
+    prior: "Batch | None" = None
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
@@ -95,6 +109,8 @@ class TrainingDataset(Dataset[LoadedExample]):
     Attributes:
         reference_sizes: of each clip.
         held_out: clips beside these that are not trained on; None: there are none.
+        prior: another data set that is trained on beside this one; None: there is none.
+        preserved: the texts for which the base's predictions are kept; None: it isn't kept.
     """
 
     def __init__(
@@ -128,6 +144,8 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.items, self.streams = self.index.items, streams
         self.reference_sizes = self.files.reference_sizes
         self.held_out: TrainingDataset | None = None
+        self.prior: TrainingDataset | None = None
+        self.preserved: PreservedTexts | None = None
         self._require_files()
 
     def holding_out(self, numbers: Sequence[int]) -> "TrainingDataset":
@@ -157,7 +175,17 @@ class TrainingDataset(Dataset[LoadedExample]):
         dropped = random.random() < self.caption_dropout_p
         caption = captions[random.integers(len(captions))].embedding
         empty = self.index.empty_caption if dropped else None
-        return self._read(index, empty or caption)
+        example = self._read(index, empty or caption)
+        if self.preserved is None:
+            return example
+        return replace(example, preserved=self.preserved.of(caption))
+
+    def empty_text(self) -> Embedding | None:
+        """The empty caption; None in data sets without one: of earlier versions, and of other trainers."""
+        empty = self.index.empty_caption
+        if empty is None or missing_files(self.root, [empty.path]):
+            return None
+        return self.files.text(empty)
 
     def _read(self, index: int, caption: CachedFile) -> LoadedExample:
         item = self.items[index]
@@ -208,8 +236,10 @@ class TrainingDataset(Dataset[LoadedExample]):
         return len(set(self.sizes)) == 1
 
     def fingerprint(self) -> str:
-        """Names the content of the data set, wherever it lies."""
-        return self.index.fingerprint
+        """Names the content of the data set, and of its prior, wherever they lie."""
+        if self.prior is None:
+            return self.index.fingerprint
+        return sha256_json([self.index.fingerprint, self.prior.fingerprint()])
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -327,6 +357,7 @@ def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:
 
 def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch:
     """Puts clips of one size together."""
+    preserved = [one.preserved for one in examples if one.preserved is not None]
     return Batch(
         streams={
             name: {
@@ -338,96 +369,5 @@ def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch
         text=Text.padded([one.text for one in examples]),
         names=tuple(one.name for one in examples),
         numbers=tuple(numbers),
+        preserved=Text.padded(preserved) if preserved else None,
     )
-
-
-def batches(
-    dataset: TrainingDataset,
-    batch_size: int,
-    seed: int,
-    workers: int = 0,
-    rank: int = 0,
-    processes: int = 1,
-) -> "Batches":
-    """Batches of a data set without end: data, batch size and seed alone decide about their order. The
-    caption of a sample depends on its number and the seed alone.
-
-    Args:
-        workers: threads that read ahead; 0 reads when asked. They are threads on every platform:
-            items are small and reading them leaves Python's lock alone, and a process could not
-            import this package under the name that ComfyUI gives it.
-        rank, processes: of `processes` that train together each takes every so-many-th batch of the
-            one order, from the batch of its rank on.
-    """
-    return Batches(dataset, batch_size, seed, workers, rank, processes)
-
-
-class Batches(Iterator[Batch]):
-    """An endless iterator whose position can be saved and restored. Made by `batches`."""
-
-    def __init__(
-        self,
-        dataset: TrainingDataset,
-        batch_size: int,
-        seed: int,
-        workers: int,
-        rank: int,
-        processes: int,
-    ):
-        self._dataset = dataset
-        self._rank, self._processes = rank, processes
-        self._batch_size = batch_size
-        self._seed = seed
-        self._workers = workers
-        self._threads = ThreadPoolExecutor(workers, "ltxv-data") if workers else None
-        self._ahead: deque[Future[Batch]] = deque()
-        self._rewind(0)
-
-    def __next__(self) -> Batch:
-        if self._threads is None:
-            batch = self._read(next(self._order))
-        else:
-            while len(self._ahead) < self._workers * BATCHES_AHEAD_PER_WORKER:
-                self._ahead.append(self._threads.submit(self._read, next(self._order)))
-            batch = self._ahead.popleft().result()
-        self._samples += self.samples_at_once
-        return batch
-
-    @property
-    def samples_at_once(self) -> int:
-        """Of one batch of every process."""
-        return self._batch_size * self._processes
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position: samples handed out by all processes together. What was read ahead doesn't
-        count."""
-        return {"samples": self._samples}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to a saved position; the next batch is the one that was next then."""
-        self._rewind(state["samples"])
-
-    def close(self) -> None:
-        """Ends the reading threads."""
-        self._drop_ahead()
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
-
-    def _rewind(self, samples: int) -> None:
-        self._drop_ahead()
-        order = batch_order(self._dataset.sizes, self._batch_size, self._seed)
-        first = samples // self._batch_size + self._rank
-        self._order = islice(order, first, None, self._processes)
-        self._samples = samples
-
-    def _drop_ahead(self) -> None:
-        for future in self._ahead:
-            future.cancel()
-        self._ahead.clear()
-
-    def _read(self, clips: list[NumberedClip]) -> Batch:
-        examples = [
-            self._dataset.draw(index, np.random.default_rng([self._seed, number, CAPTION_DRAWS]))
-            for number, index in clips
-        ]
-        return collate(examples, [clip.number for clip in clips])

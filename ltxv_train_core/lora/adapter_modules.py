@@ -44,7 +44,10 @@ class AdaptedLinear(nn.Module, ABC):
         base_layer: what it was.
         rank: as it was asked for.
         trained: what is trained, by its name in a file with dots as underscores.
+        is_off: the layer does what it did before.
     """
+
+    is_off = False
 
     def __init__(self, base: nn.Linear, config: LoRAConfig, rank: int, dropout: Dropout):
         """
@@ -80,9 +83,14 @@ class AdaptedLinear(nn.Module, ABC):
     def as_layer(self) -> AdapterLayer:
         """What it does now, with the scale in its tensors."""
 
-    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Takes [..., i], gives [..., o]."""
+        made: Tensor = self.base_layer(x) if self.is_off else self.adapted(x)
+        return made
+
+    @abstractmethod
+    def adapted(self, x: Tensor) -> Tensor:
+        """As `forward`, with the adapter."""
 
     @torch.no_grad()
     def take(self, layer: AdapterLayer) -> None:
@@ -127,7 +135,7 @@ class DoRALinear(AdaptedLinear):
         lora = LoRALayer(down, up, self.scale * len(down))
         return DoRALayer(lora, self.trained["dora_scale"])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def adapted(self, x: Tensor) -> Tensor:
         # Rounded to half precision, a factor near 1 would stand still for most of a training.
         x = (x * (self.trained["dora_scale"][0] / (self._lengths() + EPSILON))).to(x.dtype)
         low = F.linear(self.dropout(x), self.trained["lora_A_weight"].to(x.dtype))
@@ -162,7 +170,7 @@ class LoKrLinear(AdaptedLinear):
         factors = () if second is not None else (own["lokr_w2_a"], own["lokr_w2_b"])
         return LoKrLayer(own["lokr_w1"] * self.scale, second, *factors)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def adapted(self, x: Tensor) -> Tensor:
         own, made = self.trained, self.base_layer(x)
         first = own["lokr_w1"] * self.scale
         parts = self.dropout(x).unflatten(-1, (first.shape[1], -1))
@@ -187,7 +195,7 @@ class LoHaLinear(AdaptedLinear):
         first, *others = (self.trained[name] for name in _LOHA)
         return LoHaLayer(first * self.scale, *others)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def adapted(self, x: Tensor) -> Tensor:
         first, *others = (self.trained[name] for name in _LOHA)
         given, kind = self.dropout(x), x.device.type
         if torch.is_autocast_enabled(kind):
@@ -235,7 +243,7 @@ class OFTLinear(AdaptedLinear):
     def as_layer(self) -> AdapterLayer:
         return OFTLayer(self.trained["oft_blocks"])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def adapted(self, x: Tensor) -> Tensor:
         blocks, made = self.trained["oft_blocks"], self.base_layer(x)
         with torch.autocast(blocks.device.type, enabled=False):
             turn = rotation(blocks)

@@ -56,6 +56,8 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
         config.optimization.checkpointing_budget,
         config.optimization.trained_weights,
         config.optimization.release_gradients,
+        config.optimization.preservation == "none",
+        config.data.prior_data_root is None,
         config.acceleration.mixed_precision_mode,
         config.acceleration.quantization,
         config.acceleration.blocks_to_offload,

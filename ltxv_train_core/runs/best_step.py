@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .held_out_file import HeldOutLosses
+from .held_out_file import HeldOutLosses, percent
 
 FloatArray = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 """Draws of the clips with replacement: the bootstrap (Efron 1979)."""
 _SURE = 0.9
+_FORGETS = 0.1
+"""Of the predictions' squares: by so much a model has moved without a prompt when that is worth a sentence."""
 _SEED = 0
 _MOST_AT_ONCE = 2**22
 """Numbers of the draws in memory: of many steps and clips a few draws at a time."""
@@ -28,6 +30,7 @@ class BestStep:
         gain: by how much its loss is below that of the first measured step, as a share of that.
         steps_since: steps that were made since without a lower loss.
         overfits: whether the loss has risen since, in at least 90 of 100 draws.
+        moved, moved_without_prompt: see `HeldOutLosses`.
     """
 
     step: int
@@ -37,10 +40,31 @@ class BestStep:
     gain: float
     steps_since: int
     overfits: bool
+    moved: float | None = None
+    moved_without_prompt: float | None = None
 
     @property
     def text(self) -> str:
-        """What it means, in one or two sentences."""
+        """What it means, in one to three sentences."""
+        return f"{self._loss_text}. {self._forgotten_text}" if self.forgets else self._loss_text
+
+    @property
+    def forgets(self) -> bool:
+        """Whether the model has moved far from its base where nothing was asked of it."""
+        return self.moved_without_prompt is not None and self.moved_without_prompt >= _FORGETS
+
+    @property
+    def _forgotten_text(self) -> str:
+        assert self.moved is not None
+        assert self.moved_without_prompt is not None
+        return (
+            f"Without a prompt it has moved {percent(self.moved_without_prompt)} from its base (with captions "
+            f"{percent(self.moved)}): what the base could is changed too. Use an earlier step, a lower strength, or "
+            "optimization.preservation"
+        )
+
+    @property
+    def _loss_text(self) -> str:
         span = "" if self.first == self.last else f" (as likely from {self.first} to {self.last})"
         told = f"best step {self.step}{span}: held-out loss {self.loss:.4f}"
         if self.gain > 0:
@@ -78,6 +102,8 @@ def best_step(measured: Sequence[HeldOutLosses]) -> BestStep | None:
         gain=float(1 - means[best] / means[0]) if means[0] > 0 else 0.0,
         steps_since=steps[-1] - steps[best],
         overfits=bool(np.concatenate(risen).mean() >= _SURE),
+        moved=measured[best].moved,
+        moved_without_prompt=measured[best].moved_without_prompt,
     )
 
 

@@ -32,6 +32,9 @@ class HeldOutLosses:
         streams: of a run with sound, the same of each stream by name, before its weight.
         average: as `clips`, of the averaged weights; empty in runs without an average.
         seconds: that measuring took.
+        moved: how far predictions are from the base's, relative squared; None: not measured (full training, and
+            runs of earlier versions).
+        moved_without_prompt: the same with the empty caption; None also where the data set has none.
     """
 
     step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
@@ -40,6 +43,8 @@ class HeldOutLosses:
     streams: dict[str, Losses] = field(default_factory=dict)
     average: Losses = ()
     seconds: float = 0.0
+    moved: float | None = None
+    moved_without_prompt: float | None = None
 
     @property
     def rows(self) -> Losses:
@@ -50,13 +55,24 @@ class HeldOutLosses:
     @property
     def is_finite(self) -> bool:
         """Whether no number is NaN, infinite or larger than a loss can be."""
-        numbers = (number for row in (*self.rows, self.levels, (self.seconds,)) for number in row)
+        others = (self.seconds, self.moved or 0.0, self.moved_without_prompt or 0.0)
+        numbers = (number for row in (*self.rows, self.levels, others) for number in row)
         return all(abs(number) <= _LARGEST for number in numbers)
 
     @property
     def loss(self) -> float:
         """The mean over clips and levels."""
         return mean(self.clips)
+
+    @property
+    def moved_text(self) -> str:
+        """How far the model has moved, in words; empty where it wasn't measured."""
+        if self.moved is None:
+            return ""
+        captions = f"moved with captions: {percent(self.moved)}"
+        if self.moved_without_prompt is None:
+            return f"{captions} (without prompt: not measured, the data set has no empty caption)"
+        return f"{captions}, without prompt: {percent(self.moved_without_prompt)}"
 
     @property
     def average_loss(self) -> float:
@@ -81,6 +97,12 @@ def mean(losses: Losses) -> float:
     """Of all numbers; NaN of none."""
     numbers = [loss for row in losses for loss in row]
     return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def percent(share: float) -> str:
+    """A share in per cent with two digits, such as "3.4 %"; large ones without decimals."""
+    number = 100 * share
+    return f"{number:.0f} %" if number >= 10 else f"{number:.2g} %"
 
 
 def append_losses(path: Path, losses: HeldOutLosses) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Set
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -90,7 +91,7 @@ class StandardStrategy:
 
 
 def open_dataset(config: TrainingConfig, references: Set[str] = frozenset()) -> TrainingDataset:
-    """Opens the data set with references and masks, where they are wanted.
+    """Opens the data set with references and masks, where they are wanted, with its held-out clips and its prior.
 
     Args:
         references: streams whose references are wanted.
@@ -99,7 +100,22 @@ def open_dataset(config: TrainingConfig, references: Set[str] = frozenset()) -> 
         DataError: it lacks something, or no clip is longer than what is to be given of it.
         ConfigurationError: with `data.held_out_clips` nothing would be left to train on.
     """
-    root, wanted = as_path(config.data.preprocessed_data_root), config.conditioning
+    dataset = _opened(config, as_path(config.data.preprocessed_data_root), references)
+    if count := config.data.held_out_clips:
+        dataset = dataset.holding_out(held_out(dataset.items, count))
+    if config.data.prior_data_root:
+        prior = _opened(config, as_path(config.data.prior_data_root), references)
+        if prior.index.family != dataset.index.family:
+            raise DataError(
+                f"data.prior_data_root: {prior.root} is for {prior.index.family}, and data.preprocessed_data_root for "
+                f"{dataset.index.family}; preprocess both for one model"
+            )
+        dataset.prior = prior
+    return dataset
+
+
+def _opened(config: TrainingConfig, root: Path, references: Set[str]) -> TrainingDataset:
+    wanted = config.conditioning
     sound_roles = {REFERENCE} if AUDIO in references else set()
     if wanted.audio_mask_conditioning_p > 0:
         sound_roles.add(MASK)
@@ -126,8 +142,6 @@ def open_dataset(config: TrainingConfig, references: Set[str] = frozenset()) -> 
         found += wanted.whole_sound_problems(max(sounds, default=0), str(root))
     if found:
         raise DataError("; ".join(found))
-    if count := config.data.held_out_clips:
-        return dataset.holding_out(held_out(dataset.items, count))
     return dataset
 
 

@@ -1,4 +1,5 @@
-"""Measures the loss of clips that a run never trains on: at the same noise every time, so that steps compare."""
+"""Measures the loss of clips that a run never trains on, and how far the model has moved from its base: at the same
+noise every time, so that steps compare."""
 
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -9,9 +10,10 @@ from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, collate
 from ..diffusion.draws import SampleDraws
 from ..events import StopSignal, raise_if_stopped
-from ..families.base import Denoiser
+from ..families.base import Denoiser, Text
 from ..runs.held_out_file import HeldOutLosses, Losses
-from ..strategies import STRATEGIES, StepInputs
+from ..strategies import STRATEGIES, StandardStrategy, StepInputs
+from .moved import Moved, MovedCase, measure_moved
 from .parallel import with_all_parts
 from .step import StepRunner
 
@@ -20,6 +22,9 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 MOST_SHARE = 0.03
 """Of a run's time, as far as four clips allow it."""
 LEAST_CLIPS = 4
+_MOVED_PLACES = (0, 2, 4)
+"""Of the levels at which it is measured how far the model has moved: each costs four passes."""
+_LOSS_CLIPS_PER_MOVED = 4
 _FORWARDS_PER_SAMPLE = 3
 """Of training: its backward pass takes twice as long as its forward pass."""
 _SEED = 0x68656C64
@@ -38,6 +43,11 @@ class HeldOut:
         self.config, self.dataset = config, dataset
         self.interval = config.checkpoints.interval or max(1, steps // 10)
         self.numbers = range(min(len(dataset), _affordable(config, self.interval)))
+
+    def keep_to(self, measured: list[HeldOutLosses]) -> None:
+        """Measures as many clips as before: of a run that resumes, where another number would be affordable now."""
+        if measured:
+            self.numbers = range(min(len(self.dataset), len(measured[-1].clips)))
 
     def is_due(self, step: int, last: int) -> bool:
         """Whether a step is measured: before the first one, at each checkpoint, and at the end."""
@@ -68,6 +78,7 @@ class HeldOut:
             with torch.no_grad(), runner.autocast():
                 with runner.stepper.final_weights(), whole() as denoiser:
                     found = self._losses(denoiser, runner.device, stop)
+                    moved = self._moved(denoiser, runner.device, stop)
                 averaged: Losses = ()
                 if average:
                     with average.applied(), whole() as denoiser:
@@ -81,8 +92,26 @@ class HeldOut:
             clips=found[ALL],
             streams=streams if len(streams) > 1 else {},
             average=averaged,
+            moved=moved.with_captions if moved else None,
+            moved_without_prompt=moved.without_prompt if moved else None,
             seconds=time.perf_counter() - began,
         )
+
+    def _moved(self, denoiser: Denoiser, device: torch.device, stop: StopSignal) -> Moved | None:
+        """How far the model has moved; without references, which no other use of it has. None in full training,
+        whose base is in memory no more."""
+        if self.config.model.training_mode == "full":
+            return None
+        empty = self.dataset.empty_text()
+        cases = []
+        for number in self.numbers[: max(1, len(self.numbers) // _LOSS_CLIPS_PER_MOVED)]:
+            clip = collate([self.dataset[number]])
+            for place in _MOVED_PLACES:
+                strategy = StandardStrategy(_at(self.config, LEVELS[place]), denoiser.streams)
+                draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
+                cases.append(MovedCase(clip, strategy.prepare(clip, draws)))
+        text = None if empty is None else Text.padded([empty])
+        return measure_moved(cases, text, denoiser, device, stop)
 
     def _losses(
         self, denoiser: Denoiser, device: torch.device, stop: StopSignal
@@ -133,4 +162,7 @@ def _affordable(config: TrainingConfig, interval: int) -> int:
     samples = interval * options.batch_size * options.gradient_accumulation_steps
     weights = 1 if options.ema_decay is None else 2
     forwards = MOST_SHARE * samples * _FORWARDS_PER_SAMPLE
-    return max(LEAST_CLIPS, int(forwards / (len(LEVELS) * weights)))
+    of_clip = float(len(LEVELS) * weights)
+    if config.model.training_mode == "lora":
+        of_clip += 4 * len(_MOVED_PLACES) / _LOSS_CLIPS_PER_MOVED
+    return max(LEAST_CLIPS, int(forwards / of_clip))

@@ -16,6 +16,7 @@ from .held_out import HeldOut
 from .lora_metadata import lora_metadata
 from .memory_fit import keep_to_budget, tell_fit
 from .parallel import is_sharded
+from .preservation import preserved_texts
 from .run_plan import RunPlan, open_source
 from .sampling import RunSampler
 from .saves import RunSaves
@@ -54,6 +55,7 @@ class TrainingLoop:
             config, source, self.processes, report, plan.graph, plan.dataset.reference_scale
         )
         _require_not_stopped(control)
+        plan.dataset.preserved = preserved_texts(config, plan.dataset, source, self.processes)
         trainable = load_trainable(config, source, device, report, control)
         keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
         self.runner = StepRunner(
@@ -74,6 +76,8 @@ class TrainingLoop:
         """
         try:
             self.saves.restore()
+            if self.held_out:
+                self.held_out.keep_to(self.processes.agree(self.plan.run.held_out()))
             self.average = LossAverage.of(each.loss for each in self.plan.run.metrics())
             self._report_size()
             self._train()
@@ -158,7 +162,8 @@ class TrainingLoop:
         best = best_step(self.plan.run.held_out())
         assert best is not None
         self.saves.writer.move("running", held_out_loss=best.loss)
-        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, best.text))
+        text = f"{losses.moved_text}; {best.text}" if losses.moved_text else best.text
+        self.report(HeldOutMeasured(losses.step, losses.loss, best.step, text))
 
     def _look_whether_over(self) -> None:
         """Whether nothing was gained for so many steps that the run ends by itself; only the first process knows.

@@ -10,18 +10,21 @@ from typing import Any
 import torch
 
 from ..config import TrainingConfig
-from ..datasets.dataset import Batch, TrainingDataset, batches
+from ..datasets.batches import batches
+from ..datasets.dataset import Batch, TrainingDataset
 from ..diffusion.draws import SampleDraws, sample_seed
 from ..events import Control, Reporter, StepCompleted
+from ..families.base import Text
 from ..families.names import AUDIO, VIDEO
 from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
-from ..strategies import STRATEGIES
+from ..strategies import STRATEGIES, StepInputs
 from .distributed import AgreedStop, Processes
 from .noise_bands import NoiseBands
 from .parallel import accumulating, distribute
+from .preservation import preservation_loss
 from .step_losses import StepLosses
 from .trainable import Trainable
 
@@ -158,6 +161,28 @@ class StepRunner:
         loss = inputs.loss(predictions) / parts
         losses.add(batch, prepared, inputs, predictions, loss)
         self.stepper.backward(loss)
+        if batch.preserved is not None:
+            self._preserve(inputs, batch.preserved, parts)
+        if batch.prior is not None:
+            self._accumulate_prior(batch.prior, parts)
+
+    def _preserve(self, inputs: StepInputs, preserved: Text, parts: int) -> None:
+        """Forward and backward towards the base's predictions; a pass of its own, which needs no more memory."""
+        text = preserved.to(self.device, self.denoiser.dtype)
+        with self.autocast():
+            kept = preservation_loss(self.forward, self.denoiser.transformer, inputs, text)
+        self.stepper.backward(kept * self.config.optimization.preservation_weight / parts)
+
+    def _accumulate_prior(self, batch: Batch, parts: int) -> None:
+        """Forward and backward over clips of the prior data set; the step's loss doesn't count them."""
+        seed = self.config.seed
+        self.trainable.dropout_seed.value = sample_seed(seed, batch.numbers[0])
+        prepared = self.strategy.prepare(batch, SampleDraws(seed, batch.numbers))
+        inputs = prepared.to(self.device)
+        with self.autocast():
+            predictions = self.forward(inputs.seen, batch.text.to(self.device, self.denoiser.dtype))
+        loss = inputs.loss(predictions)
+        self.stepper.backward(loss * self.config.optimization.prior_weight / parts)
 
     def _abandon(self) -> None:
         """Drops the batches of a step that is not finished; they come again."""

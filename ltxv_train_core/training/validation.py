@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import AccelerationConfig, TrainingConfig, ValidationConfig
+from ..config import TrainingConfig, ValidationConfig
 from ..diffusion.sampler import (
     SampleRequest,
     SamplerSettings,
     SpatioTemporalGuidance,
     sample_each,
 )
-from ..errors import DataError, LTXVTrainError
+from ..errors import LTXVTrainError
 from ..events import Progress, Reporter, SamplesWritten, StopSignal
-from ..families.base import Denoiser, Embedding
+from ..families.base import Denoiser
 from ..families.names import AUDIO, VIDEO
 from ..families.open import Model
 from ..geometry import SAME_SIZE, ReferenceScale
@@ -27,14 +27,11 @@ from ..media.sound import Sound
 from ..media.sound_picture import sound_picture
 from ..media.texts import png_texts
 from ..media.write import write_video
-from ..memory_errors import is_out_of_memory
-from ..models.device import free_memory
-from ..models.precision import text_encoder_dtype
-from ..runs.failures import PromptMemoryError
 from ..storage.atomic import atomic_path
 from ..storage.tensors import write_safetensors
 from .decoding import SoundDecoder, VideoDecoder
 from .sample_settings import sample_settings
+from .text_encoding import encode_texts
 from .validation_media import encode_media
 
 
@@ -82,7 +79,7 @@ class Validator:
             return None
         media = encode_media(wanted, source, device, reference_scale)
         texts = [*wanted.prompts, wanted.negative_prompt]
-        prompts = _encode_prompts(texts, source, device, config.acceleration)
+        prompts = encode_texts(texts, source, device, config.acceleration, "validation.prompts")
         requests = tuple(
             SampleRequest(prompts[i], prompts[-1], wanted.seed + k, **media[i])
             for i in range(len(wanted.prompts))
@@ -202,29 +199,3 @@ def _kept_where_it_fails(latents: Mapping[str, Tensor], path: Path) -> Iterator[
     except Exception as error:
         write_safetensors(path, {name: each.contiguous() for name, each in latents.items()}, {})
         raise SampleError(f"{error}. The latents are in {path}") from error
-
-
-def _encode_prompts(
-    prompts: list[str], source: Model, device: torch.device, how: AccelerationConfig
-) -> list[Embedding]:
-    """Raises `PromptMemoryError` where the memory is not enough, `DataError` for one too long."""
-    try:
-        encoder = source.load_text_encoder(text_encoder_dtype(device))
-        if how.load_text_encoder_in_4bit:
-            encoder.in_four_bits()
-        elif how.load_text_encoder_in_8bit:
-            encoder.in_eight_bits()
-        encoder.to(device)
-        embeddings: list[Embedding] = [
-            {name: tensor.float() for name, tensor in encoder.encode([prompt])[0].items()}
-            for prompt in prompts
-        ]
-    except DataError as error:
-        raise DataError(f"validation.prompts: {error}") from error
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise PromptMemoryError(f"encoding validation.prompts: {error}") from error
-    del encoder
-    free_memory()
-    return embeddings

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import ValidationConfig
+from ..config import SAMPLE_MEDIA, ValidationConfig
 from ..diffusion.sampler import ConditioningLatents
 from ..families.model import AudioVae, Model, Vae
 from ..families.names import AUDIO, VIDEO
@@ -38,6 +38,8 @@ def encode_media(
         DataError: a file can't be read.
     """
     media: list[Media] = [{"references": {}, "given": {}} for _ in config.prompts]
+    if not any(getattr(config, name) for name in SAMPLE_MEDIA):
+        return media
     shapes = source.family.latent_shapes(config.size, config.frame_rate)
     if config.reference_videos or config.images or config.videos:
         vae = source.load_vae(vae_dtype(device)).to(device)

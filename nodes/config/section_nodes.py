@@ -23,7 +23,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
 
-PATHS = {"preprocessed_data_root", "load_checkpoint", *SAMPLE_MEDIA}
+PATHS = {"preprocessed_data_root", "prior_data_root", "load_checkpoint", *SAMPLE_MEDIA}
 
 
 class SectionNode(io.ComfyNode):
@@ -170,8 +170,13 @@ class LTXVTrainDataConfig(SectionNode):
     @classmethod
     def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
         """A path that leads to no data set."""
-        root = written.get("preprocessed_data_root")
-        return data_set_problems(root) if isinstance(root, str) else []
+        roots = {name: written.get(name) for name in ("preprocessed_data_root", "prior_data_root")}
+        return [
+            problem
+            for name, root in roots.items()
+            if isinstance(root, str) and (root.strip() or name == "preprocessed_data_root")
+            for problem in data_set_problems(root, name)
+        ]
 
 
 class LTXVTrainValidationConfig(SectionNode):
@@ -255,11 +260,10 @@ def _locate(name: str, value: object) -> object:
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())
 
 
-def data_set_problems(root: str) -> list[WidgetProblem]:
-    """A path in `preprocessed_data_root` that leads to no data set."""
+def data_set_problems(root: str, widget: str = "preprocessed_data_root") -> list[WidgetProblem]:
+    """A path in a widget that leads to no data set."""
     from ...ltxv_train_core.datasets.stored_files import require_dataset
 
-    widget = "preprocessed_data_root"
     return path_problems(widget, root) or problems_at(
         widget, lambda: require_dataset(input_path(root))
     )

@@ -57,6 +57,8 @@ def _held_out(run: RunFolder) -> dict[str, object] | None:
         "steps": [each.step for each in measured],
         "loss": [each.loss for each in measured],
         "average_loss": [_finite(each.average_loss) for each in measured],
+        "moved": [each.moved for each in measured],
+        "moved_without_prompt": [each.moved_without_prompt for each in measured],
         "levels": measured[-1].levels,
         "by_level": [each.by_level for each in measured],
         "seconds": sum(each.seconds for each in measured),
@@ -81,6 +83,14 @@ def configuration(run: RunFolder) -> dict[str, object]:
         else:
             options[name] = value
     return {"yaml": run.configuration_text(), "options": options}
+
+
+def voice(run: RunFolder) -> dict[str, object] | None:
+    """What was found of its sound, when somebody listened to it."""
+    from ...ltxv_train_core.voice.file import read_voice
+
+    found = read_voice(run)
+    return None if found is None else asdict(found)
 
 
 def loras(run: RunFolder) -> list[dict[str, object]]:

@@ -114,6 +114,40 @@ const HELD_OUT = {
     `held-out loss ${shortNumber(heldOut.loss[at])}${heldOut.steps[at] === heldOut.best.step ? " (best)" : ""}`,
 };
 
+/** How far predictions are from the base's; of runs that measured it. */
+const MOVED = {
+  ...LOSS,
+  isWhole: true,
+  fromZero: true,
+  label: percent,
+  steps: ({ heldOut }) => (isMoved(heldOut) ? heldOut.steps : []),
+  curves: ({ heldOut, colour }, isAlone, colours) => {
+    if (!isMoved(heldOut)) return [];
+    const { steps, moved, moved_without_prompt: without } = heldOut;
+    const dash = isAlone ? [] : DASHES[1];
+    return [
+      { steps, values: without, name: "without prompt", colour, width: 1.8, marked: heldOut.best.step },
+      { steps, values: moved, name: "with captions", colour: isAlone ? colours[1] : colour, width: 1.6, dash },
+    ].filter(({ values }) => values.some((value) => value !== null));
+  },
+  read: (columns, at, { heldOut }) =>
+    [
+      ["without prompt", heldOut.moved_without_prompt[at]],
+      ["with captions", heldOut.moved[at]],
+    ]
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => `moved ${name} ${percent(value)}`)
+      .join(", "),
+};
+
+function isMoved(heldOut) {
+  return Boolean(heldOut?.moved?.some((value) => value !== null));
+}
+
+function percent(share) {
+  return `${shortNumber(100 * share)} %`;
+}
+
 const measured = (column, label, base = 10) => ({
   ...LOSS,
   fromZero: true,
@@ -132,6 +166,11 @@ export const CHART_VIEWS = [
     title: "Held out",
     hint: "Loss of the clips that the run never trains on, with the best step ringed (data.held_out_clips)",
     look: HELD_OUT,
+  },
+  {
+    title: "Moved",
+    hint: "How far a LoRA has moved predictions from the base's: what moves without a prompt is forgotten (data.held_out_clips)",
+    look: MOVED,
   },
   {
     title: "Rate",

@@ -113,7 +113,8 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     show(page, "Held out")
     assert seen(page) == set(), "nothing is held out yet"
     for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
-        run.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,))))
+        moved = {"moved": step / 80, "moved_without_prompt": step / 160}
+        run.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,)), **moved))
     for step in (20, 40):
         write_lora_file(run.lora_file(step), lora_tensors(), 2, 2, {})
     page.reload()
@@ -124,9 +125,13 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     )
     text.wait_for()
     assert "learns its clips by heart (overfitting)" in text.inner_text()
+    assert "Without a prompt it has moved 12 % from its base" in text.inner_text()
     show(page, "Held out")
     assert seen(page) == {"#3b97d3"}
     page.screenshot(path=str(host.base / "held_out.png"))
+    show(page, "Moved")
+    assert seen(page) == {"#3b97d3", "#e08a3c"}
+    page.screenshot(path=str(host.base / "moved.png"))
     page.get_by_role("tab", name="LoRA", exact=True).click()
     rows = page.locator(".ltxv-lora .ltxv-name").all_inner_texts()
     assert rows == ["step 40", "step 20, best held-out loss"]

@@ -41,6 +41,11 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "trained_weights": "float32",
         "release_gradients": False,
         "ema_on_host": False,
+        "preservation": "none",
+        "preservation_weight": 1.0,
+        "preservation_trigger": "",
+        "preservation_class": "",
+        "prior_weight": 1.0,
     }
 
 
@@ -70,6 +75,7 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
         "num_dataloader_workers": 2,
         "allow_other_encoders": False,
         "held_out_clips": 0,
+        "prior_data_root": None,
     }
 
 

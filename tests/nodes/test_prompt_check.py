@@ -70,6 +70,8 @@ WRONG = [
     ("model", {"text_encoder_source": "t5"}, "text_encoder_source", "t5: no such file"),
     ("data", {"preprocessed_data_root": "gone"}, "preprocessed_data_root", "gone: no such file"),
     ("data", {"preprocessed_data_root": "."}, "preprocessed_data_root", "is no preprocessed data"),
+    ("data", {"prior_data_root": "gone"}, "prior_data_root", "gone: no such file"),
+    ("data", {"prior_data_root": "."}, "prior_data_root", "is no preprocessed data"),
     ("preprocess", {"resolution_buckets": "96x96x16"}, "resolution_buckets", "the nearest is"),
     ("preprocess", {"resolution_buckets": "big"}, "resolution_buckets", "for example"),
     ("preprocess", {"dataset_path": "gone.csv"}, "dataset_path", "gone.csv: no such file"),

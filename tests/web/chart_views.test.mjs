@@ -65,3 +65,23 @@ test("held-out losses have steps of their own, and the best one is marked", () =
   assert.deepEqual(held.steps({ ...line, heldOut: null }), []);
   assert.deepEqual(look("Loss").steps(line), [3]);
 });
+
+test("how far a model has moved is drawn in per cent, of runs that measured it", () => {
+  const old = { steps: [0, 20], loss: [3, 1], average_loss: [null, null], best: { step: 20 } };
+  const heldOut = { ...old, moved: [0, 0.25], moved_without_prompt: [0, 0.034] };
+  const line = { columns: columnsOf(SILENT), colour: "blue", heldOut };
+  const view = look("Moved");
+  const [without, captions] = view.curves(line, true, COLOURS);
+  assert.deepEqual([without.name, without.values, without.marked], ["without prompt", [0, 0.034], 20]);
+  assert.deepEqual([captions.name, captions.values, captions.colour], ["with captions", [0, 0.25], "orange"]);
+  assert.equal(view.read(line.columns, 1, line), "moved without prompt 3.4 %, moved with captions 25 %");
+  assert.equal(view.label(0.1), "10 %");
+  assert.deepEqual(view.steps(line), [0, 20]);
+  const silent = { ...line, heldOut: { ...heldOut, moved_without_prompt: [null, null] } };
+  assert.deepEqual(view.curves(silent, true, COLOURS).map(({ name }) => name), ["with captions"]);
+  assert.equal(view.read(line.columns, 1, silent), "moved with captions 25 %");
+  for (const none of [null, old, { ...heldOut, moved: [null, null] }]) {
+    assert.deepEqual(view.curves({ ...line, heldOut: none }, true, COLOURS), []);
+    assert.deepEqual(view.steps({ ...line, heldOut: none }), []);
+  }
+});

@@ -34,3 +34,9 @@ class DataConfig(Section):
         ge=0,
         le=10_000,
     )
+    prior_data_root: str | None = option(
+        None,
+        "Prior preservation: a second preprocessed data set, of clips as the base model makes them without what is to "
+        "be learned. Each step also trains on as many of them; see optimization.prior_weight. Empty: none.",
+        advanced=True,
+    )

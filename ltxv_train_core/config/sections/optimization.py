@@ -144,6 +144,41 @@ class OptimizationConfig(Section):
         advanced=True,
     )
 
+    preservation: Literal["none", "blank_prompt", "differential_output"] = option(
+        "none",
+        "Keeps what the base model predicts without what is to be learned, as a second target of each step. blank_prompt: "
+        "for the empty caption. differential_output: for the caption with preservation_class in place of the trigger "
+        "word. Steps take about twice as long. For LoRAs.",
+        advanced=True,
+    )
+    preservation_weight: float = option(
+        1.0,
+        "Weight of the preservation loss beside the training loss.",
+        gt=0.0,
+        le=100.0,
+        step=0.01,
+        advanced=True,
+    )
+    preservation_trigger: str = option(
+        "",
+        "The word that differential_output replaces in each caption. Empty: the trigger word that the data set was "
+        "preprocessed with.",
+        advanced=True,
+    )
+    preservation_class: str = option(
+        "",
+        "What differential_output writes in its place: what the model would call it, such as dog for a certain dog.",
+        advanced=True,
+    )
+    prior_weight: float = option(
+        1.0,
+        "Weight of the loss of the clips in data.prior_data_root.",
+        gt=0.0,
+        le=100.0,
+        step=0.01,
+        advanced=True,
+    )
+
     @property
     def finds_its_rate(self) -> bool:
         """Whether `learning_rate` is a factor on what the optimizer finds."""
@@ -162,6 +197,20 @@ class OptimizationConfig(Section):
             raise ValueError(
                 f"release_gradients: optimizer_type {self.optimizer_type} needs all gradients together; choose adamw, "
                 "adamw8bit or adafactor, or switch release_gradients off"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_preserve(self) -> "OptimizationConfig":
+        if self.preservation == "differential_output" and not self.preservation_class.strip():
+            raise ValueError(
+                "preservation differential_output: preservation_class is empty; write what stands in place of the trigger "
+                "word, such as dog, or choose blank_prompt"
+            )
+        if self.preservation != "none" and self.release_gradients:
+            raise ValueError(
+                f"preservation {self.preservation}: adds a second backward pass, and release_gradients moves weights in "
+                "each; switch one of them off"
             )
         return self
 

@@ -20,8 +20,10 @@ from ...runs.folder import RunFolder
 from ...runs.held_out_file import HeldOutLosses
 from ...storage.atomic import write_text
 from ...units import byte_size, duration
+from ...voice.file import Voice, read_voice
 from .drawing import Curve, Drawing, draw
 from .samples import Samples, samples_of
+from .voice import embedded_picture
 
 TEMPLATE = "page.html"
 _POINTS = 600
@@ -34,8 +36,11 @@ class RunPage:
     title: str
     facts: tuple[tuple[str, str], ...]
     best: str | None
+    voice: Voice | None
+    voice_picture: str | None
     loss: Drawing | None
     held_out: Drawing | None
+    moved: Drawing | None
     samples: Samples
     data: tuple[str, ...]
     options: tuple[tuple[str, str], ...]
@@ -71,6 +76,7 @@ def page_of(run: RunFolder) -> RunPage:
     config, metrics, measured = run.configuration(), run.metrics(), run.held_out()
     shared = shareable(config)
     best = best_step(measured)
+    voice = read_voice(run)
     columns = curves(metrics, _POINTS)
     state = run.written_state()
     steps = state.steps if state else config.optimization.steps
@@ -94,8 +100,11 @@ def page_of(run: RunFolder) -> RunPage:
         title=run.label().title or run.name,
         facts=tuple(facts),
         best=best.text if best else None,
+        voice=voice,
+        voice_picture=embedded_picture(run) if voice else None,
         loss=draw(list(_losses(columns)), steps),
         held_out=draw(list(_held_out(measured)), steps, best.step if best else None),
+        moved=draw(list(_moved(measured)), steps, best.step if best else None),
         samples=samples_of(run, prompts, best.step if best else None),
         data=_data_lines(config),
         options=tuple(_changed(shared)),
@@ -117,6 +126,17 @@ def _losses(columns: Curves) -> Iterator[Curve]:
 def _held_out(measured: list[HeldOutLosses]) -> Iterator[Curve]:
     yield Curve("held-out clips", "smooth", [(each.step, each.loss) for each in measured])
     yield Curve("averaged weights", "video", [(each.step, each.average_loss) for each in measured])
+
+
+def _moved(measured: list[HeldOutLosses]) -> Iterator[Curve]:
+    """How far predictions are from the base's, in per cent."""
+    for name, kind, shares in (
+        ("with captions", "smooth", [each.moved for each in measured]),
+        ("without prompt", "video", [each.moved_without_prompt for each in measured]),
+    ):
+        steps = [each.step for each in measured]
+        values = [None if share is None else 100 * share for share in shares]
+        yield Curve(name, kind, list(zip(steps, values, strict=True)))
 
 
 def _data_lines(config: TrainingConfig) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """What would stop a run, found before anything is loaded."""
 
+from functools import partial
+
 from ... import trackers
 from ...config import TrainingConfig, ignored
 from ...datasets.dataset import TrainingDataset
@@ -12,6 +14,7 @@ from ...publish import hub
 from ...storage.paths import as_path
 from ...strategies import STRATEGIES
 from ..capabilities import unavailable_here
+from ..preservation import preservation_problems
 from .attempts import attempted
 from .model import model_notes, strangers, usable_model
 from .paths import lacks_model_paths, missing_paths, require_paths_allowed
@@ -107,17 +110,23 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
     model = dataset = None
     if not lacks_model_paths(base):
         has_samples = bool(validation.prompts and validation.interval)
-        model = attempted(lambda: usable_model(base, config.acceleration, has_samples), found)
-    if data_folder(as_path(data.preprocessed_data_root)).exists():
+        encodes = config.optimization.preservation == "differential_output"
+        model = attempted(
+            lambda: usable_model(base, config.acceleration, has_samples, encodes), found
+        )
+    roots = [data.preprocessed_data_root, *filter(None, [data.prior_data_root])]
+    if all(data_folder(as_path(root)).exists() for root in roots):
         strategy = STRATEGIES[config.conditioning.mode]
         dataset = attempted(lambda: strategy.open_data(config), found)
     if model is not None:
         found += unusable_with(validation, model)
     if dataset is not None:
         found += unusable_references(validation, dataset)
+        found += preservation_problems(config.optimization, dataset)
     if model is not None and dataset is not None:
         allow = data.allow_other_encoders
-        found += attempted(lambda: strangers(dataset, model, allow), found) or []
+        for part in filter(None, [dataset, dataset.prior]):
+            found += attempted(partial(strangers, part, model, allow), found) or []
     found += [
         *unusable_targets(config),
         *unusable_start(config, report),

@@ -12,7 +12,10 @@ from ...storage.paths import as_path
 
 
 def usable_model(
-    model: ModelConfig, acceleration: AccelerationConfig, has_samples: bool
+    model: ModelConfig,
+    acceleration: AccelerationConfig,
+    has_samples: bool,
+    encodes_captions: bool = False,
 ) -> Model | None:
     """Looks at a model's parts, those that this run needs, without downloading or loading them.
 
@@ -30,6 +33,8 @@ def usable_model(
     if has_samples:
         streams = source.family.streams.values()
         source.require(*dict.fromkeys(stream.encoder for stream in streams), TEXT_ENCODER)
+    if encodes_captions:
+        source.require(TEXT_ENCODER)
     return source
 
 

@@ -1,7 +1,6 @@
 """The paths that a configuration names."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from ...config import PART_SOURCES, SAMPLE_MEDIA, ModelConfig, TrainingConfig, ValidationConfig
 from ...config.redact import is_path
@@ -17,7 +16,7 @@ def missing_paths(config: TrainingConfig) -> list[str]:
     """Paths of the configuration that don't exist on this machine."""
     found = (
         *_model_paths(config.model),
-        ("data.preprocessed_data_root", str(_data(config))),
+        *_data(config),
         *_sample_paths(config.validation),
     )
     return [
@@ -45,15 +44,19 @@ def require_paths_allowed(config: TrainingConfig) -> None:
     for path in (model.load_checkpoint, *media):
         if path is not None:
             policy().require_read(as_path(path))
-    policy().require_read(_data(config))
+    for _, folder in _data(config):
+        policy().require_read(as_path(folder))
 
 
 def exists(path: str) -> bool:
     return as_path(path).exists()
 
 
-def _data(config: TrainingConfig) -> Path:
-    return data_folder(as_path(config.data.preprocessed_data_root))
+def _data(config: TrainingConfig) -> Iterator[tuple[str, str]]:
+    for name in ("preprocessed_data_root", "prior_data_root"):
+        root = getattr(config.data, name)
+        if root:
+            yield f"data.{name}", str(data_folder(as_path(root)))
 
 
 def _model_paths(model: ModelConfig) -> Iterator[tuple[str, str]]:

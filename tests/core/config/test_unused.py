@@ -56,6 +56,21 @@ def test_defaults_are_no_ones_wish():
             "flow_matching.min_snr_gamma",
             "loss_weighting is cosmap",
         ),
+        (
+            {"optimization": {"preservation_weight": 2}},
+            "optimization.preservation_weight",
+            "preservation is none",
+        ),
+        (
+            {"optimization": {"preservation": "blank_prompt", "preservation_class": "dog"}},
+            "optimization.preservation_class",
+            "preservation is blank_prompt",
+        ),
+        (
+            {"optimization": {"prior_weight": 2}},
+            "optimization.prior_weight",
+            "prior_data_root is not set",
+        ),
         ({"checkpoints": {"keep_last_n": 2}}, "checkpoints.keep_last_n", "interval is not set"),
         ({"trackers": {"entity": "ada"}}, "trackers.entity", "trackers.wandb is off"),
         (

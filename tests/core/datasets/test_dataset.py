@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltxv_train_core.datasets.dataset import TrainingDataset, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.families.open import MINIATURE

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from ltxv_train_core.config import TrainingConfig, build
-from ltxv_train_core.datasets.dataset import TrainingDataset, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.training.trainer import train
 

@@ -11,7 +11,8 @@ import torch
 
 from ltxv_train_core.cli import main
 from ltxv_train_core.datasets import pt_files
-from ltxv_train_core.datasets.dataset import TrainingDataset, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.export import export_reference
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.events import Notice, StepCompleted

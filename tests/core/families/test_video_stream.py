@@ -50,10 +50,12 @@ def test_plain_positions_are_those_of_the_diffusers_model():
 def test_references_are_causal_whatever_the_model():
     fps = torch.tensor([25.0])
     assert torch.equal(
-        VideoStream(causal=False).reference_positions(SIZE, fps), positions(SIZE, fps, causal=True)
+        VideoStream(causal=False).reference_positions(SIZE, SIZE, fps),
+        positions(SIZE, fps, causal=True),
     )
     assert not torch.equal(
-        VideoStream(causal=False).reference_positions(SIZE, fps), positions(SIZE, fps, causal=False)
+        VideoStream(causal=False).reference_positions(SIZE, SIZE, fps),
+        positions(SIZE, fps, causal=False),
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ltxv_train_core.datasets.dataset import TrainingDataset, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.events import StepCompleted

@@ -1,9 +1,14 @@
 import pytest
 
 from ltxv_train_core.errors import ConfigurationError, DataError
-from ltxv_train_core.geometry import Grid
+from ltxv_train_core.geometry import Grid, VideoSize
 from ltxv_train_core.media.info import MediaInfo
-from ltxv_train_core.preprocessing.buckets import choose_bucket, read_buckets
+from ltxv_train_core.preprocessing.buckets import (
+    BucketSet,
+    choose_bucket,
+    filled_size,
+    read_buckets,
+)
 
 GRID = Grid(spatial=32, temporal=8)
 
@@ -135,3 +140,55 @@ def test_what_is_no_budget_is_refused():
         read_buckets("auto:768x448x90", GRID)
     with pytest.raises(ConfigurationError, match="WIDTHxHEIGHTxFRAMES"):
         read_buckets("auto:", GRID)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(800, 500, 100)], "768x448x89"),  # the bucket itself
+        ([(700, 500, 100)], "672x448x89"),
+        ([(800, 300, 100)], "768x288x89"),
+        ([(800, 500, 60)], "768x448x57"),
+        ([(800, 500, 100), (100, 400, 30)], "96x384x25"),
+        ([(800, 500, 9)], "768x448x9"),
+        ([(800, 500, 8)], None),
+        ([(31, 500, 100)], None),
+        ([(800, 31, 100)], None),
+    ],
+)
+def test_a_size_that_all_clips_fill_is_the_bucket_made_smaller(sizes, expected):
+    (bucket,) = read_buckets("768x448x89", GRID)[0].sizes
+    found = filled_size(bucket, [video(*each) for each in sizes], GRID)
+    assert (found and str(found)) == expected
+
+
+def test_images_fill_a_single_frame():
+    (bucket,) = read_buckets("64x64x1", GRID)[0].sizes
+    image = MediaInfo(100, 90, 1, 25.0, True)
+    assert str(filled_size(bucket, [image], GRID)) == "64x64x1"
+    assert filled_size(bucket, [image, video(100, 90, 1)], GRID) is None
+
+
+def test_of_two_clips_the_smaller_area_is_named_and_the_shape_next_to_it():
+    buckets = read_buckets("640x384x9;256x640x9;384x384x9;96x96x9", GRID)
+    with pytest.raises(DataError, match=r"too small: 96x64 with 20 frames") as raised:
+        choose_bucket(buckets, video(96, 64, 20), video(80, 128, 20))
+    assert "enlarged for 96x96x9 and 384x384x9, the nearest of 4 buckets" in str(raised.value)
+
+
+def test_crops_count_in_steps_that_are_rounded_to_the_nearest():
+    sizes = (VideoSize(800, 768, 25), VideoSize(768, 768, 9))
+    square = video(832, 832, 100)
+    assert choose_bucket((BucketSet(sizes, crop_step=0.05),), square) == sizes[1], "4 % is a step"
+    assert choose_bucket((BucketSet(sizes, crop_step=0.1),), square) == sizes[0], "4 % is none"
+
+
+def test_enlargements_compare_in_percents():
+    def chosen(*sizes):
+        sets = (BucketSet(sizes),)
+        return choose_bucket(sets, video(499, 499, 100), allow_upscaling=True)
+
+    small = VideoSize(500, 500, 9)
+    for side, is_taken in ((501, True), (520, False)):  # 0.4 and 4.2 %, beside 0.2 %
+        longer = VideoSize(side, side, 25)
+        assert chosen(longer, small) == (longer if is_taken else small)

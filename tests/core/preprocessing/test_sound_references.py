@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.cached_tensors import stream_forms
-from ltxv_train_core.datasets.dataset import batches
 from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.errors import ConfigurationError, DataError

@@ -53,7 +53,15 @@ def run(tmp_path):
                 StepCompleted(step, 40, 1 / step, 1e-3, 0.5, 0.5, 1.0, memory_bytes=3 * 2**30)
             )
         for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
-            folder.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,))))
+            folder.append_held_out(
+                HeldOutLosses(
+                    step,
+                    (0.5,),
+                    ((loss,), (loss + 0.5,)),
+                    moved=step / 80,
+                    moved_without_prompt=step / 160,
+                )
+            )
         writer.move("finished", step=40)
     yaml_file.save(build(TrainingConfig, sections), folder.config_file)
     folder.write_label(Label.of("Stripes & <i>more</i>", "secret-note"))
@@ -74,6 +82,9 @@ def test_it_says_what_came_of_the_run_and_how(run):
         "0:00:20, 0.5 s a step",
         "3 GiB",
         "Best step 20: held-out loss 1.2500, 61.5 % below the first measured",
+        "Without a prompt it has moved 12 % from its base (with captions 25 %)",
+        "How far the model has moved from its base, in per cent",
+        "without prompt",
         "<th>lora.rank</th><td>8</td>",
         "base.safetensors",
         "not on this machine any more",

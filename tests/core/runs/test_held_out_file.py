@@ -1,6 +1,7 @@
 """What was measured on held-out clips, on the disk, and which step is best by it."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,6 +36,8 @@ def test_lines_are_read_back(tmp_path):
         {"video": ((1.0, 2.0), (3.0, 4.0))},
         ((1.0, 1.0), (2.0, 2.0)),
         0.5,
+        0.25,
+        0.034,
     )
     append_losses(file, first)
     append_losses(file, losses(10, 1.0, 2.0))
@@ -89,6 +92,38 @@ def test_a_rise_that_one_clip_makes_is_no_overfitting():
 def test_of_equal_steps_the_earliest_and_of_none_none():
     assert best_step(curve((2, 2), (2, 2))).step == 0
     assert best_step([]) is None
+
+
+def test_lines_of_earlier_versions_are_read_and_say_nothing_of_it(tmp_path):
+    file = tmp_path / "held_out.jsonl"
+    file.write_text(
+        '{"step": 3, "levels": [0.5], "clips": [[1.0]], "seconds": 1}', encoding="utf-8"
+    )
+    (found,) = read_losses(file)
+    assert (found.moved, found.moved_without_prompt, found.moved_text) == (None, None, "")
+    assert "Without a prompt" not in best_step([found]).text
+    for number in ("NaN", "1e308"):
+        file.write_text(
+            f'{{"step": 3, "levels": [0.5], "clips": [[1.0]], "moved_without_prompt": {number}}}',
+            encoding="utf-8",
+        )
+        assert read_losses(file) == []
+
+
+def test_how_far_it_has_moved_is_said_and_named_at_the_best_step_where_it_is_far():
+    moved = [replace(each, moved=0.25, moved_without_prompt=0.034) for each in curve((4,), (2,))]
+    assert moved[1].moved_text == "moved with captions: 25 %, without prompt: 3.4 %"
+    assert (best_step(moved).moved_without_prompt, best_step(moved).forgets) == (0.034, False)
+    far = [
+        replace(each, moved_without_prompt=share)
+        for each, share in zip(moved, (0.0, 0.1), strict=True)
+    ]
+    assert best_step(far).text.endswith(
+        "Without a prompt it has moved 10 % from its base (with captions 25 %): what the base could is changed too. "
+        "Use an earlier step, a lower strength, or optimization.preservation"
+    )
+    unknown = replace(moved[0], moved_without_prompt=None)
+    assert unknown.moved_text.endswith("not measured, the data set has no empty caption)")
 
 
 @pytest.mark.parametrize("number", ["1e308", "NaN", "Infinity", "-1e99"])

@@ -7,7 +7,8 @@ import torch
 
 from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.datasets.dataset import Batch, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser

@@ -71,6 +71,7 @@ def test_runs_are_ranked_bad_ones_end_early_and_all_of_it_goes_on(config, tmp_pa
     assert "step 1 " not in seen.err, "nothing is trained again"
 
 
+@pytest.mark.long
 def test_a_stopped_sweep_goes_on_where_it_was(config):
     control, made = Control(), []
 
@@ -90,6 +91,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(config):
     assert result.missing == 0
 
 
+@pytest.mark.long
 def test_a_run_that_can_not_be_trained_is_a_line_of_the_table(config):
     result, _ = run_sweep(config(), 'lora.target_modules: ["attn1.to_q"], [nothing_like_it]')
     assert [trial.outcome for trial in result.trials] == ["finished", "failed"]
@@ -98,6 +100,7 @@ def test_a_run_that_can_not_be_trained_is_a_line_of_the_table(config):
     assert "| 2 | " in result.text.splitlines()[3]
 
 
+@pytest.mark.long
 def test_to_the_end_every_run_makes_all_its_steps(config):
     vary = VARY.replace("1e-3, ", "")
     whole, _ = run_sweep(config(), f"{vary}, 2e-12", ends_early=False)

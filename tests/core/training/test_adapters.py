@@ -25,6 +25,11 @@ ADAPTERS = {
     "oft": {"rank": 8},
 }
 parametrize = pytest.mark.parametrize("adapter", ADAPTERS)
+one_quickly = pytest.mark.parametrize(
+    "adapter",
+    [each if each == "dora" else pytest.param(each, marks=pytest.mark.long) for each in ADAPTERS],
+)
+"""All of them, but for one among the long tests."""
 SHORT = {"steps": 3, "batch_size": 1, "learning_rate": 1e-2}
 
 
@@ -38,7 +43,7 @@ def same(ours, theirs) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
 
 
-@parametrize
+@one_quickly
 def test_a_stopped_run_goes_on_to_the_same_bytes(training_config, tmp_path, adapter):
     options = sections(adapter)
     if adapter != "oft":
@@ -59,7 +64,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(training_config, tmp_path, adap
     assert (told["adapter"], told["rank"], told["alpha"]) == (adapter, rank, "8")
 
 
-@parametrize
+@one_quickly
 def test_it_learns_and_a_run_goes_on_from_its_file(training_config, adapter):
     options = sections(adapter)
     result, _, notices = run(training_config(**options))
@@ -74,7 +79,7 @@ def test_it_learns_and_a_run_goes_on_from_its_file(training_config, adapter):
         assert torch.allclose(layer.added(base), after[name].added(base), atol=1e-5)
 
 
-@parametrize
+@one_quickly
 @pytest.mark.parametrize(
     "acceleration",
     [
@@ -113,7 +118,7 @@ def test_two_processes_are_one_with_both_clips(training_config, tmp_path, adapte
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
 
 
-@parametrize
+@one_quickly
 def test_video_and_sound(root, tmp_path, adapter):
     options = sections(adapter)
     whole, _, _ = run(configured(root, tmp_path / "whole", **options))

@@ -96,7 +96,7 @@ def test_the_average_is_measured_too(training_config):
 
 @pytest.mark.parametrize(
     ("interval", "steps", "ema", "clips"),
-    [(1000, 4000, None, 18), (1000, 4000, 0.9, 9), (10, 4000, None, 4), (None, 40_000, None, 50)],
+    [(1000, 4000, None, 11), (1000, 4000, 0.9, 6), (10, 4000, None, 4), (None, 40_000, None, 45)],
 )
 def test_as_many_clips_as_three_per_cent_of_the_time_allow(
     training_config, stripes_data, interval, steps, ema, clips

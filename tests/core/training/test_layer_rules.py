@@ -50,7 +50,16 @@ def test_the_first_step_of_adamw_is_as_long_as_each_layers_rate(training_config)
     assert metrics.learning_rate == pytest.approx(1e-4), "that of the configuration is told"
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "adamw_schedulefree", "adamw8bit"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adamw",
+        *(
+            pytest.param(each, marks=pytest.mark.long)
+            for each in ("adafactor", "adamw_schedulefree", "adamw8bit")
+        ),
+    ],
+)
 def test_a_stopped_run_goes_on_to_the_same_bytes(training_config, tmp_path, optimizer):
     options = sections(optimizer_type=optimizer)
     whole, _, _ = run(training_config(**options))

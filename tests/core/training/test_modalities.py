@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import TrainingConfig
-from ltxv_train_core.datasets.dataset import Batch, batches
+from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.errors import ConfigurationError, LTXVTrainError

@@ -124,7 +124,7 @@ def test_a_lora_is_written_in_its_format_and_forms(load, tmp_path, dtype, traini
 def test_the_format_of_what_is_no_lora_is_not_the_wanted_one(training_config, tmp_path):
     config, path = training_config(), tmp_path / "x.safetensors"
     assert not has_wanted_dtype(config, path)
-    save_file({"a": torch.zeros(1)}, path)
+    save_file({"a.alpha": torch.zeros(1)}, path)
     assert not has_wanted_dtype(config, path)
     path.write_bytes(b"torn")
     assert not has_wanted_dtype(config, path)
