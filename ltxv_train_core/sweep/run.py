@@ -221,7 +221,8 @@ def variant(config: TrainingConfig, values: dict[str, Any]) -> TrainingConfig:
 
 
 def _folder(config: TrainingConfig, *how: object) -> Path:
-    key = sha256_json([config.model_dump(mode="json"), *map(str, how)])[:12]
+    # Without defaults: options of later versions leave the folder where it is, so that a sweep goes on.
+    key = sha256_json([config.model_dump(mode="json", exclude_defaults=True), *map(str, how)])[:12]
     return as_path(config.output_dir) / FOLDER / f"{config.name}-{key}"
 
 

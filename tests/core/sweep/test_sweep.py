@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ltxv_train_core.cli import main
-from ltxv_train_core.config import yaml_file
+from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.errors import Cancelled, ConfigurationError
 from ltxv_train_core.events import Control, Notice, StepCompleted
 from ltxv_train_core.runs import RunFolder
@@ -165,6 +165,17 @@ def test_a_damaged_record_of_a_sweep_is_made_anew(damage):
     assert Trial.read(written) == trial
     with pytest.raises((ValueError, TypeError)):
         Trial.read(written | damage)
+
+
+def test_an_option_of_a_later_version_leaves_a_sweep_where_it_is(config):
+    class Later(TrainingConfig):
+        later: int = 0
+
+    vary = "lora.rank: 4"
+    short = config(optimization={"steps": 1, "batch_size": 1, "scheduler_type": "constant"})
+    _, folder = run_sweep(short, vary)
+    dumped = short.model_dump(mode="json", exclude_unset=True)
+    assert run_sweep(Later.model_validate(dumped), vary)[1] == folder
 
 
 def test_less_than_no_runs_are_refused(config):
