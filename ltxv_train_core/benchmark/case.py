@@ -71,6 +71,8 @@ class Case:
         """
         given = sections_of(self.options)
         acceleration = {"compile_with_inductor": False} | given.get("acceleration", {})
+        if "blocks_to_offload" in acceleration:  # all of those that are run
+            acceleration["blocks_to_offload"] = self.blocks
         optimization = {"steps": 1000, "batch_size": self.batch_size}
         values = {
             "data": {"preprocessed_data_root": str(data)},

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 
-from ..config import ModelConfig, TrainingConfig
+from ..config import PART_SOURCES, ModelConfig, TrainingConfig
 from ..errors import ConfigurationError
 from ..recipes.names import EFFORTS, GOALS
 from ..storage.atomic import write_text
@@ -19,8 +19,9 @@ def add_parsers(parsers: Parsers) -> None:
     )
     parser.add_argument("dataset", metavar="DATASET", help="a preprocessed data set")
     parser.add_argument("--model-source", required=True, metavar="SOURCE")
-    for part in ("text-encoder-source", "vae-source"):
-        parser.add_argument(f"--{part}", metavar="SOURCE", help="if the model has none")
+    for part in PART_SOURCES:
+        flag = f"--{part.replace('_', '-')}"
+        parser.add_argument(flag, metavar="SOURCE", help="if the model has none")
     parser.add_argument("--goal", choices=GOALS, default="style")
     parser.add_argument("--effort", choices=EFFORTS, default="normal")
     parser.add_argument("--card", type=int, metavar="GB", help="by default this machine's")
@@ -46,11 +47,7 @@ def run_recipe(args: Namespace) -> int:
             [f"--output {args.output}: there is such a file; give another name, or delete it"]
         )
     device = default_device()
-    sources = {
-        "model_source": args.model_source,
-        "text_encoder_source": args.text_encoder_source,
-        "vae_source": args.vae_source,
-    }
+    sources = {name: getattr(args, name) for name in ("model_source", *PART_SOURCES)}
     text = recipe_file(
         propose(
             RecipeRequest(

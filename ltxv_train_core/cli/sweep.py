@@ -1,13 +1,16 @@
 """The command that trains runs which differ in a few options, and ranks them."""
 
+import logging
 from argparse import Namespace
 
-from ..config import yaml_file
 from ..storage.paths import as_path
 from ..sweep.search import METHODS
+from . import configurations
 from .exit_codes import OK
 from .parsers import Parsers
 from .terminal import run
+
+logger = logging.getLogger(__name__)
 
 
 def add_parsers(parsers: Parsers) -> None:
@@ -43,7 +46,7 @@ def run_sweep(args: Namespace) -> int:
     """Prints the table, and where it lies."""
     from ..sweep.run import run_sweep as sweep
 
-    config = yaml_file.load(args.config, args.set)
+    config = configurations.load(args.config, args.set, logger.warning)
     found, folder = run(
         lambda report, stop: sweep(
             config,

@@ -1,19 +1,16 @@
 """What is said of a path that leads to nothing: where it was looked for, and what is like it there."""
 
 import difflib
-import os
-import re
 from itertools import islice
 from pathlib import Path
 
 from ..errors import cut
+from ..storage.paths import only_of_windows
 from .policy import policy
 
 # A folder of a million files must not make an error slow.
 MOST_NAMES = 10_000
 ALIKE = 3
-_OF_WINDOWS = re.compile(r"(?:.*/)?([A-Za-z]:[\\/].*|\\\\[^\\]+\\.*)", re.DOTALL)
-"""A drive's letter, or a share of a network, behind the folder in which it was looked for."""
 _LONGEST_PATH, _LONGEST_NAME = 300, 60
 
 
@@ -25,9 +22,9 @@ def no_such_path(path: Path, kind: str = "file") -> str:
     Args:
         kind: what should be there: "file", "folder", "file or folder".
     """
-    if os.sep == "/" and (windows := _OF_WINDOWS.fullmatch(str(path))):
+    if windows := only_of_windows(str(path)):
         return (
-            f"{cut(windows[1], _LONGEST_PATH)}: no such {kind}: this is a path of Windows, and this machine runs "
+            f"{cut(windows, _LONGEST_PATH)}: no such {kind}: this is a path of Windows, and this machine runs "
             "another system; write where it lies here"
         )
     folder = path.parent

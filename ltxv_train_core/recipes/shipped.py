@@ -41,4 +41,6 @@ def shipped_recipes() -> dict[str, RecipeRequest]:
 def recipe_file(proposal: Proposal) -> str:
     """A proposal as a YAML file, with its reasons in comments."""
     lines = [proposal.summary, proposal.memory_line, *proposal.reasons]
+    # A prompt or a folder may hold ends of lines, behind which a comment would be YAML.
+    lines = [" ".join(line.splitlines()) for line in lines]
     return "".join(f"# {line}\n" for line in lines) + "\n" + yaml_file.dump(proposal.configuration)

@@ -1,6 +1,7 @@
 """Paths as people write them and as systems bear them, and what lies below a folder."""
 
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from ..errors import DataError
 WINDOWS_MAX_PATH = 259
 # A wrong folder, such as a drive's root, ends in seconds.
 MOST_FILES = 200_000
+_OF_WINDOWS = re.compile(r"(?:.*/)?([A-Za-z]:[\\/].*|\\\\[^\\]+\\.*)", re.DOTALL)
 TEMPORARY_CHARACTERS = len("..12345678.part")
 """What the name of a file that is being written has more."""
 
@@ -104,6 +106,12 @@ def from_either_system(path: Path, root: Path) -> Path:
         return path
     with_slashes = Path(str(path).replace("\\", "/"))
     return with_slashes if os.path.lexists(root / with_slashes) else path
+
+
+def only_of_windows(path: str) -> str | None:
+    """What of a path leads somewhere on Windows alone: from a drive's letter or a network's share on. None on Windows."""
+    found = None if os.sep == "\\" else _OF_WINDOWS.fullmatch(path)
+    return found[1] if found else None
 
 
 def unquoted(path: str) -> str:

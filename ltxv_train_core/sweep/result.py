@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -36,6 +36,18 @@ class Trial:
     outcome: Outcome
     measured: tuple[tuple[int, float], ...]
     text: str = ""
+
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> "Trial":
+        """One of `sweep.json`. Raises ValueError, TypeError or KeyError for what was never written there."""
+        measured = tuple((step, loss) for step, loss in record["measured"])
+        kinds = {"number": int, "values": dict, "run": str, "text": str}
+        numbers = all(type(step) is int and type(loss) is float for step, loss in measured)
+        if not numbers or any(type(record[name]) is not kind for name, kind in kinds.items()):
+            raise ValueError("no run of a sweep")
+        if record["outcome"] not in get_args(Outcome):
+            raise ValueError("no outcome of a run")
+        return cls(**{**record, "measured": measured})
 
     @property
     def best(self) -> tuple[int, float]:

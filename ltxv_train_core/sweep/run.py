@@ -221,7 +221,8 @@ def variant(config: TrainingConfig, values: dict[str, Any]) -> TrainingConfig:
 
 
 def _folder(config: TrainingConfig, *how: object) -> Path:
-    key = sha256_json([config.model_dump(mode="json"), *map(str, how)])[:12]
+    # Without defaults: options of later versions leave the folder where it is, so that a sweep goes on.
+    key = sha256_json([config.model_dump(mode="json", exclude_defaults=True), *map(str, how)])[:12]
     return as_path(config.output_dir) / FOLDER / f"{config.name}-{key}"
 
 
@@ -231,10 +232,7 @@ def _recorded(folder: Path) -> dict[int, Trial]:
         record = read_json(folder / "sweep.json", LARGEST_RECORD_BYTES)
         if record.get("format") != FORMAT:
             return {}
-        trials = [
-            Trial(**{**each, "measured": tuple(map(tuple, each["measured"]))})
-            for each in record["trials"]
-        ]
+        trials = [Trial.read(each) for each in record["trials"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
     return {trial.number: trial for trial in trials if trial.outcome != "failed"}

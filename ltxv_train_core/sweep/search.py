@@ -64,6 +64,8 @@ class Grid:
                     for name in ranges
                 ]
             )
+        if trials < 0:
+            raise ConfigurationError([f"trials: {trials}: expected 0 for all, or more"])
         names = [each.name for each in space]
         combined = itertools.product(*(each.values for each in space))
         found = list(itertools.islice(combined, MOST_TRIALS + 1))

@@ -143,6 +143,17 @@ def test_wrong_values_are_told_together_before_anything_runs(capsys):
     assert main(["benchmark", "NO_MODEL", "--sizes", SIZE]) == 1
 
 
+def test_offload_takes_the_blocks_that_are_run(tmp_path):
+    given = ["LTXV_MINIATURE", "--sizes", SIZE, "--ranks", "4", "--steps", "1", "--blocks", "3"]
+    output = ["--options", "int4+offload", "--output", str(tmp_path)]
+    assert main(["benchmark", *given, *output]) == 0
+    (record,) = tmp_path.glob("*.json")
+    text = record.read_text(encoding="utf-8")
+    assert "the model has 3 blocks" not in text
+    (row,) = json.loads(text)["rows"]
+    assert row["outcome"] == "measured", row["text"]
+
+
 def test_options_are_joined():
     assert sections_of("none") == {}
     assert sections_of("checkpointing+offload+int8-quanto") == {

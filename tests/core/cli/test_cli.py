@@ -103,7 +103,9 @@ def test_check_finds_targets_that_match_no_layer_before_a_model_is_downloaded(
     targets = "lora.target_modules=[to_q, audio_attn1.to_k, norm_k]"
     assert main(["check", str(config_file), *words, targets]) == 2
     lines = capsys.readouterr().out
-    assert "lora.target_modules 'audio_attn1.to_k' matches no layer" in lines
+    # Of a file that isn't there nobody knows the family: LTX-2 has that layer.
+    told = "lora.target_modules 'audio_attn1.to_k' matches no layer" in lines
+    assert told == (source != "no.gguf")
     assert "lora.target_modules 'norm_k' names no linear layer" in lines
     main(["check", str(config_file), *words, "lora.target_modules=[to_q, ff.net.*, proj_in]"])
     assert "target_modules" not in capsys.readouterr().out

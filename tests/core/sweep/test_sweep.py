@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ltxv_train_core.cli import main
-from ltxv_train_core.config import yaml_file
+from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.errors import Cancelled, ConfigurationError
 from ltxv_train_core.events import Control, Notice, StepCompleted
 from ltxv_train_core.runs import RunFolder
@@ -144,6 +144,43 @@ def test_two_values_that_do_not_go_together_are_a_line_of_the_table(config):
     result, _ = run_sweep(config(**short), vary)
     assert [trial.outcome for trial in result.trials] == ["finished"] * 3 + ["failed"]
     assert "lora_plus_ratio 4" in result.trials[3].text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"measured": [["a", "b"]]},
+        {"measured": [[1, None]]},
+        {"measured": [[1, 2.0, 3]]},
+        {"run": 5},
+        {"outcome": "x"},
+        {"number": "x"},
+        {"values": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_record_of_a_sweep_is_made_anew(damage):
+    trial = Trial(0, {"lora.rank": 4}, "run", "finished", ((1, 0.5),))
+    written = json.loads(json.dumps(SweepResult((trial,), 10).as_json()["trials"][0]))
+    assert Trial.read(written) == trial
+    with pytest.raises((ValueError, TypeError)):
+        Trial.read(written | damage)
+
+
+def test_an_option_of_a_later_version_leaves_a_sweep_where_it_is(config):
+    class Later(TrainingConfig):
+        later: int = 0
+
+    vary = "lora.rank: 4"
+    short = config(optimization={"steps": 1, "batch_size": 1, "scheduler_type": "constant"})
+    _, folder = run_sweep(short, vary)
+    dumped = short.model_dump(mode="json", exclude_unset=True)
+    assert run_sweep(Later.model_validate(dumped), vary)[1] == folder
+
+
+def test_less_than_no_runs_are_refused(config):
+    with pytest.raises(ConfigurationError, match="trials: -3: expected 0 for all"):
+        run_sweep(config(), "lora.rank: 4", trials=-3)
 
 
 def test_without_measurements_there_is_no_best_run():
