@@ -29,8 +29,17 @@ ROWS = {
     "LoRA 13B": 4,
     "Full fine-tune 2B": 6,
 }
-IC_LORA_ROWS = {"IC-LoRA from any ComfyUI graph": 0, "IC-LoRA 13B": 1}
-SOUND_ROWS = {"First LoRA with sound": 1}
+IC_LORA_ROWS = {
+    "IC-LoRA from any ComfyUI graph": 0,
+    "IC-LoRA 13B": 1,
+    "LTX-2.3 IC-LoRA with sound": 2,
+}
+SOUND_ROWS = {
+    "First LoRA with sound": 1,
+    "LTX-2.3 LoRA with sound": 2,
+    "LTX-2.3 LoRA from split files": 3,
+    "LTX-2.3 voice": 4,
+}
 SOUND_ROW_PX, SOUND_HEIGHT_PX = 252, 224
 """Of the picture with sound: frames, and below them waveforms and spectrogram."""
 

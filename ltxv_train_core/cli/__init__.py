@@ -15,6 +15,7 @@ from ..config import (
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
+from ..families.ltx2.miniature.tasks import WITH_SOUND
 from ..families.ltxv.miniature.tasks import DATASETS
 from ..gpu_check.names import NAMES
 from ..models.packages import drop_irrelevant_lines
@@ -122,7 +123,7 @@ def _gpu_check(parsers: Parsers) -> None:
 
 def _generate(parsers: Parsers) -> None:
     parser = parsers.add_parser("generate", help="write a demo data set")
-    parser.add_argument("name", choices=list(DATASETS))
+    parser.add_argument("name", choices=[*DATASETS, *WITH_SOUND])
     parser.add_argument("--output", type=as_path, required=True, metavar="DIR")
     parser.add_argument("--clips", type=int, default=None, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

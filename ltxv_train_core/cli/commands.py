@@ -18,6 +18,7 @@ from ..config import (
 )
 from ..errors import ConfigurationError
 from ..events import Progress, Reporter, StopSignal
+from ..families.ltx2.miniature.tasks import WITH_SOUND
 from ..gpu_check.names import NAMES
 from ..team import ALONE, Team
 from . import configurations
@@ -59,8 +60,10 @@ def run_demo(args: Namespace) -> int:
 
 def run_generate(args: Namespace) -> int:
     """Writes a demo data set and prints the path of its metadata."""
-    from ..families.ltxv.miniature.datasets import generate as write
+    from ..families.ltx2.miniature import datasets as heard
+    from ..families.ltxv.miniature import datasets as silent
 
+    write = heard.generate if args.name in WITH_SOUND else silent.generate
     options = {} if args.clips is None else {"clips": args.clips}
     dataset = run(
         lambda report, stop: write(

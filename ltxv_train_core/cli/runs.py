@@ -13,7 +13,7 @@ from .terminal import run
 
 def add_parsers(parsers: Parsers) -> None:
     """Adds `runs` with its actions."""
-    parser = parsers.add_parser("runs", help="list, resume, report on, or delete runs")
+    parser = parsers.add_parser("runs", help="list, resume, report on, listen to, or delete runs")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all runs with their states")
     listing.add_argument("--json", action="store_true", help="one line of JSON for each run")
@@ -27,10 +27,22 @@ def add_parsers(parsers: Parsers) -> None:
     report = actions.add_parser("report", help="write the page of a run, to be shared")
     report.add_argument("name", metavar="NAME", help="name of the run's folder")
     report.add_argument(
-        "--output", type=as_path, metavar="FILE", help="the HTML file; default: NAME.html"
+        "--output",
+        type=as_path,
+        metavar="FILE",
+        help="the HTML file, or a folder for it; default: NAME.html",
     )
     report.set_defaults(command=report_run)
-    for action in (listing, resume, delete, report):
+    voice = actions.add_parser("voice", help="say whether a run has learned the sound of its clips")
+    voice.add_argument("name", metavar="NAME", help="name of the run's folder")
+    voice.add_argument(
+        "--data",
+        type=as_path,
+        metavar="DATASET",
+        help="another preprocessed data set to compare with; default: the run's own",
+    )
+    voice.set_defaults(command=listen_to_run)
+    for action in (listing, resume, delete, report, voice):
         action.add_argument(
             "--in",
             dest="folder",
@@ -67,7 +79,21 @@ def report_run(args: Namespace) -> int:
     from ..publish.report.page import write_report
 
     run_folder = RunLibrary(args.folder).find(args.name)
-    print(write_report(run_folder, args.output or Path(f"{run_folder.name}.html")))
+    name = f"{run_folder.name}.html"
+    output = args.output or Path(name)
+    print(write_report(run_folder, output / name if output.is_dir() else output))
+    return OK
+
+
+def listen_to_run(args: Namespace) -> int:
+    """Compares the sound of a run's samples with its clips', and prints the sentence and the picture's path."""
+    from ..voice.file import picture_file
+    from ..voice.listen import listen_to
+
+    folder = RunLibrary(args.folder).find(args.name)
+    voice = run(lambda report, stop: listen_to(folder, args.data, report, stop))
+    print(voice.text)
+    print(picture_file(folder))
     return OK
 
 

@@ -7,7 +7,7 @@ from ..errors import shown
 from ..storage.reading import whole_number
 
 MOST_RANK, MOST_RATE = 1024, 1000.0
-_BLOCKS = re.compile(r"blocks?\s+(\d{1,4})(?:\s*-\s*(\d{1,4}))?(?:\s+(?P<rest>.+))?$")
+_BLOCKS = re.compile(r"blocks?\s+(\d{1,4})(?:\s*-\s*(\d{1,4}))?(?:\s+(?P<rest>.+))?$", re.ASCII)
 _FORM = "write 'PATTERN: rank N, rate X' or 'PATTERN: off', and 'blocks 0-9' before or instead of the pattern"
 
 

@@ -42,6 +42,13 @@ _NO_EQUAL: dict[tuple[str, str], tuple[Any, ...]] = {
 _IMPLIED = {("validation", "generate_audio"), ("validation", "generate_video")}
 """What samples show follows `conditioning.modalities`; `reference_downscale_factor` follows the data set."""
 _PRECISIONS = {"bfloat16": "bf16", "float32": "float32"}
+_PARTS = {
+    "flexible": {"name", "video", "audio"},
+    "text_to_video": {"name", "first_frame_conditioning_p", "with_audio", "audio_latents_dir"},
+    "video_to_video": {"name", "first_frame_conditioning_p", "reference_latents_dir"},
+}
+"""Options of each strategy."""
+_STREAM_PARTS = {"is_generated", "latents_dir", "conditions"}
 _FOLDERS = {"video": "latents", "audio": "audio_latents"}
 _REFERENCES = {"video": "reference_latents", "audio": "reference_audio_latents"}
 _MASKS = {"video": "video_masks", "audio": "audio_masks"}
@@ -94,7 +101,7 @@ def _precision(found: Values) -> None:
     options = found.get("checkpoints")
     if isinstance(options, dict) and "precision" in options:
         value = options.pop("precision")
-        options["lora_dtype"] = _PRECISIONS.get(value, value)
+        options["lora_dtype"] = _PRECISIONS.get(value, value) if isinstance(value, str) else value
 
 
 def _conditioning(strategy: Any, tell: Tell) -> Values:
@@ -102,33 +109,68 @@ def _conditioning(strategy: Any, tell: Tell) -> Values:
     if not isinstance(strategy, dict):
         raise ConfigurationError([f"{STRATEGY}: expected a section, found {shown(strategy)}"])
     name = strategy.get("name")
-    if name in ("text_to_video", "video_to_video"):
-        return _older(strategy)
-    if name != "flexible":
+    if not isinstance(name, str) or name not in _PARTS:
         raise ConfigurationError(
             [f"{STRATEGY}.name {shown(name)}: expected flexible, text_to_video or video_to_video"]
         )
+    _require_known(STRATEGY, strategy, _PARTS[name])
+    if name != "flexible":
+        return _older(strategy)
     streams = {
         each: strategy[each] for each in ("video", "audio") if strategy.get(each) is not None
     }
     if not streams or not all(isinstance(each, dict) for each in streams.values()):
         raise ConfigurationError([f"{STRATEGY}: expected the sections video, audio or both"])
     found: Values = {"modalities": _modalities(streams), "first_frame_conditioning_p": 0.0}
-    referenced = []
+    referenced: list[str] = []
     for stream, options in streams.items():
+        _require_known(f"{STRATEGY}.{stream}", options, _STREAM_PARTS)
         if (folder := options.get("latents_dir", _FOLDERS[stream])) != _FOLDERS[stream]:
             tell(_other_folder(f"{STRATEGY}.{stream}.latents_dir", folder))
-        for condition in options.get("conditions") or ():
+        kinds: list[Any] = []
+        for condition in _listed(f"{STRATEGY}.{stream}.conditions", options.get("conditions")):
+            kinds.append(condition.get("type") if isinstance(condition, dict) else None)
+            if kinds.count(kinds[-1]) > 1:
+                raise ConfigurationError(
+                    [
+                        f"{STRATEGY}.{stream}.conditions: {shown(kinds[-1])} stands there twice; keep one of them"
+                    ]
+                )
             if _condition(found, stream, condition, tell):
                 referenced.append(stream)
     found["mode"] = f"reference_{'_'.join(referenced)}" if referenced else "none"
     return found
 
 
+def _require_known(where: str, options: Values, known: set[str]) -> None:
+    """Raises for options that would be lost: a word that is misspelt changes what is trained."""
+    if unknown := [name for name in options if name not in known]:
+        raise ConfigurationError(
+            [
+                f"{where}.{name}: no such option; expected {', '.join(sorted(known))}"
+                for name in unknown
+            ]
+        )
+
+
+def _listed(where: str, value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ConfigurationError([f"{where}: expected a list, found {shown(value)}"])
+    return value
+
+
+def _switch(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigurationError([f"{where}: must be true or false (given: {shown(value)})"])
+    return value
+
+
 def _older(strategy: Values) -> Values:
     """Of the strategies that came before `flexible`."""
     is_paired = strategy["name"] == "video_to_video"
-    sound = strategy.get("with_audio", False) and not is_paired
+    sound = _switch(f"{STRATEGY}.with_audio", strategy.get("with_audio", False))
     return {
         "mode": "reference_video" if is_paired else "none",
         "modalities": "joint" if sound else "video",
@@ -137,7 +179,11 @@ def _older(strategy: Values) -> Values:
 
 
 def _modalities(streams: Values) -> str:
-    learned = [stream for stream, options in streams.items() if options.get("is_generated", True)]
+    learned = [
+        stream
+        for stream, options in streams.items()
+        if _switch(f"{STRATEGY}.{stream}.is_generated", options.get("is_generated", True))
+    ]
     if not learned:
         raise ConfigurationError(
             [f"{STRATEGY}: one of video and audio must have is_generated true"]
@@ -200,7 +246,7 @@ def _samples(found: Values, conditioning: Values, tell: Tell) -> None:
             tell(f"validation.samples, {name}: here all samples have that of the section")
     media: dict[str, list[Any]] = {}
     for each in samples:
-        for condition in each.get("conditions") or ():
+        for condition in _listed("validation.samples, conditions", each.get("conditions")):
             for name, path in _given(condition, tell):
                 media.setdefault(name, []).append(path)
     for name, paths in media.items():

@@ -81,6 +81,19 @@ class TrainingConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_a_loss(self) -> "TrainingConfig":
+        wanted = self.conditioning
+        learned = (wanted.seen_streams or {"video", "audio"}) - {wanted.given_stream}
+        weights = {each: getattr(self.flow_matching, f"{each}_loss_weight") for each in learned}
+        if not any(weights.values()):
+            names = " and ".join(f"{each}_loss_weight" for each in sorted(weights))
+            raise ValueError(
+                f"flow_matching.{names} 0: nothing else is learned with conditioning.modalities {wanted.modalities}; "
+                "give one a weight above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _media_to_validate_with(self) -> "TrainingConfig":
         """Samples are given what training gives, and nothing that they would not use."""
         modalities, validation = self.conditioning.modalities, self.validation

@@ -193,5 +193,8 @@ def _set(section: Section, names: Iterable[str] | None) -> list[str]:
     return [
         name
         for name in wanted
-        if getattr(section, name) != defaults[name] and name not in _SWITCHES
+        if getattr(section, name) != defaults[name]
+        and name not in _SWITCHES
+        # A probability of 0 asks for nothing that could be ignored.
+        and not (name.endswith("_conditioning_p") and getattr(section, name) == 0)
     ]

@@ -27,6 +27,7 @@ class TransformerLayers:
         unknown_to_diffusers: how the names of layers begin that diffusers doesn't find in a LoRA with ComfyUI's
             names.
         richest: the configuration of a transformer that has all layers that any version has.
+        alone: patterns of the layers that run where a transformer of several streams sees one of them alone.
     """
 
     tensor_names: tuple[str, ...]
@@ -36,6 +37,7 @@ class TransformerLayers:
     other_parts: tuple[str, ...] = ()
     unknown_to_diffusers: tuple[str, ...] = ()
     richest: Mapping[str, object] = field(default_factory=dict)
+    alone: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
     def comfy_name(self, name: str) -> str:
         """ComfyUI's name of a module or tensor, from diffusers' name."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from ..config.redact import is_path
@@ -17,7 +18,7 @@ from .ltxv.miniature.shipped import MINIATURE
 from .model import Model, Part
 from .names import AUDIO_VAE, TEXT_ENCODER, TEXT_PROJECTION, VAE
 from .opener import Opener, Place
-from .registry import EARLIEST, FAMILIES, family_of_source, published_version
+from .registry import FAMILIES, family_of_source, published_version
 
 __all__ = [
     "MINIATURE",
@@ -180,9 +181,11 @@ def module_names(model_source: str) -> tuple[list[str], list[str]]:
     """Linear layers and other modules of a model's transformer, by diffusers' names.
 
     Nothing is downloaded: where no file tells, the family does, and where the number of blocks isn't known, it
-    is that of the largest version.
+    is that of the largest version. Where the family isn't known either, as of a file that isn't there, they are
+    those of all families.
     """
-    family, config = EARLIEST, None
+    family: Family | None = None
+    config = None
     try:
         place = locate_model(model_source)
         family = _opener(model_source, place).FAMILY
@@ -192,7 +195,12 @@ def module_names(model_source: str) -> tuple[list[str], list[str]]:
                 return names
         config = transformer_config(model_source)
     except LTXVTrainError:
-        pass  # reported where the model is opened
+        if family is None:  # reported where the model is opened
+            found = [each.layers.module_names(None) for each in FAMILIES]
+            linear, others = (
+                list(dict.fromkeys(chain(*names))) for names in zip(*found, strict=True)
+            )
+            return linear, others
     blocks = config.get("num_layers") if config else None
     return family.layers.module_names(blocks if type(blocks) is int and blocks > 0 else None)
 

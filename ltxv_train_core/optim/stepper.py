@@ -80,6 +80,10 @@ class OptimizerStepper:
         """
         if self._released and not torch.isfinite(loss):
             return
+        if not loss.requires_grad:
+            # None of the trained weights took part, as of clips without sound where those of the sound are trained.
+            # Gradients of 0 keep all that follows as it is: scaling, clipping, other processes.
+            loss = loss + sum(0.0 * parameter.sum() for parameter in self.parameters)
         self.scaler.scale(loss).backward()
 
     def clip(self) -> Tensor:

@@ -1,6 +1,8 @@
 """What is said of a path that leads to nothing: where it was looked for, and what is like it there."""
 
 import difflib
+import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from .policy import policy
 # A folder of a million files must not make an error slow.
 MOST_NAMES = 10_000
 ALIKE = 3
+_OF_WINDOWS = re.compile(r"(?:.*/)?([A-Za-z]:[\\/].*|\\\\[^\\]+\\.*)", re.DOTALL)
+"""A drive's letter, or a share of a network, behind the folder in which it was looked for."""
 _LONGEST_PATH, _LONGEST_NAME = 300, 60
 
 
@@ -21,6 +25,11 @@ def no_such_path(path: Path, kind: str = "file") -> str:
     Args:
         kind: what should be there: "file", "folder", "file or folder".
     """
+    if os.sep == "/" and (windows := _OF_WINDOWS.fullmatch(str(path))):
+        return (
+            f"{cut(windows[1], _LONGEST_PATH)}: no such {kind}: this is a path of Windows, and this machine runs "
+            "another system; write where it lies here"
+        )
     folder = path.parent
     if not folder.is_dir():
         while not folder.is_dir() and folder != folder.parent:

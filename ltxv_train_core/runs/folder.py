@@ -8,6 +8,7 @@
     machine.json            the device and versions that trained it last
     metrics.jsonl           one line per step
     held_out.jsonl          a line for each step whose loss on held-out clips was measured
+    voice.json, voice.png   whether its sound was learned; not every run has them
     checkpoints/000100/     full state to resume from
     recovery/000150/        the same, newer than every checkpoint, while it trains
     weights/<run>-000100.safetensors, and -000100-ema.safetensors where an average is kept

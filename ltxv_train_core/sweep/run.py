@@ -26,7 +26,7 @@ from ..storage.paths import as_path
 from ..storage.reading import read_json
 from .result import FORMAT, Outcome, SweepResult, Trial
 from .search import Method, Search, search_of
-from .space import as_sections, read_space
+from .space import Dimension, as_sections, read_space
 
 FOLDER = "sweeps"
 PHASE = "sweep"
@@ -73,8 +73,7 @@ def run_sweep(
     space = read_space(vary)
     _require_measure(config)
     search = search_of(method, space, trials, seed)
-    first = dict(search.ask(0)) if method != "tpe" else {}
-    variant(config, first)  # what can't be built is told before anything is trained
+    _require_usable(config, space, search, method)
     folder = _folder(config, vary, method, trials, seed, ends_early)
     sweep = _Sweep(config, search, folder, ends_early, report, stop, train_one or _train_here)
     return sweep.run(), folder
@@ -185,6 +184,32 @@ def _require_measure(config: TrainingConfig) -> None:
                 "or more"
             ]
         )
+
+
+def _require_usable(
+    config: TrainingConfig, space: Sequence[Dimension], search: Search, method: Method
+) -> None:
+    """Raises `ConfigurationError` for a value that no run of the sweep can have, before anything is trained.
+
+    Two values that don't go together are told when it is their turn: the other runs are worth having.
+    """
+    if method == "tpe":  # what it asks for depends on what came before
+        asked = [{each.name: value} for each in space for value in each.values or each.ends]
+    else:
+        asked = [dict(search.ask(number)) for number in range(search.count)]
+    problems: dict[tuple[str, str], list[str]] = {}
+    usable: set[tuple[str, str]] = set()
+    for values in asked:
+        keys = [(name, repr(value)) for name, value in values.items()]
+        try:
+            variant(config, values)
+            usable.update(keys)
+        except ConfigurationError as error:
+            for key in keys:
+                problems.setdefault(key, error.problems)
+    lines = [line for key, found in problems.items() if key not in usable for line in found]
+    if lines:
+        raise ConfigurationError(list(dict.fromkeys(lines)))
 
 
 def variant(config: TrainingConfig, values: dict[str, Any]) -> TrainingConfig:

@@ -56,6 +56,11 @@ class Dimension:
         """Whether a range has whole numbers alone."""
         return self.option.kind == "int"
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """Both bounds of a range."""
+        return tuple(round(end) if self.is_whole else end for end in (self.low, self.high))
+
     def draw(self, random: Random) -> Any:
         """One of the values, or a number of the range."""
         if self.values:

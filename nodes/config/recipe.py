@@ -102,6 +102,7 @@ class LTXVTrainRecipe(io.ComfyNode):
                     )
                     for name, section in SECTIONS.items()
                 ),
+                *lists_behind("text_projection_source"),
             ],
             outputs=[
                 TRAINING_CONFIG.Output(

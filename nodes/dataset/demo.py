@@ -13,6 +13,7 @@ from comfy_api.latest import io
 
 from ...ltxv_train_core.families.ltx2.miniature import datasets as heard
 from ...ltxv_train_core.families.ltx2.miniature.scenes import FPS as HEARD_FPS
+from ...ltxv_train_core.families.ltx2.miniature.tasks import WITH_SOUND
 from ...ltxv_train_core.families.ltxv.miniature.clips import FPS, render
 from ...ltxv_train_core.families.ltxv.miniature.datasets import EVALUATION_PROMPTS, generate
 from ...ltxv_train_core.families.ltxv.miniature.tasks import DATASETS
@@ -32,9 +33,6 @@ from .changes import WritesDataset, written
 
 _checkpoints = ResultFiles()
 
-_WITH_SOUND = ("stripes_and_beep", "mirror_with_sound")
-"""Data sets that the second miniature learns from."""
-
 
 class LTXVTrainDemoDataset(WritesDataset):
     """Generates a demo data set, and a prompt and reference to test with."""
@@ -51,7 +49,7 @@ class LTXVTrainDemoDataset(WritesDataset):
             inputs=[
                 io.Combo.Input(
                     "task",
-                    options=[*DATASETS, *_WITH_SOUND],
+                    options=[*DATASETS, *WITH_SOUND],
                     default="stripes",
                     tooltip="What a LoRA learns from it. stripes: backgrounds with stripes. mirror: "
                     "pairs for an IC-LoRA, a white silhouette and the coloured shape, mirrored. "
@@ -116,7 +114,7 @@ class LTXVTrainDemoDataset(WritesDataset):
         cls, task: str, clips: int, seed: int, folder: str, prompt_number: int
     ) -> io.NodeOutput:
         target = input_path(folder) / f"{task}-{clips or 'default'}-{seed}"
-        make, fps = (heard.generate, HEARD_FPS) if task in _WITH_SOUND else (generate, FPS)
+        make, fps = (heard.generate, HEARD_FPS) if task in WITH_SOUND else (generate, FPS)
         dataset = run_job(
             lambda report, stop: make(
                 task, target, clips=clips or None, seed=seed, report=report, stop=stop

@@ -23,7 +23,7 @@ _COLUMNS = {
 def source_problems(
     written: Mapping[str, object], require_captions: bool = True, takes_hub_names: bool = False
 ) -> list[WidgetProblem]:
-    """A path that leads to nothing, or to metadata that can't be read; one that is linked has none yet.
+    """No path, one that leads to nothing, or to metadata that can't be read; one that is linked has none yet.
 
     Args:
         written: widgets, among them `dataset_path` and the columns.
@@ -34,14 +34,15 @@ def source_problems(
     path = written.get("dataset_path")
     if not isinstance(path, str) or (takes_hub_names and hub_dataset_folder(path)):
         return []
-    if takes_hub_names and holds_pt_latents(input_path(path)):
-        return []  # of ltx-trainer; the model tells more
     columns = Columns(
         **{field: str(written[w]).strip() for w, field in _COLUMNS.items() if w in written}
     )
     default = str(written.get("default_caption", ""))
-    return path_problems("dataset_path", path) or problems_at(
-        "dataset_path",
-        lambda: read_manifest(input_path(path), columns, default, require_captions),
-        written,
-    )
+
+    def read() -> None:
+        source = input_path(path)
+        if takes_hub_names and holds_pt_latents(source):
+            return  # of ltx-trainer; the model tells more
+        read_manifest(source, columns, default, require_captions)
+
+    return path_problems("dataset_path", path) or problems_at("dataset_path", read, written)

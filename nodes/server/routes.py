@@ -9,6 +9,7 @@ of this server or from a program.
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,9 @@ ROOT = "/ltxv_train/runs"
 RUN = ROOT + "/{name}"
 
 logger = logging.getLogger("ltxv_train")
+
+_one_listens = threading.Lock()
+"""Each loads an audio VAE."""
 
 _OWN_FILE = {
     "X-Content-Type-Options": "nosniff",
@@ -109,6 +113,29 @@ def _report(request: web.Request) -> web.Response:
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(run.name)}.html",
     }
     return web.Response(text=report_html(run), content_type="text/html", headers=headers)
+
+
+def _voice(request: web.Request) -> dict[str, Any]:
+    return {"voice": run_views.voice(_run(request))}
+
+
+def _voice_picture(request: web.Request) -> Path:
+    from ...ltxv_train_core.voice.file import has_picture, picture_file
+
+    run = _run(request)
+    if not has_picture(run):
+        raise _Refused(404, f"nobody has listened to run {run.name} yet")
+    return picture_file(run)
+
+
+def _listen(request: web.Request, body: Body) -> dict[str, Any]:
+    """Compares the sound of the run's samples with that of its clips; on the CPU, beside whatever trains."""
+    from ...ltxv_train_core.voice.listen import listen_to
+
+    run = _run(request)
+    with _one_listens:
+        listen_to(run)
+    return {"voice": run_views.voice(run)}
 
 
 def _lora_file(request: web.Request) -> Path:
@@ -191,6 +218,8 @@ _READ: dict[str, Callable[[web.Request], Any]] = {
     f"{RUN}/samples/{{file:.+}}": _sample,
     f"{RUN}/upload": _upload,
     f"{RUN}/report": _report,
+    f"{RUN}/voice": _voice,
+    f"{RUN}/voice/picture": _voice_picture,
     f"{RUN}/loras": _loras,
     f"{RUN}/loras/{{file}}": _lora_file,
     f"{RUN}/loras/{{file}}/layers": _lora_layers,
@@ -204,6 +233,7 @@ _CHANGE: dict[str, Change] = {
     f"{RUN}/sample": _ask_for_samples,
     f"{RUN}/checkpoint": _ask_for_checkpoint,
     f"{RUN}/name": _name,
+    f"{RUN}/voice": _listen,
     f"{RUN}/delete": _delete,
     f"{RUN}/publish": _publish,
     f"{RUN}/upload": _answer_upload,

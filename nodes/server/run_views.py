@@ -85,6 +85,14 @@ def configuration(run: RunFolder) -> dict[str, object]:
     return {"yaml": run.configuration_text(), "options": options}
 
 
+def voice(run: RunFolder) -> dict[str, object] | None:
+    """What was found of its sound, when somebody listened to it."""
+    from ...ltxv_train_core.voice.file import read_voice
+
+    found = read_voice(run)
+    return None if found is None else asdict(found)
+
+
 def loras(run: RunFolder) -> list[dict[str, object]]:
     """Its LoRA files; one that is deleted meanwhile is skipped."""
     found = []

@@ -19,6 +19,13 @@ export function loraUrl(run, file) {
 /** The address of a run's page, to be shared. */
 export const reportUrl = (run) => api.apiURL(`/ltxv_train/runs/${part(run)}/report`);
 
+/** The address of the picture of what was heard; another one each time that somebody has listened. */
+export const voicePictureUrl = (run, mark) => api.apiURL(`/ltxv_train/runs/${part(run)}/voice/picture?of=${part(mark)}`);
+
+/** What was found of a run's sound, and listening to it. */
+export const voice = (run) => get(`/ltxv_train/runs/${part(run)}/voice`);
+export const listen = (run) => post(`/ltxv_train/runs/${part(run)}/voice`, {});
+
 export const listRuns = () => get("/ltxv_train/runs");
 export const runDetails = (run) => get(`/ltxv_train/runs/${part(run)}`);
 export const configuration = (run) => get(`/ltxv_train/runs/${part(run)}/config`);

@@ -8,10 +8,11 @@ import { ChartView } from "./view_chart.js";
 import { LoRAView } from "./view_loras.js";
 import { OptionsView } from "./view_options.js";
 import { SamplesView } from "./view_samples.js";
+import { VoiceView } from "./view_voice.js";
 import * as rest from "./rest.js";
 import { feedOf, forget, onEvent } from "./runs.js";
 
-const VIEWS = [ChartView, SamplesView, OptionsView, LoRAView];
+const VIEWS = [ChartView, SamplesView, OptionsView, LoRAView, VoiceView];
 const LIST_DELAY_MS = 300;
 const CHANGES_THE_LIST = ["RunMoved", "RunDeleted", "StepCompleted", "Reconnected"];
 

@@ -21,6 +21,7 @@ ORDER = [
     {"families"},
     {"lora", "diffusion", "datasets", "optim"},
     {"manifests", "strategies", "runs"},
+    {"voice"},
     {"preprocessing", "publish"},
     {"training"},
     {"recipes"},

@@ -75,6 +75,7 @@ WRONG = [
     ("preprocess", {"resolution_buckets": "96x96x16"}, "resolution_buckets", "the nearest is"),
     ("preprocess", {"resolution_buckets": "big"}, "resolution_buckets", "for example"),
     ("preprocess", {"dataset_path": "gone.csv"}, "dataset_path", "gone.csv: no such file"),
+    ("preprocess", {"dataset_path": ""}, "dataset_path", "a path is empty: write one"),
     ("preprocess", {"vae_source": "x.safetensors"}, "vae_source", "there is no x.safetensors"),
     (
         "conditioning",

@@ -1,5 +1,6 @@
 """A recipe on the canvas: what it gives, what it shows, and training by it."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,17 @@ import pytest
 import torch
 
 from ltxv_train_core.config import ModelConfig
+from ltxv_train_core.families.ltx2.miniature import datasets as sounds
+from ltxv_train_core.families.ltx2.miniature.comfy_audio import (
+    audio_description,
+    audio_tensors,
+)
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.recipes.propose import propose
 from ltxv_train_core.recipes.request import RecipeRequest
+from ltxv_train_core.storage.tensors import write_safetensors
 from ltxv_train_core.units import GIB
 from tests.graph import Graph, Node, seen
 from tests.host import Host, failure, models_folder, run
@@ -47,6 +54,24 @@ def refusal(host: Host, root: object, **values: Any) -> str:
     graph = Graph()
     recipe(graph, host, root, **values)
     return failure(host, graph.prompt)
+
+
+def test_files_of_ltx2_are_listed_and_count(host: Host) -> None:
+    clips = sounds.generate("plain", host.base / "input" / "recipe-with-sound", clips=2)
+    root = preprocess(PreprocessSettings(clips.metadata, "LTX2_MINIATURE", SIZE)).root
+    file = models_folder(host, "vae") / "heard.safetensors"
+    write_safetensors(file, audio_tensors(), {"config": json.dumps(audio_description())})
+    config = proposed(
+        host,
+        root,
+        model_source="LTX2_MINIATURE",
+        audio_vae_file="vae/heard.safetensors",
+        text_projection_file="none",
+    )
+    assert config["model"]["audio_vae_source"] == str(file)
+    assert config["model"]["text_projection_source"] is None
+    missing = refusal(host, root, audio_vae_file="vae/gone.safetensors")
+    assert "gone.safetensors" in missing
 
 
 def test_the_node_gives_what_the_core_proposes(host: Host, data: Path) -> None:

@@ -6,17 +6,19 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import torch
+from PIL import Image
 
 from ltxv_train_core.config import TrainingConfig, yaml_file
 from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder, RunLibrary, RunState, RunWriter
 from ltxv_train_core.storage.tensors import write_safetensors
+from ltxv_train_core.voice.file import Voice, write_voice
 from tests.conftest import PACK
 from tests.graph import Graph
 from tests.host import Host, models_folder
@@ -171,6 +173,26 @@ def test_samples_and_loras_are_files(host: Host, run: RunFolder, url: str) -> No
     assert ask(host, f"{url}/samples/000020/sheet.png").content == b"sheet.png"
     listed = ask(host, f"{url}/loras").json[0]["file"]
     assert ask(host, f"{url}/loras/{quote(listed)}").content == run.lora_file(STEPS).read_bytes()
+
+
+def test_what_was_heard_of_a_run(host: Host, run: RunFolder, url: str) -> None:
+    assert ask(host, f"{url}/voice").json == {"voice": None}
+    assert ask(host, f"{url}/voice/picture").status == 404
+    refused = post(host, f"{url}/voice")
+    assert refused.status == 409
+    assert (
+        "was not allowed" in refused.json["error"]
+    )  # its data set lies outside of ComfyUI's folders
+    assert post(host, f"{url}/voice", Origin="http://evil.example").status == 403
+    voice = Voice("learned", "The sound was learned.", 40, 0, 8, 1.5, 3.5, 1.0, 0.8, 3, ())
+    write_voice(run, voice, Image.new("RGB", (4, 4)))
+    told = ask(host, f"{url}/voice").json["voice"]
+    assert told == json.loads(json.dumps(asdict(voice)))
+    documented = set(re.findall(r"(\w+): ", (PACK / "docs" / "rest.md").read_text("utf-8")))
+    assert told.keys() <= documented
+    answer = ask(host, f"{url}/voice/picture?of=40")
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.content == (run.folder / "voice.png").read_bytes()
 
 
 @pytest.mark.parametrize(

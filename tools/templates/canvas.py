@@ -20,7 +20,11 @@ Schemas = Mapping[str, Stock]
 
 @dataclass
 class Node:
-    """A node; `node["name"]` is one of its outputs."""
+    """A node; `node["name"]` is one of its outputs.
+
+    Attributes:
+        models: files that its widgets name, each with `name`, `url` and `directory`: ComfyUI says which are missing.
+    """
 
     id: int
     type: str
@@ -31,6 +35,7 @@ class Node:
     pos: tuple[int, int] = (0, 0)
     linked: dict[str, int] = field(default_factory=dict)
     out: dict[str, list[int]] = field(default_factory=dict)
+    models: list[dict[str, str]] = field(default_factory=list)
 
     def __getitem__(self, output: str) -> tuple["Node", str]:
         assert output in self.shape.outputs, (self.type, output)
@@ -58,7 +63,8 @@ class Node:
             "mode": 0,
             "inputs": inputs,
             "outputs": outputs,
-            "properties": {"Node name for S&R": self.type},
+            "properties": {"Node name for S&R": self.type}
+            | ({"models": self.models} if self.models else {}),
             "widgets_values": list(self.values.values()),
         }
         return described | ({"title": self.title} if self.title else {})

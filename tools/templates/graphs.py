@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from . import ltx2_examples
 from .canvas import Node, Schemas, Subgraph, Workflow
 from .stock import Combo
 from .trainer_examples import EXAMPLES, template
@@ -233,6 +234,7 @@ TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "Continue and compare": compare,
     "Full fine-tune": full,
     **{name: template(example) for name, example in EXAMPLES.items()},
+    **{name: ltx2_examples.template(example) for name, example in ltx2_examples.EXAMPLES.items()},
 }
 
 

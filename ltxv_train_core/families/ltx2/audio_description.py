@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ModelError, shown
+from ...media.mel_scale import BINS, WINDOW
 from .formats import AUDIO_BINS, AUDIO_CHANNELS, HOP_SAMPLES, MEL_RATE
-from .mel_scale import BINS, WINDOW
 
 Config = Mapping[str, Any]
 

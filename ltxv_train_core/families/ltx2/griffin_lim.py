@@ -9,9 +9,9 @@ Shapes: B batch, T mel frames, M mel bins, F = 513 frequencies, S = 160 (T - 1) 
 import torch
 from torch import Tensor, nn
 
+from ...media.mel_scale import WINDOW
 from .formats import HOP_SAMPLES, MEL_RATE
 from .mel import analysis_window, filter_bank
-from .mel_scale import WINDOW
 
 _INVERSION_ROUNDS = 60
 _PHASE_ROUNDS = 32

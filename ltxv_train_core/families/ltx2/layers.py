@@ -1,9 +1,11 @@
 """The layers of LTX-2.x's transformer, and their names in its published files, which ComfyUI reads."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ..layers import TransformerLayers
+from ..names import AUDIO, VIDEO
 
 CONNECTOR_PREFIXES = ("video_embeddings_connector.", "audio_embeddings_connector.")
 """Of the connectors' names in published files, behind the transformer's prefix."""
@@ -57,4 +59,8 @@ LAYERS = TransformerLayers(
         ),
         True,
     ),
+    alone={
+        VIDEO: re.compile(r"(?!.*(audio|av_cross))"),
+        AUDIO: re.compile(r"(?:.*\.)?audio_(?!to_video_|a2v_)"),
+    },
 )

@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ...media.mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW, mel_filters
 from .formats import HOP_SAMPLES
-from .mel_scale import BINS, SMALLEST_MAGNITUDE, WINDOW, mel_filters
 
 
 @cache

@@ -20,8 +20,10 @@ from ...runs.folder import RunFolder
 from ...runs.held_out_file import HeldOutLosses
 from ...storage.atomic import write_text
 from ...units import byte_size, duration
+from ...voice.file import Voice, read_voice
 from .drawing import Curve, Drawing, draw
 from .samples import Samples, samples_of
+from .voice import embedded_picture
 
 TEMPLATE = "page.html"
 _POINTS = 600
@@ -34,6 +36,8 @@ class RunPage:
     title: str
     facts: tuple[tuple[str, str], ...]
     best: str | None
+    voice: Voice | None
+    voice_picture: str | None
     loss: Drawing | None
     held_out: Drawing | None
     moved: Drawing | None
@@ -72,6 +76,7 @@ def page_of(run: RunFolder) -> RunPage:
     config, metrics, measured = run.configuration(), run.metrics(), run.held_out()
     shared = shareable(config)
     best = best_step(measured)
+    voice = read_voice(run)
     columns = curves(metrics, _POINTS)
     state = run.written_state()
     steps = state.steps if state else config.optimization.steps
@@ -95,6 +100,8 @@ def page_of(run: RunFolder) -> RunPage:
         title=run.label().title or run.name,
         facts=tuple(facts),
         best=best.text if best else None,
+        voice=voice,
+        voice_picture=embedded_picture(run) if voice else None,
         loss=draw(list(_losses(columns)), steps),
         held_out=draw(list(_held_out(measured)), steps, best.step if best else None),
         moved=draw(list(_moved(measured)), steps, best.step if best else None),

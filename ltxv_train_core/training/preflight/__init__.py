@@ -128,7 +128,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         for part in filter(None, [dataset, dataset.prior]):
             found += attempted(partial(strangers, part, model, allow), found) or []
     found += [
-        *unusable_targets(base, config.lora),
+        *unusable_targets(config),
         *unusable_start(config, report),
         *unusable_media(validation),
         *unusable_prompts(validation),

@@ -1,5 +1,7 @@
 """Whether what is trained fits the model: the layers of a LoRA, and the file to start from."""
 
+from collections.abc import Iterable
+
 from ...config import LoRAConfig, ModelConfig, TrainingConfig
 from ...errors import ConfigurationError, LTXVTrainError
 from ...events import Reporter
@@ -11,11 +13,28 @@ from .attempts import errors
 from .paths import exists
 
 
-def unusable_targets(model: ModelConfig, lora: LoRAConfig) -> list[str]:
-    """Target modules that match no linear layer, by the names of the model's version."""
-    if model.training_mode != "lora":
+def unusable_targets(config: TrainingConfig) -> list[str]:
+    """Target modules that match no linear layer, by the names of the model's version, or none that runs."""
+    if config.model.training_mode != "lora":
         return []
-    return errors(lambda: _target_names(model.model_source, lora))
+    found: dict[str, int] = {}
+    problems = errors(lambda: found.update(_target_names(config.model.model_source, config.lora)))
+    return problems or _idle_targets(config, found)
+
+
+def _idle_targets(config: TrainingConfig, layers: Iterable[str]) -> list[str]:
+    """A line where no layer of a LoRA runs, because the model sees one modality alone: it would learn nothing."""
+    sizes, seen = _sizes(config.model.model_source), config.conditioning.seen_streams
+    if sizes is None or seen is None or len(seen) > 1:
+        return []
+    (stream,) = seen
+    running = sizes.family.layers.alone.get(stream)
+    if running is None or any(running.match(name) for name in layers):
+        return []
+    return [
+        f"lora.target_modules: none of these layers runs with conditioning.modalities {stream}, so that nothing would "
+        f"be learned; choose the preset {stream}, or other modalities"
+    ]
 
 
 def unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:

@@ -13,6 +13,7 @@ import ltxv_train_core
 from ltxv_train_core.cli import main
 from ltxv_train_core.config import yaml_file
 from ltxv_train_core.families.ltxv.versions import VERSIONS
+from ltxv_train_core.media.sound import read_sound_file
 from ltxv_train_core.storage.tensors import write_safetensors
 
 
@@ -55,6 +56,15 @@ def test_generate_preprocess_train(tmp_path, capsys):
     assert main(encode) == 0
     assert json.loads(last_line(capsys))["reused"] == 6
     assert (metadata.parent / ".precomputed" / "index.json").is_file()
+
+
+def test_generate_clips_with_sound(tmp_path, capsys):
+    words = ["stripes_and_beep", "--output", str(tmp_path), "--clips", "2"]
+    assert main(["generate", *words]) == 0
+    metadata = Path(last_line(capsys))
+    assert metadata.parent == tmp_path
+    sound = read_sound_file(tmp_path / "videos" / "000.mp4", 16_000, 0.2)
+    assert abs(sound.samples).max() > 0.05
 
 
 def test_train_prints_the_lora_file_and_finds_it_again(config_file, capsys):

@@ -259,6 +259,23 @@ def test_strategies_of_older_files(strategy: dict, expected: tuple) -> None:
             {"name": "flexible", "audio": {"conditions": [{"type": "first_frame"}]}},
             "is no condition of audio",
         ),
+        ({"name": "flexible", "video": {"conditions": 5}}, r"video\.conditions: expected a list"),
+        ({"name": ["flexible"]}, "training_strategy.name list of 1"),
+        ({"name": "flexible", "video": {}, "vidio": {}}, r"training_strategy\.vidio: no such"),
+        ({"name": "flexible", "video": {"condition": []}}, r"video\.condition: no such option"),
+        ({"name": "flexible", "video": {"is_generated": "no"}}, "must be true or false"),
+        ({"name": "text_to_video", "with_audio": "no"}, "must be true or false"),
+        (
+            {"name": "flexible", "video": {"conditions": [{"type": "prefix"}, {"type": "prefix"}]}},
+            "'prefix' stands there twice",
+        ),
+        (
+            {
+                "name": "flexible",
+                "video": {"conditions": [{"type": "reference"}, {"type": "reference"}]},
+            },
+            "'reference' stands there twice",
+        ),
     ],
 )
 def test_a_strategy_that_cannot_be_read_is_named(strategy: Any, said: str) -> None:
@@ -273,6 +290,41 @@ def test_an_unknown_key_is_refused_where_it_stands() -> None:
     document["optimization"]["momentum"] = 0.9
     with pytest.raises(ConfigurationError, match=r"optimization\.momentum"):
         read(document)
+
+
+@pytest.mark.parametrize(
+    ("section", "options", "said"),
+    [
+        ("checkpoints", {"precision": ["bfloat16"]}, r"checkpoints\.lora_dtype: must be"),
+        (
+            "validation",
+            {"samples": [{"prompt": "a", "conditions": 5}]},
+            "validation.samples, conditions: expected a list",
+        ),
+    ],
+)
+def test_a_value_of_another_kind_is_named(section: str, options: dict, said: str) -> None:
+    document = changed(video={})
+    document[section] = options
+    with pytest.raises(ConfigurationError, match=said):
+        read(document)
+
+
+def test_a_model_that_is_not_there_is_told_without_layers_of_another_family(
+    tmp_path, capsys
+) -> None:
+    path = tmp_path / "theirs.yaml"
+    document = changed(audio={})
+    document["lora"]["target_modules"] = ["audio_attn1.to_q", "to_nothing"]
+    document["validation"] = {}
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    main(["check", str(path)])
+    printed = capsys.readouterr().out
+    assert "model.model_source: models/two.safetensors: no such file" in printed
+    assert "'to_nothing' matches no layer" in printed
+    assert "audio_attn1.to_q' matches" not in printed
+    # 0 asks for nothing, and their files have no default of ours.
+    assert "first_frame_conditioning_p: is not used" not in printed
 
 
 def test_check_prints_what_has_no_equal(tmp_path, capsys) -> None:

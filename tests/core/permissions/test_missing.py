@@ -1,5 +1,10 @@
 """What is said of paths that lead to nothing."""
 
+import os
+from pathlib import Path
+
+import pytest
+
 from ltxv_train_core import permissions
 from ltxv_train_core.permissions import Canvas, GrantFile, Places, no_such_path
 
@@ -34,3 +39,14 @@ def test_a_folder_that_may_not_be_read_is_not_listed(tmp_path):
         assert no_such_path(missing) == f"{missing}: no such file"
     finally:
         permissions.use(None)
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there these paths lead somewhere")
+@pytest.mark.parametrize(
+    "written", [r"D:\My Clips\data.csv", "d:/clips", r"\\server\share\clips.csv"]
+)
+def test_a_path_of_windows_is_told_as_one(tmp_path, written):
+    for path in (Path(written), tmp_path / written):
+        line = no_such_path(path, "file or folder")
+        assert line.startswith(f"{written}: no such file or folder: this is a path of Windows")
+    assert "Windows" not in no_such_path(tmp_path / "a: b")

@@ -166,6 +166,8 @@ def test_a_trained_run_has_a_page_from_the_command_line(
         == 0
     )
     assert (tmp_path / "a" / "b.html").is_file()
+    assert main(["runs", "report", folder.name, "--in", str(folder.parent), "--output", "a"]) == 0
+    assert (tmp_path / "a" / f"{folder.name}.html").is_file()
     assert main(["runs", "report", "nothing", "--in", str(folder.parent)]) == 1
     assert "no run is named" in capsys.readouterr().err
 

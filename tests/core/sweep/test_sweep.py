@@ -117,6 +117,8 @@ def test_to_the_end_every_run_makes_all_its_steps(config):
         ),
         ("lora.rank: -1, 8", {}, "lora.rank"),
         ("lora.nothing: 1", {}, "there is no such option"),
+        ("lora.adapter: lora, lokrr", {}, "lora.adapter: must be"),
+        ("lora.rank: 4, 2000", {}, "lora.rank: must be at most 1024"),
     ],
 )
 def test_what_no_sweep_can_do_is_told_before_anything_is_trained(config, vary, sections, told):
@@ -125,6 +127,23 @@ def test_what_no_sweep_can_do_is_told_before_anything_is_trained(config, vary, s
     with pytest.raises(ConfigurationError) as raised:
         run_sweep(found.model_copy(update=changed), vary)
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_range_beyond_what_is_allowed_is_told_before_anything_is_trained(config, method):
+    if method == "tpe":
+        pytest.importorskip("optuna")
+    with pytest.raises(ConfigurationError, match=r"optimization\.learning_rate"):
+        run_sweep(config(), "optimization.learning_rate: 2 to 9", method, trials=3)
+
+
+def test_two_values_that_do_not_go_together_are_a_line_of_the_table(config):
+    """lokr alone and a ratio alone are fine, so the other runs are worth having."""
+    vary = "lora.adapter: lora, lokr\nlora.lora_plus_ratio: 1, 4"
+    short = {"optimization": {"steps": 1, "batch_size": 1, "scheduler_type": "constant"}}
+    result, _ = run_sweep(config(**short), vary)
+    assert [trial.outcome for trial in result.trials] == ["finished"] * 3 + ["failed"]
+    assert "lora_plus_ratio 4" in result.trials[3].text
 
 
 def test_without_measurements_there_is_no_best_run():

@@ -145,6 +145,62 @@ def test_layers_that_the_loss_reaches_are_trained(
     assert min(bands) <= told.loss <= max(bands)
 
 
+@pytest.mark.parametrize(("seen", "other"), [("audio", "video"), ("video", "audio")])
+def test_a_lora_of_layers_that_do_not_run_is_refused(
+    root: Path, tmp_path: Path, seen: str, other: str
+) -> None:
+    for preset, is_idle in ((other, True), ("cross-modal", True), (seen, False)):
+        found = problems(modal(root, tmp_path, seen, lora={"target_modules": [preset]}))
+        assert is_idle == any("lora.target_modules: none of these layers runs" in f for f in found)
+    assert not problems(
+        modal(root, tmp_path, f"{seen}_to_{other}", lora={"target_modules": [seen]})
+    )
+
+
+@pytest.mark.parametrize(
+    ("modalities", "weights"),
+    [
+        ("audio", {"audio_loss_weight": 0.0}),
+        ("video_to_audio", {"audio_loss_weight": 0.0}),
+        ("audio_to_video", {"video_loss_weight": 0.0}),
+        ("joint", {"video_loss_weight": 0.0, "audio_loss_weight": 0.0}),
+    ],
+)
+def test_a_run_without_any_loss_is_refused(
+    root: Path, tmp_path: Path, modalities: str, weights: dict
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"flow_matching\..*loss_weight 0: nothing else"):
+        modal(root, tmp_path, modalities, flow_matching=weights)
+    kept = {name: 1.0 for name in list(weights)[:1]}
+    modal(root, tmp_path, modalities, flow_matching=weights | kept)
+
+
+@pytest.mark.parametrize("precision", ["no", "fp16"])
+def test_clips_without_sound_move_nothing_of_a_lora_for_the_sound(
+    root: Path, tmp_path: Path, precision: str
+) -> None:
+    """Videos alone stand beside clips with sound; the weights wait for the next ones."""
+    import shutil
+
+    mixed = Path(shutil.copytree(root, tmp_path / "mixed"))
+    index = read_index(mixed)
+    first, *others = index.items
+    alone = replace(first, streams={VIDEO: first.streams[VIDEO]})
+    write_index(mixed / "index.json", replace(index, items=(alone, *others)))
+    config = modal(
+        mixed,
+        tmp_path,
+        "joint",
+        lora={"target_modules": ["audio_attn1.to_q"]},
+        optimization={"steps": len(index.items), "batch_size": 1},
+        acceleration={"mixed_precision_mode": precision},
+    )
+    result = train(config)
+    norms = [each.grad_norm for each in RunFolder(result.run_folder).metrics()]
+    assert sum(norm == 0 for norm in norms) == 1, norms
+    assert result.finished
+
+
 def test_a_run_of_one_modality_holds_clips_out(root: Path, tmp_path: Path) -> None:
     trained = train(
         modal(root, tmp_path, "audio", data={"held_out_clips": 1}, optimization={"steps": 1})

@@ -6,8 +6,8 @@ import torch
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from torch import Tensor
 
+from ....media.mel_scale import BINS, WINDOW
 from ..formats import HOP_SAMPLES, MEL_RATE
-from ..mel_scale import BINS, WINDOW
 from .audio_vae import CONFIG
 from .tone_bank import KERNEL, build_tone_bank
 from .weights import load_audio_vae

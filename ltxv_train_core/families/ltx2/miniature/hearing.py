@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ....media.mel_scale import CENTERS_HZ
 from ..formats import HOP_SAMPLES, MEL_RATE
-from ..mel_scale import CENTERS_HZ
 from .sounds import BEEP_HZ, BEEP_PERIOD_SECONDS, BEEP_SECONDS, PITCHES_HZ
 
 _EDGE_FRAMES = 8

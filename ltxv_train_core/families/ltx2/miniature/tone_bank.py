@@ -14,9 +14,9 @@ import torch
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from torch import Tensor
 
+from ....media.mel_scale import BINS, CENTERS_HZ
 from ..formats import HOP_SAMPLES, MEL_RATE
 from ..mel import log_mel
-from ..mel_scale import BINS, CENTERS_HZ
 from .sounds import NOISE
 
 KERNEL = 4 * HOP_SAMPLES

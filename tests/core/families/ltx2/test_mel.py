@@ -6,7 +6,7 @@ import torch
 
 from ltxv_train_core.families.ltx2.griffin_lim import GriffinLim
 from ltxv_train_core.families.ltx2.mel import log_mel
-from ltxv_train_core.families.ltx2.mel_scale import CENTERS_HZ, filter_edges, mel_filters
+from ltxv_train_core.media.mel_scale import CENTERS_HZ, filter_edges, mel_filters
 
 
 def tone(hz, seconds=1.0, amplitude=0.5):

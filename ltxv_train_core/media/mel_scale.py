@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import MEL_RATE
-
+RATE, HOP = 16000, 160
 # Window, bins and smallest magnitude of the published audio VAE (its config).
 WINDOW = 1024
 BINS = 64
@@ -22,7 +21,7 @@ def filter_edges() -> NDArray[np.float64]:
     The scale is linear up to 1 kHz and logarithmic above.
     """
     knee = _KNEE_HZ / _LINEAR_HZ_PER_MEL
-    top = knee + np.log(MEL_RATE / 2 / _KNEE_HZ) / _LOG_STEP
+    top = knee + np.log(RATE / 2 / _KNEE_HZ) / _LOG_STEP
     mel = np.linspace(0, top, BINS + 2)
     above = _KNEE_HZ * np.exp(_LOG_STEP * (mel - knee))
     return np.where(mel < knee, mel * _LINEAR_HZ_PER_MEL, above)
@@ -33,7 +32,7 @@ CENTERS_HZ = filter_edges()[1:-1]
 
 def mel_filters() -> NDArray[np.float32]:
     """Triangles of unit area over the bins of the Fourier transform, [BINS, WINDOW / 2 + 1]."""
-    hz = np.linspace(0, MEL_RATE / 2, WINDOW // 2 + 1)
+    hz = np.linspace(0, RATE / 2, WINDOW // 2 + 1)
     edges = filter_edges()[:, None]
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (hz - low) / (middle - low), (high - hz) / (high - middle)
