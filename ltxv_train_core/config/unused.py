@@ -1,6 +1,7 @@
 """Options that were set and that this run ignores. Each gets a warning."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from .base import Section
 from .training import TrainingConfig
@@ -21,169 +22,97 @@ _OF_VIDEO = tuple(
 _OF_AUDIO = tuple(f"audio_{name}_conditioning_p" for name in ("prefix", "suffix", "mask"))
 
 
+Rule: TypeAlias = tuple[bool, str, Iterable[str] | None, str]
+"""Whether it applies, the section, options in it (None: all), and why they aren't used."""
+
+
 def ignored(config: TrainingConfig) -> list[str]:
     """One line for each such option. An option with its default value counts as not set."""
-    validation, trackers = config.validation, config.trackers
-    rules: list[tuple[bool, str, Iterable[str] | None, str]] = [
-        (config.model.training_mode == "full", "lora", None, "model.training_mode is full"),
-        (
-            config.model.training_mode == "full",
-            "checkpoints",
-            ["lora_dtype", "write_kohya"],
-            "model.training_mode is full",
-        ),
-        (
-            config.model.training_mode == "lora",
-            "optimization",
-            ["trained_weights"],
-            "model.training_mode is lora, and a LoRA is in float32",
-        ),
-        (
-            config.lora.adapter == "oft",
-            "lora",
-            ["alpha"],
-            "lora.adapter is oft, and rotations have no scale",
-        ),
-        (
-            config.lora.adapter != "lokr",
-            "lora",
-            ["lokr_factor"],
-            f"lora.adapter is {config.lora.adapter}",
-        ),
-        (
-            config.flow_matching.loss == "mse",
-            "flow_matching",
-            ["loss_delta"],
-            "flow_matching.loss is mse",
-        ),
-        (
-            config.flow_matching.loss_weighting != "min_snr",
-            "flow_matching",
-            ["min_snr_gamma"],
-            f"flow_matching.loss_weighting is {config.flow_matching.loss_weighting}",
-        ),
-        (
-            config.optimization.ema_decay is None,
-            "optimization",
-            ["ema_on_host"],
-            "optimization.ema_decay is not set",
-        ),
-        (
-            not config.acceleration.compile_with_inductor,
-            "acceleration",
-            ["compilation_mode"],
-            "acceleration.compile_with_inductor is off",
-        ),
-        (
-            "video" not in config.conditioning.reference_streams,
-            "conditioning",
-            ["reference_latents_dir"],
-            f"conditioning.mode is {config.conditioning.mode}",
-        ),
-        *(
-            (
-                config.conditioning.modalities in without,
-                "conditioning",
-                names,
-                f"conditioning.modalities is {config.conditioning.modalities}",
-            )
-            for names, without in (
-                (_OF_VIDEO, ("audio", "video_to_audio")),
-                (_OF_AUDIO, ("video", "audio_to_video")),
-            )
-        ),
-        *(
-            (
-                getattr(config.conditioning, f"{name}_conditioning_p") == 0,
-                "conditioning",
-                [option],
-                f"conditioning.{name}_conditioning_p is 0",
-            )
-            for name, option in _CONDITIONS.items()
-        ),
-        (
-            config.data.held_out_clips == 0,
-            "optimization",
-            ["early_stopping_patience"],
-            "data.held_out_clips is 0",
-        ),
-        (
-            config.optimization.preservation == "none",
-            "optimization",
-            ["preservation_weight"],
-            "optimization.preservation is none",
-        ),
-        (
-            config.optimization.preservation != "differential_output",
-            "optimization",
-            ["preservation_trigger", "preservation_class"],
-            f"optimization.preservation is {config.optimization.preservation}",
-        ),
-        (
-            not config.data.prior_data_root,
-            "optimization",
-            ["prior_weight"],
-            "data.prior_data_root is not set",
-        ),
-        (not validation.prompts, "validation", None, "there are no validation.prompts"),
-        (
-            (not validation.prompts or validation.interval is None)
-            and config.optimization.preservation != "differential_output",
-            "acceleration",
-            ["load_text_encoder_in_8bit", "load_text_encoder_in_4bit"],
-            "there is no validation to encode prompts for",
-        ),
-        (
-            bool(validation.prompts) and validation.interval is None,
-            "validation",
-            None,
-            "validation.interval is not set",
-        ),
-        (
-            bool(validation.prompts) and validation.guidance_scale == 1,
-            "validation",
-            ["negative_prompt"],
-            "validation.guidance_scale is 1",
-        ),
-        (
-            bool(validation.prompts) and validation.stg_scale == 0,
-            "validation",
-            ["stg_blocks", "stg_mode"],
-            "validation.stg_scale is 0",
-        ),
-        (
-            bool(validation.prompts)
-            and validation.guidance_scale == 1
-            and validation.stg_scale == 0,
-            "validation",
-            ["guidance_rescale"],
-            "validation.guidance_scale is 1 and validation.stg_scale is 0",
-        ),
-        (
-            config.checkpoints.interval is None,
-            "checkpoints",
-            ["keep_last_n"],
-            "checkpoints.interval is not set",
-        ),
-        (
-            not trackers.wandb,
-            "trackers",
-            ["entity", "tags"],
-            "trackers.wandb is off",
-        ),
-        (
-            not (trackers.wandb or trackers.tensorboard),
-            "trackers",
-            ["log_validation_videos"],
-            "no tracker is on",
-        ),
-    ]
+    groups = (_of_training_mode, _of_learning, _of_conditions, _of_samples, _of_files)
     return [
         f"{section}.{name}: is not used, because {reason}"
-        for applies, section, names, reason in rules
+        for group in groups
+        for applies, section, names, reason in group(config)
         if applies
         for name in _set(getattr(config, section), names)
     ]
+
+
+def _of_training_mode(config: TrainingConfig) -> Iterator[Rule]:
+    is_full, adapter = config.model.training_mode == "full", config.lora.adapter
+    why = "model.training_mode is full"
+    yield is_full, "lora", None, why
+    yield is_full, "checkpoints", ["lora_dtype", "write_kohya"], why
+    in_float32 = "model.training_mode is lora, and a LoRA is in float32"
+    yield not is_full, "optimization", ["trained_weights"], in_float32
+    yield adapter == "oft", "lora", ["alpha"], "lora.adapter is oft, and rotations have no scale"
+    yield adapter != "lokr", "lora", ["lokr_factor"], f"lora.adapter is {adapter}"
+
+
+def _of_learning(config: TrainingConfig) -> Iterator[Rule]:
+    flow, options = config.flow_matching, config.optimization
+    yield flow.loss == "mse", "flow_matching", ["loss_delta"], "flow_matching.loss is mse"
+    weighting = f"flow_matching.loss_weighting is {flow.loss_weighting}"
+    yield flow.loss_weighting != "min_snr", "flow_matching", ["min_snr_gamma"], weighting
+    no_average = "optimization.ema_decay is not set"
+    yield options.ema_decay is None, "optimization", ["ema_on_host"], no_average
+    is_eager = not config.acceleration.compile_with_inductor
+    eager = "acceleration.compile_with_inductor is off"
+    yield is_eager, "acceleration", ["compilation_mode"], eager
+    patience = ["early_stopping_patience"]
+    yield config.data.held_out_clips == 0, "optimization", patience, "data.held_out_clips is 0"
+    kind = options.preservation
+    why = f"optimization.preservation is {kind}"
+    yield kind == "none", "optimization", ["preservation_weight"], why
+    words = ["preservation_trigger", "preservation_class"]
+    yield kind != "differential_output", "optimization", words, why
+    has_prior, no_prior = bool(config.data.prior_data_root), "data.prior_data_root is not set"
+    yield not has_prior, "optimization", ["prior_weight"], no_prior
+
+
+def _of_conditions(config: TrainingConfig) -> Iterator[Rule]:
+    given = config.conditioning
+    has_video = "video" in given.reference_streams
+    mode = f"conditioning.mode is {given.mode}"
+    yield not has_video, "conditioning", ["reference_latents_dir"], mode
+    for names, without in (
+        (_OF_VIDEO, ("audio", "video_to_audio")),
+        (_OF_AUDIO, ("video", "audio_to_video")),
+    ):
+        why = f"conditioning.modalities is {given.modalities}"
+        yield given.modalities in without, "conditioning", names, why
+    for name, option in _CONDITIONS.items():
+        never = getattr(given, f"{name}_conditioning_p") == 0
+        yield never, "conditioning", [option], f"conditioning.{name}_conditioning_p is 0"
+
+
+def _of_samples(config: TrainingConfig) -> Iterator[Rule]:
+    validation = config.validation
+    has_prompts, is_asked = bool(validation.prompts), validation.interval is not None
+    yield not has_prompts, "validation", None, "there are no validation.prompts"
+    encodes = (has_prompts and is_asked) or (
+        config.optimization.preservation == "differential_output"
+    )
+    bits = ["load_text_encoder_in_8bit", "load_text_encoder_in_4bit"]
+    yield not encodes, "acceleration", bits, "there is no validation to encode prompts for"
+    yield has_prompts and not is_asked, "validation", None, "validation.interval is not set"
+    is_unguided = has_prompts and validation.guidance_scale == 1
+    no_guidance = "validation.guidance_scale is 1"
+    yield is_unguided, "validation", ["negative_prompt"], no_guidance
+    has_no_stg = has_prompts and validation.stg_scale == 0
+    no_stg = "validation.stg_scale is 0"
+    yield has_no_stg, "validation", ["stg_blocks", "stg_mode"], no_stg
+    neither = is_unguided and has_no_stg
+    yield neither, "validation", ["guidance_rescale"], f"{no_guidance} and {no_stg}"
+
+
+def _of_files(config: TrainingConfig) -> Iterator[Rule]:
+    trackers = config.trackers
+    no_interval = "checkpoints.interval is not set"
+    yield config.checkpoints.interval is None, "checkpoints", ["keep_last_n"], no_interval
+    yield not trackers.wandb, "trackers", ["entity", "tags"], "trackers.wandb is off"
+    has_none = not (trackers.wandb or trackers.tensorboard)
+    yield has_none, "trackers", ["log_validation_videos"], "no tracker is on"
 
 
 def _set(section: Section, names: Iterable[str] | None) -> list[str]:
