@@ -20,7 +20,7 @@ from ..families.ltxv.miniature.tasks import DATASETS
 from ..gpu_check.names import NAMES
 from ..models.packages import drop_irrelevant_lines
 from ..storage.paths import as_path
-from . import allow, benchmark, commands, estimate, loras, models, recipe, runs, sweep
+from . import allow, benchmark, commands, estimate, loras, models, recipe, runs, samples, sweep
 from .exit_codes import FAILED, OK, STOPPED, WRONG_CONFIGURATION
 from .parsers import Parsers
 
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_parsers(parsers)
     estimate.add_parsers(parsers)
     sweep.add_parsers(parsers)
+    samples.add_parsers(parsers)
     recipe.add_parsers(parsers)
     benchmark.add_parsers(parsers)
     runs.add_parsers(parsers)

@@ -298,8 +298,8 @@ def write_adapter_file(
     write_safetensors(path, tensors, {"format": "pt", **metadata})
 
 
-def add_trained_lora(transformer: Transformer, path: Path) -> None:
-    """Puts a file of a LoRA or another adapter into a transformer for sampling, at strength 1.
+def add_trained_lora(transformer: Transformer, path: Path, strength: float = 1.0) -> None:
+    """Puts a file of a LoRA or another adapter into a transformer for sampling.
 
     Raises:
         ModelError: if the file isn't a LoRA, or doesn't fit the transformer.
@@ -315,7 +315,7 @@ def add_trained_lora(transformer: Transformer, path: Path) -> None:
                 raise ModelError(
                     f"{path}: {name} changes weights of shape {layer.shape}, the model's are {tuple(weight.shape)}"
                 )
-            weight.add_(layer.added(weight.float()).to(weight))
+            weight.add_((layer.added(weight.float()) * strength).to(weight))
 
 
 def name_some(names: tuple[str, ...] | list[str], count: int = 3) -> str:

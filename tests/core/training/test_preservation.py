@@ -120,13 +120,15 @@ def test_a_model_with_sound_learns_otherwise_with_it(root, tmp_path, options):
     assert not same(kept, other)
 
 
-def test_two_processes_train_the_same(configured_for, tmp_path):
-    config = configured_for("blank", optimization={"batch_size": 1, "steps": 2})
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
+def test_two_processes_train_the_same(configured_for, tmp_path, way):
+    config = configured_for(way, optimization={"batch_size": 1, "steps": 2})
     yaml_file.save(config, tmp_path / "config.yaml")
     done = train_together(tmp_path / "config.yaml", 2)
     assert done.returncode == 0, done.stderr
     ours = load_file(done.stdout.splitlines()[-1])
-    alone = configured_for("blank", optimization={"steps": 2}, output_dir=str(tmp_path / "alone"))
+    alone = configured_for(way, optimization={"steps": 2}, output_dir=str(tmp_path / "alone"))
     theirs = load_file(run(alone)[0].lora_file)
     assert all(torch.allclose(ours[n], theirs[n], atol=2e-4) for n in theirs)
 
