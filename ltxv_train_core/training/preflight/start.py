@@ -24,8 +24,10 @@ def unusable_targets(config: TrainingConfig) -> list[str]:
 
 def _idle_targets(config: TrainingConfig, layers: Iterable[str]) -> list[str]:
     """A line where no layer of a LoRA runs, because the model sees one modality alone: it would learn nothing."""
-    sizes, seen = _sizes(config.model.model_source), config.conditioning.seen_streams
-    if sizes is None or seen is None or len(seen) > 1:
+    seen = config.conditioning.seen_streams
+    # Sizes take the libraries that run the model, whose import takes three seconds.
+    sizes = _sizes(config.model.model_source) if seen is not None and len(seen) == 1 else None
+    if sizes is None or seen is None:
         return []
     (stream,) = seen
     running = sizes.family.layers.alone.get(stream)

@@ -143,6 +143,7 @@ def test_wrong_values_are_told_together_before_anything_runs(capsys):
     assert main(["benchmark", "NO_MODEL", "--sizes", SIZE]) == 1
 
 
+@pytest.mark.long
 def test_offload_takes_the_blocks_that_are_run(tmp_path):
     given = ["LTXV_MINIATURE", "--sizes", SIZE, "--ranks", "4", "--steps", "1", "--blocks", "3"]
     output = ["--options", "int4+offload", "--output", str(tmp_path)]

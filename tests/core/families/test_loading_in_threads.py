@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys, threading, time
 from ltxv_train_core.families.open import open_model
@@ -14,6 +16,7 @@ open_model("LTX2_MINIATURE").load_vae()
 """
 
 
+@pytest.mark.long
 def test_a_model_is_loaded_while_diffusers_is_imported():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-600:]

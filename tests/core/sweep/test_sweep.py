@@ -137,6 +137,7 @@ def test_a_range_beyond_what_is_allowed_is_told_before_anything_is_trained(confi
         run_sweep(config(), "optimization.learning_rate: 2 to 9", method, trials=3)
 
 
+@pytest.mark.long
 def test_two_values_that_do_not_go_together_are_a_line_of_the_table(config):
     """lokr alone and a ratio alone are fine, so the other runs are worth having."""
     vary = "lora.adapter: lora, lokr\nlora.lora_plus_ratio: 1, 4"

@@ -135,6 +135,7 @@ def test_a_stop_waits_for_its_checkpoint(training_config, tmp_path, always, gate
     assert train(training_config(**OPTIONS)).finished
 
 
+@pytest.mark.long
 def test_without_room_for_a_copy_the_run_waits_for_the_disk(
     training_config, always, gate, monkeypatch
 ):

@@ -38,6 +38,7 @@ def holding(training_config, **sections):
     return training_config(**LONGER | sections, data=data)
 
 
+@pytest.mark.long
 def test_a_run_is_that_of_a_data_set_without_them(training_config, stripes_data, tmp_path):
     told: list = []
     with_measure = train(holding(training_config, name="with"), told.append)
@@ -86,6 +87,7 @@ def test_a_resumed_run_measures_the_same(training_config):
     ]
 
 
+@pytest.mark.long
 def test_the_average_is_measured_too(training_config):
     optimization = {"steps": 6, "ema_decay": 0.5}
     measured = run_of(train(holding(training_config, optimization=optimization))).held_out()
@@ -220,6 +222,7 @@ def test_a_loss_that_is_not_finite_is_told_and_costs_the_run_nothing(training_co
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options", [{"loss": "huber", "loss_delta": 0.1}, {"loss_weighting": "min_snr"}], ids=str
 )

@@ -193,6 +193,7 @@ def test_a_lora_of_another_family_is_no_start(root: Path, tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "first")
 
 
+@pytest.mark.long
 def test_clips_with_and_without_sound_are_held_out_together(root: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(root, tmp_path / "mixed"))
     index = read_index(mixed)

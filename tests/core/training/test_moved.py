@@ -70,6 +70,7 @@ def _change(config, held, source, base, tuned, embedding):
     return changed / whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("adapter", ["lora", *ADAPTERS])
 def test_every_adapter_can_be_switched_off_and_is_on_again(training_config, adapter):
     options = {} if adapter == "lora" else {"lora": sections(adapter)["lora"]}
@@ -83,6 +84,7 @@ def test_every_adapter_can_be_switched_off_and_is_on_again(training_config, adap
     assert last.moved > 1e-7
 
 
+@pytest.mark.long
 def test_measuring_changes_nothing_of_the_run(training_config, monkeypatch):
     losses = []
     for measures in (True, False):
@@ -94,6 +96,7 @@ def test_measuring_changes_nothing_of_the_run(training_config, monkeypatch):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.long
 def test_full_training_and_data_sets_without_an_empty_caption_have_no_number(
     training_config, stripes_data, tmp_path
 ):
@@ -108,6 +111,7 @@ def test_full_training_and_data_sets_without_an_empty_caption_have_no_number(
     assert TrainingDataset(own).empty_text() is None
 
 
+@pytest.mark.long
 def test_a_resumed_run_measures_as_many_clips_as_before(training_config, stripes_data):
     held = HeldOut(training_config(), TrainingDataset(stripes_data), 4)
     assert len(held.numbers) == 4

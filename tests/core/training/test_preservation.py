@@ -79,6 +79,7 @@ def test_each_changes_the_result_and_a_stopped_run_goes_on_to_the_same_bytes(
     assert whole.run_folder.name != plain_run.run_folder.name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_accumulated_gradients_are_those_of_a_larger_batch(configured_for, way):
     together, _, _ = run(configured_for(way, name="together"))
@@ -89,6 +90,7 @@ def test_accumulated_gradients_are_those_of_a_larger_batch(configured_for, way):
         assert torch.allclose(first[name], second[name], atol=2e-4), name
 
 
+@pytest.mark.long
 def test_the_second_target_counts_as_much_as_its_weight_says(configured_for):
     def lora(way, weight, name):
         options = {"preservation_weight": weight, "prior_weight": weight, "steps": 2}
@@ -105,6 +107,7 @@ def test_the_second_target_counts_as_much_as_its_weight_says(configured_for):
         assert difference(light) < 0.1 * difference(heavy), way
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [BLANK, DOP], ids=["blank", "dop"])
 def test_a_model_with_sound_learns_otherwise_with_it(root, tmp_path, options):
     values = configured(root, tmp_path).model_dump(mode="json")

@@ -29,6 +29,7 @@ def frames(folder, strength, number=0):
     return np.stack(list(iterate_frames(path))).astype(float)
 
 
+@pytest.mark.long
 def test_stronger_changes_more_and_all_are_on_one_sheet(trained, tmp_path, capsys):
     config, lora = trained
     arguments = ["samples", str(config), str(lora), "--output", str(tmp_path / "out")]

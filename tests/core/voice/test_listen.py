@@ -96,11 +96,13 @@ def test_what_was_not_learned_is_said(make_run):
     assert voice.text.startswith("The sound was not learned: ")
 
 
+@pytest.mark.long
 def test_a_base_that_sounds_so_already(make_run):
     assert listen_to(make_run({0: True, 40: True})).result == "near before"
     assert listen_to(make_run({0: True, 40: False})).result == "further"
 
 
+@pytest.mark.long
 def test_samples_of_one_step_tell_nothing_of_learning(make_run):
     voice = listen_to(make_run({40: True}))
     assert (voice.result, voice.before, voice.before_step, voice.share) == (
@@ -113,6 +115,7 @@ def test_samples_of_one_step_tell_nothing_of_learning(make_run):
     assert voice.distance < 1.6
 
 
+@pytest.mark.long
 def test_some_of_the_way(make_run):
     """Between both: the levels of every band a third of the way."""
     run = make_run({0: False, 40: True})
