@@ -37,7 +37,7 @@ TENSORS: dict[str, dict[str, Any]] = {
         "diffusion_model.x.lora_B.weight": GOOD[UP],
     },
     "twice": GOOD | {k.replace("diffusion_model", "transformer"): v for k, v in GOOD.items()},
-    "dora": GOOD | {f"diffusion_model.{LAYER}.dora_scale": ("F32", (64, 1))},
+    "dora of another size": GOOD | {f"diffusion_model.{LAYER}.dora_scale": ("F32", (63, 1))},
     **{
         f"lokr {name}": {
             f"diffusion_model.{LAYER}.lokr_{end}": ("F32", s) for end, s in parts.items()

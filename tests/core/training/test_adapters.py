@@ -11,7 +11,7 @@ from ltxv_train_core.lora.file import read_adapter
 from ltxv_train_core.training.run_plan import plan_run
 from ltxv_train_core.training.trainer import train
 from tests.core.training.test_joint_run import clips, configured, root
-from tests.core.training.test_validation import SAME, distance, read
+from tests.core.training.test_validation import distance, read
 from tests.helpers.short_run import run
 from tests.helpers.together import train_together
 
@@ -146,7 +146,9 @@ def test_samples_show_it(training_config, adapter):
         )
         (film,) = (train(config).run_folder / "samples" / "000003").glob("*.mp4")
         films.append(read(film))
-    assert distance(films[0], films[1]) < SAME < distance(films[0], films[2])
+    same, other = distance(films[0], films[1]), distance(films[0], films[2])
+    assert same < 0.5
+    assert other > 1.5
 
 
 @pytest.mark.parametrize("adapter", ["dora", "lokr", "loha", "oft"])
