@@ -29,16 +29,26 @@ def first_frame(stream: StreamTensors, config: ConditioningConfig, draws: Sample
     return given
 
 
-def prefix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
-    given = _nothing(stream)
-    given[:, : config.prefix_frames] = True
-    return given
+def _begin(option: str) -> Condition:
+    """Gives the first frames, or latents of a sound: as many as an option says."""
+
+    def begin(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
+        given = _nothing(stream)
+        given[:, : getattr(config, option)] = True
+        return given
+
+    return begin
 
 
-def suffix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
-    given = _nothing(stream)
-    given[:, -config.suffix_frames :] = True
-    return given
+def _end(option: str) -> Condition:
+    """Gives the last ones."""
+
+    def end(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
+        given = _nothing(stream)
+        given[:, -getattr(config, option) :] = True
+        return given
+
+    return end
 
 
 def spatial_crop(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
@@ -57,18 +67,6 @@ def spatial_crop(stream: StreamTensors, config: ConditioningConfig, draws: Sampl
     return given
 
 
-def audio_prefix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
-    given = _nothing(stream)
-    given[:, : config.audio_prefix_latents] = True
-    return given
-
-
-def audio_suffix(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
-    given = _nothing(stream)
-    given[:, -config.audio_suffix_latents :] = True
-    return given
-
-
 def mask(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) -> Tensor:
     marked = stream.get(MASK)
     return _nothing(stream) if marked is None else ~marked
@@ -76,15 +74,15 @@ def mask(stream: StreamTensors, config: ConditioningConfig, draws: SampleDraws) 
 
 CONDITIONS: dict[str, Condition] = {
     "first_frame": first_frame,
-    "prefix": prefix,
-    "suffix": suffix,
+    "prefix": _begin("prefix_frames"),
+    "suffix": _end("suffix_frames"),
     "spatial_crop": spatial_crop,
     "mask": mask,
 }
 
 AUDIO_CONDITIONS: dict[str, Condition] = {
-    "audio_prefix": audio_prefix,
-    "audio_suffix": audio_suffix,
+    "audio_prefix": _begin("audio_prefix_latents"),
+    "audio_suffix": _end("audio_suffix_latents"),
     "audio_mask": mask,
 }
 

@@ -19,7 +19,7 @@ class BackgroundWrite:
     """One write at a time. What follows it is done by the caller's thread, between two of its steps."""
 
     def __init__(self) -> None:
-        self._job: Job[None] | None = None
+        self._job: Job[Any] | None = None
         self._then: Callable[[], None] = lambda: None
 
     def begin(self, write: Callable[[], Any], then: Callable[[], None]) -> None:
@@ -30,7 +30,7 @@ class BackgroundWrite:
         """
         self.finish()
         self._then = then
-        self._job = Job(lambda report, stop: _nothing(write()), "ltxv-train-checkpoint").start()
+        self._job = Job(lambda report, stop: write(), "ltxv-train-checkpoint").start()
 
     @property
     def is_writing(self) -> bool:
@@ -75,7 +75,3 @@ def _nbytes(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_nbytes, value.values()))
     return sum(map(_nbytes, value)) if isinstance(value, list | tuple) else 0
-
-
-def _nothing(value: object) -> None:
-    """A job that writes returns nothing."""
