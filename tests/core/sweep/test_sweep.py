@@ -72,6 +72,12 @@ def test_runs_are_ranked_bad_ones_end_early_and_all_of_it_goes_on(config, tmp_pa
 
 
 @pytest.mark.long
+def test_of_two_others_none_is_ended_early(config):
+    result, _ = run_sweep(config(), "optimization.learning_rate: 3e-3, 1e-2, 1e-12")
+    assert [trial.outcome for trial in result.trials] == ["finished"] * 3
+
+
+@pytest.mark.long
 def test_a_stopped_sweep_goes_on_where_it_was(config):
     control, made = Control(), []
 
