@@ -14,6 +14,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 
+from ..datasets.of_run import open_dataset
 from ..errors import LTXVTrainError, cut
 from ..events import Control, ignore
 from ..families.registry import family_named
@@ -22,7 +23,6 @@ from ..gpu_check.random_model import random_model
 from ..memory_errors import is_out_of_memory
 from ..models.device import free_memory, wait_for
 from ..runs.failures import ModelMemoryError
-from ..strategies import STRATEGIES
 from ..training.distributed import Processes
 from ..training.step import StepRunner
 from ..training.trainable import load_trainable
@@ -81,7 +81,7 @@ def _measured(case: Case, device: torch.device) -> Measurement:
             config,
             config.optimization.steps,
             load_trainable(config, model, device, ignore),
-            STRATEGIES[config.conditioning.mode].open_data(config),
+            open_dataset(config),
             Processes(),
             Control(),
             ignore,

@@ -93,18 +93,17 @@ def _of_configuration(args: Namespace) -> int:
 
 def _clips(config: TrainingConfig, args: Namespace) -> "Clips":
     """Those of the command line, or the data set's."""
+    from ..datasets.of_run import open_dataset
     from ..families.open import describe_model
     from ..recipes.clips import Clips
-    from ..strategies import STRATEGIES
 
-    mode = config.conditioning.mode
     if args.size is None:
-        return Clips.of(STRATEGIES[mode].open_data(config))
+        return Clips.of(open_dataset(config))
     family = describe_model(config.model.model_source).family
     size = VideoSize.parse(args.size)
     if problem := family.grid.problem(size):
         raise ConfigurationError([f"--size: {problem}"])
-    return Clips.alike(args.clips, size, args.fps, family, mode != "none")
+    return Clips.alike(args.clips, size, args.fps, family, config.conditioning.mode != "none")
 
 
 def _require_counts(args: Namespace) -> None:

@@ -3,19 +3,18 @@
 Shapes: B batch, C channels, "..." what else a stream's latents have (a video's: frames, rows, columns).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from ..errors import DataError, shown
-from ..families.base import Embedding, Text
 from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
 from ..geometry import ReferenceScale, VideoSize
@@ -25,12 +24,18 @@ from ..storage.tensors import is_finite
 from .index import CachedFile, Example, StreamFiles
 from .stored_files import open_files
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..families.base import Embedding, Text
+
+
 LOOKED_INTO = 5000
 """Of so many files the heads are read at the start, half a second's work; of larger data sets an even share. Each
 file is looked at again when it is read."""
 
 
-StreamTensors = Mapping[str, Tensor]
+StreamTensors: TypeAlias = "Mapping[str, Tensor]"
 """One stream of a clip by role, or of a batch of them (then with B in front).
 
 latents: [C, ...] float32, normalised per channel. reference: likewise, where training takes references.
@@ -89,7 +94,7 @@ class Batch:
     names: tuple[str, ...]
     numbers: tuple[int, ...] = ()
     preserved: Text | None = None
-    prior: "Batch | None" = None
+    prior: Batch | None = None
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
@@ -103,7 +108,7 @@ class Batch:
         ]
 
 
-class TrainingDataset(Dataset[LoadedExample]):
+class TrainingDataset:
     """Clips that `preprocess` has encoded, or LTX-Video-Trainer, read one at a time.
 
     Attributes:
@@ -148,14 +153,14 @@ class TrainingDataset(Dataset[LoadedExample]):
         self.preserved: PreservedTexts | None = None
         self._require_files()
 
-    def holding_out(self, numbers: Sequence[int]) -> "TrainingDataset":
+    def holding_out(self, numbers: Sequence[int]) -> TrainingDataset:
         """The same without some of its clips, which are its `held_out`."""
         others = sorted(set(range(len(self))) - set(numbers))
         part = self._only(others)
         part.held_out = self._only(numbers)
         return part
 
-    def _only(self, numbers: Sequence[int]) -> "TrainingDataset":
+    def _only(self, numbers: Sequence[int]) -> TrainingDataset:
         part = copy(self)
         part.items = tuple(self.items[number] for number in numbers)
         part.index = replace(self.index, items=part.items)
@@ -249,7 +254,7 @@ class TrainingDataset(Dataset[LoadedExample]):
     @property
     def text_width(self) -> int:
         """Numbers of each text token."""
-        return next(iter(self.files.text(self.items[0].caption.embedding).values())).shape[-1]
+        return self.files.text_width(self.items[0].caption.embedding)
 
     def latents(self, index: int) -> Tensor:
         """Those of a clip's video, [C, f, h, w]."""
@@ -357,6 +362,10 @@ def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:
 
 def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch:
     """Puts clips of one size together."""
+    import torch
+
+    from ..families.base import Text
+
     preserved = [one.preserved for one in examples if one.preserved is not None]
     return Batch(
         streams={

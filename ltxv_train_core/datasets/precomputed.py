@@ -12,17 +12,15 @@ There is no embedding of an empty caption, there are no masks, and captions are 
 Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D text width.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..config.tools.preprocessing import OUTPUT_FOLDER
 from ..errors import DataError, cut
-from ..families.base import Embedding
 from ..families.names import LATENTS, MASK, PROMPT, REFERENCE, VIDEO
 from ..families.registry import EARLIEST
 from ..geometry import SAME_SIZE, LatentSize
@@ -39,6 +37,12 @@ from .index import (
 )
 from .learned import Learned
 from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..families.base import Embedding
+
 
 FAMILY = EARLIEST  # what that trainer trains
 CHANNELS = FAMILY.streams[VIDEO].channels
@@ -130,6 +134,8 @@ class PtFiles:
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
         """[128, f, h, w] float32."""
+        import torch
+
         if role == MASK:
             raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
         path = self.root / file.path
@@ -143,6 +149,9 @@ class PtFiles:
         path = self.root / file.path
         embeds, mask = _text(path)
         return {PROMPT: embeds.flatten(0, -2)[mask.flatten().bool()].clone()}
+
+    def text_width(self, file: CachedFile) -> int:
+        return _text_width(self.root / file.path)
 
     def _item(self, name: str, conditions: str, reference: str | None = None) -> Example:
         latents = f"{VIDEO_FOLDER}/{name}{SUFFIX}"
@@ -179,6 +188,8 @@ def _size(path: Path, data: dict[str, Any]) -> LatentSize:
 
 def _text(path: Path) -> tuple[Tensor, Tensor]:
     """The embedding [..., D] and the mask of its tokens; checks that they belong together."""
+    from torch import Tensor
+
     data = load_pt(path)
     embeds = floats_of(path, data, "prompt_embeds")
     mask = entry_of(path, data, "prompt_attention_mask", Tensor)

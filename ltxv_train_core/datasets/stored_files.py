@@ -1,15 +1,14 @@
 """Reading the tensors of a preprocessed data set, in each of the layouts that training knows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from safetensors import SafetensorError
-from safetensors.torch import load
-from torch import Tensor
 
 from ..errors import DataError, ModelError
-from ..families.base import Embedding
 from ..families.names import LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_named
 from ..geometry import SAME_SIZE, LatentSize, ReferenceScale, VideoSize
@@ -18,6 +17,11 @@ from ..storage.safetensors_header import read_header
 from . import precomputed
 from .cached_tensors import Form, require_one_width, require_tensors, stream_forms, text_form
 from .index import CachedFile, Example, Index, data_folder, find_index, read_index
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..families.base import Embedding
 
 
 class StoredFiles(Protocol):
@@ -48,6 +52,10 @@ class StoredFiles(Protocol):
 
     def text(self, file: CachedFile) -> Embedding:
         """Named tensors [L, D]."""
+        ...
+
+    def text_width(self, file: CachedFile) -> int:
+        """D of the first of them; its numbers aren't read."""
         ...
 
 
@@ -127,6 +135,9 @@ class SafetensorsFiles:
         found = self._load(file)
         return {name: found[name] for name in self._text}
 
+    def text_width(self, file: CachedFile) -> int:
+        return require_tensors(self.root, file, self._text)[next(iter(self._text))].shape[1]
+
     def require(self, files: Iterable[CachedFile]) -> None:
         texts: list[dict[str, int]] = []
         for one in dict.fromkeys(files):
@@ -143,6 +154,8 @@ class SafetensorsFiles:
 
     def _load(self, file: CachedFile) -> dict[str, Tensor]:
         """Reads the whole file: faster than mapping it, and it isn't held open."""
+        from safetensors.torch import load
+
         path = self.root / file.path
         policy().require_read(path)  # it may be a link
         require_tensors(self.root, file, self._form(file))

@@ -1,19 +1,23 @@
 """A base model: its parts, each found, checked and loaded on its own."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ModelError
 from ..models.sources.library_loading import wait_for_diffusers
-from ..models.transformer import Transformer
 from ..storage.atomic import sha256_json
-from .base import Denoiser
 from .family import Family, Sampling
 from .names import AUDIO_VAE, TEXT_ENCODER, TRANSFORMER, VAE
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..models.transformer import Transformer
+    from .base import Denoiser
 
 
 class Vae(Protocol):
@@ -22,9 +26,9 @@ class Vae(Protocol):
     Shapes: B batch, C channels, F frames, H W pixels, f h w latent frames, rows, columns.
     """
 
-    def to(self, device: torch.device) -> "Vae": ...
+    def to(self, device: torch.device) -> Vae: ...
 
-    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> "Vae":
+    def in_tiles(self, tile_px: int, tile_frames: int | None = None) -> Vae:
         """Encodes and decodes wider or higher frames than a tile in tiles, to save memory.
 
         Args:
@@ -51,7 +55,7 @@ class AudioVae(Protocol):
     @property
     def sample_rate(self) -> int: ...
 
-    def to(self, device: torch.device) -> "AudioVae": ...
+    def to(self, device: torch.device) -> AudioVae: ...
 
     def encode(self, waveform: Tensor) -> Tensor:
         """Sound [B, 2, S] at the stream's `sound_rate` to latents [B, C, ...], float32 on the CPU."""
@@ -65,13 +69,13 @@ class AudioVae(Protocol):
 class TextEncoder(Protocol):
     """Texts to embeddings."""
 
-    def to(self, device: torch.device) -> "TextEncoder": ...
+    def to(self, device: torch.device) -> TextEncoder: ...
 
-    def in_eight_bits(self) -> "TextEncoder":
+    def in_eight_bits(self) -> TextEncoder:
         """Halves its memory; the next `to` quantizes."""
         ...
 
-    def in_four_bits(self) -> "TextEncoder":
+    def in_four_bits(self) -> TextEncoder:
         """A quarter of its memory; the next `to` quantizes."""
         ...
 
@@ -240,21 +244,28 @@ class Model:
         transformer: Transformer = self.transformer.load(dtype)
         return transformer
 
-    def load_vae(self, dtype: torch.dtype = torch.float32, part: str = VAE) -> Vae:
-        """What encodes and decodes a stream: the video's, or another part."""
+    def load_vae(self, dtype: torch.dtype | None = None, part: str = VAE) -> Vae:
+        """What encodes and decodes a stream: the video's, or another part; None: in float32."""
+        import torch
+
         wait_for_diffusers()
-        vae: Vae = self.part(part).load(dtype)
+        vae: Vae = self.part(part).load(dtype or torch.float32)
         return vae
 
     def load_audio_vae(self) -> AudioVae:
         """In float32: it is small."""
+        import torch
+
         wait_for_diffusers()
         vae: AudioVae = self.part(AUDIO_VAE).load(torch.float32)
         return vae
 
-    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+    def load_text_encoder(self, dtype: torch.dtype | None = None) -> TextEncoder:
+        """None: in float32."""
+        import torch
+
         wait_for_diffusers()
-        encoder: TextEncoder = self.part(TEXT_ENCODER).load(dtype)
+        encoder: TextEncoder = self.part(TEXT_ENCODER).load(dtype or torch.float32)
         return encoder
 
     def _require_width(self, width: int | None) -> None:

@@ -1,15 +1,19 @@
 """How a family's models are found and opened."""
 
-from pathlib import Path
-from typing import Protocol
+from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..events import Reporter, StopSignal
 from .family import Family, PublishedVersion
 from .model import Model, Part, TextEncoderPart
 
-Tensors = tuple[dict[str, Tensor], dict[str, str]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Tensors: TypeAlias = "tuple[dict[str, Tensor], dict[str, str]]"
 """Tensors, and the metadata of the file that would hold them."""
 
 InFile = tuple[Path, str]

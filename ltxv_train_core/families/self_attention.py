@@ -1,12 +1,15 @@
 """Self-attention left out of a forward pass, which spatio-temporal guidance leads away from."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class _PassValues:

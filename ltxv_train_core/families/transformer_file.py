@@ -1,18 +1,22 @@
 """A transformer in a single file, of any family."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, shown
 from ..formats.rotated import ROTATED, is_rotated
 from ..formats.tensors import FP8
 from ..models.device import holds_float8
-from ..models.sources.meta_loading import fill, on_meta, require_match
-from ..models.transformer import Transformer
+from ..models.sources.tensor_match import require_match
 from ..storage.safetensors_header import Header, content_of
 from .layers import TransformerLayers
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.transformer import Transformer
 
 
 class TransformerFile:
@@ -44,7 +48,7 @@ class TransformerFile:
     def is_fp8(self) -> bool:
         """It stays in fp8 where some of it is stored so and this device knows it."""
         tensors = self.header.below(self.prefix).values()
-        return holds_float8() and any(info.dtype in FP8 for info in tensors)
+        return any(info.dtype in FP8 for info in tensors) and holds_float8()
 
     @property
     def module_names(self) -> tuple[list[str], list[str]]:
@@ -60,12 +64,16 @@ class TransformerFile:
 
     def load(self, dtype: torch.dtype) -> Transformer:
         """Linear layers that are stored in fp8 stay so."""
+        from ..models.sources.meta_loading import fill
+
         transformer, names = self._built()
         loaded: Transformer = fill(transformer, self.header, names, dtype).eval()
         return loaded
 
     def _built(self) -> tuple[Transformer, dict[str, str]]:
         """The module without weights, and the file's names of its tensors."""
+        from ..models.sources.meta_loading import on_meta
+
         prefix, header = self.prefix, self.header
         module: Transformer = on_meta(lambda: self.layers.new_transformer(self.config))
         names = self._names(module.state_dict())

@@ -21,13 +21,8 @@ from ..families.open import MINIATURE, open_model
 from ..geometry import VideoSize
 from ..memory_errors import lacks_device_memory, lacks_host_memory
 from ..models.device import free_bytes, free_memory, total_bytes
-from ..models.memory.quantize import (
-    BITS,
-    EIGHT_BIT_TYPES,
-    eight_bit_problem,
-    matmul_problem,
-    quantization_problem,
-)
+from ..models.memory.kinds import BITS, EIGHT_BIT_KINDS
+from ..models.memory.quantize import eight_bit_problem, matmul_problem, quantization_problem
 from ..optim.optimizers import optimizer_problem
 from ..preprocessing.preprocess import preprocess
 from ..training.decoding import TILE_FRAMES, TILE_PX, decode_videos
@@ -108,7 +103,7 @@ def quantization(bench: Bench) -> str:
 def quantized_matmul(bench: Bench) -> str:
     """Products in 8 bits are like those with the weights in bf16, and what they take of its time."""
     told = []
-    for kind in EIGHT_BIT_TYPES:
+    for kind in EIGHT_BIT_KINDS:
         if problem := matmul_problem(kind, bench.device):
             told.append(f"{kind} is refused ({problem})")
             continue

@@ -1,14 +1,19 @@
 """Which layers of a transformer get a LoRA: patterns, and presets of them that are usually taken together."""
 
+from __future__ import annotations
+
 import difflib
 import re
 from fnmatch import fnmatchcase
-
-import torch
+from typing import TYPE_CHECKING
 
 from ..config import LoRAConfig
 from ..config.layer_rules import LayerRule
 from ..errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    import torch
+
 
 _BLOCK = re.compile(r"transformer_blocks\.([0-9]+)\.")
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
@@ -46,6 +51,8 @@ def layers_of(transformer: torch.nn.Module, config: LoRAConfig) -> dict[str, int
 
 
 def _module_names(transformer: torch.nn.Module) -> tuple[list[str], list[str]]:
+    import torch
+
     modules = dict(transformer.named_modules())
     linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
     return linear, [name for name in modules if name not in linear]

@@ -1,14 +1,19 @@
 """The device that models compute on. Whoever starts the work chooses it: ComfyUI its own, a command line
 `LTXV_TRAIN_DEVICE`; otherwise it is the accelerator of this machine."""
 
+from __future__ import annotations
+
 import gc
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from ..errors import ConfigurationError, shown
+
+if TYPE_CHECKING:
+    import torch
+
 
 VARIABLE = "LTXV_TRAIN_DEVICE"
 """Names the device in the environment, for example "cpu" or "cuda:1"; processes that train for this one get it so."""
@@ -50,6 +55,8 @@ def device_environment() -> dict[str, str]:
 
 
 def _named() -> torch.device | None:
+    import torch
+
     name = os.environ.get(VARIABLE)
     if not name:
         return None
@@ -62,6 +69,8 @@ def _named() -> torch.device | None:
 
 
 def _accelerator() -> torch.device:
+    import torch
+
     accelerator = getattr(torch, "accelerator", None)  # since torch 2.6
     if accelerator is not None and accelerator.is_available():
         found: torch.device = accelerator.current_accelerator()
@@ -73,6 +82,8 @@ def _accelerator() -> torch.device:
 
 def free_bytes(device: torch.device) -> int:
     """Memory that new tensors can have."""
+    import torch
+
     backend = _backend(device)
     if hasattr(backend, "mem_get_info"):
         unused = backend.memory_reserved(device) - backend.memory_allocated(device)
@@ -85,6 +96,8 @@ def free_bytes(device: torch.device) -> int:
 
 def total_bytes(device: torch.device) -> int:
     """Memory that a device has, whoever holds it now; the host's for a CPU."""
+    import torch
+
     backend = _backend(device)
     if hasattr(backend, "mem_get_info"):
         total: int = backend.mem_get_info(device)[1]
@@ -97,6 +110,8 @@ def total_bytes(device: torch.device) -> int:
 def peak_bytes(device: torch.device) -> float:
     """The most memory that tensors had since the last call, as far as the device tells; that of Apple's is
     what they have now, and of a CPU it is the memory of this process."""
+    import torch
+
     backend = _backend(device)
     if hasattr(backend, "reset_peak_memory_stats"):
         peak = float(backend.max_memory_allocated(device))
@@ -122,6 +137,8 @@ def holds_float8() -> bool:
 def free_memory() -> None:
     """Gives memory of dropped tensors back, also of those that refer to each other: the device's, and
     pinned memory of the host."""
+    import torch
+
     gc.collect()
     empty_cache()
     accelerator = getattr(torch, "accelerator", None)
@@ -163,4 +180,6 @@ def stream_module(device: torch.device) -> Any:
 
 def _backend(device: torch.device) -> Any:
     """torch's module for an accelerator; None for the CPU."""
+    import torch
+
     return None if device.type == "cpu" else getattr(torch, device.type)

@@ -17,10 +17,10 @@ from ..config import (
     build,
 )
 from ..config.sections.conditioning import ConditioningMode
+from ..datasets.of_run import open_dataset
 from ..errors import ConfigurationError, DataError, cut
 from ..families.open import describe_model, open_model
 from ..models.precision import computes_bfloat16
-from ..strategies import STRATEGIES
 from ..training.memory_estimate import (
     TrainingBytes,
     TransformerSizes,
@@ -156,7 +156,7 @@ def _read_clips(request: RecipeRequest, family: str) -> Clips:
             "conditioning": conditioning or {"mode": conditioning_mode(request)},
         },
     )
-    dataset = STRATEGIES[config.conditioning.mode].open_data(config)
+    dataset = open_dataset(config)
     if dataset.index.family != family:
         model = (request.given(ModelConfig) or request.model).model_source
         raise DataError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
-from ..datasets.dataset import Batch, TrainingDataset
+from ..datasets.dataset import Batch
 from ..diffusion.draws import SampleDraws
 from ..diffusion.loss import MEAN_SQUARED, VelocityLoss
 from ..families.base import Stream, StreamInput
@@ -104,15 +104,6 @@ class Strategy(Protocol):
     """How a batch becomes a training step. One class per `conditioning.mode`."""
 
     def __init__(self, config: TrainingConfig, streams: Mapping[str, Stream]): ...
-
-    @staticmethod
-    def open_data(config: TrainingConfig) -> TrainingDataset:
-        """The data set, with what this strategy needs of it.
-
-        Raises:
-            DataError: it is no data set, or lacks something.
-        """
-        ...
 
     def prepare(self, batch: Batch, draws: SampleDraws) -> StepInputs:
         """Draws noise and conditioning for a batch, on the CPU."""

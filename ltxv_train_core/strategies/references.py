@@ -2,20 +2,15 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ..config import TrainingConfig
-from ..datasets.dataset import Batch, TrainingDataset
+from ..datasets.dataset import Batch
 from ..diffusion.draws import SampleDraws
 from ..families.names import LATENTS, REFERENCE
 from .base import StreamStep
-from .standard import StandardStrategy, open_dataset
+from .standard import StandardStrategy
 
 
 class ReferenceStrategy(StandardStrategy):
     """IC-LoRA: the clean tokens of references follow those of their targets."""
-
-    @staticmethod
-    def open_data(config: TrainingConfig) -> TrainingDataset:
-        return open_dataset(config, config.conditioning.reference_streams)
 
     def _step(self, name: str, batch: Batch, levels: Tensor, draws: SampleDraws) -> StreamStep:
         target = super()._step(name, batch, levels, draws)

@@ -3,12 +3,8 @@
 import torch
 
 from ..config import TrainingConfig
-from ..models.memory.quantize import (
-    EIGHT_BIT_TYPES,
-    eight_bit_problem,
-    matmul_problem,
-    quantization_problem,
-)
+from ..models.memory.kinds import EIGHT_BIT_KINDS
+from ..models.memory.quantize import eight_bit_problem, matmul_problem, quantization_problem
 from ..optim.optimizers import optimizer_problem
 
 OF_FP8_FILES = "fp8-quanto"
@@ -24,7 +20,7 @@ def unavailable_here(config: TrainingConfig, device: torch.device) -> list[str]:
     found = [optimizer_problem(config.optimization, device)]
     if acceleration.quantization is not None:
         found.append(quantization_problem(acceleration.quantization, device))
-    if acceleration.quantized_matmul and acceleration.quantization in (None, *EIGHT_BIT_TYPES):
+    if acceleration.quantized_matmul and acceleration.quantization in (None, *EIGHT_BIT_KINDS):
         found.append(matmul_problem(acceleration.quantization or OF_FP8_FILES, device))
     if acceleration.load_text_encoder_in_8bit and not acceleration.load_text_encoder_in_4bit:
         found.append(eight_bit_problem(device))

@@ -18,7 +18,7 @@ from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
 from ..lora.targets import TARGET_PRESETS, chosen_layers
-from ..models.memory.quantize import BITS, SCALE_BITS
+from ..models.memory.kinds import BITS, SCALE_BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
 from ..models.transformer import Transformer

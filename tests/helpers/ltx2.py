@@ -9,7 +9,8 @@ import torch
 from diffusers import LTX2VideoTransformer3DModel
 
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltx2.connectors import Connectors, comfy_connector_name
+from ltxv_train_core.families.ltx2.connector_names import comfy_connector_name
+from ltxv_train_core.families.ltx2.connectors import Connectors
 from ltxv_train_core.families.ltx2.description import as_metadata, described_transformer
 from ltxv_train_core.families.ltx2.layers import LAYERS
 from ltxv_train_core.families.names import (

@@ -1,19 +1,21 @@
 """LTX-2.x's audio VAE with its vocoder in a file: a checkpoint with all parts, or both alone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 from ...errors import ModelError, cut
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import Header, content_of
 from .audio_description import audio_vae_config, vocoder_config
-from .audio_vae import LTX2AudioVae, with_audio_statistics
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKLLTX2Audio
+    from torch import nn
+
+    from .audio_vae import LTX2AudioVae
 
 _VAE, _VOCODER = "audio_vae.", "vocoder."
 _SIGNS = ("audio_vae.encoder.conv_in.conv.weight", "vocoder.")
@@ -62,30 +64,41 @@ class AudioVaeFile:
         self._vae()
         self._vocoder()
 
-    def load(self, dtype: torch.dtype = torch.float32) -> LTX2AudioVae:
+    def load(self, dtype: torch.dtype) -> LTX2AudioVae:
         """Latent statistics and vocoder stay in float32."""
+        import torch
+
+        from ...models.sources.meta_loading import fill
+        from .audio_vae import LTX2AudioVae
+
         vae, names = self._vae()
         fill(vae, self.header, names, dtype, keep=lambda name: name.startswith("latents_"))
         vocoder, names = self._vocoder()
         fill(vocoder, self.header, names, torch.float32)
         return LTX2AudioVae(vae, finished(vocoder), self.vocoder_config["output_sampling_rate"])
 
-    def _vae(self) -> "tuple[AutoencoderKLLTX2Audio, dict[str, str]]":
+    def _vae(self) -> tuple[AutoencoderKLLTX2Audio, dict[str, str]]:
+        from ...models.sources.meta_loading import on_meta
+
         vae = on_meta(lambda: new_audio_vae(self.config))
         names = {name: _VAE + _STATISTICS.get(name, name) for name in vae.state_dict()}
         require_match(self.header, _VAE, names, vae)
         return vae, names
 
     def _vocoder(self) -> tuple[nn.Module, dict[str, str]]:
+        from ...models.sources.meta_loading import on_meta
+
         vocoder = on_meta(lambda: new_vocoder(self.vocoder_config))
         names = {name: _VOCODER + comfy_vocoder_name(name) for name in vocoder.state_dict()}
         require_match(self.header, _VOCODER, names, vocoder)
         return vocoder, names
 
 
-def new_audio_vae(config: Mapping[str, Any]) -> "AutoencoderKLLTX2Audio":
+def new_audio_vae(config: Mapping[str, Any]) -> AutoencoderKLLTX2Audio:
     """diffusers' autoencoder with random weights, and statistics of the size that files have."""
     from diffusers import AutoencoderKLLTX2Audio
+
+    from .audio_vae import with_audio_statistics
 
     return with_audio_statistics(AutoencoderKLLTX2Audio.from_config(dict(config)))
 

@@ -1,7 +1,5 @@
 """Parts of an open model as ComfyUI builds them: the files it reads, or tensors under its names."""
 
-import torch
-
 from ...errors import ModelError
 from ..ltxv.checkpoint_export import config_metadata
 from ..model import Model
@@ -26,6 +24,8 @@ def comfyui_tensors(model: Model, part: str) -> Tensors:
     Raises:
         ModelError: a file has no such part that this program reads.
     """
+    import torch
+
     model.part(part).require()
     if part == TRANSFORMER:
         dtype = torch.float32 if model.name == MINIATURE else torch.bfloat16

@@ -15,29 +15,9 @@ from torch import Tensor, nn
 from ...errors import ModelError
 from ..names import AUDIO_TEXT, VIDEO_TEXT
 from .formats import TEXT_TOKENS
-from .layers import CONNECTOR_PREFIXES
 
 if TYPE_CHECKING:
     from diffusers.pipelines.ltx2.connectors import LTX2ConnectorTransformer1d
-
-
-_COMFY = {
-    "video_connector": "video_embeddings_connector",
-    "audio_connector": "audio_embeddings_connector",
-    "transformer_blocks": "transformer_1d_blocks",
-    "norm_q": "q_norm",
-    "norm_k": "k_norm",
-}
-
-
-def comfy_connector_name(name: str) -> str:
-    """A tensor's name in published files, without the transformer's prefix."""
-    return ".".join(_COMFY.get(part, part) for part in name.split("."))
-
-
-def is_connector(name: str, prefix: str) -> bool:
-    """Whether a tensor of a file belongs to the connectors of the transformer with that prefix."""
-    return name.startswith(tuple(prefix + each for each in CONNECTOR_PREFIXES))
 
 
 class Connectors(nn.Module):

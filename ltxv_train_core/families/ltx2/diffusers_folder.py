@@ -3,23 +3,20 @@
 A part that the folder lacks is named with where to get it.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
 from ...errors import LTXVTrainError, ModelError, cut, shown
 from ...models.sources.content import content_of_folder
 from ...models.sources.library_loading import ONE_AT_A_TIME
-from ...models.sources.meta_loading import fill_from, on_meta
 from ...models.sources.part_config import part_config
 from ...models.sources.part_weights import require_weights, weight_headers
 from ...storage.safetensors_header import content_of
 from ..ltxv.diffusers_folder import LocalFolder
-from ..ltxv.vae import LTXVideoVae
 from ..model import Model, ModelFacts, Part
 from ..names import (
     AUDIO_VAE,
@@ -30,10 +27,8 @@ from ..names import (
     VAE,
     VOCODER,
 )
-from .audio_vae import LTX2AudioVae
 from .audio_vae_file import finished, new_audio_vae, new_vocoder
-from .connectors import Connectors, comfy_connector_name, is_connector
-from .denoiser import LTX2Denoiser
+from .connector_names import comfy_connector_name, is_connector
 from .description import generation
 from .family import ARCHITECTURE, LTX2
 from .gemma_file import GemmaFiles
@@ -45,7 +40,14 @@ from .text_encoder_part import TextEncoder
 from .vae_file import new_vae
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import LTX2VideoTransformer3DModel
+    from torch import Tensor, nn
+
+    from ..ltxv.vae import LTXVideoVae
+    from .audio_vae import LTX2AudioVae
+    from .connectors import Connectors
+    from .denoiser import LTX2Denoiser
 
 _KINDS = {
     TRANSFORMER: ("LTX2VideoTransformer3DModel",),
@@ -126,12 +128,16 @@ class PartFolder(ABC):
 
     def _filled(self, dtype: torch.dtype, keep: Callable[[str], bool] = lambda name: False) -> Any:
         """The module with its weights; those that are kept in float32."""
+        from ...models.sources.meta_loading import fill_from, on_meta
+
         self.require()
         module = on_meta(lambda: self._module(part_config(self.folder)))
         names = {name: name for name in module.state_dict()}
         return fill_from(module, weight_headers(self.folder, self.name), names, dtype, keep)
 
     def _load(self, dtype: torch.dtype) -> Any:
+        from ...models.sources.meta_loading import on_meta
+
         self.require()
         kind = type(on_meta(lambda: self._module(part_config(self.folder))))
         with ONE_AT_A_TIME:
@@ -153,6 +159,8 @@ class VaeFolder(PartFolder):
 
     def load(self, dtype: torch.dtype) -> LTXVideoVae:
         """Its latent statistics stay in float32."""
+        from ..ltxv.vae import LTXVideoVae
+
         return LTXVideoVae(self._filled(dtype, lambda name: name.startswith("latents_")))
 
     def _module(self, config: Mapping[str, Any]) -> Any:
@@ -172,7 +180,9 @@ class AudioVaeFolder(PartFolder):
         super().require()
         self._vocoder.require()
 
-    def load(self, dtype: torch.dtype = torch.float32) -> LTX2AudioVae:
+    def load(self, dtype: torch.dtype) -> LTX2AudioVae:
+        from .audio_vae import LTX2AudioVae
+
         vae = self._filled(dtype, lambda name: name.startswith("latents_"))
         vocoder, rate = self._vocoder.load()
         return LTX2AudioVae(vae, vocoder, rate)
@@ -188,6 +198,8 @@ class VocoderFolder(PartFolder):
 
     def load(self) -> tuple[nn.Module, int]:
         """It, and samples a second of what it gives; in float32."""
+        import torch
+
         rate: int = part_config(self.folder)["output_sampling_rate"]
         return finished(self._filled(torch.float32)), rate
 
@@ -208,6 +220,9 @@ class ConnectorsFolder(PartFolder):
             return None  # reported where the connectors are required
 
     def load(self, dtype: torch.dtype) -> Connectors:
+        from ...models.sources.meta_loading import on_meta
+        from .connectors import Connectors
+
         config = part_config(self.folder)
         loaded = self._load(dtype)
         options = {stream: _options(config, stream) for stream in ("video", "audio")}
@@ -219,6 +234,8 @@ class ConnectorsFolder(PartFolder):
 
     def in_comfyui(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by ComfyUI's names without prefix, and what a file's metadata say of them."""
+        import torch
+
         config = part_config(self.folder)
         named = {
             comfy_connector_name(n): t for n, t in self.load(torch.bfloat16).state_dict().items()
@@ -263,11 +280,13 @@ class TransformerFolder(PartFolder):
             sampling=sampling_of(self._whole.name, {}),
         )
 
-    def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> LTX2VideoTransformer3DModel:
         transformer: LTX2VideoTransformer3DModel = self._load(dtype)
         return transformer
 
-    def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
+    def denoiser(self, transformer: LTX2VideoTransformer3DModel) -> LTX2Denoiser:
+        from .denoiser import LTX2Denoiser
+
         return LTX2Denoiser(transformer, self._connectors.in_comfyui)
 
     def _module(self, config: Mapping[str, Any]) -> Any:

@@ -4,15 +4,19 @@ What doesn't show in shapes is the same in all published ones that LTX-2.x uses,
 down as well: five layers of six see 1,024 tokens back, rotation as below.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import TensorInfo
+
+if TYPE_CHECKING:
+    pass
+
 
 GEMMA_3, GEMMA_4 = "Gemma 3", "Gemma 4"
 
@@ -155,6 +159,8 @@ def new_gemma(gemma: Gemma) -> Any:
 
 def with_buffers(model: Any) -> Any:
     """What no file holds, on the CPU: the rotation, and the scale of the embeddings."""
+    import torch
+
     model.rotary_emb = type(model.rotary_emb)(model.config)
     scale = torch.tensor(float(model.config.hidden_size) ** 0.5)
     model.embed_tokens.register_buffer("embed_scale", scale, persistent=False)

@@ -3,23 +3,27 @@
 Of either the language model alone is read; parts that see or hear stay where they are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError, cut
 from ...formats.quantized import quantization
 from ...formats.tensors import SCALES, tensor_differences
-from ...models.sources.meta_loading import fill_from, on_meta
 from ...models.sources.part_weights import weight_headers
 from ...storage.safetensors_header import Header, TensorInfo, content_of, read_header
 from ..names import TEXT_ENCODER
 from .gemma import Gemma, gemma_prefix, new_gemma, read_gemma, with_buffers
 from .gemma_tokens import load_tokenizer, require_tokenizer
-from .text_encoder import Tokenize
+
+if TYPE_CHECKING:
+    import torch
+
+    from .text_encoder import Tokenize
+
 
 _SHOWN = 4
 _QUANTIZED = (
@@ -62,7 +66,7 @@ class GemmaFiles:
             raise ModelError(f"{place}: can't be read as a Gemma: {reason}") from error
 
     @classmethod
-    def open(cls, place: Path) -> "GemmaFiles":
+    def open(cls, place: Path) -> GemmaFiles:
         """Raises `ModelError` when a file or folder is something else."""
         if not place.is_dir():
             return cls(place, (read_header(place),))
@@ -81,6 +85,8 @@ class GemmaFiles:
 
     def load(self, dtype: torch.dtype) -> tuple[Any, Tokenize]:
         """The text model, what is stored in fp8 stays so, and its tokenizer."""
+        from ...models.sources.meta_loading import fill_from
+
         tokenize = load_tokenizer(self.headers[0])
         module, names = self._built()
         return with_buffers(fill_from(module, self.headers, names, dtype)), tokenize
@@ -92,6 +98,8 @@ class GemmaFiles:
 
     def _built(self) -> tuple[Any, dict[str, str]]:
         """The module without weights, and the files' names of its tensors."""
+        from ...models.sources.meta_loading import on_meta
+
         module = on_meta(lambda: new_gemma(self.gemma))
         expected = {name: tuple(t.shape) for name, t in module.state_dict().items()}
         part = {

@@ -1,23 +1,25 @@
 """The small model with sound that comes with this package."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ...storage.safetensors_header import read_header
 from ..ltxv.miniature_model import MiniatureVae
 from ..model import Model, ModelFacts, Part
 from ..names import AUDIO_VAE, TEXT_ENCODER, VAE
-from .audio_vae import LTX2AudioVae
-from .connectors import comfy_connector_name, is_connector
-from .denoiser import LTX2Denoiser
+from .connector_names import comfy_connector_name, is_connector
 from .family import ARCHITECTURE, LTX2
 from .miniature import shipped
-from .miniature.text_encoder import MiniatureTextEncoder
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import LTX2VideoTransformer3DModel
+    from torch import Tensor
+
+    from .audio_vae import LTX2AudioVae
+    from .denoiser import LTX2Denoiser
+    from .miniature.text_encoder import MiniatureTextEncoder
 
 
 def miniature_model() -> Model:
@@ -64,12 +66,14 @@ class MiniatureTransformer(_MiniaturePart):
         header = read_header(shipped.FOLDER / shipped.TRANSFORMER_FILE)
         return LTX2.layers.modules_in(header.tensors)
 
-    def load(self, dtype: torch.dtype) -> "LTX2VideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> LTX2VideoTransformer3DModel:
         from .miniature.weights import load_transformer
 
         return load_transformer(dtype)
 
-    def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
+    def denoiser(self, transformer: LTX2VideoTransformer3DModel) -> LTX2Denoiser:
+        from .denoiser import LTX2Denoiser
+
         return LTX2Denoiser(transformer, _connectors)
 
 
@@ -78,7 +82,8 @@ class MiniatureAudioVae(_MiniaturePart):
 
     loads = "load_audio_vae"
 
-    def load(self, dtype: torch.dtype = torch.float32) -> LTX2AudioVae:
+    def load(self, dtype: torch.dtype) -> LTX2AudioVae:
+        from .audio_vae import LTX2AudioVae
         from .griffin_lim import GriffinLim
         from .miniature.weights import load_audio_vae
 
@@ -91,7 +96,8 @@ class MiniatureTextEncoderPart(_MiniaturePart):
     loads = "load_text_encoder"
     width = None
 
-    def load(self, dtype: torch.dtype = torch.float32) -> MiniatureTextEncoder:
+    def load(self, dtype: torch.dtype) -> MiniatureTextEncoder:
+        from .miniature.text_encoder import MiniatureTextEncoder
         from .miniature.weights import load_connectors, load_text_encoder, load_tokenizer
 
         return MiniatureTextEncoder(

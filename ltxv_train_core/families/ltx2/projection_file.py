@@ -1,14 +1,20 @@
 """The text projection of LTX-2.x: in a checkpoint, in LTX-2.5's text encoder file, in a file by itself, or beside
 the connectors of a folder in the diffusers layout."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from ...models.sources.meta_loading import fill_from, on_meta
 from ...storage.safetensors_header import Header, TensorInfo, content_of
-from .text_projection import ProjectionSizes, TextProjection, read_projection
+from .projection_sizes import ProjectionSizes, read_projection
+
+if TYPE_CHECKING:
+    import torch
+
+    from .text_projection import TextProjection
+
 
 _PREFIX = "text_embedding_projection."
 _IN_FOLDERS = {
@@ -54,6 +60,9 @@ class ProjectionFiles:
         """Its sizes were looked at when it was found."""
 
     def load(self, dtype: torch.dtype) -> TextProjection:
+        from ...models.sources.meta_loading import fill_from, on_meta
+        from .text_projection import TextProjection
+
         projection = on_meta(lambda: TextProjection(self.sizes))
         return fill_from(projection, self._headers, self._names, dtype).eval()
 

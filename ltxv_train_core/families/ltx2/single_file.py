@@ -1,22 +1,21 @@
 """LTX-2.x as one file: checkpoints with all parts, and transformers alone as ComfyUI keeps them."""
 
+from __future__ import annotations
+
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import safe_open
-from torch import Tensor
 
 from ...errors import ModelError, shown
-from ...models.sources.meta_loading import fill, on_meta, require_match, require_shapes
+from ...models.sources.tensor_match import require_match, require_shapes
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
 from ..names import AUDIO_VAE, CONNECTORS, TEXT_PROJECTION, VAE
 from .audio_vae_file import AudioVaeFile, has_audio_vae
-from .connectors import Connectors, comfy_connector_name, is_connector
-from .denoiser import LTX2Denoiser
+from .connector_names import comfy_connector_name, is_connector
 from .detect import PREFIXES, Contents, read_contents
 from .family import ARCHITECTURE, LTX2
 from .layers import CONNECTOR_PREFIXES, LAYERS
@@ -27,7 +26,12 @@ from .tensor_shapes import transformer_shapes
 from .vae_file import open_video_vae
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import LTX2VideoTransformer3DModel
+    from torch import Tensor
+
+    from .connectors import Connectors
+    from .denoiser import LTX2Denoiser
 
 
 def single_file_model(name: str, path: Path) -> Model:
@@ -95,7 +99,9 @@ class TransformerFile(transformer_file.TransformerFile):
             sampling=sampling_of(self.header.path.name, self.header.config),
         )
 
-    def denoiser(self, transformer: "LTX2VideoTransformer3DModel") -> LTX2Denoiser:
+    def denoiser(self, transformer: LTX2VideoTransformer3DModel) -> LTX2Denoiser:
+        from .denoiser import LTX2Denoiser
+
         return LTX2Denoiser(transformer, self._connectors)
 
     def _connectors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -131,12 +137,17 @@ class ConnectorsFile:
         self._built()
 
     def load(self, dtype: torch.dtype) -> Connectors:
+        from ...models.sources.meta_loading import fill
+
         connectors, names = self._built()
         loaded: Connectors = fill(connectors, self.header, names, dtype).eval()
         return loaded
 
     def _built(self) -> tuple[Connectors, dict[str, str]]:
         """The module without weights, and the file's names of its tensors."""
+        from ...models.sources.meta_loading import on_meta
+        from .connectors import Connectors
+
         connectors = on_meta(
             lambda: Connectors(self.options["video_connector"], self.options["audio_connector"])
         )

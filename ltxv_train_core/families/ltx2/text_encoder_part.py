@@ -1,6 +1,8 @@
 """The text encoder as a part of a model: Gemma, the text projection and the connectors, wherever each lies."""
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ...errors import ModelError, cut
 from ...storage.atomic import sha256_json
@@ -9,7 +11,12 @@ from .gemma import GEMMA_3, GEMMA_4
 from .gemma_file import GemmaFiles
 from .missing_parts import NEEDED
 from .projection_file import ProjectionFiles
-from .text_encoder import LTX2TextEncoder
+
+if TYPE_CHECKING:
+    import torch
+
+    from .text_encoder import LTX2TextEncoder
+
 
 _KINDS = {"LTX-2.0": (GEMMA_3, 1), "LTX-2.3": (GEMMA_3, 2), "LTX-2.5": (GEMMA_4, 2)}
 """Of a generation: its text encoder, and how many projections it has."""
@@ -70,6 +77,8 @@ class TextEncoder:
         self._connectors.require()
 
     def load(self, dtype: torch.dtype) -> LTX2TextEncoder:
+        from .text_encoder import LTX2TextEncoder
+
         projection = self._found_projection().load(dtype)
         connectors = self._connectors.load(dtype)
         gemma, tokenize = self._gemma.load(dtype)

@@ -1,18 +1,16 @@
 """LTX-2.x's video VAE in a file: a checkpoint with all parts, or the VAE alone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from ...errors import ModelError, cut, shown
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...errors import ModelError, cut
+from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import Header, content_of
 from ..ltxv.detect import VAE, Contents, vae_in_file
 from ..ltxv.key_names import VAE_STATISTICS_UNUSED, comfy_vae_names
 from ..ltxv.single_file import VaeFile
-from ..ltxv.vae import LTXVideoVae
 from ..model import Part
 from ..video_vaes import DIFFUSION_DECODER, family_of_vae
 from .detect import PREFIXES
@@ -20,7 +18,10 @@ from .formats import NAME
 from .vae_description import vae_config
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKLLTX2Video
+
+    from ..ltxv.vae import LTXVideoVae
 
 _SIGNS = ("encoder.conv_in.conv.weight", "per_channel_statistics.mean-of-means")
 
@@ -86,12 +87,20 @@ class VideoVaeFile:
 
     def load(self, dtype: torch.dtype) -> LTXVideoVae:
         """Its latent statistics stay in float32."""
+        from ...models.sources.meta_loading import fill
+        from ..ltxv.vae import LTXVideoVae
+        from .encoder_alone import EncoderAlone
+
         vae, names = self._built()
         fill(vae, self.header, names, dtype, keep=lambda name: name.startswith("latents_"))
-        return LTXVideoVae(vae) if self.has_decoder else _EncoderAlone(vae, self.header)
+        return LTXVideoVae(vae) if self.has_decoder else EncoderAlone(vae, self.header)
 
-    def _built(self) -> "tuple[AutoencoderKLLTX2Video, dict[str, str]]":
+    def _built(self) -> tuple[AutoencoderKLLTX2Video, dict[str, str]]:
         """The module without weights, and the file's names of its tensors."""
+        import torch
+
+        from ...models.sources.meta_loading import on_meta
+
         vae = on_meta(lambda: new_vae(self.config))
         own = comfy_vae_names(vae.state_dict(), self.config)
         unused = {self.prefix + name for name in VAE_STATISTICS_UNUSED}
@@ -104,23 +113,9 @@ class VideoVaeFile:
         return vae, names
 
 
-def new_vae(config: Mapping[str, Any]) -> "AutoencoderKLLTX2Video":
+def new_vae(config: Mapping[str, Any]) -> AutoencoderKLLTX2Video:
     """diffusers' autoencoder with random weights."""
     from diffusers import AutoencoderKLLTX2Video
 
     vae: AutoencoderKLLTX2Video = AutoencoderKLLTX2Video.from_config(dict(config))
     return vae
-
-
-class _EncoderAlone(LTXVideoVae):
-    """Of a file whose decoder is LTX-2.5's diffusion decoder."""
-
-    def __init__(self, vae: "AutoencoderKLLTX2Video", header: Header):
-        super().__init__(vae)
-        self._file = header.path
-
-    def decode(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        raise ModelError(
-            f"vae_source {shown(str(self._file))}: its decoder is LTX-2.5's diffusion decoder, which isn't read; "
-            "to decode, choose the VAE file with the convolutional decoder, which has the same latents"
-        )

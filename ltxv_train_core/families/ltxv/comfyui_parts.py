@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from ..model import Model
 from ..names import TEXT_ENCODER, TRANSFORMER, VAE
 from ..opener import InFile, Tensors
@@ -17,9 +15,6 @@ from .diffusers_folder import TransformerFolder
 from .miniature_model import MiniatureTransformer, MiniatureVae
 from .single_file import TransformerFile, VaeFile
 from .t5_file import T5File
-
-DTYPE = torch.bfloat16
-"""In which the weights of folders are published."""
 
 _COMFYUI_SIGN = "patchify_proj.weight"
 
@@ -45,9 +40,13 @@ def comfyui_tensors(model: Model, part: str) -> Tensors:
 
 
 def _transformer(model: Model) -> Tensors:
+    import torch
+
     part = model.transformer
     assert isinstance(part, MiniatureTransformer | TransformerFile | TransformerFolder)
-    dtype = torch.float32 if isinstance(part, MiniatureTransformer) else DTYPE
+    dtype = (
+        torch.float32 if isinstance(part, MiniatureTransformer) else torch.bfloat16
+    )  # as folders are published
     transformer: Any = part.load(dtype)
     metadata = config_metadata(transformer.config, part.causal_positions)
     return transformer_tensors(transformer.state_dict(), ""), metadata
@@ -60,6 +59,8 @@ def _vae(model: Model) -> Tensors:
 
         vae: Any = wide_vae()
     else:
-        vae = part.load(DTYPE).vae
+        import torch
+
+        vae = part.load(torch.bfloat16).vae
     tensors = vae_tensors(vae.state_dict(), vae.config, "")
     return tensors | unused_statistics(vae.latents_std, ""), config_metadata(vae=vae.config)

@@ -4,13 +4,13 @@ A folder of the Hub is downloaded when its part is loaded, so that training with
 asks for the text encoder.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import torch
 
 from ...errors import ModelError, cut
 from ...events import Reporter, StopSignal, ignore
@@ -33,15 +33,17 @@ from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, TRANSFORMER, VAE
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
-from .denoiser import LTXVideoDenoiser
 from .family import LTXV
-from .text_encoder import T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
-from .vae import LTXVideoVae
 from .versions import TEXT_ENCODER_NEEDED
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import LTXVideoTransformer3DModel
+
+    from .denoiser import LTXVideoDenoiser
+    from .text_encoder import T5TextEncoder
+    from .vae import LTXVideoVae
 
 _LATER_VAE = "LTXVideo095DownBlock3D"
 # What a part's configuration calls it.
@@ -196,7 +198,7 @@ class TransformerFolder(PartFolder):
         except ModelError:
             return None  # reported where it is loaded
 
-    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
         from diffusers import LTXVideoTransformer3DModel
 
         folder = self.place.part(TRANSFORMER)
@@ -205,7 +207,9 @@ class TransformerFolder(PartFolder):
         )
         return loaded
 
-    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+    def denoiser(self, transformer: LTXVideoTransformer3DModel) -> LTXVideoDenoiser:
+        from .denoiser import LTXVideoDenoiser
+
         return LTXVideoDenoiser(transformer, self.causal_positions)
 
 
@@ -216,6 +220,8 @@ class VaeFolder(PartFolder):
 
     def load(self, dtype: torch.dtype) -> LTXVideoVae:
         from diffusers import AutoencoderKLLTXVideo
+
+        from .vae import LTXVideoVae
 
         return LTXVideoVae(_load(AutoencoderKLLTXVideo, self.place.part("vae"), "vae", dtype))
 
@@ -243,6 +249,8 @@ class EncoderFolder(PartFolder):
 
     def load(self, dtype: torch.dtype) -> T5TextEncoder:
         from transformers import T5EncoderModel
+
+        from .text_encoder import T5TextEncoder
 
         folder = self._folder()
         tokenizer = load_tokenizer(find_t5_tokenizer(folder))

@@ -1,23 +1,25 @@
 """The small model that comes with this package."""
 
+from __future__ import annotations
+
 from functools import cache
 from typing import TYPE_CHECKING
-
-import torch
 
 from ...models.sources.content import content_of_state
 from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, VAE
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
-from .denoiser import LTXVideoDenoiser
 from .family import LTXV
 from .miniature import shipped
-from .text_encoder import T5TextEncoder
-from .vae import LTXVideoVae
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import LTXVideoTransformer3DModel
+
+    from .denoiser import LTXVideoDenoiser
+    from .text_encoder import T5TextEncoder
+    from .vae import LTXVideoVae
 
 
 def miniature_model() -> Model:
@@ -54,12 +56,14 @@ class MiniatureTransformer:
         header = read_header(shipped.FOLDER / shipped.TRANSFORMER_FILE)
         return LTXV.layers.modules_in(header.tensors)
 
-    def load(self, dtype: torch.dtype) -> "LTXVideoTransformer3DModel":
+    def load(self, dtype: torch.dtype) -> LTXVideoTransformer3DModel:
         from .miniature.weights import load_transformer
 
         return load_transformer(dtype)
 
-    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+    def denoiser(self, transformer: LTXVideoTransformer3DModel) -> LTXVideoDenoiser:
+        from .denoiser import LTXVideoDenoiser
+
         return LTXVideoDenoiser(transformer, self.causal_positions)
 
 
@@ -77,8 +81,9 @@ class MiniatureVae:
     def require(self) -> None:
         pass
 
-    def load(self, dtype: torch.dtype = torch.float32) -> LTXVideoVae:
+    def load(self, dtype: torch.dtype) -> LTXVideoVae:
         from .miniature.weights import load_vae
+        from .vae import LTXVideoVae
 
         return LTXVideoVae(load_vae(dtype))
 
@@ -99,8 +104,9 @@ class MiniatureEncoder:
     def require(self) -> None:
         pass
 
-    def load(self, dtype: torch.dtype = torch.float32) -> T5TextEncoder:
+    def load(self, dtype: torch.dtype) -> T5TextEncoder:
         from .miniature.weights import load_text_encoder, load_tokenizer
+        from .text_encoder import T5TextEncoder
 
         return T5TextEncoder(load_text_encoder(dtype), load_tokenizer())
 

@@ -1,12 +1,12 @@
 """A base model as one file: ComfyUI's checkpoints and diffusion models, and VAEs alone."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from ...errors import ModelError, shown
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import content_of
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
@@ -15,7 +15,6 @@ from ..names import VAE as VAE_PART
 from ..stated_sampling import stated_sampling
 from ..video_vaes import family_of_vae
 from .checkpoint_export import CAUSAL_POSITIONS, TRANSFORMER_ARCHITECTURE
-from .denoiser import LTXVideoDenoiser
 from .detect import (
     CHECKPOINT,
     PREFIXES,
@@ -32,12 +31,15 @@ from .key_names import VAE_STATISTICS_UNUSED, comfy_vae_names
 from .layers import LAYERS
 from .miniature_model import MiniatureVae, vae_content_in_comfyui
 from .t5_file import T5File
-from .vae import LTXVideoVae
 from .versions import TEXT_ENCODER_NEEDED
 from .video_format import NAME
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+
+    from .denoiser import LTXVideoDenoiser
+    from .vae import LTXVideoVae
 
 _NO_VAE = (
     "holds no VAE; give one in vae_source (a VAE file, a checkpoint, a folder in the diffusers layout "
@@ -62,7 +64,7 @@ class VaeFile:
         self.part: VaeInFile = contents.vae
 
     @classmethod
-    def open(cls, path: Path) -> "VaeFile":
+    def open(cls, path: Path) -> VaeFile:
         """Raises `ModelError` when the file has no VAE."""
         contents = read_contents(path)
         require_kind(contents, "vae_source", VAE, CHECKPOINT)
@@ -93,6 +95,11 @@ class VaeFile:
 
     def load(self, dtype: torch.dtype) -> LTXVideoVae:
         """Its latent statistics stay in float32."""
+        import torch
+
+        from ...models.sources.meta_loading import fill
+        from .vae import LTXVideoVae
+
         vae, names = self._built()
         fill(vae, self.header, names, dtype, keep=lambda name: name.startswith("latents_"))
         for module, padding in zip((vae.encoder, vae.decoder), self.part.padding, strict=True):
@@ -101,9 +108,11 @@ class VaeFile:
                     convolution.padding_mode = padding
         return LTXVideoVae(vae)
 
-    def _built(self) -> "tuple[AutoencoderKLLTXVideo, dict[str, str]]":
+    def _built(self) -> tuple[AutoencoderKLLTXVideo, dict[str, str]]:
         """The module without weights, and the file's names of its tensors."""
         from diffusers import AutoencoderKLLTXVideo
+
+        from ...models.sources.meta_loading import on_meta
 
         vae = on_meta(lambda: AutoencoderKLLTXVideo(**self.part.config))
         prefix = self.part.prefix
@@ -155,5 +164,7 @@ class TransformerFile(transformer_file.TransformerFile):
             notes=() if says_its_positions else (f"{self.header.path.name} {_UNSAID_POSITIONS}",),
         )
 
-    def denoiser(self, transformer: "LTXVideoTransformer3DModel") -> LTXVideoDenoiser:
+    def denoiser(self, transformer: LTXVideoTransformer3DModel) -> LTXVideoDenoiser:
+        from .denoiser import LTXVideoDenoiser
+
         return LTXVideoDenoiser(transformer, self.causal_positions)

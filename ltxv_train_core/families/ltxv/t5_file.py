@@ -1,17 +1,22 @@
 """A T5 encoder from a single file, as ComfyUI keeps it: T5-XXL in fp16 or in fp8, with scales or not."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError
 from ...formats.tensors import MOST_LAYERS, require_sizes
-from ...models.sources.meta_loading import fill, on_meta, require_match
+from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import content_of
 from .detect import PREFIXES, TEXT_ENCODER, Contents, read_contents, require_kind
-from .text_encoder import WIDEST_LAYER, T5TextEncoder
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from .text_encoder import T5TextEncoder
+
 
 _FIRST = "encoder.block.0.layer.0.SelfAttention."
 _NOT_READ = ("encoder.embed_tokens.weight", "spiece_model", "logit_scale")
@@ -33,7 +38,7 @@ class T5File:
         self.width: int = self.config["d_model"]
 
     @classmethod
-    def open(cls, path: Path) -> "T5File":
+    def open(cls, path: Path) -> T5File:
         """Raises `ModelError` when the file is something else."""
         contents = read_contents(path)
         require_kind(contents, "text_encoder_source", TEXT_ENCODER)
@@ -57,6 +62,9 @@ class T5File:
 
     def load(self, dtype: torch.dtype) -> T5TextEncoder:
         """What is stored in fp8 stays so, but for the layers with T5's widest activations."""
+        from ...models.sources.meta_loading import fill
+        from .text_encoder import WIDEST_LAYER, T5TextEncoder
+
         tokenizer = load_tokenizer(find_t5_tokenizer(self.header.path))
         module = self._built()
         names = self._names(module)
@@ -69,6 +77,8 @@ class T5File:
     def _built(self) -> Any:
         """The module without weights."""
         from transformers import T5Config, T5EncoderModel
+
+        from ...models.sources.meta_loading import on_meta
 
         return on_meta(lambda: T5EncoderModel(T5Config(**self.config)))
 

@@ -9,25 +9,11 @@ from torch import Tensor, nn
 from ..packages import why_not_usable
 from ..transformer import Transformer
 from .frozen_linear import EightBitLinear, FrozenLinear, NormalFloatLinear, PackedLinear
+from .kinds import EIGHT_BIT_KINDS, FOUR_BITS, GROUP_COLUMNS, NORMAL_FLOAT, PACKED_BITS
 
-EIGHT_BIT_TYPES = {
-    "int8-quanto": torch.int8,
-    "fp8-quanto": torch.float8_e4m3fn,
-    "fp8uz-quanto": torch.float8_e4m3fnuz,
-}
-"""Named after the library that LTX-Video-Trainer quantizes with; the numbers are the same."""
-FOUR_BITS = "int4-quanto"
-PACKED_BITS = {FOUR_BITS: 4, "int2-quanto": 2}
-NORMAL_FLOAT = "nf4"
-BITS = dict.fromkeys(EIGHT_BIT_TYPES, 8) | PACKED_BITS | {NORMAL_FLOAT: 4}
-"""Of each weight; the scales come on top."""
-GROUP_COLUMNS = 128
-"""Weights of a row that have a scale of their own, where they are packed."""
-SCALE_BITS = dict.fromkeys(PACKED_BITS, 2 * 16 / GROUP_COLUMNS) | {
-    NORMAL_FLOAT: 8 / 64 + 32 / (64 * 256)
-}
-"""What scales add to each weight where that matters: two bfloat16 numbers for a group; with nf4 8 bits for
-each 64 weights, and a float32 number for 256 of those."""
+_EIGHT_BIT_TYPES = dict(
+    zip(EIGHT_BIT_KINDS, (torch.int8, torch.float8_e4m3fn, torch.float8_e4m3fnuz), strict=True)
+)
 
 OUTLIERS_FROM = 6.0  # activations that LLM.int8 multiplies in full precision
 
@@ -42,7 +28,7 @@ def quantize_base(
     the device never holds the whole model unquantized.
 
     Args:
-        kind: a key of `BITS`.
+        kind: a key of `kinds.BITS`.
     """
     home = transformer.device
     for number, block in enumerate(transformer.transformer_blocks):
@@ -66,7 +52,7 @@ def quantized(layer: nn.Linear, kind: str) -> FrozenLinear:
         scale = _positive((high - low) / (2**bits - 1))
         values = ((groups - low) / scale).round().clamp(0, 2**bits - 1).to(torch.uint8)
         return PackedLinear(values, bits, scale, low, bias)
-    wanted = EIGHT_BIT_TYPES[kind]
+    wanted = _EIGHT_BIT_TYPES[kind]
     is_float = wanted.is_floating_point
     limits = torch.finfo(wanted) if is_float else torch.iinfo(wanted)
     scale = _positive(weight.abs().amax(dim=1, keepdim=True) / limits.max)
@@ -111,7 +97,7 @@ def matmul_problem(kind: str, device: torch.device) -> str | None:
     """Why products in 8 bits can't be used on a device, or None.
 
     Args:
-        kind: of the weights, a key of `EIGHT_BIT_TYPES`.
+        kind: of the weights, one of `kinds.EIGHT_BIT_KINDS`.
     """
     try:
         layer = quantized(nn.Linear(128, 128, dtype=torch.bfloat16, device=device), kind)

@@ -1,15 +1,19 @@
 """Names what is in the VAE or the text encoder of a model, in whichever layout and file it lies."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ...errors import ModelError
 from ...storage.safetensors_header import SAMPLE_BYTES, content_of, read_header
 
-_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+_NAMES = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 
 
 def content_of_folder(folder: Path) -> str | None:
@@ -28,7 +32,9 @@ def content_of_state(state: Mapping[str, Tensor]) -> str:
 
 
 def _sample(tensor: Tensor) -> bytes:
+    import torch
+
     content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     start = max(0, (len(content) - SAMPLE_BYTES) // 2)
-    head = f"{_NAMES[tensor.dtype]} {tuple(tensor.shape)}".encode()
+    head = f"{_NAMES[str(tensor.dtype)]} {tuple(tensor.shape)}".encode()
     return head + content[start : start + SAMPLE_BYTES].tobytes()

@@ -1,6 +1,6 @@
 """Tensors of a safetensors file straight into a module that was built without memory."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import torch
@@ -8,7 +8,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ...errors import ModelError, cut
-from ...formats.tensors import FP8, SCALES, tensor_differences
+from ...formats.tensors import FP8, SCALES
 from ...storage.safetensors_header import Header
 from ..device import holds_float8
 from ..memory.frozen_linear import EightBitLinear, dequantized
@@ -27,7 +27,6 @@ _DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
-_SHOWN = 4
 
 
 def on_meta(build: Callable[[], ModuleT]) -> ModuleT:
@@ -41,51 +40,6 @@ def on_meta(build: Callable[[], ModuleT]) -> ModuleT:
             return build()
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise ModelError(f"no model of the file's sizes can be built ({cut(str(e))})") from e
-
-
-def require_match(
-    header: Header,
-    prefix: str,
-    names: Mapping[str, str],
-    module: nn.Module,
-    besides: Collection[str] = (),
-    elsewhere: tuple[str, ...] = (),
-) -> None:
-    """Compares a part of a file with a module, by names and shapes alone.
-
-    Args:
-        prefix: of the part's names.
-        names: the file's names of the module's tensors, by the module's own.
-        besides: names in the file that are not read.
-        elsewhere: how names of other parts begin, where this one's have no prefix.
-
-    Raises:
-        ModelError: with the first differences.
-    """
-    expected = {names[name]: tuple(t.shape) for name, t in module.state_dict().items()}
-    require_shapes(header, prefix, expected, besides, elsewhere)
-
-
-def require_shapes(
-    header: Header,
-    prefix: str,
-    expected: Mapping[str, tuple[int, ...]],
-    besides: Collection[str] = (),
-    elsewhere: tuple[str, ...] = (),
-) -> None:
-    """The same with shapes by the file's names. Raises `ModelError` with the first differences."""
-    part = {
-        name: info
-        for name, info in header.tensors.items()
-        if name.startswith(prefix) and (prefix or not name.startswith(elsewhere))
-    }
-    found = tensor_differences(part, expected, besides)
-    if found:
-        more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
-        raise ModelError(
-            f"{header.path}: doesn't hold the tensors that its sizes ask for: "
-            f"{'; '.join(found[:_SHOWN])}{more}"
-        )
 
 
 def fill(

@@ -1,18 +1,21 @@
 """The weights in a part's folder, looked at by the heads of their files."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelError, cut
 from ...formats.quantized import quantization
 from ...storage.reading import is_regular
 from ...storage.safetensors_header import Header, read_header
 from ...storage.torch_files import read_torch_file, require_stored
-from .meta_loading import on_meta
 from .part_config import part_config, require_shards, shards
+
+if TYPE_CHECKING:
+    from torch import nn
+
 
 Shape = tuple[int, ...]
 
@@ -67,6 +70,8 @@ def _shapes(files: list[Path]) -> dict[str, Shape]:
 
 def _pickled_shapes(folder: Path, part: str, stem: str) -> dict[str, Shape]:
     """Of weights that torch.save has written, which are mapped for that and not read."""
+    from torch import Tensor
+
     pickled = _PICKLED_STEMS.get(part, _DIFFUSERS_STEM)
     whole, index = folder / f"{pickled}.bin", folder / f"{pickled}.bin.index.json"
     files = [whole] if is_regular(whole) else []
@@ -119,5 +124,7 @@ def _expected(
     build: Callable[[dict[str, Any]], nn.Module], config: dict[str, Any]
 ) -> dict[str, Shape]:
     """Shapes of the parameters, by name."""
+    from .meta_loading import on_meta
+
     module = on_meta(lambda: build(config))
     return {name: tuple(p.shape) for name, p in module.named_parameters()}

@@ -6,16 +6,15 @@ from ... import trackers
 from ...config import TrainingConfig, ignored
 from ...datasets.dataset import TrainingDataset
 from ...datasets.index import data_folder
+from ...datasets.of_run import open_dataset
 from ...errors import ConfigurationError
 from ...events import Notice, Reporter, ignore
-from ...models.device import default_device
 from ...models.packages import untested_versions
 from ...publish import hub
 from ...storage.paths import as_path
-from ...strategies import STRATEGIES
-from ..capabilities import unavailable_here
-from ..preservation import preservation_problems
+from ..preserved_captions import preservation_problems
 from .attempts import attempted
+from .device import depends_on_device, unavailable
 from .model import model_notes, strangers, usable_model
 from .paths import lacks_model_paths, missing_paths, require_paths_allowed
 from .samples import (
@@ -48,7 +47,8 @@ def check(
     Returns:
         problems and warnings, one line each.
     """
-    (found, _), missing = _unusable(config, report), _wrong_here(config)
+    looks_at_device = strict or depends_on_device(config)
+    (found, _), missing = _unusable(config, report), _wrong_here(config, looks_at_device)
     problems, warnings = ([*missing, *found], []) if strict else (found, missing)
     return problems, [*warnings, *_remarks(config)]
 
@@ -86,21 +86,14 @@ def _remarks(config: TrainingConfig) -> list[str]:
     ]
 
 
-def _wrong_here(config: TrainingConfig) -> list[str]:
+def _wrong_here(config: TrainingConfig, looks_at_device: bool = True) -> list[str]:
     """What is missing on this machine, and may be there on another."""
     return [
         *missing_paths(config),
-        *_unavailable(config),
+        *(unavailable(config) if looks_at_device else ()),
         *trackers.missing_packages(config.trackers),
         *hub.upload_problems(config.hub),
     ]
-
-
-def _unavailable(config: TrainingConfig) -> list[str]:
-    try:
-        return unavailable_here(config, default_device())
-    except ConfigurationError as error:
-        return error.problems
 
 
 def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], TrainingDataset | None]:
@@ -116,8 +109,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         )
     roots = [data.preprocessed_data_root, *filter(None, [data.prior_data_root])]
     if all(data_folder(as_path(root)).exists() for root in roots):
-        strategy = STRATEGIES[config.conditioning.mode]
-        dataset = attempted(lambda: strategy.open_data(config), found)
+        dataset = attempted(lambda: open_dataset(config), found)
     if model is not None:
         found += unusable_with(validation, model)
     if dataset is not None:

@@ -7,7 +7,7 @@ from ...errors import ConfigurationError, ModelError
 from ...events import ignore
 from ...families.names import TEXT_ENCODER, TRANSFORMER
 from ...families.open import Model, must_be_downloaded, open_model
-from ...models.memory.quantize import EIGHT_BIT_TYPES
+from ...models.memory.kinds import EIGHT_BIT_KINDS
 from ...storage.paths import as_path
 
 
@@ -73,7 +73,7 @@ def _require_whole_weights(
         if wished and source.facts.is_fp8
     ]
     if acceleration.quantized_matmul and not (
-        source.facts.is_fp8 or acceleration.quantization in EIGHT_BIT_TYPES
+        source.facts.is_fp8 or acceleration.quantization in EIGHT_BIT_KINDS
     ):
         found.append(
             f"acceleration.quantized_matmul: {source.name} is not in 8 bits; set acceleration.quantization to int8 "

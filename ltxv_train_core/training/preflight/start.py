@@ -1,16 +1,20 @@
 """Whether what is trained fits the model: the layers of a LoRA, and the file to start from."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ...config import LoRAConfig, ModelConfig, TrainingConfig
 from ...errors import ConfigurationError, LTXVTrainError
 from ...events import Reporter
 from ...families.open import describe_model, module_names
-from ...lora.initialize import require_start, start_notes
-from ...lora.model_sizes import ModelSizes
 from ...lora.targets import chosen_layers
 from .attempts import errors
 from .paths import exists
+
+if TYPE_CHECKING:
+    from ...lora.model_sizes import ModelSizes
 
 
 def unusable_targets(config: TrainingConfig) -> list[str]:
@@ -44,6 +48,8 @@ def unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
     source, start = config.model.model_source, config.model.load_checkpoint
     if start is None or not exists(start):
         return []
+    from ...lora.initialize import require_start
+
     try:
         layers = _target_names(source, config.lora)
     except ConfigurationError:
@@ -53,6 +59,10 @@ def unusable_start(config: TrainingConfig, report: Reporter) -> list[str]:
 
 def unused_of_start(model: ModelConfig) -> tuple[str, ...]:
     """What of the file to start from isn't used."""
+    if model.load_checkpoint is None:
+        return ()
+    from ...lora.initialize import start_notes
+
     try:
         return start_notes(model)
     except (LTXVTrainError, OSError):
@@ -65,6 +75,8 @@ def _target_names(model_source: str, lora: LoRAConfig) -> dict[str, int]:
 
 def _sizes(model_source: str) -> ModelSizes | None:
     """None where they aren't known, or can't be used, which is reported as a problem of the model."""
+    from ...lora.model_sizes import ModelSizes
+
     try:
         found = describe_model(model_source)
         sizes = ModelSizes(found.name, found.config, found.family) if found.config else None

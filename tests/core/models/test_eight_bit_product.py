@@ -6,11 +6,8 @@ from torch import nn
 
 from ltxv_train_core.models.memory.eight_bit_product import LEAST_TOKENS
 from ltxv_train_core.models.memory.frozen_linear import EightBitLinear
-from ltxv_train_core.models.memory.quantize import (
-    EIGHT_BIT_TYPES,
-    multiply_in_eight_bits,
-    quantized,
-)
+from ltxv_train_core.models.memory.kinds import EIGHT_BIT_KINDS
+from ltxv_train_core.models.memory.quantize import multiply_in_eight_bits, quantized
 
 ERRORS = {"int8-quanto": 0.009, "fp8-quanto": 0.027, "fp8uz-quanto": 0.027}
 """Root mean square, in that of the product: what docs/memory.md says."""
@@ -32,7 +29,7 @@ def random(*shape, seed=0):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kind", EIGHT_BIT_TYPES)
+@pytest.mark.parametrize("kind", EIGHT_BIT_KINDS)
 def test_outputs_and_gradients_differ_by_the_rounding_of_what_is_given(kind, dtype):
     plain_layer = nn.Linear(256, 128, dtype=dtype)
     torch.nn.init.normal_(plain_layer.weight, generator=torch.Generator().manual_seed(2))

@@ -7,11 +7,9 @@ from torch import nn
 
 from ltxv_train_core.models.memory import quantize
 from ltxv_train_core.models.memory.frozen_linear import FLOAT8, EightBitLinear, packed, unpacked
+from ltxv_train_core.models.memory.kinds import BITS, PACKED_BITS, SCALE_BITS
 from ltxv_train_core.models.memory.quantize import (
-    BITS,
     OUTLIERS_FROM,
-    PACKED_BITS,
-    SCALE_BITS,
     eight_bit_problem,
     frozen_bytes,
     quantization_problem,

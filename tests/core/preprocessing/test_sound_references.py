@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.cached_tensors import stream_forms
 from ltxv_train_core.datasets.index import read_index
+from ltxv_train_core.datasets.of_run import open_dataset
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.errors import ConfigurationError, DataError
 from ltxv_train_core.families.ltx2.family import LTX2
@@ -113,7 +114,7 @@ def test_the_model_sees_the_references_that_the_mode_names(
     model = open_model(MINIATURE)
     denoiser = model.transformer.denoiser(model.load_transformer(torch.float32))
     strategy = STRATEGIES[mode](config, denoiser.streams)
-    batch = next(batches(strategy.open_data(config), 2, seed=1))
+    batch = next(batches(open_dataset(config), 2, seed=1))
     inputs = strategy.prepare(batch, SampleDraws(0, batch.numbers))
     counts = {name: step.seen.reference_tokens for name, step in inputs.streams.items()}
     assert counts == {

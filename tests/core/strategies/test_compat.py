@@ -9,6 +9,7 @@ from ltxv_train_core import config
 from ltxv_train_core.config import TrainingConfig
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import Batch
+from ltxv_train_core.datasets.of_run import open_dataset
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.families.base import Text
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
@@ -163,7 +164,7 @@ def test_so_are_all_losses_of_a_run(training_config, stripes_data, mirror_data, 
     parameters = add_lora(model, whole.lora, whole.seed)
     optimizer = torch.optim.AdamW(parameters, lr=2e-4)
     strategy = STRATEGIES[mode](whole, LTXVideoDenoiser(model, causal_positions=True).streams)
-    order = batches(strategy.open_data(whole), 2, whole.seed)
+    order = batches(open_dataset(whole), 2, whole.seed)
     given_ones = []
     for step in found:
         batch = next(order)

@@ -9,6 +9,7 @@ from ltxv_train_core.geometry import LatentSize
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.compile import compile_blocks
 from ltxv_train_core.models.memory import quantize
+from ltxv_train_core.models.memory.kinds import BITS
 from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.models.precision import base_dtype
 from ltxv_train_core.training.capabilities import unavailable_here
@@ -64,7 +65,7 @@ def output(transformer):
     )[0]
 
 
-@pytest.mark.parametrize("kind", quantize.BITS)
+@pytest.mark.parametrize("kind", BITS)
 def test_each_quantization_changes_little_and_takes_a_float32_lora(kind):
     source = open_model("LTXV_MINIATURE")
     plain = output(source.load_transformer(torch.float32)).detach()
@@ -175,7 +176,7 @@ def test_a_model_is_compiled_where_that_pays(device, steps, reason):
 def test_every_choice_of_quantization_has_its_type():
     choices = AccelerationConfig.model_json_schema()["properties"]["quantization"]["anyOf"][0]
     kinds = {name: AccelerationConfig(quantization=name).quantization for name in choices["enum"]}
-    assert set(kinds.values()) == set(quantize.BITS)
+    assert set(kinds.values()) == set(BITS)
     changed = {name: kind for name, kind in kinds.items() if name != kind}
     assert changed == {name: f"{name}-quanto" for name in ("int8", "int4", "int2", "fp8")}
 

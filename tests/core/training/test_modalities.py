@@ -14,6 +14,7 @@ from ltxv_train_core.config import TrainingConfig
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import Batch
 from ltxv_train_core.datasets.index import read_index, write_index
+from ltxv_train_core.datasets.of_run import open_dataset
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.errors import ConfigurationError, LTXVTrainError
 from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
@@ -49,7 +50,7 @@ def modal(root: Path, folder: Path, modalities: str, **sections) -> TrainingConf
 def prepared(root: Path, denoiser, modalities: str) -> tuple[StepInputs, Batch]:
     config = modal(root, root, modalities)
     strategy = STRATEGIES["none"](config, denoiser.streams)
-    batch = next(batches(strategy.open_data(config), 2, seed=1))
+    batch = next(batches(open_dataset(config), 2, seed=1))
     return strategy.prepare(batch, SampleDraws(0, batch.numbers)), batch
 
 

@@ -9,6 +9,7 @@ import torch
 
 from ltxv_train_core.datasets.dataset import TrainingDataset, collate
 from ltxv_train_core.datasets.index import read_index, write_index
+from ltxv_train_core.datasets.of_run import open_dataset
 from ltxv_train_core.diffusion.draws import SampleDraws
 from ltxv_train_core.events import HeldOutMeasured
 from ltxv_train_core.families.base import Text
@@ -41,7 +42,7 @@ def test_it_is_the_relative_change_of_the_velocities(training_config):
     config = holding(training_config, optimization=FAST)
     trained = train(config)
     found = run_of(trained).held_out()[-1]
-    held = STRATEGIES["none"].open_data(config).held_out
+    held = open_dataset(config).held_out
     for text, expected in ((None, found.moved), (held.empty_text(), found.moved_without_prompt)):
         assert expected == pytest.approx(moved_on(config, held, trained.lora_file, text), rel=1e-3)
 
