@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..storage.safetensors_header import TensorInfo
+from .tensor_shapes import Config
 
 _BLOCK = re.compile(r"transformer_blocks_([0-9]{1,4})_")
 _FIRST = "transformer_blocks.0"
@@ -22,21 +23,23 @@ class TransformerLayers:
         most_blocks: of the largest version.
         new_transformer: a transformer of a configuration in diffusers' words; to be called on the meta
             device.
+        shapes: those of its tensors, by name, without building it.
+        richest: the configuration of a transformer that has all layers that any version has.
         other_parts: how ComfyUI's names of tensors begin that lie among the transformer's and belong to
             another part of a model.
         unknown_to_diffusers: how the names of layers begin that diffusers doesn't find in a LoRA with ComfyUI's
             names.
-        richest: the configuration of a transformer that has all layers that any version has.
         alone: patterns of the layers that run where a transformer of several streams sees one of them alone.
     """
 
     tensor_names: tuple[str, ...]
     comfy: Mapping[str, str]
     most_blocks: int
-    new_transformer: Callable[[Mapping[str, object]], Any]
+    new_transformer: Callable[[Config], Any]
+    shapes: Callable[[Config], dict[str, tuple[int, ...]]]
+    richest: Config
     other_parts: tuple[str, ...] = ()
     unknown_to_diffusers: tuple[str, ...] = ()
-    richest: Mapping[str, object] = field(default_factory=dict)
     alone: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
     def comfy_name(self, name: str) -> str:
@@ -53,16 +56,13 @@ class TransformerLayers:
         Args:
             tensors: by names without prefix, diffusers' or ComfyUI's.
         """
-        linear: dict[str, None] = {}
-        others: dict[str, None] = {}
-        for name, info in tensors.items():
-            if name.startswith(self.other_parts):
-                continue
-            *path, end = self.diffusers_name(name).split(".")
-            if end == "weight" and len(info.shape) == 2:
-                linear[".".join(path)] = None
-            others |= dict.fromkeys(".".join(path[:count]) for count in range(1, len(path) + 1))
-        return list(linear), [name for name in others if name not in linear]
+        return _modules(
+            {
+                self.diffusers_name(name): info.shape
+                for name, info in tensors.items()
+                if not name.startswith(self.other_parts)
+            }
+        )
 
     def layer_name(self, written: str) -> str | None:
         """diffusers' name of a linear layer; None where there is no such layer.
@@ -98,13 +98,7 @@ class TransformerLayers:
     @cached_property
     def _of_one_block(self) -> tuple[list[str], list[str]]:
         """The linear layers and the other modules of a transformer with one block."""
-        import torch
-
-        with torch.device("meta"):
-            built = self.new_transformer({**self.richest, "num_layers": 1})
-        modules = dict(built.named_modules())
-        linear = [name for name, module in modules.items() if isinstance(module, torch.nn.Linear)]
-        return linear, [name for name in modules if name and name not in linear]
+        return _modules(self.shapes({**self.richest, "num_layers": 1}))
 
     @cached_property
     def _by_flat_name(self) -> dict[str, str]:
@@ -114,6 +108,18 @@ class TransformerLayers:
             for name in self._of_one_block[0]
             for alias in (name, self.comfy_name(name))
         }
+
+
+def _modules(shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[str], list[str]]:
+    """Linear layers, and the modules around them, by the shapes of a transformer's tensors."""
+    linear: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for name, shape in shapes.items():
+        *path, end = name.split(".")
+        if end == "weight" and len(shape) == 2:
+            linear[".".join(path)] = None
+        others |= dict.fromkeys(".".join(path[:count]) for count in range(1, len(path) + 1))
+    return list(linear), [name for name in others if name not in linear]
 
 
 def _in_blocks(names: list[str], blocks: int) -> list[str]:

@@ -9,7 +9,7 @@ from ..errors import ModelError, shown
 from ..formats.rotated import ROTATED, is_rotated
 from ..formats.tensors import FP8
 from ..models.device import holds_float8
-from ..models.sources.tensor_match import require_match
+from ..models.sources.tensor_match import require_shapes
 from ..storage.safetensors_header import Header, content_of
 from .layers import TransformerLayers
 
@@ -59,34 +59,25 @@ class TransformerFile:
         return set()
 
     def require(self) -> None:
-        """Raises `ModelError` when tensors are missing, have other shapes or are rotated."""
-        self._built()
+        """Raises `ModelError` when tensors are missing, have other shapes or are rotated. Builds no module."""
+        shapes = self.layers.shapes(self.config)
+        names = self._names(shapes)
+        expected = {names[name]: shape for name, shape in shapes.items()}
+        require_shapes(self.header, self.prefix, expected, self.besides(), self.elsewhere)
+        if is_rotated(self.header):
+            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")
 
     def load(self, dtype: torch.dtype) -> Transformer:
         """Linear layers that are stored in fp8 stay so."""
-        from ..models.sources.meta_loading import fill
+        from ..models.sources.meta_loading import fill, on_meta
 
-        transformer, names = self._built()
-        loaded: Transformer = fill(transformer, self.header, names, dtype).eval()
-        return loaded
-
-    def _built(self) -> tuple[Transformer, dict[str, str]]:
-        """The module without weights, and the file's names of its tensors."""
-        from ..models.sources.meta_loading import on_meta
-
-        prefix, header = self.prefix, self.header
+        self.require()
         module: Transformer = on_meta(lambda: self.layers.new_transformer(self.config))
-        names = self._names(module.state_dict())
-        require_match(header, prefix, names, module, self.besides(), self.elsewhere)
-        self._require_unrotated()
-        return module, names
+        loaded: Transformer = fill(module, self.header, self._names(module.state_dict()), dtype)
+        return loaded.eval()
 
     def _names(self, own: Iterable[str]) -> dict[str, str]:
         """The file's names of tensors, by diffusers' names."""
         comfy = f"{self.prefix}{self.layers.comfy_name('proj_in')}.weight"
         theirs = self.layers.comfy_name if comfy in self.header.tensors else str
         return {name: self.prefix + theirs(name) for name in own}
-
-    def _require_unrotated(self) -> None:
-        if is_rotated(self.header):
-            raise ModelError(f"model_source {shown(self.name)}: {ROTATED}")

@@ -294,6 +294,11 @@ LAYERS = TransformerLayers(
     comfy={},
     most_blocks=BLOCKS,
     new_transformer=lambda config: ToyTransformer(config["num_layers"]),
+    shapes=lambda config: {
+        name: tuple(tensor.shape)
+        for name, tensor in ToyTransformer(config["num_layers"]).state_dict().items()
+    },
+    richest={},
 )
 """Names are the same in every form."""
 

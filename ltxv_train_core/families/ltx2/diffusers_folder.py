@@ -27,6 +27,7 @@ from ..names import (
     VAE,
     VOCODER,
 )
+from ..tensor_shapes import known_shapes
 from .audio_vae_file import finished, new_audio_vae, new_vocoder
 from .connector_names import comfy_connector_name, is_connector
 from .description import generation
@@ -120,11 +121,15 @@ class PartFolder(ABC):
                 f"{self.folder}: expected the {self.name} of an LTX-2 ({' or '.join(_KINDS[self.name])}), "
                 f"found {cut(str(found))}"
             )
-        require_weights(self.folder, self.name, self._module)
+        require_weights(self.folder, self.name, self._module, self._shapes)
 
     @abstractmethod
     def _module(self, config: Mapping[str, Any]) -> Any:
         """diffusers' module of a configuration."""
+
+    def _shapes(self, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+        """Those of its tensors, where they are known without building it."""
+        return None
 
     def _filled(self, dtype: torch.dtype, keep: Callable[[str], bool] = lambda name: False) -> Any:
         """The module with its weights; those that are kept in float32."""
@@ -291,6 +296,9 @@ class TransformerFolder(PartFolder):
 
     def _module(self, config: Mapping[str, Any]) -> Any:
         return LAYERS.new_transformer(config)
+
+    def _shapes(self, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]] | None:
+        return known_shapes(LAYERS.shapes, config)
 
 
 def _options(config: Mapping[str, Any], stream: str) -> dict[str, Any]:

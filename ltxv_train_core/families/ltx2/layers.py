@@ -6,6 +6,7 @@ from typing import Any
 
 from ..layers import TransformerLayers
 from ..names import AUDIO, VIDEO
+from .tensor_shapes import transformer_shapes
 
 CONNECTOR_PREFIXES = ("video_embeddings_connector.", "audio_embeddings_connector.")
 """Of the connectors' names in published files, behind the transformer's prefix."""
@@ -34,6 +35,27 @@ def _new_transformer(config: Mapping[str, object]) -> Any:
     return LTX2VideoTransformer3DModel.from_config(dict(config))
 
 
+_RICHEST: Mapping[str, object] = {
+    **dict.fromkeys(
+        (
+            *("gated_attn", "audio_gated_attn", "cross_attn_mod", "audio_cross_attn_mod"),
+            *("use_prompt_embeddings", "use_prompt_adaln_single", "ff_bias", "audio_ff_bias"),
+        ),
+        True,
+    ),
+    "use_keyframes_abs_pos_embedding": False,
+    **dict.fromkeys(("in_channels", "out_channels"), 128),
+    **dict.fromkeys(("audio_in_channels", "audio_out_channels"), 128),
+    **dict.fromkeys(("num_attention_heads", "audio_num_attention_heads"), 32),
+    "attention_head_dim": 128,
+    "audio_attention_head_dim": 64,
+    "cross_attention_dim": 4096,
+    "audio_cross_attention_dim": 2048,
+    "caption_channels": 3840,
+}
+"""In sizes of the published models; a version has some of these layers or all."""
+
+
 LAYERS = TransformerLayers(
     tensor_names=(
         "transformer_blocks.",
@@ -51,14 +73,9 @@ LAYERS = TransformerLayers(
     comfy=_COMFY,
     most_blocks=48,
     new_transformer=_new_transformer,
+    shapes=transformer_shapes,
+    richest=_RICHEST,
     other_parts=CONNECTOR_PREFIXES,
-    richest=dict.fromkeys(
-        (
-            *("gated_attn", "audio_gated_attn", "cross_attn_mod", "audio_cross_attn_mod"),
-            *("use_prompt_embeddings", "use_prompt_adaln_single"),
-        ),
-        True,
-    ),
     alone={
         VIDEO: re.compile(r"(?!.*(audio|av_cross))"),
         AUDIO: re.compile(r"(?:.*\.)?audio_(?!to_video_|a2v_)"),

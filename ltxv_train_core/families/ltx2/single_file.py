@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import safe_open
 
 from ...errors import ModelError, shown
-from ...models.sources.tensor_match import require_match, require_shapes
+from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import Header, content_of, read_header
 from .. import transformer_file
 from ..model import MissingPart, Model, ModelFacts, Part
@@ -22,7 +22,6 @@ from .layers import CONNECTOR_PREFIXES, LAYERS
 from .missing_parts import NEEDED, missing_parts
 from .projection_file import find_projection
 from .sampling import sampling_of
-from .tensor_shapes import transformer_shapes
 from .vae_file import open_video_vae
 
 if TYPE_CHECKING:
@@ -78,14 +77,6 @@ class TransformerFile(transformer_file.TransformerFile):
 
     def besides(self) -> set[str]:
         return {name for name in self.header.tensors if is_connector(name, self.prefix)}
-
-    def require(self) -> None:
-        """Raises `ModelError` when tensors are missing, have other shapes or are rotated. Builds no module."""
-        shapes = transformer_shapes(self.config)
-        names = self._names(shapes)
-        expected = {names[name]: shape for name, shape in shapes.items()}
-        require_shapes(self.header, self.prefix, expected, self.besides(), self.elsewhere)
-        self._require_unrotated()
 
     @property
     def facts(self) -> ModelFacts:

@@ -32,10 +32,12 @@ from ...storage.reading import read_text
 from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, TRANSFORMER, VAE
+from ..tensor_shapes import known_shapes
 from .checkpoint_export import TRANSFORMER_ARCHITECTURE
 from .family import LTXV
+from .layers import LAYERS
 from .tokenizer import find_t5_tokenizer, load_tokenizer, require_t5_tokenizer
-from .versions import TEXT_ENCODER_NEEDED
+from .versions import TEXT_ENCODER_NEEDED, TRANSFORMER_2B
 
 if TYPE_CHECKING:
     import torch
@@ -300,7 +302,7 @@ def require_part(folder: Path, part: str) -> None:
         raise ModelError(
             f"{folder}: expected the {part} of an LTX-Video ({wanted}), found {cut(str(found))}"
         )
-    require_weights(folder, part, partial(_build, part))
+    require_weights(folder, part, partial(_build, part), partial(_shapes, part))
 
 
 def _build(part: str, config: dict[str, Any]) -> Any:
@@ -312,6 +314,11 @@ def _build(part: str, config: dict[str, Any]) -> Any:
         return T5EncoderModel(T5Config.from_dict(config))
     kind = LTXVideoTransformer3DModel if part == "transformer" else AutoencoderKLLTXVideo
     return kind.from_config(config)
+
+
+def _shapes(part: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
+    """Those of a part's tensors, where they are known without building it."""
+    return known_shapes(LAYERS.shapes, TRANSFORMER_2B | config) if part == TRANSFORMER else None
 
 
 def _load(kind: Any, folder: Path, part: str, dtype: torch.dtype) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..layers import TransformerLayers
+from .tensor_shapes import transformer_shapes
 from .versions import TRANSFORMER_13B
 
 
@@ -26,5 +27,7 @@ LAYERS = TransformerLayers(
     },
     most_blocks=TRANSFORMER_13B["num_layers"],
     new_transformer=_new_transformer,
+    shapes=transformer_shapes,
+    richest=TRANSFORMER_13B,
     unknown_to_diffusers=("proj_in", "time_embed"),
 )

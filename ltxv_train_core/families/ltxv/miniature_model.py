@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
-from ...models.sources.content import content_of_state
 from ...storage.safetensors_header import read_header
 from ..model import Model, ModelFacts, Part
 from ..names import TEXT_ENCODER, VAE
@@ -109,12 +107,3 @@ class MiniatureEncoder:
         from .text_encoder import T5TextEncoder
 
         return T5TextEncoder(load_text_encoder(dtype), load_tokenizer())
-
-
-@cache
-def vae_content_in_comfyui() -> str:
-    """That of the miniature's VAE in its file for ComfyUI: wider, with zeros, and with the same
-    latents."""
-    from .miniature.comfy_file import wide_vae
-
-    return content_of_state(wide_vae().state_dict())

@@ -29,7 +29,8 @@ from .detect import (
 from .family import LTXV
 from .key_names import VAE_STATISTICS_UNUSED, comfy_vae_names
 from .layers import LAYERS
-from .miniature_model import MiniatureVae, vae_content_in_comfyui
+from .miniature.shipped import VAE_CONTENT_IN_COMFYUI
+from .miniature_model import MiniatureVae
 from .t5_file import T5File
 from .versions import TEXT_ENCODER_NEEDED
 from .video_format import NAME
@@ -84,7 +85,7 @@ class VaeFile:
     def content(self) -> str:
         """Padding of another kind makes other latents of the same weights."""
         content = content_of(self.header.samples(self.part.prefix))
-        if self.part.layout == "other" and content == vae_content_in_comfyui():
+        if self.part.layout == "other" and content == VAE_CONTENT_IN_COMFYUI:
             content = MiniatureVae().content
         padding = [kind for kind in self.part.padding if kind != "zeros"]
         return "-".join([content, *padding])

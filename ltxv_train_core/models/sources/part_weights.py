@@ -27,12 +27,18 @@ _SHOWN = 3
 _TIED = {"encoder.embed_tokens.weight": "shared.weight"}
 
 
-def require_weights(folder: Path, part: str, build: Callable[[dict[str, Any]], nn.Module]) -> None:
+def require_weights(
+    folder: Path,
+    part: str,
+    build: Callable[[dict[str, Any]], nn.Module],
+    known: Callable[[dict[str, Any]], dict[str, Shape] | None] = lambda config: None,
+) -> None:
     """Compares the weights of a part with its configuration, by names and shapes.
 
     Args:
         part: transformer, vae or text_encoder.
         build: makes the part's module of its configuration.
+        known: the shapes of its tensors, where they are known without building it.
 
     Raises:
         ModelError: a file is missing, cut, quantized or can't be read safely, or a tensor is missing or has another shape.
@@ -41,7 +47,8 @@ def require_weights(folder: Path, part: str, build: Callable[[dict[str, Any]], n
     stem = _STEMS.get(part, _DIFFUSERS_STEM)
     files = _files(folder, stem)
     found = _pickled_shapes(folder, part, stem) if not files else _shapes(files)
-    _require_tensors(folder, found, _expected(build, part_config(folder)))
+    config = part_config(folder)
+    _require_tensors(folder, found, known(config) or _expected(build, config))
 
 
 def weight_headers(folder: Path, part: str) -> tuple[Header, ...]:

@@ -29,12 +29,14 @@ def unusable_targets(config: TrainingConfig) -> list[str]:
 def _idle_targets(config: TrainingConfig, layers: Iterable[str]) -> list[str]:
     """A line where no layer of a LoRA runs, because the model sees one modality alone: it would learn nothing."""
     seen = config.conditioning.seen_streams
-    # Sizes take the libraries that run the model, whose import takes three seconds.
-    sizes = _sizes(config.model.model_source) if seen is not None and len(seen) == 1 else None
-    if sizes is None or seen is None:
+    if seen is None or len(seen) != 1:
         return []
+    try:
+        family = describe_model(config.model.model_source).family
+    except LTXVTrainError:
+        return []  # reported as a problem of the model
     (stream,) = seen
-    running = sizes.family.layers.alone.get(stream)
+    running = family.layers.alone.get(stream)
     if running is None or any(running.match(name) for name in layers):
         return []
     return [

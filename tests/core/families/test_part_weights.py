@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from diffusers import LTXVideoTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 from ltxv_train_core.errors import ModelError
@@ -75,6 +76,22 @@ def test_a_quantized_part_is_named(folder, part):
     save_file(tensors | {"x.weight.absmax": torch.zeros(4)}, file, {"format": "pt"})
     with pytest.raises(ModelError, match=r"is quantized \(bitsandbytes\), which is not read"):
         require_part(folder, part)
+
+
+@pytest.mark.parametrize(
+    "options", [{"attention_out_bias": False}, {"norm_elementwise_affine": True}, {"qk_norm": None}]
+)
+def test_a_transformer_with_unusual_options_is_compared_with_diffusers_own(tmp_path, options):
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 1}
+    made = LTXVideoTransformer3DModel(
+        **sizes, cross_attention_dim=16, caption_channels=8, **options
+    )
+    made.save_pretrained(tmp_path)
+    require_part(tmp_path, "transformer")
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_layers": 2}), encoding="utf-8")
+    with pytest.raises(ModelError, match="no transformer_blocks.1"):
+        require_part(tmp_path, "transformer")
 
 
 def test_tied_embeddings_may_have_either_name(tmp_path):

@@ -18,7 +18,8 @@ from ltxv_train_core.families.ltxv.checkpoint_export import (
 from ltxv_train_core.families.ltxv.detect import read_contents
 from ltxv_train_core.families.ltxv.key_names import VAE_STATISTICS_UNUSED
 from ltxv_train_core.families.ltxv.miniature import weights
-from ltxv_train_core.families.ltxv.versions import VERSIONS
+from ltxv_train_core.families.ltxv.tensor_shapes import transformer_shapes
+from ltxv_train_core.families.ltxv.versions import TRANSFORMER_2B, TRANSFORMER_13B, VERSIONS
 from ltxv_train_core.families.open import open_model
 from ltxv_train_core.runs.fingerprint import fingerprint
 from ltxv_train_core.training.preflight import check
@@ -66,6 +67,14 @@ def test_every_public_version_is_known_from_its_head(name, described, sparse_fil
     model.require("vae")
     with pytest.raises(ModelError, match=r"embeddings of 128 numbers.*reads 4096"):
         model.require("text_encoder")
+
+
+@pytest.mark.parametrize("config", [TRANSFORMER_2B, TRANSFORMER_13B], ids=["2B", "13B"])
+def test_the_shapes_that_a_file_is_compared_with_are_those_of_diffusers(config):
+    with torch.device("meta"):
+        module = LTXVideoTransformer3DModel(**config)
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    assert transformer_shapes(config) == shapes
 
 
 def test_a_checkpoint_is_the_model_it_was_written_from(checkpoint):
@@ -267,7 +276,7 @@ def test_a_file_of_another_form_is_described(tmp_path):
 def test_check_knows_before_anything_is_loaded(
     contents, checkpoint, write, training_config, monkeypatch
 ):
-    monkeypatch.setattr("ltxv_train_core.families.ltxv.single_file.fill", None)
+    monkeypatch.setattr("ltxv_train_core.models.sources.meta_loading.fill", None)
     tensors, metadata = contents
     transformer = write(part(tensors, TRANSFORMER), raw=metadata)
     samples = {"prompts": ["a ring"], "video_dims": [64, 64, 9]}
