@@ -24,7 +24,7 @@ from ..errors import DataError
 from ..families.names import AUDIO, LATENTS, MASK, REFERENCE, VIDEO
 from ..families.registry import family_with
 from ..geometry import LatentSize, VideoSize
-from . import precomputed
+from . import foreign_folders, precomputed
 from .index import CONDITIONS
 from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
 
@@ -65,7 +65,7 @@ class Clip:
 
 def find_root(folder: Path) -> Path | None:
     """The folder with such files, the one given or `.precomputed` in it; None if neither is."""
-    root = precomputed.find_root(folder)
+    root = foreign_folders.find_root(folder)
     if root is None:
         return None
     first = next(iter(sorted((root / "latents").rglob(f"*{SUFFIX}"))))

@@ -12,15 +12,16 @@ There is no embedding of an empty caption, there are no masks, and captions are 
 Shapes: f h w latent frames, rows, columns, N = f*h*w tokens, L text tokens, D text width.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..config.tools.preprocessing import OUTPUT_FOLDER
+import torch
+from torch import Tensor
+
 from ..errors import DataError, cut
+from ..families.base import Embedding
 from ..families.names import LATENTS, MASK, PROMPT, REFERENCE, VIDEO
 from ..families.registry import EARLIEST
 from ..geometry import SAME_SIZE, LatentSize
@@ -31,37 +32,14 @@ from .index import (
     Caption,
     Example,
     Index,
-    data_folder,
     folder_of,
-    index_path,
 )
 from .learned import Learned
 from .pt_files import SUFFIX, content_of_pt, count_of, entry_of, floats_of, fps_of, load_pt
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..families.base import Embedding
-
-
 FAMILY = EARLIEST  # what that trainer trains
 CHANNELS = FAMILY.streams[VIDEO].channels
 VIDEO_FOLDER = folder_of(VIDEO, LATENTS)
-
-
-def find_root(folder: Path) -> Path | None:
-    """The folder with `latents/*.pt`, the one given or `.precomputed` in it; None if neither is.
-
-    An index of ours, and a folder with one, is none of theirs.
-    """
-    if data_folder(folder) != folder:
-        return None
-    for root in (folder / OUTPUT_FOLDER, folder):
-        if index_path(root).is_file():
-            return None
-        if next((root / VIDEO_FOLDER).rglob(f"*{SUFFIX}"), None):
-            return root
-    return None
 
 
 def conditions_name(name: str) -> str:
@@ -134,8 +112,6 @@ class PtFiles:
 
     def tensor(self, file: CachedFile, role: str) -> Tensor:
         """[128, f, h, w] float32."""
-        import torch
-
         if role == MASK:
             raise DataError(f"{self.root}: folders of LTX-Video-Trainer have no masks")
         path = self.root / file.path
@@ -188,8 +164,6 @@ def _size(path: Path, data: dict[str, Any]) -> LatentSize:
 
 def _text(path: Path) -> tuple[Tensor, Tensor]:
     """The embedding [..., D] and the mask of its tokens; checks that they belong together."""
-    from torch import Tensor
-
     data = load_pt(path)
     embeds = floats_of(path, data, "prompt_embeds")
     mask = entry_of(path, data, "prompt_attention_mask", Tensor)

@@ -1,20 +1,16 @@
 """Files that torch.save has written, of other trainers' data sets: dictionaries of tensors and numbers. No code in
 a file is run."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from ..errors import DataError, cut, shown
 from ..permissions import policy
 from ..storage.atomic import sha256_json
 from ..storage.torch_files import read_torch_file, require_stored
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 SUFFIX = ".pt"
 # LTX-Video-Trainer assumes it where a file says none.
@@ -52,8 +48,6 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def floats_of(path: Path, data: dict[str, Any], name: str) -> Tensor:
     """Floats of two or more dimensions, none of them empty."""
-    from torch import Tensor
-
     tensor: Tensor = entry_of(path, data, name, Tensor)
     if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() == 0:
         raise DataError(
@@ -64,8 +58,6 @@ def floats_of(path: Path, data: dict[str, Any], name: str) -> Tensor:
 
 
 def count_of(path: Path, data: dict[str, Any], name: str) -> int:
-    from torch import Tensor
-
     value = _number(entry_of(path, data, name, (int, float, Tensor)))
     if value is None or not 1 <= value <= LARGEST_COUNT:
         raise DataError(f"{path}: {name} is no count from 1 to {LARGEST_COUNT:,}")
@@ -73,8 +65,6 @@ def count_of(path: Path, data: dict[str, Any], name: str) -> int:
 
 
 def fps_of(path: Path, data: dict[str, Any]) -> float:
-    from torch import Tensor
-
     if data.get("fps") is None:
         return DEFAULT_FPS
     value = _number(entry_of(path, data, "fps", (int, float, Tensor)))
@@ -85,8 +75,6 @@ def fps_of(path: Path, data: dict[str, Any]) -> float:
 
 def _number(value: float | Tensor) -> float | None:
     """A number, or a tensor of one; None where it is none."""
-    from torch import Tensor
-
     if isinstance(value, Tensor):
         if value.numel() != 1 or value.is_complex():
             return None
@@ -95,8 +83,6 @@ def _number(value: float | Tensor) -> float | None:
 
 
 def entry_of(path: Path, data: dict[str, Any], name: str, kind: Any) -> Any:
-    from torch import Tensor
-
     value = data.get(name)
     if not isinstance(value, kind):
         found = cut(", ".join(shown(key, 40) for key in data), 200)

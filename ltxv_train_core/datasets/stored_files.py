@@ -14,8 +14,8 @@ from ..families.registry import family_named
 from ..geometry import SAME_SIZE, LatentSize, ReferenceScale, VideoSize
 from ..permissions import policy
 from ..storage.safetensors_header import read_header
-from . import precomputed
 from .cached_tensors import Form, require_one_width, require_tensors, stream_forms, text_form
+from .foreign_folders import find_root
 from .index import CachedFile, Example, Index, data_folder, find_index, read_index
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ def open_files(folder: Path, reference_dir: str | None = None) -> StoredFiles:
         NotAllowedError: it may not be read.
     """
     policy().require_read(data_folder(folder))
-    theirs = precomputed.find_root(folder)
+    theirs = find_root(folder)
     if theirs is not None:
+        from .precomputed import PtFiles  # with torch, which can read its files alone
+
         wanted = reference_dir if reference_dir and (theirs / reference_dir).is_dir() else None
-        return precomputed.PtFiles(theirs, wanted)
+        return PtFiles(theirs, wanted)
     return SafetensorsFiles(folder, reference_dir)
 
 
@@ -84,7 +86,7 @@ def require_dataset(folder: Path) -> None:
     Args:
         folder: as for `open_files`. It may be read.
     """
-    if precomputed.find_root(folder) is None:
+    if find_root(folder) is None:
         find_index(folder)
 
 

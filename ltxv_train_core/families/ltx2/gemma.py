@@ -4,19 +4,13 @@ What doesn't show in shapes is the same in all published ones that LTX-2.x uses,
 down as well: five layers of six see 1,024 tokens back, rotation as below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import ModelError
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import TensorInfo
-
-if TYPE_CHECKING:
-    pass
-
 
 GEMMA_3, GEMMA_4 = "Gemma 3", "Gemma 4"
 
