@@ -4,14 +4,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from ...models.sources.meta_loading import on_meta
 from ..base import StreamInput, Text
+from ..loaded_transformer import LoadedTransformer
 from ..names import AUDIO, TRANSFORMER_PREFIX, VIDEO
 from ..noise import schedule
 from ..self_attention import left_out, two_thirds
@@ -33,7 +31,7 @@ SELF_ATTENTION = {VIDEO: "attn1", AUDIO: "audio_attn1"}
 
 
 @dataclass(frozen=True)
-class LTX2Denoiser:
+class LTX2Denoiser(LoadedTransformer):
     """Video with sound, or one of them alone.
 
     Attributes:
@@ -46,16 +44,6 @@ class LTX2Denoiser:
 
     def __post_init__(self) -> None:
         use_own_forward(self.transformer)
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.transformer.device
-        return device
-
-    @cached_property
-    def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.transformer.dtype
-        return dtype  # asking the model searches all its parameters
 
     @cached_property
     def streams(self) -> Mapping[str, VideoStream | AudioStream]:
@@ -77,13 +65,6 @@ class LTX2Denoiser:
         described = described_transformer(self.transformer.config) | dict(of_connectors)
         named = {TRANSFORMER_PREFIX + name: tensor for name, tensor in tensors.items()}
         return named, as_metadata({"transformer": described})
-
-    def write_folder(self, folder: Path, state: Mapping[str, Tensor]) -> None:
-        """The transformer alone."""
-        kind, config = type(self.transformer), self.transformer.config
-        written = on_meta(lambda: kind.from_config(config))
-        written.load_state_dict(state, assign=True)
-        written.save_pretrained(folder / "transformer")
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:
         """Predicted velocities [B, M, C] of each stream, in the transformer's precision."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...geometry import SAME_SIZE, ReferenceScale
+from ..latent_pixels import LatentPixels
 from ..noise import linear_shift
 from ..video_format import VIDEO_CHANNELS
 from .formats import (
@@ -24,7 +25,7 @@ from .formats import (
 
 
 @dataclass(frozen=True)
-class VideoStream:
+class VideoStream(LatentPixels):
     """One token for each latent pixel."""
 
     channels = VIDEO_CHANNELS
@@ -33,15 +34,6 @@ class VideoStream:
     is_stretched = True
     loss_weight = 1.0
     noises_references = True
-
-    def to_tokens(self, latents: Tensor) -> Tensor:
-        """[B, C, f, h, w] -> [B, N, C]."""
-        return latents.flatten(2).transpose(1, 2)
-
-    def to_latents(self, tokens: Tensor, shape: Sequence[int]) -> Tensor:
-        """[B, N, C] -> [B, C, f, h, w]."""
-        result: Tensor = tokens.transpose(1, 2).unflatten(2, tuple(shape))
-        return result
 
     def positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
         """Positions [B, 3, N] of tokens: seconds, pixel row, pixel column of their middle.
@@ -76,9 +68,6 @@ class VideoStream:
         grid = grid.expand(len(fps), -1, -1).clone()
         grid[:, 0] /= fps[:, None]
         return grid
-
-    def shift(self, tokens: int) -> float:
-        return linear_shift(tokens)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from ...models.sources.meta_loading import on_meta
 from ...storage.atomic import write_json
 from ..base import StreamInput, Text
-from ..names import PROMPT, VIDEO
+from ..loaded_transformer import LoadedTransformer
+from ..names import PROMPT, TRANSFORMER, VIDEO
 from ..noise import schedule
 from ..self_attention import left_out, two_thirds
 from .checkpoint_export import config_metadata, transformer_tensors
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class LTXVideoDenoiser:
+class LTXVideoDenoiser(LoadedTransformer):
     """Video alone.
 
     Attributes:
@@ -40,16 +39,6 @@ class LTXVideoDenoiser:
 
     def __post_init__(self) -> None:
         self._is_known = use_recomputing_blocks(self.transformer)
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.transformer.device
-        return device
-
-    @cached_property
-    def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.transformer.dtype
-        return dtype  # asking the model searches all its parameters
 
     @cached_property
     def streams(self) -> Mapping[str, VideoStream]:
@@ -70,15 +59,12 @@ class LTXVideoDenoiser:
         """The transformer alone, with the pipeline that samples it."""
         import diffusers
 
-        kind, config = type(self.transformer), self.transformer.config
-        written = on_meta(lambda: kind.from_config(config))
-        written.load_state_dict(state, assign=True)
+        super().write_folder(folder, state)
         index = {
             "_class_name": "LTXConditionPipeline" if self.causal_positions else "LTXPipeline",
             "_diffusers_version": diffusers.__version__,
-            "transformer": ["diffusers", kind.__name__],
+            TRANSFORMER: ["diffusers", type(self.transformer).__name__],
         }
-        written.save_pretrained(folder / "transformer")
         write_json(folder / "model_index.json", index)
 
     def denoise(self, inputs: Mapping[str, StreamInput], text: Text) -> dict[str, Tensor]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..noise import SHIFT_AT_4096, linear_shift
+from ..latent_pixels import LatentPixels
+from ..noise import SHIFT_AT_4096
 from .video_format import GRID, LATENT_CHANNELS
 
 
 @dataclass(frozen=True)
-class VideoStream:
+class VideoStream(LatentPixels):
     """One token for each latent pixel.
 
     Attributes:
@@ -31,15 +32,6 @@ class VideoStream:
     is_stretched = False
     loss_weight = 1.0
     noises_references = True
-
-    def to_tokens(self, latents: Tensor) -> Tensor:
-        """[B, C, f, h, w] -> [B, N, C]."""
-        return latents.flatten(2).transpose(1, 2)
-
-    def to_latents(self, tokens: Tensor, shape: Sequence[int]) -> Tensor:
-        """[B, N, C] -> [B, C, f, h, w]."""
-        result: Tensor = tokens.transpose(1, 2).unflatten(2, tuple(shape))
-        return result
 
     def positions(self, shape: Sequence[int], fps: Tensor) -> Tensor:
         """Positions [B, 3, N] of tokens: seconds, pixel row, pixel column of their corner.
@@ -60,9 +52,6 @@ class VideoStream:
         The sampler's guides at frame 0 are causal whatever the model says of its own frames.
         """
         return _positions(shape, fps, self.causal_references)
-
-    def shift(self, tokens: int) -> float:
-        return linear_shift(tokens)
 
 
 def _positions(shape: Sequence[int], fps: Tensor, causal: bool) -> Tensor:
