@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DataError, shown
 from ..storage.atomic import sha256_json
 from .index import WINDOW_MARK, Example
 
@@ -43,3 +43,22 @@ def held_out(examples: Sequence[Example], count: int) -> list[int]:
             taken += videos[source]
     smallest = min(order, key=lambda source: len(videos[source]))
     return sorted(taken or videos[smallest])
+
+
+def require_apart(
+    trained: Sequence[Example], measured: Sequence[tuple[str, Sequence[Example]]]
+) -> None:
+    """Raises `DataError` where a video has clips on both sides.
+
+    Args:
+        measured: data sets that are held out, each with its name.
+    """
+    sources = {source_of(example.name) for example in trained}
+    for name, examples in measured:
+        both = sorted(sources & {source_of(example.name) for example in examples})
+        if both:
+            raise DataError(
+                f"data.more_data_sets: {name} is held out, and {len(both)} of its videos are trained on too, the first is "
+                f"{shown(both[0])}: they are too much alike. Take them out of one of both data sets, or leave held_out "
+                "away"
+            )

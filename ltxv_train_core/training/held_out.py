@@ -42,12 +42,12 @@ class HeldOut:
         """
         self.config, self.dataset = config, dataset
         self.interval = config.checkpoints.interval or max(1, steps // 10)
-        self.numbers = range(min(len(dataset), _affordable(config, self.interval)))
+        self.numbers = dataset.some(_affordable(config, self.interval))
 
     def keep_to(self, measured: list[HeldOutLosses]) -> None:
         """Measures as many clips as before: of a run that resumes, where another number would be affordable now."""
         if measured:
-            self.numbers = range(min(len(self.dataset), len(measured[-1].clips)))
+            self.numbers = self.dataset.some(len(measured[-1].clips))
 
     def is_due(self, step: int, last: int) -> bool:
         """Whether a step is measured: before the first one, at each checkpoint, and at the end."""
