@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 REPEAT_DRAWS = 2
 """Tells their random numbers from those of the order (two words) and of captions (`batches.CAPTION_DRAWS`)."""
 
+_ROUNDING = 1e-9
+"""That three thirds are one."""
+
 
 class NumberedClip(NamedTuple):
     """A clip that is next.
@@ -86,6 +89,6 @@ def _epoch_clips(stage: Stage, seed: int, epoch: int) -> NDArray[np.int64]:
     times = []
     for number, (clips, repeats) in enumerate(stage.repeats):
         place = np.random.default_rng([seed, number, REPEAT_DRAWS]).permutation(clips) / clips
-        ends = [np.floor(end * repeats + place) for end in (epoch, epoch + 1)]
+        ends = [np.floor(end * repeats + place + _ROUNDING) for end in (epoch, epoch + 1)]
         times.append((ends[1] - ends[0]).astype(np.int64))
     return np.repeat(np.arange(stage.clips), np.concatenate(times))
