@@ -53,6 +53,29 @@ class DataSetLine:
         return replace(self, root=root)
 
 
+def data_set_line(
+    root: str,
+    repeats: float = 1.0,
+    weight: float = 1.0,
+    caption_dropout: float | None = None,
+    stages: tuple[int, int] = (1, 1),
+    is_held_out: bool = False,
+) -> DataSetLine:
+    """A line with such options. Raises `ValueError` where they or the path can't be written."""
+    if is_held_out:
+        options = [HELD_OUT]
+    else:
+        options = [f"repeats {repeats:g}"] if repeats != 1 else []
+        options += [f"weight {weight:g}"] if weight != 1 else []
+        options += [] if caption_dropout is None else [f"caption_dropout {caption_dropout:g}"]
+        options += [] if stages == (1, 1) else [f"stages {stages[0]}-{stages[1]}"]
+    line = DataSetLine(root, ", ".join(options))
+    found = parse_data_set_line(line.written)
+    if found.root != root:
+        raise ValueError(f"{shown(root)}: the path of a data set can't have ': ' in it; rename it")
+    return found
+
+
 def parse_data_set_line(line: str) -> DataSetLine:
     """Reads a line. Raises `ValueError` that says what can't be read, and what may be written."""
     root, colon, options = line.rpartition(": ")

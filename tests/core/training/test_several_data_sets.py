@@ -11,9 +11,13 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.datasets.batches import batches
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index, write_index
+from ltxv_train_core.datasets.joined import require_alike
+from ltxv_train_core.errors import DataError
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
+from ltxv_train_core.geometry import ReferenceScale
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.strategies import STRATEGIES
@@ -194,24 +198,12 @@ def test_data_sets_of_two_families_are_refused_by_name(training_config, small, r
     assert line.startswith(f"data.more_data_sets: {root} is for LTX-2, and {small} for LTX-Video")
 
 
-def test_references_of_two_scales_are_refused_by_name(training_config, tmp_path):
-    source = generate("mirror", tmp_path, clips=2)
-    whole, half = (
-        preprocess(
-            PreprocessSettings(
-                source.metadata,
-                MINIATURE,
-                "64x64x9",
-                output_dir=str(tmp_path / name),
-                reference_downscale_factor=factor,
-            )
-        ).root
-        for name, factor in (("whole", 1), ("half", 2))
-    )
-    mode = {"mode": "reference_video"}
-    mixed = training_config(whole, data={"more_data_sets": [str(half)]}, conditioning=mode)
-    (line,) = problems(mixed)
-    assert f"the references of {half} are 2 times smaller than its clips" in line
+def test_references_of_two_scales_are_refused_by_name(mirror_data):
+    whole, half = (TrainingDataset(mirror_data, "reference_latents") for _ in range(2))
+    half.files.reference_scale = ReferenceScale(2, 1)
+    with pytest.raises(DataError, match="are 2 times smaller than its clips") as error:
+        require_alike([whole, half])
+    assert str(half.root) in str(error.value)
 
 
 def test_a_data_set_of_another_vae_is_named_by_its_option(configured, large, tmp_path):
