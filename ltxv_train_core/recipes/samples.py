@@ -11,14 +11,22 @@ SAVES_OF_FULL_TRAINING = 2
 MINIATURE_SAMPLING = Sampling(steps=20, guidance_scale=3.0)
 
 
-def save_choices(is_full: bool, steps: int) -> list[Choice]:
-    """When checkpoints are written, and how many stay."""
-    saves = SAVES_OF_FULL_TRAINING if is_full else SAVES
-    interval = Choice(
-        "checkpoints.interval",
-        rounded_steps(steps / saves),
-        f"about {saves} checkpoints in the run",
-    )
+def usual_saves(is_full: bool) -> int:
+    """Checkpoints of a run."""
+    return SAVES_OF_FULL_TRAINING if is_full else SAVES
+
+
+def save_choices(is_full: bool, steps: int, saves: int) -> list[Choice]:
+    """When checkpoints are written, and how many stay.
+
+    Args:
+        saves: how many are written.
+    """
+    wanted = usual_saves(is_full)
+    why = f"about {saves} checkpoints in the run"
+    if saves < wanted:
+        why += f": the held-out clips are measured at each, and at {wanted} that would take too much time"
+    interval = Choice("checkpoints.interval", rounded_steps(steps / saves), why)
     if is_full:
         kept = Choice(
             "checkpoints.keep_last_n", 2, "each holds every weight and its optimizer state"
