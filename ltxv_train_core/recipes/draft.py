@@ -158,7 +158,7 @@ def _saves(request: RecipeRequest, planned: Length, held_out: Choice) -> list[Ch
     wanted = usual_saves(is_full(request))
     holds_out = data.holds_out if data else bool(held_out.value)
     saves = affordable_saves(steps * per_step, wanted, is_full(request)) if holds_out else wanted
-    return save_choices(is_full(request), steps, saves)
+    return save_choices(is_full(request), steps, saves, holds_out)
 
 
 def _needed(request: RecipeRequest, choices: Iterable[Choice]) -> tuple[Choice, ...]:

@@ -41,13 +41,14 @@ def held_out_choice(clips: Clips, samples: int, saves: int, is_full: bool) -> Ch
         OPTION,
         count,
         f"of {clips.count} clips so many are never trained on: their loss tells which step is best, and measuring takes "
-        f"at most about {100 * MOST_SHARE:.0f} % of the time",
+        f"at most about {100 * MOST_SHARE:.0f} % of the time of a normal run",
     )
 
 
 def affordable_saves(samples: int, saves: int, is_full: bool) -> int:
-    """As many checkpoints, up to those wanted, as clips can be measured at in the share of the time; at least one."""
+    """As many checkpoints, up to those wanted, as clips can be measured at in the share of the time; at least two, so
+    that a draft is seen half way."""
     fitting = [
         n for n in range(1, saves + 1) if affordable_clips(samples, n, is_full) >= LEAST_CLIPS
     ]
-    return max(fitting, default=1)
+    return max(fitting, default=min(2, saves))
