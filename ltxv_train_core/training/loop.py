@@ -174,7 +174,12 @@ class TrainingLoop:
             message = f"the held-out loss of step {losses.step} is not finite: it is not recorded"
             self.report(Notice(message, is_problem=True))
             return
-        self.plan.run.append_held_out(losses)
+        try:
+            self.plan.run.append_held_out(losses)
+        except OSError as error:
+            message = f"the held-out loss of step {losses.step} can't be recorded: {error}. Training continues"
+            self.report(Notice(message, is_problem=True))
+            return
         best = best_step(self.plan.run.held_out())
         assert best is not None
         self.saves.writer.move("running", held_out_loss=best.loss)

@@ -73,9 +73,9 @@ class LTXVTrainAddDataset(io.ComfyNode):
                 ),
                 io.String.Input(
                     "more_data_sets",
-                    optional=True,
-                    force_input=True,
-                    tooltip="From another Add LTXV Dataset: its data sets come first.",
+                    default="",
+                    multiline=True,
+                    tooltip="From another Add LTXV Dataset: its data sets come first. Empty: none.",
                 ),
             ],
             outputs=[
@@ -106,7 +106,7 @@ class LTXVTrainAddDataset(io.ComfyNode):
         first_stage: int,
         last_stage: int,
         held_out: bool,
-        more_data_sets: str | None = None,
+        more_data_sets: str,
     ) -> io.NodeOutput:
         dropout = None if caption_dropout < 0 else caption_dropout
         if last_stage < first_stage:
@@ -117,7 +117,7 @@ class LTXVTrainAddDataset(io.ComfyNode):
             line = data_set_line(root, repeats, weight, dropout, stages, held_out).written
         except ValueError as error:
             raise ConfigurationError([str(error)]) from None
-        return io.NodeOutput("\n".join(filter(None, [more_data_sets, line])))
+        return io.NodeOutput("\n".join(filter(None, [more_data_sets.strip(), line])))
 
 
 def _like_option(name: str, description: str) -> io.Input:

@@ -338,7 +338,7 @@ def test_the_text_says_what_it_takes_and_why():
     ("goal", "clips", "held_out", "interval", "why"),
     [
         ("character", 25, 4, 400, "of 25 clips so many are never trained on"),
-        ("character", 200, 5, 700, "of 200 clips so many are never trained on"),
+        ("character", 200, 7, 700, "of 200 clips so many are never trained on"),
         ("style", 25, 0, 250, "to measure 4 clips would take more than 3 % of so short a run"),
         ("style", 30, 4, 400, "of 30 clips so many"),
         ("motion", 19, 0, 250, "19 clips are too few to hold some out"),
