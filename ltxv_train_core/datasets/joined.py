@@ -80,7 +80,7 @@ class JoinedDataset(TrainingDataset):
             for index in range(len(part.dataset))
         ]
 
-    def holding_out(self, numbers: Sequence[int]) -> "JoinedDataset":
+    def holding_out(self, numbers: Sequence[int]) -> JoinedDataset:
         """See `TrainingDataset`. Raises `DataError` where nothing is left of one of the data sets."""
         rest = self._only(sorted(set(range(len(self))) - set(numbers)))
         for part in rest.parts:
@@ -92,7 +92,7 @@ class JoinedDataset(TrainingDataset):
         rest.held_out = self._only(numbers)
         return rest
 
-    def _only(self, numbers: Sequence[int]) -> "JoinedDataset":
+    def _only(self, numbers: Sequence[int]) -> JoinedDataset:
         wanted: list[list[int]] = [[] for _ in self.parts]
         for number in numbers:
             part, index = self._places[number]

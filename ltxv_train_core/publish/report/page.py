@@ -154,9 +154,9 @@ def _lines_of(path: str) -> tuple[str, ...]:
     root = as_path(path)
     try:
         policy().require_read(data_folder(root))
-        path = find_index(root)
-        index = read_index(path)
-        return tuple(summarize(index, Cache(path.parent)).lines)
+        index_file = find_index(root)
+        index = read_index(index_file)
+        return tuple(summarize(index, Cache(index_file.parent)).lines)
     except (LTXVTrainError, OSError):
         return ("The data set is not on this machine any more, or its contents are not listed.",)
 

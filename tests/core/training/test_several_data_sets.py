@@ -14,13 +14,13 @@ from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.datasets.joined import require_alike
+from ltxv_train_core.datasets.of_run import open_dataset
 from ltxv_train_core.errors import DataError
 from ltxv_train_core.events import Notice, StepCompleted
 from ltxv_train_core.families.ltxv.miniature.datasets import generate
 from ltxv_train_core.geometry import ReferenceScale
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.runs import RunFolder
-from ltxv_train_core.strategies import STRATEGIES
 from ltxv_train_core.training.memory_fit import largest_sample
 from ltxv_train_core.training.preflight import problems
 from ltxv_train_core.training.run_plan import plan_run
@@ -67,7 +67,7 @@ STAGED = {"options": "stage 2", "data": {"stage_steps": [3]}}
 
 
 def opened(config):
-    return STRATEGIES[config.conditioning.mode].open_data(config)
+    return open_dataset(config)
 
 
 def shares(config, count):
