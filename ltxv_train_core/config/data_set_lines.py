@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import shown
 from ..storage.reading import whole_number
 
-LEAST_REPEATS, MOST_REPEATS, MOST_WEIGHT, MOST_STAGES = 0.01, 1000.0, 100.0, 100
+LEAST_REPEATS, MOST_REPEATS, MOST_WEIGHT, MOST_STAGES, MOST_LINES = 0.01, 1000.0, 100.0, 100, 100
 HELD_OUT = "held_out"
 _FORM = (
     "write 'PATH', or 'PATH: repeats 2, weight 0.5, caption_dropout 0.1, stage 2' with any of these, or "

@@ -5,6 +5,7 @@ from pydantic import field_validator, model_validator
 from ..base import Section, option
 from ..data_set_lines import (
     LEAST_REPEATS,
+    MOST_LINES,
     MOST_REPEATS,
     MOST_STAGES,
     MOST_WEIGHT,
@@ -117,6 +118,10 @@ class DataConfig(Section):
     @classmethod
     def _lines_that_can_be_read(cls, lines: tuple[str, ...]) -> tuple[str, ...]:
         problems = []
+        if len(lines) > MOST_LINES:
+            raise ValueError(
+                f"{len(lines)} data sets: at most {MOST_LINES} can be added; join some of them"
+            )
         for line in lines:
             try:
                 parse_data_set_line(line)

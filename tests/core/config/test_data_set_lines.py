@@ -63,6 +63,7 @@ def data(*lines, **options):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        (data(*["a"] * 101), "101 data sets: at most 100"),
         (data("a: stage 2"), "names stage 2, and stage_steps has steps for 0"),
         (data("a: stage 3", stage_steps=[10, 10]), "stage 2 of 3 has no data set"),
         (data(stage_steps=[10]), "stage 2 of 2 has no data set"),

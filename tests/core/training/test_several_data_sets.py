@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ltxv_train_core.config import yaml_file
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index, write_index
@@ -29,6 +30,7 @@ from tests.core.conftest import MINIATURE
 from tests.core.training.test_adapters import same
 from tests.core.training.test_joint_run import clips, root
 from tests.helpers.short_run import run
+from tests.helpers.together import train_together
 
 __all__ = ["clips", "root"]
 
@@ -139,6 +141,24 @@ def test_accumulation_and_read_ahead_change_nothing(configured):
     assert losses == again
     first, second = load_file(whole.lora_file), load_file(other.lora_file)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.long
+def test_two_processes_see_the_same_samples_in_the_same_stages(configured, tmp_path):
+    options = {"steps": 4, "learning_rate": 1e-2}
+    staged = {"options": "repeats 2, stages 1-2", "data": {"stage_steps": [2]}}
+    config = configured(**staged, optimization=options)
+    yaml_file.save(config, tmp_path / "config.yaml")
+    done = train_together(tmp_path / "config.yaml", 2)
+    assert done.returncode == 0, done.stderr
+    ours = load_file(done.stdout.splitlines()[-1])
+    alone = configured(
+        **staged,
+        optimization=options | {"gradient_accumulation_steps": 2},
+        output_dir=str(tmp_path / "alone"),
+    )
+    theirs = load_file(run(alone)[0].lora_file)
+    assert all(torch.allclose(ours[n], theirs[n], atol=2e-4) for n in theirs)
 
 
 def test_the_name_is_that_of_one_data_set_until_there_are_two(configured, training_config, small):
