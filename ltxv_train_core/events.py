@@ -91,6 +91,9 @@ class StepCompleted:
             runs of earlier versions. Of a run with sound, the video's.
         video_loss, audio_loss: of a run with sound, before their weights; NaN in other runs.
         audio_loss_by_noise: as `loss_by_noise`; empty in runs without sound.
+        loss_by_data_set: of a run with several, the mean loss of each one's samples before its weight, NaN where it had
+            none; empty in other runs.
+        stage, stages: of a run with several, the one that the step belongs to, from 1; otherwise 1.
     """
 
     step: int
@@ -106,12 +109,18 @@ class StepCompleted:
     video_loss: float = field(default=math.nan, compare=False)
     audio_loss: float = field(default=math.nan, compare=False)
     audio_loss_by_noise: tuple[float, ...] = field(default=(), compare=False)
+    loss_by_data_set: tuple[float, ...] = field(default=(), compare=False)
+    stage: int = field(default=1, compare=False)
+    stages: int = field(default=1, compare=False)
 
     @property
     def losses(self) -> dict[str, float]:
-        """The loss, and of a run with sound those of video and audio, as "video_loss" and "audio_loss"."""
-        by_stream = {"video_loss": self.video_loss, "audio_loss": self.audio_loss}
-        known = {name: loss for name, loss in by_stream.items() if not math.isnan(loss)}
+        """The loss; of a run with sound those of video and audio, as "video_loss" and "audio_loss"; of one with several
+        data sets each one's, as "data_set_1_loss"."""
+        parts = {"video_loss": self.video_loss, "audio_loss": self.audio_loss}
+        for number, loss in enumerate(self.loss_by_data_set, 1):
+            parts[f"data_set_{number}_loss"] = loss
+        known = {name: loss for name, loss in parts.items() if not math.isnan(loss)}
         return {"loss": self.loss, **known}
 
 

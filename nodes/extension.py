@@ -6,6 +6,7 @@ from ..ltxv_train_core.models.packages import drop_irrelevant_lines
 from .comfy.model_files import know_comfyui_tokenizer
 from .comfy.schema import label_widgets
 from .config.join import LTXVTrainConfig
+from .config.more_data import LTXVTrainAddDataset
 from .config.nodes_of_file import NODES_ROUTE, nodes_of_file
 from .config.preset_sizes import PRESETS_ROUTE, presets_of_model
 from .config.recipe import LTXVTrainRecipe
@@ -35,6 +36,7 @@ from .lora.lora_files import (
     LTXVTrainResizeLoRA,
 )
 from .lora.reference_video import LTXVTrainApplyReference
+from .lora.strengths import LTXVTrainStrengths
 from .server.canvas_permissions import report_missing_permission
 from .training.benchmark import LTXVTrainBenchmark
 from .training.sweep import LTXVTrainSweep
@@ -54,6 +56,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainRecipe,
     LTXVTrainBenchmark,
     *SECTION_NODES,
+    LTXVTrainAddDataset,
     LTXVTrainConfig,
     LTXVTrainLoadConfig,
     LTXVTrainSaveConfig,
@@ -64,6 +67,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainWait,
     LTXVTrainLoadModel,
     LTXVTrainLoadLoRA,
+    LTXVTrainStrengths,
     LTXVTrainInspectFile,
     LTXVTrainApplyReference,
     LTXVTrainConvertLoRA,

@@ -51,12 +51,11 @@ def add_parsers(parsers: Parsers) -> None:
 
 def run_samples(args: Namespace) -> int:
     """Prints where the sheet lies."""
-    from ..training.strength_samples import AddedLoRA, sample_strengths
+    from ..training.strength_samples import AddedLoRA, sample_strengths, with_prompts
 
     config = yaml_file.load(args.config, args.set)
     if args.prompt:
-        validation = config.validation.model_copy(update={"prompts": tuple(args.prompt)})
-        config = config.model_copy(update={"validation": validation})
+        config = with_prompts(config, args.prompt)
     added = [AddedLoRA(as_path(path), strength) for path, strength in args.add]
     sheet = run(
         lambda report, stop: sample_strengths(

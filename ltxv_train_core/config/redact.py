@@ -26,6 +26,9 @@ def shareable(config: TrainingConfig) -> TrainingConfig:
             update={
                 "preprocessed_data_root": _data_name(config.data.preprocessed_data_root),
                 "prior_data_root": _data_name(prior) if prior else None,
+                "more_data_sets": tuple(
+                    line.at(_data_name(line.root)).written for line in config.data.further
+                ),
             }
         ),
         "validation": validation.model_copy(

@@ -161,6 +161,11 @@ class TrainingConfig(Section):
                 f"optimization.preservation blank_prompt: conditioning.caption_dropout_p {conditioning.caption_dropout_p:g} "
                 "trains the empty caption that it keeps; set it to 0, or choose differential_output"
             )
+        if kind == "blank_prompt" and any(line.caption_dropout for line in self.data.further):
+            raise ValueError(
+                "data.more_data_sets: caption_dropout trains the empty caption that optimization.preservation blank_prompt "
+                "keeps; leave it out, or choose differential_output"
+            )
         if kind != "none" and self.acceleration.shard_model:
             raise ValueError(
                 f"optimization.preservation {kind}: can't be used with acceleration.shard_model; switch it off"
@@ -169,6 +174,16 @@ class TrainingConfig(Section):
             raise ValueError(
                 "data.prior_data_root: adds a second backward pass, and optimization.release_gradients moves weights in "
                 "each; leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_for_the_last_stage(self) -> "TrainingConfig":
+        before, steps = sum(self.data.stage_steps), self.optimization.steps
+        if before >= steps:
+            raise ValueError(
+                f"data.stage_steps: the stages before the last have {before} steps, and optimization.steps {steps} leaves "
+                "none for the last one; give them fewer, or more steps in all"
             )
         return self
 

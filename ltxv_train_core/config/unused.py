@@ -60,7 +60,9 @@ def _of_learning(config: TrainingConfig) -> Iterator[Rule]:
     eager = "acceleration.compile_with_inductor is off"
     yield is_eager, "acceleration", ["compilation_mode"], eager
     patience = ["early_stopping_patience"]
-    yield config.data.held_out_clips == 0, "optimization", patience, "data.held_out_clips is 0"
+    yield not config.data.holds_out, "optimization", patience, "data.held_out_clips is 0"
+    several, one = ["repeats", "weight", "balanced"], "one data set is trained on"
+    yield len(config.data.trained) == 1, "data", several, one
     kind = options.preservation
     why = f"optimization.preservation is {kind}"
     yield kind == "none", "optimization", ["preservation_weight"], why

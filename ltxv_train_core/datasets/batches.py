@@ -25,6 +25,7 @@ def batches(
     workers: int = 0,
     rank: int = 0,
     processes: int = 1,
+    samples_per_step: int = 1,
 ) -> "Batches | BatchesWithPrior":
     """Batches of a data set without end: data, batch size and seed alone decide about their order. The
     caption of a sample depends on its number and the seed alone. With a prior data set each has one of it.
@@ -35,11 +36,13 @@ def batches(
             import this package under the name that ComfyUI gives it.
         rank, processes: of `processes` that train together each takes every so-many-th batch of the
             one order, from the batch of its rank on.
+        samples_per_step: of one optimizer step in all processes: a stage ends with a step.
     """
-    own = Batches(dataset, batch_size, seed, workers, rank, processes)
+    shared = batch_size, seed, workers, rank, processes, samples_per_step
+    own = Batches(dataset, *shared)
     if dataset.prior is None:
         return own
-    return BatchesWithPrior(own, Batches(dataset.prior, batch_size, seed, workers, rank, processes))
+    return BatchesWithPrior(own, Batches(dataset.prior, *shared))
 
 
 class Batches(Iterator[Batch]):
@@ -53,8 +56,10 @@ class Batches(Iterator[Batch]):
         workers: int,
         rank: int,
         processes: int,
+        samples_per_step: int,
     ):
         self._dataset = dataset
+        self._stages = dataset.stages(samples_per_step)
         self._rank, self._processes = rank, processes
         self._batch_size = batch_size
         self._seed = seed
@@ -95,7 +100,7 @@ class Batches(Iterator[Batch]):
 
     def _rewind(self, samples: int) -> None:
         self._drop_ahead()
-        order = batch_order(self._dataset.sizes, self._batch_size, self._seed)
+        order = batch_order(self._dataset.sizes, self._batch_size, self._seed, self._stages)
         first = samples // self._batch_size + self._rank
         self._order = islice(order, first, None, self._processes)
         self._samples = samples

@@ -21,6 +21,7 @@ from ..geometry import ReferenceScale, VideoSize
 from ..storage.atomic import sha256_json
 from ..storage.presence import missing_files
 from ..storage.tensors import is_finite
+from .batch_order import Stage
 from .index import CachedFile, Example, StreamFiles
 from .stored_files import open_files
 
@@ -50,6 +51,8 @@ class LoadedExample:
     Attributes:
         streams: by name, see `families.base.Stream`.
         preserved: the text for which the base's prediction is kept, where a run does so.
+        weight: a factor on its loss.
+        data_set: the number of the one that it is of, in a run with several.
     """
 
     name: str
@@ -57,6 +60,8 @@ class LoadedExample:
     streams: Mapping[str, StreamTensors]
     text: Embedding
     preserved: Embedding | None = None
+    weight: float = 1.0
+    data_set: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,11 @@ class PreservedTexts:
         otherwise: of captions that have none, such as the empty one.
     """
 
-    by_caption: Mapping[str, Embedding]
+    by_caption: Mapping[CachedFile, Embedding]
     otherwise: Embedding | None
 
     def of(self, caption: CachedFile) -> Embedding | None:
-        return self.by_caption.get(caption.path, self.otherwise)
+        return self.by_caption.get(caption, self.otherwise)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Batch:
         text: their captions, padded to the longest.
         preserved: likewise the texts for which the base's predictions are kept.
         prior: clips of the prior data set, which are trained on beside these.
+        weights: [B] float32, factors on the samples' losses; None: all are 1.
+        data_sets: of each clip the number of the data set that it is of, in a run with several.
     """
 
     streams: Mapping[str, StreamTensors]
@@ -95,6 +102,8 @@ class Batch:
     numbers: tuple[int, ...] = ()
     preserved: Text | None = None
     prior: Batch | None = None
+    weights: Tensor | None = None
+    data_sets: tuple[int, ...] = ()
 
     def not_finite(self) -> list[str]:
         """What holds NaN or infinite numbers, for example "latents of clip_3"."""
@@ -116,6 +125,8 @@ class TrainingDataset:
         held_out: clips beside these that are not trained on; None: there are none.
         prior: another data set that is trained on beside this one; None: there is none.
         preserved: the texts for which the base's predictions are kept; None: it isn't kept.
+        option: what named it, for messages.
+        members: all data sets that were opened for it: of a run with several, with held-out ones, with a prior.
     """
 
     def __init__(
@@ -126,6 +137,7 @@ class TrainingDataset:
         caption_dropout_p: float = 0.0,
         streams: Collection[str] | None = None,
         sound_roles: Collection[str] = (),
+        option: str = "data.preprocessed_data_root",
     ):
         """Opens a data set.
 
@@ -137,6 +149,7 @@ class TrainingDataset:
             caption_dropout_p: probability that a drawn sample has the empty caption.
             streams: those that are taken, which every clip must have; None takes what there is.
             sound_roles: what is taken of sounds beside their latents: references, masks.
+            option: what named it.
 
         Raises:
             DataError: it is no data set, it is incomplete, or it has no references or masks.
@@ -151,6 +164,8 @@ class TrainingDataset:
         self.held_out: TrainingDataset | None = None
         self.prior: TrainingDataset | None = None
         self.preserved: PreservedTexts | None = None
+        self.option = option
+        self.members: tuple[TrainingDataset, ...] = (self,)
         self._require_files()
 
     def holding_out(self, numbers: Sequence[int]) -> TrainingDataset:
@@ -177,13 +192,18 @@ class TrainingDataset:
     def draw(self, index: int, random: np.random.Generator) -> LoadedExample:
         """An item with one of its captions at random, or with the empty one."""
         captions = self.items[index].captions
-        dropped = random.random() < self.caption_dropout_p
+        dropout_p, empty_caption = self._dropout(index)
+        dropped = random.random() < dropout_p
         caption = captions[random.integers(len(captions))].embedding
-        empty = self.index.empty_caption if dropped else None
+        empty = empty_caption if dropped else None
         example = self._read(index, empty or caption)
         if self.preserved is None:
             return example
         return replace(example, preserved=self.preserved.of(caption))
+
+    def _dropout(self, index: int) -> tuple[float, CachedFile | None]:
+        """How likely an item has the empty caption, and that."""
+        return self.caption_dropout_p, self.index.empty_caption
 
     def empty_text(self) -> Embedding | None:
         """The empty caption; None in data sets without one: of earlier versions, and of other trainers."""
@@ -240,11 +260,30 @@ class TrainingDataset:
         """Whether any clips can be in one batch."""
         return len(set(self.sizes)) == 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the data sets that it is made of, no two the same; none: it is one."""
+        return ()
+
+    def names_in(self, stage: int) -> tuple[str, ...]:
+        """Those that are trained on in a stage, counted from 1."""
+        return self.names
+
+    def some(self, count: int) -> Sequence[int]:
+        """Numbers of so many clips, or of all, to measure."""
+        return range(min(count, len(self)))
+
+    def stages(self, samples_per_step: int) -> tuple[Stage, ...]:
+        """What of it is trained on one after the other."""
+        return (Stage(((len(self), 1.0),)),)
+
     def fingerprint(self) -> str:
         """Names the content of the data set, and of its prior, wherever they lie."""
-        if self.prior is None:
-            return self.index.fingerprint
-        return sha256_json([self.index.fingerprint, self.prior.fingerprint()])
+        own = self._own_fingerprint()
+        return own if self.prior is None else sha256_json([own, self.prior.fingerprint()])
+
+    def _own_fingerprint(self) -> str:
+        return self.index.fingerprint
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -367,6 +406,7 @@ def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch
     from ..families.base import Text
 
     preserved = [one.preserved for one in examples if one.preserved is not None]
+    weights = [one.weight for one in examples]
     return Batch(
         streams={
             name: {
@@ -379,4 +419,6 @@ def collate(examples: list[LoadedExample], numbers: Sequence[int] = ()) -> Batch
         names=tuple(one.name for one in examples),
         numbers=tuple(numbers),
         preserved=Text.padded(preserved) if preserved else None,
+        weights=None if set(weights) == {1.0} else torch.tensor(weights, dtype=torch.float32),
+        data_sets=tuple(one.data_set for one in examples),
     )

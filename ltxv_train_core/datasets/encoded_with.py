@@ -42,7 +42,7 @@ def other_width(dataset: "TrainingDataset", model: "Model") -> list[str]:
     if wanted is None or width == wanted:
         return []
     return [
-        f"data.preprocessed_data_root: its captions were encoded to {width} numbers for each token, and "
+        f"{dataset.option}: its captions were encoded to {width} numbers for each token, and "
         f"{cut(model.name)} reads {wanted}: preprocess the data set with this model's text encoder"
     ]
 
@@ -52,7 +52,7 @@ def other_family(dataset: "TrainingDataset", model: "Model") -> list[str]:
     if dataset.index.family == model.family.name:
         return []
     return [
-        f"data.preprocessed_data_root: it was preprocessed for {dataset.index.family}, and "
+        f"{dataset.option}: it was preprocessed for {dataset.index.family}, and "
         f"{cut(model.name)} is a model of {model.family.name}: preprocess the data set with this model"
     ]
 
@@ -64,7 +64,7 @@ def _other_weights(dataset: "TrainingDataset", model: "Model", part: str) -> lis
     what = "captions" if part == TEXT_ENCODER else "latents"
     kind = "VAE" if part == VAE else part.replace("_", " ")
     return [
-        f"data.preprocessed_data_root: its {what} were encoded with another {kind} than this model's: "
+        f"{dataset.option}: its {what} were encoded with another {kind} than this model's: "
         f"preprocess it again with this one, set model.{_SOURCES.get(part, f'{part}_source')} to the one it "
         "was made with, or, where you know that both give the same numbers, data.allow_other_encoders"
     ]
@@ -77,7 +77,7 @@ def _unusual(dataset: "TrainingDataset") -> list[str]:
     if USUAL_SPREAD[0] <= spread <= USUAL_SPREAD[1]:
         return []
     return [
-        f"data.preprocessed_data_root: its latents have a standard deviation of {spread:.3g}, and latents that are "
+        f"{dataset.option}: its latents have a standard deviation of {spread:.3g}, and latents that are "
         "normalised per channel have one near 1: preprocess it again, or, where you know that they are right, "
         "set data.allow_other_encoders"
     ]

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DataError, shown
 from ..storage.atomic import sha256_json
 from .index import WINDOW_MARK, Example
 
@@ -43,3 +43,39 @@ def held_out(examples: Sequence[Example], count: int) -> list[int]:
             taken += videos[source]
     smallest = min(order, key=lambda source: len(videos[source]))
     return sorted(taken or videos[smallest])
+
+
+def require_apart(
+    trained: Sequence[Example], measured: Sequence[tuple[str, Sequence[Example]]]
+) -> None:
+    """Raises `DataError` where a video has clips on both sides.
+
+    Different videos of two data sets may have one name: they count as the same where a caption is the same too, or
+    where the names are of parts that were cut from one video.
+
+    Args:
+        measured: data sets that are held out, each with its name.
+    """
+    ours = _by_source(trained)
+    for name, examples in measured:
+        theirs = _by_source(examples)
+        both = sorted(s for s in ours.keys() & theirs if _is_same(ours[s], theirs[s]))
+        if both:
+            raise DataError(
+                f"data.more_data_sets: {name} is held out, and {len(both)} of its videos are trained on too, the first is "
+                f"{shown(both[0])}: they are too much alike. Take them out of one of both data sets, or leave held_out "
+                "away"
+            )
+
+
+def _by_source(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    found: defaultdict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        found[source_of(example.name)].append(example)
+    return found
+
+
+def _is_same(ours: Sequence[Example], theirs: Sequence[Example]) -> bool:
+    texts = [{c.text for example in side for c in example.captions} for side in (ours, theirs)]
+    is_cut = any(source_of(example.name) != example.name for example in (*ours, *theirs))
+    return is_cut or bool(texts[0] & texts[1])

@@ -187,7 +187,9 @@ class PreprocessSummary:
                 f"{_counted(self.silent, 'clip')} without sound: {instead} (missing_sound)"
             )
         if self.stills:
-            lines.append(f"{self.stills} videos fill no size of several frames: one frame of each")
+            fills = "fills" if self.stills == 1 else "fill"
+            videos = _counted(self.stills, "video")
+            lines.append(f"{videos} {fills} no size of several frames: one frame of each")
         lines += self.dataset.lines
         lines += [f"decoded {name}: {db:.1f} dB" for name, db in self.verified]
         if self.other_indexes:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..datasets.dataset import TrainingDataset
+from ..datasets.held_out import source_of
 from ..families.family import Family
 from ..geometry import VideoSize
 from ..training.memory_fit import largest_sample
@@ -20,6 +21,7 @@ class Clips:
         fps: frames per second, of most of them.
         tokens: of the largest one by stream, its reference included where training takes it.
         data: the data set's fingerprint; empty for clips that are on no disk.
+        videos: of each video the number of clips that were cut from it.
     """
 
     count: int
@@ -27,6 +29,7 @@ class Clips:
     fps: float
     tokens: Mapping[str, int]
     data: str = ""
+    videos: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, dataset: TrainingDataset) -> "Clips":
@@ -38,6 +41,7 @@ class Clips:
             fps=fps,
             tokens=largest_sample(dataset),
             data=dataset.fingerprint(),
+            videos=tuple(Counter(source_of(item.name) for item in dataset.items).values()),
         )
 
     @classmethod
@@ -47,4 +51,4 @@ class Clips:
         """So many clips of one size, each with a reference of that size or without."""
         videos = 2 if with_references else 1
         tokens = {name: videos * s.tokens(size, fps) for name, s in family.streams.items()}
-        return cls(count, size, fps, tokens)
+        return cls(count, size, fps, tokens, videos=(1,) * count)

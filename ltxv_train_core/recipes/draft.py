@@ -29,11 +29,12 @@ from ..training.memory_estimate import (
 )
 from ..units import byte_size
 from .clips import Clips
-from .goals import GOAL_SETTINGS, goal_choices, length, miniature_choices, of_the_miniature
+from .goals import GOAL_SETTINGS, Length, goal_choices, length, miniature_choices, of_the_miniature
+from .held_out import affordable_saves, held_out_choice
 from .ladder import Base, Rung, ladder
 from .proposal import Choice
 from .request import RecipeRequest
-from .samples import MINIATURE_SAMPLING, sample_choices, save_choices
+from .samples import MINIATURE_SAMPLING, sample_choices, save_choices, usual_saves
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,14 @@ class Draft:
         if is_miniature:
             settings, sampling = of_the_miniature(settings), MINIATURE_SAMPLING
         planned = length(settings, request.effort, clips.count)
-        own = request.given(OptimizationConfig)
-        saves = save_choices(is_full(request), own.steps if own else planned.steps)
+        normal = length(settings, "normal", clips.count)
+        held_out = held_out_choice(
+            clips,
+            normal.steps * normal.samples_per_step,
+            usual_saves(is_full(request)),
+            is_full(request),
+        )
+        saves = _saves(request, planned, held_out)
         own_saves = request.given(CheckpointsConfig)
         interval = (own_saves and own_saves.interval) or saves[0].value
         chosen = [
@@ -84,6 +91,7 @@ class Draft:
                 request.data_root,
                 f"{clips.count} clips, most of them {clips.size}",
             ),
+            held_out,
             *sample_choices(_prompts(request), sampling, clips, interval),
             *saves,
         ]
@@ -139,6 +147,18 @@ def conditioning_mode(request: RecipeRequest) -> ConditioningMode:
     if own:
         return own.mode
     return "reference_video" if request.goal == "ic-lora" else "none"
+
+
+def _saves(request: RecipeRequest, planned: Length, held_out: Choice) -> list[Choice]:
+    """When checkpoints are written: as often as held-out clips can be measured at each."""
+    own, data = request.given(OptimizationConfig), request.given(DataConfig)
+    steps, per_step = planned.steps, planned.samples_per_step
+    if own:
+        steps, per_step = own.steps, own.batch_size * own.gradient_accumulation_steps
+    wanted = usual_saves(is_full(request))
+    holds_out = data.holds_out if data else bool(held_out.value)
+    saves = affordable_saves(steps * per_step, wanted, is_full(request)) if holds_out else wanted
+    return save_choices(is_full(request), steps, saves, holds_out)
 
 
 def _needed(request: RecipeRequest, choices: Iterable[Choice]) -> tuple[Choice, ...]:

@@ -11,14 +11,23 @@ SAVES_OF_FULL_TRAINING = 2
 MINIATURE_SAMPLING = Sampling(steps=20, guidance_scale=3.0)
 
 
-def save_choices(is_full: bool, steps: int) -> list[Choice]:
-    """When checkpoints are written, and how many stay."""
-    saves = SAVES_OF_FULL_TRAINING if is_full else SAVES
-    interval = Choice(
-        "checkpoints.interval",
-        rounded_steps(steps / saves),
-        f"about {saves} checkpoints in the run",
-    )
+def usual_saves(is_full: bool) -> int:
+    """Checkpoints of a run."""
+    return SAVES_OF_FULL_TRAINING if is_full else SAVES
+
+
+def save_choices(is_full: bool, steps: int, saves: int, holds_out: bool) -> list[Choice]:
+    """When checkpoints are written, and how many stay.
+
+    Args:
+        saves: how many are written, the one of the last step among them.
+        holds_out: whether clips are measured at each; then they are never more.
+    """
+    wanted = usual_saves(is_full)
+    why = f"about {saves} checkpoints in the run"
+    if saves < wanted:
+        why += f": the held-out clips are measured at each, and at {wanted} that would take too much time"
+    interval = Choice("checkpoints.interval", _interval(steps, saves, holds_out), why)
     if is_full:
         kept = Choice(
             "checkpoints.keep_last_n", 2, "each holds every weight and its optimizer state"
@@ -28,6 +37,13 @@ def save_choices(is_full: bool, steps: int) -> list[Choice]:
             "checkpoints.keep_last_n", -1, "all stay: the best LoRA is often not the last"
         )
     return [interval, kept]
+
+
+def _interval(steps: int, saves: int, holds_out: bool) -> int:
+    interval = rounded_steps(steps / saves)
+    if holds_out and interval * saves < steps:
+        interval = rounded_steps(interval + (50 if interval >= 200 else 10))
+    return interval
 
 
 def sample_choices(

@@ -70,5 +70,7 @@ def _has_clips_like(run: RunFolder, config: TrainingConfig, clips: Clips) -> boo
     state = run.written_state()
     if clips.data and state is not None and state.data == clips.data:
         return True
+    if config.data.further:  # of several sizes, in unknown parts
+        return False
     index = open_files(Path(as_path(config.data.preprocessed_data_root))).index
     return {item.size for item in index.items} == {str(clips.size)}

@@ -15,6 +15,8 @@ RESAMPLES = 2000
 _SURE = 0.9
 _FORGETS = 0.1
 """Of the predictions' squares: by so much a model has moved without a prompt when that is worth a sentence."""
+_LONG = 0.5
+"""After half as many steps again without a gain, stopping is proposed."""
 _SEED = 0
 _MOST_AT_ONCE = 2**22
 """Numbers of the draws in memory: of many steps and clips a few draws at a time."""
@@ -64,6 +66,12 @@ class BestStep:
         )
 
     @property
+    def _what_to_do(self) -> str:
+        if self.steps_since < _LONG * max(1, self.step):
+            return "it may still fall"
+        return "stopping is advised: use this step, or train on more clips"
+
+    @property
     def _loss_text(self) -> str:
         span = "" if self.first == self.last else f" (as likely from {self.first} to {self.last})"
         told = f"best step {self.step}{span}: held-out loss {self.loss:.4f}"
@@ -75,7 +83,7 @@ class BestStep:
                 "or train on more clips"
             )
         if self.steps_since > 0:
-            return f"{told}. Nothing gained in {self.steps_since} steps since"
+            return f"{told}. Nothing gained in {self.steps_since} steps since: {self._what_to_do}"
         return told
 
 

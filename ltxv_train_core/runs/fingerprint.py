@@ -1,5 +1,6 @@
 """The fingerprint that names a run: a digest of everything that its result depends on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
     "hub": True,
     "trackers": True,
     "model": {"model_source", *PART_SOURCES},  # the identity says it
-    "optimization": {"max_non_finite_steps", "checkpointing_budget", "ema_on_host"},
+    "optimization": {
+        "max_non_finite_steps",
+        "checkpointing_budget",
+        "ema_on_host",
+        "early_stopping_patience",  # when a run ends, not what a step of it is
+    },
     "acceleration": {
         "compile_with_inductor",
         "compilation_mode",
@@ -43,6 +49,7 @@ def fingerprint(
     start: str | None = None,
     one_size: bool = True,
     recipe: int = RECIPE,
+    patience: int | None = None,
 ) -> str:
     """Twelve letters that change when anything changes that the result depends on.
 
@@ -58,8 +65,10 @@ def fingerprint(
         one_size: whether any clips of the data set can be in one batch. If not, the batch size says which
             are, and counts by itself.
         recipe: that of earlier versions gives the names of their runs.
+        patience: counted as an option, as earlier versions did.
     """
-    return _digest(_values(config), config, data, model, processes, start, one_size, recipe)
+    values = _values(config, patience)
+    return _digest(values, config, data, model, processes, start, one_size, recipe)
 
 
 def family(
@@ -70,11 +79,26 @@ def family(
     start: str | None = None,
     one_size: bool = True,
     recipe: int = RECIPE,
+    patience: int | None = None,
 ) -> str:
     """The fingerprint without the number of steps: runs of one family can continue one another."""
-    values = _values(config)
+    values = _values(config, patience)
     values.get("optimization", {}).pop("steps", None)
     return _digest(values, config, data, model, processes, start, one_size, recipe)
+
+
+def earlier_names(of: Callable[..., str], config: TrainingConfig, *facts: Any) -> tuple[str, ...]:
+    """What earlier versions called a run, or its family.
+
+    Args:
+        of: `fingerprint` or `family`.
+        facts: its other arguments.
+    """
+    found = [of(config, *facts, recipe=DRAWN_BY_STEP)]
+    patience = config.optimization.early_stopping_patience
+    if patience is not None:
+        found.append(of(config, *facts, patience=patience))
+    return tuple(found)
 
 
 def _digest(
@@ -109,11 +133,13 @@ def samples_per_step(optimization: OptimizationConfig, processes: int) -> int:
     return optimization.batch_size * optimization.gradient_accumulation_steps * max(1, processes)
 
 
-def _values(config: TrainingConfig) -> dict[str, Any]:
+def _values(config: TrainingConfig, patience: int | None) -> dict[str, Any]:
     """Options that the result depends on and that aren't the default, by section."""
     values = config.model_dump(
         mode="json", exclude=_RESULT_DOES_NOT_DEPEND_ON, exclude_defaults=True
     )
+    if patience is not None:
+        values.setdefault("optimization", {})["early_stopping_patience"] = patience
     if config.model.load_checkpoint is not None:
         # Only here: it imports diffusers.
         from ..lora.initialize import find_start

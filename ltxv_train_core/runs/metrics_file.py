@@ -102,11 +102,13 @@ def _parsed(line: bytes) -> StepCompleted | None:
     values = (
         *(step.loss, step.learning_rate, step.grad_norm, step.step_seconds, step.eta_seconds),
         *(step.memory_bytes, step.video_loss, step.audio_loss),
-        *(*step.loss_by_noise, *step.audio_loss_by_noise),
+        *(*step.loss_by_noise, *step.audio_loss_by_noise, *step.loss_by_data_set),
     )
     if not {len(step.loss_by_noise), len(step.audio_loss_by_noise)} <= {0, NOISE_BANDS}:
         return None
     if any(_LARGEST_VALUE < abs(value) < math.inf for value in values):
+        return None
+    if not 1 <= step.stage <= step.stages <= MOST_STEPS:
         return None
     return step if 0 < step.step <= MOST_STEPS and 0 < step.steps <= MOST_STEPS else None
 

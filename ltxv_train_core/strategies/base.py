@@ -28,6 +28,7 @@ class StreamStep:
         counted: [B, N] bool, tokens that the loss counts.
         weight: of its loss in that of the step.
         measure: what errors cost.
+        sample_weights: [B] factors on the samples' losses; None: all are 1.
     """
 
     seen: StreamInput
@@ -35,6 +36,7 @@ class StreamStep:
     counted: Tensor
     weight: float = 1.0
     measure: VelocityLoss = MEAN_SQUARED
+    sample_weights: Tensor | None = None
 
     def to(self, device: torch.device) -> "StreamStep":
         return replace(
@@ -42,10 +44,13 @@ class StreamStep:
             seen=self.seen.to(device),
             velocity=moved(self.velocity, device),
             counted=moved(self.counted, device),
+            sample_weights=None
+            if self.sample_weights is None
+            else moved(self.sample_weights, device),
         )
 
     def sample_losses(self, prediction: Tensor) -> Tensor:
-        """What each sample's error costs, the mean over its counted tokens, [B].
+        """What each sample's error costs, the mean over its counted tokens, before its weight, [B].
 
         Every sample weighs the same, however many of its tokens are given: so the loss of a batch
         is the mean over its parts, and accumulating gradients equals a larger batch.
@@ -63,8 +68,9 @@ class StreamStep:
         return losses * self.measure.weights(self.seen.levels.amax(1))
 
     def loss(self, prediction: Tensor) -> Tensor:
-        """The mean over the samples of `sample_losses`."""
-        return self.sample_losses(prediction).mean()
+        """The mean over the samples of `sample_losses`, each with its weight."""
+        losses = self.sample_losses(prediction)
+        return (losses if self.sample_weights is None else losses * self.sample_weights).mean()
 
 
 @dataclass(frozen=True)

@@ -75,4 +75,6 @@ class StandardStrategy:
             positions=stream.positions(latents.shape[2:], batch.fps),
         )
         weight = stream.loss_weight * self._weights.get(name, 1.0)
-        return StreamStep(seen, noise - clean, counted=~given, weight=weight, measure=self._measure)
+        return StreamStep(
+            seen, noise - clean, ~given, weight, measure=self._measure, sample_weights=batch.weights
+        )

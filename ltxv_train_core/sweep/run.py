@@ -177,7 +177,7 @@ def _reaches(trial: Trial, step: int) -> bool:
 
 
 def _require_measure(config: TrainingConfig) -> None:
-    if config.data.held_out_clips == 0:
+    if not config.data.holds_out:
         raise ConfigurationError(
             [
                 "data.held_out_clips: a sweep compares runs by the loss of clips that they don't train on: set it to 4 "

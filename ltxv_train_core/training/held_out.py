@@ -1,10 +1,12 @@
 """Measures the loss of clips that a run never trains on, and how far the model has moved from its base: at the same
 noise every time, so that steps compare."""
 
+import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from ..config import TrainingConfig
 from ..datasets.dataset import Batch, TrainingDataset, collate
@@ -23,7 +25,7 @@ MOST_SHARE = 0.03
 """Of a run's time, as far as four clips allow it."""
 LEAST_CLIPS = 4
 _MOVED_PLACES = (0, 2, 4)
-"""Of the levels at which it is measured how far the model has moved: each costs four passes."""
+"""Of the levels at which it is measured how far the model has moved: each costs two passes, the first time four."""
 _LOSS_CLIPS_PER_MOVED = 4
 _FORWARDS_PER_SAMPLE = 3
 """Of training: its backward pass takes twice as long as its forward pass."""
@@ -41,13 +43,14 @@ class HeldOut:
             steps: of the run.
         """
         self.config, self.dataset = config, dataset
-        self.interval = config.checkpoints.interval or max(1, steps // 10)
-        self.numbers = range(min(len(dataset), _affordable(config, self.interval)))
+        self.interval = _interval(config, steps)
+        self.numbers = dataset.some(max(LEAST_CLIPS, _affordable(config, steps)))
+        self._of_base: list[dict[str, Tensor]] = []
 
     def keep_to(self, measured: list[HeldOutLosses]) -> None:
         """Measures as many clips as before: of a run that resumes, where another number would be affordable now."""
         if measured:
-            self.numbers = range(min(len(self.dataset), len(measured[-1].clips)))
+            self.numbers = self.dataset.some(len(measured[-1].clips))
 
     def is_due(self, step: int, last: int) -> bool:
         """Whether a step is measured: before the first one, at each checkpoint, and at the end."""
@@ -111,7 +114,7 @@ class HeldOut:
                 draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
                 cases.append(MovedCase(clip, strategy.prepare(clip, draws)))
         text = None if empty is None else Text.padded([empty])
-        return measure_moved(cases, text, denoiser, device, stop)
+        return measure_moved(cases, text, denoiser, device, stop, self._of_base)
 
     def _losses(
         self, denoiser: Denoiser, device: torch.device, stop: StopSignal
@@ -156,13 +159,28 @@ def _at(config: TrainingConfig, level: float) -> TrainingConfig:
     )
 
 
-def _affordable(config: TrainingConfig, interval: int) -> int:
-    """How many clips can be measured in the share of the time."""
+def _interval(config: TrainingConfig, steps: int) -> int:
+    return config.checkpoints.interval or max(1, steps // 10)
+
+
+def _affordable(config: TrainingConfig, steps: int) -> int:
     options = config.optimization
-    samples = interval * options.batch_size * options.gradient_accumulation_steps
-    weights = 1 if options.ema_decay is None else 2
-    forwards = MOST_SHARE * samples * _FORWARDS_PER_SAMPLE
-    of_clip = float(len(LEVELS) * weights)
-    if config.model.training_mode == "lora":
-        of_clip += 4 * len(_MOVED_PLACES) / _LOSS_CLIPS_PER_MOVED
-    return max(LEAST_CLIPS, int(forwards / of_clip))
+    return affordable_clips(
+        steps * options.batch_size * options.gradient_accumulation_steps,
+        math.ceil(steps / _interval(config, steps)),
+        config.model.training_mode == "full",
+        has_average=options.ema_decay is not None,
+    )
+
+
+def affordable_clips(samples: int, saves: int, is_full: bool, has_average: bool = False) -> int:
+    """How many clips can be measured in `MOST_SHARE` of a run's time, before its first step and at each checkpoint.
+
+    Args:
+        samples: that the run sees.
+        saves: checkpoints, the one of its last step among them.
+    """
+    of_clip = float((1 + saves) * len(LEVELS) * (2 if has_average else 1))
+    if not is_full:  # the base's predictions are made once
+        of_clip += (2 + saves) * 2 * len(_MOVED_PLACES) / _LOSS_CLIPS_PER_MOVED
+    return int(MOST_SHARE * samples * _FORWARDS_PER_SAMPLE / of_clip)

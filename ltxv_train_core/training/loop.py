@@ -65,6 +65,7 @@ class TrainingLoop:
         held_out = plan.dataset.held_out
         self.held_out = HeldOut(config, held_out, plan.steps) if held_out else None
         self.is_over = False
+        self._told_stage = 0
         self.loss_watch = LossWatch()
         self.average = LossAverage()
 
@@ -102,6 +103,7 @@ class TrainingLoop:
         if runner.step == 0:
             self._sample_if_due()
         while runner.step < self.plan.steps and not self.is_over and not runner.is_stopped():
+            self._tell_stage()
             metrics = runner.run()
             if metrics is None:
                 break
@@ -110,6 +112,17 @@ class TrainingLoop:
             runner.is_between_steps = True
             self._follow_up()
             runner.stepper.require_finite()
+
+    def _tell_stage(self) -> None:
+        """Says which stage the next step belongs to, where that is another one than before."""
+        stage, stages = self.runner.stage, self.runner.stages
+        if stages.count > 1 and stage != self._told_stage and self.processes.is_first:
+            first, last = stages.span(stage, self.plan.config.optimization.steps)
+            names = ", ".join(self.plan.dataset.names_in(stage))
+            self.report(
+                Notice(f"stage {stage} of {stages.count}, steps {first} to {last}: {names}")
+            )
+        self._told_stage = stage
 
     def _record(self, metrics: StepCompleted) -> None:
         """Writes down a step."""
@@ -136,7 +149,10 @@ class TrainingLoop:
         while it did so measures the step when it resumes."""
         held_out, runner = self.held_out, self.runner
         is_begin = runner.step == self.plan.first_step
-        if held_out is None or not (is_begin or held_out.is_due(runner.step, self.plan.steps)):
+        if held_out is None:
+            return
+        is_due = held_out.is_due(runner.step, self.plan.steps) or runner.has_ended_stage
+        if not (is_begin or is_due):
             return
         if self.processes.agree(self.processes.is_first and self._is_measured(runner.step)):
             return
@@ -158,7 +174,12 @@ class TrainingLoop:
             message = f"the held-out loss of step {losses.step} is not finite: it is not recorded"
             self.report(Notice(message, is_problem=True))
             return
-        self.plan.run.append_held_out(losses)
+        try:
+            self.plan.run.append_held_out(losses)
+        except OSError as error:
+            message = f"the held-out loss of step {losses.step} can't be recorded: {error}. Training continues"
+            self.report(Notice(message, is_problem=True))
+            return
         best = best_step(self.plan.run.held_out())
         assert best is not None
         self.saves.writer.move("running", held_out_loss=best.loss)

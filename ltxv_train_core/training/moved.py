@@ -42,16 +42,19 @@ def measure_moved(
     denoiser: Denoiser,
     device: torch.device,
     stop: StopSignal,
+    of_base: list[dict[str, Tensor]],
 ) -> Moved:
-    """Measures it without gradients, in two or four forward passes a case.
+    """Measures it without gradients, in one or two forward passes a case, the first time in twice as many.
 
     Args:
         empty: the empty caption.
+        of_base: the base's predictions, on the CPU, which stay the same: empty the first time, and filled then.
 
     Raises:
         Cancelled: when it was stopped.
     """
     with_captions, without_prompt = _Change(), _Change()
+    known = iter(list(of_base))
     for case in cases:
         raise_if_stopped(stop)
         seen = case.inputs.to(device)
@@ -60,9 +63,13 @@ def measure_moved(
         for change, text in texts:
             given = text.to(device, denoiser.dtype)
             now = denoiser.denoise(seen.seen, given)
-            with adapters_off(denoiser.transformer):
-                base = denoiser.denoise(seen.seen, given)
-            change.add({name: (now[name], base[name]) for name in seen.streams})
+            base = next(known, None)
+            if base is None:
+                with adapters_off(denoiser.transformer):
+                    predicted = denoiser.denoise(seen.seen, given)
+                base = {name: predicted[name].cpu() for name in seen.streams}
+                of_base.append(base)
+            change.add({name: (now[name], base[name].to(device)) for name in seen.streams})
     return Moved(with_captions.share, None if empty is None else without_prompt.share)
 
 

@@ -45,7 +45,7 @@ def preserved_texts(
         encoded = encode_texts(texts, source, processes.device, config.acceleration, OPTION)
         encoded = [{name: each.cpu() for name, each in one.items()} for one in encoded]
     of_text = dict(zip(texts, processes.agree(encoded), strict=True))
-    return PreservedTexts({path: of_text[text] for path, text in captions.items()}, empty)
+    return PreservedTexts({file: of_text[text] for file, text in captions.items()}, empty)
 
 
 def preservation_loss(

@@ -4,6 +4,7 @@ import re
 
 from ..config import OptimizationConfig
 from ..datasets.dataset import TrainingDataset
+from ..datasets.index import CachedFile
 from ..errors import DataError, shown
 
 OPTION = "optimization.preservation"
@@ -24,7 +25,9 @@ def preservation_problems(options: OptimizationConfig, dataset: TrainingDataset)
     return []
 
 
-def replaced_captions(options: OptimizationConfig, dataset: TrainingDataset) -> dict[str, str]:
+def replaced_captions(
+    options: OptimizationConfig, dataset: TrainingDataset
+) -> dict[CachedFile, str]:
     """Each caption with the class word in place of the trigger word, by its embedding's file.
 
     Raises:
@@ -47,4 +50,4 @@ def replaced_captions(options: OptimizationConfig, dataset: TrainingDataset) -> 
             "to be learned. Put it into every caption, correct optimization.preservation_trigger, or take blank_prompt"
         )
     kind = options.preservation_class.strip()
-    return {each.embedding.path: word.sub(lambda _: kind, each.text) for _, each in captions}
+    return {each.embedding: word.sub(lambda _: kind, each.text) for _, each in captions}

@@ -15,7 +15,7 @@ from ..models.device import default_device
 from ..permissions import policy
 from ..permissions.launcher import launcher_profile
 from ..runs import RunFolder, RunLibrary, RunNotFoundError, RunState, family, fingerprint
-from ..runs.fingerprint import DRAWN_BY_STEP
+from ..runs.fingerprint import earlier_names
 from ..storage.reading import whole_number
 from . import checkpoint
 from .parallel import gradient_problems, is_sharded, sharding_problems
@@ -52,7 +52,9 @@ class RunPlan:
 
     @property
     def is_finished(self) -> bool:
-        return self.run.is_finished()
+        """Whether all its steps are made; one that has ended early may be wanted to go on."""
+        written = self.run.written_state()
+        return self.run.is_finished() and written is not None and written.steps == self.state.steps
 
 
 def plan_run(
@@ -92,10 +94,11 @@ def plan_run(
     runs = RunLibrary(config.output_path).runs()
     run = _choose(config, runs, fingerprint(*parts), again)
     state = run.written_state()
-    if state is None:
-        earlier = _choose(config, runs, fingerprint(*parts, recipe=DRAWN_BY_STEP), again)
-        state = earlier.written_state()
-        run = run if state is None else earlier
+    for name in earlier_names(fingerprint, *parts):
+        if state is None:
+            earlier = _choose(config, runs, name, again)
+            state = earlier.written_state()
+            run = run if state is None else earlier
     first_step = parent.steps if parent else 0
     if state is None:
         state = RunState.new(
@@ -107,12 +110,14 @@ def plan_run(
             processes=processes,
         )
         if continue_from is None and not again:
-            families = (state.family, family(*parts, recipe=DRAWN_BY_STEP))
+            families = (state.family, *earlier_names(family, *parts))
             continue_from = _longest_finished(config, runs, state, families)
         if continue_from is not None:
             state = replace(state, continues=_place(continue_from, config.output_path))
     else:
         state = replace(state, processes=processes)
+        if state.steps < (whole := first_step + config.optimization.steps):
+            state = replace(state, steps=_steps_of_ended(run, config, state.steps, whole))
         continue_from = continue_from or _start(run, state)
     return RunPlan(config, run, dataset, state, continue_from, graph)
 
@@ -130,7 +135,8 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
     is_stage = state.continues is not None and state.first_step > 0
     stage = _stage(Path(str(state.continues)).name, state.first_step) if is_stage else None
     parts = _parts(config, dataset, source, state.processes, stage)
-    if state.fingerprint != fingerprint(*parts, recipe=state.recipe):
+    names = (fingerprint(*parts, recipe=state.recipe), *earlier_names(fingerprint, *parts))
+    if state.fingerprint not in names:
         raise ConfigurationError(
             [
                 f"run {run.name}: its data set, its model or a file that it starts from has "
@@ -147,6 +153,15 @@ def plan_again(run: RunFolder, report: Reporter = ignore) -> RunPlan:
             ]
         )
     return RunPlan(config, run, dataset, state, start, run.graph())
+
+
+def _steps_of_ended(run: RunFolder, config: TrainingConfig, steps: int, whole: int) -> int:
+    """The last step of a run that has ended by itself: that step, or with another patience the one that it was to have."""
+    try:
+        before = run.configuration().optimization.early_stopping_patience
+    except ConfigurationError:
+        return steps
+    return steps if before == config.optimization.early_stopping_patience else whole
 
 
 def _require_devices(processes: int) -> None:

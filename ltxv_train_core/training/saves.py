@@ -115,7 +115,7 @@ class RunSaves:
         bring the process down."""
         step, interval = self.runner.step, self.plan.config.checkpoints.interval
         at_interval = interval is not None and step % interval == 0
-        if asked or at_interval or step == self.plan.steps:
+        if asked or at_interval or self.runner.has_ended_stage or step == self.plan.steps:
             return "checkpoint"
         # One that is newer than a checkpoint would give way to it.
         is_due = self.recovery.is_due() and not self._background.is_writing

@@ -20,11 +20,13 @@ from ..models.device import peak_bytes
 from ..models.precision import autocast
 from ..optim.loss_watch import named_clips
 from ..optim.stepper import OptimizerStepper
+from ..runs.fingerprint import samples_per_step
 from ..strategies import STRATEGIES, StepInputs
 from .distributed import AgreedStop, Processes
 from .noise_bands import NoiseBands
 from .parallel import accumulating, distribute
 from .preservation import preservation_loss
+from .stages import Stages
 from .step_losses import StepLosses
 from .trainable import Trainable
 
@@ -58,6 +60,7 @@ class StepRunner:
         self.stepper = OptimizerStepper(
             config, trainable.parameters, self.device, report, trainable.rates
         )
+        self._samples_per_step = samples_per_step(config.optimization, processes.count)
         self.batches = batches(
             dataset,
             config.optimization.batch_size,
@@ -65,7 +68,10 @@ class StepRunner:
             workers=config.data.num_dataloader_workers,
             rank=processes.rank,
             processes=processes.count,
+            samples_per_step=self._samples_per_step,
         )
+        self.data_sets = max(1, len(dataset.names))
+        self.stages = Stages(config.data.stage_steps)
         self.step = 0
         self.position = self.batches.state_dict()
         self.is_between_steps = True
@@ -78,8 +84,8 @@ class StepRunner:
         """
         started = time.perf_counter()
         peak_bytes(self.device)  # what samples needed before this step isn't the step's
-        learning_rate = self.stepper.learning_rate
-        losses = StepLosses(self.denoiser.streams)
+        learning_rate, stage = self.stepper.learning_rate, self.stage
+        losses = StepLosses(self.denoiser.streams, self.data_sets)
         parts = self.config.optimization.gradient_accumulation_steps
         for number in range(parts):
             if number > 0 and self.is_stopped():
@@ -106,13 +112,30 @@ class StepRunner:
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
             memory_bytes=peak_bytes(self.device),
+            loss_by_data_set=tuple(self._mean_loss(*each) for each in losses.data_sets),
+            stage=stage,
+            stages=self.stages.count,
             **self._losses_by_stream(bands),
         )
+
+    @property
+    def stage(self) -> int:
+        """The one that the next step belongs to, by what was seen of the data."""
+        return self.stages.after(self._steps_of_data)
+
+    @property
+    def has_ended_stage(self) -> bool:
+        """Whether the last step was the last one of a stage that others follow."""
+        return self.stages.ends_at(self._steps_of_data)
+
+    @property
+    def _steps_of_data(self) -> int:
+        return int(self.position["samples"]) // self._samples_per_step
 
     def _losses_by_stream(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
         """The fields of `StepCompleted` that tell of noise levels, and of video and audio apart where a run learns
         both."""
-        losses = {name: self._mean_loss(each) for name, each in bands.items()}
+        losses = {name: self._mean_loss(each.total, each.samples) for name, each in bands.items()}
         learned = [name for name, loss in losses.items() if not math.isnan(loss)]
         first = bands[learned[0] if learned else next(iter(bands))]
         if AUDIO not in learned or len(learned) == 1:
@@ -124,9 +147,9 @@ class StepRunner:
             "audio_loss_by_noise": bands[AUDIO].means(),
         }
 
-    def _mean_loss(self, bands: NoiseBands) -> float:
+    def _mean_loss(self, of_process: float, samples_of_process: float) -> float:
         """The mean over the samples of all processes; NaN where there are none."""
-        total, samples = (self.processes.mean(each) for each in (bands.total, bands.samples))
+        total, samples = (self.processes.mean(x) for x in (of_process, samples_of_process))
         return total / samples if samples else math.nan
 
     def _expected_seconds(self) -> float:

@@ -1,25 +1,26 @@
 """Samples of a LoRA at several strengths, beside one another, with or without a second LoRA."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..config import TrainingConfig
+from ..config import TrainingConfig, build
 from ..errors import ConfigurationError
 from ..events import NeverStop, Reporter, StopSignal, ignore
 from ..families.base import Denoiser
 from ..families.model import Model
 from ..lora.file import add_trained_lora
 from ..media.sheet import contact_sheet
-from ..media.texts import no_graph
+from ..media.texts import no_graph, png_texts
 from ..media.video import iterate_frames
 from ..models.device import default_device, free_memory
 from ..models.precision import autocast, base_dtype
 from ..permissions import policy
 from ..storage.atomic import atomic_path
+from .preflight.paths import require_paths_allowed
 from .run_plan import open_source
 from .validation import Validator
 
@@ -41,6 +42,7 @@ def sample_strengths(
     added: Sequence[AddedLoRA] = (),
     report: Reporter = ignore,
     stop: StopSignal | None = None,
+    graph: Mapping[str, str] | None = None,
 ) -> Path:
     """Samples `validation.prompts` once for each strength, always with the same noise.
 
@@ -49,6 +51,7 @@ def sample_strengths(
     Args:
         config: of the model, and of the samples.
         output: gets a folder of videos for each strength, and the sheet.
+        graph: the ComfyUI graph that samples, as `shareable_graph` gives it.
 
     Returns:
         the sheet: a row for each prompt and strength.
@@ -58,6 +61,7 @@ def sample_strengths(
         Cancelled: when it was stopped.
     """
     policy().require_write(output)
+    require_paths_allowed(config)
     for path in (lora_file, *(each.path for each in added)):
         policy().require_read(path)
     _require_usable(config, strengths, added)
@@ -71,6 +75,7 @@ def sample_strengths(
         )
     validator = Validator.prepare(config, source, device, asked=True)
     assert validator is not None, "there are prompts"
+    texts = graph or no_graph("it was sampled on the command line")
     videos = []
     for strength in strengths:
         denoiser = _with_loras(config, source, [AddedLoRA(lora_file, strength), *added])
@@ -78,11 +83,17 @@ def sample_strengths(
         folder = output / f"strength-{strength:g}"
         with autocast(config.acceleration.mixed_precision_mode, device):
             latents = validator.latents(denoiser, report, stop or NeverStop())
-            told = no_graph("it was sampled on the command line")
-            videos.append(validator.write(latents, 0, folder, report, told).videos)
+            videos.append(validator.write(latents, 0, folder, report, texts).videos)
         del denoiser
         free_memory()
-    return _write_sheet(config, strengths, videos, output / _SHEET)
+    return _write_sheet(config, strengths, videos, output / _SHEET, texts)
+
+
+def with_prompts(config: TrainingConfig, prompts: Sequence[str]) -> TrainingConfig:
+    """The same with other prompts to sample. Raises `ConfigurationError` where it has media for others."""
+    values = config.model_dump()
+    values["validation"]["prompts"] = tuple(prompts)
+    return build(TrainingConfig, values)
 
 
 def _require_usable(
@@ -116,6 +127,7 @@ def _write_sheet(
     strengths: Sequence[float],
     videos: Sequence[Sequence[Path]],
     sheet: Path,
+    texts: Mapping[str, str],
 ) -> Path:
     """A row for each video, those of one prompt under one another."""
     wanted = config.validation
@@ -127,5 +139,5 @@ def _write_sheet(
             labels.append(f"{strength:g}: {prompt}")
     drawn = contact_sheet(rows, labels)
     with atomic_path(sheet) as temporary:
-        drawn.save(temporary, format="PNG")
+        drawn.save(temporary, format="PNG", pnginfo=png_texts(texts))
     return sheet

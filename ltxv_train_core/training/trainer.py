@@ -155,7 +155,7 @@ def begin(plan: RunPlan, writer: RunWriter, report: Reporter = ignore) -> RunSta
         if plan.graph is not None:
             write_json(plan.run.graph_file, dict(plan.graph))
         writer.begin(plan.state)
-        state = writer.move("queued", processes=plan.state.processes)
+        state = writer.move("queued", processes=plan.state.processes, steps=plan.state.steps)
     except OSError as error:
         raise LTXVTrainError(
             f"run {plan.run.name} can't be written: {error}; make room, delete what is in the way, "

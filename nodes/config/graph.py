@@ -10,7 +10,7 @@ from ..comfy.prompts import Prompt, is_linked, written_on
 from ..comfy.widget_problems import WidgetProblem
 from .join import LTXVTrainConfig
 from .recipe import LTXVTrainRecipe
-from .section_nodes import SECTION_NODES
+from .section_nodes import DATA_SETS, SECTION_NODES
 
 _NODES = {node.node_id: node for node in SECTION_NODES}
 _DATA_SET = "preprocessed_data_root"
@@ -58,6 +58,8 @@ def written_configuration(prompt: Prompt, node_id: str) -> WrittenConfiguration 
         linked |= {f"{name}.{missing}" for missing in names - written.keys()}
         if name == "data":
             written.setdefault(_DATA_SET, "to be written")
+            if DATA_SETS not in written:
+                written.pop("stage_steps", None)  # means nothing without them
         try:
             values[name] = from_widgets(SECTIONS[name], written, name)
         except ConfigurationError:

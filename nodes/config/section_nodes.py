@@ -11,6 +11,7 @@ from typing import ClassVar
 from comfy_api.latest import io
 
 from ...ltxv_train_core.config import SAMPLE_MEDIA, SECTIONS, from_widgets, options
+from ...ltxv_train_core.config.data_set_lines import DataSetLine, parse_data_set_line
 from ..comfy.folders import input_path
 from ..comfy.model_files import (
     chosen_file_problems,
@@ -23,6 +24,7 @@ from ..comfy.sockets import CONFIG_CATEGORY, SECTION_SOCKETS
 from ..comfy.widget_problems import WidgetProblem, problems_at
 from .widgets import option_problems, path_problems, widget
 
+DATA_SETS = "more_data_sets"
 PATHS = {"preprocessed_data_root", "prior_data_root", "load_checkpoint", *SAMPLE_MEDIA}
 
 
@@ -171,9 +173,10 @@ class LTXVTrainDataConfig(SectionNode):
     def missing_here(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
         """A path that leads to no data set."""
         roots = {name: written.get(name) for name in ("preprocessed_data_root", "prior_data_root")}
+        more = [(DATA_SETS, line.root) for line in _data_set_lines(written.get(DATA_SETS))]
         return [
             problem
-            for name, root in roots.items()
+            for name, root in (*roots.items(), *more)
             if isinstance(root, str) and (root.strip() or name == "preprocessed_data_root")
             for problem in data_set_problems(root, name)
         ]
@@ -253,8 +256,19 @@ SECTION_NODES: tuple[type[SectionNode], ...] = (
 )
 
 
+def _data_set_lines(value: object) -> list[DataSetLine]:
+    """Those of a widget; none where one can't be read, which is told elsewhere."""
+    lines = value.splitlines() if isinstance(value, str) else []
+    try:
+        return [parse_data_set_line(line.strip()) for line in lines if line.strip()]
+    except ValueError:
+        return []
+
+
 def _locate(name: str, value: object) -> object:
     """Absolute paths for what names a file; one path per line."""
+    if name == DATA_SETS and (lines := _data_set_lines(value)):
+        return "\n".join(line.at(str(input_path(line.root))).written for line in lines)
     if name not in PATHS or not isinstance(value, str):
         return value
     return "\n".join(str(input_path(line)) for line in value.splitlines() if line.strip())

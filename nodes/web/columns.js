@@ -33,6 +33,22 @@ export function rowOf(step) {
   return { ...step, loss_low: step.loss, loss_high: step.loss, ...byNoise };
 }
 
+/** Which stage of a progressive run a step belongs to, behind a comma; nothing of other runs. */
+export function stageText(step) {
+  return step?.stages > 1 ? `, stage ${step.stage} of ${step.stages}` : "";
+}
+
+/** What a run's best step means, and how much of its time measuring took. */
+export function heldOutText(heldOut, columns) {
+  if (!heldOut) return "";
+  const seconds = columns.step_seconds.filter((value) => value !== null);
+  const mean = seconds.reduce((sum, value) => sum + value, 0) / seconds.length;
+  const training = mean * (columns.step.at(-1) ?? 0);
+  const share = (100 * heldOut.seconds) / (heldOut.seconds + training);
+  const cost = Number.isFinite(share) ? ` (measuring: ${share.toFixed(1)} % of the time)` : "";
+  return heldOut.best.text + cost;
+}
+
 function named(names, values) {
   return Object.fromEntries(names.map((name, index) => [name, values[index] ?? null]));
 }

@@ -1,6 +1,7 @@
 /** The run that was chosen last: its name and note, why it failed, the buttons that move it, Rename and Delete. */
 
 import { actionButtons, SAID_MS } from "./actions.js";
+import { heldOutText } from "./columns.js";
 import { button, element } from "./dom.js";
 import { NameForm } from "./name_form.js";
 import { titleOf } from "./run_filter.js";
@@ -82,7 +83,7 @@ export class CurrentRun {
     this.folder.hidden = !run.title;
     this.note.textContent = run.note;
     this.note.hidden = !run.note;
-    this.heldOut.textContent = feed?.details?.held_out?.best.text ?? "";
+    this.heldOut.textContent = feed ? heldOutText(feed.details?.held_out, feed.columns) : "";
     this.heldOut.hidden = !this.heldOut.textContent;
     this.cause.textContent = run.cause ? `${run.cause.message}. ${run.cause.advice}` : "";
     this.upload.show(run);

@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 import { actionButtons, SAID_MS } from "./actions.js";
 import { COLOURS, drawChart } from "./chart.js";
 import { CHART_VIEWS } from "./chart_views.js";
+import { stageText } from "./columns.js";
 import { button, element, oncePerFrame, onPaletteChange, tabs, zoomCanvasByWheel } from "./dom.js";
 import { watchMemory } from "./memory.js";
 import { forgetRun, rememberedRun, rememberRun } from "./node_runs.js";
@@ -195,7 +196,7 @@ export class NodeWidget {
     this.parts.status.dataset.status = status;
     this.parts.name.textContent = name;
     this.parts.name.title = name;
-    this.parts.step.textContent = `step ${step} of ${steps}`;
+    this.parts.step.textContent = `step ${step} of ${steps}${stageText(last)}`;
     this.bar.style.width = `${Math.min(100, (100 * step) / Math.max(1, steps))}%`;
     const seconds = columns.step_seconds.slice(-SPEED_STEPS).filter((value) => value !== null);
     const perStep = seconds.reduce((sum, value) => sum + value, 0) / seconds.length;

@@ -76,6 +76,11 @@ def test_an_absolute_path_stays_as_it_is(host: Host) -> None:
         "allow_other_encoders": False,
         "held_out_clips": 0,
         "prior_data_root": None,
+        "more_data_sets": [],
+        "repeats": 1.0,
+        "weight": 1.0,
+        "balanced": False,
+        "stage_steps": [],
     }
 
 

@@ -37,6 +37,7 @@ OTHERS = {
     "LTXVTrainApplyReferenceFilter",
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainDatasetSize",
+    "LTXVTrainAddDataset",
     "LTXVTrainRecipe",
     "LTXVTrainBenchmark",
     "LTXVTrainSweep",
@@ -49,6 +50,7 @@ OTHERS = {
     "LTXVTrainWait",
     "LTXVTrainLoadModel",
     "LTXVTrainLoadLoRA",
+    "LTXVTrainStrengths",
     "LTXVTrainInspectFile",
     "LTXVTrainApplyReference",
     "LTXVTrainConvertLoRA",
@@ -78,9 +80,11 @@ WORDS = [
     ("gpu", "LTXVTrainBenchmark"),
 ]
 VERBS = {
+    "Add",
     "Apply",
     "Benchmark",
     "Caption",
+    "Compare",
     "Configure",
     "Convert",
     "Encode",

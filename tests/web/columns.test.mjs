@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { COLUMNS, csvOf, flatColumns, rowOf } from "../../nodes/web/columns.js";
+import { COLUMNS, csvOf, flatColumns, heldOutText, rowOf, stageText } from "../../nodes/web/columns.js";
 import { smoothed } from "../../nodes/web/smoothing.js";
 
 const STEP = {
@@ -49,4 +49,16 @@ test("an average passes over what is missing", () => {
   assert.deepEqual(smoothed([null, 2, null]), [null, 2, 2]);
   const [, second] = smoothed([1, 2]);
   assert.ok(Math.abs(second - (0.95 * 1 + 2) / 1.95) < 1e-12);
+});
+
+test("the cost of measuring stands behind what the best step means", () => {
+  const heldOut = { seconds: 3, best: { text: "best step 4" } };
+  assert.equal(heldOutText(heldOut, { step: [50, 100], step_seconds: [1, 0.94] }), "best step 4 (measuring: 3.0 % of the time)");
+  assert.equal(heldOutText(heldOut, { step: [], step_seconds: [] }), "best step 4");
+  assert.equal(heldOutText(null, { step: [], step_seconds: [] }), "");
+});
+
+test("a run with stages says which one it is in", () => {
+  assert.equal(stageText({ stage: 2, stages: 3 }), ", stage 2 of 3");
+  assert.equal(stageText({ stage: 1, stages: 1 }) + stageText(null), "");
 });

@@ -19,6 +19,7 @@ from ...runs.curves import Curves, curves
 from ...runs.folder import RunFolder
 from ...runs.held_out_file import HeldOutLosses
 from ...storage.atomic import write_text
+from ...storage.paths import as_path
 from ...units import byte_size, duration
 from ...voice.file import Voice, read_voice
 from .drawing import Curve, Drawing, draw
@@ -140,13 +141,22 @@ def _moved(measured: list[HeldOutLosses]) -> Iterator[Curve]:
 
 
 def _data_lines(config: TrainingConfig) -> tuple[str, ...]:
-    """What the data set holds; one line where it isn't here any more, or is no data set of ours."""
-    root = Path(config.data.preprocessed_data_root)
+    """What the data sets hold, those behind the first one with how they are trained on."""
+    lines = list(_lines_of(config.data.preprocessed_data_root))
+    for line in config.data.further:
+        what = line.options or "trained on like the first one"
+        lines += [f"A further data set ({what}):", *_lines_of(line.root)]
+    return tuple(lines)
+
+
+def _lines_of(path: str) -> tuple[str, ...]:
+    """What a data set holds; one line where it isn't here any more, or is no data set of ours."""
+    root = as_path(path)
     try:
         policy().require_read(data_folder(root))
-        path = find_index(root)
-        index = read_index(path)
-        return tuple(summarize(index, Cache(path.parent)).lines)
+        index_file = find_index(root)
+        index = read_index(index_file)
+        return tuple(summarize(index, Cache(index_file.parent)).lines)
     except (LTXVTrainError, OSError):
         return ("The data set is not on this machine any more, or its contents are not listed.",)
 

@@ -107,8 +107,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         model = attempted(
             lambda: usable_model(base, config.acceleration, has_samples, encodes), found
         )
-    roots = [data.preprocessed_data_root, *filter(None, [data.prior_data_root])]
-    if all(data_folder(as_path(root)).exists() for root in roots):
+    if all(data_folder(as_path(root)).exists() for _, root in data.roots):
         dataset = attempted(lambda: open_dataset(config), found)
     if model is not None:
         found += unusable_with(validation, model)
@@ -117,7 +116,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         found += preservation_problems(config.optimization, dataset)
     if model is not None and dataset is not None:
         allow = data.allow_other_encoders
-        for part in filter(None, [dataset, dataset.prior]):
+        for part in dataset.members:
             found += attempted(partial(strangers, part, model, allow), found) or []
     found += [
         *unusable_targets(config),

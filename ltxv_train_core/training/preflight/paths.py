@@ -53,10 +53,8 @@ def exists(path: str) -> bool:
 
 
 def _data(config: TrainingConfig) -> Iterator[tuple[str, str]]:
-    for name in ("preprocessed_data_root", "prior_data_root"):
-        root = getattr(config.data, name)
-        if root:
-            yield f"data.{name}", str(data_folder(as_path(root)))
+    for name, root in config.data.roots:
+        yield f"data.{name}", str(data_folder(as_path(root)))
 
 
 def _model_paths(model: ModelConfig) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
         "validation": {"prompts": ["a"]},
         "conditioning": {"mode": "reference_audio"},
     },
+    "data.stage_steps": {"data": {"more_data_sets": ["one: stage 2", "two: stage 3"]}},
     "hub.push_to_hub": {"hub": {"hub_model_id": "ada/rings"}},
 }
 OTHER_VALUES: dict[str, Any] = {

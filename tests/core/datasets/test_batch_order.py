@@ -49,3 +49,34 @@ def test_the_seed_decides():
 
     assert take(1) == take(1)
     assert take(1) != take(2)
+
+
+def drawn(stages, count, groups=None, batch_size=1):
+    """How often each clip is in the first so many batches."""
+    groups = groups or ["a"] * stages[0].clips
+    found = ordering.batch_order(groups, batch_size, 3, stages)
+    return Counter(each.clip for batch in islice(found, count) for each in batch)
+
+
+def test_clips_are_seen_as_often_as_their_data_set_repeats_them():
+    stage = ordering.Stage(((4, 3.0), (6, 1.0), (5, 0.4)))
+    seen = drawn([stage], 5 * (12 + 6 + 2))
+    assert [seen[clip] for clip in range(15)] == [15] * 4 + [5] * 6 + [2] * 5
+    one_epoch = drawn([stage], 20)
+    assert sum(one_epoch[clip] for clip in range(10, 15)) == 2
+    other = drawn([ordering.Stage(((3, 1 / 3),))], 3)
+    assert other == {0: 1, 1: 1, 2: 1}, "each of them once in three epochs"
+
+
+def test_a_stage_has_its_batches_and_none_of_another_data_set():
+    first = ordering.Stage(((3, 1.0), (5, 0.0)), samples=8)
+    second = ordering.Stage(((3, 0.5), (5, 1.0)))
+    groups = ["small"] * 2 + ["tall"] + ["large"] * 5
+    batches = list(islice(ordering.batch_order(groups, 2, 3, [first, second]), 40))
+    clips = [[each.clip for each in batch] for batch in batches]
+    assert all(set(batch) <= {0, 1, 2} for batch in clips[:4])
+    assert {clip for batch in clips[4:] for clip in batch} == set(range(8))
+    numbers = [each.number for batch in batches for each in batch]
+    assert len(set(numbers)) == len(numbers), "no two samples share their noise"
+    later = list(islice(ordering.batch_order(groups, 2, 3, [first, second]), 7, 40))
+    assert later == batches[7:]

@@ -128,7 +128,7 @@ def test_a_video_that_fills_a_still_size_alone_is_told(tmp_path, make):
     animated(tmp_path / "a.webp")
     Image.fromarray(quarters()).save(tmp_path / "b.png")
     summary = make([row("a.webp"), row("b.png")], buckets="64x64x17;64x64x1")
-    assert "1 videos fill no size of several frames: one frame of each" in summary.text
+    assert "1 video fills no size of several frames: one frame of each" in summary.text
 
 
 def test_a_still_of_an_earlier_version_becomes_a_video(tmp_path, make):

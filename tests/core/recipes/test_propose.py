@@ -1,5 +1,6 @@
 """What a recipe chooses for published models, by goal, card, clips and effort."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,7 @@ from ltxv_train_core.recipes.names import EFFORTS, GOALS
 from ltxv_train_core.recipes.proposal import Proposal
 from ltxv_train_core.recipes.propose import propose
 from ltxv_train_core.recipes.request import RecipeRequest
+from ltxv_train_core.training.held_out import affordable_clips
 from ltxv_train_core.training.preflight import check
 from ltxv_train_core.units import GIB
 
@@ -102,7 +104,7 @@ def test_a_normal_run_continues_a_draft_as_only_the_steps_differ():
     assert same == normal.optimization
     for section in ("model", "lora", "conditioning", "acceleration", "data", "flow_matching"):
         assert getattr(draft, section) == getattr(normal, section), section
-    assert (draft.checkpoints.interval, normal.checkpoints.interval) == (100, 350)
+    assert (draft.checkpoints.interval, normal.checkpoints.interval) == (300, 400)
 
 
 @pytest.mark.parametrize(
@@ -330,3 +332,36 @@ def test_the_text_says_what_it_takes_and_why():
         "they run: slower" in lines
     )
     assert "optimization.steps = 1500: 25 clips, each seen 60 times; 1 for each step" in lines
+
+
+@pytest.mark.parametrize(
+    ("goal", "clips", "held_out", "interval", "why"),
+    [
+        ("character", 25, 4, 400, "of 25 clips so many are never trained on"),
+        ("character", 200, 7, 700, "of 200 clips so many are never trained on"),
+        ("style", 25, 0, 250, "to measure 4 clips would take more than 3 % of so short a run"),
+        ("style", 30, 4, 400, "of 30 clips so many"),
+        ("motion", 19, 0, 250, "19 clips are too few to hold some out"),
+        ("full", 100, 10, 500, "of 100 clips so many"),
+    ],
+)
+def test_clips_are_held_out_where_measuring_takes_at_most_3_per_cent(
+    goal, clips, held_out, interval, why
+):
+    proposal = propose(request(goal, card=80, model="2B", clips=clips))
+    config = proposal.configuration
+    assert config.data.held_out_clips == held_out
+    assert config.checkpoints.interval == interval
+    (line,) = [line for line in proposal.reasons if line.startswith("data.held_out_clips")]
+    assert why in line
+    if held_out:
+        options = config.optimization
+        samples = options.steps * options.batch_size * options.gradient_accumulation_steps
+        saves = math.ceil(options.steps / interval)
+        assert affordable_clips(samples, saves, is_full=goal == "full") >= 4
+
+
+def test_a_whole_long_video_is_not_held_out():
+    clips = replace(Clips.alike(40, SIZE, 24.0, EARLIEST), videos=(20, 20))
+    asked = replace(request("character", clips=40), clips=clips)
+    assert propose(asked).configuration.data.held_out_clips == 0

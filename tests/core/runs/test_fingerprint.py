@@ -26,6 +26,7 @@ DO_NOT_COUNT = {
     "model.text_projection_source",
     "optimization.max_non_finite_steps",
     "optimization.checkpointing_budget",
+    "optimization.early_stopping_patience",
     "optimization.ema_on_host",
     "acceleration.compile_with_inductor",
     "acceleration.compilation_mode",

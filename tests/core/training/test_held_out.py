@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.held_out import held_out
 from ltxv_train_core.datasets.index import read_index, write_index
 from ltxv_train_core.errors import ConfigurationError
@@ -21,8 +22,10 @@ from ltxv_train_core.events import (
     StepCompleted,
 )
 from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.runs.fingerprint import fingerprint
 from ltxv_train_core.training.held_out import LEVELS, HeldOut
 from ltxv_train_core.training.preflight import problems
+from ltxv_train_core.training.run_plan import open_source, plan_run
 from ltxv_train_core.training.trainer import train
 
 HELD = 2
@@ -98,7 +101,7 @@ def test_the_average_is_measured_too(training_config):
 
 @pytest.mark.parametrize(
     ("interval", "steps", "ema", "clips"),
-    [(1000, 4000, None, 11), (1000, 4000, 0.9, 6), (10, 4000, None, 4), (None, 40_000, None, 45)],
+    [(1000, 4000, None, 10), (1000, 4000, 0.9, 6), (10, 4000, None, 4), (None, 40_000, None, 49)],
 )
 def test_as_many_clips_as_three_per_cent_of_the_time_allow(
     training_config, stripes_data, interval, steps, ema, clips
@@ -107,6 +110,8 @@ def test_as_many_clips_as_three_per_cent_of_the_time_allow(
     config = training_config(optimization=optimization, checkpoints={"interval": interval})
 
     class Many:
+        some = TrainingDataset.some
+
         def __len__(self):
             return 50
 
@@ -237,3 +242,51 @@ def test_it_measures_squared_errors_whatever_is_trained_with(training_config, op
     assert ours.held_out()[0].clips == theirs.held_out()[0].clips
     assert ours.metrics()[0].loss != theirs.metrics()[0].loss
     assert ours.held_out()[1].clips != theirs.held_out()[1].clips
+
+
+def test_patience_is_no_part_of_the_name_and_an_ended_run_goes_on_without_it(
+    training_config, rising
+):
+    half = holding(training_config, optimization={"steps": 20}, name="patient")
+    control = Control()
+
+    def stop_at_two(event):
+        if isinstance(event, StepCompleted) and event.step == 2:
+            control.stop()
+
+    begun = train(half, stop_at_two, control)
+    options = {"steps": 20, "early_stopping_patience": 6}
+    patient_one = holding(training_config, optimization=options, name="patient")
+    ended = train(patient_one)
+    assert ended.run_folder == begun.run_folder
+    assert (ended.step, ended.steps) == (10, 10)
+    assert train(patient_one).step == 10, "it is finished as long as it may end there"
+    whole = train(half)
+    assert whole.run_folder == begun.run_folder
+    assert (whole.step, whole.steps) == (20, 20)
+
+
+def test_a_run_that_an_earlier_version_named_by_its_patience_is_found(training_config, rising):
+    config = patient(training_config, 6)
+    ended = train(config)
+    plan = plan_run(config)
+    facts = plan.dataset.fingerprint(), open_source(config).identity, 0, None, True
+    earlier = fingerprint(config, *facts, patience=6)
+    state = plan.run.written_state()
+    assert state.fingerprint == fingerprint(config, *facts) != earlier
+    folder = ended.run_folder.with_name(f"{config.name}-{earlier}")
+    ended.run_folder.rename(folder)
+    RunFolder(folder).write_state(replace(state, fingerprint=earlier))
+    for file in (folder / "weights").iterdir():
+        file.rename(file.with_name(file.name.replace(ended.run_folder.name, folder.name)))
+    assert train(config).run_folder == folder
+
+
+def test_a_folder_in_the_place_of_the_losses_is_told_and_costs_the_run_nothing(training_config):
+    config = holding(training_config)
+    (plan_run(config).run.folder / "held_out.jsonl").mkdir(parents=True)
+    told: list = []
+    assert train(config, told.append).finished
+    lines = [each.message for each in told if isinstance(each, Notice) and each.is_problem]
+    assert len(lines) == 4
+    assert "the held-out loss of step 0 can't be recorded" in lines[0]
