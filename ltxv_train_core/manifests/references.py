@@ -19,11 +19,12 @@ from ..events import (
     ignore,
     one_by_one,
 )
+from ..media.formats import is_sound
 from ..media.video import iterate_frames, probe
 from ..media.write import write_exact_video
 from ..permissions import policy, require_own
 from ..storage.atomic import sha256_file, sha256_json
-from .clip_files import has_our_form, relative_paths, row, write_footage, write_rows
+from .clip_files import clips_of, has_our_form, row_of, write_footage, write_rows
 from .manifest import Clip, Columns, Manifest, read_manifest
 from .reference_filters import GREY_KINDS, apply_filter, filter_identity
 
@@ -55,7 +56,7 @@ def make_references(
     manifest.report_notes(report)
     folder = _folder(source, effect.kind)
     made: dict[str, Path] = {}
-    phase, clips = f"make {effect.kind} references", manifest.clips
+    phase, clips = f"make {effect.kind} references", clips_of(manifest, report)
     for clip in one_by_one(clips, len(clips), phase, report, stop):
         try:
             made[clip.name] = _make(clip, effect, folder)
@@ -90,7 +91,7 @@ def add_references(
         Cancelled: when it was stopped.
     """
     manifest = read_manifest(source, columns)
-    clips = {clip.name: clip for clip in manifest.clips}
+    clips = {clip.name: clip for clip in clips_of(manifest, report)}
     unknown = [name for name in names if name not in clips]
     if unknown:
         raise DataError(
@@ -108,6 +109,8 @@ def add_references(
             raise DataError(
                 f"{len(made)} references for {len(names)} names: give one for each clip"
             )
+        if is_sound(clips[name].media):
+            raise DataError(f"{name}: is a sound alone, which takes no reference video")
         fps = probe(clips[name].media).fps
         made[name] = write_footage(folder, frames, fps)
     if next(remaining, None) is not None:
@@ -117,6 +120,8 @@ def add_references(
 
 def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
     """Writes one reference, named by a digest of everything that it depends on."""
+    if is_sound(clip.media):
+        raise DataError("it is a sound alone, and a reference is made of a video's frames")
     info = probe(clip.media)
     name = sha256_json([sha256_file(clip.media), filter_identity(effect), *info.reading])[:20]
     path = folder / f"{name}.{'png' if info.is_image else 'mp4'}"
@@ -135,7 +140,7 @@ def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Pa
         for clip in manifest.clips
         if clip.name in references
     ]
-    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in paired]
+    rows = [row_of(clip, path.parent) for clip in paired]
     return write_rows(path, rows, _names_references)
 
 

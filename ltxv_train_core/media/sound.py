@@ -16,10 +16,15 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .container import open_sound, open_video
 from .formats import is_image
+from .info import IMAGE_FPS, MOST_FRAMES, MediaInfo
 from .readable import DEFAULT_MEGAPIXELS, printable, readable
 
+# Lengths of sounds are sums of rounded times.
+LEAST_OF_A_FRAME = 1e-4
 # What studio files have at most.
 HIGHEST_RATE = 768_000
+LIKELY_RATE = 48_000
+"""Of a sound that doesn't say."""
 # Filters of a resampler need what comes before and after the cut.
 _CONTEXT_SECONDS = 0.05
 # Codecs such as AAC and Opus need packets before the wanted one to be right.
@@ -55,9 +60,30 @@ def has_sound(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> bool:
         return bool(container.streams.audio)
 
 
+def probe_sound(path: Path) -> MediaInfo:
+    """Reads how long the sound of a file is, as frames that would be shown with it; decodes all of it.
+
+    Raises:
+        DataError: the file is missing, broken, empty or has no sound.
+    """
+    with readable(path), open_sound(path) as (container, begin):
+        stream = _stream_of(path, container)
+        seconds = 0.0
+        for frame in container.decode(stream):
+            if frame.time is not None:
+                seconds = max(seconds, frame.time + frame.samples / frame.sample_rate - begin)
+    frames = int(seconds * IMAGE_FPS + LEAST_OF_A_FRAME)
+    if not 1 <= frames <= MOST_FRAMES:
+        raise DataError(
+            f"{printable(path)}: its sound is {seconds:.3g} seconds long: give one of "
+            f"{1 / IMAGE_FPS:g} seconds to {MOST_FRAMES / IMAGE_FPS / 3600:.0f} hours"
+        )
+    return MediaInfo(0, 0, frames, IMAGE_FPS, False)
+
+
 def read_sound(
     path: Path,
-    rate: int,
+    rate: int | None,
     seconds: float,
     start_seconds: float = 0.0,
     megapixels: float = DEFAULT_MEGAPIXELS,
@@ -68,6 +94,7 @@ def read_sound(
     is no sound yet, or no more, there is silence.
 
     Args:
+        rate: samples a second; None takes the file's own.
         start_seconds: when it begins, counted from the first frame of the video.
 
     Returns:
@@ -86,7 +113,9 @@ def read_sound(
         return _read(path, container, rate, seconds, first_frame + start_seconds)
 
 
-def read_sound_file(path: Path, rate: int, seconds: float, start_seconds: float = 0.0) -> Sound:
+def read_sound_file(
+    path: Path, rate: int | None, seconds: float, start_seconds: float = 0.0
+) -> Sound:
     """The same of a file that is read for its sound alone, whatever else it holds.
 
     Args:
@@ -96,19 +125,30 @@ def read_sound_file(path: Path, rate: int, seconds: float, start_seconds: float 
         DataError: the file is missing, broken, of an unknown kind, or has no sound.
     """
     with readable(path), open_sound(path) as (container, begin):
-        if not container.streams.audio:
-            raise DataError(f"{printable(path)}: holds no sound")
         return _read(path, container, rate, seconds, begin + start_seconds)
 
 
 def _read(
-    path: Path, container: av.container.InputContainer, rate: int, seconds: float, begin: float
+    path: Path,
+    container: av.container.InputContainer,
+    rate: int | None,
+    seconds: float,
+    begin: float,
 ) -> Sound:
     """The first stream's sound from a moment of the container's time on."""
+    stream = _stream_of(path, container)
+    frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
+    found = _gathered(path, frames, begin, seconds)
+    return _resampled(found, rate or (found.rate if found else LIKELY_RATE), seconds)
+
+
+def _stream_of(path: Path, container: av.container.InputContainer) -> AudioStream:
+    """The first stream of sound. Raises `DataError` where there is none that can be decoded."""
+    if not container.streams.audio:
+        raise DataError(f"{printable(path)}: holds no sound")
     stream = container.streams.audio[0]
     _require_decodable(path, stream)
-    frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
-    return _resampled(_gathered(path, frames, begin, seconds), rate, seconds)
+    return stream
 
 
 def _require_decodable(path: Path, stream: AudioStream) -> None:
