@@ -70,6 +70,11 @@ class Footage:
     sound: Sound | None = None
 
     @property
+    def seconds(self) -> float:
+        assert self.frames is not None, "of a sound alone its own"
+        return len(self.frames) / self.fps
+
+    @property
     def shown(self) -> np.ndarray:
         """Its frames; of a sound alone a picture of it, as one frame."""
         if self.frames is not None:
@@ -118,12 +123,12 @@ def _write_clip(clip: Footage, folder: Path) -> dict[str, object]:
             raise DataError("an image can't have a sound: give the image alone, or several frames")
         paths.append(write_footage(folder / CLIPS, clip.frames, clip.fps))
     if clip.sound is not None:
-        paths.append(_write_sound(folder / CLIPS, clip.sound))
+        paths.append(write_sound(folder / CLIPS, clip.sound))
     media, *apart = (path.relative_to(folder).as_posix() for path in paths)
     return row(clip.captions, media, audio=apart[0] if apart else "")
 
 
-def _write_sound(folder: Path, sound: Sound) -> Path:
+def write_sound(folder: Path, sound: Sound) -> Path:
     """Writes a sound under the name of its content."""
     content = hashlib.sha256(f"{sound.samples.shape} {sound.rate} ".encode())
     content.update(np.ascontiguousarray(sound.samples).data)

@@ -13,7 +13,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from .container import open_sound, open_video
 from .formats import is_image
 from .info import IMAGE_FPS, MOST_FRAMES, MediaInfo
@@ -25,6 +25,8 @@ LEAST_OF_A_FRAME = 1e-4
 HIGHEST_RATE = 768_000
 LIKELY_RATE = 48_000
 """Of a sound that doesn't say."""
+_LAYOUTS = {2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's own for so many channels."""
 # Filters of a resampler need what comes before and after the cut.
 _CONTEXT_SECONDS = 0.05
 # Codecs such as AAC and Opus need packets before the wanted one to be right.
@@ -231,6 +233,33 @@ def _resampled(sound: Sound | None, rate: int, seconds: float) -> Sound:
         samples = samples[:, first : first + count]
         result[:, : samples.shape[1]] = samples
     return Sound(result, rate)
+
+
+def stereo_of(samples: NDArray[np.float32], rate: object, name: str) -> Sound:
+    """A sound of any channels [C, S], mono on both sides, more than two mixed down as those of files.
+
+    Args:
+        name: of what it comes from, for errors.
+
+    Raises:
+        DataError: it has a number of channels or a rate that sounds haven't, or samples that are not finite.
+    """
+    channels, count = samples.shape
+    if not isinstance(rate, int) or not 1 <= rate <= HIGHEST_RATE:
+        raise DataError(f"{name}: has {shown(rate)} samples a second, expected 1 to {HIGHEST_RATE}")
+    if not count or not (channels == 1 or channels in _LAYOUTS):
+        raise DataError(
+            f"{name}: has {channels} channels of {count} samples, expected 1 to {max(_LAYOUTS)} channels with a sound"
+        )
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name}: has samples that are not finite")
+    if channels == 1:
+        return Sound(np.repeat(samples, 2, axis=0), rate)
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples), format="fltp", layout=_LAYOUTS[channels]
+    )
+    frame.sample_rate = rate
+    return Sound(_StereoPlanes().of(frame, rate), rate)
 
 
 def resample(sound: Sound, rate: int) -> Sound:
