@@ -3,6 +3,7 @@
 Shapes: S samples, in an array [2, S], left first.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -25,6 +26,8 @@ LEAST_OF_A_FRAME = 1e-4
 HIGHEST_RATE = 768_000
 LIKELY_RATE = 48_000
 """Of a sound that doesn't say."""
+# Matroska and FLV write whole milliseconds: frames that are placed by them have gaps and overlaps, which are heard.
+_TIMESTAMP_ROUNDING_SECONDS = 0.002
 _LAYOUTS = {2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """FFmpeg's own for so many channels."""
 # Filters of a resampler need what comes before and after the cut.
@@ -183,9 +186,9 @@ def _gathered(
     path: Path, frames: Iterator[av.AudioFrame], begin: float, seconds: float
 ) -> Sound | None:
     """What was recorded in that time, a little before it and after it, at its own rate, each frame in
-    its place; None where there is nothing."""
+    its place, behind the one before where that is as exact as timestamps are; None where there is nothing."""
     found: NDArray[np.float32] | None = None
-    rate = 0
+    rate, behind = 0, -math.inf
     planes = _StereoPlanes()
     for frame in frames:
         if found is None:
@@ -195,9 +198,12 @@ def _gathered(
         if frame.time is None:
             continue
         at = round((frame.time - begin + _CONTEXT_SECONDS) * rate)
+        if abs(at - behind) <= _TIMESTAMP_ROUNDING_SECONDS * rate:
+            at = int(behind)
         if at >= found.shape[1]:
             break
         samples = planes.of(frame, rate)
+        behind = at + samples.shape[1]
         first, last = max(at, 0), min(at + samples.shape[1], found.shape[1])
         if first < last:
             found[:, first:last] = samples[:, first - at : last - at]
