@@ -16,6 +16,7 @@ from ..events import (
     one_by_one,
 )
 from ..families.names import MASK, PROMPT, VIDEO
+from ..permissions import policy
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
 from .foreign_folders import LATENTS_FOLDERS
@@ -131,6 +132,7 @@ def _left_behind(index: Index) -> list[str]:
 
 def require_own_folder(output: Path, names: list[str]) -> None:
     """Refuses a folder in which other clips would be taken for this data set's."""
+    policy().require_write(output)
     if index_path(output).is_file():
         raise DataError(f"{output}: is a data set itself; choose another folder")
     known = {f"{name}{SUFFIX}" for name in names}

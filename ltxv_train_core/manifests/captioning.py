@@ -24,7 +24,7 @@ from ..models.device import free_memory
 from ..team import ALONE, Team
 from .caption_journal import CaptionJournal, journals, with_captions
 from .captions import without_opening
-from .clip_files import row_of
+from .clip_files import require_nothing_lost, row_of
 from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import Clip, Columns, captions_of, read_manifest
 
@@ -184,19 +184,9 @@ def _clips(
         raise DataError(f"{settings.source}: holds no media that can be read")
     if settings.source.is_dir() and path.is_file():
         done = read_manifest(path, require_captions=False).clips
-        _require_nothing_lost(path, done, found)
+        require_nothing_lost(path, done, found)
     require_edited(path)
     return found
-
-
-def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
-    """Writing a folder's metadata again keeps its media and captions only."""
-    media = {clip.media for clip in clips}
-    if any(len(row_of(clip, path.parent)) > 2 or clip.media not in media for clip in done):
-        raise DataError(
-            f"{path}: has references, masks, sounds or clips that lie elsewhere, which would be lost: give it "
-            "as the source, or write to another file"
-        )
 
 
 def _caption(captioner: VideoCaptioner, media: Path, settings: CaptionSettings) -> str:

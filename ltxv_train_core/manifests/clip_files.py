@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,6 +239,23 @@ def clips_of(manifest: Manifest, report: Reporter) -> list[Clip]:
         if clip.audio_problem:
             report(ClipSkipped(clip.name, clip.audio_problem))
     return [clip for clip in manifest.clips if not clip.audio_problem]
+
+
+def require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
+    """Raises `DataError` where a folder's metadata has more than its media, their captions and what is said in them,
+    which alone are kept when it is written again.
+
+    Args:
+        done: the clips of the metadata.
+        clips: those of the folder.
+    """
+    media = {clip.media for clip in clips}
+    kept = {"caption", "media_path", "speech"}
+    if any(row_of(c, path.parent).keys() - kept or c.media not in media for c in done):
+        raise DataError(
+            f"{path}: has references, masks, sounds or clips that lie elsewhere, which would be lost: give it "
+            "as the source, or write to another file"
+        )
 
 
 def row_of(clip: Clip, folder: Path) -> dict[str, object]:

@@ -149,6 +149,16 @@ def test_a_sound_that_cannot_be_used_is_refused(
     assert message in failure(host, graph.prompt)
 
 
+def test_a_model_to_transcribe_with_is_downloaded_after_a_grant_alone(host: Host) -> None:
+    pytest.importorskip("faster_whisper", reason='pip install "ltxv-train[transcription]"')
+    files.write_sound(host.base / "input" / "said.wav", files.APART["wav"])
+    source = files.metadata(host.base / "input", [{"audio": "said.wav", "caption": "a"}])
+    graph = Graph()
+    graph.probe(add(graph, host, "LTXVTrainDatasetTranscribe", dataset_path=source.name))
+    assert "Systran/faster-whisper-large-v3" in failure(host, graph.prompt)
+    assert "not allowed on this machine" in failure(host, graph.prompt)
+
+
 class TestFilesOfComfyUI:
     """What ComfyUI's own nodes load."""
 

@@ -30,6 +30,7 @@ BUILDERS = {
 OTHERS = {
     "LTXVTrainSplitScenes",
     "LTXVTrainDatasetCaption",
+    "LTXVTrainDatasetTranscribe",
     "LTXVTrainDatasetFromVideos",
     "LTXVTrainDatasetVideos",
     "LTXVTrainDatasetWithReferences",
@@ -37,6 +38,7 @@ OTHERS = {
     "LTXVTrainApplyReferenceFilter",
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainDatasetSize",
+    "LTXVTrainDatasetExport",
     "LTXVTrainRecipe",
     "LTXVTrainBenchmark",
     "LTXVTrainSweep",
@@ -98,6 +100,7 @@ VERBS = {
     "Split",
     "Sweep",
     "Train",
+    "Transcribe",
     "Wait",
     "Write",
 }
