@@ -40,7 +40,7 @@ def test_its_encoder_encodes_and_its_decoder_is_refused_by_name(file: Path) -> N
     vae = open_model(str(file)).load_vae(torch.float32)
     latents = vae.encode(torch.rand(1, 3, 9, 64, 64) * 2 - 1)
     assert latents.shape == (1, 128, 2, 2, 2)
-    with pytest.raises(ModelError, match="whole.safetensors'?: its decoder is LTX-2.5's diffusion"):
+    with pytest.raises(ModelError, match=r"whole.safetensors'?: its decoder is LTX-2.5's diffusion"):
         vae.decode(latents)
 
 
@@ -62,6 +62,6 @@ def test_a_vae_with_the_other_decoder_is_taken_in_its_place(file: Path, tmp_path
 
 def test_clips_cannot_be_verified(file: Path) -> None:
     settings = PreprocessSettings(Path("clips"), str(file), "64x64x9", verify_clips=2)
-    with pytest.raises(ConfigurationError, match="verify_clips 2: .*diffusion decoder"):
+    with pytest.raises(ConfigurationError, match=r"verify_clips 2: .*diffusion decoder"):
         find_encoders(settings, {})
     assert find_encoders(settings.model_copy(update={"verify_clips": 0}), {}).parts

@@ -222,7 +222,9 @@ def test_a_run_of_an_earlier_version_says_that_its_sounds_have_other_conditions(
         optimization={"steps": 3, "batch_size": 1},
     )
     control = Control()
-    half = train(config, lambda e: control.set() if isinstance(e, StepCompleted) else None, control)
+    half = train(
+        config, lambda e: control.stop() if isinstance(e, StepCompleted) else None, control
+    )
     state = half.run_folder / "run.json"
     written = json.loads(state.read_text(encoding="utf-8"))
     assert written["recipe"] == 3
