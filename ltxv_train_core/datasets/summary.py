@@ -104,9 +104,10 @@ def _shown_size(item: Example) -> str:
 
 
 def common_size(index: Index) -> tuple[VideoSize, float]:
-    """The size that most clips have, and the frames per second that most of those have."""
-    size = Counter(item.size for item in index.items).most_common(1)[0][0]
-    rates = Counter(item.fps for item in index.items if item.size == size)
+    """The size that most clips have, sounds alone left out, and the frames per second that most of those have."""
+    items = [item for item in index.items if VIDEO in item.streams] or index.items
+    size = Counter(item.size for item in items).most_common(1)[0][0]
+    rates = Counter(item.fps for item in items if item.size == size)
     return VideoSize.parse(size), rates.most_common(1)[0][0]
 
 
