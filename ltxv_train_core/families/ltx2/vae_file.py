@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelError, cut
+from ...errors import ModelError, cut, shown
 from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import Header, content_of
 from ..ltxv.detect import VAE, Contents, vae_in_file

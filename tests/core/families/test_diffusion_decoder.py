@@ -40,7 +40,9 @@ def test_its_encoder_encodes_and_its_decoder_is_refused_by_name(file: Path) -> N
     vae = open_model(str(file)).load_vae(torch.float32)
     latents = vae.encode(torch.rand(1, 3, 9, 64, 64) * 2 - 1)
     assert latents.shape == (1, 128, 2, 2, 2)
-    with pytest.raises(ModelError, match=r"whole.safetensors'?: its decoder is LTX-2.5's diffusion"):
+    with pytest.raises(
+        ModelError, match=r"whole.safetensors'?: its decoder is LTX-2.5's diffusion"
+    ):
         vae.decode(latents)
 
 
