@@ -22,8 +22,13 @@ from .dataset.demo import (
     LTXVTrainMiniatureCheckpoint,
     LTXVTrainMiniaturePrompt,
 )
+from .dataset.export import LTXVTrainDatasetExport
 from .dataset.preprocess import LTXVTrainDatasetPreprocess
-from .dataset.raw_videos import LTXVTrainDatasetCaption, LTXVTrainSplitScenes
+from .dataset.raw_videos import (
+    LTXVTrainDatasetCaption,
+    LTXVTrainDatasetTranscribe,
+    LTXVTrainSplitScenes,
+)
 from .dataset.reference_filter import LTXVTrainApplyReferenceFilter, LTXVTrainDatasetReferences
 from .dataset.size import LTXVTrainDatasetSize
 from .lora.inspect_file import LTXVTrainInspectFile
@@ -46,6 +51,7 @@ from .training.wait import LTXVTrainWait
 NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainSplitScenes,
     LTXVTrainDatasetCaption,
+    LTXVTrainDatasetTranscribe,
     LTXVTrainDatasetFromVideos,
     LTXVTrainDatasetVideos,
     LTXVTrainDatasetWithReferences,
@@ -53,6 +59,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     LTXVTrainApplyReferenceFilter,
     LTXVTrainDatasetPreprocess,
     LTXVTrainDatasetSize,
+    LTXVTrainDatasetExport,
     LTXVTrainRecipe,
     LTXVTrainBenchmark,
     *SECTION_NODES,

@@ -51,7 +51,7 @@ CARDS = (
 MODELS = {
     "LTX-Video 2B": "LTXV_2B_0.9.6_DEV",
     "LTX-Video 13B": "LTXV_13B_097_DEV",
-    "LTX-2 (19B; 2.3 and 2.5 are a sixth larger)": LTX2_19B,
+    "LTX-2 (19B and 22B: their transformers differ by 0.6 %)": LTX2_19B,
 }
 GOALS: dict[Goal, str] = {"style": "A LoRA (goal `style`)", "ic-lora": "An IC-LoRA"}
 SIZE, FPS = VideoSize(768, 448, 89), 24.0

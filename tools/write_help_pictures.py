@@ -42,7 +42,19 @@ MORE = [
     Wire(
         "LTXVTrainDatasetReferences", "dataset_path", "LTXVTrainDatasetPreprocess", "dataset_path"
     ),
+    Wire("LTXVTrainDatasetCaption", "dataset_path", "LTXVTrainDatasetTranscribe", "dataset_path"),
+    Wire(
+        "LTXVTrainDatasetTranscribe", "dataset_path", "LTXVTrainDatasetPreprocess", "dataset_path"
+    ),
     Wire("LoadVideo", "video", "LTXVTrainDatasetFromVideos", "videos"),
+    Wire("LoadAudio", "audio", "LTXVTrainDatasetFromVideos", "audio"),
+    Wire(
+        "LTXVTrainDatasetPreprocess",
+        "preprocessed_data_root",
+        "LTXVTrainDatasetExport",
+        "preprocessed_data_root",
+    ),
+    Wire("LTXVTrainModelConfig", "model", "LTXVTrainDatasetExport", "model"),
     Wire("LTXVTrainDatasetFromVideos", "dataset_path", "LTXVTrainDatasetCaption", "dataset_path"),
     Wire("LTXVTrainLoadConfig", "config", "LTXVTrainLoRA", "config"),
     Wire("LTXVTrainConfig", "config", "LTXVTrainSaveConfig", "config"),

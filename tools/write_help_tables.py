@@ -25,6 +25,7 @@ from ltxv_train_core.config import (  # noqa: E402
     ReferenceSettings,
     Section,
     SplitSettings,
+    TranscribeSettings,
     options,
 )
 
@@ -45,6 +46,7 @@ OTHER_PAGES: dict[str, type[Section]] = {
     "LTXVTrainDatasetPreprocess": PreprocessSettings,
     "LTXVTrainSplitScenes": SplitSettings,
     "LTXVTrainDatasetCaption": CaptionSettings,
+    "LTXVTrainDatasetTranscribe": TranscribeSettings,
     "LTXVTrainDatasetReferences": ReferenceSettings,
     "LTXVTrainApplyReferenceFilter": ReferenceFilter,
 }

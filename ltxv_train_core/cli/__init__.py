@@ -12,6 +12,7 @@ from ..config import (
     PreprocessSettings,
     ReferenceSettings,
     SplitSettings,
+    TranscribeSettings,
     options,
 )
 from ..errors import Cancelled, ConfigurationError, LTXVTrainError
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         _generate,
         _split,
         _caption,
+        _transcribe,
         _references,
         _preprocess,
         _export,
@@ -169,6 +171,13 @@ def _caption(parsers: Parsers) -> None:
     for option in options(CaptionSettings):
         _add_option(parser, option)
     parser.set_defaults(command=commands.run_caption)
+
+
+def _transcribe(parsers: Parsers) -> None:
+    parser = parsers.add_parser("transcribe", help="write down what is said in clips, with Whisper")
+    for option in options(TranscribeSettings):
+        _add_option(parser, option)
+    parser.set_defaults(command=commands.run_transcribe)
 
 
 def _references(parsers: Parsers) -> None:

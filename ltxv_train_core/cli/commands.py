@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..config import (
     CaptionSettings,
+    ModelConfig,
     PreprocessSettings,
     ReferenceSettings,
     Section,
     SplitSettings,
+    TranscribeSettings,
     build,
 )
 from ..errors import ConfigurationError
@@ -146,6 +148,17 @@ def run_caption(args: Namespace) -> int:
     return OK
 
 
+def run_transcribe(args: Namespace) -> int:
+    """Writes down what is said in clips and prints the path of the metadata."""
+    from ..manifests.transcribing import transcribe
+
+    settings = _settings(TranscribeSettings, args)
+    summary = run(lambda report, stop: transcribe(settings, report, stop))
+    print(summary.text)
+    print(summary.metadata)
+    return OK
+
+
 def run_references(args: Namespace) -> int:
     """Writes reference videos and prints the path of the metadata."""
     from ..manifests.references import make_references
@@ -157,42 +170,17 @@ def run_references(args: Namespace) -> int:
 
 def run_export(args: Namespace) -> int:
     """Writes a preprocessed data set in the layout of another trainer and prints its folder."""
-    if args.format == "ltx-trainer":
-        return _export_ltx_trainer(args)
-    from ..datasets.export import export_reference
+    from ..preprocessing.export_as import NEEDS_MODEL, export_as
 
-    exported = run(
-        lambda report, stop: export_reference(args.dataset, args.output, args.dtype, report, stop)
+    if args.format == "ltx-trainer" and args.model is None:
+        raise ConfigurationError([f"--model: {NEEDS_MODEL}"])
+    model = args.model and ModelConfig(
+        model_source=args.model,
+        text_encoder_source=args.text_encoder,
+        text_projection_source=args.text_projection,
     )
-    print(exported)
-    return OK
-
-
-def _export_ltx_trainer(args: Namespace) -> int:
-    from ..families.open import open_model
-    from ..models.sources.allowed import require_allowed
-    from ..preprocessing.to_ltx_trainer import export_ltx_trainer
-
-    if args.model is None:
-        raise ConfigurationError(
-            [
-                "--model: the format ltx-trainer needs the model whose text encoder makes the features"
-            ]
-        )
-    sources = (args.model, args.text_encoder, args.text_projection)
-    require_allowed(source for source in sources if source)
-
-    def work(report: Reporter, stop: StopSignal) -> Path:
-        model = open_model(
-            args.model,
-            args.text_encoder,
-            report=report,
-            stop=stop,
-            text_projection_source=args.text_projection,
-        )
-        return export_ltx_trainer(args.dataset, args.output, model, args.dtype, report, stop)
-
-    print(run(work))
+    given = (args.format, args.dataset, args.output, args.dtype, model)
+    print(run(lambda report, stop: export_as(*given, report, stop)))
     return OK
 
 

@@ -18,6 +18,7 @@ from .tools.captioning import CaptionSettings
 from .tools.preprocessing import PreprocessSettings
 from .tools.references import ReferenceFilter, ReferenceSettings
 from .tools.scenes import SplitSettings
+from .tools.transcription import TranscribeSettings
 from .training import SECTIONS, TrainingConfig, build
 from .unused import ignored
 from .widgets import Option, from_widgets, options, to_widgets, top_level_options
@@ -44,6 +45,7 @@ __all__ = [
     "SplitSettings",
     "TrackersConfig",
     "TrainingConfig",
+    "TranscribeSettings",
     "ValidationConfig",
     "build",
     "from_widgets",

@@ -69,11 +69,7 @@ class TrainingConfig(Section):
                     f"validation.reference_{stream}s would be ignored: remove them, or set "
                     f"conditioning.mode to reference_{stream}"
                 )
-            seen = self.conditioning.seen_streams
-            is_learned = (
-                seen is None or stream in seen
-            ) and stream != self.conditioning.given_stream
-            if wants and not is_learned:
+            if wants and not self.conditioning.learns(stream):
                 raise ValueError(
                     f"conditioning.mode {mode}: the {stream} follows a reference, and conditioning.modalities "
                     f"{self.conditioning.modalities} learns none; choose another mode, or modalities joint"

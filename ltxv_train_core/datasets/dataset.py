@@ -296,8 +296,10 @@ class TrainingDataset:
         return self.files.text_width(self.items[0].caption.embedding)
 
     def latents(self, index: int) -> Tensor:
-        """Those of a clip's video, [C, f, h, w]."""
-        return self.files.tensor(self.items[index].streams[VIDEO][LATENTS], LATENTS)
+        """Those of a clip's video, [C, f, h, w]; of a sound alone those of the sound, [C, T, bins]."""
+        streams = self.items[index].streams
+        files = streams[VIDEO] if VIDEO in streams else next(iter(streams.values()))
+        return self.files.tensor(files[LATENTS], LATENTS)
 
     @property
     def notices(self) -> list[str]:

@@ -16,10 +16,12 @@ from ..events import (
     one_by_one,
 )
 from ..families.names import MASK, PROMPT, VIDEO
+from ..permissions import policy
 from ..storage.atomic import atomic_path
 from ..storage.torch_files import write_torch_file
+from .foreign_folders import LATENTS_FOLDERS
 from .index import CONDITIONS, Example, Index, folder_of, index_path
-from .precomputed import FAMILY, VIDEO_FOLDER, conditions_name
+from .precomputed import FAMILY, conditions_name
 from .pt_files import SUFFIX
 from .stored_files import open_files
 
@@ -130,12 +132,14 @@ def _left_behind(index: Index) -> list[str]:
 
 def require_own_folder(output: Path, names: list[str]) -> None:
     """Refuses a folder in which other clips would be taken for this data set's."""
+    policy().require_write(output)
     if index_path(output).is_file():
         raise DataError(f"{output}: is a data set itself; choose another folder")
     known = {f"{name}{SUFFIX}" for name in names}
-    for path in sorted((output / VIDEO_FOLDER).rglob(f"*{SUFFIX}")):
-        if path.relative_to(output / VIDEO_FOLDER).as_posix() not in known:
-            raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
+    for folder in LATENTS_FOLDERS:
+        for path in sorted((output / folder).rglob(f"*{SUFFIX}")):
+            if path.relative_to(output / folder).as_posix() not in known:
+                raise DataError(f"{output}: holds another clip, {path}; choose an empty folder")
 
 
 def save_pt(path: Path, data: dict[str, Any]) -> None:

@@ -153,8 +153,8 @@ def _of_version_1(item: Any) -> Any:
 
 
 def _with_latents(streams: dict[str, dict[str, CachedFile]]) -> dict[str, dict[str, CachedFile]]:
-    if VIDEO not in streams or any(LATENTS not in files for files in streams.values()):
-        raise ValueError("has no latents of its video")
+    if not streams or any(LATENTS not in files for files in streams.values()):
+        raise ValueError("has no latents of a stream")
     if any(role not in _FOLDERS for files in streams.values() for role in files):
         raise ValueError(f"has other files than {', '.join(_FOLDERS)}")
     return streams
@@ -165,7 +165,8 @@ class Example:
     """One training example: the files of a clip. Training takes one of its captions at a time.
 
     Attributes:
-        size: "WxHxF" in pixels and frames.
+        size: "WxHxF" in pixels and frames; of a sound alone the frames are its length, and width and height say
+            nothing.
         streams: by name, see `families.base.Stream`.
     """
 
@@ -196,7 +197,7 @@ class Example:
     def keys(self) -> tuple[str | float | None, ...]:
         """What its content depends on. The order of a video's keys names runs since version 1."""
         first, *more = (caption.embedding.key for caption in self.captions)
-        video = {role: file.key for role, file in self.streams[VIDEO].items()}
+        video = {role: file.key for role, file in self.streams.get(VIDEO, {}).items()}
         masks = (video[MASK],) if MASK in video else ()
         others = [
             (name, role, file.key)
@@ -204,7 +205,7 @@ class Example:
             for role, file in sorted(files.items())
             if name != VIDEO
         ]
-        keys = (self.size, self.fps, video[LATENTS], first, video.get(REFERENCE), *masks, *more)
+        keys = (self.size, self.fps, video.get(LATENTS), first, video.get(REFERENCE), *masks, *more)
         return (*keys, *(part for other in others for part in other))
 
 

@@ -1,7 +1,7 @@
 """Preprocessed folders of ltx-trainer, Lightricks' trainer of LTX-2: `.pt` files of one name in each folder.
 
     latents/            latents [128, f, h, w] (of older versions [N, 128]), num_frames, height, width, fps
-    audio_latents/      latents [8, T, 16]
+    audio_latents/      latents [8, T, 16]; there may be no latents of videos beside them
     conditions/         video_prompt_embeds [L, D], audio_prompt_embeds [L, D'], prompt_attention_mask [L]
     reference_latents/  as latents/
     video_masks/        mask [f, h, w], 1 where the clip is given
@@ -37,12 +37,15 @@ FOLDERS = {
     (AUDIO, REFERENCE): "reference_audio_latents",
     (AUDIO, MASK): "audio_masks",
 }
+_VIDEOS, _SOUNDS = FOLDERS[VIDEO, LATENTS], FOLDERS[AUDIO, LATENTS]
 _VIDEO_TEXT, _AUDIO_TEXT, _MASK = (
     "video_prompt_embeds",
     "audio_prompt_embeds",
     "prompt_attention_mask",
 )
 _OLDER_TEXT = "prompt_embeds"
+_MOST_LATENTS_OF_SOUND = 50_000
+"""Half an hour."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def find_root(folder: Path) -> Path | None:
     """The folder with such files, the one given or `.precomputed` in it; None if neither is."""
     root = foreign_folders.find_root(folder)
     if root is None:
-        return None
-    first = next(iter(sorted((root / "latents").rglob(f"*{SUFFIX}"))))
+        return foreign_folders.find_root(folder, _SOUNDS)
+    first = next(iter(sorted((root / _VIDEOS).rglob(f"*{SUFFIX}"))))
     try:
         is_whole = floats_of(first, load_pt(first), "latents").ndim == 4
         texts = sorted((root / CONDITIONS).rglob(f"*{SUFFIX}"))
@@ -84,16 +87,22 @@ def read_clips(root: Path) -> tuple[list[Clip], list[tuple[str, str]]]:
         clips, and those that are skipped with the reason.
     """
     clips, skipped = [], []
-    for path in sorted((root / "latents").rglob(f"*{SUFFIX}")):
-        name = path.relative_to(root / "latents").with_suffix("").as_posix()
+    seen, heard = _names(root, _VIDEOS), _names(root, _SOUNDS)
+    for name in sorted(seen | heard):
         try:
-            clips.append(_clip(root, name, path))
+            clips.append(_clip(root, name))
         except DataError as error:
             skipped.append((name, str(error)))
     return clips, skipped
 
 
-def _clip(root: Path, name: str, path: Path) -> Clip:
+def _names(root: Path, folder: str) -> set[str]:
+    """Of the files below a folder, without suffix."""
+    files = (root / folder).rglob(f"*{SUFFIX}")
+    return {path.relative_to(root / folder).with_suffix("").as_posix() for path in files}
+
+
+def _clip(root: Path, name: str) -> Clip:
     text = root / CONDITIONS / f"{precomputed.conditions_name(name)}{SUFFIX}"
     if not text.is_file():
         raise DataError(f"{text} is missing")
@@ -102,9 +111,27 @@ def _clip(root: Path, name: str, path: Path) -> Clip:
         for key, folder in FOLDERS.items()
         if (root / folder / f"{name}{SUFFIX}").is_file()
     }
+    path = files.get((VIDEO, LATENTS))
+    if path is None:
+        return Clip(name, *_length(files[AUDIO, LATENTS]), files, text)
     data = load_pt(path)
     size = LatentSize(*latents(path).shape[1:])
     return Clip(name, FAMILY.grid.pixels(size), fps_of(path, data), files, text)
+
+
+def _length(path: Path) -> tuple[VideoSize, float]:
+    """The size and the frames per second that stand for a sound alone, so that it is taken as a whole."""
+    found = floats_of(path, load_pt(path), "latents")
+    count = found.shape[1] if found.ndim == 3 else 0
+    if not 1 <= count <= _MOST_LATENTS_OF_SOUND:
+        raise DataError(
+            f"{path}: latents of shape {list(found.shape)}, expected [8, T, 16] with T of 1 to "
+            f"{_MOST_LATENTS_OF_SOUND:,}"
+        )
+    grid, stream = FAMILY.grid, FAMILY.streams[AUDIO]
+    size = grid.pixels(LatentSize(max(2, (count - 1) // grid.temporal + 1), 1, 1))
+    latent_seconds = stream.seconds(1, 1.0)[1] - stream.seconds(0, 1.0)[1]
+    return size, size.frames / (count * latent_seconds)
 
 
 def latents(path: Path) -> Tensor:

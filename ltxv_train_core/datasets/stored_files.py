@@ -113,7 +113,7 @@ class SafetensorsFiles:
         grid = self._family.grid
         targets = ((grid.latent(VideoSize.parse(item.size)), item) for item in self.index.items)
         for target, item in sorted(targets, key=lambda each: each[0].frames == 1):
-            file = item.streams[VIDEO].get(REFERENCE)
+            file = item.streams.get(VIDEO, {}).get(REFERENCE)
             if file is None or not PurePosixPath(file.path).is_relative_to(reference_dir):
                 continue
             try:

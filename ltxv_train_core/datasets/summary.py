@@ -8,7 +8,7 @@ from statistics import median
 from typing import TypeAlias
 
 from ..families.family import Family, ModelSize
-from ..families.names import REFERENCE
+from ..families.names import REFERENCE, VIDEO
 from ..families.registry import family_named
 from ..geometry import VideoSize
 from ..media.info import TRAITS, MediaInfo
@@ -23,7 +23,8 @@ Verified: TypeAlias = tuple[str, float]
 @dataclass(frozen=True)
 class DatasetSummary:
     """Attributes:
-    clips: number of items by size; a clip gives several where it has several windows.
+    clips: number of items by size, of sounds alone by their length; a clip gives several where it has several windows.
+    frames: of the videos and images.
     files: the clips that the items are of.
     caption_tokens: least, median and most tokens of a caption.
     sample_tokens: tokens of a sample by size, references included.
@@ -49,7 +50,8 @@ class DatasetSummary:
     @property
     def lines(self) -> list[str]:
         """In words."""
-        lines = [f"{self.amount}, {self.frames} frames, {byte_size(self.disk_bytes)} on disk"]
+        frames = f", {self.frames} frames" if self.frames else ""
+        lines = [f"{self.amount}{frames}, {byte_size(self.disk_bytes)} on disk"]
         unit = "clip" if sum(self.clips.values()) == self.files else "window"
         for size, count in self.clips.items():
             reference = " with its reference" if self.with_references else ""
@@ -72,20 +74,21 @@ class DatasetSummary:
 
 def summarize(index: Index, cache: Cache) -> DatasetSummary:
     """Looks at an index and the heads of its files."""
-    sizes = Counter(item.size for item in index.items)
+    sizes = Counter(map(_shown_size, index.items))
     clips = dict(sorted(sizes.items(), key=lambda pair: (-pair[1], pair[0])))
     family = family_named(index.family)
     references = any(REFERENCE in files for item in index.items for files in item.streams.values())
     tokens: dict[str, int] = {}
     for item in index.items:
-        tokens[item.size] = max(tokens.get(item.size, 0), _tokens(item, family))
+        size = _shown_size(item)
+        tokens[size] = max(tokens.get(size, 0), _tokens(item, family))
     embeddings = {caption.embedding for item in index.items for caption in item.captions}
     lengths = sorted(cache.first_dimension(one, family.text[0]) for one in embeddings)
     names = {item.name for item in index.items}
     return DatasetSummary(
         clips=clips,
         files=sum(name.rpartition(WINDOW_MARK)[0] not in names for name in names),
-        frames=sum(VideoSize.parse(size).frames * count for size, count in clips.items()),
+        frames=sum(VideoSize.parse(i.size).frames for i in index.items if VIDEO in i.streams),
         caption_tokens=(lengths[0], int(median(lengths)), lengths[-1]),
         sample_tokens={size: tokens[size] for size in clips},
         disk_bytes=cache.size_bytes(index.files),
@@ -94,10 +97,17 @@ def summarize(index: Index, cache: Cache) -> DatasetSummary:
     )
 
 
+def _shown_size(item: Example) -> str:
+    if VIDEO in item.streams:
+        return item.size
+    return f"{VideoSize.parse(item.size).frames / item.fps:.2f} s of sound alone"
+
+
 def common_size(index: Index) -> tuple[VideoSize, float]:
-    """The size that most clips have, and the frames per second that most of those have."""
-    size = Counter(item.size for item in index.items).most_common(1)[0][0]
-    rates = Counter(item.fps for item in index.items if item.size == size)
+    """The size that most clips have, sounds alone left out, and the frames per second that most of those have."""
+    items = [item for item in index.items if VIDEO in item.streams] or index.items
+    size = Counter(item.size for item in items).most_common(1)[0][0]
+    rates = Counter(item.fps for item in items if item.size == size)
     return VideoSize.parse(size), rates.most_common(1)[0][0]
 
 

@@ -113,6 +113,12 @@ class Part(Protocol):
         ...
 
 
+def lacks_decoder(vae: Part) -> str | None:
+    """Why a VAE can't decode latents, where it is known without loading it."""
+    reason: str | None = getattr(vae, "decoder_problem", None)
+    return reason
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What is known of a model before its weights are read.

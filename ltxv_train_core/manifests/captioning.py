@@ -17,13 +17,14 @@ from ..events import (
     ignore,
     one_by_one,
 )
+from ..media.formats import is_sound
 from ..media.video import iterate_frames, probe
 from ..models.captioner import VideoCaptioner
 from ..models.device import free_memory
 from ..team import ALONE, Team
 from .caption_journal import CaptionJournal, journals, with_captions
 from .captions import without_opening
-from .clip_files import relative_paths, row
+from .clip_files import require_nothing_lost, row_of
 from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import Clip, Columns, captions_of, read_manifest
 
@@ -173,23 +174,19 @@ def _clips(
     for skipped in manifest.skipped:
         skip(skipped.name, skipped.reason)
     manifest.report_notes(report)
-    if not manifest.clips:
+    found = []
+    for clip in manifest.clips:
+        if clip.audio_problem:
+            skip(clip.name, clip.audio_problem)
+        else:
+            found.append(clip)
+    if not found:
         raise DataError(f"{settings.source}: holds no media that can be read")
     if settings.source.is_dir() and path.is_file():
         done = read_manifest(path, require_captions=False).clips
-        _require_nothing_lost(path, done, manifest.clips)
+        require_nothing_lost(path, done, found)
     require_edited(path)
-    return list(manifest.clips)
-
-
-def _require_nothing_lost(path: Path, done: Sequence[Clip], clips: Sequence[Clip]) -> None:
-    """Writing a folder's metadata again keeps its media and captions only."""
-    media = {clip.media for clip in clips}
-    if any(clip.reference or clip.mask or clip.media not in media for clip in done):
-        raise DataError(
-            f"{path}: has references, masks or clips that lie elsewhere, which would be lost: give it "
-            "as the source, or write to another file"
-        )
+    return found
 
 
 def _caption(captioner: VideoCaptioner, media: Path, settings: CaptionSettings) -> str:
@@ -197,6 +194,8 @@ def _caption(captioner: VideoCaptioner, media: Path, settings: CaptionSettings) 
     Raises:
         DataError: the clip can't be read, or the model has no words for it.
     """
+    if is_sound(media):
+        raise DataError(f"{media}: is a sound alone, and the model sees videos: write its caption")
     frames, fps = sample_frames(media, settings.frames_per_second, settings.max_frames)
     text = captioner.caption(frames, fps, settings.instruction, settings.max_new_tokens)
     caption = " ".join(text.split())
@@ -235,6 +234,6 @@ def _pick(path: Path, wanted: Sequence[int]) -> np.ndarray:
 
 def _write(path: Path, clips: list[Clip]) -> list[Clip]:
     """Writes clips; returns them with the captions that the file has for them now."""
-    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in clips]
+    rows = [row_of(clip, path.parent) for clip in clips]
     captions = [captions_of(written["caption"]) for written in write_edited(path, rows)]
     return [replace(clip, captions=own) for clip, own in zip(clips, captions, strict=True)]

@@ -1,4 +1,4 @@
-"""Updates a metadata file and keeps captions that people edited.
+"""Updates a metadata file and keeps captions, and what is said, that people edited.
 
 The caption of a file that has no row any more (the file is missing, or other scenes are wanted) moves
 to `<metadata>-left-out.json` beside it. It returns when the file has a row again.
@@ -43,8 +43,10 @@ def write_edited(path: Path, rows: list[Row]) -> list[Row]:
         olds = known[_file(path, new)]
         old = olds.popleft() if olds else {}
         captions = {"caption": old["caption"]} if captions_of(old.get("caption")) else {}
-        written.append(new | captions)
-    left = [old for olds in known.values() for old in olds if captions_of(old.get("caption"))]
+        speech = old.get("speech")
+        spoken = {"speech": speech} if isinstance(speech, str) and speech.strip() else {}
+        written.append(new | captions | spoken)
+    left = [old for olds in known.values() for old in olds if _says_something(old)]
     if left:
         write_rows(aside, left, has_our_form)
     write_rows(path, written, has_our_form)
@@ -76,6 +78,10 @@ def _read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     return [record for _, record in read_records(path)[0] if isinstance(record, dict)]
+
+
+def _says_something(row: Row) -> bool:
+    return bool(captions_of(row.get("caption")) or str(row.get("speech") or "").strip())
 
 
 def _file(path: Path, row: Row) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from ..config import PreprocessSettings
 from ..errors import DataError, shown
 from ..events import Notice, Reporter, StopSignal, ignore
-from ..media.formats import is_media
+from ..media.formats import is_media, is_sound
 from ..models.sources.allowed import REPOSITORY
 from ..models.sources.hub_download import dataset_files, download_dataset_files
 from ..permissions import Ledger, NotAllowedError, policy
@@ -18,7 +18,7 @@ from ..storage.reading import read_json
 from .manifest import DEFAULT_CAPTION_COLUMN, DEFAULT_MEDIA_COLUMN
 from .records import METADATA_SUFFIXES, read_records
 
-MEDIA_COLUMNS = (DEFAULT_MEDIA_COLUMN, "file_name", "video", "video_path", "path")
+MEDIA_COLUMNS = (DEFAULT_MEDIA_COLUMN, "file_name", "video", "video_path", "path", "audio")
 CAPTION_COLUMNS = (DEFAULT_CAPTION_COLUMN, "text", "prompt", "description")
 """In the order in which they are looked for: ours, then those of the Hub's video folders and of other trainers."""
 
@@ -83,9 +83,9 @@ def _downloaded(
         line = f"{shown(repository)}: no such file or folder, so it names a data set of the Hub. {error}"
         raise NotAllowedError(line, error.ask) from error
     sizes = {name: size for name, size in dataset_files(repository).items() if _is_wanted(name)}
-    if not any(is_media(Path(name)) for name in sizes):
+    if not any(is_media(Path(name)) or is_sound(Path(name)) for name in sizes):
         raise DataError(
-            f"{repository}: its repository holds no videos or images as files; archives and parquet "
+            f"{repository}: its repository holds no videos, images or sounds as files; archives and parquet "
             "files are not read. Download it, and give a folder"
         )
     ledger = Ledger(folder)
@@ -118,7 +118,8 @@ def _is_wanted(name: str) -> bool:
         return False
     if any(part.startswith(".") for part in path.parts):
         return False
-    return is_media(Path(name)) or path.suffix.lower() in (*METADATA_SUFFIXES, ".txt")
+    text = path.suffix.lower() in (*METADATA_SUFFIXES, ".txt")
+    return text or is_media(Path(name)) or is_sound(Path(name))
 
 
 def _metadata(

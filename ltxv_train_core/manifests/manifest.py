@@ -11,7 +11,7 @@ from ..datasets.index import SHEET_NAME, VERIFICATION_NAME, folder_of
 from ..errors import DataError, cut, shown
 from ..events import Notice, PermissionAsked, Reporter
 from ..families.names import LATENTS, VIDEO
-from ..media.formats import FORMATS, is_media, listed
+from ..media.formats import FORMATS, SOUND_SUFFIXES, is_media, is_sound, listed
 from ..permissions import Ask, NotAllowedError, no_such_path, policy
 from ..storage.paths import as_path, files_below
 from ..storage.reading import read_bytes
@@ -71,7 +71,7 @@ class Clip:
 
     `name` is its media path relative to the data set, with forward slashes: unique in the
     manifest, and safe to make output files from. Of its `captions`, one or more, training takes
-    one at a time. `mask` is white where the clip is to be
+    one at a time. `media` is a video, an image, or a sound alone. `mask` is white where the clip is to be
     generated, black where it is given. `audio` is the file that its sound is taken from in place of its own;
     what is wrong with it counts where sound is trained. `speech` is what is said in it. `reference_audio` is what its
     sound follows; `audio_mask` are the seconds of its sound, from and to, that are to be generated.
@@ -124,7 +124,8 @@ def read_manifest(
 ) -> Manifest:
     """Reads a csv, json or jsonl file, or a folder of media with a .txt of the same name each.
 
-    Paths in a metadata file are relative to it. Several captions of a clip are a list (json,
+    Paths in a metadata file are relative to it. A row that has the column of sounds alone is a sound without a video;
+    in a folder, files of sounds are clips where it holds no videos and no images. Several captions of a clip are a list (json,
     jsonl), or stand in one text with a line `---` between two of them. References and masks are
     read when the metadata has their column. Media without a caption get the default one, also
     where the metadata has no column "caption". An example that lacks something else is skipped
@@ -322,6 +323,7 @@ def _folder_rows(folder: Path) -> tuple[list[_Row], list[str]]:
 
     found = files_below(folder, may_enter)
     media = [path for path in found if is_media(path) and not _is_of_a_cache(path)]
+    media = media or [path for path in found if is_sound(path)]
     names = AlikeNames(path.with_suffix(".txt") for path in media)
     for path in media:
         label = path.relative_to(folder).as_posix()
@@ -344,7 +346,8 @@ def _folder_rows(folder: Path) -> tuple[list[_Row], list[str]]:
         except UnicodeDecodeError:
             rows.append(_Row(label, problem=f"{text.name} is not UTF-8 text; save it as UTF-8"))
     if not rows:
-        raise DataError(f"{folder}: holds no media; known are {listed(FORMATS)}")
+        known = listed(FORMATS | dict.fromkeys(SOUND_SUFFIXES))
+        raise DataError(f"{folder}: holds no media; known are {known}")
     read_as = [_read_as(files, name) for name, files in encodings.items() if name != UTF8]
     return rows, [*read_as, *names.notes()]
 
@@ -385,6 +388,9 @@ def _metadata_rows(
 
 def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:
     media = record.get(columns.media)
+    sound = _written(record.get(columns.audio))
+    if media in (None, "") and is_sound(Path(sound)):
+        media, sound = sound, ""
     try:
         return _Row(
             label,
@@ -392,7 +398,7 @@ def _row(label: str, record: dict[str, Any], columns: Columns) -> _Row:
             captions=captions_of(record.get(columns.caption)),
             reference=_text(record.get(columns.reference), "reference path"),
             mask=_text(record.get(columns.mask), "mask path"),
-            audio=_written(record.get(columns.audio)),
+            audio=sound,
             speech=_written(record.get(columns.speech)),
             reference_audio=_written(record.get(columns.reference_audio)),
             audio_mask=_written(record.get(columns.audio_mask)),
@@ -407,7 +413,9 @@ def _check_columns(
 ) -> None:
     """Refuses metadata without the columns that were asked for."""
     found = {key for _, record in records if isinstance(record, dict) for key in record if key}
-    needed = [columns.caption, columns.media] if needs_captions else [columns.media]
+    media = columns.audio if columns.media not in found else columns.media
+    media = media if media in found else columns.media
+    needed = [columns.caption, media] if needs_captions else [media]
     needed += [
         name
         for name, usual in (

@@ -4,9 +4,10 @@ Files lie beside the metadata in `.references/<kind>/`, and metadata with the co
 is written as `<metadata>-<kind>.json`. The clips themselves are not touched.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,15 +20,19 @@ from ..events import (
     ignore,
     one_by_one,
 )
+from ..media.formats import is_sound
+from ..media.sound import Sound
 from ..media.video import iterate_frames, probe
 from ..media.write import write_exact_video
 from ..permissions import policy, require_own
 from ..storage.atomic import sha256_file, sha256_json
-from .clip_files import has_our_form, relative_paths, row, write_footage, write_rows
-from .manifest import Clip, Columns, Manifest, read_manifest
+from .clip_files import clips_of, has_our_form, row_of, write_footage, write_rows, write_sound
+from .manifest import Clip, Columns, read_manifest
 from .reference_filters import GREY_KINDS, apply_filter, filter_identity
 
 REFERENCES_FOLDER = ".references"
+
+Given = TypeVar("Given")
 
 
 def make_references(
@@ -54,33 +59,35 @@ def make_references(
         report(ClipSkipped(skipped.name, skipped.reason))
     manifest.report_notes(report)
     folder = _folder(source, effect.kind)
-    made: dict[str, Path] = {}
-    phase, clips = f"make {effect.kind} references", manifest.clips
+    made: dict[str, Clip] = {}
+    phase, clips = f"make {effect.kind} references", clips_of(manifest, report)
     for clip in one_by_one(clips, len(clips), phase, report, stop):
         try:
-            made[clip.name] = _make(clip, effect, folder)
+            made[clip.name] = replace(clip, reference=_make(clip, effect, folder))
         except DataError as error:
             report(ClipSkipped(clip.name, str(error)))
     if not made:
         raise DataError(f"{source}: none of its clips can be read")
-    return _write_metadata(manifest, made, path)
+    return _write_metadata(made.values(), path)
 
 
 def add_references(
     source: Path,
     names: Sequence[str],
-    references: Iterable[np.ndarray],
+    references: Iterable[np.ndarray] | None,
     kind: str,
     columns: Columns | None = None,
     report: Reporter = ignore,
     stop: StopSignal | None = None,
+    sounds: Iterable[Sound] | None = None,
 ) -> Path:
-    """Joins frames from elsewhere to the clips of a data set, as their references.
+    """Joins frames or sounds from elsewhere to the clips of a data set, as their references.
 
     Args:
         names: which clip each belongs to.
-        references: uint8 RGB [F, H, W, 3] each, taken one at a time.
+        references: uint8 RGB [F, H, W, 3] each, taken one at a time; None: there are none of frames.
         kind: name of this kind of reference, part of file names.
+        sounds: likewise those of the clips' sounds.
 
     Returns:
         The metadata file; it has only the named clips.
@@ -90,7 +97,7 @@ def add_references(
         Cancelled: when it was stopped.
     """
     manifest = read_manifest(source, columns)
-    clips = {clip.name: clip for clip in manifest.clips}
+    clips = {clip.name: clip for clip in clips_of(manifest, report)}
     unknown = [name for name in names if name not in clips]
     if unknown:
         raise DataError(
@@ -100,23 +107,37 @@ def add_references(
         raise DataError(f"kind {shown(kind)}: expected a word that can be part of a file name")
     require_own(_metadata(source, kind), _names_references)
     folder = _folder(source, kind)
-    made: dict[str, Path] = {}
-    remaining = iter(references)
-    for name in one_by_one(names, len(names), "write references", report, stop):
-        frames = next(remaining, None)
-        if frames is None:
-            raise DataError(
-                f"{len(made)} references for {len(names)} names: give one for each clip"
-            )
-        fps = probe(clips[name].media).fps
-        made[name] = write_footage(folder, frames, fps)
+    made = {name: clips[name] for name in names}
+    if references is not None:
+        for name, frames in _one_each(names, references, report, stop):
+            if is_sound(clips[name].media):
+                raise DataError(f"{name}: is a sound alone, which takes no reference video")
+            fps = probe(clips[name].media).fps
+            made[name] = replace(made[name], reference=write_footage(folder, frames, fps))
+    if sounds is not None:
+        for name, sound in _one_each(names, sounds, report, stop):
+            made[name] = replace(made[name], reference_audio=write_sound(folder, sound))
+    return _write_metadata(made.values(), _metadata(source, kind))
+
+
+def _one_each(
+    names: Sequence[str], given: Iterable[Given], report: Reporter, stop: StopSignal | None
+) -> Iterator[tuple[str, Given]]:
+    """Each name with what is given for it. Raises `DataError` where there is more or less than names."""
+    remaining = iter(given)
+    for number, name in enumerate(one_by_one(names, len(names), "write references", report, stop)):
+        one = next(remaining, None)
+        if one is None:
+            raise DataError(f"{number} references for {len(names)} names: give one for each clip")
+        yield name, one
     if next(remaining, None) is not None:
         raise DataError(f"more references than the {len(names)} names: give one for each clip")
-    return _write_metadata(manifest, made, _metadata(source, kind))
 
 
 def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
     """Writes one reference, named by a digest of everything that it depends on."""
+    if is_sound(clip.media):
+        raise DataError("it is a sound alone, and a reference is made of a video's frames")
     info = probe(clip.media)
     name = sha256_json([sha256_file(clip.media), filter_identity(effect), *info.reading])[:20]
     path = folder / f"{name}.{'png' if info.is_image else 'mp4'}"
@@ -129,19 +150,17 @@ def _make(clip: Clip, effect: ReferenceFilter, folder: Path) -> Path:
     return path
 
 
-def _write_metadata(manifest: Manifest, references: Mapping[str, Path], path: Path) -> Path:
-    paired = [
-        replace(clip, reference=references[clip.name])
-        for clip in manifest.clips
-        if clip.name in references
-    ]
-    rows = [row(clip.captions, *relative_paths(clip, path.parent)) for clip in paired]
+def _write_metadata(clips: Iterable[Clip], path: Path) -> Path:
+    rows = [row_of(clip, path.parent) for clip in clips]
     return write_rows(path, rows, _names_references)
 
 
 def _names_references(text: str) -> bool:
     """Whether metadata is what an earlier version has written here."""
-    return has_our_form(text) and f'"reference_path": "{REFERENCES_FOLDER}/' in text
+    named = (
+        f'"{column}": "{REFERENCES_FOLDER}/' for column in ("reference_path", "reference_audio")
+    )
+    return has_our_form(text) and any(name in text for name in named)
 
 
 def _folder(source: Path, kind: str) -> Path:

@@ -31,3 +31,12 @@ def time_ranges(text: str) -> TimeRanges:
     if len(found) > _MOST:
         raise DataError(f"audio mask: names {len(parts)} parts, and at most {_MOST} are read")
     return tuple(found)
+
+
+def written_ranges(ranges: TimeRanges) -> str:
+    """As `time_ranges` reads them."""
+    return ", ".join(f"{_seconds(start)}-{_seconds(end)}" for start, end in ranges)
+
+
+def _seconds(number: float) -> str:
+    return f"{number:.9f}".rstrip("0").rstrip(".")

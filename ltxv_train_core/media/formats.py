@@ -68,6 +68,10 @@ IMAGE_SUFFIXES = frozenset(suffix for suffix, f in FORMATS.items() if f.kind == 
 VIDEO_SUFFIXES = frozenset(suffix for suffix, f in FORMATS.items() if f.kind == "video")
 IMAGE_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in IMAGE_SUFFIXES))
 VIDEO_READERS = tuple(dict.fromkeys(FORMATS[s].reader for s in FORMATS if s in VIDEO_SUFFIXES))
+SOUND_SUFFIXES = frozenset(
+    (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff")
+)
+"""Of files that hold a sound alone."""
 SOUND_READERS = (*VIDEO_READERS, "wav", "mp3", "flac", "aac", "aiff")
 """Of files that are read for their sound alone, among them m4a (mov), opus and ogg."""
 VIDEO_SHARE = 0.4
@@ -83,6 +87,11 @@ def listed(suffixes: Iterable[str]) -> str:
 def is_image(path: Path) -> bool:
     """Whether the suffix is of an image. The file is not opened."""
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_sound(path: Path) -> bool:
+    """Whether the suffix is of a sound alone. The file is not opened."""
+    return path.suffix.lower() in SOUND_SUFFIXES
 
 
 def is_media(path: Path) -> bool:

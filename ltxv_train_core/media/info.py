@@ -44,7 +44,8 @@ class MediaInfo:
     """A video or image as it is shown: display matrix and pixel aspect ratio are applied.
 
     `fps` is the average rate of the stream, also where the rate varies; 25 for an image. `traits` are of
-    `TRAITS`, in that order.
+    `TRAITS`, in that order. A sound alone has no width and no height, and as many frames as would be shown
+    with it at 25 per second.
     """
 
     width: int
@@ -53,6 +54,11 @@ class MediaInfo:
     fps: float
     is_image: bool
     traits: tuple[str, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is a sound alone, without a picture."""
+        return self.width == 0
 
     @property
     def suffix_is_of_an_image(self) -> bool:

@@ -11,6 +11,7 @@ from ..errors import Cancelled, DataError, LTXVTrainError
 from ..storage.faults import DiskError, is_short_of_files
 from ..storage.reading import regular_status
 from ..units import byte_size
+from .formats import is_sound
 
 # Decoders were measured to take up to 25 bytes a pixel: 2.5 GB for this.
 DEFAULT_MEGAPIXELS = 100
@@ -41,8 +42,9 @@ def readable(path: Path) -> Iterator[None]:
     except Exception as error:  # decoders of damaged files raise every kind
         if is_short_of_files(error):
             raise DiskError(f"{printable(path)}: can't be read: {error.strerror}", error) from error
+        kind = "sound" if is_sound(path) else "video or image"
         raise DataError(
-            f"{printable(path)}: can't be read as a video or image ({_reason(error)})"
+            f"{printable(path)}: can't be read as a {kind} ({_reason(error)})"
         ) from error
 
 

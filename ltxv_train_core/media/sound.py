@@ -3,6 +3,7 @@
 Shapes: S samples, in an array [2, S], left first.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -13,13 +14,22 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, shown
 from .container import open_sound, open_video
 from .formats import is_image
+from .info import IMAGE_FPS, MOST_FRAMES, MediaInfo
 from .readable import DEFAULT_MEGAPIXELS, printable, readable
 
+# Lengths of sounds are sums of rounded times.
+LEAST_OF_A_FRAME = 1e-4
 # What studio files have at most.
 HIGHEST_RATE = 768_000
+LIKELY_RATE = 48_000
+"""Of a sound that doesn't say."""
+# Matroska and FLV write whole milliseconds: frames that are placed by them have gaps and overlaps, which are heard.
+_TIMESTAMP_ROUNDING_SECONDS = 0.002
+_LAYOUTS = {2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's own for so many channels."""
 # Filters of a resampler need what comes before and after the cut.
 _CONTEXT_SECONDS = 0.05
 # Codecs such as AAC and Opus need packets before the wanted one to be right.
@@ -55,9 +65,30 @@ def has_sound(path: Path, megapixels: float = DEFAULT_MEGAPIXELS) -> bool:
         return bool(container.streams.audio)
 
 
+def probe_sound(path: Path) -> MediaInfo:
+    """Reads how long the sound of a file is, as frames that would be shown with it; decodes all of it.
+
+    Raises:
+        DataError: the file is missing, broken, empty or has no sound.
+    """
+    with readable(path), open_sound(path) as (container, begin):
+        stream = _stream_of(path, container)
+        seconds = 0.0
+        for frame in container.decode(stream):
+            if frame.time is not None:
+                seconds = max(seconds, frame.time + frame.samples / frame.sample_rate - begin)
+    frames = int(seconds * IMAGE_FPS + LEAST_OF_A_FRAME)
+    if not 1 <= frames <= MOST_FRAMES:
+        raise DataError(
+            f"{printable(path)}: its sound is {seconds:.3g} seconds long: give one of "
+            f"{1 / IMAGE_FPS:g} seconds to {MOST_FRAMES / IMAGE_FPS / 3600:.0f} hours"
+        )
+    return MediaInfo(0, 0, frames, IMAGE_FPS, False)
+
+
 def read_sound(
     path: Path,
-    rate: int,
+    rate: int | None,
     seconds: float,
     start_seconds: float = 0.0,
     megapixels: float = DEFAULT_MEGAPIXELS,
@@ -68,6 +99,7 @@ def read_sound(
     is no sound yet, or no more, there is silence.
 
     Args:
+        rate: samples a second; None takes the file's own.
         start_seconds: when it begins, counted from the first frame of the video.
 
     Returns:
@@ -86,7 +118,9 @@ def read_sound(
         return _read(path, container, rate, seconds, first_frame + start_seconds)
 
 
-def read_sound_file(path: Path, rate: int, seconds: float, start_seconds: float = 0.0) -> Sound:
+def read_sound_file(
+    path: Path, rate: int | None, seconds: float, start_seconds: float = 0.0
+) -> Sound:
     """The same of a file that is read for its sound alone, whatever else it holds.
 
     Args:
@@ -96,19 +130,30 @@ def read_sound_file(path: Path, rate: int, seconds: float, start_seconds: float 
         DataError: the file is missing, broken, of an unknown kind, or has no sound.
     """
     with readable(path), open_sound(path) as (container, begin):
-        if not container.streams.audio:
-            raise DataError(f"{printable(path)}: holds no sound")
         return _read(path, container, rate, seconds, begin + start_seconds)
 
 
 def _read(
-    path: Path, container: av.container.InputContainer, rate: int, seconds: float, begin: float
+    path: Path,
+    container: av.container.InputContainer,
+    rate: int | None,
+    seconds: float,
+    begin: float,
 ) -> Sound:
     """The first stream's sound from a moment of the container's time on."""
+    stream = _stream_of(path, container)
+    frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
+    found = _gathered(path, frames, begin, seconds)
+    return _resampled(found, rate or (found.rate if found else LIKELY_RATE), seconds)
+
+
+def _stream_of(path: Path, container: av.container.InputContainer) -> AudioStream:
+    """The first stream of sound. Raises `DataError` where there is none that can be decoded."""
+    if not container.streams.audio:
+        raise DataError(f"{printable(path)}: holds no sound")
     stream = container.streams.audio[0]
     _require_decodable(path, stream)
-    frames = _frames_from(container, stream, begin - _SEEK_MARGIN_SECONDS)
-    return _resampled(_gathered(path, frames, begin, seconds), rate, seconds)
+    return stream
 
 
 def _require_decodable(path: Path, stream: AudioStream) -> None:
@@ -141,9 +186,9 @@ def _gathered(
     path: Path, frames: Iterator[av.AudioFrame], begin: float, seconds: float
 ) -> Sound | None:
     """What was recorded in that time, a little before it and after it, at its own rate, each frame in
-    its place; None where there is nothing."""
+    its place, behind the one before where that is as exact as timestamps are; None where there is nothing."""
     found: NDArray[np.float32] | None = None
-    rate = 0
+    rate, behind = 0, -math.inf
     planes = _StereoPlanes()
     for frame in frames:
         if found is None:
@@ -153,9 +198,12 @@ def _gathered(
         if frame.time is None:
             continue
         at = round((frame.time - begin + _CONTEXT_SECONDS) * rate)
+        if abs(at - behind) <= _TIMESTAMP_ROUNDING_SECONDS * rate:
+            at = int(behind)
         if at >= found.shape[1]:
             break
         samples = planes.of(frame, rate)
+        behind = at + samples.shape[1]
         first, last = max(at, 0), min(at + samples.shape[1], found.shape[1])
         if first < last:
             found[:, first:last] = samples[:, first - at : last - at]
@@ -191,6 +239,33 @@ def _resampled(sound: Sound | None, rate: int, seconds: float) -> Sound:
         samples = samples[:, first : first + count]
         result[:, : samples.shape[1]] = samples
     return Sound(result, rate)
+
+
+def stereo_of(samples: NDArray[np.float32], rate: object, name: str) -> Sound:
+    """A sound of any channels [C, S], mono on both sides, more than two mixed down as those of files.
+
+    Args:
+        name: of what it comes from, for errors.
+
+    Raises:
+        DataError: it has a number of channels or a rate that sounds haven't, or samples that are not finite.
+    """
+    channels, count = samples.shape
+    if not isinstance(rate, int) or not 1 <= rate <= HIGHEST_RATE:
+        raise DataError(f"{name}: has {shown(rate)} samples a second, expected 1 to {HIGHEST_RATE}")
+    if not count or not (channels == 1 or channels in _LAYOUTS):
+        raise DataError(
+            f"{name}: has {channels} channels of {count} samples, expected 1 to {max(_LAYOUTS)} channels with a sound"
+        )
+    if not np.isfinite(samples).all():
+        raise DataError(f"{name}: has samples that are not finite")
+    if channels == 1:
+        return Sound(np.repeat(samples, 2, axis=0), rate)
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(samples), format="fltp", layout=_LAYOUTS[channels]
+    )
+    frame.sample_rate = rate
+    return Sound(_StereoPlanes().of(frame, rate), rate)
 
 
 def resample(sound: Sound, rate: int) -> Sound:

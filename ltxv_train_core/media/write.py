@@ -79,6 +79,17 @@ def write_video(
             container.mux(heard.encode())
 
 
+def write_exact_sound(path: Path, sound: Sound) -> None:
+    """Writes a wav that gives back exactly the samples that it was made of, atomically."""
+    require_short(path)
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="wav") as container:
+        stream = container.add_stream("pcm_f32le", rate=sound.rate, layout="stereo")
+        converter = av.AudioResampler(format="flt", layout="stereo", rate=sound.rate)
+        for frame in converter.resample(as_frame(sound)):
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
 def write_exact_video(
     path: Path, frames: Iterable[np.ndarray], fps: float, grey: bool = False
 ) -> None:

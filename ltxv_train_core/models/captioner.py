@@ -7,8 +7,6 @@ Shapes: F frames, H W pixels, n patches of a picture, p patch size, t frames in 
 """
 
 import inspect
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +20,10 @@ from transformers import (
     Qwen2VLImageProcessor,
 )
 
-from ..config.redact import is_path
 from ..errors import ModelError, cut, shown
 from ..events import NeverStop, Progress, Reporter, StopSignal, ignore, raise_if_stopped
-from ..permissions import policy
-from ..storage.paths import as_path
 from .device import default_device
+from .sources.allowed import folder_or_repository
 from .sources.hub_download import TOP, download_folders
 from .sources.library_loading import ONE_AT_A_TIME
 
@@ -69,7 +65,8 @@ class VideoCaptioner:
             NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
             Cancelled: it was stopped; what was downloaded is kept.
         """
-        place = _place(model)
+        told = "expected one with a Qwen2.5-VL (config.json, weights, tokenizer)"
+        place = folder_or_repository(model, "captioning model", told)
         if isinstance(place, str):
             place = download_folders(place, TOP, report, stop)
         raise_if_stopped(stop or NeverStop())
@@ -162,24 +159,3 @@ class VideoCaptioner:
         video = torch.stack(moments, dim=3)
         grid[0, 0] = len(video)
         return video.reshape(-1, pixels.shape[1]), grid
-
-
-def _place(model: str) -> Path | str:
-    """A folder, or the name of a repository.
-
-    Raises:
-        ModelError: it is neither.
-        NotAllowedError: the folder may not be read, or nothing may be downloaded from there.
-    """
-    folder = as_path(model)
-    if is_path(model) or folder.exists():
-        policy().require_read(folder)
-    if folder.is_dir():
-        return folder
-    if folder.exists() or not re.fullmatch(r"\w[\w.\-]*/\w[\w.\-]*", model):
-        raise ModelError(
-            f"captioning model {shown(model)}: no such folder; expected one with a Qwen2.5-VL "
-            '(config.json, weights, tokenizer), or a Hugging Face repository "owner/name"'
-        )
-    policy().require_download(model)
-    return model

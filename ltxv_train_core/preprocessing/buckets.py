@@ -112,12 +112,33 @@ def choose_bucket(
     raise problems[-1]
 
 
+def choose_length(
+    sets: tuple[BucketSet, ...], media: MediaInfo, grid: Grid, fps: float | None = None
+) -> VideoSize:
+    """The size that stands for a sound alone: of the buckets' lengths the longest that it fills, and the smallest
+    picture that there is, which says nothing.
+
+    Raises:
+        NoBucketError: it is too short for all of them.
+    """
+    lengths = {size.frames for buckets in sets for size in buckets.sizes} - {1}
+    filled = [length for length in lengths if length <= media.frames_at(fps)]
+    if not filled:
+        rate = fps or media.fps
+        needed = f"at least {min(lengths) / rate:.2f}" if lengths else "more than one frame's"
+        raise NoBucketError(
+            f"too short: a sound of {media.frames / media.fps:.2f} seconds, and the shortest bucket needs {needed} "
+            f"seconds ({rate:g} frames per second); use a longer sound or add a bucket with fewer frames"
+        )
+    return VideoSize(grid.spatial, grid.spatial, max(filled))
+
+
 def filled_size(
     bucket: VideoSize, media: Sequence[MediaInfo], grid: Grid, fps: float | None = None
 ) -> VideoSize | None:
     """A bucket, as much smaller as needed for all files to fill it; None where the grid has no such size."""
-    width = min([bucket.width, *(m.width for m in media)]) // grid.spatial
-    height = min([bucket.height, *(m.height for m in media)]) // grid.spatial
+    width = min([bucket.width, *(m.width for m in media if not m.is_sound)]) // grid.spatial
+    height = min([bucket.height, *(m.height for m in media if not m.is_sound)]) // grid.spatial
     frames = (min([bucket.frames, *(m.frames_at(fps) for m in media)]) - 1) // grid.temporal
     if not width or not height or (not frames and not all(m.is_image for m in media)):
         return None

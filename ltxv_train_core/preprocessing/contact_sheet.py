@@ -57,19 +57,35 @@ def write_sheet(
     """
     rows, labels, sounds = [], [], []
     for clip in on_sheet(planned):
-        item, video = clip.example, clip.video
-        strip = strips.get(video)
-        if strip is None:
-            try:
-                size, selection = _few(video.size), video.selection
-                strip = strip_of(read_frames(video.media, size, selection, video.like, megapixels))
-            except DataError:
-                continue
+        item, heard = clip.example, _heard(clip, megapixels)
+        try:
+            strip = _seen(clip, strips, megapixels)
+        except DataError:
+            continue
         rows.append([strip])
-        sounds.append([_heard(clip, megapixels)])
+        sounds.append([heard])
         caption = " ".join(item.caption.text.split())[:LONGEST_CAPTION]
-        labels.append(f"{item.name}  {item.size}  {item.fps:g} fps  {caption}")
+        labels.append(f"{item.name}  {_length(clip)}  {caption}")
     _save(contact_sheet(rows, labels, SHEET_FRAMES, sounds), root / SHEET_NAME)
+
+
+def _seen(clip: PlannedExample, strips: Strips, megapixels: float) -> np.ndarray:
+    """A strip of a clip's frames; of a sound alone a line, below which the sound is drawn."""
+    video = clip.video
+    if video is None:
+        return np.zeros((1, 1, SHEET_FRAMES * LARGEST_THUMBNAIL_PX, 3), np.uint8)
+    if video in strips:
+        return strips[video]
+    size, selection = _few(video.size), video.selection
+    return strip_of(read_frames(video.media, size, selection, video.like, megapixels))
+
+
+def _length(clip: PlannedExample) -> str:
+    """The size of a clip in words, of a sound alone its seconds."""
+    item = clip.example
+    if clip.video is None:
+        return f"{VideoSize.parse(item.size).frames / item.fps:.2f} s of sound"
+    return f"{item.size}  {item.fps:g} fps"
 
 
 def _heard(clip: PlannedExample, megapixels: float) -> Sound | None:
@@ -96,10 +112,11 @@ def verify(
     Returns:
         (name, peak signal-to-noise ratio in dB) of each.
     """
-    chosen = spread(planned, count)
+    chosen = spread([clip for clip in planned if clip.video], count)
     rows, results = [], []
     for clip in log.each("verify", chosen, len(chosen), lambda clip: clip.example.name):
         video = clip.video
+        assert video is not None
         try:
             original = read_frames(video.media, video.size, video.selection, video.like, megapixels)
         except DataError:

@@ -69,7 +69,7 @@ class MediaEncoding:
         Raises:
             ModelError: the device's memory is too small.
         """
-        self._on_sheet = {p.video for p in on_sheet(planned)}
+        self._on_sheet = {p.video for p in on_sheet(planned) if p.video}
         family, settings = encoders.family, self._settings
         missing = self._missing(planned, family)
         for stream in family.streams:
@@ -81,7 +81,7 @@ class MediaEncoding:
             self._convert("read masks", masks, MASK, read, 1)
         for stream in family.streams:
             tasks = {role: missing.get((stream, role), []) for role in (LATENTS, REFERENCE)}
-            verified = settings.verify_clips if stream == VIDEO else 0
+            verified = settings.verify_clips if stream == VIDEO and any(tasks.values()) else 0
             if not verified and not any(tasks.values()):
                 continue
             rate = family.streams[stream].sound_rate

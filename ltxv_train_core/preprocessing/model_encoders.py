@@ -10,6 +10,7 @@ import torch
 from ..config import PreprocessSettings
 from ..errors import ConfigurationError, ModelError, cut
 from ..events import Reporter, StopSignal, ignore
+from ..families.model import lacks_decoder
 from ..families.names import AUDIO_VAE, TEXT_ENCODER
 from ..families.open import Model, open_model
 from ..models.device import default_device
@@ -130,6 +131,8 @@ def _encoder_of(model: Model, name: str, settings: PreprocessSettings) -> Encode
 def _vae_of(model: Model, name: str, settings: PreprocessSettings) -> EncoderSource[VideoEncoder]:
     device = default_device()
     dtype = _dtype(settings.vae_dtype, device, vae_dtype)
+    if settings.verify_clips and (problem := lacks_decoder(model.part(name))):
+        raise ConfigurationError([f"verify_clips {settings.verify_clips}: {problem}"])
 
     def load() -> VideoEncoder:
         vae = model.load_vae(dtype, name)

@@ -24,7 +24,7 @@ from ..manifests.time_ranges import TimeRanges
 from ..media.info import HDR, MediaInfo, Selection
 from ..models.text_bounds import require_few_characters
 from ..storage.atomic import sha256_json
-from .buckets import choose_bucket, read_buckets
+from .buckets import choose_bucket, choose_length, read_buckets
 from .encoders import Encoders
 from .probe_cache import FactsMemory, FileFacts
 
@@ -81,6 +81,8 @@ class EncodeTask:
     def description(self) -> dict[str, str]:
         """How it was made, for the metadata of the file."""
         info, chosen = self.info, self.selection
+        if info.is_sound:
+            return {"seconds": repr(self.size.frames / self.fps), "from": repr(self.start_seconds)}
         return {
             "size": str(self.size),
             "fps": repr(self.fps),
@@ -103,9 +105,9 @@ class PlannedExample:
     is_silent: bool = False
 
     @property
-    def video(self) -> EncodeTask:
-        """The latents of its video."""
-        return next(t for t in self.tasks if (t.stream, t.role) == (VIDEO, LATENTS))
+    def video(self) -> EncodeTask | None:
+        """The latents of its video; None of a sound alone."""
+        return next((t for t in self.tasks if (t.stream, t.role) == (VIDEO, LATENTS)), None)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ class Planner:
         """
         facts = self._facts.of
         video = _File(clip.media, facts(clip.media))
+        if video.info.is_sound:
+            return self._plan_sound(clip, video)
         reference = _File(clip.reference, facts(clip.reference)) if clip.reference else None
         mask = _File(clip.mask, facts(clip.mask)) if clip.mask else None
         if mask:
@@ -185,13 +189,36 @@ class Planner:
             allow_upscaling=self._settings.allow_upscaling,
         )
         frames = min(info.frames_at(self._settings.target_fps) for info in infos)
-        captions = self._captions(clip)
-        sounds, is_silent = self._sounds(clip, video)
         files = {LATENTS: video, REFERENCE: reference, MASK: mask}
+        return self._plan_windows(
+            clip, {r: file for r, file in files.items() if file}, size, frames
+        )
+
+    def _plan_sound(self, clip: Clip, sound: "_File") -> list[PlannedExample]:
+        """A clip that is a sound alone."""
+        if not any(each.sound_rate is not None for each in self._streams.values()):
+            raise DataError(f"is a sound alone, and {self._encoders.family.name} makes none")
+        if not self._settings.with_sound:
+            raise DataError("is a sound alone, and with_sound is off")
+        if clip.reference or clip.mask:
+            raise DataError(
+                "is a sound alone, and has the reference or the mask of a video: name those of its sound in the "
+                "columns reference_audio and audio_mask"
+            )
+        fps = self._settings.target_fps
+        size = choose_length(self._buckets, sound.info, self._encoders.family.grid, fps)
+        return self._plan_windows(clip, {LATENTS: sound}, size, sound.info.frames_at(fps))
+
+    def _plan_windows(
+        self, clip: Clip, files: Mapping[str, "_File"], size: VideoSize, frames: int
+    ) -> list[PlannedExample]:
+        captions = self._captions(clip)
+        video = files[LATENTS]
+        sounds, is_silent = self._sounds(clip, video)
         return [
             self._plan_window(
                 clip.name if number == 1 else f"{clip.name}{WINDOW_MARK}{number}",
-                {role: file for role, file in files.items() if file},
+                files,
                 captions,
                 size,
                 self._selection(video, start),
@@ -214,7 +241,7 @@ class Planner:
         tasks = [
             self._task(name, stream, role, files, size, selection)
             for stream, its_format in self._streams.items()
-            if its_format.sound_rate is None
+            if its_format.sound_rate is None and not files[LATENTS].info.is_sound
             for role in files
             if role == LATENTS or role in its_format.roles
         ]
@@ -262,7 +289,9 @@ class Planner:
             raise DataError(clip.audio_problem)
         if clip.audio is not None:
             return _Sound(clip.audio, self._facts.digest(clip.audio), is_apart=True), False
-        own = _Sound(clip.media, video.facts.sha256)
+        own = _Sound(clip.media, video.facts.sha256, is_apart=video.info.is_sound)
+        if video.info.is_sound:
+            return own, False
         if self._facts.has_sound(clip.media):
             return own, False
         if self._settings.missing_sound == "skip":

@@ -363,7 +363,7 @@ class _Pass:
             ),
             silent=sum(p.is_silent for p in planned),
             missing_sound=settings.missing_sound,
-            stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned),
+            stills=sum(p.video.size.frames == 1 < p.video.info.frames for p in planned if p.video),
             skipped=tuple(self.log.skipped),
             seconds=time.monotonic() - self.started,
             dataset=summarize(index, self.cache),

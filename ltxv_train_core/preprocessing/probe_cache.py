@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..media.animated import is_still
-from ..media.formats import is_image
+from ..media.formats import is_image, is_sound
 from ..media.info import TRAITS, MediaInfo, is_plausible
 from ..media.readable import DEFAULT_MEGAPIXELS, readable
 from ..storage.atomic import sha256_file, write_json
@@ -93,14 +93,18 @@ class FactsMemory:
                 known = self._with_traits(media, known)
             facts = _facts(known)
             pixels = facts.info.width * facts.info.height
-            is_of_its_kind = facts.info.suffix_is_of_an_image == is_image(media)
+            is_of_its_kind = (facts.info.suffix_is_of_an_image, facts.info.is_sound) == (
+                is_image(media),
+                is_sound(media),
+            )
             if is_of_its_kind and pixels <= self._megapixels * 1e6:
                 self._asked[name] = known
                 return facts
+        from ..media.sound import probe_sound
         from ..media.video import probe
 
         read_ns = time.time_ns()
-        info = probe(media, self._megapixels)
+        info = probe_sound(media) if is_sound(media) else probe(media, self._megapixels)
         with readable(media):
             facts = FileFacts(sha256_file(media, self._between), info)
         entry = {"stamp": stamp, "sha256": facts.sha256, "info": _described(facts.info)}
@@ -236,8 +240,10 @@ def _is_entry(entry: Any) -> bool:
         return False
     if type(info["is_image"]) is not bool or not _are_traits(info.get("traits", [])):
         return False
-    if not all(_is_count(info[name]) and info[name] for name in ("width", "height", "frames")):
+    if not all(map(_is_count, (info["width"], info["height"], info["frames"]))):
         return False
+    if not info["frames"] or (info["width"] == 0) != (info["height"] == 0):
+        return False  # a sound alone has neither
     return type(info["fps"]) in (int, float) and is_plausible(info["frames"], info["fps"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..datasets.dataset import TrainingDataset
 from ..datasets.held_out import source_of
 from ..families.family import Family
+from ..families.names import VIDEO
 from ..geometry import VideoSize
 from ..training.memory_fit import largest_sample
 
@@ -34,7 +35,8 @@ class Clips:
     @classmethod
     def of(cls, dataset: TrainingDataset) -> "Clips":
         """Those of a data set, opened as it will be trained on."""
-        (size, fps), _ = Counter((item.size, item.fps) for item in dataset.items).most_common(1)[0]
+        items = [item for item in dataset.items if VIDEO in item.streams] or dataset.items
+        (size, fps), _ = Counter((item.size, item.fps) for item in items).most_common(1)[0]
         return cls(
             count=len(dataset),
             size=VideoSize.parse(size),

@@ -17,6 +17,14 @@ SectionT = TypeVar("SectionT", bound=Section)
 LEAST_SPARE_BYTES = 3 * 2**29
 
 
+def usable_bytes(card_bytes: int) -> int:
+    """How much of a card's memory an estimate may take.
+
+    The rest is for what it leaves out: the driver, attention's and the allocator's working memory.
+    """
+    return max(0, card_bytes - max(card_bytes // 10, LEAST_SPARE_BYTES))
+
+
 @dataclass(frozen=True)
 class RecipeRequest:
     """What a recipe is asked for.
@@ -53,11 +61,8 @@ class RecipeRequest:
 
     @property
     def usable_bytes(self) -> int:
-        """How much of the card's memory an estimate may take.
-
-        The rest is for what it leaves out: the driver, attention's and the allocator's working memory.
-        """
-        return max(0, self.card_bytes - max(self.card_bytes // 10, LEAST_SPARE_BYTES))
+        """How much of the card's memory an estimate may take."""
+        return usable_bytes(self.card_bytes)
 
     def __post_init__(self) -> None:
         """Raises `ConfigurationError` for a goal, an effort or a card that there is not."""

@@ -9,8 +9,13 @@ from ..storage.atomic import sha256_file, sha256_json
 
 DRAWN_BY_STEP = 1
 """The recipe of runs whose noise was drawn by step and process."""
-RECIPE = 2
-"""Raised when the same configuration gives another result than before. Noise is drawn by sample."""
+SOUNDS_LIKE_VIDEOS = 2
+"""The recipe of runs whose sounds kept clean what is given of videos: a first frame, a beginning, an end."""
+RECIPE = 3
+"""Raised when the same configuration gives another result than before. Noise is drawn by sample; a sound has
+conditions of its own, as in ltx-trainer, and ComfyUI's first frame says nothing of it."""
+_NAMED = 2
+"""The last recipe that gives runs another name: what came later changes few of them."""
 
 # 48 bits: two of a million runs meet with a chance of one in 500.
 _LETTERS = 12
@@ -123,7 +128,7 @@ def _digest(
         if not one_size or by_batch:  # dropout and conditions are drawn for a whole batch then
             spread.append(f"{config.optimization.batch_size} in a batch")
     values = {section: options for section, options in values.items() if options != {}}
-    parts = [recipe, values, data, model, *spread]
+    parts = [min(recipe, _NAMED), values, data, model, *spread]
     parts += [f"from {start}"] if start is not None else []
     return sha256_json(parts)[:_LETTERS]
 

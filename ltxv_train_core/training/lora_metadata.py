@@ -80,4 +80,5 @@ def _description(config: TrainingConfig, base: str, dataset: TrainingDataset) ->
 
 def _usual_size(dataset: TrainingDataset) -> VideoSize:
     """The size that most clips have."""
-    return VideoSize.parse(Counter(dataset.groups).most_common(1)[0][0])
+    sizes = [item.size for item in dataset.items if VIDEO in item.streams] or dataset.groups
+    return VideoSize.parse(Counter(sizes).most_common(1)[0][0])

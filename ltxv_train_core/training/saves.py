@@ -8,9 +8,10 @@ from typing import Literal
 
 from ..errors import Cancelled
 from ..events import CheckpointWritten, Notice, Progress, Reporter
+from ..families.names import AUDIO
 from ..models.device import free_memory
 from ..runs import RunFolder, RunWriter
-from ..runs.fingerprint import DRAWN_BY_STEP
+from ..runs.fingerprint import DRAWN_BY_STEP, SOUNDS_LIKE_VIDEOS
 from ..storage.atomic import sync_file
 from . import checkpoint
 from .background_write import BackgroundWrite, copied
@@ -29,6 +30,11 @@ SAVE_PHASE = "save"
 _OTHER_DRAWS = (
     "an earlier version began run {} and drew its noise by step. From step {} on noise is drawn by "
     "sample: the LoRA is as good, but not the one that the earlier version would have made"
+)
+
+_OTHER_SOUNDS = (
+    "an earlier version began run {} and, with a first frame, prefix or suffix of the video, kept that of the sound clean "
+    "too. From step {} on sounds have conditions of their own (audio_prefix_conditioning_p, audio_suffix_conditioning_p)"
 )
 
 
@@ -185,8 +191,14 @@ class RunSaves:
     def _tell_draws(self, begun: RunFolder) -> None:
         """Says so where steps from here on see other noise than the version would have drawn that began."""
         state = begun.written_state()
-        if state is not None and state.recipe == DRAWN_BY_STEP:
+        if state is None:
+            return
+        if state.recipe == DRAWN_BY_STEP:
             self.report(Notice(_OTHER_DRAWS.format(begun.name, self.runner.step), lasting=True))
+        conditioning = self.runner.config.conditioning
+        has_sound = AUDIO in self.runner.denoiser.streams and conditioning.learns(AUDIO)
+        if state.recipe <= SOUNDS_LIKE_VIDEOS and has_sound and conditioning.gives_parts_of_videos:
+            self.report(Notice(_OTHER_SOUNDS.format(begun.name, self.runner.step), lasting=True))
 
     def _save_checkpoint(self, then: Callable[[], None]) -> None:
         """Writes the state of this step, and calls `then`."""

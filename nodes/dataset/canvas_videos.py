@@ -12,9 +12,15 @@ from comfy_api.latest import io
 from ...ltxv_train_core.config import PreprocessSettings, options
 from ...ltxv_train_core.errors import DataError
 from ...ltxv_train_core.manifests.captions import split_captions
-from ...ltxv_train_core.manifests.clip_files import Footage, read_footage, write_dataset
+from ...ltxv_train_core.manifests.clip_files import (
+    Footage,
+    read_footage,
+    silence,
+    write_dataset,
+)
 from ...ltxv_train_core.manifests.manifest import Columns, read_manifest
 from ...ltxv_train_core.manifests.references import add_references
+from ..comfy.audio import Audio, audio_from_sound, sound_of_video, sounds_from_audio
 from ..comfy.folders import input_path
 from ..comfy.images import frames_from_image, image_from_frames
 from ..comfy.schema import search_aliases
@@ -50,7 +56,7 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
             node_id="LTXVTrainDatasetFromVideos",
             display_name="Write LTXV Dataset From Videos",
             category=CATEGORY,
-            description="Saves videos from the canvas, with captions, as a data set to train on. "
+            description="Saves videos and sounds from the canvas, with captions, as a data set to train on. "
             "The files are lossless; existing ones are not written again.",
             **search_aliases("dataset", "save clips"),
             is_input_list=True,
@@ -94,6 +100,12 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
                     tooltip="Data set whose clips come before these, for example from another "
                     "node of this kind. Empty: none.",
                 ),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="A sound for each clip, videos first, in place of the sound that videos have. "
+                    "Without videos and images each sound is a clip of its own.",
+                ),
             ],
             outputs=[dataset_output("The metadata file, for Preprocess LTXV Dataset.")],
             hidden=[io.Hidden.unique_id],
@@ -108,21 +120,31 @@ class LTXVTrainDatasetFromVideos(WritesDataset):
         add_to: list[str],
         videos: "list[VideoInput] | None" = None,
         images: list[torch.Tensor] | None = None,
+        audio: list[Audio] | None = None,
     ) -> io.NodeOutput:
         videos, images = videos or [], images or []
-        total = len(videos) + len(images)
+        sounds = [sound for each in audio or [] for sound in sounds_from_audio(each)]
+        total = len(videos) + len(images) or len(sounds)
         if not total:
-            raise DataError("no clip is connected: connect videos, images, or both")
+            raise DataError("no clip is connected: connect videos, images or audio")
+        own = _for_each(sounds, total, "sounds", "clips") if sounds else [None] * total
         texts = _captions_for(captions, total)
         rates = _for_each(fps, len(images), "fps", "images")
         before = input_path(add_to[0]) if add_to[0].strip() else None
 
         def clips() -> Iterator[Footage]:
-            for video, text in zip(videos, texts, strict=False):
+            for video, text, sound in zip(videos, texts, own, strict=False):
                 parts = video.get_components()
-                yield Footage("", frames_from_image(parts.images), float(parts.frame_rate), text)
-            for image, rate, text in zip(images, rates, texts[len(videos) :], strict=True):
-                yield Footage("", frames_from_image(image), float(rate), text)
+                frames, rate = frames_from_image(parts.images), float(parts.frame_rate)
+                if sound is None and len(frames) > 1:
+                    sound = sound_of_video(video, getattr(parts, "audio", None), len(frames) / rate)
+                yield Footage("", frames, rate, text, sound)
+            others = zip(texts[len(videos) :], own[len(videos) :], strict=True)
+            if not videos and not images:
+                yield from (Footage("", None, 1.0, text, sound) for text, sound in others)
+                return
+            for image, rate, (text, sound) in zip(images, rates, others, strict=True):
+                yield Footage("", frames_from_image(image), float(rate), text, sound)
 
         metadata = run_job(
             lambda report, stop: write_dataset(
@@ -144,7 +166,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
             display_name="Load LTXV Dataset Videos",
             category=CATEGORY,
             description="Loads all clips of a data set, so that any graph can run on each of "
-            "them: edges, depth, poses. Write LTXV Dataset With References writes "
+            "them: edges, depth, poses, other voices. Write LTXV Dataset With References writes "
             "the results as references of the same clips.",
             **search_aliases("dataset", "load clips"),
             inputs=[
@@ -164,7 +186,7 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                 io.Image.Output(
                     display_name="images",
                     is_output_list=True,
-                    tooltip="One batch of frames for each clip, at its own size.",
+                    tooltip="One batch of frames for each clip, at its own size; of a sound alone a picture of it.",
                 ),
                 io.String.Output(
                     display_name="names",
@@ -182,6 +204,12 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
                     tooltip="Frames per second of each clip.",
                 ),
                 dataset_output("The data set again, for Write LTXV Dataset With References."),
+                io.Audio.Output(
+                    display_name="audio",
+                    is_output_list=True,
+                    tooltip="The sound of each clip, as long as its frames, at its own rate; silence where it "
+                    "has none.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -215,11 +243,12 @@ class LTXVTrainDatasetVideos(io.ComfyNode):
             NodeProgress(cls.hidden.unique_id),
         )
         return io.NodeOutput(
-            [image_from_frames(clip.frames) for clip in footage],
+            [image_from_frames(clip.shown) for clip in footage],
             [clip.name for clip in footage],
             ["\n---\n".join(clip.captions) for clip in footage],
             [clip.fps for clip in footage],
             str(source),
+            [audio_from_sound(clip.sound or silence(clip.seconds)) for clip in footage],
         )
 
 
@@ -241,6 +270,7 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
             inputs=[
                 io.Image.Input(
                     "references",
+                    optional=True,
                     tooltip="The processed batches, one for each clip, in the order of the names.",
                 ),
                 io.String.Input(
@@ -260,6 +290,12 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
                     "a data set can have several kinds.",
                 ),
                 *map(widget, _COLUMNS),
+                io.Audio.Input(
+                    "reference_audio",
+                    optional=True,
+                    tooltip="For a model with sound: the sounds that the clips' sounds follow, one for each clip, in "
+                    "the order of the names.",
+                ),
             ],
             outputs=[
                 dataset_output("Metadata with clips and references, for Preprocess LTXV Dataset.")
@@ -270,27 +306,34 @@ class LTXVTrainDatasetWithReferences(WritesDataset):
     @classmethod
     def execute(
         cls,
-        references: list[torch.Tensor],
         dataset_path: list[str],
         names: list[str],
         kind: list[str],
         caption_column: list[str],
         video_column: list[str],
+        references: list[torch.Tensor] | None = None,
+        reference_audio: list[Audio] | None = None,
     ) -> io.NodeOutput:
+        sounds = [sound for each in reference_audio or [] for sound in sounds_from_audio(each)]
+        if not references and not sounds:
+            raise DataError(
+                "no reference is connected: connect references, reference_audio or both"
+            )
         metadata = run_job(
             lambda report, stop: add_references(
                 input_path(dataset_path[0]),
                 names,
-                map(frames_from_image, references),
+                map(frames_from_image, references) if references else None,
                 kind[0].strip(),
                 _columns(caption_column[0], video_column[0]),
                 report,
                 stop,
+                sounds or None,
             ),
             NodeProgress(cls.hidden.unique_id),
         )
         written.add(metadata)
-        text = f"{len(references)} references: {metadata}"
+        text = f"{len(names)} references: {metadata}"
         return io.NodeOutput(str(metadata), ui={"text": [text]})
 
 

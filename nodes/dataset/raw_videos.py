@@ -1,4 +1,4 @@
-"""Nodes that make a data set of raw videos: splitting into scenes, and captioning."""
+"""Nodes that make a data set of raw videos: splitting into scenes, captioning, and writing down what is said."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,7 +6,14 @@ from pathlib import Path
 
 from comfy_api.latest import io
 
-from ...ltxv_train_core.config import CaptionSettings, Section, SplitSettings, from_widgets, options
+from ...ltxv_train_core.config import (
+    CaptionSettings,
+    Section,
+    SplitSettings,
+    TranscribeSettings,
+    from_widgets,
+    options,
+)
 from ...ltxv_train_core.errors import LTXVTrainError
 from ..comfy.folders import input_path
 from ..comfy.schema import search_aliases
@@ -111,6 +118,49 @@ class LTXVTrainDatasetCaption(io.ComfyNode):
         return _shown(progress, summary.metadata, lines, summary.skipped)
 
 
+class LTXVTrainDatasetTranscribe(io.ComfyNode):
+    """Writes down what is said in the clips of a data set."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LTXVTrainDatasetTranscribe",
+            display_name="Transcribe LTXV Dataset",
+            category=CATEGORY,
+            description="Writes down what is said in every clip, so that a model with sound learns which voice "
+            "says which words. Whisper (faster-whisper, installed apart) fills the column speech; texts "
+            "that are there stay, and you can edit all of them in the metadata file.",
+            **search_aliases("speech", "whisper", "voice", "transcription", "dataset"),
+            is_output_node=True,
+            inputs=_inputs(TranscribeSettings, "dataset_path"),
+            outputs=[dataset_output("The metadata file with texts, for Preprocess LTXV Dataset.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: object) -> str:
+        """New clips are seen where the path is written on the node itself, and so are texts that were edited in the
+        metadata."""
+        return _state(TranscribeSettings, values, "dataset_path")
+
+    @classmethod
+    def widget_problems(cls, written: Mapping[str, object]) -> list[WidgetProblem]:
+        """What is wrong with the options, and a data set that can't be read."""
+        return option_problems(TranscribeSettings, written, names={"source": "dataset_path"}) or (
+            source_problems(written, require_captions=False)
+        )
+
+    @classmethod
+    def execute(cls, dataset_path: str, **values: object) -> io.NodeOutput:
+        from ...ltxv_train_core.manifests.transcribing import transcribe
+
+        settings = from_widgets(TranscribeSettings, _located(values, dataset_path))
+        progress = NodeProgress(cls.hidden.unique_id)
+        unload_models()
+        summary = run_job(lambda report, stop: transcribe(settings, report, stop), progress)
+        return _shown(progress, summary.metadata, [summary.text], summary.skipped)
+
+
 def _inputs(section: type[Section], source: str) -> list[io.Input]:
     """A widget for each option; the source is called as other nodes call it."""
     first, *others = options(section)
@@ -118,7 +168,9 @@ def _inputs(section: type[Section], source: str) -> list[io.Input]:
 
 
 def _state(
-    section: type[CaptionSettings] | type[SplitSettings], values: dict[str, object], source: str
+    section: type[CaptionSettings] | type[SplitSettings] | type[TranscribeSettings],
+    values: dict[str, object],
+    source: str,
 ) -> str:
     """The state of what the node reads and of the metadata that it has written."""
     if None in values.values():

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import web
 
 from ...ltxv_train_core.errors import LTXVTrainError
+from ...ltxv_train_core.permissions import NotAllowedError
 from ...ltxv_train_core.runs import Label, RunFolder, RunNotFoundError
 from ..comfy.folders import publish
 from . import permission_routes, run_views
@@ -319,7 +320,7 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
         logger.error("%s: %s", work.__name__, error)
         return _failed(500, error)
     except LTXVTrainError as error:
-        return _failed(409, error)
+        return _failed(409, _without_node(error))
     if isinstance(value, web.Response):
         return value
     if isinstance(value, Path):
@@ -327,6 +328,16 @@ async def _answer(work: Callable[..., Any], *arguments: Any) -> web.StreamRespon
     if not isinstance(value, bytes):
         value = _json({"ok": True} if value is None else value)
     return web.Response(body=value, content_type="application/json", charset="utf-8")
+
+
+def _without_node(error: LTXVTrainError) -> LTXVTrainError:
+    """The same for who presses a button of the panel: there is no node that asks there."""
+    if not isinstance(error, NotAllowedError) or error.ask.kind != "folders":
+        return error
+    return LTXVTrainError(
+        f"the run has files in {error.ask.value}, which was not allowed on this machine: run `python -m "
+        f'ltxv_train_core allow --folder "{error.ask.value}"`, or press *Allow this folder* at a node of its graph'
+    )
 
 
 def _failed(status: int, error: Exception) -> web.Response:

@@ -31,6 +31,7 @@ NOT_DONE = {
     "gpu-check": ELSEWHERE,
     "allow": THEIRS,
     "my-videos": THEIRS,
+    "my-voice": THEIRS,
     "my-lora.yaml": THEIRS,
     "inspect FILE": THEIRS,
     "convert": THEIRS,

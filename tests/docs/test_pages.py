@@ -67,7 +67,13 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 @pytest.mark.parametrize(
-    "tool", ["write_pages", "write_curves", pytest.param("write_cards", marks=pytest.mark.long)]
+    "tool",
+    [
+        "write_pages",
+        "write_curves",
+        pytest.param("write_cards", marks=pytest.mark.long),
+        pytest.param("write_memory", marks=pytest.mark.long),
+    ],
 )
 def test_what_tools_write_is_up_to_date(tool: str) -> None:
     command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--check"]

@@ -30,6 +30,7 @@ BUILDERS = {
 OTHERS = {
     "LTXVTrainSplitScenes",
     "LTXVTrainDatasetCaption",
+    "LTXVTrainDatasetTranscribe",
     "LTXVTrainDatasetFromVideos",
     "LTXVTrainDatasetVideos",
     "LTXVTrainDatasetWithReferences",
@@ -38,6 +39,7 @@ OTHERS = {
     "LTXVTrainDatasetPreprocess",
     "LTXVTrainDatasetSize",
     "LTXVTrainAddDataset",
+    "LTXVTrainDatasetExport",
     "LTXVTrainRecipe",
     "LTXVTrainBenchmark",
     "LTXVTrainSweep",
@@ -102,6 +104,7 @@ VERBS = {
     "Split",
     "Sweep",
     "Train",
+    "Transcribe",
     "Wait",
     "Write",
 }

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -48,5 +49,34 @@ def test_a_run_is_listened_to(host: Host) -> None:
         assert found["before"] > 2 * found["distance"]
         assert ask(host, url).json == {"voice": found}
         assert ask(host, f"{url}/picture").content.startswith(b"\x89PNG")
+    finally:
+        shutil.rmtree(run.folder)
+
+
+def test_a_folder_that_is_not_allowed_is_said_without_a_node(host: Host, tmp_path: Path) -> None:
+    clips = generate("beep", tmp_path / "heard", clips=2)
+    root = preprocess(PreprocessSettings(clips.metadata, MINIATURE, "96x96x17")).root
+    run = RunFolder(host.base / "output" / "ltxv_train" / "heard-9876")
+    with RunWriter(run) as writer:
+        writer.begin(RunState.new(steps=8))
+        writer.move("running")
+        writer.move("finished", step=8)
+    sections = {
+        "model": {"model_source": MINIATURE},
+        "data": {"preprocessed_data_root": str(root)},
+        "validation": {"prompts": ["a"], "video_dims": [96, 96, 17], "frame_rate": FPS},
+    }
+    yaml_file.save(build(TrainingConfig, sections), run.config_file)
+    run.samples(8).mkdir(parents=True)
+    (run.samples(8) / "sheet.png").write_bytes(b"")
+    sound = Sound(np.zeros((2, 16000), np.float32), 16_000)
+    write_video(run.samples(8) / "000.mp4", np.zeros((17, 32, 32, 3), np.uint8), FPS, sound=sound)
+    try:
+        answer = post(host, f"/ltxv_train/runs/{quote(run.name)}/voice")
+        assert answer.status == 409
+        told = answer.json["error"]
+        assert told.startswith("the run has files in ")
+        assert f'allow --folder "{root}' in told
+        assert "this graph" not in told
     finally:
         shutil.rmtree(run.folder)

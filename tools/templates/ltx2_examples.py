@@ -131,7 +131,7 @@ EXAMPLES = {
     ),
     "LTX-2.3 voice": Example(
         note="## A voice, from sounds alone\n\nThe sound of your videos is learned, their pictures aren't looked at "
-        "(*modalities*: audio). Captions say who speaks, how, and what. Afterwards *LTXV runs*, tab **Voice**, "
+        "(*modalities*: audio); a folder of sound files does as well. Captions say who speaks, how, and what. Afterwards *LTXV runs*, tab **Voice**, "
         "**Listen**: was it learned?",
         layers="audio",
         conditioning={"modalities": "audio", "first_frame_conditioning_p": 0.0},

@@ -173,6 +173,17 @@ class ConditioningConfig(Section):
         """The stream that stays clean as a whole, and is not learned."""
         return {"audio_to_video": _AUDIO, "video_to_audio": _VIDEO}.get(self.modalities)
 
+    def learns(self, stream: str) -> bool:
+        """Whether a stream is learned of clips that have it."""
+        seen = self.seen_streams
+        return (seen is None or stream in seen) and stream != self.given_stream
+
+    @property
+    def gives_parts_of_videos(self) -> bool:
+        """Whether some samples keep a first frame, a beginning or an end of their video clean."""
+        chances = (self.first_frame_conditioning_p, self.prefix_conditioning_p)
+        return any(chance > 0 for chance in (*chances, self.suffix_conditioning_p))
+
     def whole_clip_problems(self, longest: int, where: str) -> list[str]:
         """Beginnings and ends that would leave nothing of any clip to be learned, a line each.
 

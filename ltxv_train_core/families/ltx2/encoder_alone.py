@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...errors import ModelError, shown
-from ...storage.safetensors_header import Header
+from ...errors import ModelError
 from ..ltxv.vae import LTXVideoVae
 
 if TYPE_CHECKING:
@@ -16,12 +15,9 @@ if TYPE_CHECKING:
 class EncoderAlone(LTXVideoVae):
     """Of a file whose decoder is LTX-2.5's diffusion decoder."""
 
-    def __init__(self, vae: "AutoencoderKLLTX2Video", header: Header):
+    def __init__(self, vae: "AutoencoderKLLTX2Video", problem: str):
         super().__init__(vae)
-        self._file = header.path
+        self._problem = problem
 
     def decode(self, latents: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        raise ModelError(
-            f"vae_source {shown(str(self._file))}: its decoder is LTX-2.5's diffusion decoder, which isn't read; "
-            "to decode, choose the VAE file with the convolutional decoder, which has the same latents"
-        )
+        raise ModelError(self._problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelError, cut
+from ...errors import ModelError, cut, shown
 from ...models.sources.tensor_match import require_match
 from ...storage.safetensors_header import Header, content_of
 from ..ltxv.detect import VAE, Contents, vae_in_file
@@ -63,7 +63,12 @@ class VideoVaeFile:
             raise ModelError(
                 f"{option} {str(header.path)!r}: is a VAE of {family}, and the model is one of {NAME}"
             )
-        self.has_decoder = f"{prefix}{DIFFUSION_DECODER}" not in header.tensors
+        self.decoder_problem: str | None = None
+        if f"{prefix}{DIFFUSION_DECODER}" in header.tensors:
+            self.decoder_problem = (
+                f"{shown(str(header.path))}: its decoder is LTX-2.5's diffusion decoder, which isn't read; "
+                "to decode, choose as vae_source the VAE file with the convolutional decoder, which has the same latents"
+            )
         try:
             self.config = vae_config(header.config.get("vae", {}))
         except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
@@ -93,7 +98,8 @@ class VideoVaeFile:
 
         vae, names = self._built()
         fill(vae, self.header, names, dtype, keep=lambda name: name.startswith("latents_"))
-        return LTXVideoVae(vae) if self.has_decoder else EncoderAlone(vae, self.header)
+        problem = self.decoder_problem
+        return EncoderAlone(vae, problem) if problem else LTXVideoVae(vae)
 
     def _built(self) -> tuple[AutoencoderKLLTX2Video, dict[str, str]]:
         """The module without weights, and the file's names of its tensors."""
@@ -104,7 +110,7 @@ class VideoVaeFile:
         vae = on_meta(lambda: new_vae(self.config))
         own = comfy_vae_names(vae.state_dict(), self.config)
         unused = {self.prefix + name for name in VAE_STATISTICS_UNUSED}
-        if not self.has_decoder:
+        if self.decoder_problem:
             vae.decoder = torch.nn.Identity()
             own = {name: theirs for name, theirs in own.items() if not name.startswith("decoder.")}
             unused |= {n for n in self.header.tensors if n.startswith(f"{self.prefix}decoder.")}

@@ -19,6 +19,7 @@ from .model import model_notes, strangers, usable_model
 from .paths import lacks_model_paths, missing_paths, require_paths_allowed
 from .samples import (
     sampling_notes,
+    undecodable,
     unusable_media,
     unusable_prompts,
     unusable_references,
@@ -111,6 +112,7 @@ def _unusable(config: TrainingConfig, report: Reporter) -> tuple[list[str], Trai
         dataset = attempted(lambda: open_dataset(config), found)
     if model is not None:
         found += unusable_with(validation, model)
+        found += undecodable(config, model)
     if dataset is not None:
         found += unusable_references(validation, dataset)
         found += preservation_problems(config.optimization, dataset)

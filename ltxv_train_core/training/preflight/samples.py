@@ -4,11 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...config import ValidationConfig
+from ...config import TrainingConfig, ValidationConfig
 from ...datasets.dataset import TrainingDataset
 from ...errors import DataError, ModelError
 from ...families.family import Sampling
-from ...families.names import AUDIO, VIDEO
+from ...families.model import lacks_decoder
+from ...families.names import AUDIO, VAE, VIDEO
 from ...families.open import Model, open_model
 from ...families.registry import family_named, published_version
 from ...families.self_attention import blocks_problem
@@ -54,6 +55,16 @@ def unusable_with(validation: ValidationConfig, model: Model) -> list[str]:
         if getattr(validation, name) is not None and AUDIO not in model.family.streams
     ]
     return [*size, *sounds, *_missing_blocks(validation, model)]
+
+
+def undecodable(config: TrainingConfig, model: Model) -> list[str]:
+    """A VAE that can't decode, where videos are sampled."""
+    seen = config.conditioning.seen_streams
+    is_sampled = config.validation.prompts and config.validation.interval is not None
+    if not is_sampled or (seen is not None and VIDEO not in seen):
+        return []
+    problem = lacks_decoder(model.part(VAE)) if VAE in model.parts else None
+    return [f"validation.prompts: samples need a decoder. {problem}"] if problem else []
 
 
 def unusable_references(validation: ValidationConfig, dataset: TrainingDataset) -> list[str]:

@@ -139,7 +139,9 @@ def test_what_is_no_data_set_is_said(hub, tmp_path):
     ):
         with_hub_source(settings(), NAME, tmp_path / "a")
     hub.repositories[KEY] = Repository(False, {"data/part.parquet": b"x", "README.md": b"x"})
-    with pytest.raises(DataError, match="holds no videos or images as files; archives and parquet"):
+    with pytest.raises(
+        DataError, match="holds no videos, images or sounds as files; archives and parquet"
+    ):
         with_hub_source(settings(), NAME, tmp_path / "a")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

@@ -232,7 +232,7 @@ def test_sources_that_cannot_be_read_say_what_is_expected(tmp_path, metadata):
     (tmp_path / "empty").mkdir()
     cases = {
         tmp_path / "absent.csv": "no such file or folder",
-        tmp_path / "empty": "holds no media; known are .avi, ",
+        tmp_path / "empty": "holds no media; known are .aac, ",
         metadata("a.xlsx", "x"): "expected a .csv, .tsv, .json or .jsonl file, or a folder",
         metadata("a.json", '{"caption": "A"}'): "expected a list of objects, found dict",
         metadata("b.json", "[{]"): "is not JSON",

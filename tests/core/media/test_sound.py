@@ -57,6 +57,14 @@ def heard(samples, rate):
     )
 
 
+def test_frames_follow_one_another_where_timestamps_are_rounded(tmp_path):
+    """Matroska writes whole milliseconds, and a frame of FLAC at 44.1 kHz has 104.49 of them."""
+    path = write_file(tmp_path / "a.mkv", "matroska", "libx264", "flac", "stereo", 44100)
+    sound = read_sound(path, None, 2.0)
+    assert sound.rate == 44100
+    assert np.abs(sound.samples - tone(44100)).max() < 1 / 32000
+
+
 @pytest.mark.parametrize(
     ("name", "container", "video_codec", "audio_codec", "layout", "rate"),
     [

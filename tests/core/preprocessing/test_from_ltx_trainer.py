@@ -24,6 +24,8 @@ from ltxv_train_core.events import Notice
 from ltxv_train_core.families.ltx2.miniature.datasets import generate
 from ltxv_train_core.families.names import CONNECTORS
 from ltxv_train_core.families.open import open_model
+from ltxv_train_core.media.sound import read_sound
+from ltxv_train_core.media.write import write_exact_sound
 from ltxv_train_core.preprocessing.preprocess import preprocess
 from ltxv_train_core.preprocessing.to_ltx_trainer import export_ltx_trainer
 from ltxv_train_core.training.trainer import train
@@ -264,6 +266,57 @@ def test_what_is_written_for_ltx_trainer_is_read_as_the_same(
         ]
         for key, tensor in texts[0].items():
             torch.testing.assert_close(texts[1][key], tensor)
+
+
+def test_sounds_alone_are_read_as_a_whole_and_written_again(
+    whole: dict[str, str], tmp_path: Path
+) -> None:
+    """A folder without latents of videos, as ltx-trainer's t2a example reads it."""
+    torch.manual_seed(0)
+    root = tmp_path / "theirs" / ".precomputed"
+    lengths = {"a": 126, "b": 5, "c": 41}
+    for name, count in lengths.items():
+        save(root, "audio_latents", name, sound(count))
+        save(root, "conditions", name, text())
+    save(root, "audio_latents", "none", {"latents": torch.zeros(8, 0, 16)})
+    save(root, "conditions", "none", text())
+    read = preprocess(settings(tmp_path / "theirs", Path(whole["model_source"])))
+    assert "of shape [8, 0, 16]" in dict(read.skipped)["none"]
+    found = {}
+    for item in read_index(read.root).items:
+        assert item.streams.keys() == {"audio"}
+        found[item.name] = load_file(read.root / item.streams["audio"]["latents"].path)["latents"]
+    assert {name: each.shape[1] for name, each in found.items()} == lengths
+    for name, each in found.items():
+        assert torch.equal(each, theirs(root, "audio_latents", name, "latents"))
+
+
+@pytest.mark.long
+def test_a_data_set_of_sounds_is_written_for_ltx_trainer(
+    whole: dict[str, str], tmp_path: Path
+) -> None:
+    clips = generate("beep", tmp_path / "clips", clips=2).metadata
+    sounds = [row["media_path"] for row in json.loads(clips.read_text(encoding="utf-8"))]
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for number, name in enumerate(sounds):
+        heard = read_sound(clips.parent / name, None, 1.4)
+        assert heard is not None
+        write_exact_sound(folder / f"{number}.wav", heard)
+        (folder / f"{number}.txt").write_text("a beep", encoding="utf-8")
+    made = preprocess(PreprocessSettings(source=folder, resolution_buckets="96x96x33", **whole))
+    output = tmp_path / "theirs"
+    opened = open_model(whole["model_source"], whole["text_encoder_source"])
+    export_ltx_trainer(made.root, output, opened, "float32")
+    assert sorted(path.name for path in output.iterdir()) == ["audio_latents", "conditions"]
+    back = preprocess(settings(output, Path(whole["model_source"]), output_dir=tmp_path / "back"))
+    pairs = zip(read_index(made.root).items, read_index(back.root).items, strict=True)
+    for ours, again in pairs:
+        files = (made.root / ours.streams["audio"]["latents"].path,)
+        files += (back.root / again.streams["audio"]["latents"].path,)
+        first, second = (load_file(path)["latents"] for path in files)
+        assert first.shape == (8, 33, 16)
+        assert torch.equal(first, second)
 
 
 def test_what_cannot_be_written_for_ltx_trainer_is_told(

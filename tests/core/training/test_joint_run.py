@@ -1,5 +1,6 @@
 """A run on video and sound, on the miniature that hears: from clips to LoRA, and what it refuses."""
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -207,3 +208,29 @@ def test_clips_with_and_without_sound_are_held_out_together(root: Path, tmp_path
         (1, 3, {}),
         (2, 3, {}),
     ]
+
+
+@pytest.mark.parametrize(("chance", "told"), [(0.5, True), (0.0, False)])
+def test_a_run_of_an_earlier_version_says_that_its_sounds_have_other_conditions(
+    root: Path, tmp_path: Path, chance: float, told: bool
+) -> None:
+    """Earlier versions kept the first latent of a sound clean with the first frame of its video."""
+    config = configured(
+        root,
+        tmp_path,
+        conditioning={"first_frame_conditioning_p": chance},
+        optimization={"steps": 3, "batch_size": 1},
+    )
+    control = Control()
+    half = train(
+        config, lambda e: control.stop() if isinstance(e, StepCompleted) else None, control
+    )
+    state = half.run_folder / "run.json"
+    written = json.loads(state.read_text(encoding="utf-8"))
+    assert written["recipe"] == 3
+    state.write_text(json.dumps(written | {"recipe": 2}), encoding="utf-8")
+    events: list[object] = []
+    result = train(config, events.append)
+    assert (result.run_folder, result.finished) == (half.run_folder, True)
+    notices = [e for e in events if "sounds have conditions of their own" in str(e)]
+    assert bool(notices) == told

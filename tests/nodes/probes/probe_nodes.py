@@ -66,6 +66,60 @@ class ProbeFrames(io.ComfyNode):
         return io.NodeOutput(brightness.expand(frames, height, width, 3).clone())
 
 
+class ProbeSound(io.ComfyNode):
+    """A tone of 1 kHz between 0.5 s and 0.9 s, in 1.68 s, in every channel of every entry of a batch."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeSound",
+            category=CATEGORY,
+            inputs=[
+                io.Int.Input("rate"),
+                io.Int.Input("channels", default=1, optional=True),
+                io.Int.Input("batch", default=1, optional=True),
+                io.Float.Input("level", default=0.5, optional=True),
+            ],
+            outputs=[io.Audio.Output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, rate: int, channels: int = 1, batch: int = 1, level: float = 0.5
+    ) -> io.NodeOutput:
+        time = torch.arange(round(1.68 * rate)) / rate
+        tone = level * torch.sin(2 * torch.pi * 1000 * time) * ((time >= 0.5) & (time < 0.9))
+        return io.NodeOutput(
+            {"waveform": tone.expand(batch, channels, -1).clone(), "sample_rate": rate}
+        )
+
+
+class ProbeHeard(io.ComfyNode):
+    """Tells where a tone begins and ends in a sound, its pitch, and the sound's form."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ProbeHeard",
+            category=CATEGORY,
+            inputs=[io.Audio.Input("audio")],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, audio: dict[str, Any]) -> io.NodeOutput:
+        sound, rate = audio["waveform"][0, 0], audio["sample_rate"]
+        loud = (sound.abs() > 0.1).nonzero().flatten()
+        told = {"shape": list(audio["waveform"].shape), "rate": rate}
+        if len(loud):
+            tone = sound[loud[0] : loud[-1]]
+            pitch = torch.fft.rfft(tone).abs().argmax() * rate / len(tone)
+            told |= {"begin": loud[0].item() / rate, "end": loud[-1].item() / rate}
+            told["pitch"] = pitch.item()
+        return io.NodeOutput(ui={"text": [json.dumps(told)]})
+
+
 class ProbeVideo(io.ComfyNode):
     """The same video as a VIDEO."""
 
@@ -253,6 +307,8 @@ class ProbeExtension(ComfyExtension):
             ProbeFrames,
             ProbeNumber,
             ProbeVideo,
+            ProbeSound,
+            ProbeHeard,
             ProbeLatent,
             ProbeVae,
             ProbeClip,

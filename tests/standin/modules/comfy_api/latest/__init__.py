@@ -10,4 +10,11 @@ class ComfyExtension(ABC):
     async def get_node_list(self) -> list[type[io.ComfyNode]]: ...
 
 
-__all__ = ["ComfyExtension", "io", "ui"]
+class InputImpl:
+    """Kinds of values that sockets take."""
+
+    class VideoFromFile:
+        """The stand-in opens no video files."""
+
+
+__all__ = ["ComfyExtension", "InputImpl", "io", "ui"]

@@ -99,6 +99,7 @@ Clip = Custom("CLIP")
 Latent = Custom("LATENT")
 Image = Custom("IMAGE")
 Video = Custom("VIDEO")
+Audio = Custom("AUDIO")
 LossMap = Custom("LOSS_MAP")
 Conditioning = Custom("CONDITIONING")
 
