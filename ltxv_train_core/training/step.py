@@ -5,6 +5,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ class StepRunner:
             with accumulating(self.forward, is_last=number == parts - 1):
                 self._accumulate(batch, losses)
         losses.read(self.stepper.clip())
-        loss, bands = self.processes.mean(losses.loss), losses.bands
+        loss, bands = self._of_all_processes(losses)
         self.is_between_steps = False
         clips = named_clips(losses.clips, losses.broken)
         self.stepper.step(self.step + 1, loss, losses.norm, clips)
@@ -112,7 +113,7 @@ class StepRunner:
     def _losses_by_stream(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
         """The fields of `StepCompleted` that tell of noise levels, and of video and audio apart where a run learns
         both."""
-        losses = {name: self._mean_loss(each) for name, each in bands.items()}
+        losses = {name: each.mean for name, each in bands.items()}
         learned = [name for name, loss in losses.items() if not math.isnan(loss)]
         first = bands[learned[0] if learned else next(iter(bands))]
         if AUDIO not in learned or len(learned) == 1:
@@ -124,10 +125,13 @@ class StepRunner:
             "audio_loss_by_noise": bands[AUDIO].means(),
         }
 
-    def _mean_loss(self, bands: NoiseBands) -> float:
-        """The mean over the samples of all processes; NaN where there are none."""
-        total, samples = (self.processes.mean(each) for each in (bands.total, bands.samples))
-        return total / samples if samples else math.nan
+    def _of_all_processes(self, losses: StepLosses) -> tuple[float, dict[str, NoiseBands]]:
+        """The mean loss, and the noise bands by stream: in one message."""
+        loss, *numbers = self.processes.means(
+            [losses.loss, *chain.from_iterable(each.numbers for each in losses.bands.values())]
+        )
+        parts = iter(numbers)
+        return loss, {name: NoiseBands.of(parts) for name in losses.bands}
 
     def _expected_seconds(self) -> float:
         """Of one of the next steps: the median of the last ones, which a step that compiles or waits for a
