@@ -23,7 +23,12 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
     "hub": True,
     "trackers": True,
     "model": {"model_source", *PART_SOURCES},  # the identity says it
-    "optimization": {"max_non_finite_steps", "checkpointing_budget", "ema_on_host"},
+    "optimization": {
+        "max_non_finite_steps",
+        "checkpointing_budget",
+        "ema_on_host",
+        "activations_on_host",
+    },
     "acceleration": {
         "compile_with_inductor",
         "compilation_mode",

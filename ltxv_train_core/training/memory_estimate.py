@@ -18,6 +18,7 @@ from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
 from ..lora.targets import TARGET_PRESETS, chosen_layers
+from ..models.memory.host_inputs import HELD_ON_DEVICE
 from ..models.memory.kinds import BITS, SCALE_BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
@@ -265,9 +266,18 @@ def saved_bytes(
     batch = config.optimization.batch_size
     in_batch = {stream: count * batch for stream, count in tokens.items()}
     mode, precision = config.model.training_mode, forward_precision(config)
-    return lambda blocks, recomputed: family.saved_bytes(
-        {**transformer, "num_layers": blocks}, in_batch, batch, mode, precision, recomputed
-    )
+
+    def saved(blocks: int, recomputed: int) -> int:
+        away = inputs_on_host(config, recomputed)  # keep nothing, as though there were fewer blocks
+        counted = {**transformer, "num_layers": blocks - away}
+        return family.saved_bytes(counted, in_batch, batch, mode, precision, recomputed - away)
+
+    return saved
+
+
+def inputs_on_host(config: TrainingConfig, recomputed: int) -> int:
+    """How many blocks have their inputs in memory of the host, where so many are computed again."""
+    return max(0, recomputed - HELD_ON_DEVICE) if config.optimization.activations_on_host else 0
 
 
 def bytes_beside_weights(
@@ -305,6 +315,21 @@ def bytes_beside_weights(
         adds_up=adds_up,
         recomputed=again,
     )
+
+
+def activation_bytes_on_host(
+    config: TrainingConfig, sizes: TransformerSizes, tokens: Mapping[str, int]
+) -> int:
+    """Of `optimization.activations_on_host`."""
+    found = training_bytes(config, sizes, tokens)
+    options = config.optimization.model_copy(update={"activations_on_host": False})
+    on_device = config.model_copy(update={"optimization": options})
+    family, blocks = sizes.description.family, sizes.blocks
+    whole, part = (
+        saved_bytes(each, family, sizes.config, tokens)(blocks, found.recomputed)
+        for each in (on_device, config)
+    )
+    return whole - part
 
 
 def average_bytes_on_host(config: TrainingConfig, sizes: TransformerSizes) -> int:

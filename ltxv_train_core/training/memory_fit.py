@@ -26,6 +26,7 @@ from .memory_estimate import (
     saved_bytes,
     with_adapter,
 )
+from .trainable import Trainable
 
 WORTH_TELLING_BYTES = 2**30 // 20
 SHARE_OF_FREE = 0.9
@@ -60,7 +61,7 @@ def tell_fit(
 
 def keep_to_budget(
     config: TrainingConfig,
-    denoiser: Denoiser,
+    trainable: Trainable,
     dataset: TrainingDataset,
     device: torch.device,
     report: Reporter,
@@ -68,11 +69,11 @@ def keep_to_budget(
     """Lets as many blocks be computed again as `optimization.checkpointing_budget` takes, where it is set."""
     if config.optimization.checkpointing_budget is None:
         return
-    transformer = denoiser.transformer
+    denoiser, transformer = trainable.denoiser, trainable.denoiser.transformer
     blocks = len(transformer.transformer_blocks)
     offloaded = spread_blocks(blocks, config.acceleration.blocks_to_offload)
     count = _of_a_step(config, denoiser, dataset, free_bytes(device)).recomputed
-    recompute_blocks(transformer, count - len(offloaded), offloaded)
+    recompute_blocks(transformer, count - len(offloaded), offloaded, trainable.checkpoint)
     report(
         Notice(
             f"optimization.checkpointing_budget: the activations of {count} of {blocks} blocks are computed "
