@@ -47,7 +47,7 @@ class Model:
         """Gradients of what each stream is given."""
         random = torch.Generator().manual_seed(0)
         seen, leaves = {}, []
-        for name, stream in self.denoiser.streams.items():
+        for name in self.denoiser.streams:
             given = torch.randn(1, tokens, 8 * 16 if name == "audio" else 128, generator=random)
             leaf = given.to(self.device).requires_grad_()
             leaves.append(leaf)

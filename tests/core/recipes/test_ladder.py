@@ -12,7 +12,6 @@ from ltxv_train_core.recipes.ladder import (
     ladder,
 )
 
-
 COLUMNS = (CHECKPOINTING, OPTIMIZER, QUANTIZATION, OFFLOAD, BATCH, ACCUMULATION)
 
 
