@@ -102,9 +102,9 @@ def lean_full_training(bench: Bench) -> str:
     lean = {"trained_weights": "bf16", "release_gradients": True, "learning_rate": 1e-4}
     host = {"ema_decay": 0.9, "ema_on_host": True, "activations_on_host": True}
     steps = {"steps": 3, "batch_size": 1, "enable_gradient_checkpointing": True}
-    return _losses_of_a_run(
-        bench, model={"training_mode": "full"}, optimization=lean | host | steps
-    )
+    model = {"model_source": MINIATURE, "training_mode": "full"}
+    with _prepared_run(bench, model=model, optimization=lean | host | steps) as config:
+        return f"losses {_shown(_losses(config, train, bench))}"
 
 
 def several_devices(bench: Bench) -> str:
@@ -122,11 +122,6 @@ def several_devices(bench: Bench) -> str:
     if max(abs(a / b - 1) for a, b in zip(found, losses, strict=True)) > _LIKE:
         raise Broken(f"losses of two processes {found} and of one {losses}")
     return f"losses of two processes {_shown(found)}, of one {_shown(losses)}"
-
-
-def _losses_of_a_run(bench: Bench, **sections: Any) -> str:
-    with _prepared_run(bench, **sections) as config:
-        return f"losses {_shown(_losses(config, train, bench))}"
 
 
 def _losses(config: TrainingConfig, way: Callable[..., Any], bench: Bench) -> list[float]:

@@ -71,12 +71,15 @@ class RunBytes:
     @property
     def text(self) -> str:
         """By part, in lines."""
+        activations = "  activations"
+        if self.device.compiled:
+            activations += " (compiled)"
         parts = {
             "device memory": self.device.total,
             "  base": self.device.base,
             "  trained weights": self.device.trained,
             "  gradients": self.device.gradients,
-            "  activations": self.device.activations,
+            activations: self.device.activations,
             "host memory": self.host,
             "a LoRA or model file": self.disk.file,
             "a checkpoint": self.disk.checkpoint,

@@ -203,7 +203,7 @@ class TrainingLoop:
                 f"{self.plan.steps}, on {runner.device}"
             )
         )
-        self.report(tell_fit(config, runner.denoiser, self.plan.dataset, runner.device))
+        self.report(tell_fit(config, runner.trainable, self.plan.dataset, runner.device))
 
 
 def _require_not_stopped(control: Control) -> None:
