@@ -323,7 +323,9 @@ def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
     transformer.requires_grad_(False)
     config = whole_config(acceleration={"quantization": kind})
     estimate = training_bytes(config, sizes, {"video": 1}).base
-    assert estimate == pytest.approx(frozen_bytes(transformer), rel=0.01)
+    # The 272 numbers of each layer that NF4 counts with are much for layers so small.
+    rel = 0.015 if kind == "nf4" else 0.01
+    assert estimate == pytest.approx(frozen_bytes(transformer), rel=rel)
 
 
 def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():
