@@ -16,7 +16,7 @@ from ltxv_train_core.config import AccelerationConfig, LoRAConfig
 from ltxv_train_core.errors import Cancelled
 from ltxv_train_core.events import Control, Notice, Progress, ignore
 from ltxv_train_core.families.base import StreamInput, Text
-from ltxv_train_core.families.ltxv.activation_bytes import COMPILED
+from ltxv_train_core.families.ltxv.activation_bytes import COMPILED, LORA_IN_HALF
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.families.ltxv.recompute import use_recomputing_blocks
 from ltxv_train_core.families.names import PROMPT, VIDEO
@@ -123,7 +123,8 @@ def test_compiled_blocks_save_no_more_for_backward_than_others(inductor):
 @pytest.mark.long
 def test_a_compiled_block_saves_what_is_estimated():
     """Inductor's buffers don't pass the hooks of autograd: memory is counted where it is given. With and without one
-    of the blocks that share their graphs."""
+    of the blocks that share their graphs. What inductor keeps depends on the sizes: 13.4 with so few tokens, 16.9 with
+    twice as many."""
     width, tokens, words = 512, 256, 60
     transformer = small_transformer(layers=3, width=width, head=64).bfloat16()
     transformer.requires_grad_(False)
@@ -149,7 +150,8 @@ def test_a_compiled_block_saves_what_is_estimated():
     of_three = kept()
     del transformer.transformer_blocks[-1]
     a_block = (of_three - kept()) / (tokens * width)
-    assert a_block == pytest.approx(COMPILED["lora", "half"].block, rel=0.1)
+    estimated = COMPILED["lora", "half"].block
+    assert 0.7 * estimated < a_block < 1.05 * estimated < 0.7 * LORA_IN_HALF.block
 
 
 @pytest.mark.parametrize("pass_", ["forward", "backward"])
