@@ -14,7 +14,7 @@ from .verdict import Verdict
 
 _WORKER = Path(__file__).with_name("worker.py")
 LIMIT_SECONDS = {"stop": 180.0, "compilation": 240.0}
-USUAL_LIMIT_SECONDS = 90.0
+USUAL_LIMIT_SECONDS = 120.0
 """Of a check on an accelerator, where it takes some seconds. One that hangs is ended, and the next one begins."""
 ON_CPU = 10
 """Times as long."""
