@@ -1,14 +1,7 @@
 """The process that measures; see `process.py`. It is started by its path, as `jobs/worker.py` is."""
 
-import os
-import queue
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ltxv_train_core.jobs.ipc import WorkerConnection
 
 
 def main() -> None:
@@ -18,27 +11,15 @@ def main() -> None:
     from ltxv_train_core import permissions
     from ltxv_train_core.benchmark.case import Case
     from ltxv_train_core.benchmark.measure import measured
-    from ltxv_train_core.jobs.ipc import ADDRESS_VARIABLE, connect
+    from ltxv_train_core.jobs.helper_process import serve
     from ltxv_train_core.models.described import described
     from ltxv_train_core.models.device import default_device
 
     # It reads nothing but the noise that it has written itself, in a folder that no graph may name.
     grants = permissions.GrantFile(permissions.default_file())
     permissions.use(permissions.CommandLine(grants, leaves=False))
-    connection = connect(os.environ[ADDRESS_VARIABLE])
-    cases: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, cases), daemon=True).start()
     device = default_device()
-    connection.send({"device": described(device)})
-    while True:
-        connection.send(asdict(measured(Case(**cases.get()), device)))
-
-
-def _listen(connection: "WorkerConnection", cases: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    """Takes cases. When the process that started this one has ended, nobody waits for an answer."""
-    for message in connection.messages():
-        cases.put(message)
-    os._exit(0)
+    serve({"device": described(device)}, lambda message: asdict(measured(Case(**message), device)))
 
 
 if __name__ == "__main__":

@@ -250,10 +250,9 @@ def run_gpu_check(args: Namespace) -> int:
     from ..models.described import described
     from ..models.device import default_device
 
-    device = default_device()
-    print("\n".join(described(device)), flush=True)
+    print("\n".join(described(default_device())), flush=True)
     verdicts = run(
-        lambda report, stop: check_device(device, args.only or NAMES, args.minutes, report, stop)
+        lambda report, stop: check_device(args.only or NAMES, args.minutes, report, stop)
     )
     print("\n".join(map(str, verdicts)))
     return FAILED if any(verdict.outcome == "fails" for verdict in verdicts) else OK

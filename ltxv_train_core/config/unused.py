@@ -68,6 +68,13 @@ def _of_learning(config: TrainingConfig) -> Iterator[Rule]:
     yield kind == "none", "optimization", ["preservation_weight"], why
     words = ["preservation_trigger", "preservation_class"]
     yield kind != "differential_output", "optimization", words, why
+    recomputes = options.enable_gradient_checkpointing or options.checkpointing_budget is not None
+    has_none = not (recomputes or config.acceleration.blocks_to_offload)
+    none = (
+        "no block is computed again: optimization.enable_gradient_checkpointing is off, "
+        "optimization.checkpointing_budget is not set and acceleration.blocks_to_offload is 0"
+    )
+    yield has_none, "optimization", ["activations_on_host"], none
     has_prior, no_prior = bool(config.data.prior_data_root), "data.prior_data_root is not set"
     yield not has_prior, "optimization", ["prior_weight"], no_prior
 

@@ -125,6 +125,7 @@ class SavedBytes(Protocol):
         training_mode: str,
         precision: str,
         recomputed: int,
+        compiled: bool,
     ) -> int:
         """
         Args:
@@ -135,6 +136,7 @@ class SavedBytes(Protocol):
             training_mode: "lora" or "full".
             precision: of the forward pass, "half" or "float32".
             recomputed: how many of the blocks are computed again in the backward pass.
+            compiled: whether the others are compiled.
         """
         ...
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainingConfig, build
-from ..events import Reporter, StopSignal
+from ..events import Reporter, StopSignal, ignore
 from ..families.base import Denoiser, StreamInput, Text
 from ..families.model import Model
 from ..families.open import open_model
@@ -28,6 +28,14 @@ ON_ACCELERATOR = Sizes(32, 64, VideoSize(512, 512, 49))
 """Blocks of the 2B model, with a clip of 1,792 tokens."""
 ON_CPU = Sizes(2, 64, VideoSize(128, 128, 9))
 """A second or less for each step."""
+
+
+class Broken(Exception):
+    """What was checked does not work on this device."""
+
+
+class Skipped(Exception):
+    """It can't be checked here, and need not work."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,11 @@ class Bench:
     stop: StopSignal
     kind: Kind = LTX_VIDEO
 
+    @classmethod
+    def of(cls, device: torch.device, stop: StopSignal) -> "Bench":
+        """With sizes for the kind of device."""
+        return cls(device, ON_CPU if device.type == "cpu" else ON_ACCELERATOR, ignore, stop)
+
     @property
     def is_accelerator(self) -> bool:
         return self.device.type != "cpu"
@@ -80,15 +93,17 @@ class Bench:
         steps: int = 2,
         checkpointing: bool = False,
         training_mode: str = "lora",
+        on_host: bool = False,
         **acceleration: Any,
     ) -> Step:
         """Trains for some steps that are all the same, and gives what the last one gave.
 
         Args:
+            on_host: as `optimization.activations_on_host`.
             acceleration: options of the section.
         """
         try:
-            trainable = self._load(checkpointing, training_mode, acceleration)
+            trainable = self._load(checkpointing, training_mode, on_host, acceleration)
             mode = acceleration.get("mixed_precision_mode", "bf16")
             found = [self._run(trainable, mode) for _ in range(steps)]
             return found[-1]
@@ -97,14 +112,22 @@ class Bench:
             free_memory()
 
     def _load(
-        self, checkpointing: bool, training_mode: str, acceleration: Mapping[str, Any]
+        self,
+        checkpointing: bool,
+        training_mode: str,
+        on_host: bool,
+        acceleration: Mapping[str, Any],
     ) -> Trainable:
         options = {"compile_with_inductor": False, **acceleration}
         values = {
             "data": {"preprocessed_data_root": "random"},
             "model": {"training_mode": training_mode},
             "lora": {"rank": 16, "alpha": 16},
-            "optimization": {"enable_gradient_checkpointing": checkpointing, "steps": 1000},
+            "optimization": {
+                "enable_gradient_checkpointing": checkpointing,
+                "activations_on_host": on_host,
+                "steps": 1000,
+            },
             "acceleration": options,
         }
         config = build(TrainingConfig, values)

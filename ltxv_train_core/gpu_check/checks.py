@@ -1,21 +1,13 @@
 """What is checked. Each check returns what it has seen, or raises `Broken` or `Skipped`."""
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
-from ..config import OptimizationConfig, PreprocessSettings, TrainingConfig, build
+from ..config import OptimizationConfig
 from ..diffusion.sampler import SampleRequest, SamplerSettings, SpatioTemporalGuidance, sample
-from ..errors import Cancelled
-from ..events import Control, Event, Notice, Progress, SamplesWritten, StepCompleted
-from ..families.ltxv.miniature.datasets import generate
+from ..events import Event, Notice, Progress
 from ..families.names import AUDIO
 from ..families.open import MINIATURE, open_model
 from ..geometry import VideoSize
@@ -24,13 +16,12 @@ from ..models.device import free_bytes, free_memory, total_bytes
 from ..models.memory.kinds import BITS, EIGHT_BIT_KINDS
 from ..models.memory.quantize import eight_bit_problem, matmul_problem, quantization_problem
 from ..optim.optimizers import optimizer_problem
-from ..preprocessing.preprocess import preprocess
 from ..training.decoding import TILE_FRAMES, TILE_PX, decode_videos
-from ..training.trainer import train
 from ..units import byte_size
-from .bench import Bench, Step
+from .bench import Bench, Broken, Skipped, Step
 from .names import NAMES
 from .random_model import LAYER_COUNT, LTX_2, LTX_VIDEO
+from .run_checks import lean_full_training, several_devices, stopping, whole_run
 
 EQUAL, NEAR, FAIR = 0.9999, 0.99, 0.9
 """How like gradients are that differ by rounding, by half precision, and by quantization."""
@@ -40,16 +31,6 @@ _TOO_FEW_BYTES = 2**28
 """For decoding the miniature's 512x512x65 as a whole."""
 _TILED_DIFFERENCE = 6.0
 """Of random latents, whose tiles have much to blend. Of 255."""
-_STOP_SECONDS = 120.0
-"""The longest that a stop may take. A program of the compiler that has begun ends first."""
-
-
-class Broken(Exception):
-    """What was checked does not work on this device."""
-
-
-class Skipped(Exception):
-    """It can't be checked here, and need not work."""
 
 
 def training_step(bench: Bench) -> str:
@@ -69,6 +50,14 @@ def half_precision(bench: Bench) -> str:
 def checkpointing(bench: Bench) -> str:
     """Recomputed activations give the same gradients with less memory."""
     found = bench.step(checkpointing=True)
+    _require_like(found, bench.plain, EQUAL)
+    _require_less(bench, found)
+    return _told(bench, found)
+
+
+def activations_on_host(bench: Bench) -> str:
+    """So do they where what checkpointing keeps goes to the host and comes back."""
+    found = bench.step(steps=3, checkpointing=True, on_host=True)
     _require_like(found, bench.plain, EQUAL)
     _require_less(bench, found)
     return _told(bench, found)
@@ -263,90 +252,6 @@ def memory_goes_back(bench: Bench) -> str:
     return f"{byte_size(free_bytes(bench.device))} are free"
 
 
-def whole_run(bench: Bench) -> str:
-    """The miniature's way from clips to a LoRA, with samples."""
-    samples = {"prompts": ["a red circle"], "video_dims": [64, 64, 9], "inference_steps": 2}
-    validation = {**samples, "interval": 3, "skip_initial_validation": True}
-    events: list[Event] = []
-    with _prepared_run(bench, optimization={"steps": 3}, validation=validation) as config:
-        result = train(config, events.append, bench.stop)
-        losses = [event.loss for event in events if isinstance(event, StepCompleted)]
-        if not any(isinstance(event, SamplesWritten) for event in events):
-            told = [e.message for e in events if isinstance(e, Notice) and e.is_problem]
-            raise Broken(f"it has no samples: {'; '.join(told)}")
-    return f"{result.step} steps and a sample, loss {losses[0]:.3f} to {losses[-1]:.3f}"
-
-
-def stopping(bench: Bench) -> str:
-    """A stop ends a run with offloaded blocks, which resumes then, and a compiler at work."""
-    control, steps = Control(), 10_000
-    asked = [0.0]
-
-    def stop_within_a_step(event: Event) -> None:
-        if isinstance(event, StepCompleted) and event.step == 2:
-            threading.Timer(event.step_seconds / 2, stop).start()
-
-    def stop() -> None:
-        asked[0] = time.monotonic()
-        control.stop()
-
-    offloaded = {
-        "optimization": {"steps": steps},
-        "acceleration": {"blocks_to_offload": LAYER_COUNT},
-    }
-    with _prepared_run(bench, **offloaded) as config:
-        first = train(config, stop_within_a_step, control)
-        seconds = time.monotonic() - asked[0]
-        if not 2 <= first.step < steps or seconds > _STOP_SECONDS:
-            raise Broken(f"stopped at step {first.step}, {seconds:.0f} s after it was asked")
-        again = Control()
-        second = train(
-            config, lambda e: again.stop() if isinstance(e, StepCompleted) else None, again
-        )
-        if second.step <= first.step:
-            raise Broken(f"resumed from step {first.step}, it stands at {second.step}")
-    told = f"a run ends {seconds:.1f} s after the stop and resumes at step {first.step}"
-    return f"{told}; {_stopped_compiler(bench)}"
-
-
-def _stopped_compiler(bench: Bench) -> str:
-    stop, asked, told = threading.Event(), [0.0], []
-
-    def report(event: Event) -> None:
-        if isinstance(event, Progress) and "compile" in event.phase and not stop.is_set():
-            asked[0] = time.monotonic()
-            stop.set()
-        if isinstance(event, Notice) and "no effect" in event.message:
-            told.append(event.message)
-
-    watching = replace(bench, report=report, stop=stop)
-    try:
-        watching.step(steps=1, compile_with_inductor=True, compilation_mode="default")
-    except Cancelled:
-        seconds = time.monotonic() - asked[0]
-        if seconds > _STOP_SECONDS:
-            raise Broken(f"the compiler ended {seconds:.0f} s after the stop") from None
-        return f"compiling ends after {seconds:.1f} s"
-    if told:
-        return told[0]
-    raise Broken("a stop did not end compiling")
-
-
-@contextmanager
-def _prepared_run(bench: Bench, **sections: Any) -> Iterator[TrainingConfig]:
-    """The configuration of a run of the miniature, in a folder that is there within the block."""
-    with TemporaryDirectory() as folder:
-        clips = generate("stripes", Path(folder, "clips"), clips=2, stop=bench.stop)
-        settings = PreprocessSettings(clips.metadata, MINIATURE, "64x64x9")
-        values = {
-            "output_dir": str(Path(folder, "runs")),
-            "model": {"model_source": MINIATURE},
-            "data": {"preprocessed_data_root": str(preprocess(settings, stop=bench.stop).root)},
-            **sections,
-        }
-        yield build(TrainingConfig, values)
-
-
 def _require_like(found: Step, expected: Step, least: float) -> None:
     if not torch.isfinite(found.gradients).all():
         raise Broken("gradients are not finite")
@@ -370,9 +275,10 @@ def _told(bench: Bench, found: Step) -> str:
 
 
 _FUNCTIONS = (
-    *(training_step, half_precision, checkpointing, offloading, full_training, video_with_sound),
+    *(training_step, half_precision, checkpointing, activations_on_host, offloading),
+    *(full_training, lean_full_training, video_with_sound),
     *(quantization, quantized_matmul, optimizers, text_encoder_in_8_bits, sampling, decoding),
     *(decoding_with_little_memory, out_of_memory, memory_goes_back, whole_run, stopping),
-    compilation,
+    *(several_devices, compilation),
 )
 CHECKS: dict[str, Callable[[Bench], str]] = dict(zip(NAMES, _FUNCTIONS, strict=True))

@@ -30,9 +30,7 @@ DEFAULT_MODE = AccelerationConfig.model_fields["compilation_mode"].default
 _LEAST_STEPS = 200
 """A GPU compiles for a minute or more and then saves a quarter of a step that takes about a second."""
 SAVED_SHARE = 0.7
-"""Of the activations that a graph would save for backward by itself, with which it is fastest. Of a block that is
-44.7 bytes per token and channel, and 34.7 with this; without being compiled it saves 36.7 (width 512, a LoRA of
-rank 16), which is what is expected of a run."""
+"""Of the activations that a graph would save for backward by itself, with which it is fastest."""
 MOST_GRAPHS = 32
 """Of a run: training and sampling, with and without a gradient of the input, one sample and several, with and
 without padding and references. Those of LTX-2 times two."""
@@ -62,7 +60,7 @@ def compile_blocks(
     if not options.compile_with_inductor:
         return False
     device = transformer.device.type
-    if options.compilation_mode == DEFAULT_MODE and (reason := _does_not_pay(device, steps)):
+    if reason := why_not(options, steps, device):
         report(
             Notice(
                 f"the model is not compiled: {reason}. Choose a compilation_mode other than "
@@ -156,7 +154,10 @@ def _limit_hit() -> tuple[type[Exception], ...]:
     return tuple(each for each in found if each is not None)
 
 
-def _does_not_pay(device_type: str, steps: int) -> str | None:
+def why_not(options: AccelerationConfig, steps: int, device_type: str) -> str | None:
+    """Why compiling costs a run more time than it saves; None where it doesn't, or a mode was chosen."""
+    if options.compilation_mode != DEFAULT_MODE:
+        return None
     if device_type == "cpu":
         return "on a CPU it takes longer than it saves"
     if steps < _LEAST_STEPS:

@@ -122,6 +122,12 @@ def peak_bytes(device: torch.device) -> float:
     return float(psutil.Process().memory_info().rss)
 
 
+def device_count(device: torch.device) -> int:
+    """How many devices of this kind the machine has."""
+    backend = _backend(device)
+    return int(backend.device_count()) if hasattr(backend, "device_count") else 1
+
+
 def wait_for(device: torch.device) -> None:
     """Returns when a device has done what it was told."""
     backend = _backend(device)

@@ -10,6 +10,7 @@ from ..families.open import describe_model
 from ..geometry import VideoSize
 from ..training.memory_estimate import (
     TrainingBytes,
+    activation_bytes_on_host,
     average_bytes_on_host,
     offloaded_bytes,
     training_bytes,
@@ -42,7 +43,7 @@ class RunBytes:
 
     Attributes:
         device: by part.
-        host: frozen weights, and an average, that lie in memory of the host. The program itself takes 1 to 2 GiB beside.
+        host: frozen weights, an average and inputs of blocks that lie in memory of the host. The program itself takes 1 to 2 GiB beside.
         disk: what it writes.
     """
 
@@ -60,18 +61,25 @@ class RunBytes:
         """
         sizes = transformer_sizes(describe_model(config.model.model_source))
         device = training_bytes(config, sizes, clips.tokens)
-        host = offloaded_bytes(config, sizes) + average_bytes_on_host(config, sizes)
+        host = (
+            offloaded_bytes(config, sizes)
+            + average_bytes_on_host(config, sizes)
+            + activation_bytes_on_host(config, sizes, clips.tokens)
+        )
         return cls(device, host, stored_bytes(config, sizes))
 
     @property
     def text(self) -> str:
         """By part, in lines."""
+        activations = "  activations"
+        if self.device.compiled:
+            activations += " (compiled)"
         parts = {
             "device memory": self.device.total,
             "  base": self.device.base,
             "  trained weights": self.device.trained,
             "  gradients": self.device.gradients,
-            "  activations": self.device.activations,
+            activations: self.device.activations,
             "host memory": self.host,
             "a LoRA or model file": self.disk.file,
             "a checkpoint": self.disk.checkpoint,
@@ -111,6 +119,7 @@ class CardEstimate:
             "checkpointing" if optimization.enable_gradient_checkpointing else "",
             optimization.optimizer_type if optimization.optimizer_type != "adamw" else "",
             acceleration.quantization or "",
+            "activations in host memory" if optimization.activations_on_host else "",
             f"{acceleration.blocks_to_offload} blocks in host memory"
             if acceleration.blocks_to_offload
             else "",

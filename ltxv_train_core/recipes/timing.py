@@ -54,6 +54,7 @@ def _speed(config: TrainingConfig) -> tuple[object, ...]:
         config.optimization.batch_size,
         config.optimization.enable_gradient_checkpointing,
         config.optimization.checkpointing_budget,
+        config.optimization.activations_on_host,
         config.optimization.trained_weights,
         config.optimization.release_gradients,
         config.optimization.preservation == "none",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..families.open import describe_model
-from ..training.memory_estimate import transformer_sizes
+from ..training.memory_estimate import TrainingBytes, transformer_sizes
 from ..units import GIB, byte_size
 from .draft import Draft
 from .names import CARDS_GB
@@ -36,16 +36,22 @@ def _what_fits(draft: Draft) -> Iterator[str]:
         if larger.usable_bytes >= least.total:
             yield f"a card of {card} GB"
             break
-    room = request.usable_bytes - least.base - least.trained
-    if least.activations and room >= max(least.gradients, least.activations * LEAST_SHARE):
-        share = int(100 * room / least.activations)
-        yield f"clips of at most {share} % of the pixels (width x height x frames)"
+    if (share := _share_of_clips(least, request.usable_bytes)) >= LEAST_SHARE:
+        yield f"clips of at most {int(100 * share)} % of the pixels (width x height x frames)"
     if "model" in request.sections:
         return
     if request.goal == "full" and _fits(replace(request, goal="style")):
         yield "a LoRA: the goal style, character or motion"
     if smaller := _smaller_model(draft):
         yield f"the model {smaller}"
+
+
+def _share_of_clips(needed: TrainingBytes, usable: int) -> float:
+    """How much of the clips would fit: activations grow with them, at the beginning of the backward pass and at its end."""
+    room = usable - needed.base - needed.trained
+    at_end = room - needed.gradients
+    at_begin = at_end if needed.adds_up else room
+    return min(at_begin / max(1, needed.activations), at_end / max(1, needed.last_block))
 
 
 def _smaller_model(draft: Draft) -> str | None:

@@ -33,6 +33,7 @@ _RESULT_DOES_NOT_DEPEND_ON: dict[str, Any] = {
         "max_non_finite_steps",
         "checkpointing_budget",
         "ema_on_host",
+        "activations_on_host",
         "early_stopping_patience",  # when a run ends, not what a step of it is
     },
     "acceleration": {

@@ -5,7 +5,7 @@ listens; the others follow it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -93,13 +93,13 @@ class Processes:
             return torch.device("cuda", self.local_rank)
         return device
 
-    def mean(self, value: float) -> float:
-        """The mean of all processes' values, the same in each."""
+    def means(self, values: Sequence[float]) -> list[float]:
+        """The means of all processes' values, the same in each. One message, and one wait for the device."""
         if self.count == 1:
-            return value
-        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(shared)
-        return float(shared) / self.count
+        return [total / self.count for total in shared.tolist()]
 
     def agree(self, value: Any) -> Any:
         """What the first process has, in every process."""

@@ -57,7 +57,7 @@ class TrainingLoop:
         _require_not_stopped(control)
         plan.dataset.preserved = preserved_texts(config, plan.dataset, source, self.processes)
         trainable = load_trainable(config, source, device, report, control)
-        keep_to_budget(config, trainable.denoiser, plan.dataset, device, report)
+        keep_to_budget(config, trainable, plan.dataset, device, report)
         self.runner = StepRunner(
             config, plan.steps, trainable, plan.dataset, self.processes, control, report
         )
@@ -224,7 +224,7 @@ class TrainingLoop:
                 f"{self.plan.steps}, on {runner.device}"
             )
         )
-        self.report(tell_fit(config, runner.denoiser, self.plan.dataset, runner.device))
+        self.report(tell_fit(config, runner.trainable, self.plan.dataset, runner.device))
 
 
 def _require_not_stopped(control: Control) -> None:

@@ -18,6 +18,8 @@ from ..families.family import Family
 from ..families.open import ModelDescription
 from ..lora.adapter_shapes import PLAIN, adapter_numbers, adapter_shapes
 from ..lora.targets import TARGET_PRESETS, chosen_layers
+from ..models.compile import why_not
+from ..models.memory.host_inputs import HELD_ON_DEVICE
 from ..models.memory.kinds import BITS, SCALE_BITS
 from ..models.precision import base_dtype, file_dtype
 from ..models.sources.meta_loading import on_meta
@@ -65,6 +67,7 @@ class TrainingBytes:
         stepping: what the optimizer takes beside, when it moves the last weight.
         adds_up: gradients of earlier passes are there when activations are.
         recomputed: how many blocks are computed again.
+        compiled: whether the others are compiled.
     """
 
     base: int
@@ -75,6 +78,7 @@ class TrainingBytes:
     stepping: int
     adds_up: bool
     recomputed: int
+    compiled: bool
 
     @property
     def total(self) -> int:
@@ -265,9 +269,28 @@ def saved_bytes(
     batch = config.optimization.batch_size
     in_batch = {stream: count * batch for stream, count in tokens.items()}
     mode, precision = config.model.training_mode, forward_precision(config)
-    return lambda blocks, recomputed: family.saved_bytes(
-        {**transformer, "num_layers": blocks}, in_batch, batch, mode, precision, recomputed
-    )
+    compiled = is_compiled(config)
+
+    def saved(blocks: int, recomputed: int) -> int:
+        away = inputs_on_host(config, recomputed)  # keep nothing, as though there were fewer blocks
+        counted = {**transformer, "num_layers": blocks - away}
+        return family.saved_bytes(
+            counted, in_batch, batch, mode, precision, recomputed - away, compiled
+        )
+
+    return saved
+
+
+def is_compiled(config: TrainingConfig) -> bool:
+    """Whether a run's blocks are compiled, on a GPU that has a compiler."""
+    options = config.acceleration
+    pays = why_not(options, config.optimization.steps, "cuda") is None
+    return options.compile_with_inductor and pays
+
+
+def inputs_on_host(config: TrainingConfig, recomputed: int) -> int:
+    """How many blocks have their inputs in memory of the host, where so many are computed again."""
+    return max(0, recomputed - HELD_ON_DEVICE) if config.optimization.activations_on_host else 0
 
 
 def bytes_beside_weights(
@@ -304,7 +327,23 @@ def bytes_beside_weights(
         stepping=ROUNDING_BYTES * min(largest, NUMBERS_AT_ONCE) if is_half else 0,
         adds_up=adds_up,
         recomputed=again,
+        compiled=is_compiled(config),
     )
+
+
+def activation_bytes_on_host(
+    config: TrainingConfig, sizes: TransformerSizes, tokens: Mapping[str, int]
+) -> int:
+    """Of `optimization.activations_on_host`."""
+    found = training_bytes(config, sizes, tokens)
+    options = config.optimization.model_copy(update={"activations_on_host": False})
+    on_device = config.model_copy(update={"optimization": options})
+    family, blocks = sizes.description.family, sizes.blocks
+    whole, part = (
+        saved_bytes(each, family, sizes.config, tokens)(blocks, found.recomputed)
+        for each in (on_device, config)
+    )
+    return whole - part
 
 
 def average_bytes_on_host(config: TrainingConfig, sizes: TransformerSizes) -> int:

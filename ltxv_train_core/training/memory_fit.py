@@ -26,6 +26,7 @@ from .memory_estimate import (
     saved_bytes,
     with_adapter,
 )
+from .trainable import Trainable
 
 WORTH_TELLING_BYTES = 2**30 // 20
 SHARE_OF_FREE = 0.9
@@ -34,7 +35,7 @@ SHARE_OF_FREE = 0.9
 
 def tell_fit(
     config: TrainingConfig,
-    denoiser: Denoiser,
+    trainable: Trainable,
     dataset: TrainingDataset,
     device: torch.device,
 ) -> Notice:
@@ -43,12 +44,14 @@ def tell_fit(
     An estimate: attention's and the allocator's working memory come on top.
 
     Args:
-        denoiser: on its device, with what is trained in it.
+        trainable: on its device.
     """
-    free = free_bytes(device)
+    free, denoiser = free_bytes(device), trainable.denoiser
+    config = as_compiled(config, trainable.is_compiled)
     needed = step_bytes(config, denoiser, dataset, free)
+    kind = " with compiled blocks" if trainable.is_compiled else ""
     line = (
-        f"a step needs about {byte_size(needed)} of memory beside the weights, {byte_size(free)} are "
+        f"a step{kind} needs about {byte_size(needed)} of memory beside the weights, {byte_size(free)} are "
         f"free on {device}"
     )
     if needed <= free:
@@ -60,7 +63,7 @@ def tell_fit(
 
 def keep_to_budget(
     config: TrainingConfig,
-    denoiser: Denoiser,
+    trainable: Trainable,
     dataset: TrainingDataset,
     device: torch.device,
     report: Reporter,
@@ -68,17 +71,26 @@ def keep_to_budget(
     """Lets as many blocks be computed again as `optimization.checkpointing_budget` takes, where it is set."""
     if config.optimization.checkpointing_budget is None:
         return
-    transformer = denoiser.transformer
+    denoiser, transformer = trainable.denoiser, trainable.denoiser.transformer
+    config = as_compiled(config, trainable.is_compiled)
     blocks = len(transformer.transformer_blocks)
     offloaded = spread_blocks(blocks, config.acceleration.blocks_to_offload)
     count = _of_a_step(config, denoiser, dataset, free_bytes(device)).recomputed
-    recompute_blocks(transformer, count - len(offloaded), offloaded)
+    recompute_blocks(transformer, count - len(offloaded), offloaded, trainable.checkpoint)
     report(
         Notice(
             f"optimization.checkpointing_budget: the activations of {count} of {blocks} blocks are computed "
             "again in the backward pass"
         )
     )
+
+
+def as_compiled(config: TrainingConfig, compiled: bool) -> TrainingConfig:
+    """The configuration of a run whose blocks are compiled, or not: its device may not be able to."""
+    mode = "max-autotune" if compiled else config.acceleration.compilation_mode
+    options = {"compile_with_inductor": compiled, "compilation_mode": mode}
+    acceleration = config.acceleration.model_copy(update=options)
+    return config.model_copy(update={"acceleration": acceleration})
 
 
 def step_bytes(

@@ -52,6 +52,7 @@ def sharding_problems(config: TrainingConfig) -> list[str]:
         "acceleration.mixed_precision_mode fp16": options.mixed_precision_mode == "fp16",
         "optimization.trained_weights bf16": config.optimization.trained_weights == "bf16",
         "optimization.ema_on_host": config.optimization.ema_on_host,
+        "optimization.activations_on_host": config.optimization.activations_on_host,
         f"optimization.optimizer_type {optimizer}": optimizer
         not in ("adamw", "adamw_schedulefree"),
     }

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
@@ -96,7 +97,7 @@ class StepRunner:
             with accumulating(self.forward, is_last=number == parts - 1):
                 self._accumulate(batch, losses)
         losses.read(self.stepper.clip())
-        loss, bands = self.processes.mean(losses.loss), losses.bands
+        loss, bands, by_data_set = self._of_all_processes(losses)
         self.is_between_steps = False
         clips = named_clips(losses.clips, losses.broken)
         self.stepper.step(self.step + 1, loss, losses.norm, clips)
@@ -112,7 +113,7 @@ class StepRunner:
             step_seconds=self._seconds[-1],
             eta_seconds=self._expected_seconds() * (self.steps - self.step),
             memory_bytes=peak_bytes(self.device),
-            loss_by_data_set=tuple(self._mean_loss(*each) for each in losses.data_sets),
+            loss_by_data_set=by_data_set,
             stage=stage,
             stages=self.stages.count,
             **self._losses_by_stream(bands),
@@ -135,7 +136,7 @@ class StepRunner:
     def _losses_by_stream(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
         """The fields of `StepCompleted` that tell of noise levels, and of video and audio apart where a run learns
         both."""
-        losses = {name: self._mean_loss(each.total, each.samples) for name, each in bands.items()}
+        losses = {name: each.mean for name, each in bands.items()}
         learned = [name for name, loss in losses.items() if not math.isnan(loss)]
         first = bands[learned[0] if learned else next(iter(bands))]
         if AUDIO not in learned or len(learned) == 1:
@@ -147,10 +148,20 @@ class StepRunner:
             "audio_loss_by_noise": bands[AUDIO].means(),
         }
 
-    def _mean_loss(self, of_process: float, samples_of_process: float) -> float:
-        """The mean over the samples of all processes; NaN where there are none."""
-        total, samples = (self.processes.mean(x) for x in (of_process, samples_of_process))
-        return total / samples if samples else math.nan
+    def _of_all_processes(
+        self, losses: StepLosses
+    ) -> tuple[float, dict[str, NoiseBands], tuple[float, ...]]:
+        """The mean loss, the noise bands by stream, and the mean loss by data set, NaN of those without a sample: in
+        one message."""
+        bands = chain.from_iterable(each.numbers for each in losses.bands.values())
+        loss, *numbers = self.processes.means(
+            [losses.loss, *bands, *chain.from_iterable(losses.data_sets)]
+        )
+        parts = iter(numbers)
+        by_stream = {name: NoiseBands.of(parts) for name in losses.bands}
+        sums = [(next(parts), next(parts)) for _ in losses.data_sets]
+        means = tuple(total / samples if samples else math.nan for total, samples in sums)
+        return loss, by_stream, means
 
     def _expected_seconds(self) -> float:
         """Of one of the next steps: the median of the last ones, which a step that compiles or waits for a

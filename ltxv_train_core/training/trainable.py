@@ -14,6 +14,7 @@ from ..families.model import Model
 from ..lora.convert import write_other_forms
 from ..lora.dropout import DropoutSeed
 from ..memory_errors import is_out_of_memory
+from ..models.memory.checkpointing import Checkpoint
 from ..models.precision import file_dtype
 from ..runs.failures import ModelMemoryError
 from .trainable_lora import TrainableLoRA
@@ -29,9 +30,11 @@ class Trainable(Protocol):
         rates: what the learning rate of each is multiplied with.
         dropout_seed: what dropout draws by, to be set before each forward pass.
         is_compiled: the first step compiles it.
+        checkpoint: what lets blocks be computed again.
     """
 
     is_compiled: bool
+    checkpoint: Checkpoint
     denoiser: Denoiser
     parameters: list[torch.nn.Parameter]
     rates: list[float]

@@ -13,6 +13,7 @@ from ..lora.file import lora_tensors, write_adapter_file, write_lora_file
 from ..lora.initialize import adapted_layers, find_start, start_from, trained_layers
 from ..lora.inject import add_lora, rate_factors
 from ..models.compile import compile_blocks
+from ..models.memory.checkpointing import new_checkpoint
 from ..models.memory.offload import offload, place_blocks, spread_blocks
 from ..models.memory.quantize import frozen_bytes, multiply_in_eight_bits, quantize_base
 from ..models.precision import base_dtype, file_dtype
@@ -44,8 +45,10 @@ class TrainableLoRA:
         place_blocks(transformer, device, offloaded)
         transformer.train()
         self.denoiser = source.transformer.denoiser(transformer)
+        on_host = config.optimization.activations_on_host
+        self.checkpoint = new_checkpoint(device, on_host, report)
         if config.optimization.enable_gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
+            transformer.enable_gradient_checkpointing(self.checkpoint)
         self.is_compiled = compile_blocks(
             transformer, options, config.optimization.steps, report, offloaded, stop
         )
@@ -54,7 +57,7 @@ class TrainableLoRA:
         self.parameters = add_lora(transformer, config.lora, config.seed, self.dropout_seed)
         self.rates = rate_factors(transformer, config.lora)
         if offloaded:
-            offload(transformer, device, offloaded, report)
+            offload(transformer, device, offloaded, report, self.checkpoint)
             report(Notice(_offloaded_size(transformer, offloaded, device)))
         if config.model.load_checkpoint is not None:
             path = find_start(Path(config.model.load_checkpoint), "lora")

@@ -9,6 +9,7 @@ from ..families.model import Model
 from ..lora.dropout import DropoutSeed
 from ..lora.initialize import find_start, load_transformer_file
 from ..models.compile import compile_blocks
+from ..models.memory.checkpointing import new_checkpoint
 from ..models.precision import base_dtype, file_dtype
 from ..models.sharded import whole
 from ..storage.atomic import atomic_folder
@@ -37,8 +38,10 @@ class TrainableModel:
             load_transformer_file(self.denoiser, path)
             report(Notice(f"starting from {path.name}"))
         transformer.to(device).train().requires_grad_(True)
+        on_host = config.optimization.activations_on_host
+        self.checkpoint = new_checkpoint(device, on_host, report)
         if config.optimization.enable_gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
+            transformer.enable_gradient_checkpointing(self.checkpoint)
         self.is_compiled = compile_blocks(
             transformer, options, config.optimization.steps, report, stop=stop
         )

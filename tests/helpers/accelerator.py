@@ -4,7 +4,7 @@ It models what a GPU does and a CPU hides:
 - its tensors and those of the CPU can't be mixed;
 - work is queued on streams. Results come at once, but the host is taken to be ahead of the device without bound,
   so whatever two streams do with the same memory must be ordered by events: else `Race` is raised;
-- memory is counted, by the stream that allocates it;
+- memory is counted, by the stream that allocates it, and so is what that stream gets back too early;
 - copies are asynchronous from pinned memory alone, of which there may be little.
 """
 
@@ -70,6 +70,7 @@ class Memory:
         self.storage = storage
         self.written: tuple[Stream, int] | None = None
         self.read: dict[Stream, int] = {}
+        self.last: dict[Stream, int] = {}
 
     def use(self, stream: Stream, number: int, writes: bool) -> None:
         earlier = [self.written] if self.written else []
@@ -77,6 +78,7 @@ class Memory:
         for other, done in earlier:
             if not stream.is_after(other, done):
                 raise Race("memory is used while another stream still works with it")
+        self.last[stream] = number
         if writes:
             self.written, self.read = (stream, number), {}
         else:
@@ -121,6 +123,7 @@ class Accelerator(TorchDispatchMode):
         allocated_bytes: by stream, all there ever were.
         pinned_bytes: of the host.
         waits: how often the host has waited for the device.
+        released_early: how often memory was given back while another stream still worked with it.
     """
 
     device = torch.device("privateuseone", 0)
@@ -130,7 +133,7 @@ class Accelerator(TorchDispatchMode):
         super().__init__()
         self.total_bytes, self.pinned_limit = total_bytes, pinned_limit
         self.host, self.stream = Stream(), Stream()
-        self.waits = 0
+        self.waits = self.released_early = 0
         self.live_bytes = self.peak_bytes = 0
         self.allocated_bytes: dict[Stream, int] = {}
         self._memories: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
@@ -272,7 +275,7 @@ class Accelerator(TorchDispatchMode):
             memory.written = (self.stream, self.stream.clock[self.stream])
             self.allocated_bytes[self.stream] = self.allocated_bytes.get(self.stream, 0) + size
             self._memories[memory.storage.data_ptr()] = memory
-            weakref.finalize(memory, self._count, -size)
+            weakref.finalize(memory, self._release, size, self.stream, memory.last)
         return DeviceTensor(raw, memory)
 
     def _pin(self, tensor: Tensor) -> Tensor:
@@ -285,6 +288,12 @@ class Accelerator(TorchDispatchMode):
     def _pinned_memory(self, tensor: Tensor) -> Memory | None:
         found = self._pinned.get(tensor.untyped_storage().data_ptr())
         return None if found is None or found.storage.expired() else found.memory
+
+    def _release(self, nbytes: int, owner: Stream, last: dict[Stream, int]) -> None:
+        """Memory goes back to the stream that has allocated it, whose next work may have it."""
+        self._count(-nbytes)
+        owner.wait_stream(self.host)
+        self.released_early += not all(owner.is_after(*use) for use in last.items())
 
     def _count(self, nbytes: int) -> None:
         self.live_bytes += nbytes

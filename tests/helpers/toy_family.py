@@ -164,6 +164,7 @@ def saved_bytes(
     training_mode: str,
     precision: str,
     recomputed: int,
+    compiled: bool,
 ) -> int:
     return BYTES.bytes(sum(tokens.values()), WIDTH, BLOCKS, recomputed)
 

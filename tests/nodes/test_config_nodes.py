@@ -46,6 +46,7 @@ def test_untouched_widgets_give_the_defaults(host: Host) -> None:
         "preservation_trigger": "",
         "preservation_class": "",
         "prior_weight": 1.0,
+        "activations_on_host": False,
     }
 
 

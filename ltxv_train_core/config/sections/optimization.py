@@ -178,6 +178,13 @@ class OptimizationConfig(Section):
         step=0.01,
         advanced=True,
     )
+    activations_on_host: bool = option(
+        False,
+        "Keep the inputs of blocks whose activations are computed again in memory of the host, from where they come "
+        "back in the backward pass. Only used with enable_gradient_checkpointing, checkpointing_budget or "
+        "acceleration.blocks_to_offload.",
+        advanced=True,
+    )
 
     @property
     def finds_its_rate(self) -> bool:

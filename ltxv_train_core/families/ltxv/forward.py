@@ -35,6 +35,9 @@ def velocity(
         dtype: of the transformer's weights.
     """
     hidden: Tensor = transformer.proj_in(video.tokens.to(dtype))
+    # Rotations, and captions behind their projection, are computed at each step and not kept: of a step of the 2B model
+    # with 1,792 tokens the projection of 256 words is 0.05 % of the operations, the rotations' sines and cosines less.
+    # To keep them would take 29 MB for each shape of clip and 1 MB for each caption.
     rotation = transformer.rope(hidden, video_coords=video.positions)
     rows = video.level_rows
     timesteps, embedded = transformer.time_embed(

@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...errors import ConfigurationError
 from ...events import Notice, Reporter, ignore
 from ..device import side_stream, stream_module
 from ..transformer import Transformer
-from .checkpointing import Recomputed
+from .checkpointing import ON_DEVICE, Checkpoint, Recomputed
 from .host_weights import HostWeights, pin_all, pinned_memory, views
 
 
@@ -51,7 +50,11 @@ def place_blocks(transformer: Transformer, device: torch.device, offloaded: list
 
 
 def offload(
-    transformer: Transformer, device: torch.device, offloaded: list[int], report: Reporter = ignore
+    transformer: Transformer,
+    device: torch.device,
+    offloaded: list[int],
+    report: Reporter = ignore,
+    checkpoint: Checkpoint = ON_DEVICE,
 ) -> None:
     """Lets offloaded blocks fetch their frozen weights; their trained weights move to the device for good.
 
@@ -59,9 +62,7 @@ def offload(
     """
     blocks = [transformer.transformer_blocks[number] for number in offloaded]
     prefetcher = _BlockPrefetcher([HostWeights(block) for block in blocks], device, report)
-    checkpointed = partial(
-        checkpoint, use_reentrant=False, context_fn=prefetcher.checkpoint_contexts
-    )
+    checkpointed = partial(checkpoint, context_fn=prefetcher.checkpoint_contexts)
     recompute = not transformer.is_gradient_checkpointing
     if not recompute:
         transformer.enable_gradient_checkpointing(checkpointed)

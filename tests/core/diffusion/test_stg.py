@@ -103,10 +103,11 @@ def test_blocks_of_diffusers_do_the_same(miniature):
 
 
 @pytest.mark.long
-def test_compiled_and_offloaded_blocks_do_the_same(monkeypatch):
+@pytest.mark.parametrize("name", ["LTXV_MINIATURE", "LTX2_MINIATURE"])
+def test_compiled_and_offloaded_blocks_do_the_same(monkeypatch, name):
     """A graph with self-attention is not taken where it is left out."""
     monkeypatch.setattr(compiling._Compiler, "_backend", lambda self, *graph: aot_eager(*graph))
-    source = open_model("LTXV_MINIATURE")
+    source = open_model(name)
     shapes = source.family.latent_shapes(VideoSize(64, 64, 9), 25.0)
     prompt, empty = source.load_text_encoder().encode(["a red ring moves up", ""])
 

@@ -2,10 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ltxv_train_core.datasets.dataset import TrainingDataset
@@ -14,6 +18,7 @@ from ltxv_train_core.events import Progress
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, encode_share, preprocess
 from tests.core.conftest import MINIATURE
 from tests.helpers.teams import share
+from tests.helpers.tiny_captioner import write_tiny_captioner
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,32 +66,74 @@ def test_a_share_without_a_usable_clip_stops_nobody(write_clip, tmp_path):
     assert len(TrainingDataset(preprocess(settings).root)) == 1
 
 
-@pytest.mark.kills
-def test_accelerate_launch_starts_them(source, tmp_path):
-    launch = [
-        *(
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            "--multi_gpu",
-            "--num_processes",
-            "2",
-        ),
-        *("--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no"),
-        *("--dynamo_backend", "no", "-m", "ltxv_train_core", "preprocess", str(source)),
-        *("--model-source", MINIATURE, "--resolution-buckets", "64x64x9"),
-    ]
-    ran = subprocess.run(
-        launch,
+def launched(*arguments, processes=3):
+    """Processes that `accelerate launch` has started."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+            *("--num_processes", str(processes), "--num_machines", "1"),
+            *("--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"),
+            *("-m", "ltxv_train_core", *map(str, arguments)),
+        ],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=200,
     )
-    assert ran.returncode == 0, ran.stderr
-    lines = ran.stdout.strip().splitlines()
-    counts = json.loads(lines[-1])
+
+
+def preprocessing(source):
+    return ("preprocess", source, "--model-source", MINIATURE, "--resolution-buckets", "64x64x9")
+
+
+@pytest.mark.kills
+def test_accelerate_launch_starts_three_that_share_the_clips(source):
+    process = launched(*preprocessing(source))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    counts = json.loads(output.strip().splitlines()[-1])
     assert (counts["written"], counts["reused"], counts["skipped"]) == (0, 8, 1)
-    (line,) = [line for line in lines if line.startswith("preprocessed data: ")]
-    assert len(TrainingDataset(Path(line.removeprefix("preprocessed data: ")))) == 4
+    root = source.parent / ".precomputed"
+    assert len(TrainingDataset(root)) == 4
+
+
+@pytest.mark.kills
+def test_where_one_of_three_is_killed_the_next_pass_encodes_what_is_missing(source):
+    """Without an index nobody takes a part of the clips for all of them."""
+    root = source.parent / ".precomputed"
+    process = launched(*preprocessing(source))
+    until = time.monotonic() + 200
+    while not any(root.rglob("*.safetensors")) and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(rank_of(process, 1).pid, signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert index_paths(root) == []
+    again = preprocess(PreprocessSettings(source, MINIATURE, "64x64x9"))
+    assert again.reused > 0
+    assert again.written + again.reused == 8
+    assert len(TrainingDataset(again.root)) == 4
+    assert not [path for path in root.rglob("*") if path.suffix == ".part"]
+
+
+def rank_of(process, rank):
+    """The process of this rank."""
+    for each in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if each.environ().get("RANK") == str(rank):
+                return each
+    raise AssertionError(f"there is no process {rank}")
+
+
+@pytest.mark.kills
+def test_three_processes_caption_a_folder(write_clip, tmp_path):
+    for i in range(4):
+        write_clip(f"clips/{i}.mp4", 40 * i)
+    model = write_tiny_captioner(tmp_path / "captioner")
+    process = launched("caption", tmp_path / "clips", "--model", model, "--max-new-tokens", 6)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    written = tmp_path / "clips" / "dataset.json"
+    rows = json.loads(written.read_text("utf-8"))
+    assert [row["media_path"] for row in rows] == [f"{i}.mp4" for i in range(4)]
+    assert all(row["caption"] for row in rows)

@@ -183,8 +183,12 @@ def test_nothing_is_offloaded_on_a_cpu():
         clips=Clips.alike(25, VideoSize(768, 448, 89), 24.0, EARLIEST),
     )
     assert propose(asked).configuration.acceleration.blocks_to_offload == 24
-    with pytest.raises(LTXVTrainError, match=r"takes at least 15\.3 GiB"):
-        propose(replace(asked, device=torch.device("cpu")))
+    on_cpu = replace(asked, device=torch.device("cpu"))
+    config = propose(on_cpu).configuration
+    assert (config.acceleration.quantization, config.acceleration.blocks_to_offload) == ("nf4", 0)
+    assert not config.optimization.activations_on_host
+    with pytest.raises(LTXVTrainError, match=r"takes at least 9\.5 GiB"):
+        propose(replace(on_cpu, card_bytes=10 * GIB))
 
 
 def test_the_time_is_that_of_an_earlier_run(tmp_path, stripes_data):

@@ -25,13 +25,13 @@ def device():
 
 
 def test_losses_become_means(group):
-    assert Processes(0, 4).mean(3.0) == 0.75
-    assert Processes(0, 2).mean(0.1) == 0.05, "in double precision"
+    assert Processes(0, 4).means([3.0, 1.0]) == [0.75, 0.25]
+    assert Processes(0, 2).means([0.1]) == [0.05], "in double precision"
     assert Processes(0, 2).agree({"a": 1}) == {"a": 1}
 
 
 def test_alone_nothing_is_asked_of_anybody():
-    assert (Processes().mean(3.0), Processes().agree("x")) == (3.0, "x")
+    assert (Processes().means([3.0]), Processes().agree("x")) == ([3.0], "x")
     Processes().leave()
     Processes(1, 2).leave()
 

@@ -67,3 +67,55 @@ def _folder(folder: Path) -> Path:
     load_transformer().save_pretrained(folder / "transformer")
     (folder / "model_index.json").write_text('{"_class_name": "LTXConditionPipeline"}')
     return folder
+
+
+SCRIPT = """
+import json, sys, traceback
+
+HEAVY = {"torch._dynamo", "torch._inductor", "bitsandbytes", "torchvision"}
+importers = {}
+
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in HEAVY:
+            files = [frame.filename.replace("\\\\", "/") for frame in traceback.extract_stack()]
+            libraries = [
+                file.rpartition("/site-packages/")[2].partition("/")[0]
+                if "/site-packages/" in file
+                else "ours"
+                for file in files
+                if "/site-packages/" in file or "/ltxv_train_core/" in file
+            ]
+            who = [each for each in libraries if each != name.partition(".")[0]]
+            importers.setdefault(name, []).append(who[-1])
+
+
+sys.meta_path.insert(0, Watch())
+from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.training.trainer import train
+
+train(build(TrainingConfig, json.loads(sys.argv[1])))
+print(json.dumps(importers))
+"""
+
+
+@pytest.mark.long
+def test_a_lora_run_imports_no_compiler_by_itself(training_config):
+    """Not with adamw and without compilation. diffusers, peft and transformers bring them along; see docs/performance.md."""
+    config = training_config(optimization={"steps": 1})
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, config.model_dump_json()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    importers = json.loads(done.stdout.splitlines()[-1])
+    assert "diffusers" in importers["torch._dynamo"], "the watch sees imports"
+    assert {who for each in importers.values() for who in each} <= {
+        "diffusers",
+        "transformers",
+        "peft",
+        "torch",
+    }

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +21,11 @@ from ltxv_train_core.models.memory.activations import ActivationBytes
 from ltxv_train_core.models.memory.quantize import frozen_bytes, quantize_base
 from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
-from ltxv_train_core.training.memory_estimate import training_bytes, transformer_sizes
+from ltxv_train_core.training.memory_estimate import (
+    activation_bytes_on_host,
+    training_bytes,
+    transformer_sizes,
+)
 from ltxv_train_core.training.preset_sizes import preset_sizes
 from ltxv_train_core.units import byte_size
 from tests.helpers.activation_bytes import small_transformer
@@ -156,7 +161,8 @@ def told(training_config, prepared, monkeypatch):
         config = training_config(prepared, **sections)
         needed = memory_fit.step_bytes(config, denoiser, dataset)
         monkeypatch.setattr(memory_fit, "free_bytes", lambda device: free + needed)
-        notice = memory_fit.tell_fit(config, denoiser, dataset, torch.device("cpu"))
+        trainable = SimpleNamespace(denoiser=denoiser, is_compiled=False)
+        notice = memory_fit.tell_fit(config, trainable, dataset, torch.device("cpu"))
         return notice, needed
 
     return told
@@ -205,7 +211,9 @@ def test_options_of_a_frozen_base_are_no_advice_for_full_training(told):
 
 
 def whole_config(**sections) -> TrainingConfig:
-    return build(TrainingConfig, {"data": {"preprocessed_data_root": "data"}, **sections})
+    acceleration = {"compile_with_inductor": False} | sections.pop("acceleration", {})
+    values = {"data": {"preprocessed_data_root": "data"}, "acceleration": acceleration, **sections}
+    return build(TrainingConfig, values)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +262,48 @@ def test_bytes_of_a_run_of_the_2b_model():
     assert whole.total == 12 * numbers + max(whole.activations, 4 * numbers + whole.last_block)
 
 
+@pytest.mark.parametrize(
+    ("options", "steps", "compiled"),
+    [
+        ({"compile_with_inductor": False}, 2000, False),
+        ({}, 2000, True),
+        ({}, 199, False),
+        ({"compilation_mode": "max-autotune"}, 199, True),
+    ],
+)
+def test_compiled_blocks_keep_less_where_they_are_compiled(options, steps, compiled):
+    """By default of runs that are long enough to gain by it."""
+    sizes = transformer_sizes(describe_model("LTXV_2B_0.9.6_DEV"))
+    acceleration = {"compile_with_inductor": True} | options
+    optimization = {"batch_size": 1, "steps": steps}
+    config = whole_config(acceleration=acceleration, optimization=optimization)
+    found = training_bytes(config, sizes, {"video": 2016})
+    assert found.compiled == compiled
+    copies = 2 * sizes.lora_numbers(config.lora)
+    block = 16.9 if compiled else 28.1
+    step = 2016 * 2048 * (block * 28 + 7.3 + 16.7)
+    assert found.activations == pytest.approx(step + copies, abs=1)
+
+
+def test_a_run_that_is_not_compiled_is_not_told_so(told):
+    notice, _ = told(0, acceleration={"compile_with_inductor": True})
+    assert "compiled" not in notice.message
+    assert memory_fit.as_compiled(whole_config(), True).acceleration.compile_with_inductor
+
+
+def test_inputs_that_wait_on_the_host_are_those_of_all_but_three_blocks():
+    sizes = transformer_sizes(describe_model("LTXV_13B_097_DEV"))
+    options = {"batch_size": 1, "enable_gradient_checkpointing": True}
+    tokens = {"video": 4032}
+    here = training_bytes(whole_config(optimization=options), sizes, tokens)
+    config = whole_config(optimization=options | {"activations_on_host": True})
+    there = training_bytes(config, sizes, tokens)
+    inputs = 2.0 * 4032 * 4096 * (48 - 3)
+    assert here.activations - there.activations == pytest.approx(inputs, rel=0.001)
+    assert activation_bytes_on_host(config, sizes, tokens) == pytest.approx(inputs, rel=0.001)
+    assert activation_bytes_on_host(whole_config(optimization=options), sizes, tokens) == 0
+
+
 @pytest.mark.parametrize("offloaded", [0, 1, 2, 3, 28, 40])
 def test_at_most_two_offloaded_blocks_are_on_the_device(offloaded):
     sizes = transformer_sizes(describe_model("LTXV_2B_0.9.6_DEV"))
@@ -264,7 +314,7 @@ def test_at_most_two_offloaded_blocks_are_on_the_device(offloaded):
     assert found == pytest.approx(2 * (kept * block + outside), abs=2)
 
 
-@pytest.mark.parametrize("kind", [None, "int8-quanto", "fp8-quanto"])
+@pytest.mark.parametrize("kind", [None, "int8-quanto", "fp8-quanto", "nf4"])
 def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
     sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
     transformer = open_model("LTXV_MINIATURE").load_transformer(torch.bfloat16)
@@ -273,7 +323,9 @@ def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
     transformer.requires_grad_(False)
     config = whole_config(acceleration={"quantization": kind})
     estimate = training_bytes(config, sizes, {"video": 1}).base
-    assert estimate == pytest.approx(frozen_bytes(transformer), rel=0.01)
+    # The 272 numbers of each layer that NF4 counts with are much for layers so small.
+    rel = 0.015 if kind == "nf4" else 0.01
+    assert estimate == pytest.approx(frozen_bytes(transformer), rel=rel)
 
 
 def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():

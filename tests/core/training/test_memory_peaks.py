@@ -96,7 +96,7 @@ def test_a_step_takes_what_is_estimated(monkeypatch, mode, precision, tokens, ag
     sections = {
         "model": {"training_mode": mode},
         "optimization": {"batch_size": 1, **options},
-        "acceleration": {"mixed_precision_mode": precision},
+        "acceleration": {"mixed_precision_mode": precision, "compile_with_inductor": False},
         "data": {"preprocessed_data_root": "d"},
     }
     estimated, counted = peak(build(TrainingConfig, sections), 4, 512, tokens, again)

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from ltxv_train_core.diffusion.draws import sample_seed
-from ltxv_train_core.events import Control, NeverStop, ignore
+from ltxv_train_core.events import NOISE_BANDS, Control, NeverStop, ignore
 from ltxv_train_core.models import device as devices
 from ltxv_train_core.training.checkpoint import CheckpointError, TrainingState
 from ltxv_train_core.training.distributed import Processes
@@ -82,6 +83,39 @@ def test_noise_bands_hold_means():
     low, second, third, high = bands.means()
     assert (low, second, high) == (1.0, (4.0 + 16.0) / 2, 64.0)
     assert math.isnan(third)
+
+
+def test_noise_bands_come_back_from_their_numbers():
+    bands = NoiseBands()
+    for level, loss in ((0.1, 1.0), (0.3, 4.0), (0.49, 16.0)):
+        bands.add(level, loss)
+    again = NoiseBands.of(iter([each / 2 for each in bands.numbers]))
+    assert again.means()[:2] == (1.0, 10.0), "means of halves are means"
+    assert again.mean == bands.mean == 7.0
+    assert math.isnan(NoiseBands().mean)
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_processes_tell_each_other_their_losses_in_one_message(runner, monkeypatch, accumulated):
+    """A group of one plays two, whose sums are its own."""
+    alone = runner(gradient_accumulation_steps=accumulated).run()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        one = runner(gradient_accumulation_steps=accumulated)
+        one.processes = Processes(0, 2)
+        sent, all_reduce = [], dist.all_reduce
+
+        def noted(tensor):
+            sent.append(tensor.numel())
+            all_reduce(tensor)
+
+        monkeypatch.setattr(dist, "all_reduce", noted)
+        told = one.run()
+    finally:
+        dist.destroy_process_group()
+    assert sent == [1 + 2 * NOISE_BANDS]
+    assert told.loss == alone.loss / 2
+    torch.testing.assert_close(told.loss_by_noise, alone.loss_by_noise, equal_nan=True)
 
 
 def test_random_numbers_are_those_of_the_seed_and_the_sample(runner):
