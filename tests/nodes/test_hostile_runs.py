@@ -61,6 +61,7 @@ def look(host: Host, name: str) -> None:
     assert GOOD in {each["name"] for each in listed}
 
 
+@pytest.mark.long
 def test_contents_of_every_kind(host: Host, runs: Path) -> None:
     for file in FILES:
         for name, content in CONTENTS.items():

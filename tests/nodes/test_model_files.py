@@ -74,6 +74,7 @@ def test_a_file_that_is_not_there_is_named(host: Host, checkpoint: Path, node: s
     assert "checkpoints/" in str(refused.value), "it says what there is"
 
 
+@pytest.mark.long
 def test_preprocessing_and_training_from_a_file(host: Host, checkpoint: Path) -> None:
     graph = Graph()
     parts = {"text_encoder_source": "LTXV_MINIATURE", "model_file": f"checkpoints/{NAME}"}

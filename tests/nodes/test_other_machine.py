@@ -86,6 +86,7 @@ def train(host: Host, dataset_path: str) -> tuple[str, str]:
     return seen(outcome, summary), seen(outcome, name)
 
 
+@pytest.mark.long
 def test_a_shared_graph_and_data_set_come_to_the_same_lora(
     host: Host, folder: Path, base_of_another: SimpleNamespace
 ) -> None:

@@ -125,6 +125,7 @@ def test_two_data_sets_share_a_folder(host: Host, clips: Path, other: dict) -> N
     assert read_index(paths[0]) == first
 
 
+@pytest.mark.long
 def test_each_node_trains_the_data_set_that_it_is_connected_to(host: Host, clips: Path) -> None:
     graph = Graph()
     sizes = ("64x64x9", SIZE)

@@ -182,6 +182,7 @@ def test_another_data_set_at_the_same_path_is_proposed_for_again(host: Host, dat
     assert ", 4 clips" in seen(run(host, graph.prompt), probe)
 
 
+@pytest.mark.long
 def test_training_by_a_recipe(host: Host) -> None:
     """From clips to a LoRA with two nodes beside the data set's; the second proposal knows the time."""
     graph = Graph()

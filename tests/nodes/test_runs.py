@@ -60,6 +60,7 @@ def test_a_finished_run_is_found_and_the_node_says_so(host: Host, data: str) -> 
     assert progress_of(host, "StepCompleted", since) == []
 
 
+@pytest.mark.long
 def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> None:
     graph, _, probes = trains(host, data, 1, "twice", train_again=True)
     runs = [seen(run(host, graph.prompt), probes[4]) for _ in range(2)]
@@ -68,6 +69,7 @@ def test_train_again_makes_a_numbered_run_each_time(host: Host, data: str) -> No
     assert len(list(loras.glob("twice-*.safetensors"))) == 2
 
 
+@pytest.mark.long
 def test_a_deleted_run_is_trained_again(host: Host, data: str) -> None:
     graph, _, probes = trains(host, data, 1, "deleted")
     name = seen(run(host, graph.prompt), probes[4])

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pytest
 
 from ltxv_train_core.config import TrainingConfig, build, yaml_file
 from ltxv_train_core.families.ltx2.miniature.datasets import evaluation_items, generate
@@ -21,6 +22,7 @@ from tests.nodes.test_routes import ask, post
 MINIATURE = "LTX2_MINIATURE"
 
 
+@pytest.mark.long
 def test_a_run_is_listened_to(host: Host) -> None:
     clips = generate("beep", host.base / "input" / "heard", clips=6)
     root = preprocess(PreprocessSettings(clips.metadata, MINIATURE, "96x96x17")).root

@@ -78,6 +78,7 @@ def test_what_saves_memory_takes_less():
     assert plain - smaller == pytest.approx(more - less, rel=0.25)
 
 
+@pytest.mark.long
 def test_sound_is_trained_with_video():
     case = grid(models=["LTX2_MINIATURE"], blocks=0).cases()[0]
     assert (case.blocks, set(case.tokens)) == (4, {"video", "audio"})

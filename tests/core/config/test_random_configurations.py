@@ -108,6 +108,7 @@ def test_a_section_survives_its_widgets(name, data):
     assert config.from_widgets(SECTIONS[name], config.to_widgets(section), name) == section
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(whole=configurations())
 def test_a_configuration_survives_its_file(whole):

@@ -82,6 +82,7 @@ serve({}, answer)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
 def test_a_check_that_crashes_or_hangs_ends_no_other(monkeypatch, tmp_path):
     script = tmp_path / "worker.py"

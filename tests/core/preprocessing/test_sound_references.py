@@ -88,6 +88,7 @@ def test_a_reference_video_is_smaller(metadata: Path, root: Path) -> None:
     torch.testing.assert_close(found, vae.encode(frames_to_tensor(frames))[0], rtol=0, atol=1e-3)
 
 
+@pytest.mark.long
 def test_every_so_manyth_frame_of_a_reference(metadata: Path, tmp_path: Path) -> None:
     settings = PreprocessSettings(
         metadata, MINIATURE, SIZE, reference_temporal_scale_factor=2, output_dir=tmp_path
@@ -135,6 +136,7 @@ def test_the_model_sees_the_references_that_the_mode_names(
         torch.testing.assert_close(one[name], found[name][:1], rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_lora_says_how_its_references_are_made(root: Path, tmp_path: Path) -> None:
     trained = train(conditioned(root, tmp_path, {"mode": BOTH, "audio_mask_conditioning_p": 0.5}))
     told = read_header(trained.lora_file).metadata
@@ -144,6 +146,7 @@ def test_a_lora_says_how_its_references_are_made(root: Path, tmp_path: Path) -> 
     assert told["modelspec.description"].startswith("IC-LoRA")
 
 
+@pytest.mark.long
 def test_samples_follow_references_of_the_data_set_s_scale(
     metadata: Path, root: Path, tmp_path: Path
 ) -> None:

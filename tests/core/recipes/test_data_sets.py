@@ -191,6 +191,7 @@ def test_nothing_is_offloaded_on_a_cpu():
         propose(replace(on_cpu, card_bytes=10 * GIB))
 
 
+@pytest.mark.long
 def test_the_time_is_that_of_an_earlier_run(tmp_path, stripes_data):
     """Of an equal run, in proportion to steps; not of one with other settings."""
     options = OptimizationConfig(steps=10, batch_size=2, learning_rate=1e-3)

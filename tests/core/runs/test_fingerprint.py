@@ -28,6 +28,7 @@ DO_NOT_COUNT = {
     "optimization.checkpointing_budget",
     "optimization.early_stopping_patience",
     "optimization.ema_on_host",
+    "optimization.activations_on_host",
     "acceleration.compile_with_inductor",
     "acceleration.compilation_mode",
     "acceleration.load_text_encoder_in_8bit",

@@ -37,6 +37,7 @@ def rates(result):
     return [trial.values["optimization.learning_rate"] for trial in result.ranked]
 
 
+@pytest.mark.long
 def test_runs_are_ranked_bad_ones_end_early_and_all_of_it_goes_on(config, tmp_path, capsys):
     events = []
     result, folder = run_sweep(config(), VARY, report=events.append)

@@ -118,6 +118,7 @@ def test_two_processes_are_one_with_both_clips(training_config, tmp_path, adapte
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
 
 
+@pytest.mark.long
 @one_quickly
 def test_video_and_sound(root, tmp_path, adapter):
     options = sections(adapter)

@@ -71,6 +71,7 @@ def test_blocks_that_are_chosen_keep_their_input_alone():
     assert kept(2, left_out=(0, 2)) == (pytest.approx(amounts[2], rel=0.05), [1, 3])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("offloaded", [0, 1])
 def test_losses_are_the_same_bit_for_bit(training_config, monkeypatch, tmp_path, offloaded):
     found = []

@@ -244,6 +244,7 @@ def test_it_measures_squared_errors_whatever_is_trained_with(training_config, op
     assert ours.held_out()[1].clips != theirs.held_out()[1].clips
 
 
+@pytest.mark.long
 def test_patience_is_no_part_of_the_name_and_an_ended_run_goes_on_without_it(
     training_config, rising
 ):
@@ -266,6 +267,7 @@ def test_patience_is_no_part_of_the_name_and_an_ended_run_goes_on_without_it(
     assert (whole.step, whole.steps) == (20, 20)
 
 
+@pytest.mark.long
 def test_a_run_that_an_earlier_version_named_by_its_patience_is_found(training_config, rising):
     config = patient(training_config, 6)
     ended = train(config)

@@ -128,6 +128,7 @@ def test_checkpoints_come_every_interval_and_the_newest_stay(training_config):
     assert len(list((result.run_folder / "weights").glob("*.safetensors"))) == 5
 
 
+@pytest.mark.long
 def test_what_changes_the_result_changes_the_run(training_config, mirror_data):
     names = {
         run(training_config(**sections))[0].run_folder.name

@@ -89,6 +89,7 @@ def test_what_was_learned_is_said(make_run):
     assert "3 of 3 samples are nearer" in voice.text
 
 
+@pytest.mark.long
 def test_what_was_not_learned_is_said(make_run):
     voice = listen_to(make_run({0: False, 40: False}))
     assert voice.result == "not learned"
@@ -129,6 +130,7 @@ def test_some_of_the_way(make_run):
     assert judge(before, mixed, clips).result == "in part"
 
 
+@pytest.mark.long
 def test_on_the_command_line_and_on_the_runs_page(make_run, capsys, data):
     run = make_run({0: False, 40: True})
     place = ["--in", str(run.folder.parent), "--data", str(data.parent)]
@@ -145,6 +147,7 @@ def test_on_the_command_line_and_on_the_runs_page(make_run, capsys, data):
     assert "<h2>Sound</h2>" not in report_html(run)
 
 
+@pytest.mark.long
 def test_a_damaged_file_is_none(make_run):
     run = make_run({40: True})
     listen_to(run)
@@ -161,6 +164,7 @@ def test_a_damaged_file_is_none(make_run):
         assert read_voice(run) is None, change
 
 
+@pytest.mark.long
 def test_what_can_not_be_listened_to_is_said(make_run, tmp_path, stripes_data):
     with pytest.raises(DataError, match=r"it has no samples; set validation.prompts"):
         listen_to(make_run({}))

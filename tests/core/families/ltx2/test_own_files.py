@@ -103,7 +103,9 @@ def test_video_is_encoded_and_decoded_as_diffusers_does(
     assert latents.shape == (1, 128, 2, 2, 3)
     torch.testing.assert_close(latents, expected)
     if generation == "2.5":
-        with pytest.raises(ModelError, match="choose the VAE file with the convolutional decoder"):
+        with pytest.raises(
+            ModelError, match="choose as vae_source the VAE file with the convolutional decoder"
+        ):
             vae.decode(latents)
     else:
         torch.testing.assert_close(vae.decode(latents), decoded)

@@ -36,6 +36,7 @@ def test_clips_of_the_other_styles_come_back(style, least):
     assert decibels(decoded - frames) >= least
 
 
+@pytest.mark.long
 def test_plain_clips_come_back_with_23_decibels_also_in_bfloat16():
     frames = clip_batch(count=8)
     for dtype in (torch.float32, torch.bfloat16):

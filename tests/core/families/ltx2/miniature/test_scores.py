@@ -80,6 +80,7 @@ def test_agreement_asks_for_no_prompt():
     assert max(wrong.values()) < 0.5
 
 
+@pytest.mark.long
 def test_a_task_is_scored_by_stripes_and_beep():
     items = evaluation_items("stripes_and_beep")
     scenes = [item.scene for item in items]
