@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import Cancelled
 from ..events import NeverStop, Notice, Progress, Reporter, StopSignal, ignore, raise_if_stopped
 from .grid import BenchmarkGrid
-from .process import MeasuringProcess
+from .process import measured_by, measuring_process
 from .report import BenchmarkReport, Row
 
 
@@ -30,13 +30,15 @@ def run_benchmark(
     cases = grid.cases()
     estimates = [case.estimate() for case in cases]
     rows: list[Row] = []
-    with MeasuringProcess(stop) as process:
+    with measuring_process(stop) as process:
         try:
             for number, case in enumerate(cases):
                 raise_if_stopped(stop)
                 report(Progress("benchmark", number, len(cases), "row", item=case.text))
-                rows.append(Row(case, process.measure(case), estimates[number]))
-                found = BenchmarkReport(process.device, rows, len(cases) - len(rows))
+                rows.append(Row(case, measured_by(process, case), estimates[number]))
+                found = BenchmarkReport(
+                    tuple(process.greeting.get("device", ())), rows, len(cases) - len(rows)
+                )
                 found.write(stem)
                 report(Notice(rows[-1].text))
         except Cancelled:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import TracebackType
 from typing import IO
 
 from ..errors import Cancelled, LTXVTrainError
@@ -34,8 +35,60 @@ class HelperTimeout(LTXVTrainError):
 
 
 class HelperProcess:
-    """A process that answers messages one by one."""
+    """Answers messages one by one. Its process starts with the first message, and again after one that ended it.
 
+    Args:
+        script: that calls `serve`.
+
+    Attributes:
+        greeting: what the script says first; empty before the first message.
+    """
+
+    def __init__(self, script: Path, stop: StopSignal):
+        self.greeting: Message = {}
+        self._script = script
+        self._stop = stop
+        self._process: _Process | None = None
+
+    def __enter__(self) -> "HelperProcess":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def ask(self, message: Mapping[str, object], seconds: float | None = None) -> Message:
+        """Its answer to a message.
+
+        Args:
+            seconds: that it has for it.
+
+        Raises:
+            Cancelled: a stop was asked for.
+            HelperEnded: the process ended.
+            HelperTimeout: it has had no answer in time.
+        """
+        try:
+            if self._process is None:
+                self._process = _Process(self._script)
+                self.greeting = self._process.hello(self._stop)
+            return self._process.ask(message, self._stop, seconds)
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Ends its process, whatever that does."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+
+class _Process:
     def __init__(self, script: Path):
         self._listener = WorkerListener()
         self._log: IO[bytes] = TemporaryFile()  # noqa: SIM115 - `end` closes it
@@ -53,7 +106,7 @@ class HelperProcess:
         )
 
     def hello(self, stop: StopSignal) -> Message:
-        """The first message. It has imported everything then. Raises as `ask` does."""
+        """The first message. It has imported everything then."""
         connection = self._listener.accept(
             lambda: stop.is_set() or self._process.poll() is not None
         )
@@ -65,24 +118,13 @@ class HelperProcess:
         return self._answer(stop, None)
 
     def ask(
-        self, message: Mapping[str, object], stop: StopSignal, seconds: float | None = None
+        self, message: Mapping[str, object], stop: StopSignal, seconds: float | None
     ) -> Message:
-        """Its answer to a message.
-
-        Args:
-            seconds: that it has for it.
-
-        Raises:
-            Cancelled: a stop was asked for.
-            HelperEnded: the process ended.
-            HelperTimeout: it has had no answer in time.
-        """
         assert self._connection is not None
         self._connection.send(dict(message))
         return self._answer(stop, seconds)
 
     def end(self) -> None:
-        """Ends it, whatever it does."""
         end_tree(self._process)
         self._listener.close()
         if self._connection is not None:

@@ -12,7 +12,7 @@ from ltxv_train_core.benchmark.case import described
 from ltxv_train_core.benchmark.grid import BenchmarkGrid, default_grid
 from ltxv_train_core.benchmark.measure import measured
 from ltxv_train_core.benchmark.names import LTX2_19B, MODELS, OPTIONS, sections_of
-from ltxv_train_core.benchmark.process import MeasuringProcess
+from ltxv_train_core.benchmark.process import measured_by, measuring_process
 from ltxv_train_core.benchmark.run import run_benchmark
 from ltxv_train_core.cli import main
 from ltxv_train_core.errors import Cancelled, ConfigurationError
@@ -100,9 +100,9 @@ def test_memory_that_is_not_enough_is_a_row_and_the_next_one_is_measured():
     """A weight of 4 million squared takes more than any computer has."""
     case = grid().cases()[0]
     sizes = {"num_attention_heads": 4, "attention_head_dim": 2**20, "cross_attention_dim": 2**22}
-    with MeasuringProcess(threading.Event()) as process:
-        first = process.measure(replace(case, config={**case.config, **sizes}))
-        second = process.measure(case)
+    with measuring_process(threading.Event()) as process:
+        first = measured_by(process, replace(case, config={**case.config, **sizes}))
+        second = measured_by(process, case)
     assert (first.outcome, first.seconds, first.peak_bytes) == ("out of memory", (), 0)
     assert second.outcome == "measured"
 
