@@ -35,6 +35,7 @@ RUNS = (
     *("not_finite", "held_out", "background_write"),
 )
 SAVES = tuple(f"{TRAINING}{name}.py" for name in RUNS)
+STAGES = (f"{TRAINING}several_data_sets.py",)
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
     "diffusion": {"diffusion": (VALUES, f"{TESTS}/diffusion")},
     "optim": {"optim": (f"{TESTS}/optim",)},
@@ -42,9 +43,12 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/run_plan.py": tuple(
             f"{TRAINING}{name}.py" for name in ("distributed", "run_numbers", "run_plan")
         ),
-        "training/loop.py": SAVES,
-        "training/step.py": (f"{TRAINING}step.py", f"{TRAINING}run_numbers.py"),
-        "training/saves.py": SAVES,
+        "training/loop.py": (*SAVES, *STAGES, f"{TRAINING}validation.py"),
+        "training/step.py": (
+            *(f"{TRAINING}{name}.py" for name in ("step", "run_numbers", "not_finite")),
+            *STAGES,
+        ),
+        "training/saves.py": (*SAVES, *STAGES, f"{TRAINING}joint_run.py"),
         "training/resume.py": (f"{TRAINING}step.py", f"{TRAINING}run_plan.py"),
         "training/background_write.py": (f"{TRAINING}background_write.py",),
         "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
@@ -54,7 +58,7 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/sampling.py": (f"{TRAINING}run_states.py", f"{TRAINING}trainer.py"),
         "training/lora_metadata.py": (f"{TRAINING}lora_metadata.py",),
         "training/trainable.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
-        "training/trainable_lora.py": (f"{TRAINING}trainable.py",),
+        "training/trainable_lora.py": (f"{TRAINING}trainable.py", f"{TRAINING}lora_outputs.py"),
         "training/trainable_model.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),
         "training/distributed.py": (f"{TRAINING}distributed.py", VALUES),
     },

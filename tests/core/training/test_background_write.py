@@ -150,3 +150,13 @@ def test_without_room_for_a_copy_the_run_waits_for_the_disk(
     assert result.finished
     assert "ltxv-train-checkpoint" not in threads
     assert not [e for e in notices if isinstance(e, Notice) and e.is_problem]
+
+
+def test_a_state_of_less_than_64_mib_is_worth_no_copy():
+    weights = torch.zeros(2**24)
+    smaller = checkpoint.TrainingState(1, {"a": weights[1:]}, {})
+    assert background_write.copied(smaller) is None
+    copy = background_write.copied(checkpoint.TrainingState(1, {"a": weights}, {"b": [2]}))
+    assert copy.weights["a"].shape == weights.shape
+    assert copy.weights["a"].data_ptr() != weights.data_ptr()
+    assert copy.state == {"b": [2]}

@@ -210,9 +210,11 @@ def test_clips_with_and_without_sound_are_held_out_together(root: Path, tmp_path
     ]
 
 
-@pytest.mark.parametrize(("chance", "told"), [(0.5, True), (0.0, False)])
+@pytest.mark.parametrize(
+    ("recipe", "chance", "told"), [(2, 0.5, True), (1, 0.5, True), (2, 0.0, False)]
+)
 def test_a_run_of_an_earlier_version_says_that_its_sounds_have_other_conditions(
-    root: Path, tmp_path: Path, chance: float, told: bool
+    root: Path, tmp_path: Path, recipe: int, chance: float, told: bool
 ) -> None:
     """Earlier versions kept the first latent of a sound clean with the first frame of its video."""
     config = configured(
@@ -228,7 +230,7 @@ def test_a_run_of_an_earlier_version_says_that_its_sounds_have_other_conditions(
     state = half.run_folder / "run.json"
     written = json.loads(state.read_text(encoding="utf-8"))
     assert written["recipe"] == 3
-    state.write_text(json.dumps(written | {"recipe": 2}), encoding="utf-8")
+    state.write_text(json.dumps(written | {"recipe": recipe}), encoding="utf-8")
     events: list[object] = []
     result = train(config, events.append)
     assert (result.run_folder, result.finished) == (half.run_folder, True)

@@ -160,12 +160,15 @@ def test_a_step_that_fails_on_sound_clips_names_them(training_config, monkeypatc
 def test_a_run_without_a_finite_step_has_failed(training_config, monkeypatch):
     config = training_config(optimization={"steps": 3})
     loss = StepInputs.loss
+    events: list = []
     with monkeypatch.context() as patch:
         patch.setattr(StepInputs, "loss", lambda self, p: loss(self, p) * math.nan)
         with pytest.raises(
             NotFiniteError, match="every step was skipped, so the weights did not change"
         ):
-            train(config)
+            train(config, events.append)
+    told = [e.message for e in events if isinstance(e, Notice) and " skipped: " in e.message]
+    assert [text.partition(" skipped")[0] for text in told] == ["step 1", "step 2", "step 3"]
     run = plan_run(config).run
     assert (run.written_state().status, run.written_state().cause.kind) == ("failed", "not_finite")
     assert run.loras() == []

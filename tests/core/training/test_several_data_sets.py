@@ -110,6 +110,16 @@ def test_a_weight_scales_the_loss_of_its_clips_alone(configured):
     assert second[step].loss_by_data_set[1] == pytest.approx(first[step].loss, rel=1e-6)
 
 
+def test_the_loss_of_a_data_set_is_the_mean_of_its_clips(configured):
+    """The batches of a step have a size each, so each is of one data set."""
+    told: list = []
+    sizes = {"steps": 4, "batch_size": 2, "gradient_accumulation_steps": 2}
+    train(configured(data={"balanced": True}, optimization=sizes), told.append)
+    for step in (each for each in told if isinstance(each, StepCompleted)):
+        seen = [loss for loss in step.loss_by_data_set if not math.isnan(loss)]
+        assert step.loss == pytest.approx(sum(seen) / len(seen), rel=1e-6)
+
+
 def test_a_run_that_is_stopped_in_any_stage_goes_on_to_the_same_bytes(configured, tmp_path):
     whole, losses, told = run(configured(**STAGED))
     assert [line for line in told if line.startswith("stage")] == [
