@@ -10,7 +10,7 @@ from ltxv_train_core.demo.report import SoundDemoReport, format_report
 from ltxv_train_core.demo.with_sound import run_demo_with_sound
 from ltxv_train_core.families.ltx2.miniature import weights
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.minutes
 
 
 def learned_stripes(report: SoundDemoReport) -> bool:

@@ -35,7 +35,7 @@ from ltxv_train_core.training.decoding import decode_videos
 from ltxv_train_core.training.trainer import train
 from tools.miniature_ltx2_check import sound_latents, video_latents
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.minutes
 
 CLIPS, STEPS = 24, 120
 ITEMS = evaluation_items("plain", seed=3, held_out=True)

@@ -40,7 +40,7 @@ def test_the_command_names_the_device_and_what_works(capsys):
     assert outcomes(output) == dict.fromkeys(names, "works")
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_every_check_works_on_a_cpu(capsys):
     assert main(["gpu-check"]) == 0
     expected = dict.fromkeys(NAMES, "works") | {"decoding-fallback": "skipped"}

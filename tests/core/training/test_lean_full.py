@@ -122,7 +122,7 @@ def test_options_without_effect_are_told(training_config):
     assert {"optimization.trained_weights", "optimization.ema_on_host"} <= {*told}
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_a_lean_run_learns_as_well_as_one_in_float32(training_config):
     """Within a few percent of what it has lost at its end, mean of the last steps."""
     ends = []

@@ -182,7 +182,7 @@ def test_a_prior_data_set_is_another_run_and_must_be_there(configured_for, tmp_p
     assert len(folders) == 2
 
 
-@pytest.mark.long
+@pytest.mark.minutes
 def test_each_keeps_what_it_is_to_keep_and_most_of_the_effect_stays(training_config, tmp_path):
     """Of a LoRA trained four ways: measured on clips that none of them trains on, and on clips as the base makes them."""
     stripes = _triggered("stripes", tmp_path / "stripes", 12, "zorp")

@@ -12,7 +12,7 @@ from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.training.trainer import train
 from ltxv_train_core.voice.listen import listen_to
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.minutes
 TASK = "stripes_and_beep"
 
 
