@@ -145,7 +145,7 @@ def to_eight_bits(module: nn.Module, keep: str = "") -> nn.Module:
             layer = Linear8bitLt(
                 child.in_features,
                 child.out_features,
-                bias=child.bias is not None,
+                bias=False,  # it is the layer's own, below
                 has_fp16_weights=False,
                 threshold=OUTLIERS_FROM,
                 device="meta",

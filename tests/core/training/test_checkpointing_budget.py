@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ltxv_train_core.config import LoRAConfig, TrainingConfig, build
+from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.errors import ConfigurationError
 from ltxv_train_core.families.ltxv.activation_bytes import ACTIVATION_BYTES
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory.checkpointing import Recomputed, recompute_blocks
 from ltxv_train_core.training import memory_fit
@@ -69,6 +71,17 @@ def test_blocks_that_are_chosen_keep_their_input_alone():
     assert amounts[4] < 0.2 * amounts[0]
     assert list(chosen) == [list(range(count)) for count in range(5)]
     assert kept(2, left_out=(0, 2)) == (pytest.approx(amounts[2], rel=0.05), [1, 3])
+
+
+@pytest.mark.parametrize(("share", "fits"), [(0.91, False), (0.89, True)])
+def test_a_tenth_of_what_is_free_stays_so(training_config, stripes_data, share, fits):
+    options = config(optimization={"checkpointing_budget": 1000, "batch_size": 8})
+    transformer = small_transformer(4, width=128, head=64)
+    add_lora(transformer, LoRAConfig(rank=4, alpha=4), 0)
+    denoiser, dataset = LTXVideoDenoiser(transformer, True), TrainingDataset(stripes_data)
+    whole = memory_fit.step_bytes(options, denoiser, dataset)
+    needed = memory_fit.step_bytes(options, denoiser, dataset, whole / share)
+    assert needed == whole if fits else needed < 0.9 * whole
 
 
 @pytest.mark.long

@@ -23,6 +23,7 @@ from ltxv_train_core.optim import build_optimizer
 from ltxv_train_core.training import memory_fit
 from ltxv_train_core.training.memory_estimate import (
     activation_bytes_on_host,
+    adapter_bytes,
     training_bytes,
     transformer_sizes,
 )
@@ -354,6 +355,28 @@ def test_both_estimates_of_a_step_are_the_same(training_config, stripes_data, lo
     sizes = transformer_sizes(describe_model("LTXV_MINIATURE"))
     before = training_bytes(config, sizes, memory_fit.largest_sample(dataset))
     assert before.total - before.base == loaded + 4 * numbers
+
+
+@pytest.mark.parametrize(
+    ("adapter", "precision", "added"),
+    [
+        ("lora", "bf16", 0),
+        ("dora", "bf16", 0.75 * 32 * 2),
+        ("lokr", "no", 0.75 * 32 * 4),
+        ("oft", "no", 0.5 * 64 * 4),
+    ],
+)
+def test_an_adapter_keeps_its_share_of_a_layers_inputs_or_outputs(adapter, precision, added):
+    """Of two layers from 32 to 64 numbers, with two clips of 10 tokens."""
+    sections = {
+        "optimization": {"batch_size": 2},
+        "acceleration": {"mixed_precision_mode": precision},
+        "lora": {"adapter": adapter},
+    }
+    layers, tokens = [(64, 32)] * 2, {"video": 10, "audio": 3}
+    assert adapter_bytes(whole_config(**sections), layers, tokens) == 2 * 20 * added
+    full = whole_config(**sections, model={"training_mode": "full"})
+    assert adapter_bytes(full, layers, tokens) == 0
 
 
 def test_presets_tell_what_they_train():
