@@ -26,7 +26,7 @@ from ltxv_train_core.families.open import describe_model  # noqa: E402
 from ltxv_train_core.geometry import VideoSize  # noqa: E402
 from ltxv_train_core.recipes.estimates import CardEstimate, card_estimates  # noqa: E402
 from ltxv_train_core.recipes.names import Goal  # noqa: E402
-from ltxv_train_core.training.memory_estimate import transformer_sizes  # noqa: E402
+from ltxv_train_core.training.transformer_sizes import transformer_sizes  # noqa: E402
 from ltxv_train_core.units import byte_size  # noqa: E402
 
 

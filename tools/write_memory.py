@@ -27,11 +27,10 @@ from ltxv_train_core.geometry import VideoSize  # noqa: E402
 from ltxv_train_core.recipes.clips import Clips  # noqa: E402
 from ltxv_train_core.recipes.request import usable_bytes  # noqa: E402
 from ltxv_train_core.training.memory_estimate import (  # noqa: E402
-    TransformerSizes,
     offloaded_bytes,
     training_bytes,
-    transformer_sizes,
 )
+from ltxv_train_core.training.transformer_sizes import TransformerSizes, transformer_sizes  # noqa: E402
 from ltxv_train_core.units import GIB, byte_size  # noqa: E402
 
 CARDS_GB = (16, 24, 32, 48, 80)

@@ -14,10 +14,9 @@ from ..gpu_check.random_model import LTX_2, Sizes
 from ..recipes.clips import Clips
 from ..training.memory_estimate import (
     TrainingBytes,
-    TransformerSizes,
     training_bytes,
-    transformer_sizes,
 )
+from ..training.transformer_sizes import TransformerSizes, transformer_sizes
 from .names import LTX2_19B, sections_of
 
 FPS = 24.0

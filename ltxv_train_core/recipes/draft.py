@@ -23,10 +23,9 @@ from ..families.open import describe_model, open_model
 from ..models.precision import computes_bfloat16
 from ..training.memory_estimate import (
     TrainingBytes,
-    TransformerSizes,
     training_bytes,
-    transformer_sizes,
 )
+from ..training.transformer_sizes import TransformerSizes, transformer_sizes
 from ..units import byte_size
 from .clips import Clips
 from .goals import GOAL_SETTINGS, Length, goal_choices, length, miniature_choices, of_the_miniature

@@ -14,9 +14,9 @@ from ..training.memory_estimate import (
     average_bytes_on_host,
     offloaded_bytes,
     training_bytes,
-    transformer_sizes,
 )
 from ..training.stored_bytes import StoredBytes, stored_bytes
+from ..training.transformer_sizes import transformer_sizes
 from ..units import GIB, byte_size
 from .clips import Clips
 from .names import Effort, Goal

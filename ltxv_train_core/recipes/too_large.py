@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..families.open import describe_model
-from ..training.memory_estimate import TrainingBytes, transformer_sizes
+from ..training.memory_estimate import TrainingBytes
+from ..training.transformer_sizes import transformer_sizes
 from ..units import GIB, byte_size
 from .draft import Draft
 from .names import CARDS_GB

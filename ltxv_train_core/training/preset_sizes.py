@@ -8,8 +8,8 @@ from .memory_estimate import (
     FLOAT32_BYTES,
     GRADIENT_BYTES,
     HALF_COPY_BYTES,
-    transformer_sizes,
 )
+from .transformer_sizes import transformer_sizes
 
 
 @dataclass(frozen=True)

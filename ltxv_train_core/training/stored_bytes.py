@@ -7,10 +7,10 @@ from .memory_estimate import (
     AVERAGE_BYTES,
     FLOAT32_BYTES,
     HALF_BYTES,
-    TransformerSizes,
     state_bytes,
     weight_bytes,
 )
+from .transformer_sizes import TransformerSizes
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ltxv_train_core.benchmark.run import run_benchmark
 from ltxv_train_core.cli import main
 from ltxv_train_core.errors import Cancelled, ConfigurationError
 from ltxv_train_core.events import Notice, Progress
-from ltxv_train_core.training.memory_estimate import transformer_sizes
+from ltxv_train_core.training.transformer_sizes import transformer_sizes
 
 CPU = torch.device("cpu")
 SIZE = "64x64x9"

@@ -25,9 +25,9 @@ from ltxv_train_core.training.memory_estimate import (
     activation_bytes_on_host,
     adapter_bytes,
     training_bytes,
-    transformer_sizes,
 )
 from ltxv_train_core.training.preset_sizes import preset_sizes
+from ltxv_train_core.training.transformer_sizes import transformer_sizes
 from ltxv_train_core.units import byte_size
 from tests.helpers.activation_bytes import small_transformer
 

@@ -19,8 +19,8 @@ from ltxv_train_core.training.memory_estimate import (
     bytes_beside_weights,
     saved_bytes,
     training_bytes,
-    transformer_sizes,
 )
+from ltxv_train_core.training.transformer_sizes import transformer_sizes
 from ltxv_train_core.units import GIB
 from tests.helpers.activation_bytes import small_transformer
 from tests.helpers.live_bytes import LiveBytes
