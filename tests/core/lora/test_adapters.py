@@ -78,6 +78,9 @@ def test_it_begins_with_what_the_layer_did_and_draws_from_no_global_state(name):
     assert all(map(torch.equal, parameters, same))
     assert all(map(torch.equal, parameters, other)) == (name == "oft"), "zeros rotate nothing"
     assert {p.dtype for p in parameters} == {torch.float32}
+    first = transformer.get_submodule(LAYERS[0])
+    first(inputs(0)).square().sum().backward()
+    assert any(p.grad.abs().max() > 0 for p in first.trained.values()), "it can learn"
     shapes = [(256, 256), (256, 1024)]
     config = configured(name)
     numbers = sum(adapter_numbers(config, *shape, config.rank) for shape in shapes)

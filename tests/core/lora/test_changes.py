@@ -90,6 +90,12 @@ def test_the_command_draws_it(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["kinds"] == ["attn1.to_q"]
 
 
+def test_kinds_of_layers_are_letters():
+    lora = {name(0, f"ff.net.{number}"): layer(2, 8, 8) for number in range(28)}
+    heads = LoRAChanges.of(lora).as_text().splitlines()[:28]
+    assert "".join(head[0] for head in heads) == "abcdefghijklmnopqrstuvwxyzab"
+
+
 def test_a_rank_larger_than_the_layer_takes_no_more_than_the_layer():
     wide = LoRALayer(torch.ones(200_000, 3), torch.ones(2, 200_000), 1.0)
     (found,) = LoRAChanges.of({name(0, "attn1.to_q"): wide}).layers
@@ -102,3 +108,9 @@ def test_numbers_that_are_too_large_are_told(rank):
     down = torch.full((rank, 5), 1e200, dtype=torch.float64)
     with pytest.raises(ModelError, match=r"attn1\.to_q: has numbers too large"):
         LoRAChanges.of({name(0, "attn1.to_q"): LoRALayer(down, down[:, :4].T.contiguous(), rank)})
+
+
+@pytest.mark.parametrize("alpha", [1e200, float("inf")])
+def test_an_alpha_that_is_too_large_is_told(alpha):
+    with pytest.raises(ModelError, match=r"attn1\.to_q: has numbers too large"):
+        LoRAChanges.of({name(0, "attn1.to_q"): layer(2, 4, 5, alpha=alpha)})

@@ -56,10 +56,13 @@ def test_nothing_is_left_out_unless_it_trains():
     assert torch.equal(dropout(ONES), ONES)
 
 
+@pytest.mark.parametrize("adapter", ["lora", "loha"])
 @pytest.mark.parametrize("share", [0.0, 0.25])
-def test_every_layer_of_a_lora_has_the_runs_share(share):
+def test_every_layer_of_a_lora_has_the_runs_share(share, adapter):
     seed, transformer = DropoutSeed(), load_transformer()
-    config = LoRAConfig(rank=2, alpha=2, target_modules=("attn1.to_q",), dropout=share)
+    config = LoRAConfig(
+        rank=2, alpha=2, target_modules=("attn1.to_q",), dropout=share, adapter=adapter
+    )
     add_lora(transformer, config, seed=0, dropout_seed=seed)
     found = [m for m in transformer.modules() if isinstance(m, SeededDropout)]
     assert [m.share for m in found] == [share] * (4 if share else 0)

@@ -127,6 +127,9 @@ def test_layers_that_the_file_lacks_start_as_new_ones(tensors, tmp_path):
     transformer = lora()
     assert start_from(transformer, path, CONFIG) == 1
     assert lora_tensors(transformer)["proj_in.lora_B.weight"].abs().max() == 0
+    save_file({n: v for n, v in tensors.items() if n.startswith("proj_in")}, path)
+    layers = {name.rpartition(".lora_")[0] for name in tensors}
+    assert start_from(lora(), path, CONFIG) == len(layers) - 1
 
 
 def test_what_does_not_fit_is_refused(tensors, tmp_path):
