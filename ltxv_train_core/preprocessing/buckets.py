@@ -119,16 +119,20 @@ def choose_length(
     picture that there is, which says nothing.
 
     Raises:
-        NoBucketError: it is too short for all of them.
+        NoBucketError: it is too short for all of them, or they are all of images.
     """
     lengths = {size.frames for buckets in sets for size in buckets.sizes} - {1}
+    if not lengths:
+        raise NoBucketError(
+            "a sound fills no bucket of 1 frame, and there are no others; add one with more frames"
+        )
     filled = [length for length in lengths if length <= media.frames_at(fps)]
     if not filled:
         rate = fps or media.fps
-        needed = f"at least {min(lengths) / rate:.2f}" if lengths else "more than one frame's"
         raise NoBucketError(
-            f"too short: a sound of {media.frames / media.fps:.2f} seconds, and the shortest bucket needs {needed} "
-            f"seconds ({rate:g} frames per second); use a longer sound or add a bucket with fewer frames"
+            f"too short: a sound of {media.frames / media.fps:.2f} seconds, and the shortest bucket needs "
+            f"{min(lengths) / rate:.2f} seconds ({rate:g} frames per second); use a longer sound or add a bucket "
+            "with fewer frames"
         )
     return VideoSize(grid.spatial, grid.spatial, max(filled))
 

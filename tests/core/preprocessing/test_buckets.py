@@ -6,6 +6,7 @@ from ltxv_train_core.media.info import MediaInfo
 from ltxv_train_core.preprocessing.buckets import (
     BucketSet,
     choose_bucket,
+    choose_length,
     filled_size,
     read_buckets,
 )
@@ -192,3 +193,47 @@ def test_enlargements_compare_in_percents():
     for side, is_taken in ((501, True), (520, False)):  # 0.4 and 4.2 %, beside 0.2 %
         longer = VideoSize(side, side, 25)
         assert chosen(longer, small) == (longer if is_taken else small)
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "expected"),
+    [
+        (300, None, 89),
+        (60, None, 49),
+        (49, None, 49),
+        (48, None, 25),
+        (49, 50.0, 89),
+        (49, 12.5, 9),
+        (9, None, 9),
+    ],
+)
+def test_a_sound_takes_the_longest_length_that_it_fills(frames, fps, expected):
+    """In the smallest picture of the grid, whatever the sizes of the buckets."""
+    sets = (
+        BucketSet((VideoSize(512, 512, 25), VideoSize(512, 512, 1)), 0.01),
+        BucketSet(tuple(VideoSize(256, 64, n) for n in (9, 49, 89)), 0.01),
+    )
+    sound = MediaInfo(0, 0, frames, 25.0, False)
+    assert choose_length(sets, sound, GRID, fps) == VideoSize(32, 32, expected)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "fps", "needed"),
+    [
+        ((25, 49, 1), None, "needs 1.00 seconds (25 frames per second); use a longer"),
+        ((25, 49), 12.5, "needs 2.00 seconds (12.5 frames per second); use a longer"),
+    ],
+)
+def test_a_sound_that_is_too_short_is_told_in_seconds(lengths, fps, needed):
+    sets = (BucketSet(tuple(VideoSize(64, 64, n) for n in lengths), 0.01),)
+    with pytest.raises(DataError) as told:
+        choose_length(sets, MediaInfo(0, 0, 20, 25.0, False), GRID, fps)
+    assert f"too short: a sound of 0.80 seconds, and the shortest bucket {needed}" in str(
+        told.value
+    )
+
+
+def test_a_sound_fills_no_bucket_of_images():
+    sets = (BucketSet((VideoSize(64, 64, 1),), 0.01),)
+    with pytest.raises(DataError, match="a sound fills no bucket of 1 frame"):
+        choose_length(sets, MediaInfo(0, 0, 20, 25.0, False), GRID)
