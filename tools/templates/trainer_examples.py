@@ -157,7 +157,7 @@ def _workflow(schemas: Schemas, example: Example) -> Workflow:
     lora = w.add("LTXVTrainLoRAConfig", (WIDE, 106), **example.lora) if example.lora else None
     if lora:
         sections["lora"] = lora["lora"]
-    conditioning = w.add("LTXVTrainConditioningConfig", (WIDE, 130), **example.conditioning)
+    conditioning = w.add("LTXVTrainConditioningConfig", (WIDE, 154), **example.conditioning)
     optimization = w.add("LTXVTrainOptimizationConfig", (WIDE, 202), **example.optimization)
     read = w.add(
         "LTXVTrainDataConfig",
