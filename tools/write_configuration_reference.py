@@ -4,7 +4,6 @@ python tools/write_configuration_reference.py          # write
 python tools/write_configuration_reference.py --check  # exit code 1 if the page is out of date
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -12,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
-
-from write_help_tables import PAGES, table  # noqa: E402
+    sys.path.insert(0, str(ROOT))
 
 from ltxv_train_core import config  # noqa: E402
 from ltxv_train_core.config import SECTIONS, TrainingConfig, options, yaml_file  # noqa: E402
+from tools.generated import write_or_check  # noqa: E402
+from tools.write_help_tables import PAGES, table  # noqa: E402
 
 INTRODUCTION = """# Configuration
 
@@ -96,18 +95,9 @@ def _node(section: str) -> str:
     return f"`{PAGES[section]}`."
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    now = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    stale = page() != now
-    if stale and not check:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(page(), encoding="utf-8", newline="\n")
-    print(f"{PAGE.name}: {'out of date' if stale and check else 'up to date'}")
-    return 1 if check and stale else 0
+def contents() -> dict[Path, str]:
+    return {PAGE: page()}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

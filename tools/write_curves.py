@@ -1,9 +1,8 @@
 """Draws the growth curves of docs/performance.md from the tables that stand there.
 
-python -m tools.write_curves [--check]
+python tools/write_curves.py [--check]
 """
 
-import argparse
 import math
 import re
 import sys
@@ -11,7 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from tools.generated import write_or_check  # noqa: E402
+
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "pictures" / "growth.svg"
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 330, 230, 52, 34, 36
@@ -102,21 +107,9 @@ def picture(page: str) -> str:
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 where it is old")
-    options = parser.parse_args()
-    made = picture(PAGE.read_text(encoding="utf-8"))
-    if PICTURE.is_file() and PICTURE.read_text(encoding="utf-8") == made:
-        print("growth.svg: up to date")
-        return 0
-    if options.check:
-        print("growth.svg: out of date")
-        return 1
-    PICTURE.write_text(made, encoding="utf-8", newline="\n")
-    print("growth.svg: written")
-    return 0
+def contents() -> dict[Path, str]:
+    return {PICTURE: picture(PAGE.read_text(encoding="utf-8"))}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

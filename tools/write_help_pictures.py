@@ -6,7 +6,6 @@ python tools/write_help_pictures.py --check  # exit code 1 if a picture is out o
 What is wired to what, the templates say; `MORE` adds the nodes that no template has.
 """
 
-import argparse
 import json
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from ltxv_train_core.config.labels import label  # noqa: E402
+from tools.generated import write_or_check  # noqa: E402
 from tools.write_templates import FOLDER as TEMPLATES  # noqa: E402
 from tools.write_templates import schemas  # noqa: E402
 
@@ -243,18 +243,5 @@ def contents() -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    stale = [p for p, text in contents().items() if not p.exists() or p.read_text("utf-8") != text]
-    if not args.check:
-        FOLDER.mkdir(exist_ok=True)
-        for path, text in contents().items():
-            path.write_text(text, encoding="utf-8", newline="\n")
-    print(f"{len(stale)} files {'are out of date' if args.check else 'written'}")
-    return int(args.check and bool(stale))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

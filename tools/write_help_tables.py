@@ -4,7 +4,6 @@ python tools/write_help_tables.py          # write
 python tools/write_help_tables.py --check  # exit code 1 if a page is out of date
 """
 
-import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +27,7 @@ from ltxv_train_core.config import (  # noqa: E402
     TranscribeSettings,
     options,
 )
+from tools.generated import between, write_or_check  # noqa: E402
 
 PAGES = {
     "model": "LTXVTrainModelConfig",
@@ -60,13 +60,6 @@ def table(described: Iterable[Option]) -> str:
         for o in described
     ]
     return "\n".join(rows)
-
-
-def with_table(page: str, section: type[Section]) -> str:
-    """A page with the table between its marks renewed."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table(options(section))}\n{END}{after}"
 
 
 def _default(option: Option) -> str:
@@ -103,23 +96,16 @@ def _plain(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    stale = []
+def contents() -> dict[Path, str]:
+    """The pages with their tables."""
     tables: dict[str, type[Section]] = {page: SECTIONS[name] for name, page in PAGES.items()}
+    found = {}
     for node_id, section in (tables | OTHER_PAGES).items():
         path = DOCS / f"{node_id}.md"
         page = path.read_text(encoding="utf-8")
-        renewed = with_table(page, section)
-        if renewed != page:
-            stale.append(node_id)
-            if not check:
-                path.write_text(renewed, encoding="utf-8", newline="\n")
-    print(f"{len(stale)} pages {'out of date' if check else 'written'}: {', '.join(stale) or '-'}")
-    return 1 if check and stale else 0
+        found[path] = between(page, BEGIN, END, table(options(section)))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

@@ -6,7 +6,6 @@ python tools/write_locales.py          # write
 python tools/write_locales.py --check  # exit code 1 if a file is out of date
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,6 +19,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from ltxv_train_core.config.labels import label  # noqa: E402
+from tools.generated import write_or_check  # noqa: E402
 
 ABOUT = "Written by tools/write_locales.py from the nodes: a text is changed in its node."
 
@@ -101,28 +101,20 @@ def _names(shown: Shown) -> list[str]:
     return [*shown["inputs"].values(), *shown["outputs"].values()]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
+def contents() -> dict[Path, str]:
+    """The file of each language; what one lacks is told."""
     nodes = shown_nodes()
     languages: dict[str, Words] = {"en": english(nodes)}
     for file in sorted(LOCALES.glob("*/words.json")):
         languages[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
-    stale = []
+    found = {}
     for language, words in languages.items():
-        file = LOCALES / language / "nodeDefs.json"
         text = json.dumps(node_defs(nodes, words), ensure_ascii=False, indent=2) + "\n"
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            stale.append(language)
-            if not check:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, encoding="utf-8", newline="\n")
+        found[LOCALES / language / "nodeDefs.json"] = text
         if lacks := missing(nodes, words):
             print(f"{language} lacks {len(lacks)}: {', '.join(lacks)}")
-    print(f"{len(stale)} files {'out of date' if check else 'written'}: {', '.join(stale) or '-'}")
-    return 1 if check and stale else 0
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

@@ -4,7 +4,6 @@ python tools/write_memory.py          # write
 python tools/write_memory.py --check  # exit code 1 if the page is out of date
 """
 
-import argparse
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from ltxv_train_core.training.memory_estimate import (  # noqa: E402
 )
 from ltxv_train_core.training.transformer_sizes import TransformerSizes, transformer_sizes  # noqa: E402
 from ltxv_train_core.units import GIB, byte_size  # noqa: E402
+from tools.generated import between, write_or_check  # noqa: E402
 
 CARDS_GB = (16, 24, 32, 48, 80)
 SIZES, FPS, RANK = (VideoSize(768, 512, 121), VideoSize(512, 320, 49)), 24.0, 32
@@ -111,24 +111,11 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
-def renewed(page: str) -> str:
-    """The page with the tables between its marks written anew."""
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
+def contents() -> dict[Path, str]:
+    """The page with its tables."""
     page = PAGE.read_text(encoding="utf-8")
-    stale = renewed(page) != page
-    if stale and not check:
-        PAGE.write_text(renewed(page), encoding="utf-8", newline="\n")
-    print(f"{PAGE.name}: {'out of date' if stale and check else 'up to date'}")
-    return 1 if stale and check else 0
+    return {PAGE: between(page, BEGIN, END, f"\n{tables()}\n")}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

@@ -4,13 +4,18 @@ python tools/write_pages.py          # write
 python tools/write_pages.py --check  # exit code 1 if a page is out of date
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from tools.generated import between, write_or_check  # noqa: E402
+
 HELP = ROOT / "nodes" / "web" / "docs"
 DOCS = ROOT / "docs"
 HEAD = "| It says | What to do |"
@@ -85,29 +90,15 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
 """By page: the name of its marks, and what stands between them."""
 
 
-def renewed(page: str, name: str, written: str) -> str:
-    """A page with what lies between its marks written anew."""
-    before, rest = page.split(f"<!-- {name} -->")
-    _, after = rest.split(f"<!-- /{name} -->")
-    return f"{before}<!-- {name} -->\n\n{written}\n\n<!-- /{name} -->{after}"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
-    stale = []
+def contents() -> dict[Path, str]:
+    """Each page with its part."""
+    found = {}
     for name, (mark, write) in PARTS.items():
-        path = DOCS / name
-        page = path.read_text(encoding="utf-8")
-        whole = renewed(page, mark, write())
-        if whole != page:
-            stale.append(name)
-            if not check:
-                path.write_text(whole, encoding="utf-8", newline="\n")
-    print(f"{len(stale)} pages {'out of date' if check else 'written'}: {', '.join(stale) or '-'}")
-    return 1 if check and stale else 0
+        page = (DOCS / name).read_text(encoding="utf-8")
+        marks = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        found[DOCS / name] = between(page, *marks, f"\n{write()}\n")
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

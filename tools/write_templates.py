@@ -4,7 +4,6 @@ python tools/write_templates.py          # write
 python tools/write_templates.py --check  # exit code 1 if a file is out of date
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,6 +15,7 @@ FOLDER = ROOT / "example_workflows"
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from tools.generated import write_or_check  # noqa: E402
 from tools.templates.graphs import TEMPLATES  # noqa: E402
 from tools.templates.stock import STOCK, Combo, Stock  # noqa: E402
 
@@ -50,18 +50,6 @@ def contents() -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    args = parser.parse_args()
-    stale = [p for p, text in contents().items() if not p.exists() or p.read_text("utf-8") != text]
-    if not args.check:
-        for path, text in contents().items():
-            path.write_text(text, encoding="utf-8", newline="\n")
-    print(f"{len(stale)} files {'are out of date' if args.check else 'written'}")
-    return int(args.check and bool(stale))
-
-
 def _default(item: object) -> object:
     value = getattr(item, "default", None)
     if getattr(item, "io_type", "") == "COMBO":
@@ -71,4 +59,4 @@ def _default(item: object) -> object:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check(__doc__, contents)

@@ -29,6 +29,7 @@ from ltxv_train_core.families.open import MINIATURE, open_model
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.training.decoding import decode_videos
 from ltxv_train_core.training.trainer import train
+from tools.generated import between
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "first-lora.md"
@@ -135,8 +136,8 @@ def renewed(page: str) -> str:
             for title, row in measured.items()
         ),
     ]
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n" + "\n".join(rows) + f"\n\n{END}{rest.split(END)[1]}"
+    table = "\n".join(rows)
+    return between(page, BEGIN, END, f"\n{table}\n")
 
 
 def main() -> None:
