@@ -10,6 +10,7 @@ from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.lora.file import write_lora
 from ltxv_train_core.lora.lora import LoRALayer
 from ltxv_train_core.runs import family, fingerprint
+from ltxv_train_core.runs.fingerprint import earlier_names
 
 DO_NOT_COUNT = {
     "name",
@@ -137,6 +138,7 @@ def test_a_start_counts_by_its_content(tmp_path):
     ("options", "more", "written"),
     [
         ({}, {}, ("1fa6805c14e7", "1fa6805c14e7")),
+        ({"processes": 1}, {}, ("1fa6805c14e7", "1fa6805c14e7")),
         ({"processes": 2}, {}, ("616997807b9e", "616997807b9e")),
         ({"start": "a step 3"}, {}, ("45d5de8262bb", "45d5de8262bb")),
         ({"processes": 4, "start": "a"}, {"seed": 1}, ("24706fa389ed", "24706fa389ed")),
@@ -158,3 +160,15 @@ def test_names_of_earlier_versions_that_are_on_users_disks(options, more, writte
 )
 def test_names_that_are_on_users_disks(options, more, written):
     assert names(configuration(**more), **options) == written
+
+
+def test_a_run_is_looked_for_by_the_names_of_each_version():
+    """The noise was drawn by step once, and the patience was part of the name."""
+    plain = configuration()
+    assert earlier_names(fingerprint, plain, "d", "m") == ("1fa6805c14e7",)
+    patient = configuration(optimization={"early_stopping_patience": 3})
+    assert fingerprint(patient, "d", "m") == fingerprint(plain, "d", "m")
+    by_step, by_patience = earlier_names(fingerprint, patient, "d", "m")
+    assert by_step == "1fa6805c14e7"
+    assert by_patience == fingerprint(plain, "d", "m", patience=3)
+    assert by_patience not in (by_step, fingerprint(plain, "d", "m"))
