@@ -33,6 +33,14 @@ def test_the_first_step_is_as_long_as_the_rate_and_decays_a_thousandth(kind):
         assert weight_after(optimizer, weight, [gradient]) == pytest.approx(0.899, abs=1e-5)
 
 
+def test_parameters_of_one_rate_are_a_group():
+    weights = [torch.nn.Parameter(torch.ones(8)) for _ in range(4)]
+    optimizer = build_optimizer(options("adamw"), weights, rates=[2.0, 1.0, 0.5, 2.0])
+    found = [(group["lr"], [id(p) for p in group["params"]]) for group in optimizer.param_groups]
+    of_each = [(0.05, [2]), (0.1, [1]), (0.2, [0, 3])]
+    assert found == [(pytest.approx(lr), [id(weights[n]) for n in ns]) for lr, ns in of_each]
+
+
 def test_adamw_follows_its_formula():
     """The usual betas 0.9 and 0.999, epsilon 1e-8."""
     weight = torch.nn.Parameter(torch.full((8,), 2.0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ltxv_train_core.optim.released import ReleasedGradients
-from ltxv_train_core.optim.rounded_adamw import RoundedAdamW, rounded
+from ltxv_train_core.optim.rounded_adamw import NUMBERS_AT_ONCE, RoundedAdamW, rounded
 
 COUNT = 20_000
 
@@ -44,6 +44,14 @@ def test_steps_that_bfloat16_can_not_hold_add_up_as_in_float32():
     exact, ours = moved(torch.float32), moved(torch.bfloat16)
     assert exact.mean().item() < 0.9990
     assert 1 - ours.mean().item() == pytest.approx(1 - exact.mean().item(), rel=0.05)
+
+
+def test_every_number_moves_however_many_are_computed_at_a_time():
+    count = NUMBERS_AT_ONCE + 3
+    weight = torch.nn.Parameter(torch.ones(count, dtype=torch.bfloat16))
+    weight.grad = torch.ones_like(weight)
+    RoundedAdamW([weight], 0.1, 0.0, seed=0).step()
+    assert (weight - 0.9).abs().max() < 0.005
 
 
 def test_what_is_drawn_depends_on_seed_step_and_weight_alone():
