@@ -33,6 +33,8 @@ def opened_page(url: str, profile: Path) -> Iterator[Any]:
             "window.app?.graph && Object.keys(window.LiteGraph.registered_node_types).length > 50",
             timeout=120_000,
         )
+        # The graph that it opens with, which would take the place of one that is loaded before.
+        page.wait_for_function("window.app.graph.nodes.length > 0", timeout=120_000)
         yield page
         context.close()
 

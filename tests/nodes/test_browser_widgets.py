@@ -25,7 +25,7 @@ ADD = """type => {
     const node = LiteGraph.createNode(type);
     node.pos = [0, 0];
     app.graph.add(node);
-    Object.assign(app.canvas.ds, { scale: 0.7, offset: [150, 150] });
+    Object.assign(app.canvas.ds, { scale: 0.6, offset: [150, 100] });
     app.canvas.setDirty(true, true);
 }"""
 SHOWN = """() => {
