@@ -23,6 +23,7 @@ class Clips:
         tokens: of the largest one by stream, its reference included where training takes it.
         data: the data set's fingerprint; empty for clips that are on no disk.
         videos: of each video the number of clips that were cut from it.
+        are_sounds: whether none has a picture; then the size is the smallest one, and says how long they are.
     """
 
     count: int
@@ -31,11 +32,21 @@ class Clips:
     tokens: Mapping[str, int]
     data: str = ""
     videos: tuple[int, ...] = ()
+    are_sounds: bool = False
+
+    @property
+    def text(self) -> str:
+        """How many, and how large or long."""
+        if self.are_sounds:
+            seconds = self.size.frames / self.fps
+            return f"{self.count} sounds without pictures, most of them of {seconds:.1f} seconds"
+        return f"{self.count} clips, most of them {self.size}"
 
     @classmethod
     def of(cls, dataset: TrainingDataset) -> "Clips":
         """Those of a data set, opened as it will be trained on."""
-        items = [item for item in dataset.items if VIDEO in item.streams] or dataset.items
+        videos = [item for item in dataset.items if VIDEO in item.streams]
+        items = videos or dataset.items
         (size, fps), _ = Counter((item.size, item.fps) for item in items).most_common(1)[0]
         return cls(
             count=len(dataset),
@@ -44,6 +55,7 @@ class Clips:
             tokens=largest_sample(dataset),
             data=dataset.fingerprint(),
             videos=tuple(Counter(source_of(item.name) for item in dataset.items).values()),
+            are_sounds=not videos,
         )
 
     @classmethod

@@ -79,7 +79,7 @@ class Draft:
         interval = (own_saves and own_saves.interval) or saves[0].value
         chosen = [
             *_model_choices(request, sizes),
-            *goal_choices(request.goal, settings, clips.count),
+            *goal_choices(request.goal, settings, clips),
             Choice("optimization.steps", planned.steps, planned.why),
             *(miniature_choices() if is_miniature else ()),
             *_acceleration_choices(
@@ -88,7 +88,7 @@ class Draft:
             Choice(
                 "data.preprocessed_data_root",
                 request.data_root,
-                f"{clips.count} clips, most of them {clips.size}",
+                clips.text,
             ),
             held_out,
             *sample_choices(_prompts(request), sampling, clips, interval),

@@ -7,6 +7,8 @@ them, and this program's own where not: `why` says which.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ..families.names import AUDIO
+from .clips import Clips
 from .names import Effort, Goal
 from .proposal import Choice
 
@@ -182,15 +184,18 @@ def rounded_steps(steps: float) -> int:
     return max(1, round(steps / unit)) * unit
 
 
-def goal_choices(goal: Goal, settings: GoalSettings, clips: int) -> list[Choice]:
+def goal_choices(goal: Goal, settings: GoalSettings, clips: Clips) -> list[Choice]:
     """What the goal decides, but for the length of the run."""
-    why = settings.why
+    why, layers = settings.why, _layers(settings)
+    given = (settings.first_frame_p, why["first_frame_conditioning_p"])
+    modalities = []
+    if clips.are_sounds:
+        given = (0.0, "there are no pictures")
+        modalities = [Choice("conditioning.modalities", AUDIO, "the data set has sounds alone")]
+        layers = ((AUDIO,), "the attention layers of the sound: no others see any of it")
     chosen = [
-        Choice(
-            "conditioning.first_frame_conditioning_p",
-            settings.first_frame_p,
-            why["first_frame_conditioning_p"],
-        ),
+        *modalities,
+        Choice("conditioning.first_frame_conditioning_p", *given),
         Choice("optimization.learning_rate", settings.learning_rate, why["learning_rate"]),
     ]
     mode = ("reference_video", "it learns to follow the clips' reference videos")
@@ -200,22 +205,23 @@ def goal_choices(goal: Goal, settings: GoalSettings, clips: int) -> list[Choice]
     if goal == "full":
         return chosen
     rank, reason = settings.rank, why["rank"]
-    if clips < FEW_CLIPS:
+    if clips.count < FEW_CLIPS:
         rank //= 2
-        reason += f"; halved, as a smaller LoRA memorises {clips} clips less"
-    takes_more = settings.target_modules != _ATTENTION
+        reason += f"; halved, as a smaller LoRA memorises {clips.count} clips less"
     return [
         *chosen,
         Choice("lora.rank", rank, reason),
         Choice("lora.alpha", rank, "equal to the rank: the LoRA is applied at scale 1"),
-        Choice(
-            "lora.target_modules",
-            settings.target_modules,
-            "attention and feed-forward layers; as in ltxv_13b_ic_lora.yaml"
-            if takes_more
-            else "the attention layers, as in all LoRA examples but that of the IC-LoRA",
-        ),
+        Choice("lora.target_modules", *layers),
     ]
+
+
+def _layers(settings: GoalSettings) -> tuple[tuple[str, ...], str]:
+    if settings.target_modules != _ATTENTION:
+        why = "attention and feed-forward layers; as in ltxv_13b_ic_lora.yaml"
+    else:
+        why = "the attention layers, as in all LoRA examples but that of the IC-LoRA"
+    return settings.target_modules, why
 
 
 def miniature_choices() -> list[Choice]:

@@ -86,7 +86,7 @@ def _summary(draft: Draft) -> str:
     request = draft.request
     return (
         f"goal {request.goal}, {request.effort} effort: {draft.sizes.description.name}, "
-        f"{draft.clips.count} clips, most of them {draft.clips.size}, a card of {byte_size(request.card_bytes)}"
+        f"{draft.clips.text}, a card of {byte_size(request.card_bytes)}"
     )
 
 

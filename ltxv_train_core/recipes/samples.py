@@ -65,7 +65,13 @@ def sample_choices(
         why = "as the model is meant to be sampled"
     return [
         Choice("validation.prompts", prompts, "as given"),
-        Choice("validation.video_dims", tuple(vars(clips.size).values()), "the size of most clips"),
+        Choice(
+            "validation.video_dims",
+            tuple(vars(clips.size).values()),
+            "the length of most sounds; the picture is that of the sound"
+            if clips.are_sounds
+            else "the size of most clips",
+        ),
         Choice("validation.frame_rate", min(max(clips.fps, 1.0), 240.0), "that of most clips"),
         Choice("validation.interval", interval, "each checkpoint has samples"),
         Choice("validation.inference_steps", sampling.steps, why),

@@ -11,14 +11,16 @@ from ltxv_train_core.config import DataConfig, LoRAConfig, ModelConfig, Optimiza
 from ltxv_train_core.demo import recipe as demo
 from ltxv_train_core.errors import DataError, LTXVTrainError
 from ltxv_train_core.families.ltxv.miniature.comfy_file import export
-from ltxv_train_core.families.registry import EARLIEST
+from ltxv_train_core.families.registry import EARLIEST, LTX2
 from ltxv_train_core.geometry import VideoSize
+from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
 from ltxv_train_core.recipes import propose as proposing
 from ltxv_train_core.recipes.clips import Clips
 from ltxv_train_core.recipes.propose import propose
 from ltxv_train_core.recipes.request import RecipeRequest
 from ltxv_train_core.training.preflight import check
 from ltxv_train_core.units import GIB
+from tests.core.preprocessing.test_sounds import APART, metadata, write_sound
 from tests.helpers.short_run import run
 
 MINIATURE = ModelConfig(model_source="LTXV_MINIATURE")
@@ -215,3 +217,38 @@ def test_the_time_is_that_of_an_earlier_run(tmp_path, stripes_data):
     assert propose(replace(asked, sections={**sections, "optimization": other})).seconds is None
     (result.run_folder / "training_config.yaml").write_text("not one", encoding="utf-8")
     assert propose(asked).seconds is None
+
+
+def test_sounds_alone_are_learned_by_the_layers_of_the_sound(tmp_path):
+    """LoRAs of other layers would see nothing of them."""
+    for name in "ab":
+        write_sound(tmp_path / f"{name}.wav", APART["wav"])
+    source = metadata(tmp_path, [{"audio": f"{name}.wav", "caption": name} for name in "ab"])
+    data = preprocess(PreprocessSettings(source, "LTX2_MINIATURE", "96x96x41")).root
+    model = ModelConfig(model_source="LTX2_MINIATURE")
+    asked = replace(request(data, "character", prompts=("a voice",)), model=model)
+    proposal = propose(asked)
+    config = proposal.configuration
+    assert "2 sounds without pictures, most of them of 1.6 seconds, a card" in proposal.summary
+    assert config.conditioning.modalities == "audio"
+    assert config.conditioning.first_frame_conditioning_p == 0
+    assert config.lora.target_modules == ("audio",)
+    reasons = {choice.option: choice.reason for choice in proposal.choices}
+    assert reasons["conditioning.modalities"] == "the data set has sounds alone"
+    assert "32x32" not in "".join(reasons.values())
+    assert check(config, strict=True)[0] == []
+    both = replace(asked, clips=Clips.alike(2, VideoSize(96, 96, 41), 25.0, LTX2))
+    assert propose(both).configuration.conditioning.modalities == "joint"
+    assert proposal.memory.total < propose(both).memory.total
+    short = config.model_copy(
+        update={
+            "output_dir": tmp_path / "runs",
+            "optimization": config.optimization.model_copy(update={"steps": 1}),
+            "validation": config.validation.model_copy(
+                update={"inference_steps": 1, "interval": 1}
+            ),
+        }
+    )
+    result, losses, _ = run(short)
+    assert len(losses) == 1
+    assert result.lora_file is not None
