@@ -1,6 +1,8 @@
 """What the miniature that hears learns in each way of training, with a control that must fail: a video for a sound,
 a sound for a video, a video from its first frame, and an IC-LoRA with sound."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +55,19 @@ def model():
 
 
 def trained(
-    task: str, folder: Path, steps: int = STEPS, rate: float = 2e-3, **conditioning: Any
+    task: str, folder: Path, steps: int = STEPS, short: bool = False, **conditioning: Any
 ) -> Path:
-    """The LoRA of a data set of the miniature."""
+    """The LoRA of a data set of the miniature.
+
+    Args:
+        short: leave colour, motion and sound out of the captions.
+    """
     data = generate(task, folder / "data", clips=CLIPS)
+    if short:
+        rows = json.loads(data.metadata.read_text(encoding="utf-8"))
+        for row in rows:
+            row["caption"] = shortened(row["caption"])
+        data.metadata.write_text(json.dumps(rows), encoding="utf-8")
     settings = PreprocessSettings(
         data.metadata, shipped.MINIATURE, str(scenes.SIZE), id_token=recipe.TRIGGER
     )
@@ -67,11 +78,18 @@ def trained(
                 **{"first_frame_conditioning_p": 0.0, **conditioning}
             ),
             "optimization": usual.optimization.model_copy(
-                update={"steps": steps, "learning_rate": rate}
+                update={"steps": steps, "learning_rate": 2e-3}
             ),
         }
     )
     return train(config).lora_file
+
+
+def shortened(caption: str) -> str:
+    """A caption of the miniature as `SHORT` has them."""
+    found = re.fullmatch(r"(.*?a) \w+ (\w+) moves .+? (on a .+? background), .*", caption)
+    assert found, caption
+    return " ".join(found.groups())
 
 
 @dataclass(frozen=True)
@@ -125,18 +143,18 @@ def sampled(
 
 
 def test_a_video_is_learned_for_a_sound(model, tmp_path) -> None:
-    """Stripes are learned; the colour is more often that of the sound that is given than of another one (the base
-    follows nearly all: training with captions that name the colour costs some of it)."""
-    lora = trained("stripes", tmp_path, steps=80, rate=1e-3, modalities="audio_to_video")
+    """Stripes are learned; the colour is that of the sound that is given, and of no other one. With captions that name
+    the colour it is learned from them in part: .44, and .12 with another sound."""
+    lora = trained("stripes", tmp_path, short=True, modalities="audio_to_video")
     sounds = {AUDIO: sound_latents(SCENES, 0)}
     before, after = sampled(model, None, sounds), sampled(model, lora, sounds)
     other = sampled(model, lora, {AUDIO: sound_latents(OTHERS, 0)})
     colours = [each.seen(SCENES, "stripes")["colour"] for each in (after, other)]
     print("stripes", before.stripes, after.stripes, "colour", colours)
     assert abs(before.stripes) < 0.06
-    assert after.stripes >= 0.20
-    assert colours[0] >= 0.35
-    assert colours[1] <= 0.25
+    assert after.stripes >= 0.45
+    assert colours[0] >= 0.45
+    assert colours[1] <= 0.2
     assert after.heard(SCENES)["colour"] == 1
 
 

@@ -5,11 +5,13 @@ import torch
 
 from ltxv_train_core.config import LoRAConfig, TrainingConfig, build
 from ltxv_train_core.events import ignore
-from ltxv_train_core.families.base import StreamInput, Text
+from ltxv_train_core.families.base import Denoiser, StreamInput, Text
+from ltxv_train_core.families.ltx2.denoiser import LTX2Denoiser
+from ltxv_train_core.families.ltx2.formats import TEXT_TOKENS
 from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
-from ltxv_train_core.families.names import PROMPT, VIDEO
+from ltxv_train_core.families.names import AUDIO, AUDIO_TEXT, PROMPT, VIDEO, VIDEO_TEXT
 from ltxv_train_core.families.open import describe_model
-from ltxv_train_core.families.registry import EARLIEST
+from ltxv_train_core.families.registry import EARLIEST, LTX2
 from ltxv_train_core.lora.inject import add_lora
 from ltxv_train_core.models.memory import recompute
 from ltxv_train_core.models.memory.checkpointing import recompute_blocks
@@ -24,6 +26,7 @@ from ltxv_train_core.training.transformer_sizes import transformer_sizes
 from ltxv_train_core.units import GIB
 from tests.helpers.activation_bytes import small_transformer
 from tests.helpers.live_bytes import LiveBytes
+from tests.helpers.ltx2 import transformer_of
 
 CPU = torch.device("cpu")
 WORDS = 60
@@ -50,22 +53,42 @@ def peak(
         transformer.enable_gradient_checkpointing()
     else:
         recompute_blocks(transformer, again)
-    levels, mask = torch.full((1, tokens), 0.5), torch.ones(1, WORDS, dtype=torch.bool)
-    seen = StreamInput(torch.randn(1, tokens, 128), levels, torch.rand(1, 3, tokens))
-    text = Text({PROMPT: torch.randn(1, WORDS, 40, dtype=transformer.dtype)}, mask, False)
-    weights = [*transformer.parameters()]
-    with LiveBytes(weights) as memory:
+    text = {PROMPT: torch.randn(1, WORDS, 40, dtype=transformer.dtype)}
+    return estimated.total, counted(config, denoiser, {VIDEO: tokens}, text)
+
+
+def counted(
+    config: TrainingConfig,
+    denoiser: Denoiser,
+    tokens: dict[str, int],
+    text: dict[str, torch.Tensor],
+) -> int:
+    """Bytes that are alive at the peak of the second step, beside the weights and the text."""
+    precision = config.acceleration.mixed_precision_mode
+    seen = {
+        name: StreamInput(
+            torch.randn(1, count, 128),
+            torch.full((1, count), 0.5),
+            torch.rand(1, 3 if name == VIDEO else 1, count),
+        )
+        for name, count in tokens.items()
+    }
+    words = next(iter(text.values())).shape[1]
+    whole = Text(text, torch.ones(1, words, dtype=torch.bool), False)
+    weights = [*denoiser.transformer.parameters()]
+    trained = [p for p in weights if p.requires_grad]
+    with LiveBytes([*weights, *text.values()]) as memory:
         stepper = OptimizerStepper(config, trained, CPU, ignore)
         for number in (1, 2):
             memory.begin()
             for _ in range(config.optimization.gradient_accumulation_steps):
                 with autocast(precision, CPU):
-                    predicted = denoiser.denoise({VIDEO: seen}, text)[VIDEO]
-                loss = predicted.float().square().mean()
+                    predicted = denoiser.denoise(seen, whole)
+                loss = sum(each.float().square().mean() for each in predicted.values())
                 del predicted
                 stepper.backward(loss)
             stepper.step(number, loss.item(), stepper.clip().item())
-    return estimated.total, memory.peak - sum(p.nbytes for p in weights)
+    return memory.peak - sum(each.nbytes for each in (*weights, *text.values()))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +126,46 @@ def test_a_step_takes_what_is_estimated(monkeypatch, mode, precision, tokens, ag
     if options.get("ema_on_host"):
         counted -= 4 * 19_210_880  # which is on the same CPU here
     assert estimated == pytest.approx(counted, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "again"),
+    [
+        ({VIDEO: 512, AUDIO: 128}, 0),
+        ({VIDEO: 512, AUDIO: 128}, 16),
+        ({VIDEO: 512}, 0),
+        ({AUDIO: 512}, 0),
+        ({AUDIO: 512}, 16),
+    ],
+)
+@pytest.mark.long
+def test_a_step_of_ltx2_takes_what_is_estimated(monkeypatch, tokens, again):
+    """Video with sound, video, sound; within a tenth. The fewer blocks, the more counts what is left out."""
+    monkeypatch.setattr(recompute, "NUMBERS_AT_ONCE", 2**60)
+    sections = {
+        "optimization": {"batch_size": 1, "enable_gradient_checkpointing": bool(again)},
+        "acceleration": {"mixed_precision_mode": "bf16", "compile_with_inductor": False},
+        "data": {"preprocessed_data_root": "d"},
+    }
+    config = build(TrainingConfig, sections)
+    width, layers = 512, 16
+    sizes = {"attention_head_dim": 128, "cross_attention_dim": width}
+    sizes |= {"audio_attention_head_dim": 64, "audio_cross_attention_dim": width // 2}
+    transformer = transformer_of("2.3", **sizes, num_layers=layers).train().to(torch.bfloat16)
+    layers_of = ("all",) if VIDEO in tokens else (AUDIO,)
+    add_lora(transformer, LoRAConfig(rank=16, alpha=16, target_modules=layers_of), 0)
+    numbers = [p.numel() for p in transformer.parameters() if p.requires_grad]
+    saved = saved_bytes(config, LTX2, transformer.config, tokens)
+    estimated = bytes_beside_weights(config, sum(numbers), max(numbers), layers, saved)
+    assert estimated.recomputed == again
+    if again:
+        transformer.enable_gradient_checkpointing()
+    text = {
+        name: torch.randn(1, TEXT_TOKENS, each).bfloat16()
+        for name, each in ((VIDEO_TEXT, width), (AUDIO_TEXT, width // 2))
+    }
+    found = counted(config, LTX2Denoiser(transformer, connectors=dict), tokens, text)
+    assert estimated.total == pytest.approx(found, rel=0.1)
 
 
 def test_full_training_of_2b_takes_11_gib_without_activations():
