@@ -1,8 +1,10 @@
 """Lines of `data.more_data_sets`: further data sets of a run, how often and how strongly they are trained on."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import shown
@@ -51,6 +53,19 @@ class DataSetLine:
     def at(self, root: str) -> "DataSetLine":
         """The same of a data set elsewhere."""
         return replace(self, root=root)
+
+
+def data_set_names(roots: Iterable[str]) -> tuple[str, ...]:
+    """What a person calls data sets, no two the same: the last folder of each one's path that isn't hidden."""
+    seen: Counter[str] = Counter()
+    names = []
+    for root in roots:
+        given = PureWindowsPath(root)  # reads both kinds of separators
+        folders = (given.parent if given.suffix == ".json" else given).parts
+        name = next((each for each in reversed(folders) if not each.startswith(".")), root)
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(names)
 
 
 def data_set_line(

@@ -265,6 +265,10 @@ class TrainingDataset:
         """Of the data sets that it is made of, no two the same; none: it is one."""
         return ()
 
+    def name_of(self, index: int) -> str:
+        """Of the data set that a clip is of; empty: there is one alone."""
+        return ""
+
     def names_in(self, stage: int) -> tuple[str, ...]:
         """Those that are trained on in a stage, counted from 1."""
         return self.names

@@ -98,6 +98,9 @@ class HeldOut:
             moved=moved.with_captions if moved else None,
             moved_without_prompt=moved.without_prompt if moved else None,
             seconds=time.perf_counter() - began,
+            data_sets=tuple(self.dataset.name_of(n) for n in self.numbers)
+            if self.dataset.names
+            else (),
         )
 
     def _moved(self, denoiser: Denoiser, device: torch.device, stop: StopSignal) -> Moved | None:

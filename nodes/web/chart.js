@@ -13,7 +13,8 @@ const MARGIN = { left: 54, right: 10, top: 8, bottom: 20 };
  * @property {string} label
  * @property {string} colour
  * @property {Object<string, (number|null)[]>} columns see `columns.js`
- * @property {Object|null} heldOut see GET /ltxv_train/runs/{name}
+ * @property {Object|null} heldOut see GET /ltxv_train/runs/{name}; likewise `data_sets`
+ * @property {string[]} dataSets
  *
  * @typedef {import("./chart_views.js").Look & {steps: number, pointer: number|null}} Shown
  *   with the right edge, and the x of the mouse in pixels of the page

@@ -43,6 +43,31 @@ test("its losses by noise level are thick for the video and thin for the sound",
   );
 });
 
+test("each data set has a line, which ends when it is trained on no more", () => {
+  const rows = [[4, null], [2, null], [null, null], [null, 1]];
+  const columns = { ...columnsOf(SILENT), loss_by_data_set: rows };
+  const line = { columns, colour: "blue", dataSets: ["small"] };
+  const [small, other] = look("Data sets").curves(line, true, COLOURS);
+  assert.deepEqual([small.name, small.colour, other.name, other.colour], ["small", "blue", "data set 2", "orange"]);
+  assert.deepEqual([small.values[0], small.values[2], small.values[3]], [4, null, null]);
+  assert.ok(Math.abs(small.values[1] - (0.95 * 4 + 2) / 1.95) < 1e-12);
+  assert.deepEqual(other.values, [null, null, null, 1]);
+  const [, dashed] = look("Data sets").curves(line, false, COLOURS);
+  assert.deepEqual([dashed.colour, dashed.dash], ["blue", [7, 3]]);
+  assert.equal(look("Data sets").read(columns, 1, line), "small: 2");
+  assert.deepEqual(curvesOf("Data sets", SILENT), [], "a run with one data set");
+});
+
+test("held-out clips of several data sets have a line each", () => {
+  const heldOut = { steps: [0, 9], loss: [2, 1], average_loss: [null, null], best: { step: 9 } };
+  const line = { heldOut: { ...heldOut, by_data_set: { small: [1, 0.5], large: [3, 1.5] } }, colour: "blue" };
+  const [whole, small, large] = look("Held out").curves(line, true, COLOURS);
+  assert.deepEqual([whole.name, small.name, small.values, large.name], [undefined, "small", [1, 0.5], "large"]);
+  assert.equal(new Set([whole.colour, small.colour, large.colour]).size, 3);
+  assert.equal(look("Held out").read(null, 1, line), "held-out loss 1 (best), small: 0.5, large: 1.5");
+  assert.equal(look("Held out").curves({ ...line, heldOut }, true, COLOURS).length, 1);
+});
+
 test("the values of a step are said", () => {
   assert.equal(look("Loss").read(columnsOf(HEARD), 0), "0.5 (average 0.6), video 0.2, audio 0.3");
   assert.equal(look("Loss").read(columnsOf(SILENT), 0), "0.5 (average 0.6)");
