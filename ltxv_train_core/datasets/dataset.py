@@ -390,11 +390,16 @@ class TrainingDataset:
             without = [item.name for item in self.items if name not in item.streams]
             if without:
                 raise DataError(
-                    f"{self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the first is "
-                    f"{shown(without[0])}, and conditioning.modalities needs it of every clip. Preprocess the "
-                    "clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
-                    "conditioning.modalities to joint or video"
+                    f"{self.option}: {self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the "
+                    f"first is {shown(without[0])}, and conditioning.modalities needs it of every clip. {_FOR_WANT_OF[name]}"
                 )
+
+
+_FOR_WANT_OF = {
+    AUDIO: "Preprocess the clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
+    "conditioning.modalities to joint or video",
+    VIDEO: "Leave sounds alone out, or set conditioning.modalities to joint or audio",
+}
 
 
 def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:
