@@ -96,7 +96,14 @@ def test_masks_go_with_another_loss_and_weights_of_levels_on_the_command_line(
 ):
     """What a mask leaves out is clean: with a constant error elsewhere, the loss is that of Huber, weighed."""
     root = tmp_path / "encoded"
-    options = ["--model-source", MINIATURE, "--resolution-buckets", "64x64x9", "--output-dir", str(root)]
+    options = [
+        "--model-source",
+        MINIATURE,
+        "--resolution-buckets",
+        "64x64x9",
+        "--output-dir",
+        str(root),
+    ]
     assert main(["preprocess", str(masked), *options]) == 0
     sections = {
         "output_dir": str(tmp_path / "runs"),
