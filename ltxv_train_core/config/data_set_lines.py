@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PureWindowsPath
 from typing import Any
@@ -55,17 +55,26 @@ class DataSetLine:
         return replace(self, root=root)
 
 
-def data_set_names(roots: Iterable[str]) -> tuple[str, ...]:
-    """What a person calls data sets, no two the same: the last folder of each one's path that isn't hidden."""
+def data_set_names(lines: Sequence[DataSetLine]) -> tuple[str, ...]:
+    """What a person calls data sets, no two the same: the last folder of each one's path that isn't hidden, and its stage
+    where several have that name."""
+    folders = [_folder(line.root) for line in lines]
+    is_staged = any(line.stages != (1, 1) for line in lines)
     seen: Counter[str] = Counter()
     names = []
-    for root in roots:
-        given = PureWindowsPath(root)  # reads both kinds of separators
-        folders = (given.parent if given.suffix == ".json" else given).parts
-        name = next((each for each in reversed(folders) if not each.startswith(".")), root)
+    for name, line in zip(folders, lines, strict=True):
+        if is_staged and folders.count(name) > 1:
+            first, last = line.stages
+            name += f", stage {first}" if first == last else f", stages {first}-{last}"
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(names)
+
+
+def _folder(root: str) -> str:
+    given = PureWindowsPath(root)  # reads both kinds of separators
+    folders = (given.parent if given.suffix == ".json" else given).parts
+    return next((each for each in reversed(folders) if not each.startswith(".")), root)
 
 
 def data_set_line(

@@ -159,7 +159,7 @@ class JoinedDataset(TrainingDataset):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the data sets, no two the same."""
-        return data_set_names(str(part.dataset.root) for part in self.parts)
+        return data_set_names([part.line for part in self.parts])
 
     def name_of(self, index: int) -> str:
         """See `TrainingDataset`."""

@@ -136,16 +136,18 @@ const HELD_OUT = {
   ...LOSS,
   isWhole: true,
   steps: ({ heldOut }) => heldOut?.steps ?? [],
-  curves: ({ heldOut, colour }, isAlone, colours) => {
+  curves: ({ heldOut, dataSets, colour }, isAlone, colours) => {
     if (!heldOut) return [];
     const { steps, loss, average_loss: average, best } = heldOut;
     const weights = { steps, values: loss, colour, width: 1.8, marked: best.step };
     const dash = isAlone ? [] : DASHES[1];
     const ofAverage = { steps, values: average, name: "moving average", colour: isAlone ? colours[1] : colour, width: 1.6, dash };
     const bySet = Object.entries(heldOut.by_data_set ?? {}).map(([name, values], index) => ({
-      ...{ steps, values, name, width: 1 },
-      ...lookOf(index + 2, colour, isAlone, colours),
+      ...{ steps, values, name, width: 1.2 },
+      ...lookOf(Math.max(0, dataSets?.indexOf(name) ?? index), colour, isAlone, colours),
+      dash: DASHES[1 + (isAlone ? 0 : index % 3)],
     }));
+    if (bySet.length) weights.name = "all held-out clips";
     return [weights, ...(average.every((value) => value === null) ? [] : [ofAverage]), ...bySet];
   },
   read: (columns, at, { heldOut }) =>

@@ -60,10 +60,11 @@ test("each data set has a line, which ends when it is trained on no more", () =>
 
 test("held-out clips of several data sets have a line each", () => {
   const heldOut = { steps: [0, 9], loss: [2, 1], average_loss: [null, null], best: { step: 9 } };
-  const line = { heldOut: { ...heldOut, by_data_set: { small: [1, 0.5], large: [3, 1.5] } }, colour: "blue" };
+  const line = { heldOut: { ...heldOut, by_data_set: { small: [1, 0.5], large: [3, 1.5] } }, dataSets: ["large", "small"], colour: "blue" };
   const [whole, small, large] = look("Held out").curves(line, true, COLOURS);
-  assert.deepEqual([whole.name, small.name, small.values, large.name], [undefined, "small", [1, 0.5], "large"]);
-  assert.equal(new Set([whole.colour, small.colour, large.colour]).size, 3);
+  assert.deepEqual([whole.name, small.name, large.name], ["all held-out clips", "small", "large"]);
+  assert.deepEqual([small.values, small.colour, large.colour], [[1, 0.5], "orange", "blue"], "as the chart of data sets");
+  assert.deepEqual([whole.dash, small.dash], [undefined, [7, 3]]);
   assert.equal(look("Held out").read(null, 1, line), "held-out loss 1 (best), small: 0.5, large: 1.5");
   assert.equal(look("Held out").curves({ ...line, heldOut }, true, COLOURS).length, 1);
 });

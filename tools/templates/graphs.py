@@ -177,14 +177,15 @@ def several(schemas: Schemas) -> Workflow:
     note = _note(
         w,
         "## Small clips first, then large ones\n\nThe same clips in **two sizes** are two data sets of one run: stage 1 "
-        "trains the small ones, which is fast, stage 2 the large ones. *LTXV runs* (side bar) draws the loss of each. "
-        "For two data sets **at once**: *stage_steps* empty, *last_stage* 1.",
+        "trains the small ones, which is fast, stage 2 the large ones; *stage_steps* (advanced, *Both data sets*) says "
+        "when. *LTXV runs* (side bar) draws the loss of each. **At once** instead: *stage_steps* empty, both stages "
+        "1.",
     )
     clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
     small, large = (
         w.add(
             "LTXVTrainDatasetPreprocess",
-            (275, 220),
+            (275, 260),
             title,
             dataset_path=clips["dataset_path"],
             model_source=MINIATURE,
@@ -202,11 +203,11 @@ def several(schemas: Schemas) -> Workflow:
     )
     data = w.add(
         "LTXVTrainDataConfig",
-        (275, 170),
+        (275, 150),
         "Both data sets",
         preprocessed_data_root=small["preprocessed_data_root"],
         more_data_sets=added["more_data_sets"],
-        stage_steps="60",
+        stage_steps="100",
     )
     recipe = w.add(
         "LTXVTrainRecipe",
@@ -219,7 +220,8 @@ def several(schemas: Schemas) -> Workflow:
     train = w.add("LTXVTrainLoRA", (360, 400), config=recipe["config"])
     sheet = w.add("PreviewImage", (360, 180), "Samples", images=train["samples"])
     w.column("1  Data", note, clips, small)
-    w.column("2  Stages", large, added, data)
+    # The encoding nodes grow when they have run: they stand last.
+    w.column("2  Stages", added, data, large)
     w.column("3  Training", recipe)
     w.column("3  Training", train, sheet)
     return w

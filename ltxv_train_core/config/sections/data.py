@@ -104,7 +104,7 @@ class DataConfig(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the data sets that are trained on, in the order of `StepCompleted.loss_by_data_set`."""
-        return data_set_names(line.root for line in self.trained)
+        return data_set_names(self.trained)
 
     @property
     def holds_out(self) -> bool:

@@ -108,7 +108,7 @@ def page_of(run: RunFolder) -> RunPage:
         voice=voice,
         voice_picture=embedded_picture(run) if voice else None,
         loss=draw(list(_losses(columns)), steps),
-        by_data_set=draw(list(_by_data_set(columns, shared.data.names)), steps),
+        by_data_set=draw(list(_by_data_set(columns, config.data.names)), steps),
         held_out=draw(list(_held_out(measured)), steps, best.step if best else None),
         moved=draw(list(_moved(measured)), steps, best.step if best else None),
         samples=samples_of(run, prompts, best.step if best else None),

@@ -12,7 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
-from ltxv_train_core.config.data_set_lines import data_set_names
+from ltxv_train_core.config.data_set_lines import (
+    DataSetLine,
+    data_set_names,
+    parse_data_set_line,
+)
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index, write_index
@@ -228,7 +232,15 @@ def test_held_out_clips_of_every_kind_keep_the_names_of_their_data_sets(
 
 def test_data_sets_are_called_by_their_last_folder_that_is_not_hidden():
     roots = ("a/clips/.precomputed", "b/clips", r"C:\videos\dogs", "c/clips/.x/index-9.json", "/")
-    assert data_set_names(roots) == ("clips", "clips (2)", "dogs", "clips (3)", "\\")
+    lines = [DataSetLine(root) for root in roots]
+    assert data_set_names(lines) == ("clips", "clips (2)", "dogs", "clips (3)", "\\")
+
+
+def test_data_sets_of_one_name_are_told_apart_by_their_stages():
+    lines = ("a/clips", "a/clips: stage 2", "b/clips: stages 2-3", "c/clips: stage 2", "a/dogs")
+    names = data_set_names([parse_data_set_line(line) for line in lines])
+    assert names[:2] == ("clips, stage 1", "clips, stage 2")
+    assert names[2:] == ("clips, stages 2-3", "clips, stage 2 (2)", "dogs")
 
 
 def test_no_video_is_on_both_sides(configured, small, tmp_path, training_config):
