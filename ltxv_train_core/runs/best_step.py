@@ -80,8 +80,8 @@ class BestStep:
         if self.gain > 0:
             told += f", {100 * self.gain:.1f} % below the first measured"
         if len(set(self.by_data_set.values())) > 1:
-            own = ", ".join(f"{step} of {name}" for name, step in self.by_data_set.items())
-            return f"{told}. Data sets differ, each one's best step is {own}: use that of the one you train for"
+            own = "; ".join(f"{step} of {name}" for name, step in self.by_data_set.items())
+            return f"{told}. Each data set has a best step of its own, {own}: use that of the one you train for"
         if self.overfits:
             return (
                 f"{told}. It has risen since: the run learns its clips by heart (overfitting). Use this step, "

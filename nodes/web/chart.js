@@ -119,7 +119,7 @@ class Plot {
     const { context, area, theme } = this;
     context.textAlign = "left";
     context.textBaseline = "top";
-    curves.forEach(({ name, colour, dash }, index) => {
+    curves.forEach(({ name, colour, dash = [] }, index) => {
       const top = area.top + 2 + (offset + index) * (FONT_PX + 3);
       const left = area.left + area.width - 28 - context.measureText(name).width;
       context.fillStyle = theme.ground;
@@ -242,7 +242,7 @@ class Plot {
     const step = Math.round(share * this.steps);
     const texts = lines.flatMap((line) => {
       const { columns, label, colour } = line;
-      const steps = look.steps(line);
+      const steps = look.stepsOf(line);
       const at = Math.max(0, lastAtMost(steps, step));
       if (!steps.length) return [];
       const name = lines.length > 1 ? `${label}: ` : "";

@@ -32,7 +32,7 @@ const STREAMS = ["video", "audio"];
  * @property {boolean} [isWhole] shows every value: none is an outlier
  * @property {number} base whose powers are round numbers of the scale
  * @property {(line: Line, isAlone: boolean, colours: string[]) => Curve[]} curves
- * @property {(line: Line) => number[]} steps that the mouse finds
+ * @property {(line: Line) => number[]} stepsOf that the mouse finds
  * @property {(columns: Object, at: number, line: Line) => string} read what is said of a step
  * @property {(value: number) => string} label of the scale
  */
@@ -43,7 +43,7 @@ const LOSS = {
   fromZero: false,
   base: 10,
   label: shortNumber,
-  steps: ({ columns }) => columns.step,
+  stepsOf: ({ columns }) => columns.step,
   curves: ({ columns, colour }, isAlone, colours) => [
     { values: columns.loss, colour, width: 1, isRaw: true },
     { values: columns.smooth_loss, colour, width: 1.8, isAverage: true },
@@ -135,16 +135,18 @@ function untilLast(values) {
 const HELD_OUT = {
   ...LOSS,
   isWhole: true,
-  steps: ({ heldOut }) => heldOut?.steps ?? [],
+  stepsOf: ({ heldOut }) => heldOut?.steps ?? [],
   curves: ({ heldOut, dataSets, colour }, isAlone, colours) => {
     if (!heldOut) return [];
     const { steps, loss, average_loss: average, best } = heldOut;
     const weights = { steps, values: loss, colour, width: 1.8, marked: best.step };
     const dash = isAlone ? [] : DASHES[1];
     const ofAverage = { steps, values: average, name: "moving average", colour: isAlone ? colours[1] : colour, width: 1.6, dash };
-    const bySet = Object.entries(heldOut.by_data_set ?? {}).map(([name, values], index) => ({
+    const ofSets = heldOut.by_data_set ?? {};
+    const places = [...new Set([...(dataSets ?? []), ...Object.keys(ofSets)])];
+    const bySet = Object.entries(ofSets).map(([name, values], index) => ({
       ...{ steps, values, name, width: 1.2 },
-      ...lookOf(Math.max(0, dataSets?.indexOf(name) ?? index), colour, isAlone, colours),
+      ...lookOf(places.indexOf(name), colour, isAlone, colours),
       dash: DASHES[1 + (isAlone ? 0 : index % 3)],
     }));
     if (bySet.length) weights.name = "all held-out clips";
@@ -163,7 +165,7 @@ const MOVED = {
   isWhole: true,
   fromZero: true,
   label: percent,
-  steps: ({ heldOut }) => (isMoved(heldOut) ? heldOut.steps : []),
+  stepsOf: ({ heldOut }) => (isMoved(heldOut) ? heldOut.steps : []),
   curves: ({ heldOut, colour }, isAlone, colours) => {
     if (!isMoved(heldOut)) return [];
     const { steps, moved, moved_without_prompt: without } = heldOut;

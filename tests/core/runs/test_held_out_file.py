@@ -166,11 +166,11 @@ def test_where_data_sets_differ_each_one_s_best_step_is_named_instead_of_an_advi
     assert best.step == 10
     assert best.by_data_set == {"small": 10, "large": 20}
     assert best.text.endswith(
-        "Data sets differ, each one's best step is 10 of small, 20 of large: use that of the one you train for"
+        "Each data set has a best step of its own, 10 of small; 20 of large: use that of the one you train for"
     )
     alike = [replace(each, clips=tuple((each.step + 1.0,) for _ in sets)) for each in measured]
     assert best_step(alike).by_data_set == {"small": 0, "large": 0}
-    assert "Data sets differ" not in best_step(alike).text
+    assert "of its own" not in best_step(alike).text
     assert "Nothing gained in 30 steps" in best_step(alike).text or best_step(alike).overfits
     alone = [replace(each, data_sets=()) for each in measured]
     assert best_step(alone).by_data_set == {}
