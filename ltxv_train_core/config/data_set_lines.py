@@ -65,7 +65,7 @@ def data_set_names(lines: Sequence[DataSetLine]) -> tuple[str, ...]:
     for name, line in zip(folders, lines, strict=True):
         if is_staged and folders.count(name) > 1:
             first, last = line.stages
-            name += f", stage {first}" if first == last else f", stages {first}-{last}"
+            name += f" (stage {first})" if first == last else f" (stages {first}-{last})"
         seen[name] += 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
     return tuple(names)

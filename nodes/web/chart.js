@@ -79,9 +79,9 @@ class Plot {
       curves.flat().forEach((curve) => this.#mark(curve));
     });
     if (look.showsRate) this.#rates(lines);
+    const rows = look.pointer === null ? 0 : this.#readout(lines, look);
     if (!all.some(({ values }) => values.some((value) => value !== null))) this.#say("Not recorded");
-    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), lines.length);
-    if (look.pointer !== null) this.#readout(lines, look);
+    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), Math.max(rows, lines.length));
   }
 
   #setRange(values) {
@@ -234,11 +234,11 @@ class Plot {
     }
   }
 
-  /** The values below the mouse. */
+  /** The values below the mouse. Returns how many rows they take. */
   #readout(lines, look) {
     const { context, area, theme } = this;
     const share = (look.pointer - area.left) / area.width;
-    if (share < 0 || share > 1) return;
+    if (share < 0 || share > 1) return 0;
     const step = Math.round(share * this.steps);
     const texts = lines.flatMap((line) => {
       const { columns, label, colour } = line;
@@ -246,7 +246,8 @@ class Plot {
       const at = Math.max(0, lastAtMost(steps, step));
       if (!steps.length) return [];
       const name = lines.length > 1 ? `${label}: ` : "";
-      return [[`${name}step ${steps[at]}, ${look.read(columns, at, line)}`, colour]];
+      const text = `${name}step ${steps[at]}, ${look.read(columns, at, line)}`;
+      return this.#wrapped(text, area.width - 8).map((row) => [row, colour]);
     });
     const x = Math.round(this.x(step)) + 0.5;
     context.strokeStyle = theme.text;
@@ -263,6 +264,18 @@ class Plot {
       context.fillStyle = colour;
       context.fillText(text, edge, top);
     });
+    return texts.length;
+  }
+
+  /** A text in rows that fit, broken behind commas. */
+  #wrapped(text, width) {
+    const rows = [];
+    for (const part of text.split(/(?<=,) /)) {
+      const longer = rows.length ? `${rows.at(-1)} ${part}` : part;
+      if (rows.length && this.context.measureText(longer).width <= width) rows[rows.length - 1] = longer;
+      else rows.push(part);
+    }
+    return rows;
   }
 
   #inside(draw) {

@@ -239,8 +239,8 @@ def test_data_sets_are_called_by_their_last_folder_that_is_not_hidden():
 def test_data_sets_of_one_name_are_told_apart_by_their_stages():
     lines = ("a/clips", "a/clips: stage 2", "b/clips: stages 2-3", "c/clips: stage 2", "a/dogs")
     names = data_set_names([parse_data_set_line(line) for line in lines])
-    assert names[:2] == ("clips, stage 1", "clips, stage 2")
-    assert names[2:] == ("clips, stages 2-3", "clips, stage 2 (2)", "dogs")
+    assert names[:2] == ("clips (stage 1)", "clips (stage 2)")
+    assert names[2:] == ("clips (stages 2-3)", "clips (stage 2) (2)", "dogs")
 
 
 def test_no_video_is_on_both_sides(configured, small, tmp_path, training_config):
