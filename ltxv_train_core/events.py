@@ -89,7 +89,8 @@ class StepCompleted:
             process. NaN where it isn't known.
         loss_by_noise: mean loss of the samples of each noise band, NaN for a band without samples; empty in
             runs of earlier versions. Of a run with sound, the video's.
-        video_loss, audio_loss: of a run with sound, before their weights; NaN in other runs.
+        video_loss, audio_loss: of a run with sound, before their weights; NaN in other runs, and where no clip of the
+            step has it.
         audio_loss_by_noise: as `loss_by_noise`; empty in runs without sound.
         loss_by_data_set: of a run with several, the mean loss of each one's samples before its weight, NaN where it had
             none; empty in other runs.

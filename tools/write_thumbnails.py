@@ -24,6 +24,7 @@ ROWS = {
     "Stages with samples between": 5,
     "Continue and compare": 11,
     "Full fine-tune": 12,
+    "Small clips to large ones": 9,
     "LoRA 2B": 1,
     "LoRA 2B on 24 GB": 2,
     "LoRA 13B": 4,

@@ -1,8 +1,10 @@
 """Lines of `data.more_data_sets`: further data sets of a run, how often and how strongly they are trained on."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import shown
@@ -51,6 +53,28 @@ class DataSetLine:
     def at(self, root: str) -> "DataSetLine":
         """The same of a data set elsewhere."""
         return replace(self, root=root)
+
+
+def data_set_names(lines: Sequence[DataSetLine]) -> tuple[str, ...]:
+    """What a person calls data sets, no two the same: the last folder of each one's path that isn't hidden, and its stage
+    where several have that name."""
+    folders = [_folder(line.root) for line in lines]
+    is_staged = any(line.stages != (1, 1) for line in lines)
+    seen: Counter[str] = Counter()
+    names = []
+    for name, line in zip(folders, lines, strict=True):
+        if is_staged and folders.count(name) > 1:
+            first, last = line.stages
+            name += f" (stage {first})" if first == last else f" (stages {first}-{last})"
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(names)
+
+
+def _folder(root: str) -> str:
+    given = PureWindowsPath(root)  # reads both kinds of separators
+    folders = (given.parent if given.suffix == ".json" else given).parts
+    return next((each for each in reversed(folders) if not each.startswith(".")), root)
 
 
 def data_set_line(

@@ -265,6 +265,10 @@ class TrainingDataset:
         """Of the data sets that it is made of, no two the same; none: it is one."""
         return ()
 
+    def name_of(self, index: int) -> str:
+        """Of the data set that a clip is of; empty: there is one alone."""
+        return ""
+
     def names_in(self, stage: int) -> tuple[str, ...]:
         """Those that are trained on in a stage, counted from 1."""
         return self.names
@@ -386,11 +390,16 @@ class TrainingDataset:
             without = [item.name for item in self.items if name not in item.streams]
             if without:
                 raise DataError(
-                    f"{self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the first is "
-                    f"{shown(without[0])}, and conditioning.modalities needs it of every clip. Preprocess the "
-                    "clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
-                    "conditioning.modalities to joint or video"
+                    f"{self.option}: {self.root}: {len(without)} of its {len(self.items)} clips have no {name}, the "
+                    f"first is {shown(without[0])}, and conditioning.modalities needs it of every clip. {_FOR_WANT_OF[name]}"
                 )
+
+
+_FOR_WANT_OF = {
+    AUDIO: "Preprocess the clips for a model with sound, with with_sound on and missing_sound silence or skip; or set "
+    "conditioning.modalities to joint or video",
+    VIDEO: "Leave sounds alone out, or set conditioning.modalities to joint or audio",
+}
 
 
 def _all_have(role: str, examples: Iterable[Mapping[str, StreamFiles]]) -> bool:

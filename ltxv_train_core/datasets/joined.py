@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..config.data_set_lines import DataSetLine
+from ..config.data_set_lines import DataSetLine, data_set_names
 from ..errors import DataError
 from ..geometry import ReferenceScale
 from ..storage.atomic import sha256_json
@@ -27,13 +27,6 @@ class Part:
 
     dataset: TrainingDataset
     line: DataSetLine
-
-    @property
-    def name(self) -> str:
-        """What a person calls it: the last folder of its path."""
-        folders = self.dataset.root.parts
-        named = [folder for folder in folders if not folder.startswith(".")]
-        return named[-1] if named else str(self.dataset.root)
 
     @property
     def facts(self) -> list[object]:
@@ -166,19 +159,17 @@ class JoinedDataset(TrainingDataset):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the data sets, no two the same."""
-        return tuple(_told_apart([part.name for part in self.parts]))
+        return data_set_names([part.line for part in self.parts])
+
+    def name_of(self, index: int) -> str:
+        """See `TrainingDataset`."""
+        part, own = self._places[index]
+        return self.parts[part].dataset.name_of(own) or self.names[part]
 
     def names_in(self, stage: int) -> tuple[str, ...]:
         """See `TrainingDataset`."""
         pairs = zip(self.names, self.parts, strict=True)
         return tuple(name for name, part in pairs if part.line.is_in(stage))
-
-
-def _told_apart(names: Sequence[str]) -> Iterable[str]:
-    seen: Counter[str] = Counter()
-    for name in names:
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
 
 
 def require_alike(datasets: Sequence[TrainingDataset]) -> None:

@@ -29,7 +29,7 @@ from ..training.transformer_sizes import TransformerSizes, transformer_sizes
 from ..units import byte_size
 from .clips import Clips
 from .goals import GOAL_SETTINGS, Length, goal_choices, length, miniature_choices, of_the_miniature
-from .held_out import affordable_saves, held_out_choice
+from .held_out import affordable_saves, cost_of_a_short_run, held_out_choice
 from .ladder import Base, Rung, ladder
 from .proposal import Choice
 from .request import RecipeRequest
@@ -157,7 +157,8 @@ def _saves(request: RecipeRequest, planned: Length, held_out: Choice) -> list[Ch
     wanted = usual_saves(is_full(request))
     holds_out = data.holds_out if data else bool(held_out.value)
     saves = affordable_saves(steps * per_step, wanted, is_full(request)) if holds_out else wanted
-    return save_choices(is_full(request), steps, saves, holds_out)
+    dear = cost_of_a_short_run(steps * per_step, saves, is_full(request)) if holds_out else ""
+    return save_choices(is_full(request), steps, saves, holds_out, dear)
 
 
 def _needed(request: RecipeRequest, choices: Iterable[Choice]) -> tuple[Choice, ...]:

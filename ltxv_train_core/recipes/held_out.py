@@ -1,6 +1,6 @@
 """How many clips a recipe never trains on, and how often they are measured: at most 3 % of the run's time."""
 
-from ..training.held_out import LEAST_CLIPS, MOST_SHARE, affordable_clips
+from ..training.held_out import LEAST_CLIPS, MOST_SHARE, affordable_clips, measuring_share
 from .clips import Clips
 from .proposal import Choice
 
@@ -52,3 +52,14 @@ def affordable_saves(samples: int, saves: int, is_full: bool) -> int:
         n for n in range(1, saves + 1) if affordable_clips(samples, n, is_full) >= LEAST_CLIPS
     ]
     return max(fitting, default=min(2, saves))
+
+
+def cost_of_a_short_run(samples: int, saves: int, is_full: bool) -> str:
+    """What measuring costs where that is more than its usual share, and why; otherwise empty."""
+    share = measuring_share(LEAST_CLIPS, samples, saves, is_full)
+    if share <= MOST_SHARE:
+        return ""
+    return (
+        f"; measuring {LEAST_CLIPS} clips takes about {100 * share:.0f} % of the time of so short a run, more than the "
+        f"usual {100 * MOST_SHARE:.0f} %: fewer clips would tell nothing, and a longer run that continues it needs the same"
+    )

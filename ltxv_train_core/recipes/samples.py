@@ -16,18 +16,21 @@ def usual_saves(is_full: bool) -> int:
     return SAVES_OF_FULL_TRAINING if is_full else SAVES
 
 
-def save_choices(is_full: bool, steps: int, saves: int, holds_out: bool) -> list[Choice]:
+def save_choices(
+    is_full: bool, steps: int, saves: int, holds_out: bool, dear: str = ""
+) -> list[Choice]:
     """When checkpoints are written, and how many stay.
 
     Args:
         saves: how many are written, the one of the last step among them.
         holds_out: whether clips are measured at each; then they are never more.
+        dear: the end of the reason, where measuring costs more than usual.
     """
     wanted = usual_saves(is_full)
-    why = f"about {saves} checkpoints in the run"
+    why = f"about {saves} checkpoint{'' if saves == 1 else 's'} in the run"
     if saves < wanted:
         why += f": the held-out clips are measured at each, and at {wanted} that would take too much time"
-    interval = Choice("checkpoints.interval", _interval(steps, saves, holds_out), why)
+    interval = Choice("checkpoints.interval", _interval(steps, saves, holds_out), why + dear)
     if is_full:
         kept = Choice(
             "checkpoints.keep_last_n", 2, "each holds every weight and its optimizer state"

@@ -1,7 +1,7 @@
 """Which step of a run is best, by the loss of clips that it never trained on, and how sure that is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class BestStep:
         steps_since: steps that were made since without a lower loss.
         overfits: whether the loss has risen since, in at least 90 of 100 draws.
         moved, moved_without_prompt: see `HeldOutLosses`.
+        by_data_set: of each data set, where the clips are of several, the step at which its own loss is lowest.
     """
 
     step: int
@@ -44,6 +45,7 @@ class BestStep:
     overfits: bool
     moved: float | None = None
     moved_without_prompt: float | None = None
+    by_data_set: dict[str, int] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -77,6 +79,9 @@ class BestStep:
         told = f"best step {self.step}{span}: held-out loss {self.loss:.4f}"
         if self.gain > 0:
             told += f", {100 * self.gain:.1f} % below the first measured"
+        if len(set(self.by_data_set.values())) > 1:
+            own = "; ".join(f"{step} of {name}" for name, step in self.by_data_set.items())
+            return f"{told}. Each data set has a best step of its own, {own}: use that of the one you train for"
         if self.overfits:
             return (
                 f"{told}. It has risen since: the run learns its clips by heart (overfitting). Use this step, "
@@ -112,7 +117,19 @@ def best_step(measured: Sequence[HeldOutLosses]) -> BestStep | None:
         overfits=bool(np.concatenate(risen).mean() >= _SURE),
         moved=measured[best].moved,
         moved_without_prompt=measured[best].moved_without_prompt,
+        by_data_set=_best_by_data_set(measured),
     )
+
+
+def _best_by_data_set(measured: Sequence[HeldOutLosses]) -> dict[str, int]:
+    """The step with the lowest loss of each data set, where the clips are of several; of equal ones the earliest."""
+    return {
+        name: min(
+            (each for each in measured if name in each.by_data_set),
+            key=lambda each: each.by_data_set[name],
+        ).step
+        for name in measured[-1].by_data_set
+    }
 
 
 def _drawn(clips: FloatArray) -> Iterator[FloatArray]:

@@ -22,6 +22,7 @@ class Curves:
         memory_bytes: the most memory of a step.
         loss_by_noise: a column for each noise band, means.
         video_loss, audio_loss, audio_loss_by_noise: means; None in runs without sound.
+        loss_by_data_set: a column for each data set of a run with several, means; none in other runs.
     """
 
     step: list[int]
@@ -37,6 +38,7 @@ class Curves:
     video_loss: list[float | None]
     audio_loss: list[float | None]
     audio_loss_by_noise: list[list[float | None]]
+    loss_by_data_set: list[list[float | None]]
 
 
 def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curves:
@@ -51,6 +53,7 @@ def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curve
     losses = [_finite(each.loss for each in stretch) for stretch in stretches]
     averages = smooth_losses(metrics)
     smooth = [averages[first : first + width] for first in range(0, len(metrics), width)]
+    data_sets = max((len(each.loss_by_data_set) for each in metrics), default=0)
     return Curves(
         step=[stretch[-1].step for stretch in stretches],
         loss=[_mean(values) for values in losses],
@@ -63,18 +66,30 @@ def curves(metrics: Sequence[StepCompleted], points: int | None = None) -> Curve
         memory_bytes=[
             max(_finite(each.memory_bytes for each in s), default=None) for s in stretches
         ],
-        loss_by_noise=_by_band([[each.loss_by_noise for each in s] for s in stretches]),
+        loss_by_noise=_columns(
+            [[each.loss_by_noise for each in s] for s in stretches], NOISE_BANDS
+        ),
         video_loss=[_mean(_finite(each.video_loss for each in s)) for s in stretches],
         audio_loss=[_mean(_finite(each.audio_loss for each in s)) for s in stretches],
-        audio_loss_by_noise=_by_band([[each.audio_loss_by_noise for each in s] for s in stretches]),
+        audio_loss_by_noise=_columns(
+            [[each.audio_loss_by_noise for each in s] for s in stretches], NOISE_BANDS
+        ),
+        loss_by_data_set=_columns(
+            [[each.loss_by_data_set for each in s] for s in stretches], data_sets
+        ),
     )
 
 
-def _by_band(stretches: Sequence[Sequence[tuple[float, ...]]]) -> list[list[float | None]]:
-    """A column for each noise band, from what steps have of each band."""
+def _columns(
+    stretches: Sequence[Sequence[tuple[float, ...]]], count: int
+) -> list[list[float | None]]:
+    """So many columns, from what steps have of each: noise bands, or data sets."""
     return [
-        [_mean(_finite(bands[band] for bands in steps if bands)) for steps in stretches]
-        for band in range(NOISE_BANDS)
+        [
+            _mean(_finite(parts[number] for parts in steps if number < len(parts)))
+            for steps in stretches
+        ]
+        for number in range(count)
     ]
 
 

@@ -35,6 +35,8 @@ class HeldOutLosses:
         moved: how far predictions are from the base's, relative squared; None: not measured (full training, and
             runs of earlier versions).
         moved_without_prompt: the same with the empty caption; None also where the data set has none.
+        data_sets: of each clip the name of its data set, where they are of several; otherwise, and in runs of earlier
+            versions, empty.
     """
 
     step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
@@ -45,6 +47,7 @@ class HeldOutLosses:
     seconds: float = 0.0
     moved: float | None = None
     moved_without_prompt: float | None = None
+    data_sets: tuple[str, ...] = ()
 
     @property
     def rows(self) -> Losses:
@@ -83,6 +86,14 @@ class HeldOutLosses:
     def by_level(self) -> tuple[float, ...]:
         """The mean over the clips at each level."""
         return tuple(sum(column) / len(column) for column in zip(*self.clips, strict=True))
+
+    @property
+    def by_data_set(self) -> dict[str, float]:
+        """The mean over the clips of each data set, by name; empty where they are of one."""
+        rows: dict[str, list[tuple[float, ...]]] = {}
+        for name, row in zip(self.data_sets, self.clips, strict=False):
+            rows.setdefault(name, []).append(row)
+        return {name: mean(tuple(each)) for name, each in rows.items()} if len(rows) > 1 else {}
 
     @property
     def by_clip(self) -> tuple[float, ...]:

@@ -98,6 +98,9 @@ class HeldOut:
             moved=moved.with_captions if moved else None,
             moved_without_prompt=moved.without_prompt if moved else None,
             seconds=time.perf_counter() - began,
+            data_sets=tuple(self.dataset.name_of(n) for n in self.numbers)
+            if self.dataset.names
+            else (),
         )
 
     def _moved(self, denoiser: Denoiser, device: torch.device, stop: StopSignal) -> Moved | None:
@@ -180,7 +183,17 @@ def affordable_clips(samples: int, saves: int, is_full: bool, has_average: bool 
         samples: that the run sees.
         saves: checkpoints, the one of its last step among them.
     """
+    return int(MOST_SHARE * samples * _FORWARDS_PER_SAMPLE / _passes(saves, is_full, has_average))
+
+
+def measuring_share(clips: int, samples: int, saves: int, is_full: bool) -> float:
+    """What measuring so many clips takes of the time that a run trains; other arguments as of `affordable_clips`."""
+    return clips * _passes(saves, is_full) / (samples * _FORWARDS_PER_SAMPLE)
+
+
+def _passes(saves: int, is_full: bool, has_average: bool = False) -> float:
+    """Forward passes that a clip costs in a run."""
     of_clip = float((1 + saves) * len(LEVELS) * (2 if has_average else 1))
     if not is_full:  # the base's predictions are made once
         of_clip += (2 + saves) * 2 * len(_MOVED_PLACES) / _LOSS_CLIPS_PER_MOVED
-    return int(MOST_SHARE * samples * _FORWARDS_PER_SAMPLE / of_clip)
+    return of_clip

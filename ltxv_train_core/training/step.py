@@ -72,6 +72,8 @@ class StepRunner:
             samples_per_step=self._samples_per_step,
         )
         self.data_sets = max(1, len(dataset.names))
+        self.learned = {name for item in dataset.items for name in dataset.streams_of(item)}
+        self.learned -= {config.conditioning.given_stream}
         self.stages = Stages(config.data.stage_steps)
         self.step = 0
         self.position = self.batches.state_dict()
@@ -135,9 +137,9 @@ class StepRunner:
 
     def _losses_by_stream(self, bands: Mapping[str, NoiseBands]) -> dict[str, Any]:
         """The fields of `StepCompleted` that tell of noise levels, and of video and audio apart where a run learns
-        both."""
+        both, even if the clips of this step have one of them."""
         losses = {name: each.mean for name, each in bands.items()}
-        learned = [name for name, loss in losses.items() if not math.isnan(loss)]
+        learned = [n for n, loss in losses.items() if n in self.learned or not math.isnan(loss)]
         first = bands[learned[0] if learned else next(iter(bands))]
         if AUDIO not in learned or len(learned) == 1:
             return {"loss_by_noise": first.means()}

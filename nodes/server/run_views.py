@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
+from ...ltxv_train_core.errors import LTXVTrainError
 from ...ltxv_train_core.runs import LoRAFile, RunFolder, RunSummary, SampleSet
 from ...ltxv_train_core.runs.best_step import best_step
 from ...ltxv_train_core.runs.curves import curves
+from ...ltxv_train_core.runs.held_out_file import HeldOutLosses
 from .jobs import run_positions
 
 _ELSEWHERE: dict[str, object] = {"position": None, "here": False}
@@ -44,6 +46,7 @@ def details(run: RunFolder, summary: RunSummary) -> dict[str, object]:
         "samples": [_samples(each) for each in run.sample_sets()],
         "loras": loras(run),
         "held_out": _held_out(run),
+        "data_sets": _data_sets(run),
     }
 
 
@@ -61,9 +64,26 @@ def _held_out(run: RunFolder) -> dict[str, object] | None:
         "moved_without_prompt": [each.moved_without_prompt for each in measured],
         "levels": measured[-1].levels,
         "by_level": [each.by_level for each in measured],
+        "by_data_set": _by_data_set(measured),
         "seconds": sum(each.seconds for each in measured),
         "best": {**asdict(best), "text": best.text},
     }
+
+
+def _by_data_set(measured: Sequence[HeldOutLosses]) -> dict[str, list[float | None]]:
+    """Of each data set, where the clips are of several, the mean over its clips at each measured step."""
+    steps = [each.by_data_set for each in measured]
+    names = dict.fromkeys(name for each in steps for name in each)
+    return {name: [each.get(name) for each in steps] for name in names}
+
+
+def _data_sets(run: RunFolder) -> list[str]:
+    """Names of those that a run with several is trained on; of other runs, and where nobody can read it, none."""
+    try:
+        names = run.configuration().data.names
+    except (LTXVTrainError, OSError):
+        return []
+    return list(names) if len(names) > 1 else []
 
 
 def metrics(run: RunFolder, since: int, points: int | None) -> dict[str, object]:

@@ -13,7 +13,8 @@ const MARGIN = { left: 54, right: 10, top: 8, bottom: 20 };
  * @property {string} label
  * @property {string} colour
  * @property {Object<string, (number|null)[]>} columns see `columns.js`
- * @property {Object|null} heldOut see GET /ltxv_train/runs/{name}
+ * @property {Object|null} heldOut see GET /ltxv_train/runs/{name}; likewise `data_sets`
+ * @property {string[]} dataSets
  *
  * @typedef {import("./chart_views.js").Look & {steps: number, pointer: number|null}} Shown
  *   with the right edge, and the x of the mouse in pixels of the page
@@ -78,9 +79,9 @@ class Plot {
       curves.flat().forEach((curve) => this.#mark(curve));
     });
     if (look.showsRate) this.#rates(lines);
+    const rows = look.pointer === null ? 0 : this.#readout(lines, look);
     if (!all.some(({ values }) => values.some((value) => value !== null))) this.#say("Not recorded");
-    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), lines.length);
-    if (look.pointer !== null) this.#readout(lines, look);
+    else if (lines.length) this.#legend(curves[0].filter(({ name }) => name), Math.max(rows, lines.length));
   }
 
   #setRange(values) {
@@ -118,7 +119,7 @@ class Plot {
     const { context, area, theme } = this;
     context.textAlign = "left";
     context.textBaseline = "top";
-    curves.forEach(({ name, colour, dash }, index) => {
+    curves.forEach(({ name, colour, dash = [] }, index) => {
       const top = area.top + 2 + (offset + index) * (FONT_PX + 3);
       const left = area.left + area.width - 28 - context.measureText(name).width;
       context.fillStyle = theme.ground;
@@ -233,19 +234,20 @@ class Plot {
     }
   }
 
-  /** The values below the mouse. */
+  /** The values below the mouse. Returns how many rows they take. */
   #readout(lines, look) {
     const { context, area, theme } = this;
     const share = (look.pointer - area.left) / area.width;
-    if (share < 0 || share > 1) return;
+    if (share < 0 || share > 1) return 0;
     const step = Math.round(share * this.steps);
     const texts = lines.flatMap((line) => {
       const { columns, label, colour } = line;
-      const steps = look.steps(line);
+      const steps = look.stepsOf(line);
       const at = Math.max(0, lastAtMost(steps, step));
       if (!steps.length) return [];
       const name = lines.length > 1 ? `${label}: ` : "";
-      return [[`${name}step ${steps[at]}, ${look.read(columns, at, line)}`, colour]];
+      const text = `${name}step ${steps[at]}, ${look.read(columns, at, line)}`;
+      return this.#wrapped(text, area.width - 8).map((row) => [row, colour]);
     });
     const x = Math.round(this.x(step)) + 0.5;
     context.strokeStyle = theme.text;
@@ -262,6 +264,18 @@ class Plot {
       context.fillStyle = colour;
       context.fillText(text, edge, top);
     });
+    return texts.length;
+  }
+
+  /** A text in rows that fit, broken behind commas. */
+  #wrapped(text, width) {
+    const rows = [];
+    for (const part of text.split(/(?<=,) /)) {
+      const longer = rows.length ? `${rows.at(-1)} ${part}` : part;
+      if (rows.length && this.context.measureText(longer).width <= width) rows[rows.length - 1] = longer;
+      else rows.push(part);
+    }
+    return rows;
   }
 
   #inside(draw) {

@@ -1,5 +1,6 @@
 /** What charts can show of a run: which columns, on which scale, and the words for a step. */
 
+import { dataSetsOf } from "./columns.js";
 import { shortNumber } from "./series.js";
 import { smoothed } from "./smoothing.js";
 import { bytes } from "./units.js";
@@ -31,7 +32,7 @@ const STREAMS = ["video", "audio"];
  * @property {boolean} [isWhole] shows every value: none is an outlier
  * @property {number} base whose powers are round numbers of the scale
  * @property {(line: Line, isAlone: boolean, colours: string[]) => Curve[]} curves
- * @property {(line: Line) => number[]} steps that the mouse finds
+ * @property {(line: Line) => number[]} stepsOf that the mouse finds
  * @property {(columns: Object, at: number, line: Line) => string} read what is said of a step
  * @property {(value: number) => string} label of the scale
  */
@@ -42,7 +43,7 @@ const LOSS = {
   fromZero: false,
   base: 10,
   label: shortNumber,
-  steps: ({ columns }) => columns.step,
+  stepsOf: ({ columns }) => columns.step,
   curves: ({ columns, colour }, isAlone, colours) => [
     { values: columns.loss, colour, width: 1, isRaw: true },
     { values: columns.smooth_loss, colour, width: 1.8, isAverage: true },
@@ -98,20 +99,64 @@ function noiseColumns(columns) {
   ];
 }
 
+const DATA_SETS = {
+  ...LOSS,
+  curves: ({ columns, colour, dataSets }, isAlone, colours) =>
+    dataSetNames(columns, dataSets).map((name, index) => ({
+      values: untilLast(columns.loss_by_data_set.map((losses) => losses[index] ?? null)),
+      name,
+      width: 1.6,
+      ...lookOf(index, colour, isAlone, colours),
+    })),
+  read: (columns, at, { dataSets }) =>
+    dataSetNames(columns, dataSets)
+      .map((name, index) => [name, columns.loss_by_data_set[at][index] ?? null])
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => `${name}: ${shortNumber(value)}`)
+      .join(", "),
+};
+
+function dataSetNames(columns, dataSets) {
+  return Array.from({ length: dataSetsOf(columns) }, (_, index) => dataSets?.[index] ?? `data set ${index + 1}`);
+}
+
+/** Of a run that is shown alone each curve has its colour, of several runs its dashes. */
+function lookOf(index, colour, isAlone, colours) {
+  const turn = isAlone ? Math.floor(index / colours.length) : index;
+  return { colour: isAlone ? colours[index % colours.length] : colour, dash: DASHES[turn % DASHES.length] };
+}
+
+/** The average, which ends with the last value: a data set may be of earlier stages alone. */
+function untilLast(values) {
+  const last = values.findLastIndex((value) => value !== null);
+  return smoothed(values).map((average, at) => (at <= last ? average : null));
+}
+
 const HELD_OUT = {
   ...LOSS,
   isWhole: true,
-  steps: ({ heldOut }) => heldOut?.steps ?? [],
-  curves: ({ heldOut, colour }, isAlone, colours) => {
+  stepsOf: ({ heldOut }) => heldOut?.steps ?? [],
+  curves: ({ heldOut, dataSets, colour }, isAlone, colours) => {
     if (!heldOut) return [];
     const { steps, loss, average_loss: average, best } = heldOut;
     const weights = { steps, values: loss, colour, width: 1.8, marked: best.step };
-    if (average.every((value) => value === null)) return [weights];
     const dash = isAlone ? [] : DASHES[1];
-    return [weights, { steps, values: average, name: "moving average", colour: isAlone ? colours[1] : colour, width: 1.6, dash }];
+    const ofAverage = { steps, values: average, name: "moving average", colour: isAlone ? colours[1] : colour, width: 1.6, dash };
+    const ofSets = heldOut.by_data_set ?? {};
+    const places = [...new Set([...(dataSets ?? []), ...Object.keys(ofSets)])];
+    const bySet = Object.entries(ofSets).map(([name, values], index) => ({
+      ...{ steps, values, name, width: 1.2 },
+      ...lookOf(places.indexOf(name), colour, isAlone, colours),
+      dash: DASHES[1 + (isAlone ? 0 : index % 3)],
+    }));
+    if (bySet.length) weights.name = "all held-out clips";
+    return [weights, ...(average.every((value) => value === null) ? [] : [ofAverage]), ...bySet];
   },
   read: (columns, at, { heldOut }) =>
-    `held-out loss ${shortNumber(heldOut.loss[at])}${heldOut.steps[at] === heldOut.best.step ? " (best)" : ""}`,
+    [
+      `held-out loss ${shortNumber(heldOut.loss[at])}${heldOut.steps[at] === heldOut.best.step ? " (best)" : ""}`,
+      ...Object.entries(heldOut.by_data_set ?? {}).map(([name, values]) => `${name}: ${shortNumber(values[at])}`),
+    ].join(", "),
 };
 
 /** How far predictions are from the base's; of runs that measured it. */
@@ -120,7 +165,7 @@ const MOVED = {
   isWhole: true,
   fromZero: true,
   label: percent,
-  steps: ({ heldOut }) => (isMoved(heldOut) ? heldOut.steps : []),
+  stepsOf: ({ heldOut }) => (isMoved(heldOut) ? heldOut.steps : []),
   curves: ({ heldOut, colour }, isAlone, colours) => {
     if (!isMoved(heldOut)) return [];
     const { steps, moved, moved_without_prompt: without } = heldOut;
@@ -163,8 +208,13 @@ export const CHART_VIEWS = [
   { title: "Log scale", hint: "Loss on a logarithmic scale", look: { ...LOSS, isLog: true } },
   { title: "Noise", hint: "Average loss of the samples of each quarter of the noise levels", look: NOISE },
   {
+    title: "Data sets",
+    hint: "Average loss of the samples of each data set, before its weight; of runs with several (data.more_data_sets)",
+    look: DATA_SETS,
+  },
+  {
     title: "Held out",
-    hint: "Loss of the clips that the run never trains on, with the best step ringed (data.held_out_clips)",
+    hint: "Loss of the clips that the run never trains on, with the best step ringed; of several data sets each one's too (data.held_out_clips)",
     look: HELD_OUT,
   },
   {

@@ -11,6 +11,7 @@ export const COLUMNS = [
   ...noise,
   ...["video_loss", "audio_loss"],
   ...audioNoise,
+  "loss_by_data_set", // in each row the losses of all data sets of the run
 ];
 
 const CSV_TITLES = Object.fromEntries([
@@ -22,15 +23,23 @@ export function emptyColumns() {
   return Object.fromEntries(COLUMNS.map((name) => [name, []]));
 }
 
-/** The columns that GET .../metrics answers: those by noise level as columns of their own. */
-export function flatColumns({ loss_by_noise: byNoise, audio_loss_by_noise: audioByNoise, ...columns }) {
-  return { ...columns, ...named(noise, byNoise), ...named(audioNoise, audioByNoise) };
+/** The columns that GET .../metrics answers: those by noise level as columns of their own, those by data set as one. */
+export function flatColumns(answer) {
+  const { loss_by_noise: byNoise, audio_loss_by_noise: audioByNoise, loss_by_data_set: bySet, ...columns } = answer;
+  const rows = columns.step.map((_, at) => bySet.map((losses) => losses[at]));
+  return { ...columns, ...named(noise, byNoise), ...named(audioNoise, audioByNoise), loss_by_data_set: rows };
+}
+
+/** How many data sets the losses of a run are of; of a run with one, 0. */
+export function dataSetsOf(columns) {
+  return columns.loss_by_data_set.reduce((most, losses) => Math.max(most, losses.length), 0);
 }
 
 /** A row for the step that an event tells. */
 export function rowOf(step) {
   const byNoise = { ...named(noise, step.loss_by_noise), ...named(audioNoise, step.audio_loss_by_noise) };
-  return { ...step, loss_low: step.loss, loss_high: step.loss, ...byNoise };
+  const bySet = step.loss_by_data_set ?? [];
+  return { ...step, loss_low: step.loss, loss_high: step.loss, ...byNoise, loss_by_data_set: bySet };
 }
 
 /** Which stage of a progressive run a step belongs to, behind a comma; nothing of other runs. */
@@ -60,12 +69,17 @@ function named(names, values) {
  * @returns {string}
  */
 export function csvOf(runs) {
-  const names = COLUMNS.filter((name) => !["loss_low", "loss_high"].includes(name));
+  const names = COLUMNS.filter((name) => !["loss_low", "loss_high", "loss_by_data_set"].includes(name));
   const titles = names.map((name) => CSV_TITLES[name] ?? name);
+  const dataSets = Array.from({ length: Math.max(0, ...runs.map(({ columns }) => dataSetsOf(columns))) }, (_, index) => index);
   const rows = runs.flatMap(({ name, columns }) =>
-    columns.step.map((_, at) => [quoted(name), ...names.map((column) => columns[column][at] ?? "")]),
+    columns.step.map((_, at) => [
+      quoted(name),
+      ...names.map((column) => columns[column][at] ?? ""),
+      ...dataSets.map((index) => columns.loss_by_data_set[at][index] ?? ""),
+    ]),
   );
-  return [["run", ...titles], ...rows].map((row) => `${row.join(",")}\r\n`).join("");
+  return [["run", ...titles, ...dataSets.map((index) => `loss_data_set_${index + 1}`)], ...rows].map((row) => `${row.join(",")}\r\n`).join("");
 }
 
 function quoted(text) {

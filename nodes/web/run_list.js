@@ -104,7 +104,7 @@ export class RunList {
       : found;
     this.shown = this.lines.filter((line) => line.name !== undefined);
     const all = this.runs.length;
-    this.count.textContent = this.shown.length === all ? `${all} runs` : `${this.shown.length} of ${all} runs`;
+    this.count.textContent = this.shown.length === all ? `${all} run${all === 1 ? "" : "s"}` : `${this.shown.length} of ${all} runs`;
     this.list.hidden = !all;
     this.draw();
   }

@@ -8,7 +8,7 @@ import { shortNumber } from "./series.js";
 
 export class ChartView {
   static title = "Chart";
-  static hint = "Loss, noise levels, learning rate, memory and time of the chosen runs";
+  static hint = "Loss, noise levels, data sets, learning rate, memory and time of the chosen runs";
 
   constructor() {
     this.chosen = [];
@@ -77,6 +77,7 @@ export class ChartView {
       colour,
       columns: feed.columns,
       heldOut: feed.details?.held_out ?? null,
+      dataSets: feed.details?.data_sets ?? [],
     }));
   }
 

@@ -62,19 +62,22 @@ def page(host: Host, tmp_path: Path) -> Iterator[Any]:
     assert isinstance(host, ComfyUIHost)
     folder = host.base / "output" / "ltxv_train"
     runs = [make_run(folder, name, [], sampled=[], saved=[]) for name in NAMES]
-    bands = (0.1, 0.2, 0.3, 0.4)
-    steps = [replace(s, memory_bytes=3.0 * 2**30, loss_by_noise=bands) for s in runs[0].metrics()]
+    more = {"loss_by_noise": (0.1, 0.2, 0.3, 0.4), "loss_by_data_set": (0.5, 0.25, 0.1)}
+    steps = [replace(s, memory_bytes=3.0 * 2**30, **more) for s in runs[0].metrics()]
     write_steps(runs[0].metrics_file, steps)
     higher = [replace(s, loss=3 - s.loss) for s in runs[1].metrics()]
     write_steps(runs[1].metrics_file, higher)
     try:
         with opened_page(host.url, tmp_path / "profile") as page:
             page.set_viewport_size({"width": 1400, "height": 950})
+            broken: list[str] = []
+            page.on("pageerror", lambda error: broken.append(f"{error.message} {error.stack}"))
             page.locator(".ltxv-train-tab-button").click()
             page.locator(".ltxv-run", has_text=NAMES[0]).locator(".ltxv-name").click()
             page.locator(".ltxv-legend", has_text="loss 0.025").wait_for()
             yield page
             page.screenshot(path=str(host.base / "charts_last.png"))
+            assert [each for each in broken if "chart" in each] == []
     finally:
         for run in runs:
             shutil.rmtree(run.folder)
@@ -103,6 +106,9 @@ def test_every_view_draws_what_was_recorded(page: Any) -> None:
         assert seen(page) == {"#3b97d3"}, view
         name = page.locator(".ltxv-side canvas").get_attribute("aria-label")
         assert name == f"{view} over steps of the chosen runs"
+    show(page, "Data sets")
+    assert seen(page) == set(COLOURS)
+    page.locator(".ltxv-side canvas").hover()
     show(page, "Noise")
     assert seen(page) == set(COLOURS)  # and a fourth one
 
@@ -112,9 +118,12 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     run = RunFolder(host.base / "output" / "ltxv_train" / NAMES[0])
     show(page, "Held out")
     assert seen(page) == set(), "nothing is held out yet"
+    sets = ("one", "two")
     for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
         moved = {"moved": step / 80, "moved_without_prompt": step / 160}
-        run.append_held_out(HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,)), **moved))
+        run.append_held_out(
+            HeldOutLosses(step, (0.5,), ((loss,), (loss + 0.5,)), **moved, data_sets=sets)
+        )
     for step in (20, 40):
         write_lora_file(run.lora_file(step), lora_tensors(), 2, 2, {})
     page.reload()
@@ -127,7 +136,8 @@ def test_the_best_step_by_held_out_clips_is_seen(host: Host, page: Any) -> None:
     assert "learns its clips by heart (overfitting)" in text.inner_text()
     assert "Without a prompt it has moved 12 % from its base" in text.inner_text()
     show(page, "Held out")
-    assert seen(page) == {"#3b97d3"}
+    assert seen(page) == {"#3b97d3", "#e08a3c"}
+    page.locator(".ltxv-side canvas").hover()
     page.screenshot(path=str(host.base / "held_out.png"))
     show(page, "Moved")
     assert seen(page) == {"#3b97d3", "#e08a3c"}

@@ -50,9 +50,15 @@ def test_two_data_sets_are_trained_in_stages(host: Host) -> None:
     outcome = run(host, graph.prompt).succeeded()
     assert seen(outcome, name).startswith("ltxv_train/several-")
     metrics = (host.base / "output" / "ltxv_train").glob("several-*/metrics.jsonl")
-    (lines,) = [path.read_text("utf-8").splitlines() for path in metrics]
+    (path,) = metrics
+    lines = path.read_text("utf-8").splitlines()
     assert ['"stage": 1' in line for line in lines] == [True, True, False, False]
     assert seen(outcome, folder)
+    told = host.get(f"/ltxv_train/runs/{path.parent.name}")
+    assert len(set(told["data_sets"])) == 2
+    columns = host.get(f"/ltxv_train/runs/{path.parent.name}/metrics")["columns"]
+    first, other = ([loss is not None for loss in each] for each in columns["loss_by_data_set"])
+    assert (first, other) == ([True, True, False, False], [False, False, True, True])
 
 
 def test_a_chain_of_nodes_is_a_line_for_each(host: Host, tmp_path) -> None:

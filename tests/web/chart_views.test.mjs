@@ -43,6 +43,34 @@ test("its losses by noise level are thick for the video and thin for the sound",
   );
 });
 
+test("each data set has a line, which ends when it is trained on no more", () => {
+  const rows = [[4, null], [2, null], [null, null], [null, 1]];
+  const columns = { ...columnsOf(SILENT), loss_by_data_set: rows };
+  const line = { columns, colour: "blue", dataSets: ["small"] };
+  const [small, other] = look("Data sets").curves(line, true, COLOURS);
+  assert.deepEqual([small.name, small.colour, other.name, other.colour], ["small", "blue", "data set 2", "orange"]);
+  assert.deepEqual([small.values[0], small.values[2], small.values[3]], [4, null, null]);
+  assert.ok(Math.abs(small.values[1] - (0.95 * 4 + 2) / 1.95) < 1e-12);
+  assert.deepEqual(other.values, [null, null, null, 1]);
+  const [, dashed] = look("Data sets").curves(line, false, COLOURS);
+  assert.deepEqual([dashed.colour, dashed.dash], ["blue", [7, 3]]);
+  assert.equal(look("Data sets").read(columns, 1, line), "small: 2");
+  assert.deepEqual(curvesOf("Data sets", SILENT), [], "a run with one data set");
+});
+
+test("held-out clips of several data sets have a line each", () => {
+  const heldOut = { steps: [0, 9], loss: [2, 1], average_loss: [null, null], best: { step: 9 } };
+  const line = { heldOut: { ...heldOut, by_data_set: { small: [1, 0.5], large: [3, 1.5] } }, dataSets: ["large", "small"], colour: "blue" };
+  const [whole, small, large] = look("Held out").curves(line, true, COLOURS);
+  assert.deepEqual([whole.name, small.name, large.name], ["all held-out clips", "small", "large"]);
+  assert.deepEqual([small.values, small.colour, large.colour], [[1, 0.5], "orange", "blue"], "as the chart of data sets");
+  assert.deepEqual([whole.dash, small.dash], [undefined, [7, 3]]);
+  const [, only, other] = look("Held out").curves({ ...line, dataSets: [] }, true, COLOURS);
+  assert.deepEqual([only.colour, other.colour], ["blue", "orange"], "data sets that are measured alone");
+  assert.equal(look("Held out").read(null, 1, line), "held-out loss 1 (best), small: 0.5, large: 1.5");
+  assert.equal(look("Held out").curves({ ...line, heldOut }, true, COLOURS).length, 1);
+});
+
 test("the values of a step are said", () => {
   assert.equal(look("Loss").read(columnsOf(HEARD), 0), "0.5 (average 0.6), video 0.2, audio 0.3");
   assert.equal(look("Loss").read(columnsOf(SILENT), 0), "0.5 (average 0.6)");
@@ -56,14 +84,14 @@ test("held-out losses have steps of their own, and the best one is marked", () =
   const [weights, ...none] = held.curves(line, true, COLOURS);
   assert.deepEqual([weights.steps, weights.values, weights.marked], [[0, 20, 40], [3, 1, 2], 20]);
   assert.equal(none.length, 0);
-  assert.deepEqual(held.steps(line), [0, 20, 40]);
+  assert.deepEqual(held.stepsOf(line), [0, 20, 40]);
   assert.equal(held.read(line.columns, 1, line), "held-out loss 1 (best)");
   assert.equal(held.read(line.columns, 2, line), "held-out loss 2");
   const [, average] = held.curves({ ...line, heldOut: { ...heldOut, average_loss: [3, 1.5, 1.4] } }, true, COLOURS);
   assert.deepEqual([average.name, average.colour, average.values], ["moving average", "orange", [3, 1.5, 1.4]]);
   assert.deepEqual(held.curves({ ...line, heldOut: null }, true, COLOURS), []);
-  assert.deepEqual(held.steps({ ...line, heldOut: null }), []);
-  assert.deepEqual(look("Loss").steps(line), [3]);
+  assert.deepEqual(held.stepsOf({ ...line, heldOut: null }), []);
+  assert.deepEqual(look("Loss").stepsOf(line), [3]);
 });
 
 test("how far a model has moved is drawn in per cent, of runs that measured it", () => {
@@ -76,12 +104,12 @@ test("how far a model has moved is drawn in per cent, of runs that measured it",
   assert.deepEqual([captions.name, captions.values, captions.colour], ["with captions", [0, 0.25], "orange"]);
   assert.equal(view.read(line.columns, 1, line), "moved without prompt 3.4 %, moved with captions 25 %");
   assert.equal(view.label(0.1), "10 %");
-  assert.deepEqual(view.steps(line), [0, 20]);
+  assert.deepEqual(view.stepsOf(line), [0, 20]);
   const silent = { ...line, heldOut: { ...heldOut, moved_without_prompt: [null, null] } };
   assert.deepEqual(view.curves(silent, true, COLOURS).map(({ name }) => name), ["with captions"]);
   assert.equal(view.read(line.columns, 1, silent), "moved with captions 25 %");
   for (const none of [null, old, { ...heldOut, moved: [null, null] }]) {
     assert.deepEqual(view.curves({ ...line, heldOut: none }, true, COLOURS), []);
-    assert.deepEqual(view.steps({ ...line, heldOut: none }), []);
+    assert.deepEqual(view.stepsOf({ ...line, heldOut: none }), []);
   }
 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { COLUMNS, csvOf, flatColumns, heldOutText, rowOf, stageText } from "../../nodes/web/columns.js";
+import { COLUMNS, csvOf, dataSetsOf, flatColumns, heldOutText, rowOf, stageText } from "../../nodes/web/columns.js";
 import { smoothed } from "../../nodes/web/smoothing.js";
 
 const STEP = {
@@ -21,12 +21,15 @@ test("a step is a row of every column", () => {
 
 test("the server's columns by noise level are columns", () => {
   const byNoise = [[1, 2], [3, null], [5, 6], [7, 8]];
-  const flat = flatColumns({ step: [1, 2], loss_by_noise: byNoise, audio_loss_by_noise: [...byNoise].reverse() });
+  const noise = { loss_by_noise: byNoise, audio_loss_by_noise: [...byNoise].reverse() };
+  const flat = flatColumns({ step: [1, 2], ...noise, loss_by_data_set: [[5, null], [7, 8], [null, 9]] });
   assert.deepEqual(flat, {
     step: [1, 2],
     ...{ noise_0: [1, 2], noise_1: [3, null], noise_2: [5, 6], noise_3: [7, 8] },
     ...{ audio_noise_0: [7, 8], audio_noise_1: [5, 6], audio_noise_2: [3, null], audio_noise_3: [1, 2] },
+    loss_by_data_set: [[5, 7, null], [null, 8, 9]],
   });
+  assert.deepEqual(flatColumns({ step: [1, 2], ...noise, loss_by_data_set: [] }).loss_by_data_set, [[], []]);
 });
 
 test("a table has a row for each step of each run", () => {
@@ -43,6 +46,19 @@ test("a table has a row for each step of each run", () => {
   );
   assert.equal(lines[1], '"a, ""b""",3,0.5,0.6,0.001,2,0.1,1024,,0.4,0.6,,0.2,0.3,,,,');
   assert.equal(lines.length, 4);
+});
+
+test("a table has a column for each data set", () => {
+  const columnsOf = (step) => Object.fromEntries(COLUMNS.map((name) => [name, [rowOf(step)[name]]]));
+  const joined = columnsOf({ ...STEP, loss_by_data_set: [0.25, null] });
+  assert.deepEqual([dataSetsOf(joined), dataSetsOf(columnsOf(STEP))], [2, 0]);
+  const [titles, first, second] = csvOf([
+    { name: "a", columns: joined },
+    { name: "b", columns: columnsOf(STEP) },
+  ]).split("\r\n");
+  assert.ok(titles.endsWith("audio_loss_noise_75_percent,loss_data_set_1,loss_data_set_2"));
+  assert.ok(first.endsWith(",,,,0.25,"));
+  assert.ok(second.endsWith(",,,,,"));
 });
 
 test("an average passes over what is missing", () => {

@@ -172,6 +172,61 @@ def compare(schemas: Schemas) -> Workflow:
     return w
 
 
+def several(schemas: Schemas) -> Workflow:
+    w = Workflow(schemas)
+    note = _note(
+        w,
+        "## Small clips first, then large ones\n\nThe same clips in **two sizes** are two data sets of one run: stage 1 "
+        "trains the small ones, which is fast, stage 2 the large ones; *stage_steps* (advanced, *Both data sets*) says "
+        "when. *LTXV runs* (side bar) draws the loss of each. **At once** instead: *stage_steps* empty, both stages "
+        "1.",
+    )
+    clips = w.add("LTXVTrainDemoDataset", DEMO, "Draw demo clips")
+    small, large = (
+        w.add(
+            "LTXVTrainDatasetPreprocess",
+            (275, 260),
+            title,
+            dataset_path=clips["dataset_path"],
+            model_source=MINIATURE,
+            resolution_buckets=size,
+        )
+        for title, size in (("Small clips", "64x64x9"), ("Large clips", SIZE))
+    )
+    added = w.add(
+        "LTXVTrainAddDataset",
+        (275, 250),
+        "Large clips in stage 2",
+        preprocessed_data_root=large["preprocessed_data_root"],
+        first_stage=2,
+        last_stage=2,
+    )
+    data = w.add(
+        "LTXVTrainDataConfig",
+        (275, 150),
+        "Both data sets",
+        preprocessed_data_root=small["preprocessed_data_root"],
+        more_data_sets=added["more_data_sets"],
+        stage_steps="100",
+    )
+    recipe = w.add(
+        "LTXVTrainRecipe",
+        RECIPE,
+        model_source=MINIATURE,
+        prompts=clips["prompt"],
+        name="small-to-large",
+        data=data["data"],
+    )
+    train = w.add("LTXVTrainLoRA", (360, 400), config=recipe["config"])
+    sheet = w.add("PreviewImage", (360, 180), "Samples", images=train["samples"])
+    w.column("1  Data", note, clips, small)
+    # The encoding nodes grow when they have run: they stand last.
+    w.column("2  Stages", added, data, large)
+    w.column("3  Training", recipe)
+    w.column("3  Training", train, sheet)
+    return w
+
+
 def full(schemas: Schemas) -> Workflow:
     w = Workflow(schemas)
     note = _note(
@@ -232,6 +287,7 @@ TEMPLATES: dict[str, Callable[[Schemas], Workflow]] = {
     "IC-LoRA from any ComfyUI graph": ic_lora,
     "Stages with samples between": stages,
     "Continue and compare": compare,
+    "Small clips to large ones": several,
     "Full fine-tune": full,
     **{name: template(example) for name, example in EXAMPLES.items()},
     **{name: ltx2_examples.template(example) for name, example in ltx2_examples.EXAMPLES.items()},

@@ -10,6 +10,7 @@ from ..data_set_lines import (
     MOST_STAGES,
     MOST_WEIGHT,
     DataSetLine,
+    data_set_names,
     parse_data_set_line,
 )
 
@@ -99,6 +100,11 @@ class DataConfig(Section):
         """All data sets that are trained on, that of `preprocessed_data_root` first; without the prior."""
         first = DataSetLine(self.preprocessed_data_root, repeats=self.repeats, weight=self.weight)
         return (first, *(line for line in self.further if not line.is_held_out))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the data sets that are trained on, in the order of `StepCompleted.loss_by_data_set`."""
+        return data_set_names(self.trained)
 
     @property
     def holds_out(self) -> bool:

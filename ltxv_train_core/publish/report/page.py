@@ -1,7 +1,7 @@
 """What a run's page says, and the page itself."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ...runs.best_step import best_step
 from ...runs.curves import Curves, curves
 from ...runs.folder import RunFolder
 from ...runs.held_out_file import HeldOutLosses
+from ...runs.smoothing import LossAverage
 from ...storage.atomic import write_text
 from ...storage.paths import as_path
 from ...units import byte_size, duration
@@ -28,6 +29,8 @@ from .voice import embedded_picture
 
 TEMPLATE = "page.html"
 _POINTS = 600
+_SET_COLOURS = 6
+"""That the page's style has for data sets; the seventh has the first one's again."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class RunPage:
     voice: Voice | None
     voice_picture: str | None
     loss: Drawing | None
+    by_data_set: Drawing | None
     held_out: Drawing | None
     moved: Drawing | None
     samples: Samples
@@ -104,6 +108,7 @@ def page_of(run: RunFolder) -> RunPage:
         voice=voice,
         voice_picture=embedded_picture(run) if voice else None,
         loss=draw(list(_losses(columns)), steps),
+        by_data_set=draw(list(_by_data_set(columns, config.data.names)), steps),
         held_out=draw(list(_held_out(measured)), steps, best.step if best else None),
         moved=draw(list(_moved(measured)), steps, best.step if best else None),
         samples=samples_of(run, prompts, best.step if best else None),
@@ -124,9 +129,26 @@ def _losses(columns: Curves) -> Iterator[Curve]:
         yield Curve(name, kind, list(zip(columns.step, values, strict=True)))
 
 
+def _by_data_set(columns: Curves, names: Sequence[str]) -> Iterator[Curve]:
+    """The average of each data set's losses, as long as it is trained on; nothing of a run with one."""
+    for number, losses in enumerate(columns.loss_by_data_set):
+        name = names[number] if number < len(names) else f"data set {number + 1}"
+        average = LossAverage()
+        pairs = zip(columns.step, losses, strict=True)
+        points = [(step, average.add(loss)) for step, loss in pairs if loss is not None]
+        yield Curve(name, _set_kind(number), points)
+
+
+def _set_kind(number: int) -> str:
+    return f"set-{number % _SET_COLOURS}"
+
+
 def _held_out(measured: list[HeldOutLosses]) -> Iterator[Curve]:
     yield Curve("held-out clips", "smooth", [(each.step, each.loss) for each in measured])
     yield Curve("averaged weights", "video", [(each.step, each.average_loss) for each in measured])
+    for number, name in enumerate(measured[-1].by_data_set if measured else ()):
+        points = [(each.step, each.by_data_set.get(name)) for each in measured]
+        yield Curve(name, f"part {_set_kind(number)}", points)
 
 
 def _moved(measured: list[HeldOutLosses]) -> Iterator[Curve]:

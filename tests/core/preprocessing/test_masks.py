@@ -1,18 +1,27 @@
 import csv
+import math
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ltxv_train_core.config import TrainingConfig, build
+from ltxv_train_core.cli import main
+from ltxv_train_core.config import TrainingConfig, build, yaml_file
+from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import TrainingDataset, collate
+from ltxv_train_core.datasets.of_run import open_dataset
+from ltxv_train_core.diffusion.draws import SampleDraws
+from ltxv_train_core.diffusion.loss import min_snr_weights
 from ltxv_train_core.errors import DataError
+from ltxv_train_core.families.ltxv.video_stream import VideoStream
 from ltxv_train_core.families.open import MINIATURE
 from ltxv_train_core.geometry import Grid
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.preprocessing.masks import latent_mask
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, preprocess
+from ltxv_train_core.runs import RunFolder
+from ltxv_train_core.strategies import STRATEGIES
 from ltxv_train_core.training.trainer import train
 
 
@@ -80,6 +89,48 @@ def test_masks_are_preprocessed_trained_on_and_part_of_the_data(masked, tmp_path
     Image.new("L", (64, 64), 255).save(tmp_path / "half.png")
     assert preprocess(settings).written == 1
     assert TrainingDataset(summary.root).fingerprint() != dataset.fingerprint()
+
+
+def test_masks_go_with_another_loss_and_weights_of_levels_on_the_command_line(
+    masked, tmp_path, capsys
+):
+    """What a mask leaves out is clean: with a constant error elsewhere, the loss is that of Huber, weighed."""
+    root = tmp_path / "encoded"
+    options = [
+        "--model-source",
+        MINIATURE,
+        "--resolution-buckets",
+        "64x64x9",
+        "--output-dir",
+        str(root),
+    ]
+    assert main(["preprocess", str(masked), *options]) == 0
+    sections = {
+        "output_dir": str(tmp_path / "runs"),
+        "model": {"model_source": MINIATURE},
+        "conditioning": {"mask_conditioning_p": 1.0, "first_frame_conditioning_p": 0.0},
+        "flow_matching": {"loss": "huber", "loss_delta": 0.5, "loss_weighting": "min_snr"},
+        "optimization": {"steps": 3, "batch_size": 2},
+        "acceleration": {"mixed_precision_mode": "no"},
+        "data": {"preprocessed_data_root": str(root), "num_dataloader_workers": 0},
+    }
+    config = build(TrainingConfig, sections)
+    yaml_file.save(config, tmp_path / "config.yaml")
+    assert main(["train", str(tmp_path / "config.yaml")]) == 0
+    (folder,) = (tmp_path / "runs").glob("*/metrics.jsonl")
+    metrics = RunFolder(folder.parent).metrics()
+    assert len(metrics) == 3
+    assert all(0 < step.loss < math.inf for step in metrics)
+
+    strategy = STRATEGIES["none"](config, {"video": VideoStream(True)})
+    batch = next(batches(open_dataset(config), 2, seed=config.seed))
+    step = strategy.prepare(batch, SampleDraws(config.seed, batch.numbers)).streams["video"]
+    masks = batch.streams["video"]["mask"].flatten(1)
+    assert torch.equal(step.counted, masks)
+    error = torch.where(masks, 2.0, 100.0)[..., None]
+    levels = step.seen.levels.amax(1)
+    expected = min_snr_weights(levels, config.flow_matching.min_snr_gamma) * 0.5 * (2 - 0.25)
+    torch.testing.assert_close(step.sample_losses(step.velocity + error), expected)
 
 
 def test_a_data_set_without_masks_is_refused_where_they_are_wanted(prepared):

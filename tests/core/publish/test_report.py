@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 import re
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -15,9 +17,10 @@ from ltxv_train_core.media.sound import Sound
 from ltxv_train_core.media.write import write_video
 from ltxv_train_core.publish.report import samples
 from ltxv_train_core.publish.report.drawing import HEIGHT, WIDTH, Curve, draw
-from ltxv_train_core.publish.report.page import report_html
+from ltxv_train_core.publish.report.page import page_of, report_html
 from ltxv_train_core.runs import Label, RunFolder, RunState, RunWriter
 from ltxv_train_core.runs.held_out_file import HeldOutLosses
+from ltxv_train_core.runs.metrics_file import write_steps
 from ltxv_train_core.training.trainer import train
 
 PROMPTS = ["a <b>red</b> circle", "a blue ring"]
@@ -111,6 +114,47 @@ def test_nothing_in_it_names_whoever_made_it_or_leads_elsewhere(run):
         assert len(frames) == 3
         assert abs(float(np.mean(frames)) - 210) < 3, "the last step's"
         assert video.streams.audio[0].rate == 48_000
+
+
+def test_each_data_set_has_its_loss_as_long_as_it_is_trained_on(run):
+    assert page_of(run).by_data_set is None
+    assert "by data set" not in report_html(run)
+    steps = [
+        replace(
+            step,
+            loss_by_data_set=(1.0 + step.step / 40, math.nan)
+            if step.step <= 30
+            else (math.nan, 5.0),
+        )
+        for step in run.metrics()
+    ]
+    write_steps(run.metrics_file, steps)
+    names = ("small", "large")
+    written = run.configuration()
+    data = {"more_data_sets": ["/home/jane-doe/large: stage 2"], "stage_steps": [30]}
+    data |= {"preprocessed_data_root": "/home/jane-doe/small"}
+    yaml_file.save(build(TrainingConfig, written.model_dump() | {"data": data}), run.config_file)
+    drawing = page_of(run).by_data_set
+    assert tuple(curve.name for curve, _ in drawing.curves) == names
+    (small, _), (large, _) = drawing.curves
+    assert [step for step, _ in small.finite] == list(range(1, 31))
+    assert large.finite == [(step, pytest.approx(5.0)) for step in range(31, 41)]
+    average = 1 + (1 + 2 * 0.95**-1) / (40 * (1 + 0.95**-1))
+    assert small.finite[1][1] == pytest.approx(average)
+    page = report_html(run)
+    assert "<h2>Loss by data set</h2>" in page
+    assert 'class="set-1"' in page
+    assert "jane-doe" not in re.sub(r"base64,[\w+/=]+", "", page)
+
+
+def test_held_out_clips_of_several_data_sets_have_a_line_each(run):
+    for step, loss in ((0, 3.0), (20, 1.0), (40, 2.0)):
+        clips = ((loss,), (loss + 0.5,), (loss + 3,))
+        sets = ("small", "small", "large")
+        run.append_held_out(HeldOutLosses(step, (0.5,), clips, data_sets=sets))
+    curves = {curve.name: curve.finite for curve, _ in page_of(run).held_out.curves}
+    assert curves["small"] == [(0, 3.25), (20, 1.25), (40, 2.25)]
+    assert curves["large"] == [(0, 6.0), (20, 4.0), (40, 5.0)]
 
 
 def test_a_page_stays_small_and_says_what_it_leaves_out(run, monkeypatch):

@@ -26,7 +26,7 @@ from ltxv_train_core.recipes.names import EFFORTS, GOALS
 from ltxv_train_core.recipes.proposal import Proposal
 from ltxv_train_core.recipes.propose import propose
 from ltxv_train_core.recipes.request import RecipeRequest
-from ltxv_train_core.training.held_out import affordable_clips
+from ltxv_train_core.training.held_out import affordable_clips, measuring_share
 from ltxv_train_core.training.preflight import check
 from ltxv_train_core.units import GIB
 
@@ -361,6 +361,36 @@ def test_clips_are_held_out_where_measuring_takes_at_most_3_per_cent(
         samples = options.steps * options.batch_size * options.gradient_accumulation_steps
         saves = math.ceil(options.steps / interval)
         assert affordable_clips(samples, saves, is_full=goal == "full") >= 4
+
+
+@pytest.mark.parametrize(
+    ("goal", "clips", "interval", "per_cent"),
+    [("style", 30, 300, 5), ("ic-lora", 25, 300, 5), ("character", 30, 700, None)],
+)
+def test_a_draft_whose_measuring_takes_longer_says_so(goal, clips, interval, per_cent):
+    asked = replace(request(goal, card=80, model="2B", clips=clips), effort="draft")
+    proposal = propose(asked)
+    steps = proposal.configuration.optimization.steps
+    assert proposal.configuration.checkpoints.interval == interval
+    saves = math.ceil(steps / interval)
+    share = measuring_share(4, steps, saves, is_full=False)
+    assert (share > 0.03) == (per_cent is not None)
+    (line,) = [line for line in proposal.reasons if line.startswith("checkpoints.interval")]
+    told = "measuring 4 clips takes about"
+    if per_cent is None:
+        assert told not in line
+    else:
+        assert f"{told} {per_cent} % of the time of so short a run" in line
+        assert round(100 * share) == per_cent
+
+
+def test_the_share_of_time_is_that_of_the_affordable_clips():
+    for samples, saves, is_full in ((600, 1, False), (3000, 6, False), (40_000, 5, True)):
+        count = affordable_clips(samples, saves, is_full)
+        shares = [measuring_share(n, samples, saves, is_full) for n in (count, count + 1)]
+        assert shares[0] <= 0.03 < shares[1]
+    # By hand: 4 clips at 2 times 5 levels, and 3 times 2 passes at 3 levels of one clip; 3 passes for a step.
+    assert measuring_share(4, 600, 1, False) == pytest.approx((4 * 2 * 5 + 3 * 2 * 3) / 1800)
 
 
 def test_a_whole_long_video_is_not_held_out():

@@ -61,6 +61,19 @@ def test_video_and_sound_have_means_of_their_own() -> None:
     assert columns.audio_loss_by_noise == [[0.5, None], [1.5, None], [2.5, None], [None, None]]
 
 
+def test_data_sets_have_means_of_their_own() -> None:
+    first, second, third = measured([1.0] * 3)
+    seen = [
+        replace(first, loss_by_data_set=(0.5, math.nan, 3.0)),
+        replace(second, loss_by_data_set=(1.5, math.nan, math.nan)),
+        replace(third, loss_by_data_set=(math.nan, 4.0, math.nan)),
+    ]
+    assert curves(seen).loss_by_data_set == [[0.5, 1.5, None], [None, None, 4.0], [3.0, None, None]]
+    assert curves(seen, points=2).loss_by_data_set == [[1.0, None], [None, 4.0], [3.0, None]]
+    assert curves([first, seen[2]]).loss_by_data_set == [[None, None], [None, 4.0], [None, None]]
+    assert curves(measured([1.0])).loss_by_data_set == []
+
+
 def test_what_is_not_known_of_a_step_is_null_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     (step,) = measured([1.0])

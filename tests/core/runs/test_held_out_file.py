@@ -153,3 +153,24 @@ def test_many_steps_of_many_clips_take_little_memory():
     tracemalloc.stop()
     assert (best.step, best.last) == (99, 99)
     assert peak < 150e6, "all draws at once take 800 MB"
+
+
+def test_where_data_sets_differ_each_one_s_best_step_is_named_instead_of_an_advice():
+    sets = ("small", "large", "large")
+    losses = {0: (5.0, 4.0, 4.0), 10: (1.0, 3.0, 3.0), 20: (6.0, 1.0, 1.5), 30: (7.0, 1.5, 1.5)}
+    measured = [
+        HeldOutLosses(step, (0.5,), tuple((loss,) for loss in clips), data_sets=sets)
+        for step, clips in losses.items()
+    ]
+    best = best_step(measured)
+    assert best.step == 10
+    assert best.by_data_set == {"small": 10, "large": 20}
+    assert best.text.endswith(
+        "Each data set has a best step of its own, 10 of small; 20 of large: use that of the one you train for"
+    )
+    alike = [replace(each, clips=tuple((each.step + 1.0,) for _ in sets)) for each in measured]
+    assert best_step(alike).by_data_set == {"small": 0, "large": 0}
+    assert "of its own" not in best_step(alike).text
+    assert "Nothing gained in 30 steps" in best_step(alike).text or best_step(alike).overfits
+    alone = [replace(each, data_sets=()) for each in measured]
+    assert best_step(alone).by_data_set == {}

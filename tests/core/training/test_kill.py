@@ -16,7 +16,11 @@ from ltxv_train_core.events import StepCompleted
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.strategies.standard import StandardStrategy
 from ltxv_train_core.training.checkpoint import CheckpointError
+from ltxv_train_core.training.stages import Stages
 from ltxv_train_core.training.trainer import train
+from tests.core.training.test_several_data_sets import large, small
+
+__all__ = ["large", "small"]
 
 ROOT = Path(__file__).parents[3]
 EVERYTHING = {
@@ -63,6 +67,24 @@ def whole_run(tmp_path_factory):
     return get
 
 
+def killed(config, folder: Path, kills: int, longest_seconds: float, recover: bool) -> dict:
+    """What `helpers/killing.py` tells of a run that it has killed so often, and finished."""
+    yaml_file.save(config, folder / "config.yaml")
+    command = [sys.executable, str(ROOT / "tests" / "helpers" / "killing.py")]
+    command += [str(folder / "config.yaml"), str(kills), str(longest_seconds)]
+    ran = subprocess.run(
+        [*command, "recovery"] if recover else command,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout.splitlines()[-1])
+    print(report["moments"])
+    return report
+
+
 def stopped_at(config, step: int) -> RunFolder:
     stop = threading.Event()
     half = train(config, lambda e: stop.set() if getattr(e, "step", 0) == step else None, stop)
@@ -91,23 +113,42 @@ def test_a_run_killed_at_random_moments_comes_to_the_same_bytes(
             "checkpoints": {"interval": interval},
         },
     )
-    yaml_file.save(config, tmp_path / "config.yaml")
-    command = [sys.executable, str(ROOT / "tests" / "helpers" / "killing.py")]
     longest_seconds = 0.7 if kills == 2 else 1.2
-    command += [str(tmp_path / "config.yaml"), str(kills), str(longest_seconds)]
-    ran = subprocess.run(
-        command if interval else [*command, "recovery"],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    report = json.loads(ran.stdout.splitlines()[-1])
-    print(report["moments"])
+    report = killed(config, tmp_path, kills, longest_seconds, recover=interval is None)
     result = train(config)
     assert str(result.lora_file) == report["lora_file"]
     assert_same(result, whole_run(config))
+    assert list(result.run_folder.rglob(".*.part*")) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.kills
+@pytest.mark.parametrize("interval", [2, None])
+def test_a_progressive_run_killed_within_its_stages_comes_to_the_same_bytes(
+    training_config, small, large, tmp_path, interval
+):
+    """From small clips to large ones; without an interval it goes on from its recovery points."""
+    stages, steps = [4, 12], 40  # so early that a slow machine reaches the second one too
+    lines = [
+        f"{large}: stages 2-3, repeats 2, weight 0.5",
+        f"{small}: stage 2, caption_dropout 0.5",
+    ]
+    sections = EVERYTHING | {
+        "optimization": EVERYTHING["optimization"] | {"steps": steps},
+        "checkpoints": {"interval": interval},
+        "data": {"more_data_sets": lines, "stage_steps": stages, "num_dataloader_workers": 2},
+    }
+    config = training_config(small, **sections)
+    report = killed(config, tmp_path, 20, longest_seconds=2.0, recover=interval is None)
+    within = {Stages(stages).after(step) for step, _ in report["moments"] if step not in (0, 4, 16)}
+    assert len(within) >= 2, f"killed in one stage alone: {report['moments']}"
+    result = train(config)
+    assert str(result.lora_file) == report["lora_file"]
+    whole = train(config.model_copy(update={"output_dir": str(tmp_path / "whole")}))
+    assert_same(result, whole)
+    ours, theirs = (RunFolder(each.run_folder).metrics() for each in (result, whole))
+    assert [m.stage for m in ours] == [1] * 4 + [2] * 12 + [3] * 24
+    assert repr([m.loss_by_data_set for m in ours]) == repr([m.loss_by_data_set for m in theirs])
     assert list(result.run_folder.rglob(".*.part*")) == []
 
 

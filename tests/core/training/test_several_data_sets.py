@@ -5,12 +5,18 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
+from statistics import mean
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ltxv_train_core.config import yaml_file
+from ltxv_train_core.config.data_set_lines import (
+    DataSetLine,
+    data_set_names,
+    parse_data_set_line,
+)
 from ltxv_train_core.datasets.batches import batches
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import read_index, write_index
@@ -200,6 +206,15 @@ def test_held_out_clips_are_of_each_data_set(configured):
     measured = RunFolder(trained.run_folder).held_out()
     assert [each.step for each in measured] == [0, 3, 6]
     assert all(len(each.clips) == len(held) for each in measured)
+    names = measured[-1].data_sets
+    assert set(names) == {"small", "large"}
+    means = {
+        name: mean(
+            [loss for at, loss in zip(names, measured[-1].by_clip, strict=True) if at == name]
+        )
+        for name in names
+    }
+    assert measured[-1].by_data_set == {name: pytest.approx(each) for name, each in means.items()}
 
 
 def test_a_data_set_of_its_own_is_held_out(configured, large, small):
@@ -208,7 +223,34 @@ def test_a_data_set_of_its_own_is_held_out(configured, large, small):
     assert len(dataset) == SMALL
     assert len(dataset.held_out) == LARGE
     trained = train(config)
-    assert len(RunFolder(trained.run_folder).held_out()[-1].clips) == LARGE
+    last = RunFolder(trained.run_folder).held_out()[-1]
+    assert len(last.clips) == LARGE
+    assert last.data_sets == ("large",) * LARGE
+    assert last.by_data_set == {}, "one alone is what the loss says"
+
+
+def test_held_out_clips_of_every_kind_keep_the_names_of_their_data_sets(
+    configured, large, tmp_path
+):
+    other = _made("stripes", tmp_path / "own", 2, "64x64x9", seed=7)
+    lines = [str(large), f"{other}: held_out"]
+    held = opened(configured(data={"more_data_sets": lines, "held_out_clips": 3})).held_out
+    found = Counter(held.name_of(number) for number in range(len(held)))
+    assert found.keys() == {"small", "large", "own"}
+    assert (found["own"], found["small"] + found["large"]) == (2, 3)
+
+
+def test_data_sets_are_called_by_their_last_folder_that_is_not_hidden():
+    roots = ("a/clips/.precomputed", "b/clips", r"C:\videos\dogs", "c/clips/.x/index-9.json", "/")
+    lines = [DataSetLine(root) for root in roots]
+    assert data_set_names(lines) == ("clips", "clips (2)", "dogs", "clips (3)", "\\")
+
+
+def test_data_sets_of_one_name_are_told_apart_by_their_stages():
+    lines = ("a/clips", "a/clips: stage 2", "b/clips: stages 2-3", "c/clips: stage 2", "a/dogs")
+    names = data_set_names([parse_data_set_line(line) for line in lines])
+    assert names[:2] == ("clips (stage 1)", "clips (stage 2)")
+    assert names[2:] == ("clips (stages 2-3)", "clips (stage 2) (2)", "dogs")
 
 
 def test_no_video_is_on_both_sides(configured, small, tmp_path, training_config):
