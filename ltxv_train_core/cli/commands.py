@@ -149,11 +149,15 @@ def run_caption(args: Namespace) -> int:
 
 
 def run_transcribe(args: Namespace) -> int:
-    """Writes down what is said in clips and prints the path of the metadata."""
+    """Writes down what is said in clips and prints the path of the metadata. Processes share the clips, as in `preprocess`."""
     from ..manifests.transcribing import transcribe
 
-    settings = _settings(TranscribeSettings, args)
-    summary = run(lambda report, stop: transcribe(settings, report, stop))
+    settings, team = _settings(TranscribeSettings, args), _team()
+    summary = run(
+        lambda report, stop: transcribe(settings, _without_bars(report, team), stop, team)
+    )
+    if team.rank > 0:
+        return OK
     print(summary.text)
     print(summary.metadata)
     return OK

@@ -1,4 +1,4 @@
-"""Captions as they are made, one line each, until the metadata is written with them.
+"""Captions, and what is said, as they are made, one line each, until the metadata is written with them.
 
 Writing thousands of rows for each new one would take most of the time. A line is appended; the metadata
 follows from time to time, and a journal that a killed process left is read by the next one.
@@ -6,7 +6,7 @@ follows from time to time, and a journal that a killed process left is read by t
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,10 @@ _KEYS = {"media", "caption"}
 
 
 class CaptionJournal:
-    """The journal of one process beside the metadata."""
+    """The journal of one process beside the metadata; `what` is "captions" or "speech"."""
 
-    def __init__(self, metadata: Path, rank: int = 0):
-        self.path = metadata.with_name(f"{metadata.stem}-new-captions-{rank}.jsonl")
+    def __init__(self, metadata: Path, rank: int = 0, what: str = "captions"):
+        self.path = metadata.with_name(f"{metadata.stem}-new-{what}-{rank}.jsonl")
         self._has_begun = False
 
     def add(self, media: Path, caption: str) -> None:
@@ -46,26 +46,42 @@ class CaptionJournal:
         self._has_begun = False
 
 
-def journals(metadata: Path) -> list[CaptionJournal]:
+def journals(metadata: Path, what: str = "captions") -> list[CaptionJournal]:
     """Those beside a metadata file."""
-    found = metadata.parent.glob(f"{metadata.stem}-new-captions-*.jsonl")
+    found = metadata.parent.glob(f"{metadata.stem}-new-{what}-*.jsonl")
     ranks = (path.stem.rpartition("-")[2] for path in sorted(found))
-    return [CaptionJournal(metadata, int(rank)) for rank in ranks if rank.isdecimal()]
+    return [CaptionJournal(metadata, int(rank), what) for rank in ranks if rank.isdecimal()]
 
 
 def with_captions(clips: Sequence[Clip], written: Sequence[CaptionJournal]) -> list[Clip]:
     """Clips with the captions of journals, where they have none."""
     new: dict[str, deque[str]] = defaultdict(deque)
-    for journal in written:
-        require_own(journal.path, _is_journal)
-        for media, caption in _read(journal.path):
-            new[media].append(caption)
+    for media, caption in _rows(written):
+        new[media].append(caption)
     return [
         replace(clip, captions=(captions.popleft(),))
         if not clip.captions and (captions := new[str(clip.media)])
         else clip
         for clip in clips
     ]
+
+
+def with_speech(clips: Sequence[Clip], written: Sequence[CaptionJournal]) -> list[Clip]:
+    """Clips with what journals know of the sound, where they have no text of it."""
+    new = dict(_rows(written))
+    return [
+        clip
+        if clip.speech
+        else replace(clip, speech=new.get(str(clip.audio or clip.media), clip.speech))
+        for clip in clips
+    ]
+
+
+def _rows(written: Sequence[CaptionJournal]) -> Iterator[tuple[str, str]]:
+    """The files and texts of several journals, in order."""
+    for journal in written:
+        require_own(journal.path, _is_journal)
+        yield from _read(journal.path)
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

@@ -16,12 +16,16 @@ from ..media.sound import has_sound, probe_sound, read_sound, read_sound_file
 from ..media.video import probe
 from ..models.device import free_memory
 from ..models.transcriber import RATE, Transcriber, require_package
+from ..team import ALONE, Team
+from .caption_journal import CaptionJournal, journals, with_speech
 from .clip_files import require_nothing_lost, row_of
 from .editing import report_captions_aside, require_edited, write_edited
 from .manifest import Clip, Columns, read_manifest
 
 WRITE_SECONDS = 30.0
-"""From one write of the file to the next: so much work a kill loses."""
+"""From one write of the whole file to the next."""
+
+_SPEECH = "speech"
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,20 @@ class TranscriptSummary:
 
 
 def transcribe(
-    settings: TranscribeSettings, report: Reporter = ignore, stop: StopSignal | None = None
+    settings: TranscribeSettings,
+    report: Reporter = ignore,
+    stop: StopSignal | None = None,
+    team: Team = ALONE,
 ) -> TranscriptSummary:
     """Writes down what is said in clips that have no text of it yet, in the source or in the file that is written.
 
-    The file is written every half minute and at the end, with what people have edited in it meanwhile. A clip that
-    can't be read is reported and has no text. The model is not loaded if no text is missing.
+    Each text is on the disk at once, in a journal. The file is written every half minute and at the end, with what
+    people have edited in it meanwhile. A clip that can't be read is reported and has no text. The model is not
+    loaded if no text is missing.
+
+    Args:
+        team: processes that share the clips; the first one writes the file. The summary counts what this one has
+            heard.
 
     Raises:
         DataError: the source or the file to write can't be read, or that file is somebody else's.
@@ -65,56 +77,74 @@ def transcribe(
     """
     require_package()
     path, skipped = settings.metadata, list[tuple[str, str]]()
-    report_captions_aside(path, report)
 
     def skip(name: str, reason: str) -> None:
         skipped.append((name, reason))
         report(ClipSkipped(name, reason))
 
-    clips = _write(path, _clips(settings, skip, report))
-    unusable = len(skipped)
-    wanted = [number for number, clip in enumerate(clips) if not clip.speech]
-    texts: dict[int, str] = {}
+    clips: list[Clip] = []
 
     def write() -> None:
-        _write(path, [replace(c, speech=texts.get(n, c.speech)) for n, c in enumerate(clips)])
+        nonlocal clips
+        clips = _write(path, with_speech(clips, journals(path, _SPEECH)))
 
-    sounds = ((number, clips[number]) for number in wanted if not is_image(clips[number].media))
+    def clear_journals() -> None:
+        for each in journals(path, _SPEECH):
+            each.clear()
+
+    if team.rank == 0:
+        report_captions_aside(path, report)
+        clips = _clips(settings, skip, report)
+        write()
+        clear_journals()
+    unusable = len(skipped)
+    wanted: list[Clip] = team.agree([clip for clip in clips if not clip.speech])
+    own = wanted[team.rank :: team.count]
+    journal = CaptionJournal(path, team.rank, _SPEECH)
+    new = 0
     written_at = time.monotonic()
+    sounds = [clip for clip in own if not is_image(clip.media)]
     try:
-        for number, text in _texts(list(sounds), settings, skip, report, stop or NeverStop()):
-            texts[number] = text
-            if time.monotonic() - written_at > WRITE_SECONDS:
+        for clip, text in _texts(sounds, settings, skip, report, stop or NeverStop()):
+            if text:
+                journal.add(clip.audio or clip.media, text)
+                new += 1
+            if team.rank == 0 and time.monotonic() - written_at > WRITE_SECONDS:
                 write()
                 written_at = time.monotonic()
     finally:
+        if team.rank == 0:
+            write()
+            journal.clear()
+    team.agree(None)  # until every process has heard its share
+    if team.rank == 0:
         write()
-    new = sum(map(bool, texts.values()))
-    silent = len(wanted) - new - (len(skipped) - unusable)
-    return TranscriptSummary(path, new, len(clips) - len(wanted), silent, tuple(skipped))
+        clear_journals()
+    silent = len(own) - new - (len(skipped) - unusable)
+    return TranscriptSummary(path, new, max(0, len(clips) - len(wanted)), silent, tuple(skipped))
 
 
 def _texts(
-    clips: list[tuple[int, Clip]],
+    clips: list[Clip],
     settings: TranscribeSettings,
     skip: Callable[[str, str], None],
     report: Reporter,
     stop: StopSignal,
-) -> Iterator[tuple[int, str]]:
+) -> Iterator[tuple[Clip, str]]:
     if not clips:
         return
     transcriber = Transcriber.load(
         settings.model, settings.precision, settings.on_cpu, report, stop
     )
     try:
-        for number, clip in one_by_one(clips, len(clips), "transcribe", report, stop):
+        for clip in one_by_one(clips, len(clips), "transcribe", report, stop):
             try:
                 heard = _heard(clip)
             except DataError as error:
                 skip(clip.name, str(error))
                 continue
             if heard is not None:
-                yield number, transcriber.transcribe(heard, settings.language, stop)
+                yield clip, transcriber.transcribe(heard, settings.language, stop)
     finally:
         del transcriber
         free_memory()

@@ -14,6 +14,7 @@ from ...formats.quantized import quantization
 from ...formats.tensors import MOST_LAYERS, require_sizes
 from ...storage.safetensors_header import Header, TensorInfo, read_header
 from ..names import TRANSFORMER_PREFIX
+from ..parts_with_sound import parts_with_sound
 from .checkpoint_export import CAUSAL_POSITIONS
 from .key_names import VAE_PREFIX
 from .layers import LAYERS
@@ -151,6 +152,8 @@ def _other(header: Header) -> str | None:
     names = header.tensors
     if any(name.endswith("audio_adaln_single.linear.weight") for name in names):
         return "an LTX-2 checkpoint (video and audio), which is another model"
+    if parts := parts_with_sound(header):
+        return f"a file {parts}"
     if any(_LORA_END.search(name) for name in names) or adapter_kind(names):
         return LORA
     if {"initial_conv.weight", "final_conv.weight"} <= names.keys():

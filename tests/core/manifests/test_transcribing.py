@@ -14,11 +14,13 @@ from ltxv_train_core.datasets.index import read_index
 from ltxv_train_core.errors import Cancelled, DataError, ModelError
 from ltxv_train_core.events import ClipSkipped, Event, Progress
 from ltxv_train_core.families.ltx2.miniature.shipped import MINIATURE
+from ltxv_train_core.manifests.caption_journal import CaptionJournal
 from ltxv_train_core.manifests.transcribing import transcribe
 from ltxv_train_core.media.sound import Sound
 from ltxv_train_core.media.write import write_exact_sound
 from ltxv_train_core.preprocessing.preprocess import preprocess
 from tests.core.preprocessing.test_sounds import KINDS, metadata, write_clip
+from tests.helpers.teams import share
 from tests.helpers.tiny_whisper import write_tiny_whisper
 
 needs_whisper = pytest.mark.skipif(
@@ -144,6 +146,36 @@ def test_what_was_heard_before_a_stop_is_kept(whisper: Path, tmp_path: Path) -> 
         transcribe(settings, stop.report, stop)
     assert [row.get("speech") for row in rows(tmp_path / "dataset.json")] == [SAID, None]
     assert transcribe(settings).written == 1
+
+
+@needs_whisper
+def test_a_team_shares_the_sounds_and_the_first_one_writes_the_file(
+    whisper: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        noise(tmp_path / f"{name}.wav")
+    noise(tmp_path / "d.wav", level=0)
+    settings = TranscribeSettings(source=tmp_path, model=str(whisper))
+    summaries = share(2, lambda team: transcribe(settings, team=team))
+    assert [(each.written, each.silent) for each in summaries] == [(2, 0), (1, 1)]
+    found = {row["media_path"]: row.get("speech", "") for row in rows(tmp_path / "dataset.json")}
+    assert found == {"a.wav": SAID, "b.wav": SAID, "c.wav": SAID, "d.wav": ""}
+    assert not list(tmp_path.glob("*.jsonl"))
+    again = share(2, lambda team: transcribe(settings, team=team))
+    assert [each.written for each in again] == [0, 0]
+    assert again[0].reused == 3
+
+
+@needs_whisper
+def test_texts_that_a_killed_process_left_are_not_heard_again(
+    whisper: Path, tmp_path: Path
+) -> None:
+    settings = TranscribeSettings(source=folder_of_sounds(tmp_path), model=str(whisper))
+    CaptionJournal(settings.metadata, 3, "speech").add(tmp_path / "b.wav", "left by another")
+    summary = transcribe(settings)
+    assert (summary.written, summary.reused) == (1, 1)
+    assert [row["speech"] for row in rows(summary.metadata)] == [SAID, "left by another"]
+    assert not list(tmp_path.glob("*.jsonl"))
 
 
 @needs_whisper

@@ -9,16 +9,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from ltxv_train_core.datasets.dataset import TrainingDataset
 from ltxv_train_core.datasets.index import index_paths
 from ltxv_train_core.events import Progress
+from ltxv_train_core.media.sound import Sound
+from ltxv_train_core.media.write import write_exact_sound
 from ltxv_train_core.preprocessing.preprocess import PreprocessSettings, encode_share, preprocess
 from tests.core.conftest import MINIATURE
 from tests.helpers.teams import share
 from tests.helpers.tiny_captioner import write_tiny_captioner
+from tests.helpers.tiny_whisper import write_tiny_whisper
 
 ROOT = Path(__file__).parents[3]
 
@@ -137,3 +141,23 @@ def test_three_processes_caption_a_folder(write_clip, tmp_path):
     rows = json.loads(written.read_text("utf-8"))
     assert [row["media_path"] for row in rows] == [f"{i}.mp4" for i in range(4)]
     assert all(row["caption"] for row in rows)
+
+
+@pytest.mark.kills
+def test_three_processes_write_down_what_is_said(tmp_path):
+    pytest.importorskip("faster_whisper", reason='pip install "ltxv-train[transcription]"')
+    samples = np.random.default_rng(0).normal(0, 0.2, (2, 16000)).astype(np.float32)
+    (tmp_path / "clips").mkdir()
+    for i in range(4):
+        write_exact_sound(tmp_path / "clips" / f"{i}.wav", Sound(samples, 16000))
+    model = write_tiny_whisper(tmp_path / "whisper", "Hello")
+    process = launched("transcribe", tmp_path / "clips", "--model", model)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert output.count("texts written") == 1
+    written = tmp_path / "clips" / "dataset.json"
+    rows = json.loads(written.read_text("utf-8"))
+    assert [(row["media_path"], row["speech"]) for row in rows] == [
+        (f"{i}.wav", "Hello") for i in range(4)
+    ]
+    assert not list(written.parent.glob("*.jsonl"))
