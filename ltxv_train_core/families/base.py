@@ -146,6 +146,16 @@ class StreamInput:
             self.reference_tokens,
         )
 
+    @classmethod
+    def batch(cls, samples: Sequence["StreamInput"]) -> "StreamInput":
+        """Several of the same sizes as one batch."""
+        return cls(
+            torch.cat([each.tokens for each in samples]),
+            torch.cat([each.levels for each in samples]),
+            torch.cat([each.positions for each in samples]),
+            samples[0].reference_tokens,
+        )
+
     def followed_by(self, other: "StreamInput") -> "StreamInput":
         """The same with the tokens of a reference behind."""
         return StreamInput(
@@ -191,6 +201,13 @@ class Text:
         """The texts of the first samples of the batch."""
         tensors = {name: tensor[:samples] for name, tensor in self.tensors.items()}
         return Text(tensors, self.mask[:samples], self.is_padded)
+
+    def repeated(self, times: int) -> "Text":
+        """A text of one sample for a batch of so many."""
+        tensors = {
+            name: tensor.expand(times, -1, -1).contiguous() for name, tensor in self.tensors.items()
+        }
+        return Text(tensors, self.mask.expand(times, -1).contiguous(), self.is_padded)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Text":
         tensors = {name: moved(tensor.to(dtype), device) for name, tensor in self.tensors.items()}

@@ -3,18 +3,20 @@ noise every time, so that steps compare."""
 
 import math
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from ..config import TrainingConfig
-from ..datasets.dataset import Batch, TrainingDataset, collate
+from ..datasets.dataset import TrainingDataset, collate
 from ..diffusion.draws import SampleDraws
-from ..events import StopSignal, raise_if_stopped
+from ..events import StopSignal
 from ..families.base import Denoiser, Text
 from ..runs.held_out_file import HeldOutLosses, Losses
 from ..strategies import STRATEGIES, StandardStrategy, StepInputs
+from .levels_of_clip import fits_batch, predictions
 from .moved import Moved, MovedCase, measure_moved
 from .parallel import with_all_parts
 from .step import StepRunner
@@ -111,13 +113,15 @@ class HeldOut:
         empty = self.dataset.empty_text()
         cases = []
         for number in self.numbers[: max(1, len(self.numbers) // _LOSS_CLIPS_PER_MOVED)]:
-            clip = collate([self.dataset[number]])
+            clip, inputs = collate([self.dataset[number]]), []
             for place in _MOVED_PLACES:
                 strategy = StandardStrategy(_at(self.config, LEVELS[place]), denoiser.streams)
                 draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
-                cases.append(MovedCase(clip, strategy.prepare(clip, draws)))
+                inputs.append(strategy.prepare(clip, draws))
+            cases.append(MovedCase(clip, inputs))
         text = None if empty is None else Text.padded([empty])
-        return measure_moved(cases, text, denoiser, device, stop, self._of_base)
+        at_once = fits_batch(self.config, len(_MOVED_PLACES))
+        return measure_moved(cases, text, denoiser, device, stop, self._of_base, at_once)
 
     def _losses(
         self, denoiser: Denoiser, device: torch.device, stop: StopSignal
@@ -127,12 +131,16 @@ class HeldOut:
         strategies = [STRATEGIES[mode](_at(self.config, level), streams) for level in LEVELS]
         found: list[list[dict[str, float]]] = []
         for number in self.numbers:
-            clip, row = collate([self.dataset[number]]), []
-            for place, strategy in enumerate(strategies):
-                raise_if_stopped(stop)
-                draws = SampleDraws(_SEED, [number * len(LEVELS) + place])
-                row.append(_loss(strategy.prepare(clip, draws), clip, denoiser, device))
-            found.append(row)
+            clip = collate([self.dataset[number]])
+            inputs = [
+                strategy.prepare(clip, SampleDraws(_SEED, [number * len(LEVELS) + place])).to(
+                    device
+                )
+                for place, strategy in enumerate(strategies)
+            ]
+            at_once = fits_batch(self.config, len(LEVELS))
+            found_of_clip = predictions(denoiser, inputs, clip.text, device, stop, at_once)
+            found.append([_losses(*each) for each in zip(inputs, found_of_clip, strict=True)])
         return {
             name: tuple(tuple(losses[name] for losses in row) for row in found)
             for name in found[0][0]
@@ -140,13 +148,9 @@ class HeldOut:
         }
 
 
-def _loss(
-    inputs: StepInputs, clip: Batch, denoiser: Denoiser, device: torch.device
-) -> dict[str, float]:
-    inputs = inputs.to(device)
-    predictions = denoiser.denoise(inputs.seen, clip.text.to(device, denoiser.dtype))
-    losses = {name: step.loss(predictions[name]) for name, step in inputs.streams.items()}
-    return {name: loss.item() for name, loss in (losses | {ALL: inputs.loss(predictions)}).items()}
+def _losses(inputs: StepInputs, predicted: Mapping[str, Tensor]) -> dict[str, float]:
+    losses = {name: step.loss(predicted[name]) for name, step in inputs.streams.items()}
+    return {name: loss.item() for name, loss in (losses | {ALL: inputs.loss(predicted)}).items()}
 
 
 def _at(config: TrainingConfig, level: float) -> TrainingConfig:

@@ -5,15 +5,17 @@ Measured is ||v - v_base||^2 / ||v_base||^2 of the predicted velocities v, at th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from ..datasets.dataset import Batch
-from ..events import StopSignal, raise_if_stopped
+from ..events import StopSignal
 from ..families.base import Denoiser, Text
 from ..lora.base_only import adapters_off
 from ..strategies import StepInputs
+from .levels_of_clip import predictions
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ class Moved:
 
 @dataclass(frozen=True)
 class MovedCase:
-    """One clip at one noise level."""
+    """One clip at several noise levels."""
 
     clip: Batch
-    inputs: StepInputs
+    inputs: Sequence[StepInputs]
 
 
 def measure_moved(
@@ -43,12 +45,14 @@ def measure_moved(
     device: torch.device,
     stop: StopSignal,
     of_base: list[dict[str, Tensor]],
+    at_once: bool = False,
 ) -> Moved:
-    """Measures it without gradients, in one or two forward passes a case, the first time in twice as many.
+    """Measures it without gradients, in one or two forward passes a level, the first time in twice as many.
 
     Args:
         empty: the empty caption.
         of_base: the base's predictions, on the CPU, which stay the same: empty the first time, and filled then.
+        at_once: all levels of a clip in one forward pass.
 
     Raises:
         Cancelled: when it was stopped.
@@ -56,20 +60,21 @@ def measure_moved(
     with_captions, without_prompt = _Change(), _Change()
     known = iter(list(of_base))
     for case in cases:
-        raise_if_stopped(stop)
-        seen = case.inputs.to(device)
+        inputs = [each.to(device) for each in case.inputs]
         texts = [(with_captions, case.clip.text)]
         texts += [] if empty is None else [(without_prompt, empty)]
         for change, text in texts:
-            given = text.to(device, denoiser.dtype)
-            now = denoiser.denoise(seen.seen, given)
-            base = next(known, None)
-            if base is None:
+            given = (denoiser, inputs, text, device, stop, at_once)
+            bases = list(islice(known, len(inputs)))
+            if not bases:
                 with adapters_off(denoiser.transformer):
-                    predicted = denoiser.denoise(seen.seen, given)
-                base = {name: predicted[name].cpu() for name in seen.streams}
-                of_base.append(base)
-            change.add({name: (now[name], base[name].to(device)) for name in seen.streams})
+                    bases = [
+                        {name: each[name].cpu() for name in step.streams}
+                        for step, each in zip(inputs, predictions(*given), strict=True)
+                    ]
+                of_base += bases
+            for now, base in zip(predictions(*given), bases, strict=True):
+                change.add({name: (now[name], each.to(device)) for name, each in base.items()})
     return Moved(with_captions.share, None if empty is None else without_prompt.share)
 
 

@@ -21,6 +21,7 @@ from ltxv_train_core.events import (
     Notice,
     StepCompleted,
 )
+from ltxv_train_core.families.ltxv.denoiser import LTXVideoDenoiser
 from ltxv_train_core.runs import RunFolder
 from ltxv_train_core.runs.fingerprint import fingerprint
 from ltxv_train_core.training.held_out import LEVELS, HeldOut
@@ -292,3 +293,28 @@ def test_a_folder_in_the_place_of_the_losses_is_told_and_costs_the_run_nothing(t
     lines = [each.message for each in told if isinstance(each, Notice) and each.is_problem]
     assert len(lines) == 4
     assert "the held-out loss of step 0 can't be recorded" in lines[0]
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+def test_a_clip_is_measured_in_one_pass_where_a_batch_is_as_large(
+    training_config, monkeypatch, batch_size
+):
+    """And comes to the same loss as level by level."""
+    passes: list[int] = []
+    denoise = LTXVideoDenoiser.denoise
+
+    def counted(denoiser, seen, text):
+        if not denoiser.transformer.training:
+            passes.append(len(seen["video"].tokens))
+        return denoise(denoiser, seen, text)
+
+    monkeypatch.setattr(LTXVideoDenoiser, "denoise", counted)
+    options = {"batch_size": batch_size, "steps": 1}
+    first, second = run_of(train(holding(training_config, optimization=options))).held_out()
+    levels = [5] if batch_size == 5 else [1] * 5
+    at_first = 4 * ([3] if batch_size >= 3 else [1] * 3)  # with captions and without, twice
+    moved = [3] * 2
+    assert passes == HELD * levels + at_first + HELD * levels + moved
+    alone = run_of(train(holding(training_config, name="alone", optimization={"steps": 1})))
+    assert first.clips == tuple(pytest.approx(each, rel=1e-5) for each in alone.held_out()[0].clips)
+    assert (first.moved, second.moved > 0) == (0, True)
