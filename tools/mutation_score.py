@@ -45,7 +45,10 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "training/loop.py": (*SAVES, *STAGES, f"{TRAINING}validation.py"),
         "training/step.py": (
-            *(f"{TRAINING}{name}.py" for name in ("step", "run_numbers", "not_finite")),
+            *(
+                f"{TRAINING}{name}.py"
+                for name in ("step", "run_numbers", "not_finite", "preservation")
+            ),
             *STAGES,
         ),
         "training/saves.py": (*SAVES, *STAGES, f"{TRAINING}joint_run.py"),
@@ -54,7 +57,9 @@ ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
         "training/checkpoint.py": (f"{TRAINING}checkpoint.py", VALUES),
         "training/recovery.py": (f"{TRAINING}checkpoint.py", f"{TRAINING}recovery.py"),
         "training/trainer.py": (VALUES, f"{TRAINING}run_states.py", f"{TRAINING}failures.py"),
-        "training/validation.py": (f"{TRAINING}validation.py", VALUES),
+        "training/validation.py": tuple(
+            f"{TRAINING}{name}.py" for name in ("validation", "modalities", "joint_run")
+        ),
         "training/sampling.py": (f"{TRAINING}run_states.py", f"{TRAINING}trainer.py"),
         "training/lora_metadata.py": (f"{TRAINING}lora_metadata.py",),
         "training/trainable.py": (f"{TRAINING}trainable.py", f"{TRAINING}full_model.py"),

@@ -164,7 +164,15 @@ def test_a_template_opens_with_letters_that_can_be_read(interface: Interface, na
     page.set_viewport_size({"width": 1280, "height": 720})
     page.locator(".templates-tab-button").click()
     page.get_by_role("dialog").get_by_text(PACK.name, exact=True).click()
-    page.get_by_test_id(f"template-workflow-{name}").click()
+    card = page.get_by_test_id(f"template-workflow-{name}")
+    dialog = page.get_by_role("dialog")
+    for _ in range(20):  # the grid makes cards as it is scrolled
+        if card.count():
+            break
+        dialog.locator("[data-testid^=template-workflow-]").last.hover()
+        page.mouse.wheel(0, 400)
+        page.wait_for_timeout(300)
+    card.click()
     page.wait_for_function(
         "() => app.graph.nodes.some(node => node.type.startsWith('LTXVTrain'))", timeout=60_000
     )

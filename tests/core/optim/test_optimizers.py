@@ -31,6 +31,9 @@ def test_the_first_step_is_as_long_as_the_rate_and_decays_a_thousandth(kind):
         weight = torch.nn.Parameter(torch.ones(8))
         optimizer = build_optimizer(options(kind), [weight])
         assert weight_after(optimizer, weight, [gradient]) == pytest.approx(0.899, abs=1e-5)
+        weight = torch.nn.Parameter(torch.full((8,), 3.0))
+        optimizer = build_optimizer(options(kind), [weight])
+        assert weight_after(optimizer, weight, [gradient]) == pytest.approx(2.897, abs=1e-5)
 
 
 def test_parameters_of_one_rate_are_a_group():

@@ -46,6 +46,18 @@ def test_steps_that_bfloat16_can_not_hold_add_up_as_in_float32():
     assert 1 - ours.mean().item() == pytest.approx(1 - exact.mean().item(), rel=0.05)
 
 
+def test_it_follows_the_formula_of_adamw():
+    """On average over many weights, with gradients that change."""
+    ours = torch.nn.Parameter(torch.full((COUNT,), 2.0, dtype=torch.bfloat16))
+    exact = torch.nn.Parameter(torch.full((1,), 2.0))
+    optimizers = RoundedAdamW([ours], 0.1, 0.01, seed=0), torch.optim.AdamW([exact], lr=0.1)
+    for gradient in (1.0, -3.0, 0.5, 0.5):
+        for weight, optimizer in zip((ours, exact), optimizers, strict=True):
+            weight.grad = torch.full_like(weight, gradient)
+            optimizer.step()
+    assert ours.float().mean().item() == pytest.approx(exact.item(), abs=0.002)
+
+
 def test_every_number_moves_however_many_are_computed_at_a_time():
     count = NUMBERS_AT_ONCE + 3
     weight = torch.nn.Parameter(torch.ones(count, dtype=torch.bfloat16))
@@ -86,7 +98,7 @@ def test_each_gradient_is_clipped_to_its_share_and_released():
     assert released.norm().isnan(), "begins anew"
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("max_norm", [1.0, float("inf")])
 def test_a_gradient_that_is_not_finite_moves_nothing(broken, max_norm):
     weight = torch.nn.Parameter(torch.ones(3))

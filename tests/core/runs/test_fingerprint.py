@@ -10,7 +10,12 @@ from ltxv_train_core.config import TrainingConfig, build
 from ltxv_train_core.lora.file import write_lora
 from ltxv_train_core.lora.lora import LoRALayer
 from ltxv_train_core.runs import family, fingerprint
-from ltxv_train_core.runs.fingerprint import earlier_names
+from ltxv_train_core.runs.fingerprint import (
+    DRAWN_BY_STEP,
+    RECIPE,
+    SOUNDS_LIKE_VIDEOS,
+    earlier_names,
+)
 
 DO_NOT_COUNT = {
     "name",
@@ -172,3 +177,7 @@ def test_a_run_is_looked_for_by_the_names_of_each_version():
     assert by_step == "1fa6805c14e7"
     assert by_patience == fingerprint(plain, "d", "m", patience=3)
     assert by_patience not in (by_step, fingerprint(plain, "d", "m"))
+
+
+def test_numbers_of_recipes_stand_in_the_runs_of_users():
+    assert (DRAWN_BY_STEP, SOUNDS_LIKE_VIDEOS, RECIPE) == (1, 2, 3)

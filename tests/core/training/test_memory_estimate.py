@@ -24,6 +24,9 @@ from ltxv_train_core.training import memory_fit
 from ltxv_train_core.training.memory_estimate import (
     activation_bytes_on_host,
     adapter_bytes,
+    average_bytes_on_host,
+    offloaded_bytes,
+    trained_numbers,
     training_bytes,
 )
 from ltxv_train_core.training.preset_sizes import preset_sizes
@@ -327,6 +330,18 @@ def test_the_frozen_base_takes_what_it_takes_when_it_is_loaded(kind):
     # The 272 numbers of each layer that NF4 counts with are much for layers so small.
     rel = 0.015 if kind == "nf4" else 0.01
     assert estimate == pytest.approx(frozen_bytes(transformer), rel=rel)
+
+
+def test_offloaded_blocks_wait_on_the_host_but_for_two():
+    """10 of the 28 blocks of the 2B model: eight in bf16 are not on the device."""
+    sizes = transformer_sizes(describe_model("LTXV_2B_0.9.6_DEV"))
+    block = (sizes.matrices + sizes.block_rest) // 28
+    lora = whole_config(acceleration={"blocks_to_offload": 10})
+    assert offloaded_bytes(lora, sizes) == pytest.approx(8 * block * 2, rel=0.001)
+    assert offloaded_bytes(whole_config(), sizes) == 0
+    assert average_bytes_on_host(whole_config(), sizes) == 0
+    averaged = whole_config(optimization={"ema_decay": 0.9, "ema_on_host": True})
+    assert average_bytes_on_host(averaged, sizes) == 4 * trained_numbers(averaged, sizes)
 
 
 def test_a_file_in_fp8_keeps_its_matrices_in_8_bits():
