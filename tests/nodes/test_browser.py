@@ -301,8 +301,7 @@ def test_every_node_shows_its_own_run(host: Host, interface: Interface) -> None:
     page.locator(".ltxv-run", has_text="right-").locator("input").check()
     page.get_by_role("tab", name="Options", exact=True).click()
     row = page.locator(".ltxv-options tbody tr")
-    row.first.wait_for()
-    assert row.all_inner_texts() == ["name\tleft\tright"]
+    interface.until(lambda: row.all_inner_texts() == ["name\tleft\tright"])
     page.screenshot(path=str(host.base / "compared.png"))
 
     # Deleted only when asked twice.

@@ -158,3 +158,18 @@ def test_samples_are_of_the_weights_where_there_is_no_average():
     before = weight.detach().clone()
     with moving.weights_to_sample(), moving.final_weights():
         assert torch.equal(weight, before)
+
+
+def test_the_rate_that_is_told_is_without_the_factors_of_layers():
+    values = {
+        "optimization": {"learning_rate": 0.1, "scheduler_type": "constant", "steps": 9},
+        "data": {"preprocessed_data_root": "data"},
+    }
+    weights = [torch.nn.Parameter(torch.ones(4)) for _ in range(2)]
+    built = config.build(TrainingConfig, values)
+    moving = OptimizerStepper(built, weights, CPU, lambda event: None, rates=[4.0, 2.0])
+    assert moving.learning_rate == pytest.approx(0.1)
+    moving.backward(sum(weight.sum() for weight in weights))
+    step(moving, 1, 1.0)
+    assert moving.learning_rate == pytest.approx(0.1)
+    assert [weight[0].item() for weight in weights] == pytest.approx([0.596, 0.798], abs=1e-4)
