@@ -131,7 +131,7 @@ def choose_length(
         rate = fps or media.fps
         raise NoBucketError(
             f"too short: a sound of {media.frames / media.fps:.2f} seconds, and the shortest bucket needs "
-            f"{min(lengths) / rate:.2f} seconds ({rate:g} frames per second); use a longer sound or add a bucket "
+            f"at least {min(lengths) / rate:.2f} seconds ({rate:g} frames per second); use a longer sound or add a bucket "
             "with fewer frames"
         )
     return VideoSize(grid.spatial, grid.spatial, max(filled))

@@ -220,8 +220,8 @@ def test_a_sound_takes_the_longest_length_that_it_fills(frames, fps, expected):
 @pytest.mark.parametrize(
     ("lengths", "fps", "needed"),
     [
-        ((25, 49, 1), None, "needs 1.00 seconds (25 frames per second); use a longer"),
-        ((25, 49), 12.5, "needs 2.00 seconds (12.5 frames per second); use a longer"),
+        ((25, 49, 1), None, "needs at least 1.00 seconds (25 frames per second); use a longer"),
+        ((25, 49), 12.5, "needs at least 2.00 seconds (12.5 frames per second); use a longer"),
     ],
 )
 def test_a_sound_that_is_too_short_is_told_in_seconds(lengths, fps, needed):
