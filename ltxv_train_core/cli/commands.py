@@ -5,6 +5,9 @@ import logging
 import os
 import signal
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -85,12 +88,11 @@ def run_preprocess(args: Namespace) -> int:
     from ..preprocessing.preprocess import encode_share
     from ..preprocessing.preprocess import preprocess as prepare
 
-    team = _team()
     settings = _settings(PreprocessSettings, args)
     named = settings.source.as_posix()
     folder = HUB_DATASETS / folder_name(named) if is_hub_name(named, Path()) else None
 
-    def work(report: Reporter, stop: StopSignal) -> "PreprocessSummary | None":
+    def work(team: Team, report: Reporter, stop: StopSignal) -> "PreprocessSummary | None":
         if team.rank > 0:
             team.agree(None)  # until the source is there
         found = with_hub_source(settings, named, folder, report, stop) if folder else settings
@@ -100,7 +102,8 @@ def run_preprocess(args: Namespace) -> int:
             encode_share(found, team, _without_bars(report, team), stop)
         return prepare(found, report, stop) if team.rank == 0 else None
 
-    summary = run(work)
+    with _team() as team:
+        summary = run(partial(work, team))
     if summary is None:
         return OK
     print(summary.text)
@@ -135,10 +138,11 @@ def run_caption(args: Namespace) -> int:
     """Captions clips and prints the path of the metadata. Processes share the clips, as in `preprocess`."""
     from ..manifests.captioning import write_captions
 
-    settings, team = _settings(CaptionSettings, args), _team()
-    summary = run(
-        lambda report, stop: write_captions(settings, _without_bars(report, team), stop, team)
-    )
+    settings = _settings(CaptionSettings, args)
+    with _team() as team:
+        summary = run(
+            lambda report, stop: write_captions(settings, _without_bars(report, team), stop, team)
+        )
     if team.rank > 0:
         return OK
     print(
@@ -152,10 +156,11 @@ def run_transcribe(args: Namespace) -> int:
     """Writes down what is said in clips and prints the path of the metadata. Processes share the clips, as in `preprocess`."""
     from ..manifests.transcribing import transcribe
 
-    settings, team = _settings(TranscribeSettings, args), _team()
-    summary = run(
-        lambda report, stop: transcribe(settings, _without_bars(report, team), stop, team)
-    )
+    settings = _settings(TranscribeSettings, args)
+    with _team() as team:
+        summary = run(
+            lambda report, stop: transcribe(settings, _without_bars(report, team), stop, team)
+        )
     if team.rank > 0:
         return OK
     print(summary.text)
@@ -211,10 +216,12 @@ def run_train(args: Namespace) -> int:
             # Ctrl-C reaches all of them: the first one stops the others, with a checkpoint.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             follow_first(processes)
+            processes.leave()
             return OK
         result = run(
             lambda report, stop: run_training(config, report, stop, **options, processes=processes)
         )
+        processes.leave()
     print(result.lora_file)
     return OK if result.finished else STOPPED
 
@@ -270,13 +277,20 @@ def run_miniature_export(args: Namespace) -> int:
     return OK
 
 
-def _team() -> Team:
-    """This process among those that a launcher has started; importing torch for one alone takes seconds."""
+@contextmanager
+def _team() -> Iterator[Team]:
+    """This process among those that a launcher has started; importing torch for one alone takes seconds.
+
+    A process that ended without leaving the others could crash in the threads of torch that talk with them.
+    """
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        return ALONE
+        yield ALONE
+        return
     from ..training.distributed import Processes
 
-    return Processes.join()
+    processes = Processes.join()
+    yield processes
+    processes.leave()  # not after an error: the others may never answer
 
 
 def _without_bars(report: Reporter, team: Team) -> Reporter:

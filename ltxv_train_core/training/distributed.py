@@ -110,6 +110,8 @@ class Processes:
         return shared[0]
 
     def leave(self) -> None:
+        """Ends what connects this process with the others: threads that would outlive the work, and could crash at its
+        exit."""
         if self.count > 1 and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -140,7 +140,7 @@ class HeldOut:
             ]
             at_once = fits_batch(self.config, len(LEVELS))
             found_of_clip = predictions(denoiser, inputs, clip.text, device, stop, at_once)
-            found.append([_losses(*each) for each in zip(inputs, found_of_clip, strict=True)])
+            found.append([_losses_of(*each) for each in zip(inputs, found_of_clip, strict=True)])
         return {
             name: tuple(tuple(losses[name] for losses in row) for row in found)
             for name in found[0][0]
@@ -148,7 +148,7 @@ class HeldOut:
         }
 
 
-def _losses(inputs: StepInputs, predicted: Mapping[str, Tensor]) -> dict[str, float]:
+def _losses_of(inputs: StepInputs, predicted: Mapping[str, Tensor]) -> dict[str, float]:
     losses = {name: step.loss(predicted[name]) for name, step in inputs.streams.items()}
     return {name: loss.item() for name, loss in (losses | {ALL: inputs.loss(predicted)}).items()}
 

@@ -45,7 +45,7 @@ def measure_moved(
     device: torch.device,
     stop: StopSignal,
     of_base: list[dict[str, Tensor]],
-    at_once: bool = False,
+    at_once: bool,
 ) -> Moved:
     """Measures it without gradients, in one or two forward passes a level, the first time in twice as many.
 
