@@ -70,9 +70,7 @@ def with_speech(clips: Sequence[Clip], written: Sequence[CaptionJournal]) -> lis
     """Clips with what journals know of the sound, where they have no text of it."""
     new = dict(_rows(written))
     return [
-        clip
-        if clip.speech
-        else replace(clip, speech=new.get(str(clip.audio or clip.media), clip.speech))
+        clip if clip.speech else replace(clip, speech=new.get(str(clip.audio or clip.media), ""))
         for clip in clips
     ]
 
